@@ -1,0 +1,33 @@
+# Two commands: `make demo` runs the main job on the embedded default, `make test` checks everything.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+demo: $(STAMP)
+	$(BIN)/edgewright demo -o build/demo
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest tests/perf --benchmark-only -p no:randomly
+
+$(VENV)/bin/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q uv
+
+$(STAMP): $(VENV)/bin/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install -q -p $(BIN)/python -e '.[dev]' -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf build dist $(VENV)

@@ -1,0 +1,48 @@
+"""From a trained vision model to the fastest bundle for a device that stays inside an accuracy budget.
+
+On a device, with numpy, Pillow, msgspec and one runtime::
+
+    import edgewright
+    session = edgewright.open("resnet18.edge")
+    session("photo.jpg").label
+
+On the machine that builds::
+
+    report = edgewright.optimize("timm:resnet18", data="photos/", target="this-machine", budget="top1 >= -1.0")
+    report.best.save("resnet18.edge")
+
+Names are resolved on first use, so that ``import edgewright`` costs nothing that is not needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edgewright.api import optimize as optimize
+    from edgewright.core.errors import EdgewrightError as EdgewrightError
+    from edgewright.core.spec import ModelSpec as ModelSpec
+    from edgewright.runtimes.session import Session as Session
+    from edgewright.runtimes.session import open as open
+
+_HOMES = {
+    "open": "edgewright.runtimes.session",
+    "Session": "edgewright.runtimes.session",
+    "optimize": "edgewright.api",
+    "EdgewrightError": "edgewright.core.errors",
+    "ModelSpec": "edgewright.core.spec",
+}
+__all__ = ["EdgewrightError", "ModelSpec", "Session", "open", "optimize"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgewright' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

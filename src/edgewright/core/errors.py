@@ -1,0 +1,99 @@
+"""Errors a user can act on, and their exit codes.
+
+A user's error says what happened with the offending value, why that is not allowed, and what to do, a line each. It is
+printed without a traceback. Everything that is not an `EdgewrightError` is a bug of ours: exit code 70, traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import ClassVar
+
+BUG = 70
+INTERRUPTED = 130
+
+
+class EdgewrightError(Exception):
+    """An error of the user's world: `what` happened, `why` it is refused, how to `fix` it (one line each)."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, what: str, why: str = "", fix: str = "") -> None:
+        super().__init__(what, why, fix)
+        self.what, self.why, self.fix = what, why, fix
+
+    def __str__(self) -> str:
+        return "\n".join(line for line in (self.what, self.why, self.fix) if line)
+
+
+class GateFailed(EdgewrightError):
+    """A budget is not met."""
+
+    exit_code = 1
+
+
+class UsageError(EdgewrightError):
+    """The command or call cannot be understood."""
+
+    exit_code = 2
+
+
+class InvalidInput(EdgewrightError):
+    """A file or value that the user gave is malformed or does not fit the others."""
+
+    exit_code = 3
+
+
+class IntegrityError(EdgewrightError):
+    """Bytes are not the ones that were written, or are not trusted."""
+
+    exit_code = 4
+
+
+class Unavailable(EdgewrightError):
+    """A runtime, a library or a device is not there."""
+
+    exit_code = 5
+
+
+class RuntimeFailed(EdgewrightError):
+    """A runtime or a library failed or crashed on input that we took for valid."""
+
+    exit_code = 6
+
+
+class TimedOut(EdgewrightError):
+    """Work went past its time limit and was stopped."""
+
+    exit_code = 7
+
+
+class OutOfResources(EdgewrightError):
+    """Memory or disk space ran out."""
+
+    exit_code = 8
+
+
+FAMILIES: dict[str, type[EdgewrightError]] = {
+    cls.__name__: cls
+    for cls in (
+        GateFailed, UsageError, InvalidInput, IntegrityError, Unavailable, RuntimeFailed, TimedOut, OutOfResources,
+    )
+}  # fmt: skip
+
+
+def from_exception(error: BaseException) -> EdgewrightError | None:
+    """The user's error behind `error`: itself, or what a full disk or memory means. None: a bug of ours."""
+    if isinstance(error, EdgewrightError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfResources(
+            "Out of memory.", str(error) or "The process reached its memory limit.", "Raise the limit or free memory."
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutOfResources(
+            f"No space left while writing {error.filename or 'a file'}.",
+            "Nothing was left half-written under a final name.",
+            "Free disk space (`edgewright cache prune` empties the store) or set EDGEWRIGHT_CACHE elsewhere.",
+        )
+    return None

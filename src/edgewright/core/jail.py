@@ -1,0 +1,228 @@
+"""A child process with limits, for everything that can crash, hang or eat memory.
+
+Foreign ONNX files, compilers, calibrators and measured models run in a child. The parent gets a result or a named
+failure with a log, and sleeps while the child works. A child answers any number of calls (``Child``), so that a loaded
+model can be asked again; ``call`` is the one-call form.
+
+The child runs ``module:function`` with keyword arguments that msgpack can carry. The function may take ``progress``,
+a callable ``(done, total, what)`` whose calls reach the parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.core import errors
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what is being done); total 0 means unknown."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child may use: wall seconds a call, CPU seconds in all, bytes of private memory (RLIMIT_DATA)."""
+
+    wall_s: float = 900.0
+    cpu_s: int | None = None
+    memory_bytes: int | None = None
+
+
+class Child:
+    """A child process that answers calls until it is closed. Use as a context manager."""
+
+    def __init__(self, log: Path, limits: Limits = Limits(), env: dict[str, str] | None = None) -> None:  # noqa: B008
+        self.limits, self.log = limits, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        read_request, write_request = os.pipe()
+        read_answer, write_answer = os.pipe()
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable, "-c", "from edgewright.core.jail import _serve; _serve()",
+                    str(read_request), str(write_answer), str(os.getpid()),
+                    msgspec.json.encode(limits).decode(),
+                ],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(read_request, write_answer),
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}, start_new_session=True,
+            )  # fmt: skip
+        os.close(read_request)
+        os.close(write_answer)
+        self._requests, self._answers = write_request, read_answer
+
+    def call(self, target: str, *, progress: Progress | None = None, wall_s: float | None = None, **kwargs: Any) -> Any:
+        """Run ``module:function`` in the child. Raises the user's error that it raised, or a named failure."""
+        limit = wall_s or self.limits.wall_s
+        deadline = time.monotonic() + limit
+        try:
+            _send(self._requests, {"target": target, "kwargs": msgspec.to_builtins(kwargs, builtin_types=(bytes,))})
+        except BrokenPipeError:
+            raise self._death(target) from None
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
+                self.kill()
+                raise errors.TimedOut(
+                    f"{target} took longer than {limit:g} s and was stopped.", *self._log_hint("Raise the time limit")
+                )
+            message = _receive(self._answers)
+            if message is None:
+                raise self._death(target)
+            if "progress" in message:
+                if progress:
+                    progress(*message["progress"])
+            elif "error" in message:
+                family = errors.FAMILIES[message["error"]["family"]]
+                raise family(message["error"]["what"], message["error"]["why"], message["error"]["fix"])
+            else:
+                return message["result"]
+
+    def close(self) -> None:
+        """Let the child end: it does when its pipe closes; it is killed if it does not within two seconds."""
+        for handle in (self._requests, self._answers):
+            with contextlib.suppress(OSError):
+                os.close(handle)
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the child and whatever it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _death(self, target: str) -> errors.EdgewrightError:
+        code = self._process.wait()
+        if code >= 0:
+            return errors.RuntimeFailed(
+                f"{target} ended its process with code {code}.", *self._log_hint("Read the log")
+            )
+        name = signal.Signals(-code).name
+        if name == "SIGXCPU":
+            return errors.TimedOut(
+                f"{target} used more than {self.limits.cpu_s} s of CPU time and was stopped.",
+                *self._log_hint("Raise the limit"),
+            )
+        if name == "SIGKILL":
+            return errors.OutOfResources(
+                f"{target} was killed by the system (SIGKILL).", *self._log_hint("It most likely ran out of memory")
+            )
+        tail = self.log.read_bytes()[-4000:] if self.log.exists() else b""
+        if name == "SIGABRT" and (b"bad_alloc" in tail or b"MemoryError" in tail or b"Cannot allocate" in tail):
+            return errors.OutOfResources(f"{target} ran out of memory ({name}).", *self._log_hint("Raise the limit"))
+        return errors.RuntimeFailed(f"{target} crashed with {name}.", *self._log_hint("The crash is the library's own"))
+
+    def _log_hint(self, fix: str) -> tuple[str, str]:
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return (f"Last line of its log: {last[:200]}" if last else "Its log is empty.", f"{fix}; log: {self.log}")
+
+
+def call(
+    target: str,
+    *,
+    log: Path,
+    limits: Limits = Limits(),
+    progress: Progress | None = None,
+    **kwargs: Any,  # noqa: B008
+) -> Any:
+    """Run ``module:function`` with `kwargs` in a child of its own and return what it returns."""
+    with Child(log, limits) as child:
+        return child.call(target, progress=progress, **kwargs)
+
+
+# --- the child's side -------------------------------------------------------------------------------------------------
+
+
+def _serve() -> None:
+    """Answer requests until the pipe closes. Runs in the child."""
+    requests, answers, parent = (int(word) for word in sys.argv[1:4])
+    _die_with_parent(parent)
+    _confine(msgspec.json.decode(sys.argv[4], type=Limits))
+    while (request := _receive(requests)) is not None:
+        _send(answers, _answer(request, lambda *step: _send(answers, {"progress": step})))
+    os._exit(0)  # runtime libraries may crash or hang in their own teardown: nothing is left to save
+
+
+def _answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    module, _, function = request["target"].partition(":")
+    try:
+        run = getattr(importlib.import_module(module), function)
+        extra = {"progress": progress} if "progress" in inspect.signature(run).parameters else {}
+        return {"result": msgspec.to_builtins(run(**request["kwargs"], **extra), builtin_types=(bytes,))}
+    except Exception as error:
+        traceback.print_exc()
+        sys.stderr.flush()
+        known = errors.from_exception(error)
+        if known is None:
+            text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+            known = errors.RuntimeFailed(f"{request['target']} failed: {text}", "A library raised it.", "")
+        return {
+            "error": {"family": type(known).__name__, "what": known.what, "why": known.why, "fix": known.fix},
+        }
+
+
+def _confine(limits: Limits) -> None:
+    import resource
+
+    if limits.memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+    if limits.cpu_s:
+        # The soft limit raises SIGXCPU, whose default action ends the process; the hard one is SIGKILL.
+        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 5))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when the parent dies: a killed run leaves no child at work."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _send(handle: int, message: Any) -> None:
+    body = msgspec.msgpack.encode(message)
+    data = memoryview(struct.pack("<Q", len(body)) + body)
+    while data:
+        data = data[os.write(handle, data) :]
+
+
+def _receive(handle: int) -> Any:
+    header = b"".join(_read(handle, 8))
+    if len(header) < 8:
+        return None
+    (length,) = struct.unpack("<Q", header)
+    body = b"".join(_read(handle, length))
+    return msgspec.msgpack.decode(body) if len(body) == length else None
+
+
+def _read(handle: int, count: int) -> Iterator[bytes]:
+    while count and (chunk := os.read(handle, min(count, 1 << 20))):
+        count -= len(chunk)
+        yield chunk

@@ -1,0 +1,31 @@
+"""Optional libraries: imported where they are used, missed with the name of the extra that brings them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import Any
+
+from edgewright.core.errors import Unavailable
+
+
+def require(module: str, extra: str) -> Any:
+    """Import `module`; raise `Unavailable` that names the pip extra which installs it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and not module.startswith(error.name):
+            raise  # something that the library itself needs is broken: its own error says more
+        raise Unavailable(
+            f"The Python package '{module.partition('.')[0]}' is not installed.",
+            "This step needs it.",
+            f"Install it: pip install 'edgewright[{extra}]'",
+        ) from None
+
+
+def version(distribution: str) -> str | None:
+    """The installed version of a distribution, read without importing it; None where it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,151 @@
+"""The store: results kept by the hash of all that went into them.
+
+``<root>/<stage>/<key>/`` holds one finished result and ``manifest.json`` with the SHA-256 of each of its files. A
+result is written beside its place under a temporary name, flushed, and renamed; digests are checked on every read,
+before a runtime library sees a byte. A lock a key lets several runs share the work; what killed runs left is swept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.core import files
+from edgewright.core.lazy import require
+
+MANIFEST = "manifest.json"
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """What stands beside each result: the inputs that its key is the hash of, and its files."""
+
+    schema_version: int = 1
+    stage: str
+    inputs: dict[str, Any]
+    files: dict[str, str]
+    seconds: float
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One result: its folder, its key, whether it was there already, and why an older one was thrown away."""
+
+    path: Path
+    key: str
+    reused: bool
+    seconds: float
+    damage: str = ""
+
+
+def default_root() -> Path:
+    """``$EDGEWRIGHT_CACHE``, else the platform's cache folder."""
+    if root := os.environ.get("EDGEWRIGHT_CACHE"):
+        return files.absolute(root)
+    return Path(require("platformdirs", "host").user_cache_dir("edgewright"))
+
+
+def key_of(stage: str, inputs: Mapping[str, Any]) -> str:
+    """The key of a stage with these inputs (any msgspec-encodable values): 32 hex digits of a SHA-256."""
+    return hashlib.sha256(msgspec.json.encode([stage, inputs], order="deterministic")).hexdigest()[:32]
+
+
+class Store:
+    """A folder of results. Safe for several processes at once, and against being killed at any moment."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or default_root()
+        self._locks = require("filelock", "host")
+
+    def stage(self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Entry:
+        """The result of `make` for `inputs`: the stored one where it is whole, else made now into an empty folder.
+
+        What `make` raises is raised on, and nothing is kept. Another process with the same key waits for this one.
+        """
+        key = key_of(stage, inputs)
+        final = self.root / stage / key
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with self._locks.FileLock(self._lock_file(final)):
+            damage = ""
+            if final.exists():
+                damage = self.damage(final)
+                if not damage:
+                    return Entry(final, key, True, _read_manifest(final).seconds)
+                shutil.rmtree(final)
+            self._sweep_key(final)
+            start = time.monotonic()
+            with files.new_folder(final) as folder:
+                make(folder)
+                seconds = time.monotonic() - start
+                digests = {name: files.sha256(folder / name) for name in files.tree(folder)}
+                plain = msgspec.to_builtins(dict(inputs))
+                manifest = Manifest(stage=stage, inputs=plain, files=digests, seconds=seconds)
+                (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+            return Entry(final, key, False, seconds, damage)
+
+    def get(self, stage: str, inputs: Mapping[str, Any]) -> Path | None:
+        """The folder of a whole stored result, or None; damaged ones count as absent."""
+        final = self.root / stage / key_of(stage, inputs)
+        return final if final.exists() and not self.damage(final) else None
+
+    @staticmethod
+    def damage(folder: Path) -> str:
+        """What is wrong with a stored result, in words; empty where every byte is the one that was written."""
+        try:
+            manifest = _read_manifest(folder)
+        except (OSError, msgspec.MsgspecError) as error:
+            return f"{MANIFEST} cannot be read ({error})"
+        names = set(files.tree(folder)) - {MANIFEST}
+        if names != set(manifest.files):
+            return f"files differ from the manifest: {', '.join(sorted(names ^ set(manifest.files)))}"
+        for name, digest in manifest.files.items():
+            if files.sha256(folder / name) != digest:
+                return f"{name} is not what was written (SHA-256 differs)"
+        return ""
+
+    def entries(self) -> list[tuple[Path, int, float]]:
+        """All results: folder, bytes, last use (seconds since the epoch)."""
+        found = [m.parent for m in self.root.glob(f"*/*/{MANIFEST}") if not m.parent.name.startswith(".")]
+        return [(p, files.size(p), (p / MANIFEST).stat().st_mtime) for p in sorted(found)]
+
+    def prune(self, keep: Callable[[Path, int, float], bool]) -> int:
+        """Remove the results that `keep(folder, bytes, mtime)` does not want; returns the bytes freed."""
+        freed = 0
+        for path, size, used in self.entries():
+            if not keep(path, size, used):
+                with self._locks.FileLock(self._lock_file(path)):
+                    shutil.rmtree(path, ignore_errors=True)
+                freed += size
+        return freed + self.sweep()
+
+    def sweep(self) -> int:
+        """Remove what killed runs left behind (temporary folders whose lock nobody holds); returns the bytes freed."""
+        freed = 0
+        for orphan in [*self.root.glob("*/.*.tmp"), *self.root.glob("*/.*.old")]:
+            key = orphan.name[1:].partition(".")[0]
+            try:
+                with self._locks.FileLock(self._lock_file(orphan.with_name(key)), timeout=0):
+                    freed += files.size(orphan)
+                    shutil.rmtree(orphan, ignore_errors=True)
+            except (self._locks.Timeout, FileNotFoundError):
+                continue  # another run is at work on it right now
+        return freed
+
+    def _lock_file(self, final: Path) -> Path:
+        locks = self.root / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        return locks / f"{final.parent.name}-{final.name}.lock"
+
+    @staticmethod
+    def _sweep_key(final: Path) -> None:
+        for orphan in final.parent.glob(f".{final.name}.*"):
+            shutil.rmtree(orphan, ignore_errors=True)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
