@@ -1,0 +1,61 @@
+"""The built-in demo set: the 1797 handwritten digits that ship inside scikit-learn, as PNG files."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput
+from edgewright.core.lazy import require
+
+TEST, CALIBRATION = 50, 10
+"""Images of each of the ten classes in test/ and calib/; the others, 1197 in all, are in train/."""
+
+
+def write(folder: Path) -> None:
+    """Write the digits (8x8 grey PNG, 0..16 scaled to 0..255) as ``folder/{train,calib,test}/{0..9}/NNNN.png``.
+
+    NNNN is the index in scikit-learn's set. The splits are drawn by the hash of the pixels, so the same everywhere, and
+    share no image. A set that is there already is replaced as a whole; a folder with anything else in it is
+    `InvalidInput`. Raises `Unavailable` without scikit-learn.
+    """
+    folder = files.absolute(folder)
+    if folder.exists() and (other := {p.name for p in folder.iterdir()} - {"train", "calib", "test"}):
+        raise InvalidInput(
+            f"{folder} is not empty: {min(other)} is in it.", "The digits replace the folder.", "Name a new folder."
+        )
+    digits = require("sklearn.datasets", "host").load_digits()
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    # Renamed when complete, like files.new_folder, but not flushed file by file: 1797 times that is many seconds, for
+    # what can be written again at any time.
+    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        for index, split in enumerate(_splits(pixels, digits.target)):
+            path = new / split / str(digits.target[index]) / f"{index:04}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[index]).save(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        new.replace(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _splits(pixels: np.ndarray, labels: np.ndarray) -> list[str]:
+    """The split of each image: of each class the first by hash for test, the next for calibration."""
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for index in sorted(range(len(pixels)), key=lambda k: hashlib.sha256(pixels[k].tobytes()).digest()):
+        by_class[int(labels[index])].append(index)
+    splits = ["train"] * len(pixels)
+    for indices in by_class.values():
+        for index in indices[: TEST + CALIBRATION]:
+            splits[index] = "calib"
+        for index in indices[:TEST]:
+            splits[index] = "test"
+    return splits
