@@ -1,0 +1,314 @@
+"""The export stage: a source and its weights become model.onnx with its spec, proven against the original.
+
+Writes into one folder: ``model.onnx`` (spec in its metadata), ``spec.json``, ``parity.json`` and, for torch sources,
+``reference.pt2`` (the float32 original with any batch size, for the torch runtime). The same input gives the same bytes
+of model.onnx. Runs in a jailed child: it calls the source's own code and reads foreign files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
+from edgewright.core.jail import Progress
+from edgewright.core.lazy import version
+from edgewright.core.spec import ModelSpec, encode
+from edgewright.graph import batch as batch_pass
+from edgewright.graph import clean, compare, inputs, metadata, slim
+from edgewright.graph import files as onnx_files
+from edgewright.graph import normalize as normalize_pass
+from edgewright.vision import preprocess
+
+from . import overrides, parity
+from .sources.loaded import Loaded
+from .sources.parse import Source, parse
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "reference.pt2"
+RANDOM_IMAGES = 8
+"""How many seeded random images stand in where no real ones are given."""
+_SLIM_LIMIT = 1e-3
+_STEPS = 6
+
+
+def export(
+    source: str,
+    folder: str | Path,
+    *,
+    checkpoint: str | None = None,
+    options: Mapping[str, str] | None = None,
+    spec_file: str | None = None,
+    images: Sequence[str] = (),
+    batch: int | None = 1,
+    opset: int = 20,
+    normalize: str = "host",
+    trust_checkpoint: bool = False,
+    progress: Progress | None = None,
+) -> ModelSpec:
+    """Export `source` into `folder` (see the module) and return its spec.
+
+    `options` are added to the source's own. `spec_file`: a TOML laid over the spec (default: ``<stem>.toml`` beside the
+    checkpoint or .onnx). `images`: files for the parity check; without any, seeded random ones, which parity.json says.
+    `batch` None: any number of images. `normalize` "graph": the model takes uint8 NHWC. Raises `UsageError`,
+    `InvalidInput`, `IntegrityError`, `Unavailable`, and `RuntimeFailed` where the export or its parity fails.
+    """
+    step = _steps(progress)
+    step("loading the model")
+    parsed = parse(source, options)
+    _check_arguments(parsed, checkpoint, batch, normalize)
+    loaded, spec = _load(parsed, checkpoint, trust_checkpoint, spec_file, batch)
+    folder = files.absolute(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    step("exporting to ONNX")
+    model, reference_batch, notes = _to_onnx(parsed, loaded, spec, opset, folder / REFERENCE)
+    step("simplifying")
+    metadata.set_spec(model, spec)
+    _simplify(model)
+    if normalize == "graph":
+        normalize_pass.apply(model)
+    step("checking")
+    onnx_files.check(model, MODEL)
+    step("comparing with the original")
+    report = _prove(parsed, loaded, spec, model, images)
+    step("writing")
+    final = metadata.get_spec(model) or spec
+    onnx_files.save(model, folder / MODEL)
+    files.write(folder / SPEC, encode(final))
+    report = msgspec.structs.replace(report, reference_batch=reference_batch, notes=notes)
+    files.write(folder / PARITY, encode(report))
+    return final
+
+
+def _steps(progress: Progress | None) -> Any:
+    done = iter(range(_STEPS + 1))
+
+    def step(what: str) -> None:
+        number = next(done)
+        if progress is not None:
+            progress(number, _STEPS, what)
+
+    return step
+
+
+def _check_arguments(source: Source, checkpoint: str | None, batch: int | None, normalize: str) -> None:
+    if batch is not None and batch < 1:
+        raise UsageError(f"The batch is {batch}.", "It is a number of images from 1, or none for any.", "Correct it.")
+    if normalize not in ("host", "graph"):
+        raise UsageError(f"normalize is '{normalize}'.", "It is 'host' or 'graph'.", "Correct it.")
+    if source.kind == "onnx" and (checkpoint or source.options):
+        raise UsageError(
+            f"{source.name} was given {'a checkpoint' if checkpoint else 'options'} too.",
+            "An ONNX file holds its own weights and is not built anew.",
+            "Leave that out, or name the library's source instead of the .onnx.",
+        )
+
+
+def _load(
+    source: Source, checkpoint: str | None, trust: bool, spec_file: str | None, batch: int | None
+) -> tuple[Loaded, ModelSpec]:
+    """The model and its whole spec: what its library says, with the user's TOML laid over it."""
+    from .sources import onnx, timm, torch, torchvision
+
+    toml = overrides.find(source.name if source.kind == "onnx" else checkpoint, spec_file)
+    over = overrides.read(toml) if toml else {}
+    if source.kind == "onnx":
+        size = over.get("input", {})
+        output = (over.pop("outputs", None) or [None])[0]
+        loaded = onnx.load(source.name, (size.get("height"), size.get("width")), output)
+    else:
+        module = {"timm": timm, "torchvision": torchvision, "torch": torch}[source.kind]
+        loaded = module.load(source.name, source.options, checkpoint, trust)
+    fields = overrides.merge(loaded.spec, over)
+    fields["source"] = source.text
+    if "input" in fields:
+        fields["input"] = {**fields["input"], "batch": batch}
+    spec = overrides.build(fields, source.text)
+    for key in ("height", "width", "channels", "name", "dtype", "layout"):
+        if source.kind == "onnx" and loaded.spec["input"][key] != getattr(spec.input, key):
+            raise InvalidInput(
+                f"The description says input {key} {getattr(spec.input, key)}, {source.name} has "
+                f"{loaded.spec['input'][key]}.",
+                "The graph's own input cannot be described otherwise.",
+                f"Correct or remove [input] {key}.",
+            )
+    if loaded.spec.get("classes", spec.classes) != spec.classes:
+        raise InvalidInput(
+            f"The description says {spec.classes} classes, the model has {loaded.spec['classes']}.",
+            "Each score needs its class.",
+            "Correct `classes`, or build the model with that number: ?num_classes=N",
+        )
+    return loaded, spec
+
+
+def _to_onnx(
+    source: Source, loaded: Loaded, spec: ModelSpec, opset: int, reference: Path
+) -> tuple[onnx.ModelProto, int | None, tuple[str, ...]]:
+    """The model as ONNX with the batch of `spec`; the reference's batch (None: any, or none); what there is to note."""
+    if source.kind == "onnx":
+        return loaded.model, None, _rebatch(loaded.model, spec)
+    model, batch = _from_torch(loaded.model, spec, opset, reference)
+    notes = ("torch.export cannot make the batch dynamic: the reference takes 1 image.",) if batch else ()
+    return model, batch, notes
+
+
+def _from_torch(
+    module: torch.nn.Module, spec: ModelSpec, opset: int, reference: Path
+) -> tuple[onnx.ModelProto, int | None]:
+    """The ONNX model of `module`; writes `reference`. The second: the reference's batch, None where any."""
+    import torch
+
+    batch = spec.input.batch
+    sample = torch.zeros(spec.input.shape(2))
+    with torch.no_grad():
+        _check_output(module(sample), spec)
+    with _quiet():
+        try:
+            dynamic = torch.export.export(module, (sample,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        except Exception as error:  # what stops torch.export has no common class
+            if batch is None:
+                raise RuntimeFailed(
+                    f"{spec.name} cannot be exported with a dynamic batch: {' '.join(str(error).split())[:200]}",
+                    "Its code depends on the number of images.",
+                    "Export it with a fixed batch: --batch 1",
+                ) from error
+            dynamic = None
+        reference_program = dynamic or _fixed(module, spec, 1)
+        torch.export.save(reference_program, reference)
+        program = dynamic if batch is None else _fixed(module, spec, batch)
+        onnx_program = torch.onnx.export(
+            program, dynamo=True, opset_version=opset, external_data=False, verbose=False,
+            input_names=[spec.input.name], output_names=list(spec.outputs),
+        )  # fmt: skip
+    model = onnx_program.model_proto
+    clean.apply(model)
+    if batch is None:
+        # torch numbers its symbols by what ran before; a fixed name keeps the bytes the same.
+        batch_pass.rename(model)
+    return model, None if dynamic is not None else 1
+
+
+def _rebatch(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
+    """Give an ONNX source the batch of `spec`; returns what to note. `InvalidInput` where its own is frozen in."""
+    fixed, batch = inputs.shape(inputs.real(model)[0])[0], spec.input.batch
+    before = type(model)()
+    before.CopyFrom(model)
+    batch_pass.apply(model, batch, (spec.input.height, spec.input.width))
+    if fixed is None or fixed == batch:
+        return ()
+    x = compare.random_input(model, 2 * fixed)
+    try:
+        onnx_files.check(model, spec.name)
+        output = spec.outputs[0]
+        first, second = compare.answers(before, x, output), compare.answers(model, x, output)
+        parity.require(parity.measure(first, second, [f"random image {i}" for i in range(len(x))]), spec.name)
+    except (InvalidInput, RuntimeFailed) as error:
+        raise InvalidInput(
+            f"The batch of {spec.source} is {fixed} and cannot be changed to {batch or 'any'}: {error.what}",
+            "The number of images is frozen into its graph.",
+            f"Export it with --batch {fixed}, or export the original model anew with another batch.",
+        ) from error
+    return (f"The batch was fixed to {fixed} in the source.",)
+
+
+def _fixed(module: torch.nn.Module, spec: ModelSpec, batch: int) -> torch.export.ExportedProgram:
+    import torch
+
+    try:
+        return torch.export.export(module, (torch.zeros(spec.input.shape(batch)),))
+    except Exception as error:  # as above
+        raise RuntimeFailed(
+            f"torch.export cannot trace {spec.name}: {' '.join(str(error).split())[:200]}",
+            "Its forward() does what a graph cannot hold, such as branching on values.",
+            "Change the model's code, or export it to ONNX yourself and pass that file.",
+        ) from error
+
+
+def _check_output(output: Any, spec: ModelSpec) -> None:
+    import torch
+
+    if not isinstance(output, torch.Tensor) or output.shape != (2, spec.classes):
+        shown = list(output.shape[1:]) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise InvalidInput(
+            f"{spec.name} answers with {shown} for each image where {spec.classes} class scores were expected.",
+            "A classifier returns one tensor [batch, classes].",
+            "Correct `classes` in the model's description, or return only the scores from forward().",
+        )
+
+
+def _simplify(model: onnx.ModelProto) -> None:
+    """Slim `model` in place and prove on random input that it computes the same."""
+    before = type(model)()
+    before.CopyFrom(model)
+    slim.apply(model)
+    clean.apply(model)
+    gap = compare.difference(before, model, compare.random_input(before))
+    if gap > _SLIM_LIMIT:
+        raise RuntimeFailed(
+            f"onnxslim {version('onnxslim')} changed what the model computes: relative difference {gap:.3g}.",
+            f"At most {_SLIM_LIMIT:g} is rounding.",
+            "Report it with the source's name; an older onnxslim may do.",
+        )
+
+
+def _prove(
+    source: Source, loaded: Loaded, spec: ModelSpec, model: onnx.ModelProto, images: Sequence[str]
+) -> parity.Parity:
+    """Compare `model` with the original on `images`, each through its own preprocessing; raises `RuntimeFailed`."""
+    given: Sequence[Any] = images or _random_images(spec)
+    names = tuple(images) or tuple(f"random image {i}" for i in range(len(given)))
+    truth = _original(source, loaded, spec, preprocess.batch(given, spec))
+    final = metadata.get_spec(model) or spec
+    found = compare.answers(model, preprocess.batch(given, final), final.outputs[0])
+    measures = parity.measure(truth, found, names)
+    candidate = f"{MODEL} in onnxruntime {version('onnxruntime')}"
+    parity.require(measures, candidate)
+    eager = f"torch {version('torch')}, eager, float32, CPU"
+    return parity.Parity(
+        reference="the ONNX file as it was" if source.kind == "onnx" else eager,
+        candidate=candidate,
+        weights=loaded.weights,
+        images=tuple(images) or "random",
+        measures=measures,
+    )
+
+
+def _original(source: Source, loaded: Loaded, spec: ModelSpec, x: np.ndarray) -> np.ndarray:
+    """The original model's scores for the inputs `x`: eager torch, or the ONNX file as it was."""
+    if source.kind == "onnx":
+        return compare.answers(onnx_files.load(source.name), x, spec.outputs[0])
+    import torch
+
+    with torch.no_grad():
+        parts = [loaded.model(torch.from_numpy(x[i : i + 8])).numpy() for i in range(0, len(x), 8)]
+    return np.concatenate(parts)
+
+
+def _random_images(spec: ModelSpec) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    size = (spec.input.height, spec.input.width, 3)
+    return [random.integers(0, 256, size, np.uint8) for _ in range(RANDOM_IMAGES)]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's chatter about its own rewriting out of the log; its errors are raised anyway."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

@@ -1,0 +1,114 @@
+"""A TOML file that says of a model what neither the library nor the ONNX file knows.
+
+It has the fields of a ModelSpec, each optional: ``name``, ``classes``, ``outputs``, ``labels`` or ``labels_file`` (one
+name a line), and the tables ``[input]``, ``[preprocess]``, ``[postprocess]``. It stands beside the checkpoint or the
+.onnx as ``<stem>.toml``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import ModelSpec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+EXAMPLE = "[input] height, width; [preprocess] resize, resize_to, interpolation, crop, mean, std; labels or labels_file"
+
+
+def find(beside: str | None, named: str | None) -> Path | None:
+    """The TOML to use: the `named` one (which must exist), else ``<stem>.toml`` beside the file `beside`, else None."""
+    if named is not None:
+        path = files.absolute(named)
+        if not path.is_file():
+            raise InvalidInput(
+                f"There is no file {path}.", "It was named as the model's description.", "Check the path."
+            )
+        return path
+    if beside is None:
+        return None
+    path = files.absolute(beside).with_suffix(".toml")
+    return path if path.is_file() else None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The fields of a TOML description; ``labels_file`` is read (from its own folder only) into ``labels``."""
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"{path} is no valid TOML: {error}", "It describes the model.", "Correct that line."
+        ) from None
+    if (name := fields.pop("labels_file", None)) is not None:
+        with files.open_contained(path.parent, str(name)) as file:
+            fields["labels"] = file.read().decode("utf-8").split("\n")
+        while fields["labels"] and not fields["labels"][-1].strip():
+            fields["labels"].pop()
+        fields["labels"] = [label.strip() for label in fields["labels"]]
+    return fields
+
+
+def merge(known: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`known` with the fields of `over` laid on top, tables field by field."""
+    merged = dict(known)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **value} if both else value
+    if "classes" not in over and over.get("labels"):
+        merged.setdefault("classes", len(over["labels"]))
+    elif len(merged.get("labels", ())) != merged.get("classes") and "labels" not in over:
+        merged.pop("labels", None)  # names of the library's classes, of which the user's model has another number
+    return merged
+
+
+def build(fields: dict[str, Any], origin: str) -> ModelSpec:
+    """The ModelSpec of `fields`; raises `InvalidInput` naming the field that is unknown, missing or inconsistent."""
+    absent = [f for f in ("input", "preprocess", "classes") if f not in fields]
+    if absent:
+        raise InvalidInput(
+            f"Nothing says the {', '.join(absent)} of {origin}.",
+            "How images are prepared must be as in training; it cannot be guessed.",
+            f"Write a TOML beside the model or pass --spec FILE, with: {EXAMPLE}.",
+        )
+    try:
+        spec = msgspec.convert(fields, ModelSpec, strict=True)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(
+            f"The description of {origin} is not valid: {error}.",
+            f"Known fields: name, classes, outputs, {EXAMPLE}; [postprocess] scores, top.",
+            "Correct the field that is named.",
+        ) from None
+    if wrong := _inconsistent(spec):
+        raise InvalidInput(
+            f"The description of {origin} contradicts itself: {wrong}.",
+            "Images must come out of preprocessing in the size and number of channels that the model takes.",
+            "Correct the [input] or [preprocess] table.",
+        )
+    return spec
+
+
+def _inconsistent(spec: ModelSpec) -> str:
+    i, p = spec.input, spec.preprocess
+    size = (i.height, i.width)
+    made = p.crop or (p.resize_to if p.resize == "exact" else size if p.resize == "none" else None)
+    if made != size:
+        shown = "no fixed size (set crop)" if made is None else f"{made[0]}x{made[1]}"
+        return f"preprocessing gives {shown}, the input is {i.height}x{i.width}"
+    if i.channels != (1 if p.color == "L" else 3):
+        return f"color is {p.color}, the input has {i.channels} channels"
+    if len(p.mean) != i.channels or len(p.std) != i.channels:
+        return f"mean has {len(p.mean)} and std {len(p.std)} values, the input {i.channels} channels"
+    if p.divide <= 0 or not all(value > 0 for value in p.std):
+        return "divide and std must be positive"
+    if spec.labels and len(spec.labels) != spec.classes:
+        return f"there are {len(spec.labels)} labels and {spec.classes} classes"
+    return ""

@@ -1,0 +1,95 @@
+"""Does the exported model answer as the original did? Measures by name, with the worst image of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from edgewright.core.errors import InvalidInput, RuntimeFailed
+
+COSINE = 0.9999
+RELATIVE = 1e-3
+"""Float32 with reordered sums stays below 1e-5; 1e-3 is a layer that computes something else."""
+TOP1 = 1.0
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """One measure: the worst value over all images, its limit, and the image that has it."""
+
+    value: float
+    limit: float
+    worst: str
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of parity.json; `measures` as `measure` gives them. `reference_batch` None: any (or no reference)."""
+
+    schema_version: int = 1
+    reference: str
+    candidate: str
+    weights: str
+    images: str | tuple[str, ...]
+    measures: dict[str, Measure]
+    reference_batch: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def measure(reference: np.ndarray, candidate: np.ndarray, names: Sequence[str]) -> dict[str, Measure]:
+    """Compare two arrays of scores (images, classes), row by row: cosine, max_abs, max_relative, top1_agreement.
+
+    `max_relative` is the largest difference over the same image's largest score. `max_abs` may reach 1e-3 of the
+    largest score of all images; two classes closer than twice that are a tie, and either counts as the same top-1.
+    Raises `InvalidInput` where the reference itself is not finite.
+    """
+    a, b = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
+    if a.shape != b.shape:
+        raise RuntimeFailed(
+            f"The exported model gives scores of shape {list(b.shape)}, the original {list(a.shape)}.",
+            "The export changed what the model computes.",
+            "Report it with the source's name.",
+        )
+    if not np.isfinite(a).all():
+        bad = names[int(np.argmin(np.isfinite(a).all(1)))]
+        raise InvalidInput(
+            f"The original model answers NaN or infinity for {bad}.",
+            "There is nothing to compare an exported model with.",
+            "Check the checkpoint and the preprocessing.",
+        )
+    gap = np.where(np.isfinite(b), np.abs(a - b), np.inf).max(1)
+    b = np.where(np.isfinite(b), b, 0.0)
+    largest = np.abs(a).max(1)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine = np.where(norms > 0, (a * b).sum(1) / np.maximum(norms, 1e-300), (gap == 0).astype(float))
+    limit = max(RELATIVE * float(largest.max()), 1e-6)
+    rows = np.arange(len(a))
+    same = a.max(1) - a[rows, b.argmax(1)] <= 2 * limit
+    relative = gap / np.maximum(largest, 1e-6)
+    return {
+        "cosine": _measure(cosine, int(cosine.argmin()), COSINE, names),
+        "max_abs": _measure(gap, int(gap.argmax()), limit, names),
+        "max_relative": _measure(relative, int(relative.argmax()), RELATIVE, names),
+        "top1_agreement": Measure(value=float(same.mean()), limit=TOP1, worst=names[int(same.argmin())]),
+    }
+
+
+def require(measures: dict[str, Measure], what: str) -> None:
+    """Raise `RuntimeFailed` that names every measure past its limit, its value and the worst image."""
+    at_least = ("cosine", "top1_agreement")
+    failed = [
+        f"{name} {m.value:.6g} (limit {m.limit:.6g}, worst at {m.worst})"
+        for name, m in measures.items()
+        if not (m.value >= m.limit if name in at_least else m.value <= m.limit)
+    ]
+    if failed:
+        raise RuntimeFailed(
+            f"{what} does not answer as the original: {'; '.join(failed)}.",
+            "An exported model must give the same scores to float rounding.",
+            "Try another --opset, or batch 1; and report the source's name.",
+        )
+
+
+def _measure(values: np.ndarray, worst: int, limit: float, names: Sequence[str]) -> Measure:
+    value = float(values[worst])
+    return Measure(value=value if np.isfinite(value) else 1e308, limit=limit, worst=names[worst])

@@ -1,0 +1,5 @@
+"""Where models come from, one module a library, each with ``load(...)``.
+
+``parse`` (the text that names a source), ``timm``, ``torchvision``, ``torch`` (any factory), ``onnx`` (an existing
+file), ``checkpoint`` (trained weights, read without running code in them), ``loaded`` (what each of them gives).
+"""

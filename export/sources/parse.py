@@ -1,0 +1,61 @@
+"""The text that names a source: ``kind:name?option=value&option=value``."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from edgewright.core.errors import UsageError
+
+EXAMPLES = (
+    "timm:resnet18?num_classes=10, torchvision:squeezenet1_1, torch:package.module:factory?width=0.5, "
+    "torch:models.py:factory, or a path to an .onnx file"
+)
+_FACTORY = re.compile(r"([\w.]+|.+\.py):[A-Za-z_]\w*")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed source: the library, the model's name (or path) in it, and options for building it."""
+
+    kind: str
+    name: str
+    options: dict[str, Any] = {}
+    text: str = ""
+
+
+def parse(text: str, options: Mapping[str, str] | None = None) -> Source:
+    """Parse `text`; `options` are added to those behind its ``?`` and win over them.
+
+    Values become Python literals where they are (``10``, ``0.5``, ``true``, ``none``, ``[1,2]``), else strings. Raises
+    `UsageError` for what names no source.
+    """
+    body, _, query = text.partition("?")
+    given = {**dict(parse_qsl(query, keep_blank_values=True)), **(options or {})}
+    values = {key: literal(value) for key, value in given.items()}
+    kind, colon, name = body.partition(":")
+    if body.endswith(".onnx"):
+        return Source(kind="onnx", name=body, options=values, text=text)
+    if colon and name and kind in ("timm", "torchvision"):
+        return Source(kind=kind, name=name, options=values, text=text)
+    factory = name if kind == "torch" else body
+    if _FACTORY.fullmatch(factory) and kind not in ("ultralytics", "transformers"):
+        return Source(kind="torch", name=factory, options=values, text=text)
+    raise UsageError(
+        f"'{text}' names no source.", f"Known forms: {EXAMPLES}.", "Write the source in one of these forms."
+    )
+
+
+def literal(value: str) -> Any:
+    """The Python value that an option's text means."""
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value

@@ -1,0 +1,68 @@
+"""Any torch module: a factory in an importable module or in a Python file, with keyword arguments."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput
+
+from . import checkpoint as weights_file
+from . import timm
+from .loaded import Loaded, torch_module
+from .parse import EXAMPLES
+
+
+def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Loaded:
+    """Call the factory `name` (``package.module:factory`` or ``file.py:factory``) with `options`.
+
+    The factory is the user's own code and runs. A model with timm's ``pretrained_cfg`` brings its spec; any other needs
+    a TOML. Raises `InvalidInput` where the factory is not found or fails.
+    """
+    import torch
+
+    place, _, function = name.rpartition(":")
+    module = _from_file(files.absolute(place)) if place.endswith(".py") else _import(place)
+    factory = getattr(module, function, None)
+    if not callable(factory):
+        raise InvalidInput(
+            f"'{place}' has no function '{function}'.",
+            "The source names it as the model's factory.",
+            "Correct the name.",
+        )
+    torch.manual_seed(0)
+    try:
+        model = factory(**options)
+    except TypeError as error:
+        raise InvalidInput(
+            f"{name} cannot be called: {error}", f"It was given {options or 'no options'}.", "Correct the options."
+        ) from error
+    model = torch_module(model, name)
+    if checkpoint is not None:
+        weights_file.apply(model, checkpoint, trust)
+    spec = timm.spec_of(model, function) if getattr(model, "pretrained_cfg", None) else {"name": function}
+    return Loaded(model, spec, str(checkpoint) if checkpoint else f"as {name} gives them")
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            f"The Python module '{error.name}' cannot be imported.",
+            f"The source's factory needs it. Forms of a source: {EXAMPLES}.",
+            "Run from the folder that holds it, install it, or name the file: torch:path/models.py:factory",
+        ) from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"edgewright_source_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise InvalidInput(f"There is no file {path}.", "The source names it as a Python module.", "Check the path.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

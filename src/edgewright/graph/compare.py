@@ -1,0 +1,83 @@
+"""Two models on the same input: does a pass leave what is computed alone?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.lazy import require
+
+from . import inputs
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def random_input(model: onnx.ModelProto, batch: int = 2, seed: int = 0) -> np.ndarray:
+    """Seeded random images for the model's input: uint8 0..255 or float32 normal; `batch` where it leaves that open."""
+    image = inputs.image(model)
+    shape = image.shape(image.batch or batch)
+    random = np.random.default_rng(seed)
+    if image.dtype == "uint8":
+        return random.integers(0, 256, shape, np.uint8)
+    return random.standard_normal(shape, np.float32)
+
+
+def run(model: onnx.ModelProto, x: np.ndarray) -> list[np.ndarray]:
+    """The outputs of `model` for `x` (ONNX Runtime, CPU, float32); raises `RuntimeFailed` where it refuses it."""
+    return _ask(_session(model), None, inputs.real(model)[0].name, x)
+
+
+def answers(model: onnx.ModelProto, images: np.ndarray, output: str) -> np.ndarray:
+    """What `output` of `model` says of each of `images`, asked in the batches that the model takes (else of 8)."""
+    value = inputs.real(model)[0]
+    size = inputs.shape(value)[0] or min(8, len(images))
+    session, rows = _session(model), []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+        rows.append(_ask(session, [output], value.name, padded)[0][: len(part)])
+    return np.concatenate(rows)
+
+
+def difference(first: onnx.ModelProto, second: onnx.ModelProto, x: np.ndarray) -> float:
+    """The largest difference between the outputs of two models, relative to the largest output of the first."""
+    worst = 0.0
+    for a, b in zip(run(first, x), run(second, x), strict=True):
+        if a.shape != b.shape:
+            raise InvalidInput(
+                f"An output has shape {list(b.shape)} where it had {list(a.shape)}.",
+                "A change to the graph changed what it computes.",
+                "Export the model again with a plain, single-output head.",
+            )
+        if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+            return float("inf")
+        finite = np.isfinite(a)
+        if finite.any():
+            gap = float(np.abs(a[finite].astype(np.float64) - b[finite]).max())
+            worst = max(worst, gap / max(float(np.abs(a[finite]).max()), 1e-12))
+    return worst
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    ort = require("onnxruntime", "host")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own that have no common base
+        raise _failure(error, "It does not accept the graph.") from error
+
+
+def _ask(session: Any, outputs: list[str] | None, name: str, x: np.ndarray) -> list[np.ndarray]:
+    try:
+        return [np.asarray(output) for output in session.run(outputs, {name: x})]
+    except Exception as error:  # as above
+        raise _failure(error, f"It was given an input of shape {list(x.shape)} and type {x.dtype}.") from error
+
+
+def _failure(error: Exception, why: str) -> RuntimeFailed:
+    text = " ".join(str(error).split())[:300]
+    return RuntimeFailed(f"ONNX Runtime cannot run the model: {text}", why, "Export it again, or with another opset.")

@@ -1,0 +1,242 @@
+"""ONNX files in and out: verified on reading, atomic on writing.
+
+A foreign ONNX file is parsed, its external data is read by us (never by onnx: a location may point anywhere) and taken
+into the model, and onnx.checker sees the whole before anything else does. Runtimes hang on some of what it rejects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput
+from edgewright.core.lazy import require
+
+if TYPE_CHECKING:
+    import onnx
+
+LIMIT_BYTES = 2 << 30
+"""What protobuf, and so an ONNX file with its data inside, can hold."""
+
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+"""Operator domains that a runtime of ours knows; of com.microsoft only ONNX Runtime does."""
+
+_MAX_ELEMENTS = 1 << 31
+_NOT_ONNX = (
+    (b"PK\x03\x04", "a ZIP archive, such as a PyTorch checkpoint"),
+    (b"\x80", "a Python pickle, such as a PyTorch checkpoint"),
+    (b"version https://git-lfs", "a Git LFS pointer: the model itself was not downloaded (git lfs pull)"),
+    (b"<", "an HTML or XML page"),
+)
+
+
+def load(path: Path | str, limit_bytes: int = LIMIT_BYTES) -> onnx.ModelProto:
+    """Read and verify the ONNX model at `path`; its external data is inside it afterwards.
+
+    Raises `InvalidInput` for what is no valid ONNX model (named by what is wrong with it) or is larger than
+    `limit_bytes` with its data, and `IntegrityError` where its external data points out of the model's folder.
+    """
+    require("onnx", "host")
+    path = files.absolute(path)  # a bare file name too has a folder, and its external data must lie there
+    model = _parse(path, limit_bytes)
+    _check_versions(model, path.name)
+    _check_domains(model, path.name)
+    _inline(model, path, limit_bytes - path.stat().st_size)
+    check(model, path.name)
+    return model
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write `model` to `path`, atomically and with the same bytes for the same model."""
+    files.write(path, model.SerializeToString(deterministic=True))
+
+
+def check(model: onnx.ModelProto, name: str) -> None:
+    """Raise `InvalidInput` unless onnx.checker (with shape inference) accepts the model and its sizes are sane."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (
+        onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError,
+    ) as error:  # fmt: skip
+        raise InvalidInput(
+            f"{name} is not a valid ONNX model: {_one_line(error)}",
+            "onnx.checker refuses it, and runtimes crash or hang on such files.",
+            "Export the model again, or get an undamaged copy.",
+        ) from None
+    for value in (*inferred.graph.value_info, *inferred.graph.output):
+        elements = 1
+        for dim in value.type.tensor_type.shape.dim:
+            elements *= max(1, dim.dim_value)
+        if elements > _MAX_ELEMENTS:
+            raise InvalidInput(
+                f"{name} computes the tensor '{value.name}' with {elements} elements.",
+                f"More than {_MAX_ELEMENTS} in one tensor cannot be a vision model.",
+                "Export the model again, or get an undamaged copy.",
+            )
+
+
+def tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Every tensor anywhere in a model: initializers, attributes, subgraphs, functions, training graphs."""
+    import onnx
+
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for item in (value,) if hasattr(value, "ListFields") else value:
+                yield from tensors(item)
+
+
+def nodes(graph: Any) -> Iterator[onnx.NodeProto]:
+    """Every node of a graph or function, those of nested graphs included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from nodes(inner)
+
+
+def _parse(path: Path, limit_bytes: int) -> onnx.ModelProto:
+    import onnx
+
+    decode_error = require("google.protobuf.message", "host").DecodeError
+
+    if not path.is_file():
+        raise InvalidInput(
+            f"There is no file {path}.", "An ONNX model was expected there.", "Check the path and the current folder."
+        )
+    if path.stat().st_size > limit_bytes:
+        raise _too_large(path.name, path.stat().st_size, limit_bytes)
+    content = path.read_bytes()
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except decode_error:
+        raise _not_onnx(path.name, content) from None
+    # Protobuf is lenient: foreign bytes may parse to a message in which nothing is set.
+    if not model.ir_version or not model.opset_import or not model.graph.node:
+        raise _not_onnx(path.name, content)
+    return model
+
+
+def _not_onnx(name: str, content: bytes) -> InvalidInput:
+    looks = next((what for head, what in _NOT_ONNX if content.startswith(head)), "")
+    if not content:
+        looks = "empty"
+    return InvalidInput(
+        f"{name} is not an ONNX model" + (f": it is {looks}." if looks else "."),
+        f"Its {len(content)} bytes do not hold a version, an operator set and a graph; it may be cut off.",
+        "Pass an .onnx file, or name the checkpoint's source: edgewright export SOURCE --checkpoint FILE",
+    )
+
+
+def _check_versions(model: onnx.ModelProto, name: str) -> None:
+    import onnx
+
+    if model.ir_version > onnx.IR_VERSION:
+        raise InvalidInput(
+            f"{name} has ONNX IR version {model.ir_version}.",
+            f"The installed onnx {onnx.__version__} knows versions up to {onnx.IR_VERSION}.",
+            "Update onnx, or export the model with an older IR version.",
+        )
+    newest = onnx.defs.onnx_opset_version()
+    for opset in model.opset_import:
+        # onnx.checker lets 2147483647 pass, on which OpenVINO 2026.4 hangs.
+        if opset.domain in ("", "ai.onnx") and not 1 <= opset.version <= newest:
+            raise InvalidInput(
+                f"{name} needs operator set {opset.version}.",
+                f"The installed onnx {onnx.__version__} knows operator sets 1 to {newest}.",
+                "Update onnx, or export the model with an operator set in that range.",
+            )
+
+
+def _check_domains(model: onnx.ModelProto, name: str) -> None:
+    local = {(f.domain, f.name) for f in model.functions}
+    found = [n for g in (model.graph, *model.functions) for n in nodes(g)]
+    custom = {f"{n.domain}::{n.op_type}" for n in found if n.domain not in DOMAINS} - {"::".join(f) for f in local}
+    if custom:
+        raise InvalidInput(
+            f"{name} uses custom operators: {', '.join(sorted(custom))}.",
+            "They come from a plug-in that no runtime here has.",
+            "Export the model without custom operators.",
+        )
+
+
+def _inline(model: onnx.ModelProto, path: Path, budget: int) -> None:
+    """Read each external tensor through `open_contained` and put its bytes into the model."""
+    import onnx
+
+    for tensor in tensors(model):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        location, offset, size = _place(tensor, path.name)
+        budget -= size
+        if budget < 0:
+            raise _too_large(path.name, size - budget, LIMIT_BYTES)
+        with files.open_contained(path.parent, location) as file:
+            have = file.seek(0, 2)
+            if offset + size > have:
+                raise InvalidInput(
+                    f"{path.name}: the data of '{tensor.name}' ends at byte {offset + size} of '{location}'.",
+                    f"That file has {have} bytes.",
+                    "Copy the data file again: it is cut off or belongs to another model.",
+                )
+            file.seek(offset)
+            tensor.raw_data = file.read(size)
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+
+
+def _place(tensor: onnx.TensorProto, name: str) -> tuple[str, int, int]:
+    """Where an external tensor lies: file name, offset, length in bytes (which must be that of its shape and type)."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    size = _bytes_of(tensor)
+    wrong = ""
+    if size is None:
+        wrong = f"shape {list(tensor.dims)} or type {tensor.data_type} that cannot be external"
+    elif "location" not in entries or len(entries) != len(tensor.external_data):
+        wrong = "no location, or a key twice"
+    elif not all(entries.get(key, "0").isdecimal() and len(entries.get(key, "")) < 20 for key in ("offset", "length")):
+        wrong = "an offset or length that is no number"
+    elif int(entries.get("length", size)) != size:
+        wrong = f"{entries['length']} bytes where its shape and type need {size}"
+    if wrong or size is None:
+        raise InvalidInput(
+            f"{name}: the external data of '{tensor.name}' has {wrong}.",
+            "The model file and its data do not fit together.",
+            "Export the model again, or get an undamaged copy.",
+        )
+    return entries["location"], int(entries.get("offset", 0)), size
+
+
+def _bytes_of(tensor: onnx.TensorProto) -> int | None:
+    """Bytes of a tensor's raw data by its shape and type; None where that is not defined."""
+    import onnx
+
+    types = onnx.TensorProto
+    if tensor.data_type in (types.UNDEFINED, types.STRING) or tensor.data_type not in types.DataType.values():
+        return None
+    elements = 1
+    for dim in tensor.dims:
+        if dim < 0:
+            return None
+        elements *= dim
+    bits = 4 if types.DataType.Name(tensor.data_type) in ("INT4", "UINT4", "FLOAT4E2M1") else 0
+    if types.DataType.Name(tensor.data_type) in ("INT2", "UINT2"):
+        bits = 2
+    bits = bits or 8 * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return (elements * bits + 7) // 8
+
+
+def _too_large(name: str, size: int, limit: int) -> InvalidInput:
+    return InvalidInput(f"{name} has {size} bytes with its data.", f"At most {limit} are read.", "Use a smaller model.")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

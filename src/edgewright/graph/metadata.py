@@ -1,0 +1,28 @@
+"""The ModelSpec inside an ONNX file: one metadata property that every ONNX tool keeps or ignores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgewright.core.spec import METADATA_KEY, ModelSpec, decode
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def get_spec(model: onnx.ModelProto) -> ModelSpec | None:
+    """The spec stored in `model`, None where there is none; a malformed one is an `InvalidInput`."""
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            return decode(entry.value, ModelSpec, f"The metadata '{METADATA_KEY}' of the model")
+    return None
+
+
+def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Store `spec` in `model`, in place of one that is there."""
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    entry = type(model.metadata_props.add())(key=METADATA_KEY, value=msgspec.json.encode(spec).decode())
+    del model.metadata_props[:]
+    model.metadata_props.extend([*kept, entry])

@@ -1,0 +1,199 @@
+"""Sources: what names a model, how its weights are read, what is known of it."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable, UsageError
+from edgewright.export.sources import checkpoint, timm, torchvision
+from edgewright.export.sources import torch as torch_source
+from edgewright.export.sources.parse import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        ("timm:resnet18", "timm", "resnet18"),
+        ("timm:resnet18.a1_in1k?num_classes=10", "timm", "resnet18.a1_in1k"),
+        ("torchvision:squeezenet1_1", "torchvision", "squeezenet1_1"),
+        ("torch:package.module:factory", "torch", "package.module:factory"),
+        ("package.module:factory", "torch", "package.module:factory"),
+        ("torch:/a b/models.py:make?width=0.5", "torch", "/a b/models.py:make"),
+        ("/some/model.onnx", "onnx", "/some/model.onnx"),
+    ],
+)
+def test_sources_are_parsed(text: str, kind: str, name: str) -> None:
+    source = parse(text)
+    assert (source.kind, source.name, source.text) == (kind, name, text)
+
+
+def test_options_become_values_and_arguments_win() -> None:
+    options = parse("timm:x?a=1&b=x&c=true&d=none&e=0.5&f=[1,2]", {"a": "2"}).options
+    assert options == {"a": 2, "b": "x", "c": True, "d": None, "e": 0.5, "f": [1, 2]}
+
+
+@pytest.mark.parametrize("text", ["", "resnet18", "timm:", "ultralytics:yolo11n.pt", "transformers:a/b", "torch:x"])
+def test_what_names_no_source_shows_the_forms(text: str) -> None:
+    with pytest.raises(UsageError, match="timm:resnet18"):
+        parse(text)
+
+
+def linear() -> torch.nn.Module:
+    torch.manual_seed(1)
+    return torch.nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize("wrap", ["plain", "state_dict", "module prefix", "half", "old format", "safetensors"])
+def test_weights_are_read_from_every_common_form(tmp_path: Path, wrap: str) -> None:
+    state = linear().state_dict()
+    path = tmp_path / "weights.bin"
+    if wrap == "safetensors":
+        from safetensors.torch import save_file
+
+        save_file(state, path)
+    else:
+        content = {
+            "state_dict": {"epoch": 3, "state_dict": state},
+            "module prefix": {f"module.{k}": v for k, v in state.items()},
+            "half": {k: v.half() for k, v in state.items()},
+        }.get(wrap, state)  # fmt: skip
+        torch.save(content, path, _use_new_zipfile_serialization=wrap != "old format")
+    module = torch.nn.Linear(3, 2)
+    checkpoint.apply(module, path)
+    assert module.weight.dtype == torch.float32
+    torch.testing.assert_close(module.weight, linear().weight, rtol=1e-3, atol=1e-3)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('the code in the checkpoint ran')",)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_code_in_a_checkpoint_never_runs(tmp_path: Path, new: bool) -> None:
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pt", _use_new_zipfile_serialization=new)
+    with pytest.raises(IntegrityError, match="--trust-checkpoint"):
+        checkpoint.read(tmp_path / "evil.pt")
+
+
+def test_a_whole_pickled_model_needs_trust(tmp_path: Path) -> None:
+    torch.save(linear(), tmp_path / "model.pt")
+    with pytest.raises(IntegrityError, match=r"torch\.nn\.modules\.linear\.Linear"):
+        checkpoint.read(tmp_path / "model.pt")
+    assert set(checkpoint.read(tmp_path / "model.pt", trust=True)) == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
+def test_truncated_checkpoints_are_refused(tmp_path: Path, form: str) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "weights"
+    state = {"weight": torch.zeros(40, 30)}
+    save_file(state, path) if form == "safetensors" else torch.save(
+        state, path, _use_new_zipfile_serialization=form == "zip"
+    )
+    content = path.read_bytes()
+    for cut in (0, 4, 9, 30, len(content) // 2, len(content) - 5):
+        path.write_bytes(content[:cut])
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            checkpoint.read(path)
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no checkpoint file"):
+        checkpoint.read(tmp_path / "none.pt")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "x")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        checkpoint.read(tmp_path / "a.zip")
+    (tmp_path / "a.txt").write_text("hello, not a checkpoint")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        checkpoint.read(tmp_path / "a.txt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(InvalidInput, match="list"):
+        checkpoint.read(tmp_path / "list.pt")
+
+
+def test_keys_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"weight": torch.zeros(7, 3), "extra": torch.zeros(1)}, path)
+    with pytest.raises(InvalidInput) as error:
+        checkpoint.apply(torch.nn.Linear(3, 2), path)
+    for said in ("1 missing: bias", "1 unexpected: extra", "weight is [7, 3], not [2, 3]"):
+        assert said in error.value.what
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}, tmp_path / "w.pt")
+    with pytest.raises(InvalidInput, match="NaN"):
+        checkpoint.apply(torch.nn.Linear(3, 2), tmp_path / "w.pt")
+
+
+def test_timm_brings_its_preprocessing_and_labels() -> None:
+    loaded = timm.load("resnet18", {"pretrained": False})
+    assert loaded.weights == "random, seed 0"
+    assert loaded.spec["preprocess"]["resize_to"] == (235, 235)  # 224 / 0.95, as timm's own transform floors it
+    assert loaded.spec["preprocess"]["interpolation"] == "bicubic"
+    labels = loaded.spec["labels"]
+    assert len(set(labels)) == 1000
+    assert labels[0].startswith("tench")
+    assert timm.load("resnet18", {"pretrained": False, "num_classes": 10}).spec["labels"] == ()
+
+
+def test_timm_errors_name_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InvalidInput, match="resnet18"):
+        timm.load("resnet81", {})
+    with pytest.raises(InvalidInput, match="no_such_option"):
+        timm.load("resnet18", {"pretrained": False, "no_such_option": 1})
+    with pytest.raises(InvalidInput, match="tag"):
+        timm.load("resnet18.no_such_tag", {"pretrained": False})
+
+
+def test_without_a_network_the_hub_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import timm as library
+    import torch.hub
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(library, "create_model", offline)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(Unavailable, match="--checkpoint"):
+        timm.load("resnet18", {})
+    with pytest.raises(Unavailable, match="pretrained=false"):
+        torchvision.load("squeezenet1_1", {})
+
+
+def test_torchvision_describes_itself_without_a_network() -> None:
+    spec = torchvision.load("resnet50", {"pretrained": False}).spec
+    assert spec["preprocess"]["resize_to"] == (232, 232)
+    assert spec["input"] == {"height": 224, "width": 224}
+    assert len(set(spec["labels"])) == 1000
+    older = torchvision.load("resnet50", {"pretrained": False, "weights": "IMAGENET1K_V1"}).spec
+    assert older["preprocess"]["resize_to"] == (256, 256)
+    with pytest.raises(InvalidInput, match="IMAGENET1K_V1"):
+        torchvision.load("squeezenet1_1", {"weights": "V9"})
+    with pytest.raises(InvalidInput, match="squeezenet1_1"):
+        torchvision.load("squeezenet1_2", {})
+
+
+def test_a_factory_may_stand_in_a_file_or_a_module(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import torch\ndef make(n=2): return torch.nn.Linear(n, n)\nthing = 3\n")
+    file = f"{tmp_path}/mine.py"
+    assert torch_source.load(f"{file}:make", {"n": 5}).model.in_features == 5
+    assert isinstance(torch_source.load("torch.nn:Identity", {}).model, torch.nn.Identity)
+    for name, options, said in [
+        (f"{file}:other", {}, "no function 'other'"),
+        (f"{file}:make", {"m": 5}, "unexpected keyword"),
+        (f"{tmp_path}/none.py:make", {}, "no file"),
+        ("no_such_module_anywhere:make", {}, "cannot be imported"),
+        ("os:getcwd", {}, "gave str"),
+    ]:
+        with pytest.raises(InvalidInput, match=said):
+            torch_source.load(name, options)
