@@ -1,0 +1,93 @@
+"""An artifact: a model compiled for one runtime with one set of options, in a folder with ``artifact.json``."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.lazy import version
+from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
+
+from . import registry
+from .options import Options
+
+FILE = "artifact.json"
+T = TypeVar("T")
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands beside the runtime's files. `described`: what really ran where it was built, empty if it did not."""
+
+    schema_version: int = SCHEMA_VERSION
+    options: Options
+    spec: ModelSpec
+    versions: dict[str, str]
+    described: dict[str, Any]
+
+
+def build(
+    model: str | Path,
+    spec: ModelSpec | dict[str, Any],
+    options: Options | dict[str, Any],
+    folder: str | Path,
+    run: bool = True,
+) -> dict[str, Any]:
+    """Compile `model` into `folder`, load it, run it once on zeros, and write ``artifact.json``, which is returned.
+
+    Takes plain data as well, so that it can run in a jail. `run` False: for a device that this machine is not; nothing
+    is loaded. Raises `Unavailable`, `RuntimeFailed`, and `InvalidInput` where the outputs do not fit the spec.
+    """
+    folder, spec, options = Path(folder), _as(spec, ModelSpec), _as(options, Options)
+    folder.mkdir(parents=True, exist_ok=True)
+    runtime = registry.module(options.runtime)
+    runtime.build(files.absolute(model), options, folder)
+    described: dict[str, Any] = {}
+    if run:
+        handle = runtime.load(folder, options)
+        zeros = np.zeros(spec.input.shape(spec.input.batch or 1), spec.input.dtype)
+        _check(runtime.run(handle, zeros), spec, options)
+        described = runtime.describe(handle)
+    versions = {
+        "edgewright": version("edgewright") or "",
+        "python": platform.python_version(),
+        options.runtime: runtime.probe().version or "",
+    }
+    artifact = Artifact(options=options, spec=spec, versions=versions, described=described)
+    files.write(folder / FILE, encode(artifact))
+    plain: dict[str, Any] = msgspec.to_builtins(artifact)
+    return plain
+
+
+def read(folder: Path) -> Artifact:
+    """The ``artifact.json`` of `folder`; `InvalidInput` where it is missing, malformed or of a newer schema."""
+    with files.open_contained(folder, FILE) as file:
+        return decode(file.read(), Artifact, f"{folder / FILE}")
+
+
+def _check(outputs: list[np.ndarray], spec: ModelSpec, options: Options) -> None:
+    scores, rows = outputs[0], spec.input.batch or 1
+    if scores.shape[:1] != (rows,) or scores.size != rows * spec.classes:  # (N, classes), or (N, classes, 1, 1)
+        raise InvalidInput(
+            f"The model {spec.name} gives scores of shape {scores.shape} for {rows} image(s).",
+            f"Its ModelSpec says {spec.classes} classes: ({rows}, {spec.classes}) was expected.",
+            "Correct `classes` of the ModelSpec, or export the model with its classifier.",
+        )
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise RuntimeFailed(
+            f"{options.runtime} answers NaN or infinity for {spec.name} on a black image.",
+            "The variant is numerically broken on this runtime.",
+            "Choose another variant, precision or runtime.",
+        )
+
+
+def _as(value: Any, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(value, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"Not a valid {kind.__name__}: {error}.", "", "Correct the field that is named.") from None

@@ -1,0 +1,123 @@
+"""OpenVINO on the CPU. The precision is always set, and what was really taken is read back."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgewright.core.errors import Unavailable
+from edgewright.core.lazy import require
+from edgewright.targets.detect import physical_cores
+
+from .options import Options, Precision, Probe, failure, require_precision
+
+MODEL = "model.xml"
+_NAME = "openvino"
+_DEVICE = "CPU"
+_CAPABILITIES: dict[str, Precision] = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
+_NOT_WORK = {"Const", "Input", "Output", "Parameter", "Result"}
+
+
+class Handle(NamedTuple):
+    """A compiled model and its one inference request."""
+
+    compiled: Any
+    request: Any
+    tensor: Any
+    outputs: range
+    precision: str
+
+
+def probe() -> Probe:
+    """What OpenVINO can do on this machine. A precision that it would silently replace by f32 is not listed."""
+    try:
+        version = require(_NAME, _NAME).__version__
+        device = str(_core().get_property(_DEVICE, "FULL_DEVICE_NAME"))
+        return Probe(
+            available=True,
+            version=version.partition("-")[0],
+            precisions=_precisions(),
+            device=f"CPU {device}",
+        )
+    except (Unavailable, ImportError, RuntimeError) as error:
+        return Probe(available=False, why=str(error))
+
+
+def build(model: Path, options: Options, folder: Path) -> None:
+    """Check `model` (an ONNX file) and write it as OpenVINO IR, weights unchanged (`save_model` halves them unasked).
+
+    Not `convert_model`: that is the same reader with telemetry and the host's paths in the file.
+    """
+    ov = require(_NAME, _NAME)
+    from edgewright.graph import files as graph_files
+
+    graph_files.load(model)  # OpenVINO hangs on some malformed files: look first
+    try:
+        ov.save_model(_core().read_model(model), folder / MODEL, compress_to_fp16=False)
+    except Exception as error:
+        raise failure("OpenVINO", f"read {model.name}", error) from error
+
+
+def load(folder: Path, options: Options) -> Handle:
+    """Compile the artifact in `folder`. Raises `Unavailable` (library, precision), `RuntimeFailed` (model refused)."""
+    ov = require(_NAME, _NAME)
+    why = "The CPU has no instructions for it, and OpenVINO would silently compute in f32 instead."
+    require_precision(options, _precisions(), why)
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": options.precision,
+        "PERFORMANCE_HINT": options.hint.upper(),
+        "INFERENCE_NUM_THREADS": options.threads or physical_cores(),
+        "NUM_STREAMS": 1,
+    }
+    try:
+        compiled = _core().compile_model(folder / MODEL, _DEVICE, settings)
+        really = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        request = compiled.create_infer_request()
+    except Exception as error:
+        raise failure("OpenVINO", f"compile {MODEL}", error) from error
+    require_precision(options, (really,), "OpenVINO took another precision than it was told to.")
+    return Handle(compiled, request, ov.Tensor, range(len(compiled.outputs)), really)
+
+
+def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
+    """All outputs for `x`. The input is read where it lies if it is writable and C-contiguous."""
+    try:
+        shared = x if x.flags.c_contiguous and x.flags.writeable else x.copy()
+        request = handle.request
+        request.set_input_tensor(handle.tensor(shared, shared_memory=True))
+        request.infer(share_outputs=True)
+        # The request's own output memory is overwritten by the next inference.
+        return [request.get_output_tensor(index).data.copy() for index in handle.outputs]
+    except Exception as error:
+        raise failure("OpenVINO", "run the model", error) from error
+
+
+def describe(handle: Handle) -> dict[str, Any]:
+    """What really runs, from the compiled graph: `census` counts layers by the precision that they compute in."""
+    layers = [op.get_rt_info() for op in handle.compiled.get_runtime_model().get_ops()]
+    work = [layer for layer in layers if _text(layer["layerType"]) not in _NOT_WORK]
+    return {
+        "precision": handle.precision,
+        "threads": handle.compiled.get_property("INFERENCE_NUM_THREADS"),
+        "device": f"CPU {_core().get_property(_DEVICE, 'FULL_DEVICE_NAME')}",
+        "census": dict(Counter(_text(layer["runtimePrecision"]) for layer in work)),
+        "operators": dict(Counter(_text(layer["layerType"]) for layer in work)),
+    }
+
+
+@functools.cache
+def _core() -> Any:
+    return require(_NAME, _NAME).Core()
+
+
+def _precisions() -> tuple[Precision, ...]:
+    capabilities = _core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return tuple(precision for name, precision in _CAPABILITIES.items() if name in capabilities)
+
+
+def _text(value: Any) -> str:
+    return str(value.astype(str) if hasattr(value, "astype") else value)

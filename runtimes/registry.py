@@ -1,0 +1,50 @@
+"""The runtimes by name. A runtime's module is imported when it is asked for, its library when it is used."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from edgewright.core.errors import UsageError
+
+from .options import Options, Probe
+
+
+class Runtime(Protocol):
+    """The verbs of a runtime module."""
+
+    def probe(self) -> Probe:
+        """What the runtime can do on this machine. Never raises for a missing library."""
+
+    def build(self, model: Path, options: Options, folder: Path) -> None:
+        """Turn `model` into the runtime's own files in `folder`."""
+
+    def load(self, folder: Path, options: Options) -> Any:
+        """A handle, ready to run. One thread at a time may use it."""
+
+    def run(self, handle: Any, x: np.ndarray) -> list[np.ndarray]:
+        """All outputs for one input batch, in the model's order; the arrays are the caller's to keep."""
+
+    def describe(self, handle: Any) -> dict[str, Any]:
+        """What really runs: at least precision, threads, device."""
+
+
+def names() -> tuple[str, ...]:
+    """The known runtimes, the reference first."""
+    return ("torch", "onnxruntime", "openvino")
+
+
+def module(name: str) -> Runtime:
+    """The module of a runtime; `UsageError` for an unknown name."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
+        raise UsageError(
+            f"Unknown runtime '{name}'.",
+            f"Known runtimes: {', '.join(names())}.",
+            f"Did you mean '{near[0]}'?" if near else "",
+        )
+    return cast(Runtime, importlib.import_module(f"{__package__}.{name}"))

@@ -1,0 +1,126 @@
+"""The SDK: open a bundle, ask it about images::
+
+    session = edgewright.open("resnet18.edge")
+    session("photo.jpg").label
+    [answer.score for answer in session(["a.jpg", "b.png"])]
+
+A session answers one call at a time: several threads may share it, and wait for one another. For answers in parallel
+open one session a thread, each with its own share of the cores.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import numpy as np
+
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput, UsageError
+from edgewright.core.spec import ModelSpec
+from edgewright.vision.image import Source
+from edgewright.vision.postprocess import Classification, classify
+from edgewright.vision.preprocess import batch
+
+from . import artifact, bundle, registry
+from .options import Options
+
+MAX_BATCH = 32
+"""Images that one inference takes at most where the model leaves the batch size open: bounds memory for long lists."""
+
+
+def open(path: str | os.PathLike[str]) -> Session:
+    """Open a bundle (or an artifact folder) and make it ready to answer.
+
+    Every file is checked against the manifest before a runtime library reads it. Raises `InvalidInput` (no bundle),
+    `IntegrityError` (damaged), `Unavailable` (runtime not installed, or the CPU lacks the precision), `RuntimeFailed`.
+    """
+    folder = files.absolute(path)
+    if not folder.is_dir():
+        raise bundle.no_bundle(folder)
+    bundle.check(folder)
+    if not (folder / artifact.FILE).is_file():
+        raise bundle.no_bundle(folder)
+    return Session(folder, artifact.read(folder))
+
+
+class Session:
+    """A loaded model that answers. Made by `open`; use it as a context manager, or `close` it."""
+
+    spec: ModelSpec
+    options: Options
+
+    def __init__(self, folder: Path, about: artifact.Artifact) -> None:
+        self.spec, self.options = about.spec, about.options
+        self._runtime = registry.module(about.options.runtime)
+        self._handle = self._runtime.load(folder, about.options)
+        self._lock = threading.Lock()
+        self._dtype = np.dtype(self.spec.input.dtype)
+        self._row = self.spec.input.shape()[1:]
+
+    @overload
+    def __call__(self, images: Source) -> Classification: ...
+    @overload
+    def __call__(self, images: list[Source] | tuple[Source, ...]) -> list[Classification]: ...
+    def __call__(self, images: Any) -> Classification | list[Classification]:
+        """Classify one image, or each of a list.
+
+        An image is a path, the bytes of an image file, a PIL image or a uint8 array (height, width, 3) in RGB. Raises
+        `InvalidInput` for what is no such image, `RuntimeFailed` where the runtime fails.
+        """
+        if isinstance(images, (list, tuple)):
+            return [answer for outputs in self._batches(images) for answer in classify(outputs, self.spec)]
+        return self([images])[0]
+
+    def run(self, x: np.ndarray) -> list[np.ndarray]:
+        """The model's raw outputs for a preprocessed batch, an array as ``spec.input`` describes it."""
+        if x.dtype != self._dtype or x.shape[1:] != self._row or self.spec.input.batch not in (None, len(x)):
+            raise self._misfit(x)
+        with self._lock:
+            return self._runtime.run(self._opened(), x)
+
+    def describe(self) -> dict[str, Any]:
+        """What really runs here: precision, threads, device, kernels by precision. Costs an inference or more."""
+        with self._lock:
+            return self._runtime.describe(self._opened())
+
+    def close(self) -> None:
+        """Free the model. Closing twice is fine."""
+        with self._lock:
+            self._handle = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _opened(self) -> Any:
+        if self._handle is None:
+            raise UsageError("The session is closed.", "It was closed before this call.", "Open the bundle again.")
+        return self._handle
+
+    def _batches(self, images: Sequence[Source]) -> Iterator[list[np.ndarray]]:
+        size = self.spec.input.batch or MAX_BATCH
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            x = batch(part, self.spec)
+            if self.spec.input.batch and len(part) < size:  # a fixed batch is filled up with zeros
+                filler = np.zeros((size - len(part), *self._row), self._dtype)
+                yield [output[: len(part)] for output in self.run(np.concatenate([x, filler]))]
+            else:
+                yield self.run(x)
+
+    def _misfit(self, x: np.ndarray) -> InvalidInput:
+        wanted = (self.spec.input.batch or "any", *self._row)
+        return InvalidInput(
+            f"An array of {x.dtype} with shape {x.shape} does not fit the model.",
+            f"It takes {self._dtype} with shape ({', '.join(map(str, wanted))}), {self.spec.input.layout}.",
+            "Call the session with the images themselves, or prepare them with edgewright.vision.preprocess.batch.",
+        )

@@ -1,0 +1,5 @@
+"""Devices: what a machine is and which runtimes, precisions and quantization schemes suit it, as data.
+
+``target`` (the struct, built-in descriptions by name, a user's own TOML, is-it-this-machine), ``detect`` (the machine
+that runs this), ``devices/*.toml`` (one file a device).
+"""

@@ -1,0 +1,176 @@
+"""The machine that runs this, as a target: instruction sets, cores and memory that this process may really use."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+from .target import THIS_MACHINE, Isa, Target, TargetRuntime
+
+_X86_FLAGS: tuple[Isa, ...] = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+_ARM_FLAGS: dict[str, Isa] = {"asimd": "neon", "asimdhp": "fp16", "asimddp": "dotprod", "i8mm": "i8mm", "bf16": "bf16"}
+_Arch = Literal["x86_64", "aarch64"]
+
+
+class Cpu(NamedTuple):
+    """What ``/proc/cpuinfo`` says: the model's name, instruction sets, physical cores."""
+
+    name: str
+    isa: tuple[Isa, ...]
+    cores: int
+
+
+@functools.cache
+def physical_cores() -> int:
+    """The physical cores that this process may use: what a runtime gets where nothing else is asked for."""
+    return this_machine().cores or 1
+
+
+def this_machine(root: Path = Path("/"), cpus: frozenset[int] | None = None) -> Target:
+    """This machine as a target named ``this-machine``.
+
+    `root` holds ``proc`` and ``sys``; `cpus` are the logical CPUs to count (default: the process's affinity).
+    """
+    arch = _arch(platform.machine())
+    cpuinfo = root / "proc/cpuinfo"
+    if not cpuinfo.is_file():
+        return _elsewhere(arch)
+    text = cpuinfo.read_text(errors="replace")
+    if root != Path("/"):  # a recorded machine need not be of this one's architecture
+        arch = "aarch64" if "CPU implementer" in text else "x86_64"
+    cpu = parse_cpuinfo(text, _affinity() if cpus is None else cpus)
+    board = _board(root)
+    quota = _cpu_quota(root)
+    cores = max(1, min(cpu.cores, math.floor(quota))) if quota else cpu.cores
+    memory = _memory(root)
+    plural = "core" if cores == 1 else "cores"
+    return Target(
+        name=THIS_MACHINE,
+        title=f"{board or cpu.name or arch}, {cores} {plural}",
+        arch=arch,
+        isa=cpu.isa,
+        model=board or cpu.name,
+        memory_bytes=memory,
+        cores=cores,
+        runtimes=runtimes_for(arch, cpu.isa),
+    )
+
+
+def runtimes_for(arch: _Arch, isa: tuple[Isa, ...]) -> tuple[TargetRuntime, ...]:
+    """The runtimes, precisions and INT8 schemes that suit a CPU with these instruction sets."""
+    if arch == "aarch64":
+        f16: tuple[Any, ...] = ("f32", "f16") if "fp16" in isa else ("f32",)
+        return (
+            TargetRuntime(name="onnxruntime", schemes=("ort-arm",)),
+            TargetRuntime(name="openvino", precisions=f16),
+        )
+    bf16: tuple[Any, ...] = ("f32", "bf16") if {"amx_bf16", "avx512_bf16"} & set(isa) else ("f32",)
+    return (
+        TargetRuntime(name="onnxruntime", schemes=("ort-x86-vnni" if "vnni" in isa else "ort-x86",)),
+        TargetRuntime(name="openvino", precisions=bf16, schemes=("openvino",)),
+    )
+
+
+def parse_cpuinfo(text: str, cpus: frozenset[int] | None = None) -> Cpu:
+    """Read the text of ``/proc/cpuinfo``. `cpus`: count only these logical CPUs; None counts all.
+
+    Instruction sets are those that every counted CPU has. Two threads of a core count once where the kernel tells which
+    core a CPU belongs to (x86); elsewhere each CPU is a core.
+    """
+    blocks = list(_blocks(text))
+    counted = [b for b in blocks if cpus is None or int(b["processor"]) in cpus] or blocks
+    flags = [set((b.get("flags") or b.get("Features") or "").split()) for b in counted]
+    common = set.intersection(*flags) if flags else set()
+    cores = {(b.get("physical id", ""), b.get("core id", b["processor"])) for b in counted}
+    name = next((b["model name"] for b in counted if b.get("model name")), "")
+    return Cpu(name, _isa(common), len(cores) or 1)
+
+
+def _blocks(text: str) -> Iterator[dict[str, str]]:
+    for paragraph in text.split("\n\n"):
+        pairs = (line.partition(":") for line in paragraph.splitlines() if ":" in line)
+        block = {key.strip(): value.strip() for key, _, value in pairs}
+        if block.get("processor", "").isdigit():
+            yield block
+
+
+def _isa(flags: set[str]) -> tuple[Isa, ...]:
+    found = [flag for flag in _X86_FLAGS if flag in flags]
+    if {"avx_vnni", "avx512_vnni"} & flags:
+        found.append("vnni")
+    return tuple(found + [name for flag, name in _ARM_FLAGS.items() if flag in flags])
+
+
+def _arch(machine: str) -> _Arch:
+    return "aarch64" if machine.lower() in ("aarch64", "arm64", "armv8b", "armv8l") else "x86_64"
+
+
+def _affinity() -> frozenset[int] | None:
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def _elsewhere(arch: _Arch) -> Target:
+    # macOS and others: no /proc. Every 64-bit Arm has NEON; more is not guessed.
+    isa: tuple[Isa, ...] = ("neon",) if arch == "aarch64" else ()
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    return Target(
+        name=THIS_MACHINE,
+        title=f"{platform.system()} on {platform.processor() or arch}",
+        arch=arch,
+        isa=isa,
+        model=platform.processor(),
+        memory_bytes=pages if pages > 0 else None,
+        cores=os.cpu_count() or 1,
+        runtimes=runtimes_for(arch, isa),
+        notes=(f"Instruction sets are not detected on {platform.system()}.",),
+    )
+
+
+def _board(root: Path) -> str:
+    # Boards with a device tree say what they are, as a NUL-terminated string.
+    return (_text(root / "proc/device-tree/model") or "").rstrip("\0").strip()
+
+
+def _memory(root: Path) -> int | None:
+    limits = [int(v) for v in _cgroup_values(root, "memory.max", "memory/memory.limit_in_bytes") if v.isdigit()]
+    for line in (_text(root / "proc/meminfo") or "").splitlines():
+        if line.startswith("MemTotal:"):
+            limits.append(int(line.split()[1]) * 1024)
+    return min(limits, default=None)
+
+
+def _cpu_quota(root: Path) -> float | None:
+    """The CPUs' worth of time that control groups grant, or None where they set no limit."""
+    quotas = []
+    for value in _cgroup_values(root, "cpu.max"):
+        quota, _, period = value.partition(" ")
+        if quota.isdigit() and period.isdigit():
+            quotas.append(int(quota) / int(period))
+    old = [_text(root / f"sys/fs/cgroup/cpu/cpu.cfs_{part}_us") for part in ("quota", "period")]
+    if old[0] and old[1] and int(old[0]) > 0:
+        quotas.append(int(old[0]) / int(old[1]))
+    return min(quotas, default=None)
+
+
+def _cgroup_values(root: Path, name: str, old: str = "") -> list[str]:
+    """The values of a control group file, from this process's group up to the root; `old`: its place in version 1."""
+    mount = root / "sys/fs/cgroup"
+    own = PurePosixPath("/")
+    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
+        if line.startswith("0::"):
+            own = PurePosixPath(line[3:])
+    groups = [mount.joinpath(*group.parts[1:]) / name for group in (own, *own.parents)]
+    found = [_text(path) for path in (*groups, *([mount / old] if old else []))]
+    return [value.strip() for value in found if value]
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return None

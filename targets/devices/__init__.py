@@ -1,0 +1,1 @@
+"""One TOML file a device, each a `edgewright.targets.target.Target`."""

@@ -1,0 +1,89 @@
+"""Building an artifact proves that it runs and fits its spec, in a child process as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgewright.core import jail
+from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
+from edgewright.core.spec import ModelSpec
+from edgewright.runtimes import artifact, registry
+from edgewright.runtimes.options import Options
+
+
+def test_builds_in_a_jail_from_plain_data(model: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    built = jail.call(
+        "edgewright.runtimes.artifact:build",
+        log=tmp_path / "log",
+        model=str(model),
+        spec=msgspec.to_builtins(spec),
+        options={"runtime": "onnxruntime", "threads": 1},
+        folder=str(tmp_path / "artifact"),
+    )
+    read = artifact.read(tmp_path / "artifact")
+    assert msgspec.convert(built, artifact.Artifact) == read
+    assert read.spec == spec
+    assert read.options == Options(runtime="onnxruntime", threads=1)
+    assert read.versions["onnxruntime"] and read.versions["edgewright"]
+    assert read.described["threads"] == 1
+
+
+def test_building_for_another_device_does_not_load(
+    model: Path, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.module("openvino"), "load", lambda *_: pytest.fail("loaded"))
+    built = artifact.build(model, spec, Options(runtime="openvino", precision="f16"), tmp_path / "a", run=False)
+    assert built["described"] == {}
+
+
+def test_a_precision_that_the_cpu_lacks_is_not_built_silently(model: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        artifact.build(model, spec, Options(runtime="onnxruntime", precision="bf16"), tmp_path / "a")
+
+
+def test_outputs_that_do_not_fit_the_spec_are_refused(model: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    wrong = msgspec.structs.replace(spec, classes=4, labels=())
+    with pytest.raises(InvalidInput, match=r"scores of shape \(1, 3\)") as caught:
+        artifact.build(model, wrong, Options(runtime="onnxruntime"), tmp_path / "a")
+    assert "4 classes" in caught.value.why
+    assert not (tmp_path / "a" / artifact.FILE).exists()
+
+
+def test_a_model_that_answers_nan_is_refused(model: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    broken = onnx.load(model)
+    nan = numpy_helper.from_array(np.full((3, 3), np.nan, np.float32), "weights")
+    broken.graph.initializer[0].CopyFrom(nan)
+    onnx.save(broken, tmp_path / "nan.onnx")
+    with pytest.raises(RuntimeFailed, match="NaN"):
+        artifact.build(tmp_path / "nan.onnx", spec, Options(runtime="onnxruntime"), tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"runtime": "onnxruntim"}, "runtime"),
+        ({"runtime": "openvino", "precision": "fp16"}, "precision"),
+        ({"runtime": "openvino", "threads": -1}, "threads"),
+        ({"runtime": "openvino", "thread": 1}, "thread"),
+    ],
+)
+def test_wrong_options_name_the_field(
+    model: Path, spec: ModelSpec, tmp_path: Path, options: dict[str, object], field: str
+) -> None:
+    with pytest.raises(InvalidInput, match=field):
+        artifact.build(model, spec, options, tmp_path / "a")
+
+
+def test_a_newer_artifact_is_a_clear_error(build: Callable[..., Path]) -> None:
+    folder = build()
+    file = folder / artifact.FILE
+    file.write_bytes(file.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 99', 1))
+    with pytest.raises(InvalidInput, match="schema version 99"):
+        artifact.read(folder)
