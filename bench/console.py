@@ -1,0 +1,109 @@
+"""The report as a table on a terminal, within 100 columns; colours only where there is a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from edgewright.bench import figures
+from edgewright.bench.budget import describe
+from edgewright.bench.results import Measurement, Report
+
+COLUMNS = {
+    "top-1": 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7, "memory": 7,
+}  # fmt: skip
+"""Columns of figures and the width below which they are never squeezed: the variant's name gives way."""
+
+COLOURS = {"not_worse": "green", "worse": "red", "undecided": "yellow"}
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the report on `console`."""
+    console.print(render(report))
+
+
+def render(report: Report) -> RenderableType:
+    """The report as something that rich can print: a heading, the table, the choice and what to know about it."""
+    parts: list[RenderableType] = [_heading(report), _table(report)]
+    parts += _failures(report)
+    parts += [Text(f"note: {text}", style="yellow") for text in figures.doubts(report)]
+    parts += _choice(report)
+    return Group(*parts)
+
+
+def _heading(report: Report) -> Text:
+    parts = [report.model.source or report.model.name, f"for {report.target.title or report.target.name}"]
+    if report.data:
+        split = f" ({report.data.split})" if report.data.split else ""
+        parts.append(f"on {report.data.images} images of {report.data.name}{split}")
+    if report.budget:
+        parts.append(f"budget: {report.budget}")
+    return Text(" · ".join(parts), style="dim")
+
+
+def _table(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("", width=1, min_width=1)
+    table.add_column("variant", overflow="ellipsis", no_wrap=True, ratio=1)
+    for name, width in COLUMNS.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    reference = report.reference
+    if reference:
+        accuracy, latency = reference.accuracy, reference.latency
+        table.add_row(
+            "", escape(f"{reference.runtime} {reference.precision}, reference"),
+            figures.percent(accuracy.top1) if accuracy else "", "", "",
+            figures.ms(latency.p50_ms) if latency else "", figures.ms(latency.p90_ms) if latency else "", "",
+            figures.size(reference.size_bytes), figures.size(reference.peak_memory_bytes), style="dim",
+        )  # fmt: skip
+    for found in figures.by_speed(report):
+        if found.status == "ok":
+            table.add_row(*_row(found, chosen=bool(report.choice and report.choice.id == found.id)))
+    return table
+
+
+def _row(found: Measurement, chosen: bool) -> list[str]:
+    accuracy, latency = found.accuracy, found.latency
+    delta = accuracy.delta if accuracy else None
+    colour = COLOURS[delta.verdict] if delta else "default"
+    doubt = "" if latency is None or latency.valid else "~"
+    name = escape(found.id)
+    return [
+        "[bold green]>[/]" if chosen else "",
+        f"[bold]{name}[/]" if chosen else name,
+        figures.percent(accuracy.top1) if accuracy else "",
+        f"[{colour}]{escape(figures.delta(delta, 1).replace(', ', ','))}[/]" if delta else "",
+        figures.percent(accuracy.agreement, 1) if accuracy else "",
+        doubt + figures.ms(latency.p50_ms) if latency and latency.p50_ms else "",
+        figures.ms(latency.p90_ms) if latency else "",
+        figures.times(found.speedup),
+        figures.size(found.size_bytes),
+        figures.size(found.peak_memory_bytes),
+    ]
+
+
+def _failures(report: Report) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for found in figures.by_speed(report):
+        if found.status != "ok":
+            text = Text("x " if found.status == "failed" else "- ", style="red" if found.status == "failed" else "dim")
+            reason = " ".join((found.reason or "").split())
+            where = f" in {found.stage}" if found.stage else ""
+            text.append(f"{found.id} {found.status}{where}", style="default")
+            lines.append(text.append(f": {reason}" if reason else "", style="dim"))
+    return lines
+
+
+def _choice(report: Report) -> list[RenderableType]:
+    choice = report.choice
+    if choice is None:
+        return []
+    if choice.id:
+        lines: list[RenderableType] = [
+            Text(f"> {choice.id}", style="bold green").append(f"  {choice.why}", style="default")
+        ]
+        lines += [Text(f"  {describe(term)}", style="dim") for term in report.measurement(choice.id).budget]
+        return lines
+    return [Text(choice.why, style="bold red"), *(Text(f"  {miss}") for miss in choice.misses)]

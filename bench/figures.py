@@ -1,0 +1,106 @@
+"""How figures are written in every report: units, digits, signs. An absent figure is an empty string."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgewright.bench.results import Delta, Measurement, Ratio, Report, Verdict
+
+MINUS = "\N{MINUS SIGN}"
+VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "undecided"}
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds with three digits, without the unit."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A percentage, without the sign of percent."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference with its sign (a real minus); what rounds to zero has none."""
+    text = f"{abs(value):.{digits}f}"
+    return text if float(text) == 0 else f"{'+' if value > 0 else MINUS}{text}"
+
+
+def delta(found: Delta | None, digits: int = 2) -> str:
+    """A difference in points with its interval."""
+    if found is None:
+        return ""
+    return f"{signed(found.value, digits)} [{signed(found.low, digits)}, {signed(found.high, digits)}]"
+
+
+def size(value: int | float | None) -> str:
+    """Bytes in decimal units with three digits."""
+    if value is None:
+        return ""
+    for scale, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= scale:
+            scaled = value / scale
+            return f"{scaled:.0f} {name}" if scaled >= 99.95 else f"{scaled:.1f} {name}"
+    return f"{value:.0f} B"
+
+
+def times(found: Ratio | None) -> str:
+    """A speed-up: 2.31x."""
+    if found is None:
+        return ""
+    return f"{found.value:.1f}x" if found.value >= 9.995 else f"{found.value:.2f}x"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value of a budget's term with its unit."""
+    if unit == "bytes":
+        return size(value)
+    if unit == "points":
+        return f"{signed(value)} points"
+    if unit == "%":
+        return f"{value:.2f} %"
+    return f"{value:.3g}{unit if unit in ('x', '/s') else f' {unit}'}"
+
+
+def settings(found: Measurement) -> str:
+    """Runtime, precision and scheme in a few words, each once."""
+    return " · ".join(dict.fromkeys(part for part in (found.runtime, found.precision, found.scheme) if part))
+
+
+def words(value: Any) -> str:
+    """A value of provenance or options on one line: mappings as "key value, key value", long lists shortened."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {words(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        more = f" and {len(value) - 8} more" if len(value) > 8 else ""
+        return ", ".join(words(item) for item in value[:8]) + more
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def by_speed(report: Report) -> list[Measurement]:
+    """The measurements as tables list them: measured ones from the fastest on, then built ones, then failed ones."""
+    order = {"ok": 0, "built": 1, "failed": 2}
+    fast = {m.id: (m.latency.p50_ms if m.latency and m.latency.p50_ms else float("inf")) for m in report.measurements}
+    return sorted(report.measurements, key=lambda m: (order[m.status], fast[m.id], m.id))
+
+
+def doubts(report: Report) -> list[str]:
+    """What a reader must know before believing the figures: one sentence each."""
+    found = []
+    invalid = [m for m in report.measurements if m.latency and not m.latency.valid]
+    if invalid:
+        why = invalid[0].latency.why if invalid[0].latency else ""
+        found.append(
+            f"Latencies of {len(invalid)} of {sum(m.latency is not None for m in report.measurements)} variants are no "
+            f"firm evidence: {why}. They were interleaved, so the order holds better than the milliseconds."
+        )
+    if report.reference and report.reference.why:
+        found.append(f"{report.reference.why.rstrip('.')}.")
+    if report.target.measured is False:
+        found.append(f"Nothing was measured: {(report.target.why or 'this machine is not the target').rstrip('.')}.")
+    return found

@@ -1,0 +1,117 @@
+"""The report as Markdown for a pull request: the choice, one table, the rest folded away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgewright.bench import figures
+from edgewright.bench.budget import describe
+from edgewright.bench.results import Measurement, Reference, Report
+from edgewright.core import files
+
+HEADER = (
+    "", "Variant", "Top-1 %", "Difference [90 %]", "Verdict", "Agree %", "p50 ms", "p90 ms", "Faster", "Size", "Memory",
+)  # fmt: skip
+ALIGN = (":-:", ":--", "--:", "--:", ":--", *["--:"] * 6)
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the report to `path`, atomically."""
+    files.write(path, render(report))
+
+
+def render(report: Report) -> str:
+    """The report as GitHub-flavoured Markdown. Names and reasons from outside cannot break out of their cells."""
+    target = report.target.title or report.target.name
+    parts = [f"### edgewright: {_safe(report.model.name)} for {_safe(target)}", _choice(report), _table(report)]
+    parts += [f"> **Note:** {_safe(text)}" for text in figures.doubts(report)]
+    parts += [_fold(title, body) for title, body in _details(report) if body]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _choice(report: Report) -> str:
+    choice = report.choice
+    if choice is None:
+        return ""
+    if choice.id is None:
+        misses = "".join(f"\n- {_safe(miss)}" for miss in choice.misses)
+        return f"**:x: No variant is inside the budget.** {_safe(choice.why)}{misses}"
+    found = report.measurement(choice.id)
+    terms = "".join(f"\n- {_mark(term.status)} {_safe(describe(term))}" for term in found.budget)
+    return f"**:white_check_mark: {_safe(choice.id)}** — {_safe(choice.why)}{terms}"
+
+
+def _table(report: Report) -> str:
+    rows: list[tuple[str, ...]] = [HEADER, ALIGN]
+    if report.reference:
+        rows.append(_reference(report.reference))
+    rows += [_row(found, report) for found in figures.by_speed(report)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _reference(found: Reference) -> tuple[str, ...]:
+    accuracy, latency = found.accuracy, found.latency
+    return (
+        "", f"*reference: {_safe(f'{found.runtime} {found.precision} on {found.device}')}*",
+        figures.percent(accuracy.top1) if accuracy else "", "", "", "",
+        figures.ms(latency.p50_ms) if latency else "", figures.ms(latency.p90_ms) if latency else "", "",
+        figures.size(found.size_bytes), figures.size(found.peak_memory_bytes),
+    )  # fmt: skip
+
+
+def _row(found: Measurement, report: Report) -> tuple[str, ...]:
+    chosen = bool(report.choice and report.choice.id == found.id)
+    name = f"**{_safe(found.id)}**" if chosen else _safe(found.id)
+    if found.status != "ok":
+        mark = ":x:" if found.status == "failed" else ":package:"
+        text = f"*{found.status}{f' in {_safe(found.stage)}' if found.stage else ''}*"
+        return (mark, name, *[""] * 2, text, *[""] * 4, figures.size(found.size_bytes), "")
+    accuracy, latency = found.accuracy, found.latency
+    delta = accuracy.delta if accuracy else None
+    doubt = "" if latency is None or latency.valid else "~"
+    return (
+        ":star:" if chosen else "", name,
+        figures.percent(accuracy.top1) if accuracy else "",
+        figures.delta(delta), figures.VERDICTS[delta.verdict] if delta else "",
+        figures.percent(accuracy.agreement, 1) if accuracy else "",
+        doubt + figures.ms(latency.p50_ms) if latency and latency.p50_ms else "",
+        figures.ms(latency.p90_ms) if latency else "", figures.times(found.speedup),
+        figures.size(found.size_bytes), figures.size(found.peak_memory_bytes),
+    )  # fmt: skip
+
+
+def _details(report: Report) -> Iterable[tuple[str, str]]:
+    left_out = [found for found in figures.by_speed(report) if found.status != "ok"]
+    yield (
+        f"{len(left_out)} not measured",
+        "\n".join(f"- **{_safe(m.id)}** ({m.status}): {_safe(m.reason or '')}" for m in left_out),
+    )
+    findings = [(m.id, finding) for m in report.measurements for finding in m.findings]
+    yield "Findings", "\n".join(f"- **{_safe(id)}**: {_safe(finding.text)}" for id, finding in findings)
+    environment = report.environment
+    lines = [
+        f"- {_safe(environment.cpu)} ({', '.join(map(_safe, environment.isa)) or environment.arch}), "
+        f"{environment.cores} cores",
+        "- " + ", ".join(f"{_safe(name)} {_safe(found)}" for name, found in environment.libraries.items()),
+    ]
+    if data := report.data:
+        lines.append(f"- evaluated on {data.images} images of {_safe(data.name)} {_safe(data.split or '')}")
+        if data.calibration:
+            lines.append(f"- calibrated on {data.calibration.images} other images")
+    yield "Environment and data", "\n".join(line for line in lines if line != "- ")
+
+
+def _fold(title: str, body: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def _mark(status: str) -> str:
+    return {"met": ":white_check_mark:", "missed": ":x:"}.get(status, ":grey_question:")
+
+
+def _safe(text: str) -> str:
+    """Text from outside as plain text: no HTML, no markup, no new cell or line."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#~!])", r"\\\1", text)

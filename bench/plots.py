@@ -1,0 +1,267 @@
+"""The plots of the HTML report as Vega-Lite specifications, made with altair; colours come from the page's theme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from edgewright.bench import figures
+from edgewright.bench.budget import HIGHER_IS_BETTER, parse
+from edgewright.bench.results import Interval, Latency, Measurement, Report
+from edgewright.core.errors import UsageError
+
+RUNTIMES = ("openvino", "onnxruntime", "tensorrt", "torch")
+LOG_FROM = 6.0
+"""Latencies that span more than this factor are drawn on a logarithmic axis."""
+ROOM_BELOW = {"top1": 8.0, "agreement": 20.0}
+"""Points below the reference that the accuracy axis reaches at most; what lies deeper is drawn at its lower edge."""
+
+
+def pareto(report: Report) -> dict[str, Any] | None:
+    """Accuracy against median latency with intervals, frontier, reference, budget and choice; None without figures."""
+    rows = _points(report)
+    if not rows:
+        return None
+    import altair as alt
+
+    low, high, outliers = _accuracy_domain(report, rows)
+    named = [0.0]
+    for row in sorted(rows, key=lambda row: row["x"]):
+        row["out"] = row["y"] < low
+        if row["out"] and row["x"] < named[-1] * 1.1:
+            row["y_text"] = ""  # it would stand on its neighbour's; the tooltip has it
+        elif row["out"]:
+            named.append(row["x"])
+        row["y_drawn"] = max(row["y"], low)
+        row["y_low"], row["y_high"] = max(row["y_low"], low), max(min(row["y_high"], high), low)
+    x = alt.X("x:Q", title="Latency p50 (ms, one image at a time)", scale=_scale([row["x"] for row in rows]))
+    title = "Top-1 accuracy (%)" if _labelled(report) else "Agreement with the reference (%)"
+    y = alt.Y("y_drawn:Q", title=title, scale=alt.Scale(domain=[low, high], zero=False, nice=False))
+    base = alt.Chart(alt.Data(values=rows))
+    layers = [*_rules(report, low, high), *_frontier(rows), *_intervals(base, x, y)]
+    layers += [*_label(base, x, y, rows), *_marks(base, x, y)]
+    if outliers:
+        layers.append(
+            base.transform_filter("datum.out").mark_text(style="outlier", dy=-12).encode(x=x, y=y, text="y_text:N")
+        )
+    return _spec(alt.layer(*layers), "Accuracy against latency of all measured variants", 400)
+
+
+def latencies(report: Report) -> dict[str, Any] | None:
+    """Latency distributions: for each variant the middle half, p5 to p95, the median and the quantiles as dots."""
+    found: list[tuple[str, Latency]] = [
+        (m.id, m.latency) for m in figures.by_speed(report) if m.latency and len(m.latency.quantiles_ms) >= 21
+    ]
+    if report.reference and report.reference.latency and len(report.reference.latency.quantiles_ms) >= 21:
+        found.append(("reference", report.reference.latency))
+    if not found:
+        return None
+    import altair as alt
+
+    chosen = report.choice.id if report.choice else None
+    boxes = [{"id": id, "chosen": id == chosen, **_quantiles(latency)} for id, latency in found]
+    dots = [{"id": id, "ms": value} for id, latency in found for value in latency.quantiles_ms]
+    scale = _scale([box["p5"] for box in boxes] + [box["p95"] for box in boxes] + [dot["ms"] for dot in dots])
+    y = alt.Y("id:N", sort=[id for id, _ in found], title=None, axis=alt.Axis(labelPadding=10))
+    x = alt.X("ms:Q", title="Latency (ms)", scale=scale)
+    base = alt.Chart(alt.Data(values=boxes)).encode(y=y, tooltip=_box_tooltip())
+    layers = [
+        alt.Chart(alt.Data(values=dots)).mark_tick(style="strip", height=10, thickness=1).encode(x=x, y=y),
+        base.mark_rule(style="whisker").encode(x=alt.X("p5:Q", scale=scale), x2="p95:Q"),
+        base.mark_bar(style="box", height=12, cornerRadius=3).encode(x=alt.X("p25:Q", scale=scale), x2="p75:Q"),
+        base.transform_filter("datum.chosen")
+        .mark_bar(style="boxchosen", height=12, cornerRadius=3)
+        .encode(x=alt.X("p25:Q", scale=scale), x2="p75:Q"),
+        base.mark_tick(style="median", height=16, thickness=2).encode(x=alt.X("p50:Q", scale=scale)),
+    ]
+    return _spec(alt.layer(*layers), "Latency distributions of all measured variants", 30 * len(found))
+
+
+def _points(report: Report) -> list[dict[str, Any]]:
+    chosen = report.choice.id if report.choice else None
+    rows = []
+    for m in report.measurements:
+        if m.status == "ok" and m.latency and m.latency.p50_ms and (found := _accuracy(report, m)):
+            rows.append(_point(m, *found, chosen=m.id == chosen))
+    for row in rows:
+        better = [o for o in rows if o["x"] <= row["x"] and o["y"] >= row["y"] and o is not row]
+        row["frontier"] = all(o["x"] == row["x"] and o["y"] == row["y"] for o in better)
+    return rows
+
+
+def _point(m: Measurement, y: float, y_low: float, y_high: float, *, chosen: bool) -> dict[str, Any]:
+    assert m.latency and m.latency.p50_ms
+    interval = m.latency.p50_interval_ms or Interval(low=m.latency.p50_ms, high=m.latency.p50_ms)
+    quantized = bool(m.scheme) or m.precision not in ("f32", "bf16", "f16")
+    return {
+        "id": m.id, "runtime": m.runtime, "precision": "int8" if quantized else m.precision, "chosen": chosen,
+        "x": m.latency.p50_ms, "x_low": interval.low, "x_high": interval.high, "y": y, "y_low": y_low, "y_high": y_high,
+        "y_text": f"\N{DOWNWARDS ARROW} {y:.1f} %", "p50": f"{figures.ms(m.latency.p50_ms)} ms",
+        "p90": f"{figures.ms(m.latency.p90_ms)} ms" if m.latency.p90_ms else "too few samples",
+        "accuracy": f"{y:.2f} %", "difference": figures.delta(m.accuracy.delta if m.accuracy else None) or "no labels",
+        "size": figures.size(m.size_bytes), "faster": figures.times(m.speedup) or "unknown",
+    }  # fmt: skip
+
+
+def _labelled(report: Report) -> bool:
+    return any(m.accuracy and m.accuracy.top1 is not None for m in report.measurements)
+
+
+def _reference_top1(report: Report) -> float | None:
+    accuracy = report.reference.accuracy if report.reference else None
+    return accuracy.top1 if accuracy else None
+
+
+def _accuracy(report: Report, m: Measurement) -> tuple[float, float, float] | None:
+    """What the vertical axis shows, with its interval: top-1 and the paired bounds of its difference, or agreement."""
+    if m.accuracy is None:
+        return None
+    if not _labelled(report):
+        agree = m.accuracy.agreement
+        return None if agree is None else (agree, agree, agree)
+    top1, delta, reference = m.accuracy.top1, m.accuracy.delta, _reference_top1(report)
+    if top1 is None:
+        return None
+    if delta and reference is not None:
+        return top1, reference + delta.low, reference + delta.high
+    own = m.accuracy.top1_interval
+    return (top1, own.low, own.high) if own else (top1, top1, top1)
+
+
+def _accuracy_domain(report: Report, rows: list[dict[str, Any]]) -> tuple[float, float, bool]:
+    top = max(row["y_high"] for row in rows)
+    floor = min(row["y_low"] for row in rows)
+    level = _budget_level(report)
+    if level is not None:
+        floor, top = min(floor, level), max(top, level)
+    anchor = _reference_top1(report) if _labelled(report) else None
+    anchor = max(row["y"] for row in rows) if anchor is None else anchor
+    edge = min(
+        anchor - ROOM_BELOW["top1" if _labelled(report) else "agreement"], (level if level is not None else anchor) - 1
+    )
+    low = max(floor, edge)
+    room = max(top - low, 1.0) * 0.08
+    return max(low - room, 0.0), min(top + room, 100 + room), any(row["y"] < low - room for row in rows)
+
+
+def _budget_level(report: Report) -> float | None:
+    """Where the budget's accuracy term stands on the vertical axis."""
+    try:
+        limits = parse(report.budget).limits
+    except UsageError:  # a report of a later version may hold terms that this one does not know: no line for them
+        return None
+    reference = _reference_top1(report)
+    for limit in limits:
+        if limit.metric == "top1" and _labelled(report):
+            if limit.absolute:
+                return limit.value
+            return reference + limit.value if reference is not None else None
+        if limit.metric == "agreement" and limit.metric in HIGHER_IS_BETTER and not _labelled(report):
+            return limit.value
+    return None
+
+
+def _rules(report: Report, low: float, high: float) -> Iterable[Any]:
+    import altair as alt
+
+    level = _reference_top1(report)
+    lines = [("reference", level), ("budget", _budget_level(report))]
+    for name, at in lines:
+        if at is not None and low <= at <= high:
+            label = f"{name} {at:.2f} %"
+            data = alt.Chart(alt.Data(values=[{"at": at, "label": label}]))
+            yield data.mark_rule(style=name).encode(y="at:Q")
+            side = {"dy": -7} if name == "reference" else {"dy": 11}
+            for style in ("smallhalo", f"{name}label"):
+                yield data.mark_text(style=style, align="left", x=0, dx=4, **side).encode(y="at:Q", text="label:N")
+
+
+def _frontier(rows: list[dict[str, Any]]) -> Iterable[Any]:
+    import altair as alt
+
+    best = sorted((row for row in rows if row["frontier"] and not row["out"]), key=lambda row: row["x"])
+    if len(best) > 1:
+        values = [{"x": row["x"], "y": row["y"]} for row in best]
+        yield (
+            alt.Chart(alt.Data(values=values))
+            .mark_line(style="frontier", interpolate="step-after")
+            .encode(x="x:Q", y="y:Q")
+        )
+
+
+def _intervals(base: Any, x: Any, y: Any) -> Iterable[Any]:
+    drawn = base.transform_filter("!datum.out")
+    yield drawn.mark_rule(style="interval").encode(x=x, y="y_low:Q", y2="y_high:Q")
+    yield drawn.mark_rule(style="interval").encode(x="x_low:Q", x2="x_high:Q", y=y)
+
+
+def _marks(base: Any, x: Any, y: Any) -> Iterable[Any]:
+    import altair as alt
+
+    tooltip = [
+        alt.Tooltip(f"{name}:N", title=title)
+        for name, title in (
+            ("id", "variant"), ("accuracy", "accuracy"), ("difference", "difference, points"), ("p50", "p50"),
+            ("p90", "p90"), ("faster", "faster than reference"), ("size", "size"),
+        )
+    ]  # fmt: skip
+    yield base.transform_filter("datum.chosen").mark_point(style="ring", shape="circle", size=420).encode(x=x, y=y)
+    yield base.mark_point(style="dot", size=110, filled=True, opacity=1).encode(
+        x=x,
+        y=y,
+        color=alt.Color("runtime:N", title=None, scale=alt.Scale(domain=list(RUNTIMES)), legend=None),
+        shape=alt.Shape(
+            "precision:N",
+            title=None,
+            scale=alt.Scale(domain=["f32", "bf16", "f16", "int8"], range=["circle", "diamond", "diamond", "square"]),
+            legend=None,
+        ),
+        tooltip=tooltip,
+    )
+
+
+def _label(base: Any, x: Any, y: Any, rows: list[dict[str, Any]]) -> Iterable[Any]:
+    """The chosen variant's name. Nothing is faster and better, so the space up and to the left of it is free."""
+    at = next((row["x"] for row in rows if row["chosen"]), None)
+    if at is None:
+        return
+    low, high = _domain([row["x"] for row in rows])
+    share = math.log(at / low) / math.log(high / low) if low > 0 else at / high
+    where = {"align": "right", "dx": -14, "dy": -14} if share > 0.25 else {"align": "left", "dx": -4, "dy": -26}
+    for style in ("halo", "chosenlabel"):
+        yield base.transform_filter("datum.chosen").mark_text(style=style, **where).encode(x=x, y=y, text="id:N")
+
+
+def _domain(values: list[float]) -> tuple[float, float]:
+    """Ends of a latency axis: logarithmic where the low one is above 0. Room at the left is for the lines' names."""
+    low, high = min(values), max(values)
+    return (low / 1.5, high * 1.15) if low > 0 and high / low > LOG_FROM else (0.0, high * 1.08)
+
+
+def _scale(values: list[float]) -> Any:
+    import altair as alt
+
+    low, high = _domain(values)
+    return alt.Scale(type="log" if low > 0 else "linear", domain=[low, high], nice=False)
+
+
+def _quantiles(latency: Latency) -> dict[str, Any]:
+    at = latency.quantiles_ms
+    named = {f"p{q}": at[round(q / 100 * (len(at) - 1))] for q in (5, 25, 50, 75, 95)}
+    middle = f"{figures.ms(named['p25'])} to {figures.ms(named['p75'])} ms"
+    wide = f"{figures.ms(named['p5'])} to {figures.ms(named['p95'])} ms"
+    return {**named, "median": f"{figures.ms(named['p50'])} ms", "middle": middle, "wide": wide, "n": latency.samples}
+
+
+def _box_tooltip() -> list[Any]:
+    import altair as alt
+
+    titles = (("id", "variant"), ("median", "median"), ("middle", "middle half"), ("wide", "p5 to p95"))
+    return [*(alt.Tooltip(f"{name}:N", title=title) for name, title in titles), alt.Tooltip("n:Q", title="samples")]
+
+
+def _spec(chart: Any, description: str, height: int) -> dict[str, Any]:
+    spec: dict[str, Any] = chart.properties(width="container", height=height, description=description).to_dict()
+    spec.pop("config", None)  # altair's own theme: the page brings its own, one for light and one for dark
+    return spec

@@ -1,0 +1,309 @@
+"""What ``report.json`` holds, as structs: one report, its reference, its measurements, the choice.
+
+Units stand in the names; accuracies and agreements are in percent, differences of them in points. A figure that was not
+measured is None here and absent in the file, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from edgewright.core.spec import SCHEMA_VERSION
+
+Status = Literal["ok", "failed", "built"]
+"""ok: measured; failed: `reason` tells why; built: there is an artifact, but it cannot be measured on this machine."""
+
+Verdict = Literal["not_worse", "worse", "undecided"]
+"""Of a paired difference against a margin: proven not worse, proven worse, or too few images to tell."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of the structs here: frozen, keyword-only, absent figures absent in the file."""
+
+
+class Interval(Result, frozen=True, kw_only=True):
+    """A confidence interval; the field that holds it says of what, and at which confidence."""
+
+    low: float
+    high: float
+
+
+class Ratio(Result, frozen=True, kw_only=True):
+    """How many times faster than the reference: ratio of median latencies, with a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Delta(Result, frozen=True, kw_only=True):
+    """Top-1 minus the reference's top-1 on the same images, in points (negative: worse).
+
+    `low` and `high` are each a one-sided bound at `confidence` (together a two-sided 90 % interval where it is 0.95).
+    `margin` is the loss in points that the `verdict` is about.
+    """
+
+    value: float
+    low: float
+    high: float
+    verdict: Verdict
+    margin: float
+    confidence: float = 0.95
+
+
+class Accuracy(Result, frozen=True, kw_only=True):
+    """How right the answers are, in percent over `images`; without labels only what compares with the reference.
+
+    `top1_interval` is a 95 % interval of top-1 on its own. `agreement`: images with the reference's top class.
+    `sqnr_db`: power of the reference's outputs over the power of the difference. `right` is a bit an image (top-1 right
+    or not, in the data's order, `numpy.packbits`, base64), so that two reports can be compared image by image;
+    `results` names where the outputs for each image are kept.
+    """
+
+    images: int
+    top1: float | None = None
+    top5: float | None = None
+    top1_interval: Interval | None = None
+    delta: Delta | None = None
+    agreement: float | None = None
+    sqnr_db: float | None = None
+    right: str | None = None
+    results: str | None = None
+
+
+class Latency(Result, frozen=True, kw_only=True):
+    """Single-stream latency from an image in memory to the answer, pre- and postprocessing included.
+
+    A percentile and its interval are absent where `samples` do not support it at `confidence`. `runtime_p50_ms` is the
+    runtime's call alone. `quantiles_ms` are evenly spaced quantiles (0 to 100 %) for plots. `image` says what image was
+    in memory. `valid` False: measured under conditions (`why`) that make the figures no evidence.
+    """
+
+    samples: int
+    scenario: Literal["single_stream"] = "single_stream"
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    p50_interval_ms: Interval | None = None
+    p90_interval_ms: Interval | None = None
+    p95_interval_ms: Interval | None = None
+    p99_interval_ms: Interval | None = None
+    confidence: float = 0.99
+    mean_ms: float | None = None
+    min_ms: float | None = None
+    runtime_p50_ms: float | None = None
+    throughput_per_s: float | None = None
+    duration_s: float | None = None
+    rounds: int | None = None
+    warmup_samples: int | None = None
+    steady: bool = True
+    image: str | None = None
+    quantiles_ms: tuple[float, ...] = ()
+    valid: bool = True
+    why: str | None = None
+
+
+class Finding(Result, frozen=True, kw_only=True):
+    """Something a reader should know about a measurement, e.g. a precision that the runtime did not use."""
+
+    level: Literal["note", "warning"]
+    code: str
+    text: str
+
+
+class Term(Result, frozen=True, kw_only=True):
+    """One term of a budget, checked: `value` against `limit`; `by` is how far inside (positive) or outside it is."""
+
+    text: str
+    metric: str
+    status: Literal["met", "missed", "unknown"]
+    value: float | None = None
+    limit: float | None = None
+    by: float | None = None
+    unit: str = ""
+    why: str | None = None
+
+
+class Measurement(Result, frozen=True, kw_only=True):
+    """What was observed of one artifact, or why there is nothing to observe (`status`, `stage`, `reason`).
+
+    `id` is unique in a report. `described` is what the runtime says it really used. `artifact` names the file or
+    folder, relative to the report or as a key of the store.
+    """
+
+    id: str
+    variant: str
+    runtime: str
+    precision: str
+    scheme: str | None = None
+    options: dict[str, Any] = {}
+    status: Status
+    stage: str | None = None
+    reason: str | None = None
+    latency: Latency | None = None
+    accuracy: Accuracy | None = None
+    speedup: Ratio | None = None
+    size_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    cold_start_ms: float | None = None
+    energy_mj: float | None = None
+    artifact: str | None = None
+    described: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
+    findings: tuple[Finding, ...] = ()
+    budget: tuple[Term, ...] = ()
+
+
+class Reference(Result, frozen=True, kw_only=True):
+    """The full-precision model that everything is compared with. `why` says so where the CPU stands in for a GPU."""
+
+    runtime: str
+    device: str
+    precision: str
+    status: Status = "ok"
+    reason: str | None = None
+    why: str | None = None
+    latency: Latency | None = None
+    accuracy: Accuracy | None = None
+    size_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    cold_start_ms: float | None = None
+
+
+class Choice(Result, frozen=True, kw_only=True):
+    """What to ship and why; `id` None: nothing meets the budget, `nearest` comes closest and `misses` these terms."""
+
+    id: str | None = None
+    why: str
+    nearest: str | None = None
+    misses: tuple[str, ...] = ()
+
+
+class ModelInfo(Result, frozen=True, kw_only=True):
+    """The model under work."""
+
+    name: str
+    task: str = "classify"
+    source: str
+    digest: str | None = None
+    parameters: int | None = None
+    classes: int | None = None
+    input_shape: tuple[int, ...] = ()
+
+
+class TargetInfo(Result, frozen=True, kw_only=True):
+    """The device that the artifacts are for. `measured` False: this machine is not it, `why` says so."""
+
+    name: str
+    title: str = ""
+    measured: bool | None = None
+    why: str | None = None
+
+
+class CalibrationInfo(Result, frozen=True, kw_only=True):
+    """The images that quantization was calibrated on; none of them is evaluated on."""
+
+    images: int
+    name: str | None = None
+    split: str | None = None
+    digest: str | None = None
+
+
+class DataInfo(Result, frozen=True, kw_only=True):
+    """The images that accuracy was measured on."""
+
+    name: str
+    split: str | None = None
+    images: int
+    labelled: int | None = None
+    classes: int | None = None
+    digest: str | None = None
+    calibration: CalibrationInfo | None = None
+
+
+class Load(Result, frozen=True, kw_only=True):
+    """What else the machine did while latencies were measured: percent of all cores."""
+
+    other_cpu_percent: float | None = None
+    steal_percent: float | None = None
+    throttled_ms: float | None = None
+    frequency_start_mhz: float | None = None
+    frequency_end_mhz: float | None = None
+    load_average_start: float | None = None
+    load_average_end: float | None = None
+
+
+class Gpu(Result, frozen=True, kw_only=True):
+    """A GPU as nvidia-smi names it."""
+
+    name: str
+    driver: str | None = None
+    memory_bytes: int | None = None
+
+
+class Environment(Result, frozen=True, kw_only=True):
+    """The machine and the software that measured. `cores` are those this process may use."""
+
+    cpu: str
+    arch: str
+    isa: tuple[str, ...] = ()
+    cores: int | None = None
+    physical_cores: int | None = None
+    memory_bytes: int | None = None
+    governor: str | None = None
+    container: str | None = None
+    os: str | None = None
+    python: str | None = None
+    gpus: tuple[Gpu, ...] = ()
+    libraries: dict[str, str] = {}
+    load: Load | None = None
+
+
+class StageTime(Result, frozen=True, kw_only=True):
+    """A stage of the run: seconds it took when it was made, and whether the store had it already."""
+
+    stage: str
+    seconds: float
+    id: str | None = None
+    key: str | None = None
+    reused: bool = False
+
+
+class Report(Result, frozen=True, kw_only=True):
+    """Reference, all measurements, verdicts and the choice. `created` is ISO 8601 in UTC."""
+
+    # A factory, since a plain default would be left out of the file: every file carries its version.
+    schema_version: int = msgspec.field(default_factory=lambda: SCHEMA_VERSION)
+    created: str
+    model: ModelInfo
+    target: TargetInfo
+    budget: str = ""
+    environment: Environment
+    data: DataInfo | None = None
+    reference: Reference | None = None
+    measurements: tuple[Measurement, ...] = ()
+    choice: Choice | None = None
+    provenance: dict[str, Any] = {}
+    stages: tuple[StageTime, ...] = ()
+
+    def measurement(self, id: str) -> Measurement:
+        """The measurement with this id; KeyError where there is none."""
+        for found in self.measurements:
+            if found.id == id:
+                return found
+        raise KeyError(id)
+
+    @property
+    def chosen(self) -> Measurement | None:
+        """The measurement that the choice names, or None."""
+        return self.measurement(self.choice.id) if self.choice and self.choice.id else None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of ``report.json``, generated from `Report`."""
+    generated = msgspec.json.schema(Report)
+    title = "edgewright report"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **generated}

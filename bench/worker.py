@@ -1,0 +1,130 @@
+"""What runs in the serving child process: the artifact, opened as a device opens it, asked by the parent.
+
+`edgewright.core.jail.Child.call` runs these functions by name. The open session stays in the process between calls;
+timings go back as bytes of float64 seconds. Nothing here imports torch: the session imports the one runtime it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.jail import Progress
+
+LEAD_CALLS, LEAD_NS = 3, 50_000_000
+
+_open: dict[str, Any] = {}
+"""The session, and the images in memory, of this process."""
+
+
+def open_artifact(path: str, images: Sequence[str]) -> dict[str, Any]:
+    """Open the artifact or bundle at `path` and answer once; keep the session and the decoded `images` (files).
+
+    Returns the process id, `image` (the images' sizes in words) and `cold_start_ms`: from before the session module and
+    its runtime are imported to the first answer, without the interpreter's own start and the decoding of the image.
+    """
+    from edgewright.vision.image import open_image
+
+    pixels = [np.asarray(open_image(image)) for image in images]
+    start = time.perf_counter_ns()
+    from edgewright.runtimes.session import open as open_session
+
+    session = open_session(path)
+    session(pixels[0])
+    cold_start_ms = (time.perf_counter_ns() - start) / 1e6
+    _open.update(session=session, pixels=pixels)
+    sizes = sorted({f"{array.shape[1]}x{array.shape[0]}" for array in pixels})
+    return {
+        "pid": os.getpid(),
+        "cold_start_ms": cold_start_ms,
+        "image": sizes[0] if len(sizes) == 1 else f"{len(pixels)} images, {sizes[0]} to {sizes[-1]}",
+    }
+
+
+def latency_slice(seconds: float, min_count: int = 1, part: str = "whole") -> bytes:
+    """Back-to-back single-stream timings for `seconds`, at least `min_count`: float64 seconds as bytes.
+
+    `part` "whole": image in memory to answer, as an application calls a session; "runtime": the runtime's call alone.
+    A few calls before them are not counted: another process had the caches until now.
+    """
+    session, pixels = _open["session"], _open["pixels"]
+    if part == "whole":
+        ask, inputs = session, pixels
+    else:
+        ask, inputs = session.run, [_input(session, array) for array in pixels[:1]]
+    clock = time.perf_counter_ns
+    times: list[int] = []
+    begin = now = clock()
+    for sample in inputs[:LEAD_CALLS]:
+        ask(sample)
+        if (now := clock()) - begin > LEAD_NS:
+            break
+    end = now + int(seconds * 1e9)
+    turn = 0
+    while now < end or len(times) < min_count:
+        sample = inputs[turn % len(inputs)]
+        turn += 1
+        start = clock()
+        ask(sample)
+        now = clock()
+        times.append(now - start)
+    return (np.array(times, np.float64) / 1e9).tobytes()
+
+
+def memory() -> int:
+    """Peak resident memory of this whole serving process in bytes (VmHWM): interpreter, runtime, weights, images."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeFailed("The kernel does not tell this process's peak memory.", "/proc/self/status has no VmHWM.")
+
+
+def predict(images: Sequence[str], out: str, progress: Progress | None = None) -> dict[str, Any]:
+    """Answer all `images` (files) as the session does; write the first output to `out` (.npy, N x classes float32)."""
+    session = _open["session"]
+    step = session.spec.input.batch or 16
+    rows = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=(len(images), session.spec.classes))
+    for start in range(0, len(images), step):
+        part = list(images[start : start + step])
+        rows[start : start + len(part)] = _answer(session, part, step if session.spec.input.batch else len(part))
+        if progress:
+            progress(min(start + step, len(images)), len(images), "images")
+    rows.flush()
+    return {"images": len(images), "classes": int(rows.shape[1])}
+
+
+def _answer(session: Any, paths: list[str], size: int) -> np.ndarray:
+    from edgewright.vision.image import open_image
+    from edgewright.vision.preprocess import batch
+
+    padded = paths + paths[-1:] * (size - len(paths))  # a model with a fixed batch takes no smaller one
+    (outputs, *_) = session.run(batch([open_image(path) for path in padded], session.spec))
+    if outputs.shape != (size, session.spec.classes):
+        raise InvalidInput(
+            f"The model answers {size} images with shape {tuple(outputs.shape)}.",
+            f"Its spec says {session.spec.classes} classes: the shape must be ({size}, {session.spec.classes}).",
+            "Correct `classes` in the model's spec.",
+        )
+    answer = np.asarray(outputs[: len(paths)], np.float32)
+    bad = ~np.isfinite(answer).all(axis=1)
+    if bad.any():
+        raise RuntimeFailed(
+            f"The model's output is not finite for {paths[int(bad.argmax())]}.",
+            f"{int(bad.sum())} of {len(paths)} images of this batch gave NaN or infinity.",
+            "This variant is unusable; try another precision or calibration method.",
+        )
+    return answer
+
+
+def _input(session: Any, pixels: np.ndarray) -> np.ndarray:
+    from edgewright.vision.image import open_image
+    from edgewright.vision.preprocess import batch
+
+    one = batch([open_image(pixels)], session.spec)
+    return np.repeat(one, session.spec.input.batch or 1, axis=0)

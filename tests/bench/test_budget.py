@@ -1,0 +1,150 @@
+"""Budgets: reading them, refusing them helpfully, checking and choosing by them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from edgewright.bench import budget
+from edgewright.bench.results import Accuracy, Delta, Interval, Latency, Measurement, Ratio, Reference
+from edgewright.core.errors import UsageError
+
+
+def measurement(id, p50, *, precision="int8", delta=-0.5, low=-0.9, agreement=97.0, half=0.05, valid=True, **more):
+    latency = Latency(
+        samples=200,
+        p50_ms=p50,
+        p50_interval_ms=Interval(low=p50 - half, high=p50 + half),
+        p95_ms=p50 * 1.2,
+        p95_interval_ms=Interval(low=p50 * 1.1, high=p50 * 1.4),
+        valid=valid,
+        why=None if valid else "noise",
+    )
+    verdict = "not_worse" if low >= -1 else "undecided"
+    accuracy = Accuracy(
+        images=400,
+        top1=80.0 + delta,
+        agreement=agreement,
+        delta=Delta(value=delta, low=low, high=delta + 0.4, verdict=verdict, margin=1.0),
+    )
+    figures = {"size_bytes": 3_000_000, "speedup": Ratio(value=20 / p50, low=19 / p50, high=21 / p50), **more}
+    return Measurement(
+        id=id,
+        variant=id,
+        runtime="openvino",
+        precision=precision,
+        status="ok",
+        latency=latency,
+        accuracy=accuracy,
+        **figures,
+    )
+
+
+def statuses(text, found, reference=None):
+    return [term.status for term in budget.check(found, reference, budget.parse(text))]
+
+
+def test_reads_terms_with_units():
+    found = budget.parse("top1 >= -1.0, p95<=10ms , size <= 5MB, agreement ≥ 95%, speedup >= 2x, cold_start <= 1.5 s")
+    assert [(t.metric, t.value, t.unit) for t in found.limits] == [
+        ("top1", -1.0, "points"),
+        ("p95", 10.0, "ms"),
+        ("size", 5e6, "bytes"),
+        ("agreement", 95.0, "%"),
+        ("speedup", 2.0, "x"),
+        ("cold_start", 1500.0, "ms"),
+    ]
+    assert found.margin() == 1.0
+    assert budget.parse("").limits == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("top1 >= -1, p59 <= 10ms", "'p59' is no metric.*\nAt 'p59', column 13.\nDid you mean 'p9"),
+        ("p95 >= 10ms", "Write 'p95 <= ...'"),
+        ("top1 -1.0", "'>=' is missing after top1"),
+        ("p95 <= 10MB", "'MB' is no unit of p95.*\n.*\nAllowed: ms, us, s"),
+        ("size <= 5", "size needs a unit"),
+        ("top1 >= -1%", "Write 'top1 >= -1' for the difference"),
+        ("top1 >= 75", "Write 'top1 >= 75%' for the accuracy itself"),
+        ("top1 >=", "the number is missing"),
+        ("top1 >= -1,, p95 <= 3ms", "no term between the commas"),
+        ("top1 >= -1 @90%", "Write '@95%'"),
+        ("size <= 5MB @95%", "no such interval"),
+        ("fast please", "'fast' is no metric.*\n.*\n.*Allowed: top1"),
+        ("12 <= p95", "this is no term"),
+    ],
+)
+def test_refuses_with_what_is_wrong_where_and_what_to_write(text, says):
+    with pytest.raises(UsageError, match=says):
+        budget.parse(text)
+
+
+def test_the_value_decides_unless_a_confidence_is_asked_for():
+    found = measurement("a", 8.0, delta=-0.9, low=-1.6)
+    assert statuses("top1 >= -1.0", found) == ["met"]
+    assert statuses("top1 >= -1.0 @95%", found) == ["missed"]
+    assert statuses("p95 <= 10ms, p95 <= 10ms @99%", found) == ["met", "missed"]
+    assert statuses("top1 >= 79%", found) == ["met"]
+
+
+def test_what_was_not_measured_is_unknown_with_a_reason():
+    found = measurement("a", 8.0, size_bytes=None)
+    (size, p99) = budget.check(found, None, budget.parse("size <= 5MB, p99 <= 20ms"))
+    assert (size.status, p99.status) == ("unknown", "unknown")
+    assert "200 samples do not support it" in budget.describe(p99)
+    failed = Measurement(id="f", variant="f", runtime="openvino", precision="f32", status="failed", reason="boom")
+    (term,) = budget.check(failed, None, budget.parse("p50 <= 1ms"))
+    assert (term.status, term.why) == ("unknown", "boom")
+
+
+def test_load_can_excuse_a_slow_figure_but_does_not_spoil_a_fast_one():
+    noisy = measurement("a", 8.0, valid=False)
+    assert statuses("p95 <= 20ms, p95 <= 5ms", noisy) == ["met", "unknown"]
+
+
+def test_speedup_falls_back_to_the_medians_of_both():
+    reference = Reference(runtime="torch", device="CPU", precision="f32", latency=Latency(samples=100, p50_ms=24.0))
+    found = measurement("a", 8.0, speedup=None)
+    (term,) = budget.check(found, reference, budget.parse("speedup >= 2"))
+    assert (term.status, term.value) == ("met", 3.0)
+
+
+def test_chooses_the_fastest_inside_the_budget():
+    found = [measurement("fast-but-wrong", 2.0, delta=-4), measurement("good", 4.0), measurement("slow", 9.0)]
+    choice = budget.choose(found, None, budget.parse("top1 >= -1.0"))
+    assert choice.id == "good"
+    assert "2 of 3 variants" in choice.why
+
+
+def test_of_equally_fast_ones_the_more_precise_is_chosen():
+    int8, bf16 = (
+        measurement("int8", 4.0, half=0.2),
+        measurement("bf16", 4.3, precision="bf16", delta=0, low=-0.3, half=0.2),
+    )
+    assert budget.choose([int8, bf16], None, budget.parse("")).id == "bf16", "their intervals overlap"
+    clear = msgspec.structs.replace(
+        bf16, latency=Latency(samples=9, p50_ms=5.0, p50_interval_ms=Interval(low=4.9, high=5.1))
+    )
+    assert budget.choose([int8, clear], None, budget.parse("")).id == "int8"
+
+
+def test_nothing_inside_names_the_nearest_and_what_it_misses():
+    found = [measurement("near", 11.0), measurement("far", 30.0, delta=-9)]
+    choice = budget.choose(found, None, budget.parse("p50 <= 10ms, top1 >= -1"))
+    assert (choice.id, choice.nearest) == (None, "near")
+    assert choice.misses == ("p50 <= 10ms: 11 ms, misses by 1 ms",)
+
+
+def test_nothing_measured_says_so():
+    built = Measurement(id="b", variant="b", runtime="openvino", precision="f32", status="built")
+    choice = budget.choose([built], None, budget.parse("top1 >= -1"))
+    assert choice.id is None
+    assert "0 failed, 1 were only built" in choice.why
+
+
+def test_an_unproven_loss_and_a_noisy_latency_are_told_with_the_choice():
+    why = budget.choose([measurement("a", 4.0, low=-2.0, valid=False)], None, budget.parse("top1 >= -1")).why
+    assert "not proven with 95% confidence" in why
+    assert "no firm evidence: noise" in why

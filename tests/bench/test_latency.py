@@ -1,0 +1,85 @@
+"""Interleaved latency: what survives failing neighbours, what is reported, and conditions that make it no evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgewright.bench import environment, latency
+from edgewright.bench.environment import Sample
+from edgewright.bench.results import Load
+from edgewright.core.jail import Limits
+
+QUICK = latency.Rules(min_duration_s=0.4, min_count=130, rounds=4, warm_up_s=0.2, cold_starts=1)
+
+
+@pytest.fixture
+def stubbed(monkeypatch):
+    """Children are served by serving_stub.py, which behaves as the artifact's name says."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(latency, "WORKER", "serving_stub")
+
+
+def test_a_failing_artifact_is_a_reason_and_the_others_go_on(stubbed, tmp_path):
+    names = ("slow", "crashes", "hangs", "eats", "refuses", "fast")
+    steps = []
+    found = latency.measure_interleaved(
+        {name: Path("/artifacts", name) for name in names}, ["image.png"], tmp_path, rules=QUICK, reference="slow",
+        limits=Limits(wall_s=6, memory_bytes=1 << 30), progress=lambda *step: steps.append(step),
+    )  # fmt: skip
+    assert {name: found[name].stage for name in names} == {
+        "slow": None, "crashes": "latency", "hangs": "latency", "eats": "latency", "refuses": "load", "fast": None,
+    }  # fmt: skip
+    assert "SIGSEGV" in found["crashes"].reason
+    assert "longer than 6 s" in found["hangs"].reason
+    assert "memory" in found["eats"].reason.lower()
+    assert "unsupported operator Foo" in found["refuses"].reason
+    assert found["fast"].speedup.value == pytest.approx(4, rel=0.05)
+    assert found["fast"].latency.p50_ms == pytest.approx(5, rel=0.05)
+    assert found["fast"].latency.steady
+    assert (found["fast"].cold_start_ms, found["fast"].peak_memory_bytes) == (12.5, 50_000_000)
+    assert len(np.load(tmp_path / found["fast"].samples)) == found["fast"].latency.samples >= 130
+    assert steps[-1][:2] == (100, 100)
+
+
+def test_percentiles_only_where_the_samples_support_them():
+    found = latency.summarize(np.linspace(0.001, 0.002, 100))
+    assert found.p90_ms == pytest.approx(1.9, abs=0.02)
+    assert (found.p95_ms, found.p99_ms) == (None, None)
+    assert found.p90_interval_ms.low < found.p90_ms < found.p90_interval_ms.high
+    assert found.throughput_per_s == pytest.approx(667, abs=1)
+
+
+def sample(busy, total, **more):
+    figures = {"steal_s": 0.0, "throttled_ms": 0.0, "frequency_mhz": None, "load_average": 0.0, **more}
+    return Sample(busy_s=busy, total_s=total, **figures)
+
+
+def test_own_cpu_time_is_not_load_beside_it():
+    quiet = environment.load_of([(sample(0, 0), sample(10, 20), 9.9)])
+    assert environment.objection(quiet) is None
+    busy = environment.load_of([(sample(0, 0), sample(14, 20), 9.0)])
+    assert busy.other_cpu_percent == 25.0
+    assert "other processes used 25 %" in environment.objection(busy)
+
+
+@pytest.mark.parametrize(
+    ("load", "says"),
+    [
+        (Load(steal_percent=9.0), "hypervisor took 9 %"),
+        (Load(throttled_ms=80.0), "throttled for 80 ms"),
+        (Load(frequency_start_mhz=3000.0, frequency_end_mhz=1800.0), "fell from 3000 to 1800 MHz"),
+    ],
+)
+def test_throttling_and_steal_make_it_no_evidence(load, says):
+    assert says in environment.objection(load)
+
+
+def test_this_machine_is_described():
+    found = environment.describe()
+    assert found.cpu
+    assert found.cores >= 1
+    assert found.memory_bytes > 1 << 28
+    assert "numpy" in found.libraries

@@ -1,0 +1,125 @@
+"""Every report format: complete, escaped, valid against the shipped schema, within 100 columns."""
+
+from __future__ import annotations
+
+import io
+import json
+from importlib import resources
+
+import jsonschema
+import msgspec
+import pytest
+from bench_sample import EVIL, nothing_inside, only_built, report
+from rich.console import Console
+
+from edgewright.bench import console, html, markdown, report_json, results
+from edgewright.core.errors import InvalidInput
+
+SAMPLES = {
+    "chosen": report,
+    "nothing": nothing_inside,
+    "built": only_built,
+    "unlabelled": lambda: report(labelled=False),
+}
+
+
+@pytest.fixture(params=SAMPLES)
+def sample(request):
+    return SAMPLES[request.param]()
+
+
+def plain(found, width=100, **options):
+    out = io.StringIO()
+    console.show(found, Console(file=out, width=width, highlight=False, **options))
+    return out.getvalue()
+
+
+def test_the_shipped_schema_is_up_to_date():
+    shipped = resources.files("edgewright.schemas").joinpath("report.schema.json").read_bytes()
+    assert json.loads(shipped) == json.loads(msgspec.json.encode(results.schema())), (
+        "write it again: results.schema() -> src/edgewright/schemas/report.schema.json"
+    )
+
+
+def test_report_json_is_valid_and_comes_back_equal(sample, tmp_path):
+    path = tmp_path / "report.json"
+    report_json.write(sample, path)
+    jsonschema.Draft202012Validator(results.schema()).validate(json.loads(path.read_bytes()))
+    assert report_json.read(path) == sample
+
+
+def test_absent_figures_are_absent_and_the_version_is_not():
+    content = json.loads(report_json.render(only_built()))
+    assert content["schema_version"] == 1
+    assert "latency" not in content["measurements"][0]
+    assert "null" not in report_json.render(report())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'{"schema_version": 99}', "version 99"),
+        (b'{"schema_version": 1}', "missing required field"),
+        (b"%PDF", "not valid"),
+    ],
+)
+def test_what_is_no_report_is_refused(content, says, tmp_path):
+    (tmp_path / "report.json").write_bytes(content)
+    with pytest.raises(InvalidInput, match=says):
+        report_json.read(tmp_path / "report.json")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        report_json.read(tmp_path / "none.json")
+
+
+def test_console_fits_100_columns_and_has_no_colour_without_a_terminal(sample):
+    text = plain(sample)
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "\x1b" not in text
+    for found in sample.measurements:
+        assert found.id[:12] in text
+
+
+def test_console_marks_the_choice_and_tells_failures():
+    text = plain(report(evil=False))
+    assert "> openvino-int8-nncf-mixed    79.75" in text
+    assert "x onnxruntime-int8-nncf failed in latency: QLinearConv" in text
+    assert "the CPU stands in for the reference GPU" in text
+    assert "\x1b[1;32m" in plain(report(), force_terminal=True, color_system="standard")
+
+
+def test_console_does_not_read_markup_in_names():
+    odd = msgspec.structs.replace(report().measurements[0], id="[red]x[/]")
+    assert "[red]x[/]" in plain(msgspec.structs.replace(report(), measurements=(odd,), choice=None))
+
+
+def test_markdown_is_one_table_whose_cells_hold(sample):
+    text = markdown.render(sample)
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    columns = {line.replace("\\|", "").count("|") for line in table}
+    assert columns == {12}
+    assert len(table) == 2 + len(sample.measurements) + bool(sample.reference)
+    assert "<script" not in text
+    assert "<img" not in text
+
+
+def test_markdown_marks_the_choice():
+    text = markdown.render(report(evil=False))
+    assert "| :star: | **openvino-int8-nncf-mixed** | 79.75 |" in text
+    assert "<details>" in text
+
+
+def test_markdown_without_a_choice_names_what_is_missed():
+    assert "p95 &lt;= 1ms: 4.66 ms, misses by" in markdown.render(nothing_inside())
+
+
+def test_html_escapes_what_comes_from_outside(sample):
+    page = html.render(sample)
+    assert EVIL not in page
+    assert "<img src=x" not in page
+    assert "Content-Security-Policy" in page
+
+
+def test_html_without_measurements_needs_no_plots():
+    page = html.render(only_built())
+    assert len(page) < 100_000
+    assert "Nothing was measured" in page

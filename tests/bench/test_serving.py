@@ -1,0 +1,117 @@
+"""The serving child with a real runtime and a tiny model: the same answers as a session, without torch."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgewright.bench import accuracy, environment, latency
+from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.jail import Child
+from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.runtimes import artifact, session
+from edgewright.runtimes.options import Options
+
+pytest.importorskip("onnxruntime", reason="needs the extra edgewright[onnxruntime]")
+onnx = pytest.importorskip("onnx", reason="needs the extra edgewright[host]")
+
+
+def make(folder, *, batch=1, last="Identity"):
+    """An artifact that answers which of red, green and blue an image has most of."""
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    size = batch or "N"
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node(last, ["flat"], ["logits"]),
+        ],
+        "colours",
+        [helper.make_tensor_value_info("images", tensor, [size, 3, 8, 8])],
+        [helper.make_tensor_value_info("logits", tensor, [size, 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    folder.mkdir()
+    onnx.save(model, folder / "model.onnx")
+    spec = ModelSpec(
+        name="colours",
+        input=Input(height=8, width=8, batch=batch),
+        preprocess=Preprocess(resize="exact", resize_to=(8, 8), mean=(0.5, 0.5, 0.5)),
+        classes=3,
+    )
+    artifact.build(folder / "model.onnx", spec, Options(runtime="onnxruntime"), folder / "artifact")
+    return folder / "artifact"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Seven images, each mostly of one colour, and which."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    paths, labels = [], []
+    for number in range(7):
+        pixels = rng.integers(0, 90, (12, 10, 3), np.uint8)
+        pixels[..., number % 3] += 160
+        paths.append(str(folder / f"{number}.png"))
+        labels.append(number % 3)
+        Image.fromarray(pixels).save(paths[-1])
+    return paths, labels
+
+
+@pytest.mark.parametrize("batch", [1, 4, None])
+def test_accuracy_comes_from_the_session_that_ships(tmp_path, images, batch):
+    paths, labels = images
+    built = make(tmp_path / "model", batch=batch)
+    steps = []
+    found = accuracy.evaluate(built, paths, labels, tmp_path / "out", progress=lambda *step: steps.append(step))
+    assert found.top1 == 100.0
+    assert steps[-1] == (7, 7, "images")
+    with session.open(built) as opened:
+        answers = [answer.index for answer in opened(list(paths))]
+    assert accuracy.load_outputs(tmp_path / "out").argmax(axis=1).tolist() == answers == labels
+
+
+def test_outputs_that_are_not_finite_name_the_image(tmp_path, images):
+    bright = tmp_path / "bright.png"
+    Image.new("RGB", (9, 9), (200, 220, 240)).save(bright)
+    built = make(tmp_path / "model", last="Sqrt")  # the root of a colour below the mean is NaN
+    with pytest.raises(RuntimeFailed, match=r"not finite for .*0\.png"):
+        accuracy.evaluate(built, [str(bright), *images[0]], None, tmp_path / "out")
+
+
+def test_labels_beyond_the_models_classes_are_refused(tmp_path, images):
+    with pytest.raises(InvalidInput, match="Label 9 is none of the model's classes"):
+        accuracy.evaluate(make(tmp_path / "model"), images[0], [9] * 7, tmp_path / "out")
+
+
+def test_two_artifacts_are_measured_against_each_other(tmp_path, images):
+    good, missing = make(tmp_path / "model"), tmp_path / "missing"
+    rules = latency.Rules(min_duration_s=0.3, min_count=70, rounds=3, warm_up_s=0.3, cold_starts=2)
+    found = latency.measure_interleaved(
+        {"good": good, "same": good, "missing": missing}, images[0][:2], tmp_path / "out", rules=rules, reference="good"
+    )
+    for name in ("good", "same"):
+        figures = found[name].latency
+        assert 0 < figures.runtime_p50_ms < figures.p50_ms < figures.p90_ms
+        assert figures.image == "10x12"
+        assert found[name].cold_start_ms > figures.p50_ms
+        assert found[name].peak_memory_bytes > 20_000_000
+    assert found["same"].speedup.low < found["same"].speedup.value < found["same"].speedup.high
+    assert found["missing"].stage == "load"
+    assert str(missing) in found["missing"].reason
+
+
+def test_an_idle_serving_child_sleeps_and_holds_no_torch(tmp_path, images):
+    with Child(tmp_path / "log") as child:
+        opened = child.call(f"{latency.WORKER}:open_artifact", path=str(make(tmp_path / "model")), images=images[0][:1])
+        child.call(f"{latency.WORKER}:latency_slice", seconds=0.2)
+        used = environment.cpu_seconds(opened["pid"])
+        time.sleep(0.5)
+        assert environment.cpu_seconds(opened["pid"]) - used <= 0.02
+        mapped = Path(f"/proc/{opened['pid']}/maps").read_text()
+    assert "onnxruntime" in mapped
+    assert "libtorch" not in mapped
