@@ -21,3 +21,22 @@ def zoo() -> Path:
 def _own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never read or fill the user's store."""
     monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the smallest real job (see tiny.py): ``images/``, ``tiny.toml``, and ``tiny`` as a source."""
+    import importlib.util
+
+    source = Path(__file__).parent / "tiny.py"
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "tiny.py").write_text(source.read_text())
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    spec = importlib.util.spec_from_file_location("tiny_job", source)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "tiny.toml").write_text(module.SPEC)
+    module.write_images(tmp_path / "images")
+    return tmp_path

@@ -11,13 +11,13 @@ def test_exit_codes_are_the_documented_ones() -> None:
     codes = {name: family.exit_code for name, family in errors.FAMILIES.items()}
     assert codes == {
         "GateFailed": 1, "UsageError": 2, "InvalidInput": 3, "IntegrityError": 4, "Unavailable": 5,
-        "RuntimeFailed": 6, "TimedOut": 7, "OutOfResources": 8,
+        "RuntimeFailed": 6, "TimedOut": 7, "OutOfResources": 8, "DiskFull": 8,
     }  # fmt: skip
 
 
 def test_a_full_disk_is_an_error_of_the_users_world() -> None:
     known = errors.from_exception(OSError(errno.ENOSPC, "No space left on device", "/x/model.onnx"))
-    assert isinstance(known, errors.OutOfResources)
+    assert isinstance(known, errors.DiskFull)
     assert "/x/model.onnx" in known.what
 
 

@@ -21,7 +21,7 @@ def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def run(name: str, tmp_path: Path, limits: jail.Limits = jail.Limits(wall_s=30), **kwargs: object) -> object:  # noqa: B008
+def run(name: str, tmp_path: Path, limits: jail.Limits = jail.Limits(wall_s=30), **kwargs: object) -> object:
     return jail.call(f"tests_jail_targets:{name}", log=tmp_path / "log", limits=limits, **kwargs)
 
 

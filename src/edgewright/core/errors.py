@@ -74,10 +74,15 @@ class OutOfResources(EdgewrightError):
     exit_code = 8
 
 
+class DiskFull(OutOfResources):
+    """No space is left where something was being written: no other part of a run can go on either."""
+
+
 FAMILIES: dict[str, type[EdgewrightError]] = {
     cls.__name__: cls
     for cls in (
         GateFailed, UsageError, InvalidInput, IntegrityError, Unavailable, RuntimeFailed, TimedOut, OutOfResources,
+        DiskFull,
     )
 }  # fmt: skip
 
@@ -91,9 +96,14 @@ def from_exception(error: BaseException) -> EdgewrightError | None:
             "Out of memory.", str(error) or "The process reached its memory limit.", "Raise the limit or free memory."
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutOfResources(
-            f"No space left while writing {error.filename or 'a file'}.",
-            "Nothing was left half-written under a final name.",
-            "Free disk space (`edgewright cache prune` empties the store) or set EDGEWRIGHT_CACHE elsewhere.",
-        )
+        return disk_full(error.filename or "a file")
     return None
+
+
+def disk_full(what: object) -> DiskFull:
+    """The error for no space left while writing `what`."""
+    return DiskFull(
+        f"No space left while writing {what}.",
+        "Nothing was left half-written under a final name.",
+        "Free disk space (`edgewright cache prune` empties the store) or set EDGEWRIGHT_CACHE elsewhere.",
+    )

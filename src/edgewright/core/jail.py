@@ -44,7 +44,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Child:
     """A child process that answers calls until it is closed. Use as a context manager."""
 
-    def __init__(self, log: Path, limits: Limits = Limits(), env: dict[str, str] | None = None) -> None:  # noqa: B008
+    def __init__(self, log: Path, limits: Limits = Limits(), env: dict[str, str] | None = None) -> None:
         self.limits, self.log = limits, log
         log.parent.mkdir(parents=True, exist_ok=True)
         read_request, write_request = os.pipe()
@@ -145,7 +145,7 @@ def call(
     log: Path,
     limits: Limits = Limits(),
     progress: Progress | None = None,
-    **kwargs: Any,  # noqa: B008
+    **kwargs: Any,
 ) -> Any:
     """Run ``module:function`` with `kwargs` in a child of its own and return what it returns."""
     with Child(log, limits) as child:

@@ -17,10 +17,13 @@ from typing import Any
 
 import msgspec
 
-from edgewright.core import files
+from edgewright.core import errors, files
+from edgewright.core.errors import RuntimeFailed
 from edgewright.core.lazy import require
 
 MANIFEST = "manifest.json"
+FULL = 256 << 10
+"""A disk with fewer free bytes than this is full."""
 
 
 class Manifest(msgspec.Struct, kw_only=True):
@@ -80,7 +83,7 @@ class Store:
             self._sweep_key(final)
             start = time.monotonic()
             with files.new_folder(final) as folder:
-                make(folder)
+                self._make(make, folder)
                 seconds = time.monotonic() - start
                 digests = {name: files.sha256(folder / name) for name in files.tree(folder)}
                 plain = msgspec.to_builtins(dict(inputs))
@@ -88,10 +91,27 @@ class Store:
                 (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
             return Entry(final, key, False, seconds, damage)
 
+    @staticmethod
+    def _make(make: Callable[[Path], None], folder: Path) -> None:
+        try:
+            make(folder)
+        except RuntimeFailed as error:
+            # Libraries call a full disk by many names, most of them wrong.
+            if shutil.disk_usage(folder).free < FULL:
+                raise errors.disk_full(folder) from error
+            raise
+
     def get(self, stage: str, inputs: Mapping[str, Any]) -> Path | None:
         """The folder of a whole stored result, or None; damaged ones count as absent."""
         final = self.root / stage / key_of(stage, inputs)
         return final if final.exists() and not self.damage(final) else None
+
+    def forget(self, stage: str, inputs: Mapping[str, Any]) -> None:
+        """Remove the stored result for `inputs`, if there is one: the next `stage` makes it anew."""
+        final = self.root / stage / key_of(stage, inputs)
+        if final.exists():
+            with self._locks.FileLock(self._lock_file(final)):
+                shutil.rmtree(final, ignore_errors=True)
 
     @staticmethod
     def damage(folder: Path) -> str:

@@ -1,0 +1,291 @@
+"""The same verbs as the command line, without a shell.
+
+Each function takes paths and names, does its work through the store, and raises an `EdgewrightError` with what, why and
+what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgewright.bench import budget as budgets
+from edgewright.bench import gate as gates
+from edgewright.bench import html, markdown, report_json
+from edgewright.bench.gate import Gate
+from edgewright.bench.results import Report
+from edgewright.core import files, jail
+from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
+from edgewright.core.store import Store
+from edgewright.pipeline import comparison, images, stages
+from edgewright.pipeline import recipe as recipes
+from edgewright.pipeline import report as reports
+from edgewright.pipeline import run as runs
+from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
+from edgewright.runtimes import bundle as bundles
+from edgewright.targets import target as targets
+from edgewright.targets.target import Target
+
+if TYPE_CHECKING:
+    from edgewright.runtimes.bundle import Manifest
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The bundle that was chosen."""
+
+    path: Path
+
+    def save(self, out: PathLike) -> Path:
+        """Copy the bundle to `out`, verified, whole or not at all; returns the absolute path."""
+        bundles.verify(self.path)
+        final = files.absolute(out)
+        with files.new_folder(final) as folder:
+            shutil.copytree(self.path, folder, dirs_exist_ok=True)
+        return final
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the main job ends with: the report, the files that it wrote, the bundle, and what the budget says.
+
+    `missed` is the error that the command line ends with where nothing meets the budget, else None.
+    """
+
+    report: Report
+    files: dict[str, Path]
+    best: Best | None
+    missed: EdgewrightError | None
+
+
+def optimize(
+    source: str,
+    *,
+    data: PathLike,
+    out: PathLike,
+    target: str | Target = "this-machine",
+    budget: str = "top1 >= -1.0",
+    recipe: Recipe | PathLike | None = None,
+    checkpoint: PathLike | None = None,
+    spec: PathLike | None = None,
+    split: str | None = None,
+    calibration: PathLike | None = None,
+    trust_checkpoint: bool = False,
+    remeasure: bool = False,
+    watch: Watch = quiet,
+) -> Outcome:
+    """Build every candidate for `target`, measure all of them, and write report and chosen bundle into `out`.
+
+    `source` as in `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a candidate
+    that fails is a row of the report.
+    """
+    plan = recipe if isinstance(recipe, Recipe) else recipes.read(files.absolute(recipe)) if recipe else Recipe()
+    folder = files.absolute(out)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file.", "-o names the folder for report and bundle.", "Choose another path.")
+    job = runs.Job(
+        source=Source(
+            source=source,
+            checkpoint=_absolute(checkpoint),
+            spec_file=_absolute(spec),
+            trust_checkpoint=trust_checkpoint,
+        ),
+        data=files.absolute(data),
+        split=split,
+        calibration=files.absolute(calibration) if calibration is not None else None,
+        target=target if isinstance(target, Target) else targets.load(target),
+        recipe=plan,
+        budget=budgets.parse(budget),
+        remeasure=remeasure,
+    )
+    made = runs.run(job, _workshop(plan, watch))
+    report = reports.assemble(made)
+    return _deliver(made, report, folder)
+
+
+def export(
+    source: str,
+    *,
+    out: PathLike,
+    data: PathLike | None = None,
+    checkpoint: PathLike | None = None,
+    spec: PathLike | None = None,
+    batch: int | None = 1,
+    trust_checkpoint: bool = False,
+    watch: Watch = quiet,
+) -> dict[str, Any]:
+    """Export `source` to the ONNX file `out`; returns what the parity check found (see `export/parity.py`)."""
+    plan = Recipe()
+    found, digests = [], []
+    if data is not None:
+        from edgewright.data import sets
+
+        items = images.read_evaluation(files.absolute(data), None)
+        items = msgspec.structs.replace(items, items=items.items[: plan.parity_images])
+        found, digests = [item.path for item in items.items], sets.digests(items)
+    where = Source(
+        source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
+    )
+    entry = stages.export(_workshop(plan, watch), where, found, digests, batch)
+    files.write(files.absolute(out), (entry.path / stages.MODEL).read_bytes())
+    parity: dict[str, Any] = msgspec.json.decode((entry.path / "parity.json").read_bytes())
+    return parity
+
+
+def quantize(
+    model: PathLike,
+    *,
+    calibration: PathLike,
+    out: PathLike,
+    scheme: str = "openvino",
+    method: str | None = None,
+    images: int = 300,
+    seed: int = 0,
+    watch: Watch = quiet,
+) -> dict[str, Any]:
+    """Quantize the float ONNX file `model` to the INT8 file `out`; returns the provenance."""
+    made = comparison.quantize(
+        _workshop(Recipe(), watch), files.absolute(model), files.absolute(calibration), scheme, method, images, seed
+    )
+    files.write(files.absolute(out), (made.path / stages.MODEL).read_bytes())
+    provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
+    return {**provenance, "scheme": scheme, "method": provenance.get("method", method)}
+
+
+def compile(
+    model: PathLike,
+    *,
+    out: PathLike,
+    runtime: str = "openvino",
+    precision: str = "f32",
+    threads: int = 0,
+    normalize: str = "host",
+    watch: Watch = quiet,
+) -> Manifest:
+    """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime and write the bundle `out`."""
+    path = files.absolute(model)
+    entry, spec = comparison.compile_file(_workshop(Recipe(), watch), path, runtime, precision, threads, normalize)
+    provenance = {"model": files.sha256(path), "source": spec.source}
+    return bundles.write(entry.path, files.absolute(out), name=spec.name, provenance=provenance)
+
+
+def bench(
+    bundles: Sequence[PathLike],
+    *,
+    data: PathLike,
+    out: PathLike,
+    budget: str = "top1 >= -1.0",
+    split: str | None = None,
+    recipe: Recipe | None = None,
+    watch: Watch = quiet,
+) -> Outcome:
+    """Measure bundles beside each other on this machine; the first is what the others are compared with."""
+    plan = recipe or Recipe()
+    report = comparison.bench(
+        _workshop(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split,
+        budgets.parse(budget), plan,
+    )  # fmt: skip
+    return Outcome(report=report, files=_write_reports(report, files.absolute(out)), best=None, missed=_missed(report))
+
+
+def read_report(path: PathLike) -> Report:
+    """The report in a ``report.json``, or in the folder that holds one."""
+    where = files.absolute(path)
+    return report_json.read(where / "report.json" if where.is_dir() else where)
+
+
+def write_report(report: Report, out: PathLike) -> None:
+    """Write the report as .json, .md or .html, by the file's ending."""
+    path = files.absolute(out)
+    writer = {".json": report_json.write, ".md": markdown.write, ".html": html.write}.get(path.suffix)
+    if writer is None:
+        raise UsageError(
+            f"A report cannot be written as '{path.suffix}'.", "Formats: .json, .md, .html.", "Change the ending."
+        )
+    writer(report, path)
+
+
+def gate(report: PathLike, *, budget: str | None = None, baseline: PathLike | None = None) -> Gate:
+    """Check the chosen artifact of a report against a budget and, where given, against an earlier report."""
+    found = read_report(report)
+    text = budget if budget is not None else found.budget
+    return gates.gate(found, budgets.parse(text), read_report(baseline) if baseline is not None else None)
+
+
+def _deliver(made: runs.Made, report: Report, folder: Path) -> Outcome:
+    """Write bundle (or, where nothing was measured, all bundles) and reports."""
+    written: dict[str, Path] = {}
+    best = None
+    for work in made.works:
+        wanted = report.choice and work.candidate.id == report.choice.id
+        unmeasured = work.alive and not made.measured_here
+        if not work.artifact or not (wanted or unmeasured):
+            continue
+        row = report.measurement(work.candidate.id)
+        name = made.spec.name if wanted else f"built/{made.spec.name}-{work.candidate.id}"
+        path = folder / f"{name.replace('@', '-')}{bundles.SUFFIX}"
+        provenance = {
+            "source": made.job.source.source, "target": made.job.target.name, "created": report.created,
+            "measurement": msgspec.to_builtins(msgspec.structs.replace(row, described={})),
+        }  # fmt: skip
+        bundles.write(work.artifact.path, path, name=made.spec.name, provenance=provenance)
+        if wanted:
+            best = Best(path=path)
+            written["bundle"] = path
+        else:
+            written["built"] = folder / "built"
+    written |= _write_reports(report, folder)
+    return Outcome(report=report, files=written, best=best, missed=_missed(report))
+
+
+def _write_reports(report: Report, folder: Path) -> dict[str, Path]:
+    paths = {suffix: folder / f"report.{suffix}" for suffix in ("json", "md", "html")}
+    for path in paths.values():
+        write_report(report, path)
+    return {"report": paths["html"], "markdown": paths["md"], "json": paths["json"]}
+
+
+def _missed(report: Report) -> EdgewrightError | None:
+    choice = report.choice
+    if report.target.measured is False or choice is None or choice.id:
+        return None
+    if not any(m.status == "ok" for m in report.measurements):
+        first = next((m.reason for m in report.measurements if m.reason), "")
+        return RuntimeFailed(
+            "No candidate could be built and measured.", first or "", "See the report for each reason."
+        )
+    return GateFailed(
+        f"No candidate meets the budget '{report.budget}'.",
+        f"Nearest is {choice.nearest}: {'; '.join(choice.misses)}.",
+        "Widen the budget, add calibration images, or try other methods in a recipe.",
+    )
+
+
+def _workshop(recipe: Recipe, watch: Watch) -> Workshop:
+    limits = jail.Limits(wall_s=recipe.stage_timeout_s, memory_bytes=recipe.memory_bytes or _most_of_memory())
+    store = Store()
+    store.sweep()
+    return Workshop(store=store, limits=limits, watch=watch)
+
+
+def _most_of_memory() -> int:
+    """Nine tenths of this machine's memory: a child must hit its limit before the system kills something else."""
+    return int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _absolute(path: PathLike | None) -> str | None:
+    if path is None:
+        return None
+    found = files.absolute(path)
+    if not found.exists():
+        raise InvalidInput(f"There is no file {found}.", "The command names it.", "Check the path.")
+    return str(found)

@@ -1,0 +1,32 @@
+"""`edgewright bench`: measure bundles beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgewright.cli import options as o
+
+
+def bench(
+    bundles: Annotated[
+        list[Path], typer.Argument(help="Bundles to measure; the first is what the others compare with.")
+    ],
+    data: Annotated[Path, typer.Option("--data", help="Folder of images to evaluate on.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html}.")],
+    budget: Annotated[str, typer.Option(help="Verdict on each bundle against the first.")] = "top1 >= -1.0",
+    split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Measure latency (interleaved) and accuracy of bundles on this machine, the first being the reference.
+
+    [dim]edgewright bench float.edge int8.edge --data photos/ -o out/[/]
+    """
+    from edgewright import api
+    from edgewright.cli import console
+
+    with console.Watcher() as watch:
+        outcome = api.bench(bundles, data=data, out=out, budget=budget, split=split, watch=watch)
+    o.show_outcome(outcome, as_json)

@@ -1,0 +1,47 @@
+"""`edgewright cache`: what the store holds."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from edgewright.cli import options as o
+
+app = typer.Typer(no_args_is_help=True, help="List and prune the store of finished steps.")
+
+
+@app.command("list")
+def list_entries(as_json: o.JsonOption = False) -> None:
+    """List the results in the store."""
+    from rich.table import Table
+
+    from edgewright.cli import console
+    from edgewright.core.store import Store
+
+    store = Store()
+    entries = store.entries()
+    if as_json:
+        console.print_json([{"path": str(p), "size_bytes": size, "used": used} for p, size, used in entries])
+        return
+    table = Table("stage", "key", "size", "age", box=None, header_style="bold")
+    for path, size, used in entries:
+        table.add_row(path.parent.name, path.name[:12], f"{size / 1e6:.1f} MB", f"{(time.time() - used) / 3600:.1f} h")
+    screen = console.output()
+    screen.print(table)
+    screen.print(f"{len(entries)} results, {sum(size for _, size, _ in entries) / 1e6:.1f} MB in {store.root}")
+
+
+@app.command()
+def prune(
+    days: Annotated[float, typer.Option(min=0, help="Remove what is older than this.")] = 30.0,
+    everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+) -> None:
+    """Remove old results, and what killed runs left behind."""
+    from edgewright.cli import console
+    from edgewright.core.store import Store
+
+    limit = time.time() - days * 86400
+    freed = Store().prune(lambda path, size, used: not everything and used >= limit)
+    console.output().print(f"freed {freed / 1e6:.1f} MB")

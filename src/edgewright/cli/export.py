@@ -1,0 +1,44 @@
+"""`edgewright export`: trained model to ONNX, checked against the original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgewright.cli import options as o
+
+
+def export(
+    source: o.SourceArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file to write.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of images for the parity check (default: random input, and said so).")
+    ] = None,
+    checkpoint: o.CheckpointOption = None,
+    spec: o.SpecOption = None,
+    batch: Annotated[int, typer.Option(min=0, help="Batch size; 0 for a dynamic one.")] = 1,
+    trust_checkpoint: o.TrustOption = False,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Export a trained model to ONNX with its preprocessing and labels inside, and prove parity with the original.
+
+    [dim]edgewright export timm:resnet18 --data photos/ -o resnet18.onnx
+    edgewright export torch:mymodels.net:build?width=32 --checkpoint net.pt --spec net.toml -o net.onnx[/]
+    """
+    from edgewright import api
+    from edgewright.cli import console
+
+    with console.Watcher() as watch:
+        parity = api.export(
+            source, out=out, data=data, checkpoint=checkpoint, spec=spec, batch=batch or None,
+            trust_checkpoint=trust_checkpoint, watch=watch,
+        )  # fmt: skip
+    if as_json:
+        console.print_json(parity)
+    else:
+        facts = ", ".join(
+            f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in parity.items()
+        )
+        console.output().print(f"{out}  [dim]parity with the original: {facts}[/]", soft_wrap=True)

@@ -1,0 +1,50 @@
+"""`edgewright optimize`: from a trained model to a measured bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgewright.cli import options as o
+
+
+def optimize(
+    source: o.SourceArgument,
+    data: Annotated[Path, typer.Option("--data", help="Folder of images: a folder per class, or with a labels.csv.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html} and the bundle.")],
+    target: Annotated[
+        str, typer.Option(help="Device name (see `edgewright targets`) or a TOML file.")
+    ] = "this-machine",
+    budget: Annotated[str, typer.Option(help="What may be lost and what must be reached.")] = "top1 >= -1.0",
+    recipe: Annotated[Path | None, typer.Option(help="TOML file: what to try, under what time.")] = None,
+    checkpoint: o.CheckpointOption = None,
+    spec: o.SpecOption = None,
+    split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on (default: val, else test).")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of calibration images (default: calib or train split, or divided off).")
+    ] = None,
+    remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure latency anew even if it is stored.")] = False,
+    trust_checkpoint: o.TrustOption = False,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Build every candidate for a device, measure all of them, and keep the [bold]fastest inside the budget[/].
+
+    Exports the model to ONNX, quantizes it to INT8 in every way that the target's runtimes want, compiles each result,
+    measures latency (interleaved) and accuracy (paired with the full-precision reference), and writes the chosen bundle
+    and the report. Finished steps are kept: the same command continues after an interruption.
+
+    [dim]edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
+    edgewright optimize timm:mobilenetv3_small_100?num_classes=10 --checkpoint best.safetensors --data photos/ -o out/
+    edgewright optimize model.onnx --data photos/ --budget "top1 >= -0.5, p95 <= 10ms" -o out/[/]
+    """
+    from edgewright import api
+    from edgewright.cli.console import Watcher
+
+    with Watcher() as watch:
+        outcome = api.optimize(
+            source, data=data, target=target, budget=budget, recipe=recipe, out=out, checkpoint=checkpoint, spec=spec,
+            split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure, watch=watch,
+        )  # fmt: skip
+    o.show_outcome(outcome, as_json)

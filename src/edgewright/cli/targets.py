@@ -1,0 +1,55 @@
+"""`edgewright targets`: the devices that are known."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgewright.cli import options as o
+
+app = typer.Typer(no_args_is_help=False, invoke_without_command=True, help="List, show and detect devices.")
+
+
+@app.callback()
+def default(context: typer.Context) -> None:
+    """List, show and detect devices."""
+    if context.invoked_subcommand is None:
+        list_targets(as_json=False)
+
+
+@app.command("list")
+def list_targets(as_json: o.JsonOption = False) -> None:
+    """List the devices that edgewright knows."""
+    from rich.table import Table
+
+    from edgewright.cli import console
+    from edgewright.targets import target
+
+    found = [target.load(name) for name in target.names()]
+    if as_json:
+        console.print_json(found)
+        return
+    table = Table("name", "device", "runtimes", box=None, header_style="bold")
+    for item in found:
+        table.add_row(item.name, item.title, ", ".join(r.name for r in item.runtimes))
+    console.output().print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Device name or TOML file.")], as_json: o.JsonOption = False) -> None:
+    """Show what a device has and what that means for a model."""
+    from edgewright.cli import console
+    from edgewright.targets import target
+
+    found = target.load(name)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.output().print(target.describe(found), markup=False)
+
+
+@app.command()
+def detect(as_json: o.JsonOption = False) -> None:
+    """Show what this machine is."""
+    show("this-machine", as_json=as_json)

@@ -1,0 +1,122 @@
+"""The embedded default: a small model trained on the digits inside scikit-learn, through the whole main job."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import tomllib
+
+from edgewright import api
+from edgewright.core import files, jail
+from edgewright.core.spec import Input, Preprocess
+from edgewright.core.store import Store
+from edgewright.data import digits, sets
+from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import Watch, Workshop, made_by, quiet
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgewright.vision.postprocess import Classification
+
+SOURCE = "timm:resnet10t?num_classes=10&pretrained=false"
+EPOCHS, BATCH, PEAK_RATE = 8, 64, 4e-3
+SPEC = """\
+name = "digits"
+labels = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+[input]
+height = 32
+width = 32
+
+[preprocess]
+resize = "exact"
+resize_to = [32, 32]
+crop = [32, 32]
+interpolation = "bilinear"
+mean = [0.5, 0.5, 0.5]
+std = [0.5, 0.5, 0.5]
+"""
+
+
+def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api.Outcome:
+    """Write the digits, train, and run the main job; everything lands in `out`."""
+    out = files.absolute(out)
+    shop = Workshop(store=Store(), limits=jail.Limits(wall_s=900), watch=watch)
+    data = out / "digits"
+    digits.write(data)
+    inputs = {
+        "images": sets.digests(sets.read(data, "train")), "code": files.sha256(Path(__file__)),
+        "made_by": made_by("export", "vision"),
+    }  # fmt: skip
+    trained = shop.run("train", SOURCE, inputs, f"{__name__}:train", data=str(data))
+    with files.new_folder(out / "model") as folder:
+        for name in ("digits.safetensors", "digits.toml"):
+            shutil.copyfile(trained.path / name, folder / name)
+    return api.optimize(
+        SOURCE, checkpoint=out / "model" / "digits.safetensors", data=data, out=out,
+        recipe=recipe or Recipe(min_duration_s=1.0), watch=watch,
+    )  # fmt: skip
+
+
+def classify(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[tuple[Path, Classification]]:
+    """The first images of `count` classes of the test split, answered by the chosen bundle as on a device."""
+    from edgewright.runtimes.session import open as open_bundle
+
+    if outcome.best is None:
+        return
+    with open_bundle(outcome.best.path) as session:
+        for folder in sorted((files.absolute(out) / "digits" / "test").iterdir())[:count]:
+            path = min(folder.iterdir())
+            yield path, session(path)
+
+
+def train(data: str, folder: str, progress: jail.Progress | None = None) -> None:
+    """Train on the train split with the preprocessing of `SPEC`; writes digits.safetensors and digits.toml.
+
+    AdamW with a one-cycle schedule (Smith and Topin 2018) and label smoothing; runs in a child.
+    """
+    import safetensors.torch
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    Path(folder, "digits.toml").write_text(SPEC)
+    x, y = _tensors(Path(data))
+    model = timm.create_model("resnet10t", num_classes=10)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE / 2, weight_decay=0.05)
+    steps = len(x) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=EPOCHS * steps)
+    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=0.05)
+    model.train()
+    for epoch in range(EPOCHS):
+        order = torch.randperm(len(x))
+        for step in range(steps):
+            part = order[step * BATCH : (step + 1) * BATCH]
+            loss = loss_of(model(x[part]), y[part])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if progress:
+            progress(epoch + 1, EPOCHS, f"epoch {epoch + 1} of {EPOCHS}, loss {loss.item():.3f}")
+    safetensors.torch.save_file(model.state_dict(), Path(folder, "digits.safetensors"))
+
+
+def _tensors(data: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images and labels of the train split, preprocessed as the session will do it."""
+    import torch
+
+    from edgewright.vision.image import open_image
+    from edgewright.vision.preprocess import preprocess
+
+    table = tomllib.loads(SPEC)
+    how, shape = msgspec.convert(table["preprocess"], Preprocess), msgspec.convert(table["input"], Input)
+    items = sets.read(data, "train").items
+    pixels = np.stack([preprocess(open_image(item.path), how, shape) for item in items])
+    return torch.from_numpy(pixels), torch.tensor([item.label for item in items])

@@ -1,0 +1,139 @@
+"""Which artifacts a target and a recipe call for, as data: every one is built and measured, none is assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from edgewright.core.errors import InvalidInput
+from edgewright.core.lazy import version
+from edgewright.pipeline.recipe import Recipe
+from edgewright.quantize import methods
+from edgewright.quantize.methods import METHODS, OTHERS
+from edgewright.runtimes import registry
+from edgewright.runtimes.options import Options
+from edgewright.targets.target import Target, TargetRuntime
+
+DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain of compressions: float where `scheme` is None, else INT8 with that scheme and method."""
+
+    scheme: str | None = None
+    method: str | None = None
+    normalize: Literal["host", "graph"] = "host"
+
+    @property
+    def name(self) -> str:
+        """E.g. ``float``, ``int8-openvino-nncf``, the latter with ``+uint8`` where the graph normalizes."""
+        base = f"int8-{self.scheme}-{self.method}" if self.scheme else "float"
+        return base + ("+uint8" if self.normalize == "graph" else "")
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant to be compiled for one runtime with one set of options."""
+
+    variant: Variant
+    options: Options
+
+    @property
+    def id(self) -> str:
+        """Unique in a report: variant, runtime, precision, and threads where they were limited."""
+        threads = f"-t{self.options.threads}" if self.options.threads else ""
+        return f"{self.variant.name}@{self.options.runtime}-{self.options.precision}{threads}"
+
+    @property
+    def precision(self) -> str:
+        """What a reader calls it: int8, f32, bf16 or f16."""
+        return "int8" if self.variant.scheme else self.options.precision
+
+
+def enumerate_candidates(target: Target, recipe: Recipe) -> list[Candidate]:
+    """The base candidates: every runtime x precision x scheme x method that target and recipe have in common.
+
+    Raises `InvalidInput` where the recipe asks for something that the target does not have, and where nothing is left.
+    """
+    _require_known(recipe.runtimes, [r.name for r in target.runtimes], "runtime", target)
+    _require_known(recipe.schemes, [s for r in target.runtimes for s in r.schemes], "scheme", target)
+    _require_known(recipe.methods, METHODS | OTHERS, "method", target)
+    found = [
+        candidate
+        for runtime in target.runtimes
+        if recipe.runtimes is None or runtime.name in recipe.runtimes
+        for candidate in _of_runtime(runtime, recipe)
+    ]
+    if not found:
+        raise InvalidInput(
+            f"Nothing is left to build for target '{target.name}' under this recipe.",
+            "Its runtimes, precisions and schemes exclude all that the target has.",
+            f"See `edgewright targets show {target.name}` and widen the recipe.",
+        )
+    return found
+
+
+def variations(finalists: Iterable[Candidate], recipe: Recipe) -> list[Candidate]:
+    """The finalists with the recipe's other thread counts and with normalization inside the graph."""
+    return [
+        Candidate(
+            variant=msgspec.structs.replace(candidate.variant, normalize=normalize),
+            options=msgspec.structs.replace(candidate.options, threads=threads),
+        )
+        for candidate in finalists
+        for normalize in recipe.normalize
+        for threads in recipe.threads
+        if (normalize, threads) != (candidate.variant.normalize, candidate.options.threads)
+    ]
+
+
+def is_installed(candidate: Candidate) -> bool:
+    """Whether this machine has the runtime that compiles the candidate."""
+    return version(DISTRIBUTIONS[candidate.options.runtime]) is not None
+
+
+def _of_runtime(runtime: TargetRuntime, recipe: Recipe) -> list[Candidate]:
+    if runtime.name not in registry.names():
+        raise InvalidInput(
+            f"The target names the runtime '{runtime.name}'.",
+            f"This version builds for: {', '.join(name for name in registry.names() if name != 'torch')}.",
+            "Restrict the recipe's `runtimes` to these.",
+        )
+    every = list(runtime.precisions)
+    precisions = [p for p in every if recipe.precisions is None or p in recipe.precisions]
+    schemes = [s for s in runtime.schemes if recipe.schemes is None or s in recipe.schemes]
+    if recipe.precisions is not None and "int8" not in recipe.precisions:
+        schemes = []
+    first: dict[str, Any] = {"normalize": recipe.normalize[0]}
+    common: dict[str, Any] = {"runtime": runtime.name, "threads": recipe.threads[0]}
+    options = {p: Options(precision=p, **common) for p in every}
+    plain = [Candidate(variant=Variant(**first), options=options[p]) for p in precisions]
+    # Beside INT8 layers the rest runs in the fastest float precision that the target has; with bf16 both are tried.
+    beside = precisions or every
+    quantized = [
+        Candidate(
+            variant=Variant(scheme=scheme, method=method, **first),
+            options=options[p],
+        )
+        for scheme in schemes
+        for method in _methods(scheme, recipe)
+        for p in beside
+    ]
+    return plain + quantized
+
+
+def _methods(scheme: str, recipe: Recipe) -> list[str]:
+    wanted = METHODS if recipe.methods is None else recipe.methods
+    return [name for name in wanted if methods.get(name).fits(scheme)]
+
+
+def _require_known(asked: Iterable[str] | None, allowed: Iterable[str], what: str, target: Target) -> None:
+    names = sorted(set(allowed))
+    for name in asked or ():
+        if name not in names:
+            raise InvalidInput(
+                f"The recipe asks for the {what} '{name}'.",
+                f"For target '{target.name}' there are: {', '.join(names) or 'none'}.",
+                "Correct the recipe or choose another target.",
+            )

@@ -1,0 +1,164 @@
+"""Single steps on single files, and bundles measured beside each other: the same stages as the main job's."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.bench import accuracy, environment
+from edgewright.bench import budget as budgets
+from edgewright.bench.budget import Budget
+from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.bench.results import DataInfo, Measurement, ModelInfo, Reference, Report, TargetInfo
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput, UsageError
+from edgewright.core.spec import ModelSpec
+from edgewright.core.store import Entry, key_of
+from edgewright.data import sets
+from edgewright.data.sets import ImageSet
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline import stages
+from edgewright.pipeline.candidates import Candidate, Variant
+from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import Source, Workshop
+from edgewright.quantize import methods, schemes
+from edgewright.runtimes import bundle
+from edgewright.runtimes.options import Options
+from edgewright.targets import detect
+
+
+def import_file(shop: Workshop, model: Path) -> Entry:
+    """An ONNX file as the export stage keeps it: checked, cleaned, with its spec."""
+    return stages.export(shop, Source(source=str(model)), [], [], 1)
+
+
+def quantize(
+    shop: Workshop, model: Path, calibration: Path, scheme: str, method: str | None, count: int, seed: int
+) -> Entry:
+    """One ONNX file quantized with one scheme and method (default: the first that fits the scheme)."""
+    schemes.get(scheme)
+    fitting = [name for name, found in methods.METHODS.items() if found.fits(scheme)]
+    if method is not None and methods.get(method).name not in fitting:
+        raise UsageError(
+            f"The method '{method}' does not make '{scheme}' files.",
+            f"Fitting: {', '.join(fitting)}.",
+            "Use one of them.",
+        )
+    found = sets.read(calibration)
+    if len(found.items) > count:
+        found = sets.divide(found, count, seed)[0]
+    variant = Variant(scheme=scheme, method=method or fitting[0])
+    return stages.quantize(shop, import_file(shop, model), variant, found, sets.digests(found), seed)
+
+
+def compile_file(
+    shop: Workshop, model: Path, runtime: str, precision: str, threads: int, normalize: str
+) -> tuple[Entry, ModelSpec]:
+    """One ONNX file compiled for one runtime; and its spec."""
+    try:
+        options = msgspec.convert({"runtime": runtime, "precision": precision, "threads": threads}, type=Options)
+        variant = msgspec.convert({"normalize": normalize}, type=Variant)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"These options cannot be compiled for: {error}.", "", "See `edgewright compile --help`."
+        ) from None
+    entry = import_file(shop, model)
+    if variant.normalize == "graph":
+        entry = stages.fold_normalization(shop, entry, model.name)
+    spec = stages.spec_of(entry)
+    return stages.compile_artifact(shop, entry, spec, Candidate(variant=variant, options=options), True), spec
+
+
+def bench(
+    shop: Workshop, paths: Sequence[Path], data: Path, split: str | None, budget: Budget, recipe: Recipe
+) -> Report:
+    """Bundles measured beside each other on `data`; the first is the reference of the report."""
+    manifests = {_name(path): bundle.verify(path) for path in paths}
+    if len(manifests) < len(paths):
+        raise UsageError("Two bundles have the same name.", ", ".join(p.name for p in paths), "Rename one.")
+    first = next(iter(manifests.values()))
+    evaluation = image_sets.label(image_sets.read_evaluation(data, split), first.spec)
+    labels = [item.label for item in evaluation.items]
+    outputs = {}
+    for path in paths:
+        folder = shop.store.root / "bench" / _name(path)
+        files_in = [item.path for item in evaluation.items]
+
+        def step(done: int, total: int, text: str, name: str = _name(path)) -> None:
+            shop.watch("evaluate", name, done, total + 1, text)
+
+        accuracy.evaluate(path, files_in, labels, folder, limits=shop.limits, progress=step)
+        shop.watch("evaluate", _name(path), 1, 1, "")
+        outputs[_name(path)] = accuracy.load_outputs(folder)
+    timings = _time(shop, paths, evaluation, recipe)
+    return _report(paths, manifests, evaluation, outputs, timings, budget)
+
+
+def _time(shop: Workshop, paths: Sequence[Path], evaluation: ImageSet, recipe: Recipe) -> dict[str, Timing]:
+    rules = Rules(min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, seed=recipe.seed)
+    some = [item.path for item in evaluation.items[:4]]
+    what = f"{len(paths)} bundles, interleaved"
+
+    def step(done: int, total: int, text: str) -> None:
+        shop.watch("latency", what, done, total + 1, text)
+
+    found = measure_interleaved(
+        {_name(path): path for path in paths}, some, shop.store.root / "bench" / "latency", rules=rules,
+        limits=shop.limits, reference=_name(paths[0]), progress=step,
+    )  # fmt: skip
+    shop.watch("latency", what, 1, 1, "")
+    return found
+
+
+def _report(
+    paths: Sequence[Path],
+    manifests: dict[str, bundle.Manifest],
+    evaluation: ImageSet,
+    outputs: dict[str, Any],
+    timings: dict[str, Timing],
+    budget: Budget,
+) -> Report:
+    base, labels = _name(paths[0]), [item.label for item in evaluation.items]
+    first, timing = manifests[base], timings[base]
+    if timing.reason:
+        raise InvalidInput(f"The first bundle cannot be measured: {timing.reason}", "", "Give one that runs here.")
+    reference = Reference(
+        runtime=first.artifact.runtime, device="CPU", precision=first.artifact.precision, why=f"First bundle: {base}.",
+        latency=timing.latency, accuracy=accuracy.score(outputs[base], labels), size_bytes=files.size(paths[0]),
+        peak_memory_bytes=timing.peak_memory_bytes, cold_start_ms=timing.cold_start_ms,
+    )  # fmt: skip
+    rows = []
+    for path in paths:
+        name, options = _name(path), manifests[_name(path)].artifact
+        seen = timings[name]
+        row = Measurement(
+            id=name, variant=name, runtime=options.runtime, precision=options.precision,
+            options=msgspec.to_builtins(options), status="failed" if seen.reason else "ok", stage=seen.stage,
+            reason=seen.reason, latency=seen.latency, speedup=seen.speedup, size_bytes=files.size(path),
+            accuracy=accuracy.compare(outputs[name], outputs[base], labels, margin=budget.margin()),
+            peak_memory_bytes=seen.peak_memory_bytes, cold_start_ms=seen.cold_start_ms, artifact=str(path),
+        )  # fmt: skip
+        rows.append(msgspec.structs.replace(row, budget=budgets.check(row, reference, budget)))
+    machine, spec = detect.this_machine(), first.spec
+    return Report(
+        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        model=ModelInfo(name=spec.name, task=spec.task, source=spec.source, classes=spec.classes),
+        target=TargetInfo(name=machine.name, title=machine.title, measured=True),
+        budget=budget.text,
+        environment=environment.describe(),
+        data=DataInfo(
+            name=evaluation.name, split=evaluation.split or None, images=len(evaluation.items),
+            digest=key_of("images", {"pixels": sets.digests(evaluation)}),
+        ),
+        reference=reference,
+        measurements=tuple(rows),
+        choice=budgets.choose(rows, reference, budget),
+    )  # fmt: skip
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(bundle.SUFFIX)

@@ -1,0 +1,61 @@
+"""The recipe: what to try and how long, as a TOML file or as defaults that the target completes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edgewright.core.errors import InvalidInput
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to build and measure. None means all that the target calls for and this machine can build.
+
+    `normalize`: where pixels are normalized; with both, the finalists are also built with normalization inside the
+    graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
+    `finalists`: how many candidates get such variations. `margin`: points of top-1 in the non-inferiority verdict.
+    """
+
+    schema_version: int = 1
+    runtimes: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+    schemes: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    normalize: tuple[Literal["host", "graph"], ...] = ("host", "graph")
+    threads: tuple[int, ...] = (0,)
+    finalists: int = 3
+    batch: int = 1
+    calibration_images: int = 300
+    parity_images: int = 16
+    min_duration_s: float = 2.0
+    min_count: int = 200
+    margin: float = 1.0
+    seed: int = 0
+    stage_timeout_s: float = 1800.0
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("finalists", "min_duration_s", "margin"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("batch", "calibration_images", "parity_images", "min_count", "stage_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
+        if not self.normalize or not self.threads:
+            raise ValueError("normalize and threads must name at least one value each")
+
+
+def read(path: Path) -> Recipe:
+    """The recipe in a TOML file; raises `InvalidInput` that names the field."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Recipe)
+    except OSError as error:
+        raise InvalidInput(f"The recipe {path} cannot be read.", str(error), "Give the path of a TOML file.") from None
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(
+            f"The recipe {path} is not valid: {error}.",
+            "Its fields are: " + ", ".join(Recipe.__struct_fields__) + ".",
+            "Correct or remove the field that is named.",
+        ) from None

@@ -1,0 +1,198 @@
+"""From what a run made to the report: figures, verdicts, the choice, and where everything came from."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright import __version__
+from edgewright.bench import accuracy, budget, environment
+from edgewright.bench.results import (
+    Accuracy,
+    CalibrationInfo,
+    DataInfo,
+    Finding,
+    Measurement,
+    ModelInfo,
+    Reference,
+    Report,
+    StageTime,
+    TargetInfo,
+)  # fmt: skip
+from edgewright.core import files
+from edgewright.core.store import Entry, key_of
+from edgewright.pipeline.run import Made, Work
+from edgewright.runtimes import artifact as artifacts
+
+
+def assemble(made: Made) -> Report:
+    """The report of a run, exactly as reading its file gives it (lists and tuples alike)."""
+    job = made.job
+    reference = _reference(made) if made.measured_here else None
+    measurements = [_measurement(made, work) for work in made.works]
+    measurements = [
+        msgspec.structs.replace(m, budget=budget.check(m, reference, job.budget) if m.status == "ok" else ())
+        for m in measurements
+    ]
+    here = environment.describe()
+    loads = [work.timing.load for work in (made.reference, *made.works) if work.timing and work.timing.load]
+    worst = max(loads, key=lambda load: load.other_cpu_percent or 0.0, default=None)
+    report = Report(
+        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        model=_model(made),
+        target=_target(made),
+        budget=job.budget.text,
+        environment=msgspec.structs.replace(here, load=worst),
+        data=_data(made),
+        reference=reference,
+        measurements=tuple(measurements),
+        choice=budget.choose(measurements, reference, job.budget),
+        provenance=_provenance(made),
+        stages=tuple(_stages(made)),
+    )
+    return msgspec.json.decode(msgspec.json.encode(report), type=Report)
+
+
+def _model(made: Made) -> ModelInfo:
+    spec = made.spec
+    digest = files.sha256(made.exported.path / "model.onnx")
+    return ModelInfo(
+        name=spec.name, task=spec.task, source=made.job.source.source, digest=digest, classes=spec.classes,
+        input_shape=spec.input.shape(spec.input.batch or 1),
+    )  # fmt: skip
+
+
+def _target(made: Made) -> TargetInfo:
+    target = made.job.target
+    why = None
+    if not made.measured_here:
+        why = f"This machine is {made.machine.title}, not {target.title}: artifacts were built, not measured."
+    return TargetInfo(name=target.name, title=target.title, measured=made.measured_here, why=why)
+
+
+def _data(made: Made) -> DataInfo:
+    evaluation, calibration = made.images.evaluation, made.images.calibration
+    return DataInfo(
+        name=evaluation.name,
+        split=evaluation.split or None,
+        images=len(evaluation.items),
+        labelled=sum(item.label is not None for item in evaluation.items),
+        classes=made.spec.classes,
+        digest=key_of("images", {"pixels": made.images.evaluation_digests}),
+        calibration=CalibrationInfo(
+            images=len(calibration.items),
+            name=calibration.name,
+            split=calibration.split or None,
+            digest=key_of("images", {"pixels": sorted(made.images.calibration_digests)}),
+        ),
+    )
+
+
+def _reference(made: Made) -> Reference:
+    work = made.reference
+    assert work.artifact is not None
+    about = artifacts.read(work.artifact.path)
+    timing = work.timing
+    device = str(about.described.get("device", ""))
+    why = None if "cuda" in device.lower() else "This machine has no CUDA GPU: the CPU stands in as the reference."
+    if about.options.runtime != "torch":
+        why = f"The source has no torch module: {about.options.runtime} in float32 on the CPU is the reference."
+    return Reference(
+        runtime=about.options.runtime, device=device, precision=about.options.precision,
+        status="ok" if work.alive else "failed", reason=work.reason, why=why,
+        latency=timing.latency if timing else None, accuracy=_accuracy(made, work),
+        size_bytes=_size(work.artifact), peak_memory_bytes=timing.peak_memory_bytes if timing else None,
+        cold_start_ms=timing.cold_start_ms if timing else None,
+    )  # fmt: skip
+
+
+def _measurement(made: Made, work: Work) -> Measurement:
+    candidate, timing = work.candidate, work.timing
+    about = artifacts.read(work.artifact.path) if work.artifact else None
+    measured = work.alive and timing is not None
+    reason = work.reason if not work.alive else (None if measured else _target(made).why)
+    return Measurement(
+        id=candidate.id,
+        variant=candidate.variant.name,
+        runtime=candidate.options.runtime,
+        precision=candidate.precision,
+        scheme=candidate.variant.scheme,
+        options=msgspec.to_builtins(candidate.options),
+        status="ok" if measured else "built" if work.alive else "failed",
+        stage=work.failed_in,
+        reason=reason,
+        latency=timing.latency if timing else None,
+        accuracy=_accuracy(made, work),
+        speedup=timing.speedup if timing else None,
+        size_bytes=_size(work.artifact),
+        peak_memory_bytes=timing.peak_memory_bytes if timing else None,
+        cold_start_ms=timing.cold_start_ms if timing else None,
+        artifact=work.artifact.key if work.artifact else None,
+        described=about.described if about else {},
+        provenance=_quantization(work),
+        findings=tuple(_findings(about)),
+    )
+
+
+def _accuracy(made: Made, work: Work) -> Accuracy | None:
+    if work.evaluation is None or made.reference.evaluation is None:
+        return None
+    margin = (
+        made.job.budget.margin() if any(x.metric == "top1" for x in made.job.budget.limits) else made.job.recipe.margin
+    )
+    labels = [item.label for item in made.images.evaluation.items]
+    outputs = accuracy.load_outputs(work.evaluation.path)
+    if work is made.reference:
+        return accuracy.score(outputs, labels)
+    truth = accuracy.load_outputs(made.reference.evaluation.path)
+    found = accuracy.compare(outputs, truth, labels, margin=margin, seed=made.job.recipe.seed)
+    return msgspec.structs.replace(found, results=work.evaluation.key)
+
+
+def _quantization(work: Work) -> dict[str, Any]:
+    if work.quantized is None:
+        return {}
+    path = work.quantized.path / "provenance.json"
+    found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    return {"method": work.candidate.variant.method, **found}
+
+
+def _findings(about: artifacts.Artifact | None) -> list[Finding]:
+    """What a reader should know: the runtime did not run the precision that was asked for."""
+    if about is None:
+        return []
+    really, asked = about.described.get("precision"), about.options.precision
+    if really is None or really == asked:
+        return []
+    text = f"{about.options.runtime} was asked for {asked} and runs {really}."
+    return [Finding(level="warning", code="precision", text=text)]
+
+
+def _provenance(made: Made) -> dict[str, Any]:
+    parity: dict[str, Any] = msgspec.json.decode((made.exported.path / "parity.json").read_bytes())
+    return {"edgewright": __version__, "recipe": msgspec.to_builtins(made.job.recipe), "parity": parity}
+
+
+def _stages(made: Made) -> list[StageTime]:
+    found = [
+        StageTime(stage="export", seconds=made.exported.seconds, key=made.exported.key, reused=made.exported.reused)
+    ]
+    for work in (made.reference, *made.works):
+        parts: dict[str, Entry | None] = {
+            "quantize": work.quantized, "compile": work.artifact, "evaluate": work.evaluation
+        }  # fmt: skip
+        found += [_stage(stage, work.candidate.id, entry) for stage, entry in parts.items() if entry]
+    return found
+
+
+def _stage(stage: str, id: str | None, entry: Entry) -> StageTime:
+    return StageTime(stage=stage, id=id, seconds=entry.seconds, key=entry.key, reused=entry.reused)
+
+
+def _size(artifact: Entry | None) -> int | None:
+    if artifact is None:
+        return None
+    return files.size(artifact.path) - files.size(Path(artifact.path, "manifest.json"))

@@ -1,0 +1,243 @@
+"""The run: from a source, images and a target to measurements, a choice, a bundle and a report.
+
+A candidate that fails is a row with its reason, and the rest goes on. What the user gave wrong (an image, a label, a
+checkpoint, a full disk) ends the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgewright.bench import environment
+from edgewright.bench.budget import Budget
+from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput
+from edgewright.core.jail import Progress
+from edgewright.core.spec import ModelSpec
+from edgewright.core.store import Entry
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline import stages
+from edgewright.pipeline.candidates import Candidate, Variant, enumerate_candidates, is_installed, variations
+from edgewright.pipeline.images import Images
+from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import Source, Workshop
+from edgewright.quantize.calibration import require_enough
+from edgewright.runtimes.options import Options
+from edgewright.targets import detect
+from edgewright.targets.target import Target, matches
+
+FATAL = (InvalidInput, IntegrityError, DiskFull)
+"""What the user gave is wrong, or nothing more can be written: no other candidate can do better."""
+
+REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
+"""How the reference is called among the artifacts of a latency run: no candidate runs on torch."""
+
+LATENCY_IMAGES = 4
+SCREENING = Rules(min_duration_s=0.3, min_count=20, max_duration_s=3.0, rounds=2, warm_up_s=0.6, cold_starts=1)
+"""A first look at latency that only decides which candidates get variations; no figure of it is reported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a run goes in with."""
+
+    source: Source
+    data: Path
+    split: str | None
+    calibration: Path | None
+    target: Target
+    recipe: Recipe
+    budget: Budget
+    remeasure: bool = False
+
+
+@dataclass(kw_only=True)
+class Work:
+    """One candidate on its way: what was made of it so far, or where and why it failed."""
+
+    candidate: Candidate
+    quantized: Entry | None = None
+    artifact: Entry | None = None
+    evaluation: Entry | None = None
+    timing: Timing | None = None
+    failed_in: str | None = None
+    reason: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not failed."""
+        return self.failed_in is None
+
+    @contextlib.contextmanager
+    def stage(self, name: str, shop: Workshop) -> Iterator[None]:
+        """Run a stage of this candidate: a failure that is the candidate's own becomes its reason."""
+        try:
+            yield
+        except FATAL:
+            raise
+        except EdgewrightError as error:
+            self.failed_in, self.reason = name, " ".join(line for line in (error.what, error.why) if line)
+            shop.watch(name, self.candidate.id, 1, 1, f"failed: {error.what}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """All that a run made; `pipeline.report` reads the figures out of it."""
+
+    job: Job
+    spec: ModelSpec
+    images: Images
+    exported: Entry
+    reference: Work
+    works: list[Work]
+    measured_here: bool
+    machine: Target
+
+
+def run(job: Job, shop: Workshop) -> Made:
+    """Build and, where this machine is the target, measure every candidate."""
+    images = image_sets.gather(job.data, job.split, job.calibration, job.recipe.calibration_images, job.recipe.seed)
+    shop.watch(
+        "data",
+        str(job.data),
+        1,
+        1,
+        f"{len(images.evaluation.items)} to evaluate on, {len(images.calibration.items)} to calibrate on",
+    )
+    _require_labels(job, images)
+    candidates = enumerate_candidates(job.target, job.recipe)
+    if any(candidate.variant.scheme for candidate in candidates):
+        require_enough(len(set(images.calibration_digests)))
+    parity = [item.path for item in images.evaluation.items[: job.recipe.parity_images]]
+    batch = job.recipe.batch
+    exported = stages.export(shop, job.source, parity, images.evaluation_digests[: len(parity)], batch)
+    spec = stages.spec_of(exported)
+    images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec))
+    machine = detect.this_machine()
+    line = _Line(job=job, shop=shop, spec=spec, images=images, exported=exported, measure=matches(job.target, machine))
+    works = [line.build(candidate) for candidate in candidates]
+    reference = Work(candidate=REFERENCE)
+    if line.measure:
+        reference.artifact = stages.compile_reference(shop, exported, spec)
+        reference.evaluation = line.evaluate(reference)
+        works += line.vary(works)
+        for work in works:
+            line.evaluate(work)
+        line.time(reference, works)
+    return Made(
+        job=job, spec=spec, images=images, exported=exported, reference=reference, works=works,
+        measured_here=line.measure, machine=machine,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """The production line of one run: what every candidate passes through."""
+
+    job: Job
+    shop: Workshop
+    spec: ModelSpec
+    images: Images
+    exported: Entry
+    measure: bool
+
+    def build(self, candidate: Candidate) -> Work:
+        """Quantize, fold and compile one candidate."""
+        work = Work(candidate=candidate)
+        model, spec = self.exported, self.spec
+        if not is_installed(candidate):
+            work.failed_in, work.reason = "compile", f"{candidate.options.runtime} is not installed on this machine."
+            return work
+        if candidate.variant.scheme:
+            with work.stage("quantize", self.shop):
+                work.quantized = model = self._quantize(candidate.variant)
+        if work.alive and candidate.variant.normalize == "graph":
+            with work.stage("normalize", self.shop):
+                model = stages.fold_normalization(self.shop, model, candidate.variant.name)
+                spec = stages.spec_of(model)
+        if work.alive:
+            with work.stage("compile", self.shop):
+                work.artifact = stages.compile_artifact(self.shop, model, spec, candidate, self.measure)
+        return work
+
+    def _quantize(self, variant: Variant) -> Entry:
+        calibration, digests = self.images.calibration, self.images.calibration_digests
+        return stages.quantize(self.shop, self.exported, variant, calibration, digests, self.job.recipe.seed)
+
+    def evaluate(self, work: Work) -> Entry | None:
+        """Answer all evaluation images with one artifact."""
+        if work.alive and work.artifact:
+            with work.stage("evaluate", self.shop):
+                work.evaluation = stages.evaluate(
+                    self.shop, work.artifact, work.candidate.id, self.images.evaluation, self.images.evaluation_digests,
+                    fingerprint(),
+                )  # fmt: skip
+        return work.evaluation
+
+    def vary(self, works: Sequence[Work]) -> list[Work]:
+        """Build the recipe's variations of the candidates that are fastest at a first look."""
+        alive = [work for work in works if work.alive]
+        if not alive or not variations([w.candidate for w in alive], self.job.recipe):
+            return []
+        first = self._timings("screen", alive, SCREENING, fresh=False)
+        timed = [work for work in alive if (latency := first[work.candidate.id].latency) and latency.p50_ms]
+        timed.sort(key=lambda work: first[work.candidate.id].latency.p50_ms)  # type: ignore[union-attr, return-value, arg-type]
+        finalists = [work.candidate for work in timed[: self.job.recipe.finalists]]
+        return [self.build(candidate) for candidate in variations(finalists, self.job.recipe)]
+
+    def time(self, reference: Work, works: Sequence[Work]) -> None:
+        """Measure everything that is alive in one interleaved run, the reference with it."""
+        recipe = self.job.recipe
+        rules = Rules(min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, seed=recipe.seed)
+        alive = [work for work in (reference, *works) if work.alive and work.artifact]
+        timings = self._timings("latency", alive, rules, fresh=self.job.remeasure)
+        for work in alive:
+            work.timing = timings[work.candidate.id]
+            if work.timing.reason:
+                work.failed_in, work.reason = work.timing.stage, work.timing.reason
+
+    def _timings(self, stage: str, works: Sequence[Work], rules: Rules, fresh: bool) -> dict[str, Timing]:
+        artifacts = {work.candidate.id: work.artifact.path for work in works if work.artifact}
+        paths = [item.path for item in self.images.evaluation.items[:LATENCY_IMAGES]]
+        inputs = {
+            "artifacts": {work.candidate.id: work.artifact.key for work in works if work.artifact},
+            "images": self.images.evaluation_digests[:LATENCY_IMAGES], "rules": rules, "machine": fingerprint(),
+            "made_by": stages.made_by("measure", "bench"),
+        }  # fmt: skip
+
+        def make(folder: Path, step: Progress) -> None:
+            found = measure_interleaved(
+                artifacts, paths, folder, rules=rules, limits=self.shop.limits, reference=REFERENCE.id, progress=step
+            )
+            (folder / "timings.json").write_bytes(msgspec.json.encode(found))
+
+        what = f"{len(artifacts)} artifacts, interleaved"
+        if fresh:
+            self.shop.store.forget(stage, inputs)
+        entry = self.shop.keep(stage, what, inputs, make)
+        found = msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
+        if stage == "latency" and any(t.latency and not t.latency.valid for t in found.values()):
+            self.shop.store.forget(stage, inputs)  # shown in this report, but no evidence to be used again
+        return found
+
+
+def fingerprint() -> str:
+    """What of this machine decides figures: CPU, instruction sets, cores, Python."""
+    here = environment.describe()
+    return f"{here.cpu}; {' '.join(here.isa)}; {here.cores} cores; Python {here.python}"
+
+
+def _require_labels(job: Job, images: Images) -> None:
+    if images.labelled:
+        return
+    if any(limit.metric == "top1" for limit in job.budget.limits):
+        raise InvalidInput(
+            f"The images of {job.data} have no labels, and the budget asks for top1.",
+            "Without labels only the agreement with the float model can be measured.",
+            'Sort the images into a folder per class, or ask for e.g. --budget "agreement >= 98%".',
+        )

@@ -1,0 +1,227 @@
+"""Each step of the main job as a pure stage: kept in the store under the hash of all that went in, made in a child.
+
+A key covers the content of the input files, every parameter, the versions of the libraries that do the work, and the
+code of the wing that calls them, so that neither an upgrade nor an edit re-uses an old result.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.core import files, jail
+from edgewright.core.lazy import version
+from edgewright.core.spec import ModelSpec, decode, encode
+from edgewright.core.store import Entry, Store
+from edgewright.data.sets import ImageSet
+from edgewright.pipeline.candidates import Candidate, Variant
+from edgewright.runtimes.options import Options
+
+Watch = Callable[[str, str, int, int, str], None]
+"""Called with (stage, what it works on, done, total, step): total 0 means unknown."""
+
+MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "reference.pt2"
+
+LIBRARIES = {
+    "export": ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxslim", "onnxruntime"),
+    "quantize": ("nncf", "onnx", "onnxruntime"),
+    "compile": ("onnxruntime", "openvino", "torch", "onnx"),
+    "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow"),
+}
+
+
+def quiet(stage: str, what: str, done: int, total: int, step: str) -> None:
+    """A `Watch` that watches nothing."""
+
+
+class Workshop(msgspec.Struct, frozen=True, kw_only=True):
+    """Where stages are kept, what a child may use, where logs go, and who watches."""
+
+    store: Store
+    limits: jail.Limits = jail.Limits()
+    watch: Watch = quiet
+
+    def run(
+        self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder", **kwargs: Any
+    ) -> Entry:
+        """The stored result of the jailed ``target(..., folder=folder)``, made now if it is not there yet."""
+        log = self.log(stage, what)
+
+        def make(folder: Path, step: jail.Progress) -> None:
+            jail.call(target, log=log, limits=self.limits, progress=step, **kwargs, **{into: str(folder)})
+
+        return self.keep(stage, what, inputs, make)
+
+    def keep(
+        self, stage: str, what: str, inputs: Mapping[str, Any], make: Callable[[Path, jail.Progress], None]
+    ) -> Entry:
+        """The stored result of ``make(folder, progress)``, watched."""
+
+        def step(done: int, total: int, text: str) -> None:
+            self.watch(stage, what, done, max(total, done + 1), text)  # only this function says that it is finished
+
+        step(0, 0, "")
+        entry = self.store.stage(stage, inputs, lambda folder: make(folder, step))
+        how = "from the store" if entry.reused else f"{entry.seconds:.1f} s"
+        self.watch(stage, what, 1, 1, f"{how}; the stored one was damaged: {entry.damage}" if entry.damage else how)
+        return entry
+
+    def log(self, stage: str, what: str) -> Path:
+        """The log file of a child: libraries print there, never into the user's terminal."""
+        return self.store.root / "logs" / f"{stage}-{hashlib.sha256(what.encode()).hexdigest()[:12]}.log"
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """The model as the user names it: a source string, and files that complete it."""
+
+    source: str
+    checkpoint: str | None = None
+    spec_file: str | None = None
+    trust_checkpoint: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """What the export's key holds of the source: names, and digests of all files that are read."""
+        named = {"checkpoint": self.checkpoint, "spec_file": self.spec_file, "model": self.source}
+        return {
+            "source": self.source,
+            "trust_checkpoint": self.trust_checkpoint,
+            **{name: _digest(path) for name, path in named.items() if path and Path(path).is_file()},
+            "beside": _beside(self.checkpoint or self.source),
+            "factory": _factory_digest(self.source),
+        }
+
+
+def export(shop: Workshop, source: Source, images: list[str], image_digests: list[str], batch: int | None) -> Entry:
+    """``model.onnx`` (float, normalized on the host), ``spec.json``, ``parity.json``, ``reference.pt2`` for torch."""
+    inputs = {**source.identity(), "images": image_digests, "batch": batch, "made_by": made_by("export", "graph")}
+    return shop.run(
+        "export", source.source, inputs, "edgewright.export.exporter:export", source=source.source,
+        checkpoint=source.checkpoint, spec_file=source.spec_file, trust_checkpoint=source.trust_checkpoint,
+        images=images, batch=batch,
+    )  # fmt: skip
+
+
+def quantize(
+    shop: Workshop, model: Entry, variant: Variant, calibration: ImageSet, calibration_digests: list[str], seed: int
+) -> Entry:
+    """``model.onnx`` in INT8 and ``provenance.json``; `variant` names scheme and method."""
+    how = {"scheme": variant.scheme, "method": variant.method, "seed": seed}
+    inputs = {"model": model.key, "images": calibration_digests, **how, "made_by": made_by("quantize", "graph")}
+    return shop.run(
+        "quantize", variant.name, inputs, "edgewright.quantize.quantize:quantize", model=str(model.path / MODEL),
+        images=[item.path for item in calibration.items], **how, into="out",
+    )  # fmt: skip
+
+
+def fold_normalization(shop: Workshop, model: Entry, name: str) -> Entry:
+    """``model.onnx`` that takes uint8 NHWC: division, mean and std are inside the graph; and its ``spec.json``."""
+    inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
+    return shop.run("normalize", name, inputs, f"{__name__}:fold", model=str(model.path / MODEL))
+
+
+def fold(model: str, folder: str) -> None:
+    """Fold the normalization of the ONNX file `model` into its graph; runs in a child."""
+    from edgewright.graph import files as onnx_files
+    from edgewright.graph import metadata, normalize
+
+    graph = onnx_files.load(Path(model))
+    normalize.apply(graph)
+    onnx_files.save(graph, Path(folder, MODEL))
+    files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
+
+
+def compile_artifact(shop: Workshop, model: Entry, spec: ModelSpec, candidate: Candidate, run: bool) -> Entry:
+    """The artifact of a candidate: what its runtime loads, and ``artifact.json``. `run`: this machine is the target."""
+    return _compile(shop, candidate.id, model, MODEL, spec, candidate.options, run)
+
+
+def compile_reference(shop: Workshop, exported: Entry, spec: ModelSpec) -> Entry:
+    """The reference's artifact: float32 torch where the source has a torch module, else ONNX Runtime float32."""
+    has_torch = (exported.path / REFERENCE).exists()
+    parity = msgspec.json.decode((exported.path / PARITY).read_bytes())
+    if has_torch and parity.get("reference_batch") is None:  # it takes any number of images
+        spec = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=None))
+    options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32")
+    return _compile(shop, "reference", exported, REFERENCE if has_torch else MODEL, spec, options, True)
+
+
+def _compile(shop: Workshop, what: str, model: Entry, file: str, spec: ModelSpec, options: Options, run: bool) -> Entry:
+    how = {"spec": msgspec.to_builtins(spec), "options": msgspec.to_builtins(options), "run": run}
+    inputs = {"model": model.key, "file": file, **how, "made_by": made_by("compile", "runtimes")}
+    return shop.run("compile", what, inputs, "edgewright.runtimes.artifact:build", model=str(model.path / file), **how)
+
+
+def evaluate(
+    shop: Workshop, artifact: Entry, what: str, images: ImageSet, image_digests: list[str], machine: str
+) -> Entry:
+    """``outputs.npy`` (images x classes): what the artifact answers on every evaluation image, on this machine."""
+    from edgewright.bench import accuracy
+
+    labels = [item.label for item in images.items]
+    inputs = {
+        "artifact": artifact.key, "images": image_digests, "labels": labels, "machine": machine,
+        "made_by": made_by("measure", "bench"),
+    }  # fmt: skip
+
+    def make(folder: Path, step: jail.Progress) -> None:
+        paths = [item.path for item in images.items]
+        accuracy.evaluate(artifact.path, paths, labels, folder, limits=shop.limits, progress=step)
+
+    return shop.keep("evaluate", what, inputs, make)
+
+
+def spec_of(entry: Entry) -> ModelSpec:
+    """The ModelSpec that a stage wrote beside its model."""
+    return decode((entry.path / SPEC).read_bytes(), ModelSpec, SPEC)
+
+
+def made_by(libraries: str, *rooms: str) -> dict[str, str | None]:
+    """Versions of the libraries a stage uses, and a digest of the code of our own rooms that call them."""
+    own = {room: code_digest(room) for room in (*rooms, "core", "vision")}
+    return {**{name: version(name) for name in LIBRARIES[libraries]}, **own}
+
+
+@functools.cache
+def code_digest(room: str) -> str:
+    """A digest of the Python files of one of our packages."""
+    spec = importlib.util.find_spec(f"edgewright.{room}")
+    assert spec is not None and spec.origin is not None, room
+    folder = Path(spec.origin).parent
+    sources = sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".toml"))
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:16]
+
+
+def _digest(path: str) -> str:
+    return files.sha256(files.absolute(path))
+
+
+def _beside(model: str) -> dict[str, str]:
+    """Digests of the files beside a model file that may be read with it: its spec, its external data."""
+    path = Path(model)
+    if not path.is_file():
+        return {}
+    near: Iterable[Path] = [path.with_suffix(".toml")]
+    if path.suffix == ".onnx":
+        near = [*near, *(p for p in path.parent.rglob("*") if p.suffix in (".data", ".bin") and p.is_file())]
+    return {p.relative_to(path.parent).as_posix(): files.sha256(p) for p in near if p.is_file()}
+
+
+def _factory_digest(source: str) -> str | None:
+    """A digest of the module that ``torch:module:factory`` names: an edit of it must export anew."""
+    library, _, rest = source.partition(":")
+    if library != "torch":
+        return None
+    module = rest.rpartition(":")[0] or rest
+    if Path(module).is_file():
+        return files.sha256(Path(module))
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None  # the export says what is wrong with the name
+    return files.sha256(Path(spec.origin)) if spec and spec.origin else None

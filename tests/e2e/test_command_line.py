@@ -1,0 +1,152 @@
+"""The commands as a user runs them, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgewright.cli.main import run_command
+
+RECIPE = (
+    'runtimes = ["onnxruntime"]\nmethods = ["minmax"]\nnormalize = ["host"]\nmin_duration_s = 0.1\nmin_count = 30\n'
+)
+
+
+def edgewright(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgewright", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600)
+
+
+@pytest.fixture
+def recipe(tiny: Path) -> Path:
+    (tiny / "recipe.toml").write_text(RECIPE)
+    return tiny / "recipe.toml"
+
+
+def optimize(tiny: Path, recipe: Path, *more: object) -> subprocess.CompletedProcess[str]:
+    return edgewright(
+        "optimize", "torch:tiny:build", "--spec", tiny / "tiny.toml", "--data", tiny / "images", "--recipe", recipe,
+        "-o", tiny / "out", *more,
+    )  # fmt: skip
+
+
+def test_step_by_step_ends_in_a_gate(tiny: Path) -> None:
+    run = edgewright(
+        "export", "torch:tiny:build", "--spec", tiny / "tiny.toml", "--data", tiny / "images", "-o", "m.onnx", cwd=tiny
+    )
+    assert run.returncode == 0, run.stderr
+    run = edgewright(
+        "quantize", "m.onnx", "--calibration", "images/calib", "--scheme", "ort-x86", "-o", "m8.onnx", cwd=tiny
+    )
+    assert run.returncode == 0, run.stderr
+    for model, bundle in (("m.onnx", "float.edge"), ("m8.onnx", "int8.edge")):
+        run = edgewright("compile", model, "--runtime", "onnxruntime", "-o", bundle, cwd=tiny)
+        assert run.returncode == 0, run.stderr
+    run = edgewright("bench", "float.edge", "int8.edge", "--data", "images", "-o", "bench", cwd=tiny)
+    assert run.returncode == 0, run.stderr
+    assert "int8" in run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 100
+    assert "\x1b" not in run.stdout + run.stderr, "colour only on a terminal"
+    assert edgewright("gate", "bench", "--budget", "top1 >= -100", cwd=tiny).returncode == 0
+    assert edgewright("gate", "bench", "--budget", "p50 <= 0.000001ms", cwd=tiny).returncode == 1
+    assert edgewright("bundle", "verify", "int8.edge", cwd=tiny).returncode == 0
+    answers = edgewright("run", "int8.edge", "images/val/red/000.png", "images/val/blue/001.png", "--json", cwd=tiny)
+    assert [a["top"][0]["label"] for a in json.loads(answers.stdout)] == ["red", "blue"]
+
+
+def test_optimize_prints_json_alone_on_stdout(tiny: Path, recipe: Path) -> None:
+    run = optimize(tiny, recipe, "--json")
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert report["choice"]["id"]
+    again = optimize(tiny, recipe, "--json")
+    stages = json.loads(again.stdout)["stages"]
+    assert all(stage["reused"] for stage in stages)
+    measured = json.loads(again.stdout)["measurements"]
+    if all(m["latency"].get("valid", True) for m in report["measurements"]):  # figures taken under load are not kept
+        assert measured == report["measurements"]
+    assert [(m["id"], m["accuracy"]) for m in measured] == [(m["id"], m["accuracy"]) for m in report["measurements"]]
+
+
+def test_a_budget_that_nothing_meets_names_the_nearest(tiny: Path, recipe: Path) -> None:
+    run = optimize(tiny, recipe, "--budget", "top1 >= -1.0, p95 <= 0.000001ms")
+    assert run.returncode == 1
+    assert "Nearest is" in run.stderr
+    assert (tiny / "out" / "report.json").exists(), "the evidence is written all the same"
+    assert not list((tiny / "out").glob("*.edge"))
+
+
+def test_another_target_is_built_and_not_measured(tiny: Path, recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace('"minmax"', '"minmax"'))
+    run = optimize(tiny, recipe, "--target", "raspberry-pi-5", "--json")
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert report["target"]["measured"] is False
+    assert {m["status"] for m in report["measurements"]} == {"built"}
+    assert all("latency" not in m for m in report["measurements"])
+    assert list((tiny / "out" / "built").glob("*.edge"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["optimize"], 2, "SOURCE"),
+        (["nonsense"], 2, "nonsense"),
+        (["optimize", "timm:resnet18", "--data", "x", "-o", "y", "--target", "raspbery-pi-5"], 2, "raspberry-pi-5"),
+        (["optimize", "timm:resnet18", "--data", "x", "-o", "y", "--budget", "tpo1 >= 1"], 2, "top1"),
+        (["run", "nothing.edge", "a.jpg"], 3, "no bundle"),
+        (["report", "nothing"], 3, "nothing"),
+        (["export", "model.onnx", "-o", "m.onnx"], 3, "model.onnx"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_three_lines(
+    words: list[str],
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command(words) == code
+    error = capfd.readouterr().err
+    assert says in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) <= 3
+    assert os.listdir(tmp_path) == [], "nothing may be written"
+
+
+def test_a_bug_of_ours_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    from edgewright.targets import target
+
+    monkeypatch.setattr(target, "names", lambda: 1 / 0)
+    assert run_command(["targets"]) == 70
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "demo",
+        "optimize",
+        "export",
+        "quantize",
+        "compile",
+        "bench",
+        "report",
+        "gate",
+        "run",
+        "doctor",
+        "targets",
+        "bundle",
+        "cache",
+    ],
+)
+def test_every_verb_has_help(verb: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command([verb, "--help"]) == 0
+    assert "Usage" in capfd.readouterr().out

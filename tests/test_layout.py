@@ -1,0 +1,91 @@
+"""What ships: one import package, exactly these files, nothing generic, links intact."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("export", "quantize", "runtimes", "bench", "targets")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    # A copy: building writes into the source folder.
+    source = out / "source"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_symlink():
+                (source / name).symlink_to((ROOT / name).readlink())
+            else:
+                (source / name).write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(out), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
+    names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    real = {
+        path.relative_to(ROOT / "src").as_posix()
+        for folder in [ROOT / "src/edgewright", *(ROOT / "src/edgewright" / name for name in FOLDERS)]
+        for path in folder.rglob("*")
+        if path.suffix in (".py", ".toml", ".typed", ".j2", ".json") or path.name == "py.typed"
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == real
+    assert all(name.startswith("edgewright/") for name in names)
+
+
+def test_only_edgewright_is_a_top_level_name(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    top = next(n for n in archive.namelist() if n.endswith("top_level.txt"))
+    assert archive.read(top).decode().split() == ["edgewright"]
+
+
+def test_the_five_folders_are_links_into_the_package() -> None:
+    for name in FOLDERS:
+        link = ROOT / "src" / "edgewright" / name
+        assert link.is_symlink()
+        assert link.readlink() == Path("../..", name)
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+import edgewright
+for found in pkgutil.walk_packages(edgewright.__path__, "edgewright."):
+    importlib.import_module(found.name)
+leaked = {"export", "quantize", "runtimes", "bench", "targets"} & set(sys.modules)
+heavy = {"torch", "timm", "nncf", "onnx", "openvino", "onnxruntime", "sklearn", "scipy", "altair"} & set(sys.modules)
+assert not leaked, leaked
+assert not heavy, heavy
+"""
+
+
+def test_importing_everything_leaks_no_generic_name_and_loads_no_heavy_library() -> None:
+    subprocess.run([sys.executable, "-c", IMPORT_ALL], check=True)
+
+
+def test_the_public_surface_is_exactly_this() -> None:
+    import edgewright
+
+    assert edgewright.__all__ == ["EdgewrightError", "ModelSpec", "Session", "open", "optimize"]
+    assert all(callable(getattr(edgewright, name)) for name in edgewright.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = edgewright.nothing
+
+
+def test_nothing_reads_or_writes_pickles() -> None:
+    sources = [p for f in ("src/edgewright", *FOLDERS) for p in (ROOT / f).rglob("*.py")]
+    assert len(sources) > 40
+    banned = ("pickle.load", "pickle.dump", "Unpickler(", "allow_pickle=True")
+    assert [p for p in sources if any(word in p.read_text() for word in banned)] == []
