@@ -56,6 +56,7 @@ def build(
     versions = {
         "edgewright": version("edgewright") or "",
         "python": platform.python_version(),
+        "Pillow": version("Pillow") or "",  # major versions differ by a level in some resized pixels
         options.runtime: runtime.probe().version or "",
     }
     artifact = Artifact(options=options, spec=spec, versions=versions, described=described)

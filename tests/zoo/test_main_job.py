@@ -14,7 +14,7 @@ from edgewright.pipeline.recipe import Recipe
 
 pytestmark = pytest.mark.zoo
 HERE = Path(__file__).parent
-RECIPE = Recipe(normalize=("host",), finalists=0, min_duration_s=0.3, min_count=20, precisions=("f32",))
+RECIPE = Recipe(normalize=("host",), finalists=0, min_duration_s=0.3, min_count=20, precisions=("f32", "int8"))
 
 
 class Case(msgspec.Struct, frozen=True):

@@ -1,0 +1,75 @@
+"""The ways to find ranges and repair rounding errors, from cheap to thorough, as data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edgewright.core.errors import InvalidInput
+
+from .schemes import SCHEMES
+
+
+class Method(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is quantized.
+
+    `engine` places the Q/DQ pairs. `range` finds the activations' clipping range. `bias_correction` "fast" is NNCF's
+    (each layer by itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
+    `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is
+    the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant` moves
+    outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022).
+    """
+
+    name: str
+    engine: Literal["onnxruntime", "nncf"]
+    range: Literal["minmax", "percentile", "entropy", "mse"] = "minmax"
+    bias_correction: Literal["none", "fast", "sequential"] = "none"
+    reround: bool = False
+    float_layers: float = 0.0
+    smooth_quant: bool = False
+
+    def fits(self, scheme: str) -> bool:
+        """Whether this method can make files of the scheme called `scheme`."""
+        return self.engine == "onnxruntime" or SCHEMES[scheme].runtime == "openvino"
+
+
+METHODS: dict[str, Method] = {
+    m.name: m
+    for m in (
+        Method(name="minmax", engine="onnxruntime"),
+        Method(name="round", engine="onnxruntime", bias_correction="sequential", reround=True),
+        Method(name="round-mixed", engine="onnxruntime", bias_correction="sequential", reround=True, float_layers=0.2),
+        Method(name="nncf", engine="nncf", bias_correction="fast"),
+        Method(name="nncf-round", engine="nncf", bias_correction="sequential", reround=True, smooth_quant=True),
+    )
+}
+"""What the pipeline tries where a recipe does not say: for each engine what the tool does by itself, and the best."""
+
+OTHERS: dict[str, Method] = {
+    m.name: m
+    for m in (
+        Method(name="minmax-bias", engine="onnxruntime", bias_correction="sequential"),
+        Method(
+            name="percentile-round",
+            engine="onnxruntime",
+            range="percentile",
+            bias_correction="sequential",
+            reround=True,
+        ),
+        Method(name="entropy-round", engine="onnxruntime", range="entropy", bias_correction="sequential", reround=True),
+        Method(name="mse-round", engine="onnxruntime", range="mse", bias_correction="sequential", reround=True),
+        Method(name="nncf-bias", engine="nncf", bias_correction="sequential"),
+    )
+}
+"""Methods to ask for by name: for models with outliers, and to see what one part contributes."""
+
+
+def get(name: str) -> Method:
+    """The method called `name`; raises `InvalidInput` that lists the known ones."""
+    known = METHODS | OTHERS
+    if name not in known:
+        raise InvalidInput(
+            f"There is no quantization method '{name}'.", f"Known methods: {', '.join(known)}.", "Use one of them."
+        )
+    return known[name]

@@ -1,0 +1,58 @@
+"""Q/DQ models by NNCF, fed one batch at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .calibration import Calibration
+from .methods import Method
+from .ranges import Tick
+from .schemes import Scheme
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def place(
+    model: onnx.ModelProto, calibration: Calibration, scheme: Scheme, method: Method, tick: Tick
+) -> onnx.ModelProto:
+    """`model` with Q/DQ pairs for the OpenVINO scheme `scheme`."""
+    import nncf
+
+    nncf.set_log_level(40)
+    transformer = any(node.op_type == "LayerNormalization" for node in model.graph.node)
+    return nncf.quantize(
+        model,
+        nncf.Dataset(_Batches(calibration, tick)),
+        subset_size=len(calibration),
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+        target_device=nncf.TargetDevice.CPU,
+        fast_bias_correction=True,
+        model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+        advanced_parameters=_advanced(scheme, method),
+    )
+
+
+def _advanced(scheme: Scheme, method: Method) -> Any:
+    from nncf.quantization import advanced_parameters as a
+
+    return a.AdvancedQuantizationParameters(
+        overflow_fix=a.OverflowFix.ENABLE if scheme.weight_bits == 7 else a.OverflowFix.DISABLE,
+        disable_bias_correction=method.bias_correction != "fast",
+        smooth_quant_alphas=a.AdvancedSmoothQuantParameters(matmul=0.95 if method.smooth_quant else -1),
+    )
+
+
+class _Batches:
+    """What NNCF iterates over, possibly several times."""
+
+    def __init__(self, calibration: Calibration, tick: Tick) -> None:
+        self._calibration, self._tick = calibration, tick
+
+    def __len__(self) -> int:
+        return len(self._calibration)
+
+    def __iter__(self) -> Any:
+        for step, feed in enumerate(self._calibration.batches()):
+            yield feed
+            self._tick(step + 1, len(self), "activation statistics")

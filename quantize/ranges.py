@@ -1,0 +1,106 @@
+"""Clipping ranges of activations from streamed statistics: minimum and maximum, then a histogram within them.
+
+Two passes over the images, one batch in memory at a time (ONNX Runtime's own percentile and entropy calibrators hold
+every activation of every image).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .calibration import Calibration
+from .sessions import float_tensors, open_session, until
+
+if TYPE_CHECKING:
+    import onnx
+
+Range = tuple[float, float]
+Kind = Literal["minmax", "percentile", "entropy", "mse"]
+Tick = Callable[[int, int, str], None]
+
+BINS = 2048
+PERCENTILE = 99.99
+
+
+def collect(
+    model: onnx.ModelProto, calibration: Calibration, kind: Kind, symmetric: bool, tick: Tick
+) -> dict[str, Range]:
+    """The range of every float tensor of `model`: (lowest, highest), zero always inside.
+
+    `symmetric`: the range will be made symmetric around zero afterwards, so "mse" looks for the best such one.
+    `tick` is called with (batches done, batches in all, what).
+    """
+    names = float_tensors(model)
+    session = open_session(until(model, names))
+    passes = 1 if kind == "minmax" else 2
+    total = passes * len(calibration)
+    low, high = np.zeros(len(names)), np.zeros(len(names))
+    for step, feed in enumerate(calibration.batches()):
+        for i, array in enumerate(session.run(names, feed)):
+            low[i], high[i] = min(low[i], array.min()), max(high[i], array.max())
+        tick(step + 1, total, "activation ranges")
+    if kind == "minmax":
+        return {name: (float(a), float(b)) for name, a, b in zip(names, low, high)}
+    counts = np.zeros((len(names), BINS))
+    for step, feed in enumerate(calibration.batches()):
+        for i, array in enumerate(session.run(names, feed)):
+            # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
+            counts[i] += np.histogram(array[array != 0], BINS, (low[i], high[i] if high[i] > low[i] else low[i] + 1))[0]
+        tick(len(calibration) + step + 1, total, "activation histograms")
+    find = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}[kind]
+    return {name: find(counts[i], float(low[i]), float(high[i]), symmetric) for i, name in enumerate(names)}
+
+
+def _percentile(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:
+    """The range that leaves out 0.005 % at each end."""
+    if not counts.any():
+        return low, high
+    edges = np.linspace(low, high, BINS + 1)
+    mass = np.cumsum(counts) / counts.sum()
+    out = (1 - PERCENTILE / 100) / 2
+    first, last = int(np.searchsorted(mass, out)), int(np.searchsorted(mass, 1 - out))
+    return min(0.0, float(edges[first])), max(0.0, float(edges[min(last + 1, BINS)]))
+
+
+def _mse(counts: np.ndarray, low: float, high: float, symmetric: bool) -> Range:
+    """The range with the least mean squared error of 8-bit rounding and clipping, by search from both ends."""
+    if not counts.any():
+        return low, high
+    edges = np.linspace(low, high, BINS + 1)
+    centres = (edges[1:] + edges[:-1]) / 2
+    shrink = np.linspace(1.0, 0.2, 81)
+    if symmetric:
+        bound = max(-low, high)
+        best = float(min(shrink, key=lambda s: _error(counts, centres, -s * bound, s * bound)))
+        return max(low, -best * bound), min(high, best * bound)
+    for _ in range(2):  # the ends depend on one another through the step size only: two rounds settle it
+        top, bottom = high, low
+        high = float(min(shrink * edges[-1], key=lambda b: _error(counts, centres, bottom, b))) if high > 0 else high
+        low = float(min(shrink * edges[0], key=lambda a: _error(counts, centres, a, top))) if low < 0 else low
+    return low, high
+
+
+def _error(counts: np.ndarray, centres: np.ndarray, low: float, high: float) -> float:
+    step = (high - low) / 255
+    clipped = np.maximum(low - centres, 0) + np.maximum(centres - high, 0)
+    inside = clipped == 0
+    return float((counts * clipped**2).sum() + counts[inside].sum() * step**2 / 12)
+
+
+def _entropy(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:
+    """The symmetric threshold with the least Kullback-Leibler divergence, by ONNX Runtime's own search."""
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    if not counts.any():
+        return low, high
+    bound = max(-low, high)
+    edges = np.linspace(low, high, BINS + 1)
+    centred, bins = np.histogram((edges[1:] + edges[:-1]) / 2, 1025, (-bound, bound), weights=counts)
+    collector = HistogramCollector("entropy", True, 1025, 128, 99.99, "same")
+    a, b = collector.get_entropy_threshold(
+        (centred.astype(np.int64), bins, np.float64(low), np.float64(high), bound), 128
+    )[:2]
+    return max(low, min(0.0, float(a))), min(high, max(0.0, float(b)))

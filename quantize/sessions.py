@@ -1,0 +1,124 @@
+"""Running a model in ONNX Runtime to look inside it: any tensor as an output, no fusion, flat memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+Feed = dict[str, np.ndarray]
+
+
+def float_tensors(model: onnx.ModelProto) -> list[str]:
+    """The names of all float32 tensors that nodes compute, in order, and the float input of the model."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    floats = {
+        value.name
+        for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    }
+    initial = {tensor.name for tensor in model.graph.initializer}
+    names = [v.name for v in model.graph.input] + [o for node in model.graph.node for o in node.output]
+    return [name for name in names if name in floats and name not in initial]
+
+
+def until(model: onnx.ModelProto, outputs: Sequence[str], given: Collection[str] = ()) -> onnx.ModelProto:
+    """A model that computes only the tensors `outputs`: nodes that they do not need are left out.
+
+    Tensors in `given` are there already; the caller adds them to the inputs.
+    """
+    import onnx
+
+    wanted, kept = set(outputs), []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output).difference(given):
+            wanted.update(node.input)
+            kept.append(node)
+    cut = onnx.ModelProto()
+    cut.ir_version = model.ir_version
+    cut.opset_import.extend(model.opset_import)
+    cut.functions.extend(model.functions)
+    graph = model.graph
+    cut.graph.name = graph.name
+    cut.graph.node.extend(reversed(kept))
+    cut.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name in wanted)
+    cut.graph.input.extend(value for value in graph.input if value.name in wanted)
+    cut.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return cut
+
+
+def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
+    """A session that computes the graph as it is written.
+
+    Without optimization Q/DQ pairs are computed in float: exact INT8 arithmetic up to rounding, on every processor.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = False  # the arena keeps what the largest batch needed and grows in steps
+    options.log_severity_level = 3
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def channel_means(
+    model: onnx.ModelProto, outputs: Sequence[str], axes: Sequence[int], feeds: Iterable[Feed]
+) -> list[np.ndarray]:
+    """The mean of each tensor of `outputs` over all feeds, per index of its channel axis; float64, shape
+    (channels,)."""
+    session = open_session(until(model, outputs))
+    sums: list[Any] = [0.0] * len(outputs)
+    count = 0
+    for feed in feeds:
+        for i, (array, axis) in enumerate(zip(session.run(list(outputs), feed), axes)):
+            others = tuple(a for a in range(array.ndim) if a != axis % array.ndim)
+            sums[i] = sums[i] + array.mean(axis=others, dtype=np.float64)
+        count += 1
+    return [np.asarray(total) / count for total in sums]
+
+
+class Stretches:
+    """A model run a stretch at a time, for a few inputs at once: what later stretches need is held, the rest is
+    dropped.
+
+    The model may be changed behind the point that was reached.
+    """
+
+    def __init__(self, model: onnx.ModelProto, feeds: Iterable[Feed]) -> None:
+        self._model = model
+        self._live = [dict(feed) for feed in feeds]
+        self._done: set[int] = set()
+
+    def advance(self, output: str) -> list[np.ndarray]:
+        """Compute the tensor `output`; returns its array for each input. Changing one in place changes what follows."""
+        import onnx
+
+        given = self._live[0]
+        if output in given:
+            return [live[output] for live in self._live]
+        cut = until(self._model, [output], given)
+        ran = {node.output[0] for node in cut.graph.node}
+        nodes = self._model.graph.node
+        self._done.update(i for i, node in enumerate(nodes) if node.output[0] in ran)
+        needed = {name for i, node in enumerate(nodes) if i not in self._done for name in node.input}
+        made = [name for node in cut.graph.node for name in node.output if name and (name in needed or name == output)]
+        del cut.graph.output[:]
+        cut.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+        used = {name for node in cut.graph.node for name in node.input}
+        del cut.graph.input[:]
+        for name in sorted(used.intersection(given)):
+            kind = onnx.helper.np_dtype_to_tensor_dtype(given[name].dtype)
+            cut.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, given[name].shape))
+        session = open_session(cut)
+        for live in self._live:
+            live.update(zip(made, session.run(made, {v.name: live[v.name] for v in cut.graph.input})))
+            for name in [name for name in live if name not in needed and name != output]:
+                del live[name]
+        return [live[output] for live in self._live]

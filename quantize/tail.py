@@ -1,0 +1,61 @@
+"""Keep what comes behind the last layer in float: an answer on a grid of 256 values has ties, and its order is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions: bool) -> bool:
+    """Take the Q/DQ pairs behind the last layers out of `model`, in place; returns whether there were any.
+
+    A pair stays where it also clips: ONNX Runtime's quantizer drops a Relu whose work the pair does, and gives the
+    layer another output than it has in the float model `reference`. `keep_convolutions`: the output of a last
+    convolution stays quantized, since ONNX Runtime computes a convolution in INT8 only so (a matrix product's kernel
+    can answer in float).
+    """
+    graph = model.graph
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    makers = {out: node for node in graph.node for out in node.output}
+    originals = {node.name: list(node.output) for node in reference.graph.node}
+    leads: set[str] = set()  # tensors from which a layer is reached
+    for node in reversed(graph.node):
+        if node.op_type in LAYERS or leads.intersection(node.output):
+            leads.update(node.input)
+    renamed: dict[str, str] = {}
+    gone: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "QuantizeLinear" or leads.intersection(node.output):
+            continue
+        maker = makers.get(node.input[0])
+        if maker is None or originals.get(maker.name) != list(maker.output):
+            continue
+        if keep_convolutions and maker.op_type in ("Conv", "ConvTranspose", "Relu", "Clip"):
+            continue
+        for pair in readers[node.output[0]]:
+            renamed[pair.output[0]] = node.input[0]
+            gone.append(pair)
+        gone.append(node)
+    _rewire(graph, renamed, gone)
+    return bool(gone)
+
+
+def _rewire(graph: onnx.GraphProto, renamed: dict[str, str], gone: list[onnx.NodeProto]) -> None:
+    outputs = {value.name for value in graph.output}
+    for node in gone:
+        graph.node.remove(node)
+    for new, old in renamed.items():
+        if new in outputs:  # the pair made an output of the model: its source takes that name
+            for node in graph.node:
+                for names in (node.input, node.output):
+                    names[:] = [new if name == old else name for name in names]
+        else:
+            for node in graph.node:
+                node.input[:] = [old if name == new else name for name in node.input]
