@@ -12,9 +12,12 @@ from edgewright.bench.budget import describe
 from edgewright.bench.results import Measurement, Report
 
 COLUMNS = {
-    "top-1": 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7, "memory": 7,
+    "top-1": 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7,
 }  # fmt: skip
 """Columns of figures and the width below which they are never squeezed: the variant's name gives way."""
+
+NAME = 100 - 1 - sum(COLUMNS.values()) - len(COLUMNS) - 2
+"""What 100 columns leave for the name, each column taking one more for the gap behind it."""
 
 COLOURS = {"not_worse": "green", "worse": "red", "undecided": "yellow"}
 
@@ -46,7 +49,7 @@ def _heading(report: Report) -> Text:
 def _table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("", width=1, min_width=1)
-    table.add_column("variant", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("variant", overflow="ellipsis", no_wrap=True, max_width=NAME)
     for name, width in COLUMNS.items():
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     reference = report.reference
@@ -56,7 +59,7 @@ def _table(report: Report) -> Table:
             "", escape(f"{reference.runtime} {reference.precision}, reference"),
             figures.percent(accuracy.top1) if accuracy else "", "", "",
             figures.ms(latency.p50_ms) if latency else "", figures.ms(latency.p90_ms) if latency else "", "",
-            figures.size(reference.size_bytes), figures.size(reference.peak_memory_bytes), style="dim",
+            figures.size(reference.size_bytes), style="dim",
         )  # fmt: skip
     for found in figures.by_speed(report):
         if found.status == "ok":
@@ -80,7 +83,6 @@ def _row(found: Measurement, chosen: bool) -> list[str]:
         figures.ms(latency.p90_ms) if latency else "",
         figures.times(found.speedup),
         figures.size(found.size_bytes),
-        figures.size(found.peak_memory_bytes),
     ]
 
 

@@ -232,7 +232,7 @@ def _deliver(made: runs.Made, report: Report, folder: Path) -> Outcome:
             continue
         row = report.measurement(work.candidate.id)
         name = made.spec.name if wanted else f"built/{made.spec.name}-{work.candidate.id}"
-        path = folder / f"{name.replace('@', '-')}{bundles.SUFFIX}"
+        path = folder / f"{name}{bundles.SUFFIX}"
         provenance = {
             "source": made.job.source.source, "target": made.job.target.name, "created": report.created,
             "measurement": msgspec.to_builtins(msgspec.structs.replace(row, described={})),

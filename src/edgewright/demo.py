@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from edgewright.vision.postprocess import Classification
 
 SOURCE = "timm:resnet10t?num_classes=10&pretrained=false"
-EPOCHS, BATCH, PEAK_RATE = 8, 64, 4e-3
+EPOCHS, BATCH, PEAK_RATE = 4, 64, 4e-3
+RECIPE = Recipe(methods=("minmax", "round", "nncf"), min_duration_s=1.0)
 SPEC = """\
 name = "digits"
 labels = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -60,7 +61,7 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
             shutil.copyfile(trained.path / name, folder / name)
     return api.optimize(
         SOURCE, checkpoint=out / "model" / "digits.safetensors", data=data, out=out,
-        recipe=recipe or Recipe(min_duration_s=1.0), watch=watch,
+        recipe=recipe or RECIPE, watch=watch,
     )  # fmt: skip
 
 

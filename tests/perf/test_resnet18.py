@@ -31,7 +31,7 @@ def test_best_over_onnxruntime_float32(benchmark: Any, name: str, tmp_path: Path
         ), rounds=1,
     )  # fmt: skip
     rows = {m.id: m for m in outcome.report.measurements if m.latency and m.latency.p50_ms}
-    base = rows["float@onnxruntime-f32"].latency.p50_ms
+    base = rows["onnxruntime-f32"].latency.p50_ms
     print()
     for id, row in sorted(rows.items(), key=lambda pair: pair[1].latency.p50_ms):
         mark = ">" if id == outcome.report.choice.id else " "

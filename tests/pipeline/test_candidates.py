@@ -19,13 +19,13 @@ def test_every_target_gets_float_and_int8_candidates_with_unique_ids() -> None:
     for name in target.names():
         found = ids(name, Recipe())
         assert len(found) == len(set(found))
-        assert any(i.startswith("float@") for i in found)
+        assert any(i.endswith("-f32") for i in found)
 
 
 def test_an_amx_machine_tries_bf16_beside_f32_and_beside_int8() -> None:
     found = ids("x86-amx", Recipe())
-    assert "float@openvino-bf16" in found
-    assert any(i.startswith("int8-") and i.endswith("@openvino-bf16") for i in found)
+    assert "openvino-bf16" in found
+    assert any(i.startswith("openvino-int8-bf16-") for i in found)
     assert not any("bf16" in i for i in ids("x86-avx2", Recipe()))
 
 
@@ -38,7 +38,7 @@ def test_each_runtime_gets_only_its_own_schemes() -> None:
 
 def test_a_recipe_narrows() -> None:
     found = ids("x86-avx2", Recipe(runtimes=("onnxruntime",), schemes=()))
-    assert found == ["float@onnxruntime-f32"]
+    assert found == ["onnxruntime-f32"]
 
 
 @pytest.mark.parametrize(
@@ -59,5 +59,5 @@ def test_variations_are_all_the_others() -> None:
     recipe = Recipe(threads=(0, 1), runtimes=("onnxruntime",), schemes=())
     base = enumerate_candidates(target.load("x86-avx2"), recipe)
     assert sorted(c.id for c in variations(base, recipe)) == [
-        "float+uint8@onnxruntime-f32", "float+uint8@onnxruntime-f32-t1", "float@onnxruntime-f32-t1",
+        "onnxruntime-f32+uint8", "onnxruntime-f32-t1", "onnxruntime-f32-t1+uint8",
     ]  # fmt: skip

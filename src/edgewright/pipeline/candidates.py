@@ -41,9 +41,19 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """Unique in a report: variant, runtime, precision, and threads where they were limited."""
-        threads = f"-t{self.options.threads}" if self.options.threads else ""
-        return f"{self.variant.name}@{self.options.runtime}-{self.options.precision}{threads}"
+        """Unique in a report: runtime, precision, scheme and method, and what of the options is not the default.
+
+        E.g. ``openvino-f32``, ``openvino-int8-nncf+uint8`` (the graph normalizes), ``onnxruntime-int8-x86-round-t1``
+        (one thread), ``openvino-int8-bf16-nncf`` (what is not quantized runs in bf16).
+        """
+        runtime, precision = self.options.runtime, self.options.precision
+        parts = [runtime, precision]
+        if self.variant.scheme:
+            flavour = self.variant.scheme.removeprefix("ort").removeprefix(runtime).strip("-")
+            parts = [runtime, "int8", "" if precision == "f32" else precision, flavour, self.variant.method or ""]
+        if self.options.threads:
+            parts.append(f"t{self.options.threads}")
+        return "-".join(part for part in parts if part) + ("+uint8" if self.variant.normalize == "graph" else "")
 
     @property
     def precision(self) -> str:
