@@ -1,9 +1,8 @@
 """Bias correction: take the mean error that quantization brings to a layer's output out of its bias.
 
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, in its
-empirical
-form: layer after layer in the order of the graph, on real images, so that each layer also repairs what is left of the
-errors before it.
+empirical form: layer after layer in the order of the graph, on real images, so that each layer also repairs what is left
+of the errors before it.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ _CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1}
 
 
 def add_missing(model: onnx.ModelProto) -> bool:
-    """Give every Conv, ConvTranspose and Gemm of a float model a bias of its own, of zeros where it had none, in
-    place."""
+    """Give every Conv, ConvTranspose and Gemm of a float model a bias of its own (zeros where it had none), in place."""
     from onnx import numpy_helper
 
     initial = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -54,9 +52,8 @@ def correct(
 ) -> None:
     """Correct the biases of the Q/DQ model `model` in place, so that layers have the means they have in `reference`.
 
-    `reround`: round the weights anew too, layer by layer, before its bias (see `rounding`).
-
-    `reference` is the float model with the same node names. Each stretch of the graph from one layer to the next runs
+    `reference` is the float model with the same node names. `reround`: before its bias, round each layer's weights anew
+    too (see `rounding`). Each stretch of the graph from one layer to the next runs
     once: a correction moves a layer's output by a constant, so it is added to what was computed. `tick` is called with
     (layers done, layers, what).
     """
@@ -120,8 +117,7 @@ def _is_correctable(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
 
 
 def _shift(model: onnx.ModelProto, node: onnx.NodeProto, delta: np.ndarray) -> np.ndarray:
-    """Add `delta` (channels,) to the bias of `node`, float or int32 behind a DequantizeLinear; returns what was
-    added."""
+    """Add `delta` (channels,) to the bias of `node`, float or int32 behind a DequantizeLinear; returns what was added."""
     from onnx import numpy_helper
 
     initial = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -17,47 +17,51 @@ POSITIONS = 256
 """Output positions taken of each image, evenly spread."""
 
 DAMPING = 0.01
-BLOCK = 64
+BLOCK = 128
 """Weights whose errors are handed on together to those behind the block: a matrix product instead of a pass each."""
 
 
 def round_weights(weights: np.ndarray, scale: np.ndarray, second_moment: np.ndarray, low: int, high: int) -> np.ndarray:
     """Integers q that make ``scale * q`` act like `weights` on inputs with this second moment.
 
-    `weights` (groups, outputs, inputs), `scale` (groups, outputs, 1), `second_moment` (groups, inputs, inputs): the
+    `weights` (groups, outputs, inputs), `scale` (groups, outputs, 1), `second_moment` (groups, inputs, inputs), the
     mean of x x^T over positions. Returns integers in [low, high], as float64 and in the shape of `weights`.
     """
-    groups, _, size = weights.shape
-    diagonal = np.einsum("gii->gi", second_moment)
-    order = np.argsort(-diagonal, axis=1, kind="stable")
-    row = np.arange(groups)[:, None]
-    moment = second_moment.astype(np.float64)[row[:, :, None], order[:, :, None], order[:, None, :]]
-    moment[:, np.arange(size), np.arange(size)] += (DAMPING * diagonal.mean(axis=1) + 1e-9)[:, None]
-    upper = _inverse_factor(moment)
-    rest = np.ascontiguousarray(weights.astype(np.float64).transpose(0, 2, 1)[row, order])  # (groups, inputs, outputs)
-    rounded, step = np.empty_like(rest), scale[:, :, 0]
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        errors = np.empty((groups, stop - start, rest.shape[2]))
-        for i in range(start, stop):
-            rounded[:, i] = np.clip(np.rint(rest[:, i] / step), low, high)
-            errors[:, i - start] = (rest[:, i] - rounded[:, i] * step) / upper[:, i, i, None]
-            rest[:, i + 1 : stop] -= upper[:, i, i + 1 : stop, None] * errors[:, None, i - start]
-        rest[:, stop:] -= upper[:, start:stop, stop:].transpose(0, 2, 1) @ errors
-    back = np.argsort(order, axis=1)
-    return np.ascontiguousarray(rounded[row, back].transpose(0, 2, 1))
+    rounded = np.empty(weights.shape)
+    for group, moment in enumerate(second_moment.astype(np.float64)):
+        order = np.argsort(-np.diagonal(moment), kind="stable")
+        moment = moment[np.ix_(order, order)]
+        moment[np.diag_indices_from(moment)] += DAMPING * np.diagonal(moment).mean() + 1e-9
+        columns = weights[group][:, order].astype(np.float64)
+        rounded[group][:, order] = _in_order(columns, scale[group, :, 0], _upper_factor(moment), low, high)
+    return rounded
 
 
-def _inverse_factor(moment: np.ndarray) -> np.ndarray:
-    """The upper triangular U with ``inverse(moment) = U^T U``, for each group.
+def _in_order(rest: np.ndarray, scale: np.ndarray, upper: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Round the columns of `rest` (outputs, inputs) from left to right; it is changed.
 
-    With the axes reversed, moment = L L^T gives moment = A A^T for an upper triangular A, and U is the inverse of A:
-    two triangular steps instead of an inverse and another factorization.
+    Errors reach the columns beyond the block of `BLOCK` once a block: the same sums, in one matrix product.
     """
-    from scipy.linalg import lapack
+    rounded = np.empty_like(rest)
+    for start in range(0, rest.shape[1], BLOCK):
+        stop = min(start + BLOCK, rest.shape[1])
+        errors = np.empty((len(rest), stop - start))
+        for i in range(start, stop):
+            rounded[:, i] = np.clip(np.rint(rest[:, i] / scale), low, high)
+            errors[:, i - start] = (rest[:, i] - rounded[:, i] * scale) / upper[i, i]
+            rest[:, i + 1 : stop] -= np.outer(errors[:, i - start], upper[i, i + 1 : stop])
+        rest[:, stop:] -= errors @ upper[start:stop, stop:]
+    return rounded
 
-    lower = np.linalg.cholesky(moment[:, ::-1, ::-1])
-    return np.stack([lapack.dtrtri(one)[0] for one in lower[:, ::-1, ::-1]])
+
+def _upper_factor(moment: np.ndarray) -> np.ndarray:
+    """The upper U with U^T U = moment^-1, by one factorization of the moment read backwards and a triangular inverse."""
+    from scipy.linalg.lapack import dtrtri
+
+    lower = np.linalg.cholesky(moment[::-1, ::-1])
+    inverse, failed = dtrtri(lower, lower=1)
+    assert not failed
+    return np.asarray(inverse[::-1, ::-1])
 
 
 def second_moment(node: onnx.NodeProto, kernel: tuple[int, ...], arrays: list[np.ndarray]) -> np.ndarray | None:

@@ -32,7 +32,7 @@ def test_too_few_images_are_refused(count, tiny):
 
 
 def test_one_image_many_times_is_not_many_images(tiny):
-    with pytest.raises(InvalidInput, match="twice"):
+    with pytest.raises(InvalidInput, match="5 different"):
         Calibration(tiny.images[:5] * 10, tiny.spec)
 
 
