@@ -1,8 +1,8 @@
 """Bias correction: take the mean error that quantization brings to a layer's output out of its bias.
 
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, in its
-empirical form: layer after layer in the order of the graph, on real images, so that each layer also repairs what is left
-of the errors before it.
+empirical form: layer after layer in the order of the graph, on real images, so that each layer also repairs what is
+left of the errors before it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1}
 
 
 def add_missing(model: onnx.ModelProto) -> bool:
-    """Give every Conv, ConvTranspose and Gemm of a float model a bias of its own (zeros where it had none), in place."""
+    """Give every Conv, ConvTranspose and Gemm a bias of its own (zeros where it had none), in place."""
     from onnx import numpy_helper
 
     initial = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -117,7 +117,7 @@ def _is_correctable(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
 
 
 def _shift(model: onnx.ModelProto, node: onnx.NodeProto, delta: np.ndarray) -> np.ndarray:
-    """Add `delta` (channels,) to the bias of `node`, float or int32 behind a DequantizeLinear; returns what was added."""
+    """Add `delta` (channels,) to the bias of `node`, float or int32 with a DequantizeLinear; returns what was added."""
     from onnx import numpy_helper
 
     initial = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -28,34 +28,34 @@ def round_weights(weights: np.ndarray, scale: np.ndarray, second_moment: np.ndar
     mean of x x^T over positions. Returns integers in [low, high], as float64 and in the shape of `weights`.
     """
     rounded = np.empty(weights.shape)
-    for group, moment in enumerate(second_moment.astype(np.float64)):
-        order = np.argsort(-np.diagonal(moment), kind="stable")
-        moment = moment[np.ix_(order, order)]
+    for group, unordered in enumerate(second_moment.astype(np.float64)):
+        order = np.argsort(-np.diagonal(unordered), kind="stable")
+        moment = unordered[np.ix_(order, order)]
         moment[np.diag_indices_from(moment)] += DAMPING * np.diagonal(moment).mean() + 1e-9
-        columns = weights[group][:, order].astype(np.float64)
-        rounded[group][:, order] = _in_order(columns, scale[group, :, 0], _upper_factor(moment), low, high)
+        rows = np.ascontiguousarray(weights[group].T[order], np.float64)
+        rounded[group][:, order] = _in_order(rows, scale[group, :, 0], _upper_factor(moment), low, high).T
     return rounded
 
 
 def _in_order(rest: np.ndarray, scale: np.ndarray, upper: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Round the columns of `rest` (outputs, inputs) from left to right; it is changed.
+    """Round the rows of `rest` (inputs, outputs), which is changed, from the first to the last.
 
-    Errors reach the columns beyond the block of `BLOCK` once a block: the same sums, in one matrix product.
+    Errors reach the rows beyond a block of `BLOCK` once a block: the same sums, in one matrix product.
     """
     rounded = np.empty_like(rest)
-    for start in range(0, rest.shape[1], BLOCK):
-        stop = min(start + BLOCK, rest.shape[1])
-        errors = np.empty((len(rest), stop - start))
+    for start in range(0, len(rest), BLOCK):
+        stop = min(start + BLOCK, len(rest))
+        errors = np.empty((stop - start, rest.shape[1]))
         for i in range(start, stop):
-            rounded[:, i] = np.clip(np.rint(rest[:, i] / scale), low, high)
-            errors[:, i - start] = (rest[:, i] - rounded[:, i] * scale) / upper[i, i]
-            rest[:, i + 1 : stop] -= np.outer(errors[:, i - start], upper[i, i + 1 : stop])
-        rest[:, stop:] -= errors @ upper[start:stop, stop:]
+            rounded[i] = np.clip(np.rint(rest[i] / scale), low, high)
+            errors[i - start] = (rest[i] - rounded[i] * scale) / upper[i, i]
+            rest[i + 1 : stop] -= np.outer(upper[i, i + 1 : stop], errors[i - start])
+        rest[stop:] -= upper[start:stop, stop:].T @ errors
     return rounded
 
 
 def _upper_factor(moment: np.ndarray) -> np.ndarray:
-    """The upper U with U^T U = moment^-1, by one factorization of the moment read backwards and a triangular inverse."""
+    """The upper U with U^T U = moment^-1: a Cholesky factor of the moment read backwards, inverted, read backwards."""
     from scipy.linalg.lapack import dtrtri
 
     lower = np.linalg.cholesky(moment[::-1, ::-1])
@@ -72,14 +72,12 @@ def second_moment(node: onnx.NodeProto, kernel: tuple[int, ...], arrays: list[np
     options: dict[str, Any] = {a.name: list(a.ints) or a.i or a.s for a in node.attribute}
     if node.op_type == "Conv" and len(kernel) == 2 and options.get("auto_pad", b"NOTSET") == b"NOTSET":
         groups = options.get("group") or 1
-        total: Any = 0.0
-        for array in arrays:
-            columns = _windows(array, kernel, options)  # (positions, channels, window)
-            split = columns.reshape(len(columns), groups, -1).transpose(1, 2, 0).astype(np.float64)
-            total = total + split @ split.transpose(0, 2, 1) / len(columns)
-        return np.asarray(total / len(arrays))
+        # (positions, channels, window) of all images: one matrix product
+        columns = np.concatenate([_windows(array, kernel, options) for array in arrays])
+        split = columns.reshape(len(columns), groups, -1).transpose(1, 2, 0)
+        return np.asarray(split @ split.transpose(0, 2, 1) / np.float32(len(columns)))
     if node.op_type == "Gemm" and not options.get("transA"):
-        rows = np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays]).astype(np.float64)
+        rows = np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays])
         return np.asarray((rows.T @ rows / len(rows))[None])
     return None
 
