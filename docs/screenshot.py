@@ -13,7 +13,7 @@ def main(page_file: str, picture: str) -> None:
     """Render the top of the HTML report in the system's Chromium and write a PNG."""
     with sync_playwright() as library:
         browser = library.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1100, "height": 1000}, device_scale_factor=1)
+        page = browser.new_page(viewport={"width": 1100, "height": 1290}, device_scale_factor=1)
         page.goto(Path(page_file).resolve().as_uri())
         page.wait_for_selector("svg")
         page.screenshot(path=picture)

@@ -47,7 +47,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         (one thread), ``openvino-int8-bf16-nncf`` (what is not quantized runs in bf16).
         """
         runtime, precision = self.options.runtime, self.options.precision
-        parts = [runtime, precision]
+        parts: list[str] = [runtime, precision]
         if self.variant.scheme:
             flavour = self.variant.scheme.removeprefix("ort").removeprefix(runtime).strip("-")
             parts = [runtime, "int8", "" if precision == "f32" else precision, flavour, self.variant.method or ""]
