@@ -19,6 +19,9 @@ from .options import Options, Precision, Probe, failure, require_precision
 MODEL = "model.onnx"
 _NAME = "onnxruntime"
 _PROVIDERS = ["CPUExecutionProvider"]
+_DISABLED = ["WeightBiasQuantization"]
+"""Optimizations that change what a Q/DQ file means: this one quantizes layers that were kept in float, per tensor
+(ONNX Runtime 1.31: a mixed MobileNetV1-0.25 falls from 56 % to 3 % top-1)."""
 _PRECISIONS: tuple[Precision, ...] = ("f32",)
 _TYPES = {"float": "f32", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "int8": "i8"}
 
@@ -106,15 +109,15 @@ def _session_options(ort: Any, options: Options) -> Any:
     settings.intra_op_num_threads = options.threads or physical_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
-    # Threads that wait in a loop win 4 % of a small model's latency on an idle machine (MobileNetV1-0.25, 1.47 against
-    # 1.53 ms) and lose half of it where another process wants a core (SqueezeNet, 37 against 19 ms).
+    # Threads that wait in a loop lose half where another process wants a core: SqueezeNet 37 ms against 19 ms without,
+    # on 2 loaded cores. What they win on an idle machine is small (MobileNetV1-0.25, best tenth 1.47 against 1.53 ms).
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return settings
 
 
 def _open(ort: Any, path: Path, settings: Any) -> Any:
     try:
-        return ort.InferenceSession(str(path), settings, providers=_PROVIDERS)
+        return ort.InferenceSession(str(path), settings, providers=_PROVIDERS, disabled_optimizers=_DISABLED)
     except Exception as error:
         raise failure("ONNX Runtime", f"load {path.name}", error) from error
 

@@ -72,7 +72,7 @@ def runtimes_for(arch: _Arch, isa: tuple[Isa, ...]) -> tuple[TargetRuntime, ...]
     bf16: tuple[Any, ...] = ("f32", "bf16") if {"amx_bf16", "avx512_bf16"} & set(isa) else ("f32",)
     return (
         TargetRuntime(name="onnxruntime", schemes=("ort-x86-vnni" if "vnni" in isa else "ort-x86",)),
-        TargetRuntime(name="openvino", precisions=bf16, schemes=("openvino",)),
+        TargetRuntime(name="openvino", precisions=bf16, schemes=("openvino-vnni" if "vnni" in isa else "openvino",)),
     )
 
 

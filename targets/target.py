@@ -34,7 +34,7 @@ class TargetRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     name: Literal["onnxruntime", "openvino", "tensorrt"]
     precisions: tuple[Literal["f32", "bf16", "f16"], ...] = ("f32",)
-    schemes: tuple[Literal["ort-x86-vnni", "ort-x86", "ort-arm", "openvino", "tensorrt"], ...] = ()
+    schemes: tuple[Literal["ort-x86-vnni", "ort-x86", "ort-arm", "openvino", "openvino-vnni", "tensorrt"], ...] = ()
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

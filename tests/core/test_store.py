@@ -36,9 +36,9 @@ def test_the_key_covers_every_input_and_not_their_order() -> None:
     assert len({key_of("s", {"a": 1}), key_of("s", {"a": 2}), key_of("s", {"a": "1"}), key_of("t", {"a": 1})}) == 4
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "add", "manifest"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "add", "manifest", "inputs"])
 def test_a_damaged_result_is_found_and_made_again(store: Store, damage: str) -> None:
-    path = store.stage("compile", {}, make).path
+    path = store.stage("compile", {"model": "resnet"}, make).path
     target = path / "sub" / "data.bin"
     if damage == "flip":
         content = bytearray(target.read_bytes())
@@ -50,12 +50,15 @@ def test_a_damaged_result_is_found_and_made_again(store: Store, damage: str) -> 
         target.unlink()
     elif damage == "add":
         (path / "more").write_bytes(b"")
+    elif damage == "inputs":
+        manifest = path / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"resnet"', '"resnes"'))
     else:
         (path / "manifest.json").write_text("{")
-    entry = store.stage("compile", {}, make)
+    entry = store.stage("compile", {"model": "resnet"}, make)
     assert not entry.reused
     assert entry.damage
-    assert store.stage("compile", {}, make).reused
+    assert store.stage("compile", {"model": "resnet"}, make).reused
 
 
 def test_what_fails_leaves_nothing(store: Store) -> None:

@@ -92,7 +92,7 @@ def test_this_machine_from_recorded_files(recorded: Path) -> None:
     assert target.title == "Xeon, 4 cores"
     assert {r.name: (r.precisions, r.schemes) for r in target.runtimes} == {
         "onnxruntime": (("f32",), ("ort-x86-vnni",)),
-        "openvino": (("f32", "bf16"), ("openvino",)),
+        "openvino": (("f32", "bf16"), ("openvino-vnni",)),
     }
 
 

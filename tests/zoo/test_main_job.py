@@ -9,12 +9,15 @@ import pytest
 
 from edgewright import api
 from edgewright.bench.results import Measurement
-from edgewright.core import files
 from edgewright.pipeline.recipe import Recipe
 
 pytestmark = pytest.mark.zoo
 HERE = Path(__file__).parent
-RECIPE = Recipe(normalize=("host",), finalists=0, min_duration_s=0.3, min_count=20, precisions=("f32", "int8"))
+# One runtime and one method: eight models must fit into minutes. bf16 is left out so that the same runs everywhere.
+RECIPE = Recipe(
+    runtimes=("openvino",), methods=("round-mixed",), precisions=("f32", "int8"), normalize=("host",), finalists=0,
+    min_duration_s=0.3, min_count=20,
+)  # fmt: skip
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -63,7 +66,10 @@ def best_int8(report: api.Report) -> Measurement:
     return max(found, key=lambda m: (m.accuracy.agreement or 0) if m.accuracy else 0)
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("mobilenetv1_075", "resnet18", "mobilenetv3_small_100", "resnet56")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES])
 def test_int8_keeps_the_answers(name: str, zoo: Path, tmp_path: Path) -> None:
     case = CASES[name]
     outcome = api.optimize(
@@ -71,11 +77,11 @@ def test_int8_keeps_the_answers(name: str, zoo: Path, tmp_path: Path) -> None:
         data=zoo / case.data, out=tmp_path, recipe=RECIPE, trust_checkpoint=case.checkpoint.endswith(".th"),
     )  # fmt: skip
     assert outcome.report.chosen is not None
-    best = best_int8(outcome.report)
-    accuracy = best.accuracy
+    accuracy = best_int8(outcome.report).accuracy
+    print(name, outcome.report.reference, *outcome.report.measurements, sep="\n")
     assert accuracy is not None and accuracy.top1 is not None and accuracy.delta is not None
     if case.top1 is not None:
-        assert accuracy.top1 >= case.top1, files.size(tmp_path)
+        assert accuracy.top1 >= case.top1
     if case.loss is not None:
         assert accuracy.delta.value >= -case.loss
     if case.agreement is not None:

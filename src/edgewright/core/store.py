@@ -27,13 +27,22 @@ FULL = 256 << 10
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """What stands beside each result: the inputs that its key is the hash of, and its files."""
+    """What stands beside each result: the inputs that its key is the hash of, and its files.
+
+    `seal` is the SHA-256 of the manifest's own content, so that a flipped bit in it is found like one in a file.
+    """
 
     schema_version: int = 1
     stage: str
     inputs: dict[str, Any]
     files: dict[str, str]
     seconds: float
+    seal: str = ""
+
+    def sealed(self) -> str:
+        """The seal that this content has."""
+        content = msgspec.structs.replace(self, seal="")
+        return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -88,6 +97,7 @@ class Store:
                 digests = {name: files.sha256(folder / name) for name in files.tree(folder)}
                 plain = msgspec.to_builtins(dict(inputs))
                 manifest = Manifest(stage=stage, inputs=plain, files=digests, seconds=seconds)
+                manifest.seal = manifest.sealed()
                 (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
             return Entry(final, key, False, seconds, damage)
 
@@ -120,6 +130,8 @@ class Store:
             manifest = _read_manifest(folder)
         except (OSError, msgspec.MsgspecError) as error:
             return f"{MANIFEST} cannot be read ({error})"
+        if manifest.seal != manifest.sealed():
+            return f"{MANIFEST} is not what was written (SHA-256 differs)"
         names = set(files.tree(folder)) - {MANIFEST}
         if names != set(manifest.files):
             return f"files differ from the manifest: {', '.join(sorted(names ^ set(manifest.files)))}"
