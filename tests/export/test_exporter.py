@@ -210,6 +210,7 @@ def test_a_tie_is_no_disagreement_and_zeros_are_equal() -> None:
     parity.require(parity.measure(np.zeros((1, 3)), np.zeros((1, 3)), ["a"]), "it")
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_100", "vit_tiny_patch16_224", "efficientnet_b0"])
 def test_timm_models_export(tmp_path: Path, name: str) -> None:
     spec = export(f"timm:{name}?pretrained=false", tmp_path, batch=None, normalize="graph")
     assert spec.classes == 1000
