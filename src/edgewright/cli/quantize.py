@@ -15,9 +15,11 @@ def quantize(
     calibration: Annotated[Path, typer.Option("--calibration", help="Folder of images to calibrate on.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The INT8 .onnx file to write.")],
     scheme: Annotated[
-        str, typer.Option(help="Flavour of INT8 that the runtime wants; `--list` shows all.")
+        str, typer.Option(help="Flavour of INT8: openvino, openvino-vnni, ort-x86, ort-x86-vnni, ort-arm, tensorrt.")
     ] = "openvino",
-    method: Annotated[str | None, typer.Option(help="How ranges are found; `--list` shows all.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="minmax, round, round-mixed, nncf, nncf-round ...; default: the first that fits.")
+    ] = None,
     images: Annotated[int, typer.Option(help="How many images to calibrate on, at most.")] = 300,
     as_json: o.JsonOption = False,
 ) -> None:

@@ -80,6 +80,18 @@ def check(model: onnx.ModelProto, name: str) -> None:
             )
 
 
+def external_names(path: Path) -> list[str]:
+    """The file names that the ONNX model at `path` keeps tensors in, as it says them; none where it cannot be read."""
+    import onnx
+
+    try:
+        model = _parse(path, LIMIT_BYTES)
+    except InvalidInput:
+        return []  # `load` says what is wrong
+    outside = (t for t in tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL)
+    return sorted({e.value for tensor in outside for e in tensor.external_data if e.key == "location"})
+
+
 def tensors(message: Any) -> Iterator[onnx.TensorProto]:
     """Every tensor anywhere in a model: initializers, attributes, subgraphs, functions, training graphs."""
     import onnx

@@ -6,16 +6,18 @@ code of the wing that calls them, so that neither an upgrade nor an edit re-uses
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgewright.core import files, jail
+from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, decode, encode
 from edgewright.core.store import Entry, Store
@@ -206,10 +208,16 @@ def _beside(model: str) -> dict[str, str]:
     path = Path(model)
     if not path.is_file():
         return {}
-    near: Iterable[Path] = [path.with_suffix(".toml")]
+    near = [path.with_suffix(".toml").name]
     if path.suffix == ".onnx":
-        near = [*near, *(p for p in path.parent.rglob("*") if p.suffix in (".data", ".bin") and p.is_file())]
-    return {p.relative_to(path.parent).as_posix(): files.sha256(p) for p in near if p.is_file()}
+        from edgewright.graph.files import external_names
+
+        near += external_names(path)
+    found = {}
+    for name in near:
+        with contextlib.suppress(InvalidInput, IntegrityError), files.open_contained(path.parent, name) as file:
+            found[name] = files.sha256(file)  # what may not be opened the export refuses
+    return found
 
 
 def _factory_digest(source: str) -> str | None:
@@ -218,8 +226,10 @@ def _factory_digest(source: str) -> str | None:
     if library != "torch":
         return None
     module = rest.rpartition(":")[0] or rest
-    if Path(module).is_file():
-        return files.sha256(Path(module))
+    dotted = module.replace(".", "/")
+    for path in (Path(module), Path(f"{dotted}.py"), Path(dotted, "__init__.py")):  # the child's path begins here
+        if path.is_file():
+            return files.sha256(path)
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
