@@ -20,10 +20,10 @@ from edgewright.pipeline.recipe import Recipe
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_large_100"])
 def test_best_over_onnxruntime_float32(benchmark: Any, name: str, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    for index in range(80):
+    for index in range(160):
         pixels = random.integers(0, 256, (256, 256, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-    recipe = Recipe(methods=("minmax", "nncf"), calibration_images=32, min_duration_s=4.0)
+    recipe = Recipe(methods=("minmax", "nncf"), calibration_images=32, min_duration_s=2.0)
     outcome = benchmark.pedantic(
         lambda: api.optimize(
             f"timm:{name}?pretrained=false", data=tmp_path, out=tmp_path / "out", recipe=recipe,
