@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from edgewright.bench import accuracy, environment
 from edgewright.bench import budget as budgets
@@ -84,21 +86,24 @@ def bench(
     evaluation = image_sets.label(image_sets.read_evaluation(data, split), first.spec)
     labels = [item.label for item in evaluation.items]
     outputs = {}
-    for path in paths:
-        folder = shop.store.root / "bench" / _name(path)
-        files_in = [item.path for item in evaluation.items]
+    with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as scratch:  # of this run alone: two may go on at once
+        for path in paths:
+            folder = Path(scratch, _name(path))
+            files_in = [item.path for item in evaluation.items]
 
-        def step(done: int, total: int, text: str, name: str = _name(path)) -> None:
-            shop.watch("evaluate", name, done, total + 1, text)
+            def step(done: int, total: int, text: str, name: str = _name(path)) -> None:
+                shop.watch("evaluate", name, done, total + 1, text)
 
-        accuracy.evaluate(path, files_in, labels, folder, limits=shop.limits, progress=step)
-        shop.watch("evaluate", _name(path), 1, 1, "")
-        outputs[_name(path)] = accuracy.load_outputs(folder)
-    timings = _time(shop, paths, evaluation, recipe)
+            accuracy.evaluate(path, files_in, labels, folder, limits=shop.limits, progress=step)
+            shop.watch("evaluate", _name(path), 1, 1, "")
+            outputs[_name(path)] = np.array(accuracy.load_outputs(folder))
+        timings = _time(shop, paths, evaluation, recipe, Path(scratch, "latency"))
     return _report(paths, manifests, evaluation, outputs, timings, budget)
 
 
-def _time(shop: Workshop, paths: Sequence[Path], evaluation: ImageSet, recipe: Recipe) -> dict[str, Timing]:
+def _time(
+    shop: Workshop, paths: Sequence[Path], evaluation: ImageSet, recipe: Recipe, folder: Path
+) -> dict[str, Timing]:
     rules = Rules(min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, seed=recipe.seed)
     some = [item.path for item in evaluation.items[:4]]
     what = f"{len(paths)} bundles, interleaved"
@@ -107,7 +112,7 @@ def _time(shop: Workshop, paths: Sequence[Path], evaluation: ImageSet, recipe: R
         shop.watch("latency", what, done, total + 1, text)
 
     found = measure_interleaved(
-        {_name(path): path for path in paths}, some, shop.store.root / "bench" / "latency", rules=rules,
+        {_name(path): path for path in paths}, some, folder, rules=rules,
         limits=shop.limits, reference=_name(paths[0]), progress=step,
     )  # fmt: skip
     shop.watch("latency", what, 1, 1, "")
