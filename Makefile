@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Every stage is a child process that imports its libraries: without kept bytecode torch alone compiles for 8 s each.
+# Every stage is a child process that imports its libraries: without kept bytecode torch compiles anew in each.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint bench clean
@@ -12,8 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(STAMP)
 	$(BIN)/edgewright demo -o build/demo
 
+# Two at once: most tests start children of their own, so more only take memory from one another.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

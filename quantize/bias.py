@@ -2,7 +2,7 @@
 
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, in its
 empirical form: layer after layer in the order of the graph, on real images, so that each layer also repairs what is
-left of the errors before it.
+left of the errors before it. Of the images' own errors the median is taken.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.core.spec import Input
+
 from . import rounding
 from .calibration import Calibration
 from .ranges import Tick
-from .sessions import Stretches, channel_means
+from .sessions import Stretches, channel_means, mean
 
 if TYPE_CHECKING:
     import onnx
 
-IMAGES = 32
-"""Images for the means, whose live activations are held: memory does not grow with the calibration set."""
+PIXELS = 32 * 224 * 224
+"""How much is looked at: 32 images of 224 x 224, more of smaller ones. Their live activations are held, so memory does
+not grow with the calibration set; deep layers of small images have few positions, which need more images for a mean."""
+MOST_IMAGES = 256
 
 _CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1}
 
@@ -63,20 +67,26 @@ def correct(
     named = {node.name: node for node in reference.graph.node}
     wanted = [named[node.name].output[0] for node in layers]
     axes = [_CHANNEL_AXIS[node.op_type] for node in layers]
-    right = channel_means(reference, wanted, axes, calibration.batches(IMAGES))
-    stretches = Stretches(model, calibration.batches(IMAGES))
-    for step, (node, axis, mean) in enumerate(zip(layers, axes, right)):
+    images = images_for(calibration.spec.input)
+    right = channel_means(reference, wanted, axes, calibration.batches(images))
+    stretches = Stretches(model, calibration.batches(images))
+    for step, (node, axis, means) in enumerate(zip(layers, axes, right)):
         if reround:
             _reround(model, node, reference, named[node.name], stretches.advance(node.input[0]))
         arrays = stretches.advance(node.output[0])
-        others = tuple(a for a in range(arrays[0].ndim) if a != axis % arrays[0].ndim)
-        delta = mean - np.mean([array.mean(axis=others, dtype=np.float64) for array in arrays], axis=0)
+        # The median: where ranges clip the outliers of a few images, the mean would shift all the others.
+        delta = np.median(means - [mean(array, axis) for array in arrays], axis=0)
         along = [1] * arrays[0].ndim
         along[axis] = -1
         added = _shift(model, node, delta).reshape(along)
         for array in arrays:
             np.add(array, added, out=array)
         tick(step + 1, len(layers), "bias correction")
+
+
+def images_for(shape: Input) -> int:
+    """How many images of this size are looked at."""
+    return min(MOST_IMAGES, max(8, PIXELS // (shape.height * shape.width)))
 
 
 def _reround(

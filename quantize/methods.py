@@ -8,14 +8,16 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 
+from .ranges import Kind
 from .schemes import SCHEMES
 
 
 class Method(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is quantized.
 
-    `engine` places the Q/DQ pairs. `range` finds the activations' clipping range. `bias_correction` "fast" is NNCF's
-    (each layer by itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
+    `engine` places the Q/DQ pairs. `ranges` are the ways to find the activations' clipping ranges; of several the one
+    with the least error of the outputs is taken (NNCF finds its own). `bias_correction` "fast" is NNCF's (each layer by
+    itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
     `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is
     the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant` moves
     outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022).
@@ -23,7 +25,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     engine: Literal["onnxruntime", "nncf"]
-    range: Literal["minmax", "percentile", "entropy", "mse"] = "minmax"
+    ranges: tuple[Kind, ...] = ("minmax",)
     bias_correction: Literal["none", "fast", "sequential"] = "none"
     reround: bool = False
     float_layers: float = 0.0
@@ -38,8 +40,21 @@ METHODS: dict[str, Method] = {
     m.name: m
     for m in (
         Method(name="minmax", engine="onnxruntime"),
-        Method(name="round", engine="onnxruntime", bias_correction="sequential", reround=True),
-        Method(name="round-mixed", engine="onnxruntime", bias_correction="sequential", reround=True, float_layers=0.2),
+        Method(
+            name="round",
+            engine="onnxruntime",
+            ranges=("minmax", "mean"),
+            bias_correction="sequential",
+            reround=True,
+        ),
+        Method(
+            name="round-mixed",
+            engine="onnxruntime",
+            ranges=("minmax", "mean"),
+            bias_correction="sequential",
+            reround=True,
+            float_layers=0.2,
+        ),
         Method(name="nncf", engine="nncf", bias_correction="fast"),
         Method(name="nncf-round", engine="nncf", bias_correction="sequential", reround=True, smooth_quant=True),
     )
@@ -53,12 +68,14 @@ OTHERS: dict[str, Method] = {
         Method(
             name="percentile-round",
             engine="onnxruntime",
-            range="percentile",
+            ranges=("percentile",),
             bias_correction="sequential",
             reround=True,
         ),
-        Method(name="entropy-round", engine="onnxruntime", range="entropy", bias_correction="sequential", reround=True),
-        Method(name="mse-round", engine="onnxruntime", range="mse", bias_correction="sequential", reround=True),
+        Method(
+            name="entropy-round", engine="onnxruntime", ranges=("entropy",), bias_correction="sequential", reround=True
+        ),
+        Method(name="mse-round", engine="onnxruntime", ranges=("mse",), bias_correction="sequential", reround=True),
         Method(name="nncf-bias", engine="nncf", bias_correction="sequential"),
     )
 }

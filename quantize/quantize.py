@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from pathlib import Path
@@ -16,9 +17,9 @@ from edgewright.core.lazy import version
 from edgewright.core.spec import encode
 from edgewright.graph import files, metadata
 
-from . import bias, methods, nncf, ort, ranges, schemes, sensitivity, tail, tensorrt
+from . import activations, bias, methods, nncf, ort, ranges, schemes, sensitivity, tail, tensorrt
 from .calibration import Calibration
-from .ranges import Tick
+from .ranges import Range, Tick
 
 if TYPE_CHECKING:
     import onnx
@@ -91,14 +92,20 @@ def apply(
         quantized = nncf.place(_copy(model), calibration, scheme, method, tick)
     else:
         engine = tensorrt if scheme.placement == "inputs" else ort
-        found = ranges.collect(model, calibration, method.range, scheme.symmetric, tick)
 
-        def place(source: onnx.ModelProto, float_nodes: list[str]) -> onnx.ModelProto:
-            return engine.place(_copy(source), found, scheme, float_nodes)
+        def place(found: dict[str, Range], source: onnx.ModelProto, float_nodes: list[str]) -> onnx.ModelProto:
+            placed = engine.place(_copy(source), found, scheme, float_nodes)
+            if scheme.fuses_functions:
+                activations.apply(placed, source)
+            return placed
+
+        collected = ranges.collect(model, calibration, method.ranges, scheme.symmetric, tick)
+        trials = [functools.partial(place, found) for found in collected]
+        place_all = sensitivity.least_error(model, trials, calibration) if len(trials) > 1 else trials[0]
 
         if method.float_layers:
-            kept = sensitivity.most_sensitive(model, place, calibration, method.float_layers, tick)
-        quantized = place(model, kept)
+            kept = sensitivity.most_sensitive(model, place_all, calibration, method.float_layers, tick)
+        quantized = place_all(model, kept)
     tail.apply(quantized, model, keep_convolutions=scheme.runtime == "onnxruntime")
     if method.bias_correction == "sequential":
         bias.correct(quantized, model, calibration, tick, method.reround)

@@ -6,7 +6,7 @@ every activation of every image).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 Range = tuple[float, float]
-Kind = Literal["minmax", "percentile", "entropy", "mse"]
+Kind = Literal["minmax", "mean", "percentile", "entropy", "mse"]
 Tick = Callable[[int, int, str], None]
 
 BINS = 2048
@@ -26,32 +26,40 @@ PERCENTILE = 99.99
 
 
 def collect(
-    model: onnx.ModelProto, calibration: Calibration, kind: Kind, symmetric: bool, tick: Tick
-) -> dict[str, Range]:
-    """The range of every float tensor of `model`: (lowest, highest), zero always inside.
+    model: onnx.ModelProto, calibration: Calibration, kinds: Sequence[Kind], symmetric: bool, tick: Tick
+) -> list[dict[str, Range]]:
+    """For each of `kinds` the range of every float tensor of `model`: (lowest, highest), zero always inside.
 
+    "minmax" loses nothing, "mean" takes the mean of the batches' extremes, which clips the outliers of a few images;
+    "percentile", "mse" and "entropy" look at histograms.
     `symmetric`: the range will be made symmetric around zero afterwards, so "mse" looks for the best such one.
     `tick` is called with (batches done, batches in all, what).
     """
     names = float_tensors(model)
     session = open_session(until(model, names))
-    passes = 1 if kind == "minmax" else 2
+    passes = 1 if {*kinds} <= {"minmax", "mean"} else 2
     total = passes * len(calibration)
-    low, high = np.zeros(len(names)), np.zeros(len(names))
+    lows, highs = np.zeros((len(calibration), len(names))), np.zeros((len(calibration), len(names)))
     for step, feed in enumerate(calibration.batches()):
         for i, array in enumerate(session.run(names, feed)):
-            low[i], high[i] = min(low[i], array.min()), max(high[i], array.max())
+            lows[step, i], highs[step, i] = min(0, array.min()), max(0, array.max())
         tick(step + 1, total, "activation ranges")
-    if kind == "minmax":
-        return {name: (float(a), float(b)) for name, a, b in zip(names, low, high)}
-    counts = np.zeros((len(names), BINS))
-    for step, feed in enumerate(calibration.batches()):
+    low, high = lows.min(axis=0), highs.max(axis=0)
+    counts = np.zeros((len(names), BINS if passes == 2 else 0))
+    for step, feed in enumerate(calibration.batches()) if passes == 2 else ():
         for i, array in enumerate(session.run(names, feed)):
             # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
             counts[i] += np.histogram(array[array != 0], BINS, (low[i], high[i] if high[i] > low[i] else low[i] + 1))[0]
         tick(len(calibration) + step + 1, total, "activation histograms")
-    find = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}[kind]
-    return {name: find(counts[i], float(low[i]), float(high[i]), symmetric) for i, name in enumerate(names)}
+
+    def of(kind: Kind) -> dict[str, Range]:
+        if kind in ("minmax", "mean"):
+            ends = (low, high) if kind == "minmax" else (lows.mean(axis=0), highs.mean(axis=0))
+            return {name: (float(a), float(b)) for name, a, b in zip(names, *ends)}
+        find = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}[kind]
+        return {name: find(counts[i], float(low[i]), float(high[i]), symmetric) for i, name in enumerate(names)}
+
+    return [of(kind) for kind in kinds]
 
 
 def _percentile(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:

@@ -20,8 +20,9 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     (VPMADDUBSW), which saturates with the full range. Depthwise kernels do not use that instruction and keep 8 bits.
     `activations` "u8" may have any zero point, "s8" has zero point 0
     where `symmetric` (an asymmetric s8 is up to eight times slower in OpenVINO). `placement` "all": tensors between
-    quantized operators are quantized too, so that a chain stays in
-    INT8; "inputs": only the inputs of convolutions and matrix products, and the skip input of residual additions.
+    quantized operators are quantized too, so that a chain stays in INT8; "inputs": only the inputs of convolutions and
+    matrix products, and the skip input of residual additions. `fuses_functions`: the runtime computes a layer's
+    activation function within the layer, and wants no pair between them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     weight_bits: Literal[7, 8] = 8
     placement: Literal["all", "inputs"] = "all"
     quantize_bias: bool = False
+    fuses_functions: bool = False
     opset: int = 17
 
 
@@ -52,11 +54,11 @@ SCHEMES: dict[str, Scheme] = {
         ),
         Scheme(
             name="openvino", title="OpenVINO, any x86: 7-bit weights, which no processor saturates on",
-            runtime="openvino", activations="u8 or s8", symmetric=True, weight_bits=7,
+            runtime="openvino", activations="u8 or s8", symmetric=True, weight_bits=7, fuses_functions=True,
         ),
         Scheme(
             name="openvino-vnni", title="OpenVINO, x86 with VNNI or AMX", runtime="openvino",
-            activations="u8 or s8", symmetric=True,
+            activations="u8 or s8", symmetric=True, fuses_functions=True,
         ),
         Scheme(
             name="tensorrt", title="TensorRT 8.6 and later", runtime="tensorrt",

@@ -71,17 +71,16 @@ def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
 def channel_means(
     model: onnx.ModelProto, outputs: Sequence[str], axes: Sequence[int], feeds: Iterable[Feed]
 ) -> list[np.ndarray]:
-    """The mean of each tensor of `outputs` over all feeds, per index of its channel axis; float64, shape
-    (channels,)."""
+    """The mean of each tensor of `outputs` for each feed, per index of its channel axis; float64, (feeds, channels)."""
     session = open_session(until(model, outputs))
-    sums: list[Any] = [0.0] * len(outputs)
-    count = 0
-    for feed in feeds:
-        for i, (array, axis) in enumerate(zip(session.run(list(outputs), feed), axes)):
-            others = tuple(a for a in range(array.ndim) if a != axis % array.ndim)
-            sums[i] = sums[i] + array.mean(axis=others, dtype=np.float64)
-        count += 1
-    return [np.asarray(total) / count for total in sums]
+    rows = [[mean(a, axis) for a, axis in zip(session.run(list(outputs), feed), axes)] for feed in feeds]
+    return [np.stack(column) for column in zip(*rows)]
+
+
+def mean(array: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of `array` over all axes but `axis`; float64."""
+    others = tuple(a for a in range(array.ndim) if a != axis % array.ndim)
+    return np.asarray(array.mean(axis=others, dtype=np.float64))
 
 
 class Stretches:

@@ -21,7 +21,7 @@ _NAME = "onnxruntime"
 _PROVIDERS = ["CPUExecutionProvider"]
 _DISABLED = ["WeightBiasQuantization"]
 """Optimizations that change what a Q/DQ file means: this one quantizes layers that were kept in float, per tensor
-(ONNX Runtime 1.31: a mixed MobileNetV1-0.25 falls from 56 % to 3 % top-1)."""
+(ONNX Runtime 1.31: a mixed MobileNetV1-0.25 gives random answers)."""
 _PRECISIONS: tuple[Precision, ...] = ("f32",)
 _TYPES = {"float": "f32", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "int8": "i8"}
 
@@ -109,8 +109,7 @@ def _session_options(ort: Any, options: Options) -> Any:
     settings.intra_op_num_threads = options.threads or physical_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
-    # Threads that wait in a loop lose half where another process wants a core: SqueezeNet 37 ms against 19 ms without,
-    # on 2 loaded cores. What they win on an idle machine is small (MobileNetV1-0.25, best tenth 1.47 against 1.53 ms).
+    # Threads that wait in a loop take the cores from another process that wants them, and win little on an idle one.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return settings
 

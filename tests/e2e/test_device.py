@@ -18,6 +18,7 @@ from PIL import Image
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
 
+pytestmark = pytest.mark.xdist_group("device")  # one environment for all
 ROOT = Path(__file__).parents[2]
 NOT_ON_A_DEVICE = ("torch", "torchvision", "timm", "onnx", "onnxslim", "nncf", "scipy", "filelock", "platformdirs")
 

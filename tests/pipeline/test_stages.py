@@ -1,4 +1,4 @@
-"""What an export's key covers: an edit of anything that is read must export anew."""
+"""What the keys of stages cover: an edit of anything that is read, and of the code that reads it, works anew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
-from edgewright.pipeline.stages import Source
+from edgewright.core.store import Entry, Store
+from edgewright.data.sets import ImageSet
+from edgewright.pipeline import stages
+from edgewright.pipeline.candidates import Variant
+from edgewright.pipeline.stages import Source, Workshop
 
 
 @pytest.mark.parametrize("source", ["torch:net:build", "torch:net.py:build", "torch:{}/net.py:build"])
@@ -43,3 +47,28 @@ def test_edited_external_data_is_another_source(tmp_path: Path) -> None:
     before = source.identity()
     (tmp_path / "weights.data").write_bytes(b"2")
     assert source.identity() != before
+
+
+@pytest.mark.parametrize("room", ["export", "quantize", "graph"])
+def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def keep(self: Workshop, stage: str, what: str, inputs: dict[str, object], make: object) -> None:
+        seen.append(f"{stage}: {inputs}")
+
+    monkeypatch.setattr(Workshop, "keep", keep)
+    shop = Workshop(store=Store(tmp_path))
+    model = Entry(path=tmp_path, key="1", reused=True, seconds=0.0)
+
+    images = ImageSet(name="", split="", items=(), classes=())
+
+    def keys() -> list[str]:
+        seen.clear()
+        stages.export(shop, Source(source="timm:resnet18"), [], [], 1)
+        stages.quantize(shop, model, Variant(scheme="ort-x86", method="round"), images, [], 0)
+        return [key for key in seen if room == "graph" or key.startswith(room)]
+
+    before = keys()
+    real = stages.code_digest
+    monkeypatch.setattr(stages, "code_digest", lambda name: "edited" if name == room else real(name))
+    assert before and all(old != new for old, new in zip(before, keys()))

@@ -16,6 +16,7 @@ from edgewright.quantize import methods, schemes
 from edgewright.quantize.quantize import Provenance, quantize
 from edgewright.vision.preprocess import batch
 
+pytestmark = pytest.mark.xdist_group("quantize")  # each file is made once
 CASES = [(s, m) for s in schemes.SCHEMES for m in methods.METHODS if methods.METHODS[m].fits(s)]
 BEST = {"onnxruntime": "round", "tensorrt": "round", "openvino": "nncf-round"}
 

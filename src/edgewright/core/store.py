@@ -111,11 +111,6 @@ class Store:
                 raise errors.disk_full(folder) from error
             raise
 
-    def get(self, stage: str, inputs: Mapping[str, Any]) -> Path | None:
-        """The folder of a whole stored result, or None; damaged ones count as absent."""
-        final = self.root / stage / key_of(stage, inputs)
-        return final if final.exists() and not self.damage(final) else None
-
     def forget(self, stage: str, inputs: Mapping[str, Any]) -> None:
         """Remove the stored result for `inputs`, if there is one: the next `stage` makes it anew."""
         final = self.root / stage / key_of(stage, inputs)

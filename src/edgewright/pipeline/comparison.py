@@ -17,7 +17,7 @@ from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import DataInfo, Measurement, ModelInfo, Reference, Report, TargetInfo
 from edgewright.core import files
-from edgewright.core.errors import InvalidInput, UsageError
+from edgewright.core.errors import EdgewrightError, InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry, key_of
 from edgewright.data import sets
@@ -26,6 +26,7 @@ from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate, Variant
 from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.run import FATAL
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
@@ -43,7 +44,7 @@ def quantize(
 ) -> Entry:
     """One ONNX file quantized with one scheme and method (default: the first that fits the scheme)."""
     schemes.get(scheme)
-    fitting = [name for name, found in methods.METHODS.items() if found.fits(scheme)]
+    fitting = [name for name, found in (methods.METHODS | methods.OTHERS).items() if found.fits(scheme)]
     if method is not None and methods.get(method).name not in fitting:
         raise UsageError(
             f"The method '{method}' does not make '{scheme}' files.",
@@ -85,7 +86,8 @@ def bench(
     first = next(iter(manifests.values()))
     evaluation = image_sets.label(image_sets.read_evaluation(data, split), first.spec)
     labels = [item.label for item in evaluation.items]
-    outputs = {}
+    outputs: dict[str, Any] = {}
+    failed: dict[str, Timing] = {}
     with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as scratch:  # of this run alone: two may go on at once
         for path in paths:
             folder = Path(scratch, _name(path))
@@ -94,11 +96,19 @@ def bench(
             def step(done: int, total: int, text: str, name: str = _name(path)) -> None:
                 shop.watch("evaluate", name, done, total + 1, text)
 
-            accuracy.evaluate(path, files_in, labels, folder, limits=shop.limits, progress=step)
+            try:
+                accuracy.evaluate(path, files_in, labels, folder, limits=shop.limits, progress=step)
+            except FATAL:
+                raise
+            except EdgewrightError as error:
+                failed[_name(path)] = Timing(id=_name(path), stage="evaluate", reason=f"{error.what} {error.why}")
+                shop.watch("evaluate", _name(path), 1, 1, f"failed: {error.what}")
+                continue
             shop.watch("evaluate", _name(path), 1, 1, "")
             outputs[_name(path)] = np.array(accuracy.load_outputs(folder))
-        timings = _time(shop, paths, evaluation, recipe, Path(scratch, "latency"))
-    return _report(paths, manifests, evaluation, outputs, timings, budget)
+        alive = [path for path in paths if _name(path) in outputs]
+        timings = _time(shop, alive, evaluation, recipe, Path(scratch, "latency")) if alive else {}
+    return _report(paths, manifests, evaluation, outputs, timings | failed, budget)
 
 
 def _time(
@@ -144,7 +154,8 @@ def _report(
             id=name, variant=name, runtime=options.runtime, precision=options.precision,
             options=msgspec.to_builtins(options), status="failed" if seen.reason else "ok", stage=seen.stage,
             reason=seen.reason, latency=seen.latency, speedup=seen.speedup, size_bytes=files.size(path),
-            accuracy=accuracy.compare(outputs[name], outputs[base], labels, margin=budget.margin()),
+            accuracy=accuracy.compare(outputs[name], outputs[base], labels, margin=budget.margin())
+            if name in outputs else None,
             peak_memory_bytes=seen.peak_memory_bytes, cold_start_ms=seen.cold_start_ms, artifact=str(path),
         )  # fmt: skip
         rows.append(msgspec.structs.replace(row, budget=budgets.check(row, reference, budget)))

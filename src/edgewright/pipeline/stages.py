@@ -52,13 +52,17 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     def run(
         self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder", **kwargs: Any
     ) -> Entry:
-        """The stored result of the jailed ``target(..., folder=folder)``, made now if it is not there yet."""
+        """The stored result of the jailed ``target(..., folder=folder)``, made now if it is not there yet.
+
+        `target` is "module:function"; the code of the room that it lives in is part of the key.
+        """
         log = self.log(stage, what)
+        room = target.partition(":")[0].split(".")[1]
 
         def make(folder: Path, step: jail.Progress) -> None:
             jail.call(target, log=log, limits=self.limits, progress=step, **kwargs, **{into: str(folder)})
 
-        return self.keep(stage, what, inputs, make)
+        return self.keep(stage, what, {**inputs, "code": code_digest(room)}, make)
 
     def keep(
         self, stage: str, what: str, inputs: Mapping[str, Any], make: Callable[[Path, jail.Progress], None]
