@@ -1,7 +1,8 @@
 """Budgets: what may be lost and what must be reached, e.g. ``top1 >= -1.0, p95 <= 10ms, size <= 5MB, speedup >= 2``.
 
-Terms are separated by commas and must all be met. ``top1`` without a unit is the difference to the reference in
-points on the same images; with ``%`` (``top1 >= 75%``) it is the accuracy itself. A term is checked with the measured
+Terms are separated by commas and must all be met. ``top1`` (classifiers) and ``map`` (detectors) without a unit are the
+difference to the reference in points on the same images; with ``%`` (``top1 >= 75%``) the accuracy itself.
+``confidence <= 0.02`` bounds how far a detector's scores may move. A term is checked with the measured
 value; ``@95%`` behind it (``@99%`` behind percentiles) demands that the bad end of the confidence interval meets it.
 """
 
@@ -26,17 +27,24 @@ UNITS: dict[str, dict[str, float]] = {
     "x": {"x": 1.0, "": 1.0},
     "dB": {"dB": 1.0, "": 1.0},
     "/s": {"/s": 1.0, "": 1.0},
+    "": {"": 1.0},
 }
 """Units of a metric (its own first) and how many of its own they are."""
 
 METRICS: dict[str, str] = {
-    "top1": "points", "agreement": "%", "sqnr": "dB", **dict.fromkeys(LATENCIES, "ms"), "throughput": "/s",
-    "cold_start": "ms", "speedup": "x", "size": "bytes", "memory": "bytes",
+    "top1": "points", "map": "points", "confidence": "", "agreement": "%", "sqnr": "dB", "speedup": "x",
+    **dict.fromkeys(LATENCIES, "ms"), "throughput": "/s", "cold_start": "ms", "size": "bytes", "memory": "bytes",
 }  # fmt: skip
-CONFIDENCE = {"top1": 95, "speedup": 95, "p50": 99, "p90": 99, "p95": 99, "p99": 99}
+CONFIDENCE = {"top1": 95, "map": 95, "speedup": 95, "p50": 99, "p90": 99, "p95": 99, "p99": 99}
 """The confidence, in percent, of the intervals that a report holds."""
 
-HIGHER_IS_BETTER = frozenset({"top1", "agreement", "sqnr", "throughput", "speedup"})
+ACCURACIES = {"top1": "classify", "map": "detect"}
+"""The metrics that compare with labels, and the task that each belongs to."""
+
+DEFAULTS = {"classify": "top1 >= -1.0", "detect": "map >= -1.0"}
+"""The budget of a task where none is given."""
+
+HIGHER_IS_BETTER = frozenset({*ACCURACIES, "agreement", "sqnr", "throughput", "speedup"})
 PRECISE = ("f32", "f16", "bf16")
 TIE = 1.02
 """Medians closer than this factor count as equal: repeated runs on one machine differ by as much."""
@@ -61,9 +69,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
 
     def margin(self) -> float:
-        """The loss of top-1 in points that the budget allows, for the verdict; 1.0 where it does not say."""
+        """The loss of top-1 or mAP in points that the budget allows, for the verdict; 1.0 where it does not say."""
         for limit in self.limits:
-            if limit.metric == "top1" and not limit.absolute:
+            if limit.metric in ACCURACIES and not limit.absolute:
                 return max(0.0, -limit.value)
         return 1.0
 
@@ -118,12 +126,12 @@ def _limit(text: str, start: int, part: str, match: re.Match[str], metric: str) 
         span = ("unit", len(unit)) if unit else ("value", len(match["value"]))
         raise _refuse(text, start + match.start(span[0]), span[1], what, f"Allowed: {allowed}.")
     value = float(match["value"]) * scale
-    absolute = metric == "top1" and unit == "%"
+    absolute = metric in ACCURACIES and unit == "%"
     where, length = start + match.start("value"), match.end("unit" if unit else "value") - match.start("value")
     if absolute and value <= 0:
         fix = f"Write '{metric} >= {match['value']}' for the difference to the reference in points."
         raise _refuse(text, where, length, "with % this is the accuracy itself, which is never negative", fix)
-    if metric == "top1" and not absolute and value > 20:
+    if metric in ACCURACIES and not absolute and value > 20:
         fix = f"Write '{metric} >= {match['value']}%' for the accuracy itself."
         raise _refuse(text, where, length, "without % this is the difference to the reference in points", fix)
     confidence = int(match["confidence"]) if match["confidence"] else None
@@ -145,6 +153,18 @@ def _limit(text: str, start: int, part: str, match: re.Match[str], metric: str) 
 def _refuse(text: str, start: int, length: int, what: str, fix: str) -> UsageError:
     at = text[start : start + max(length, 1)].strip() or text.strip()
     return UsageError(f"Budget '{text.strip()}': {what}.", f"At '{at}', column {start + 1}.", fix)
+
+
+def require_task(budget: Budget, task: str) -> None:
+    """Raise `UsageError` for a term that belongs to another task."""
+    wrong = next((limit for limit in budget.limits if ACCURACIES.get(limit.metric, task) != task), None)
+    if wrong is not None:
+        right = next(metric for metric, of in ACCURACIES.items() if of == task)
+        raise UsageError(
+            f"Budget '{budget.text}': {wrong.metric} is no metric of this model.",
+            f"Its task is {task}, whose metric is {right}.",
+            f"Write '{wrong.text.replace(wrong.metric, right)}'.",
+        )
 
 
 # --- checking -----------------------------------------------------------------------------------------------------
@@ -173,8 +193,8 @@ def _value(measurement: Measurement, reference: Reference | None, limit: Limit) 
     """The figure that a limit is about (the bad end of its interval where a confidence is asked), or None and why."""
     if measurement.status != "ok":
         return None, measurement.reason or f"the variant is {measurement.status}, not measured"
-    if limit.metric == "top1":
-        return _top1(measurement, limit)
+    if limit.metric in ACCURACIES:
+        return _score(measurement, limit)
     if limit.metric == "speedup":
         return _speedup(measurement, reference, limit)
     if limit.metric in LATENCIES:
@@ -182,6 +202,7 @@ def _value(measurement: Measurement, reference: Reference | None, limit: Limit) 
     accuracy, latency = measurement.accuracy, measurement.latency
     figures = {
         "agreement": accuracy.agreement if accuracy else None,
+        "confidence": abs(accuracy.confidence.shift) if accuracy and accuracy.confidence else None,
         "sqnr": accuracy.sqnr_db if accuracy else None,
         "throughput": latency.throughput_per_s if latency else None,
         "cold_start": measurement.cold_start_ms,
@@ -191,10 +212,12 @@ def _value(measurement: Measurement, reference: Reference | None, limit: Limit) 
     return figures[limit.metric], "it was not measured"
 
 
-def _top1(measurement: Measurement, limit: Limit) -> tuple[float | None, str]:
+def _score(measurement: Measurement, limit: Limit) -> tuple[float | None, str]:
     accuracy = measurement.accuracy
+    if accuracy and getattr(accuracy, limit.metric) is None and accuracy.score is not None:
+        return None, f"{limit.metric} is a metric of {'classifiers' if limit.metric == 'top1' else 'detectors'}"
     if limit.absolute:
-        return accuracy.top1 if accuracy else None, "the images have no labels"
+        return accuracy.score if accuracy else None, "the images have no labels"
     if accuracy is None or accuracy.delta is None:
         return None, "there is no difference to the reference: the images have no labels, or the reference failed"
     return accuracy.delta.low if limit.confidence else accuracy.delta.value, ""

@@ -51,13 +51,15 @@ def _table(report: Report) -> Table:
     table.add_column("", width=1, min_width=1)
     table.add_column("variant", overflow="ellipsis", no_wrap=True, max_width=NAME)
     for name, width in COLUMNS.items():
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+        table.add_column(
+            figures.metric(report) if name == "top-1" else name, justify="right", no_wrap=True, min_width=width
+        )
     reference = report.reference
     if reference:
         accuracy, latency = reference.accuracy, reference.latency
         table.add_row(
             "", escape(f"{reference.runtime} {reference.precision}, reference"),
-            figures.percent(accuracy.top1) if accuracy else "", "", "",
+            figures.percent(accuracy.score) if accuracy else "", "", "",
             figures.ms(latency.p50_ms) if latency else "", figures.ms(latency.p90_ms) if latency else "", "",
             figures.size(reference.size_bytes), style="dim",
         )  # fmt: skip
@@ -76,7 +78,7 @@ def _row(found: Measurement, chosen: bool) -> list[str]:
     return [
         "[bold green]>[/]" if chosen else "",
         f"[bold]{name}[/]" if chosen else name,
-        figures.percent(accuracy.top1) if accuracy else "",
+        figures.percent(accuracy.score) if accuracy else "",
         f"[{colour}]{escape(figures.delta(delta, 1).replace(', ', ','))}[/]" if delta else "",
         figures.percent(accuracy.agreement, 1) if accuracy else "",
         doubt + figures.ms(latency.p50_ms) if latency and latency.p50_ms else "",

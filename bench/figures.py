@@ -11,6 +11,11 @@ MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "undecided"}
 
 
+def metric(report: Report) -> str:
+    """What the task's accuracy is called: mAP of a detector, top-1 of a classifier."""
+    return "mAP" if report.model.task == "detect" else "top-1"
+
+
 def ms(value: float | None) -> str:
     """Milliseconds with three digits, without the unit."""
     if value is None:
@@ -62,6 +67,8 @@ def quantity(value: float, unit: str) -> str:
         return f"{signed(value)} points"
     if unit == "%":
         return f"{value:.2f} %"
+    if not unit:
+        return f"{value:.3f}"
     return f"{value:.3g}{unit if unit in ('x', '/s') else f' {unit}'}"
 
 
@@ -99,8 +106,20 @@ def doubts(report: Report) -> list[str]:
             f"Latencies of {len(invalid)} of {sum(m.latency is not None for m in report.measurements)} variants are no "
             f"firm evidence: {why}. They were interleaved, so the order holds better than the milliseconds."
         )
+    shifted = [m for m in report.measurements if m.accuracy and (c := m.accuracy.confidence) and c.verdict == "shifted"]
+    if shifted:
+        worst = max(shifted, key=lambda m: abs(_shift(m)))
+        found.append(
+            f"The scores of {len(shifted)} variants moved: {worst.id} by {signed(_shift(worst), 3)} on average. mAP "
+            "does not see that; a threshold on the score in an application does."
+        )
     if report.reference and report.reference.why:
         found.append(f"{report.reference.why.rstrip('.')}.")
     if report.target.measured is False:
         found.append(f"Nothing was measured: {(report.target.why or 'this machine is not the target').rstrip('.')}.")
     return found
+
+
+def _shift(found: Measurement) -> float:
+    confidence = found.accuracy.confidence if found.accuracy else None
+    return confidence.shift if confidence else 0.0

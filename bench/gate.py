@@ -109,16 +109,16 @@ def _slower(now: Latency, before: Latency, failures: list[str], notes: list[str]
 
 
 def _less_accurate(now: Accuracy, before: Accuracy, same_images: bool, failures: list[str], notes: list[str]) -> None:
-    if now.top1 is None or before.top1 is None:
+    if now.score is None or before.score is None:
         notes.append("accuracy not compared: the images have no labels")
         return
-    change = f"top-1 {before.top1:.2f} -> {now.top1:.2f} %"
+    change = f"{'mAP' if now.map is not None else 'top-1'} {before.score:.2f} -> {now.score:.2f} %"
     if same_images and now.right and before.right and now.images == before.images:
         ours, theirs = unpack(now.right, now.images), unpack(before.right, before.images)
         found = statistics.paired_difference(ours, theirs)
         low, high = found.low * 100, found.high * 100
         how = f"paired on {now.images} images, 95 % bounds {low:+.2f} to {high:+.2f} points"
-    elif now.top1_interval and before.top1_interval:
+    elif now.top1_interval and before.top1_interval and now.top1 is not None and before.top1 is not None:
         # Newcombe's hybrid score interval for independent samples (Statistics in Medicine 17, 1998).
         a, b, value = now.top1_interval, before.top1_interval, now.top1 - before.top1
         high = value + ((a.high - now.top1) ** 2 + (before.top1 - b.low) ** 2) ** 0.5

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from edgewright.bench import figures, plots
 from edgewright.bench.budget import describe
+from edgewright.bench.gallery import Pair
 from edgewright.bench.results import Report
 from edgewright.core import files
 from edgewright.core.lazy import require
@@ -21,12 +23,12 @@ from edgewright.core.lazy import require
 TEMPLATE = "report.html.j2"
 
 
-def write(report: Report, path: Path) -> None:
-    """Write the report to `path`, atomically."""
-    files.write(path, render(report))
+def write(report: Report, path: Path, gallery: Sequence[Pair] = ()) -> None:
+    """Write the report to `path`, atomically; with the pictures of a detector's `gallery`, if there are some."""
+    files.write(path, render(report, gallery))
 
 
-def render(report: Report) -> str:
+def render(report: Report, gallery: Sequence[Pair] = ()) -> str:
     """The report as a page, in light and dark, readable on a phone; about 1 MB, nearly all of it the plots' library."""
     jinja = require("jinja2", "host")
     template = resources.files("edgewright.bench").joinpath(TEMPLATE).read_text(encoding="utf-8")
@@ -40,6 +42,7 @@ def render(report: Report) -> str:
         describe=describe,
         rows=figures.by_speed(report),
         doubts=figures.doubts(report),
+        gallery=gallery,
         charts={name: _inline(spec) for name, spec in charts.items() if spec},
         script=_library() if any(charts.values()) else "",
     )

@@ -44,7 +44,8 @@ def _choice(report: Report) -> str:
 
 
 def _table(report: Report) -> str:
-    rows: list[tuple[str, ...]] = [HEADER, ALIGN]
+    header = tuple(f"{figures.metric(report)} %" if name == "Top-1 %" else name for name in HEADER)
+    rows: list[tuple[str, ...]] = [header, ALIGN]
     if report.reference:
         rows.append(_reference(report.reference))
     rows += [_row(found, report) for found in figures.by_speed(report)]
@@ -55,7 +56,7 @@ def _reference(found: Reference) -> tuple[str, ...]:
     accuracy, latency = found.accuracy, found.latency
     return (
         "", f"*reference: {_safe(f'{found.runtime} {found.precision} on {found.device}')}*",
-        figures.percent(accuracy.top1) if accuracy else "", "", "", "",
+        figures.percent(accuracy.score) if accuracy else "", "", "", "",
         figures.ms(latency.p50_ms) if latency else "", figures.ms(latency.p90_ms) if latency else "", "",
         figures.size(found.size_bytes), figures.size(found.peak_memory_bytes),
     )  # fmt: skip
@@ -73,7 +74,7 @@ def _row(found: Measurement, report: Report) -> tuple[str, ...]:
     doubt = "" if latency is None or latency.valid else "~"
     return (
         ":star:" if chosen else "", name,
-        figures.percent(accuracy.top1) if accuracy else "",
+        figures.percent(accuracy.score) if accuracy else "",
         figures.delta(delta), figures.VERDICTS[delta.verdict] if delta else "",
         figures.percent(accuracy.agreement, 1) if accuracy else "",
         doubt + figures.ms(latency.p50_ms) if latency and latency.p50_ms else "",

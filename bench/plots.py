@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from edgewright.bench import figures
-from edgewright.bench.budget import HIGHER_IS_BETTER, parse
+from edgewright.bench.budget import ACCURACIES, HIGHER_IS_BETTER, parse
 from edgewright.bench.results import Interval, Latency, Measurement, Report
 from edgewright.core.errors import UsageError
 
@@ -36,7 +36,8 @@ def pareto(report: Report) -> dict[str, Any] | None:
         row["y_drawn"] = max(row["y"], low)
         row["y_low"], row["y_high"] = max(row["y_low"], low), max(min(row["y_high"], high), low)
     x = alt.X("x:Q", title="Latency p50 (ms, one image at a time)", scale=_scale([row["x"] for row in rows]))
-    title = "Top-1 accuracy (%)" if _labelled(report) else "Agreement with the reference (%)"
+    own = "mAP 50-95 (%)" if report.model.task == "detect" else "Top-1 accuracy (%)"
+    title = own if _labelled(report) else "Agreement with the reference (%)"
     y = alt.Y("y_drawn:Q", title=title, scale=alt.Scale(domain=[low, high], zero=False, nice=False))
     base = alt.Chart(alt.Data(values=rows))
     layers = [*_rules(report, low, high), *_frontier(rows), *_intervals(base, x, y)]
@@ -105,28 +106,28 @@ def _point(m: Measurement, y: float, y_low: float, y_high: float, *, chosen: boo
 
 
 def _labelled(report: Report) -> bool:
-    return any(m.accuracy and m.accuracy.top1 is not None for m in report.measurements)
+    return any(m.accuracy and m.accuracy.score is not None for m in report.measurements)
 
 
-def _reference_top1(report: Report) -> float | None:
+def _reference_score(report: Report) -> float | None:
     accuracy = report.reference.accuracy if report.reference else None
-    return accuracy.top1 if accuracy else None
+    return accuracy.score if accuracy else None
 
 
 def _accuracy(report: Report, m: Measurement) -> tuple[float, float, float] | None:
-    """What the vertical axis shows, with its interval: top-1 and the paired bounds of its difference, or agreement."""
+    """The vertical axis with its interval: top-1 or mAP and the paired bounds of its difference, or agreement."""
     if m.accuracy is None:
         return None
     if not _labelled(report):
         agree = m.accuracy.agreement
         return None if agree is None else (agree, agree, agree)
-    top1, delta, reference = m.accuracy.top1, m.accuracy.delta, _reference_top1(report)
-    if top1 is None:
+    score, delta, reference = m.accuracy.score, m.accuracy.delta, _reference_score(report)
+    if score is None:
         return None
     if delta and reference is not None:
-        return top1, reference + delta.low, reference + delta.high
+        return score, reference + delta.low, reference + delta.high
     own = m.accuracy.top1_interval
-    return (top1, own.low, own.high) if own else (top1, top1, top1)
+    return (score, own.low, own.high) if own else (score, score, score)
 
 
 def _accuracy_domain(report: Report, rows: list[dict[str, Any]]) -> tuple[float, float, bool]:
@@ -135,7 +136,7 @@ def _accuracy_domain(report: Report, rows: list[dict[str, Any]]) -> tuple[float,
     level = _budget_level(report)
     if level is not None:
         floor, top = min(floor, level), max(top, level)
-    anchor = _reference_top1(report) if _labelled(report) else None
+    anchor = _reference_score(report) if _labelled(report) else None
     anchor = max(row["y"] for row in rows) if anchor is None else anchor
     edge = min(
         anchor - ROOM_BELOW["top1" if _labelled(report) else "agreement"], (level if level is not None else anchor) - 1
@@ -151,9 +152,9 @@ def _budget_level(report: Report) -> float | None:
         limits = parse(report.budget).limits
     except UsageError:  # a report of a later version may hold terms that this one does not know: no line for them
         return None
-    reference = _reference_top1(report)
+    reference = _reference_score(report)
     for limit in limits:
-        if limit.metric == "top1" and _labelled(report):
+        if limit.metric in ACCURACIES and _labelled(report):
             if limit.absolute:
                 return limit.value
             return reference + limit.value if reference is not None else None
@@ -165,7 +166,7 @@ def _budget_level(report: Report) -> float | None:
 def _rules(report: Report, low: float, high: float) -> Iterable[Any]:
     import altair as alt
 
-    level = _reference_top1(report)
+    level = _reference_score(report)
     lines = [("reference", level), ("budget", _budget_level(report))]
     for name, at in lines:
         if at is not None and low <= at <= high:

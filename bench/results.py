@@ -39,7 +39,7 @@ class Ratio(Result, frozen=True, kw_only=True):
 
 
 class Delta(Result, frozen=True, kw_only=True):
-    """Top-1 minus the reference's top-1 on the same images, in points (negative: worse).
+    """Top-1 (or mAP) minus the reference's on the same images, in points (negative: worse).
 
     `low` and `high` are each a one-sided bound at `confidence` (together a two-sided 90 % interval where it is 0.95).
     `margin` is the loss in points that the `verdict` is about.
@@ -53,24 +53,65 @@ class Delta(Result, frozen=True, kw_only=True):
     confidence: float = 0.95
 
 
+class ClassConfidence(Result, frozen=True, kw_only=True):
+    """Of one class: boxes of the reference that were found again, and their mean scores there and here."""
+
+    index: int
+    matched: int
+    before: float
+    after: float
+
+
+class Confidence(Result, frozen=True, kw_only=True):
+    """How the scores of a detector moved: each box of the reference (score at least 0.25) with the one that finds it.
+
+    `matched` and `lost` count boxes; `before` and `after` are mean scores of the matched ones at the reference and
+    here, `shift` is their difference, whose size `verdict` compares with `margin`. mAP does not see a common shift of
+    all scores; a threshold in an application does.
+    """
+
+    matched: int
+    lost: int
+    before: float
+    after: float
+    shift: float
+    margin: float
+    verdict: Literal["kept", "shifted"]
+    classes: tuple[ClassConfidence, ...] = ()
+
+
 class Accuracy(Result, frozen=True, kw_only=True):
     """How right the answers are, in percent over `images`; without labels only what compares with the reference.
 
-    `top1_interval` is a 95 % interval of top-1 on its own. `agreement`: images with the reference's top class.
-    `sqnr_db`: power of the reference's outputs over the power of the difference. `right` is a bit an image (top-1 right
-    or not, in the data's order, `numpy.packbits`, base64), so that two reports can be compared image by image;
-    `results` names where the outputs for each image are kept.
+    A classifier has `top1` and `top5`; a detector has `map` (COCO's mAP 50-95), `ap50`, `ap75`, the mAP of small,
+    medium and large boxes, and `confidence`. `top1_interval` is a 95 % interval of top-1 on its own. `agreement`:
+    images with the reference's top class; for a detector the boxes of the reference (score at least 0.25) that are
+    found again. `sqnr_db`: power of the reference's outputs over the power of the difference. `right` is a bit an image
+    (top-1 right or not, in the data's order, `numpy.packbits`, base64), so that two reports can be compared image by
+    image; `results` names where the outputs for each image are kept.
     """
 
     images: int
     top1: float | None = None
     top5: float | None = None
     top1_interval: Interval | None = None
+    map: float | None = None
+    ap50: float | None = None
+    ap75: float | None = None
+    map_small: float | None = None
+    map_medium: float | None = None
+    map_large: float | None = None
+    confidence: Confidence | None = None
     delta: Delta | None = None
     agreement: float | None = None
     sqnr_db: float | None = None
     right: str | None = None
     results: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The task's own figure: mAP of a detector, top-1 of a classifier; None without labels."""
+        return self.map if self.map is not None else self.top1
 
 
 class Latency(Result, frozen=True, kw_only=True):

@@ -86,8 +86,14 @@ def memory() -> int:
 
 
 def predict(images: Sequence[str], out: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Answer all `images` (files) as the session does; write the first output to `out` (.npy, N x classes float32)."""
+    """Answer all `images` (files) as the session does; write the answers to `out` (.npy, float32).
+
+    A classifier's first output, (images, classes); of a detector every box from its spec's `score_eval` on, (boxes, 7):
+    image, x1, y1, x2, y2, score, class.
+    """
     session = _open["session"]
+    if session.spec.detect:
+        return _predict_boxes(session, images, out, progress)
     step = session.spec.input.batch or 16
     rows = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=(len(images), session.spec.classes))
     for start in range(0, len(images), step):
@@ -97,6 +103,19 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
             progress(min(start + step, len(images)), len(images), "images")
     rows.flush()
     return {"images": len(images), "classes": int(rows.shape[1])}
+
+
+def _predict_boxes(session: Any, images: Sequence[str], out: str, progress: Progress | None) -> dict[str, Any]:
+    step, rows = session.spec.input.batch or 8, []
+    for start in range(0, len(images), step):
+        for number, found in enumerate(session(list(images[start : start + step]), session.spec.detect.score_eval)):
+            image = np.full((len(found), 1), start + number, np.float32)
+            rows.append(np.hstack([image, found.boxes, found.scores[:, None], found.indices[:, None]]))
+        if progress:
+            progress(min(start + step, len(images)), len(images), "images")
+    boxes = np.concatenate(rows).astype(np.float32)
+    np.save(out, boxes)
+    return {"images": len(images), "boxes": len(boxes)}
 
 
 def _answer(session: Any, paths: list[str], size: int) -> np.ndarray:

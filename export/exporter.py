@@ -124,8 +124,8 @@ def _load(
     over = overrides.read(toml) if toml else {}
     if source.kind == "onnx":
         size = over.get("input", {})
-        output = (over.pop("outputs", None) or [None])[0]
-        loaded = onnx.load(source.name, (size.get("height"), size.get("width")), output)
+        outputs, task = over.pop("outputs", ()), over.get("task")
+        loaded = onnx.load(source.name, (size.get("height"), size.get("width")), outputs, task)
     else:
         module = {"timm": timm, "torchvision": torchvision, "torch": torch}[source.kind]
         loaded = module.load(source.name, source.options, checkpoint, trust)
@@ -209,9 +209,9 @@ def _rebatch(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
     x = compare.random_input(model, 2 * fixed)
     try:
         onnx_files.check(model, spec.name)
-        output = spec.outputs[0]
-        first, second = compare.answers(before, x, output), compare.answers(model, x, output)
-        parity.require(parity.measure(first, second, [f"random image {i}" for i in range(len(x))]), spec.name)
+        first, second = compare.answers(before, x, spec.outputs), compare.answers(model, x, spec.outputs)
+        names = [f"random image {i}" for i in range(len(x))]
+        parity.require(parity.measure(first, second, names, spec.task), spec.name)
     except (InvalidInput, RuntimeFailed) as error:
         raise InvalidInput(
             f"The batch of {spec.source} is {fixed} and cannot be changed to {batch or 'any'}: {error.what}",
@@ -269,8 +269,8 @@ def _prove(
     names = tuple(images) or tuple(f"random image {i}" for i in range(len(given)))
     truth = _original(source, loaded, spec, preprocess.batch(given, spec))
     final = metadata.get_spec(model) or spec
-    found = compare.answers(model, preprocess.batch(given, final), final.outputs[0])
-    measures = parity.measure(truth, found, names)
+    found = compare.answers(model, preprocess.batch(given, final), final.outputs)
+    measures = parity.measure(truth, found, names, spec.task)
     candidate = f"{MODEL} in onnxruntime {version('onnxruntime')}"
     parity.require(measures, candidate)
     eager = f"torch {version('torch')}, eager, float32, CPU"
@@ -284,9 +284,9 @@ def _prove(
 
 
 def _original(source: Source, loaded: Loaded, spec: ModelSpec, x: np.ndarray) -> np.ndarray:
-    """The original model's scores for the inputs `x`: eager torch, or the ONNX file as it was."""
+    """The original model's answers for the inputs `x`, a row an image: eager torch, or the ONNX file as it was."""
     if source.kind == "onnx":
-        return compare.answers(onnx_files.load(source.name), x, spec.outputs[0])
+        return compare.answers(onnx_files.load(source.name), x, spec.outputs)
     import torch
 
     with torch.no_grad():

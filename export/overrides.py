@@ -1,8 +1,8 @@
 """A TOML file that says of a model what neither the library nor the ONNX file knows.
 
 It has the fields of a ModelSpec, each optional: ``name``, ``classes``, ``outputs``, ``labels`` or ``labels_file`` (one
-name a line), and the tables ``[input]``, ``[preprocess]``, ``[postprocess]``. It stands beside the checkpoint or the
-.onnx as ``<stem>.toml``.
+name a line), and the tables ``[input]``, ``[preprocess]``, ``[postprocess]``; for a detector ``task = "detect"`` and
+the table ``[detect]``. It stands beside the checkpoint or the .onnx as ``<stem>.toml``.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def build(fields: dict[str, Any], origin: str) -> ModelSpec:
     except msgspec.ValidationError as error:
         raise InvalidInput(
             f"The description of {origin} is not valid: {error}.",
-            f"Known fields: name, classes, outputs, {EXAMPLE}; [postprocess] scores, top.",
+            f"Known fields: name, classes, outputs, {EXAMPLE}; [postprocess] scores, top; [detect] decoder ...",
             "Correct the field that is named.",
         ) from None
     if wrong := _inconsistent(spec):
@@ -99,7 +99,8 @@ def build(fields: dict[str, Any], origin: str) -> ModelSpec:
 def _inconsistent(spec: ModelSpec) -> str:
     i, p = spec.input, spec.preprocess
     size = (i.height, i.width)
-    made = p.crop or (p.resize_to if p.resize == "exact" else size if p.resize == "none" else None)
+    fixed = p.resize in ("exact", "letterbox")
+    made = p.crop or (p.resize_to if fixed else size if p.resize == "none" else None)
     if made != size:
         shown = "no fixed size (set crop)" if made is None else f"{made[0]}x{made[1]}"
         return f"preprocessing gives {shown}, the input is {i.height}x{i.width}"
@@ -109,6 +110,8 @@ def _inconsistent(spec: ModelSpec) -> str:
         return f"mean has {len(p.mean)} and std {len(p.std)} values, the input {i.channels} channels"
     if p.divide <= 0 or not all(value > 0 for value in p.std):
         return "divide and std must be positive"
+    if (spec.task == "detect") != (spec.detect is not None):
+        return 'a detector has both task = "detect" and a [detect] table, a classifier neither'
     if spec.labels and len(spec.labels) != spec.classes:
         return f"there are {len(spec.labels)} labels and {spec.classes} classes"
     return ""

@@ -36,8 +36,10 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def measure(reference: np.ndarray, candidate: np.ndarray, names: Sequence[str]) -> dict[str, Measure]:
-    """Compare two arrays of scores (images, classes), row by row: cosine, max_abs, max_relative, top1_agreement.
+def measure(
+    reference: np.ndarray, candidate: np.ndarray, names: Sequence[str], task: str = "classify"
+) -> dict[str, Measure]:
+    """Compare two arrays of answers, a row an image: cosine, max_abs, max_relative; of class scores top1_agreement.
 
     `max_relative` is the largest difference over the same image's largest score. `max_abs` may reach 1e-3 of the
     largest score of all images; two classes closer than twice that are a tie, and either counts as the same top-1.
@@ -66,12 +68,15 @@ def measure(reference: np.ndarray, candidate: np.ndarray, names: Sequence[str]) 
     rows = np.arange(len(a))
     same = a.max(1) - a[rows, b.argmax(1)] <= 2 * limit
     relative = gap / np.maximum(largest, 1e-6)
-    return {
+    found = {
         "cosine": _measure(cosine, int(cosine.argmin()), COSINE, names),
         "max_abs": _measure(gap, int(gap.argmax()), limit, names),
         "max_relative": _measure(relative, int(relative.argmax()), RELATIVE, names),
-        "top1_agreement": Measure(value=float(same.mean()), limit=TOP1, worst=names[int(same.argmin())]),
     }
+    if task == "classify":
+        worst = names[int(same.argmin())]
+        found["top1_agreement"] = Measure(value=float(same.mean()), limit=TOP1, worst=worst)
+    return found
 
 
 def require(measures: dict[str, Measure], what: str) -> None:

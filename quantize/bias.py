@@ -2,12 +2,13 @@
 
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, in its
 empirical form: layer after layer in the order of the graph, on real images, so that each layer also repairs what is
-left of the errors before it. Of the images' own errors the median is taken.
+left of the errors before it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ PIXELS = 32 * 224 * 224
 """How much is looked at: 32 images of 224 x 224, more of smaller ones. Their live activations are held, so memory does
 not grow with the calibration set; deep layers of small images have few positions, which need more images for a mean."""
 MOST_IMAGES = 256
+TRIMMED = 0.1
 
 _CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1}
 
@@ -52,16 +54,21 @@ def add_missing(model: onnx.ModelProto) -> bool:
 
 
 def correct(
-    model: onnx.ModelProto, reference: onnx.ModelProto, calibration: Calibration, tick: Tick, reround: bool = False
+    model: onnx.ModelProto,
+    reference: onnx.ModelProto,
+    calibration: Calibration,
+    tick: Tick,
+    reround: bool = False,
+    kept: Sequence[str] = (),
 ) -> None:
     """Correct the biases of the Q/DQ model `model` in place, so that layers have the means they have in `reference`.
 
     `reference` is the float model with the same node names. `reround`: before its bias, round each layer's weights anew
-    too (see `rounding`). Each stretch of the graph from one layer to the next runs
+    too (see `rounding`). Layers in `kept` are left alone. Each stretch of the graph from one layer to the next runs
     once: a correction moves a layer's output by a constant, so it is added to what was computed. `tick` is called with
     (layers done, layers, what).
     """
-    layers = [node for node in model.graph.node if _is_correctable(model, node)]
+    layers = [node for node in model.graph.node if node.name not in kept and _is_correctable(model, node)]
     if not layers:
         return
     named = {node.name: node for node in reference.graph.node}
@@ -74,14 +81,23 @@ def correct(
         if reround:
             _reround(model, node, reference, named[node.name], stretches.advance(node.input[0]))
         arrays = stretches.advance(node.output[0])
-        # The median: where ranges clip the outliers of a few images, the mean would shift all the others.
-        delta = np.median(means - [mean(array, axis) for array in arrays], axis=0)
+        delta = trimmed_mean(means - [mean(array, axis) for array in arrays])
         along = [1] * arrays[0].ndim
         along[axis] = -1
         added = _shift(model, node, delta).reshape(along)
         for array in arrays:
             np.add(array, added, out=array)
         tick(step + 1, len(layers), "bias correction")
+
+
+def trimmed_mean(errors: np.ndarray) -> np.ndarray:
+    """The mean of `errors` (images, channels) over the images, without the tenth that has the largest errors.
+
+    Where ranges clip the outliers of a few images, correcting their error would shift all the others.
+    """
+    size = np.square(errors).sum(axis=1)
+    kept = np.argsort(size, kind="stable")[: len(size) - int(len(size) * TRIMMED)]
+    return np.asarray(errors[kept].mean(axis=0))
 
 
 def images_for(shape: Input) -> int:

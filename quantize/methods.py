@@ -16,7 +16,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is quantized.
 
     `engine` places the Q/DQ pairs. `ranges` are the ways to find the activations' clipping ranges; of several the one
-    with the least error of the outputs is taken (NNCF finds its own). `bias_correction` "fast" is NNCF's (each layer by
+    with the least loss of the answers is taken (NNCF finds its own). `bias_correction` "fast" is NNCF's (each layer by
     itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
     `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is
     the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant` moves

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import unsigned
 from .calibration import Calibration
 from .methods import Method
 from .ranges import Tick
@@ -14,23 +15,28 @@ if TYPE_CHECKING:
 
 
 def place(
-    model: onnx.ModelProto, calibration: Calibration, scheme: Scheme, method: Method, tick: Tick
+    model: onnx.ModelProto, calibration: Calibration, scheme: Scheme, method: Method, float_nodes: list[str], tick: Tick
 ) -> onnx.ModelProto:
-    """`model` with Q/DQ pairs for the OpenVINO scheme `scheme`."""
+    """`model` with Q/DQ pairs for the OpenVINO scheme `scheme`; `float_nodes` stay in float."""
     import nncf
 
     nncf.set_log_level(40)
     transformer = any(node.op_type == "LayerNormalization" for node in model.graph.node)
-    return nncf.quantize(
+    unsigned_only = scheme.activations == "u8"
+    placed = nncf.quantize(
         model,
         nncf.Dataset(_Batches(calibration, tick)),
         subset_size=len(calibration),
-        preset=nncf.QuantizationPreset.PERFORMANCE,
+        preset=nncf.QuantizationPreset.MIXED if unsigned_only else nncf.QuantizationPreset.PERFORMANCE,
         target_device=nncf.TargetDevice.CPU,
         fast_bias_correction=True,
+        ignored_scope=nncf.IgnoredScope(names=float_nodes, validate=False),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
         advanced_parameters=_advanced(scheme, method),
     )
+    if unsigned_only:
+        unsigned.apply(placed)
+    return placed
 
 
 def _advanced(scheme: Scheme, method: Method) -> Any:

@@ -17,7 +17,7 @@ from edgewright.core.lazy import version
 from edgewright.core.spec import encode
 from edgewright.graph import files, metadata
 
-from . import activations, bias, methods, nncf, ort, ranges, schemes, sensitivity, tail, tensorrt
+from . import activations, bias, head, methods, nncf, ort, ranges, schemes, sensitivity, tail, tensorrt
 from .calibration import Calibration
 from .ranges import Range, Tick
 
@@ -85,11 +85,12 @@ def quantize(
 def apply(
     model: onnx.ModelProto, scheme: schemes.Scheme, method: methods.Method, calibration: Calibration, tick: Tick
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The INT8 form of the float model `model`, which is prepared in place, and the layers that stayed in float."""
+    """The INT8 form of the float model `model`, which is prepared in place, and the nodes that stayed in float."""
     prepare(model, scheme)
-    kept: list[str] = []
+    protected = head.protected(model) if calibration.spec.task == "detect" else []
+    kept = list(protected)
     if method.engine == "nncf":
-        quantized = nncf.place(_copy(model), calibration, scheme, method, tick)
+        quantized = nncf.place(_copy(model), calibration, scheme, method, kept, tick)
     else:
         engine = tensorrt if scheme.placement == "inputs" else ort
 
@@ -101,14 +102,14 @@ def apply(
 
         collected = ranges.collect(model, calibration, method.ranges, scheme.symmetric, tick)
         trials = [functools.partial(place, found) for found in collected]
-        place_all = sensitivity.least_error(model, trials, calibration) if len(trials) > 1 else trials[0]
+        place_all = sensitivity.least_loss(model, trials, calibration, kept) if len(trials) > 1 else trials[0]
 
         if method.float_layers:
-            kept = sensitivity.most_sensitive(model, place_all, calibration, method.float_layers, tick)
+            kept += sensitivity.most_sensitive(model, place_all, calibration, method.float_layers, kept, tick)
         quantized = place_all(model, kept)
     tail.apply(quantized, model, keep_convolutions=scheme.runtime == "onnxruntime")
     if method.bias_correction == "sequential":
-        bias.correct(quantized, model, calibration, tick, method.reround)
+        bias.correct(quantized, model, calibration, tick, method.reround, protected)
     return quantized, tuple(kept)
 
 

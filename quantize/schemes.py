@@ -54,7 +54,7 @@ SCHEMES: dict[str, Scheme] = {
         ),
         Scheme(
             name="openvino", title="OpenVINO, any x86: 7-bit weights, which no processor saturates on",
-            runtime="openvino", activations="u8 or s8", symmetric=True, weight_bits=7, fuses_functions=True,
+            runtime="openvino", activations="u8", symmetric=False, weight_bits=7, fuses_functions=True,
         ),
         Scheme(
             name="openvino-vnni", title="OpenVINO, x86 with VNNI or AMX", runtime="openvino",

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
+
+from edgewright.core.spec import ModelSpec
+from edgewright.vision.detection import detect
 
 from .calibration import Calibration
 from .ranges import Tick
@@ -15,50 +19,105 @@ if TYPE_CHECKING:
     import onnx
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-IMAGES = 16
+IMAGES, TRIAL_IMAGES = 16, 32
+BOX_SCORE = 0.1
+"""Boxes of the float model from here on are looked at: there are too few above a detector's usual threshold."""
 
 Place = Callable[["onnx.ModelProto", list[str]], "onnx.ModelProto"]
 """Quantizes a copy of a model, all but the nodes that are named."""
 
 
 def most_sensitive(
-    model: onnx.ModelProto, place: Place, calibration: Calibration, fraction: float, tick: Tick
+    model: onnx.ModelProto, place: Place, calibration: Calibration, fraction: float, kept: Sequence[str], tick: Tick
 ) -> list[str]:
-    """The names of the `fraction` of layers (rounded up) whose quantization changes the outputs most.
+    """The names of the `fraction` of layers (rounded up) whose quantization alone loses most (see `loss`).
 
-    Measured as the error's energy in the model's first output over a few calibration images.
+    Nodes in `kept` stay in float anyway.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
-    layers = [n.name for n in model.graph.node if n.op_type in LAYERS and n.input[1] in constants]
+    layers = [
+        n.name for n in model.graph.node if n.op_type in LAYERS and n.input[1] in constants and n.name not in kept
+    ]
     every = [node.name for node in model.graph.node]
     feeds = list(calibration.batches(IMAGES))
     exact = _answers(model, feeds)
-    errors: dict[str, float] = {}
+    lost: dict[str, float] = {}
     for step, layer in enumerate(layers):
         alone = place(model, [name for name in every if name != layer])
-        errors[layer] = float(((_answers(alone, feeds) - exact) ** 2).sum())
+        lost[layer] = loss(exact, _answers(alone, feeds), calibration.spec)
         tick(step + 1, len(layers), "sensitivity of layers")
-    ranked = sorted(layers, key=lambda name: -errors[name])
+    ranked = sorted(layers, key=lambda name: -lost[name])
     return ranked[: int(np.ceil(fraction * len(layers)))]
 
 
-def least_error(model: onnx.ModelProto, trials: Sequence[Place], calibration: Calibration) -> Place:
-    """The one of `trials` whose answers, with all layers quantized, differ least from those of the float model.
-
-    Compared by the median over a few calibration images of the relative error, which outliers do not move.
-    """
-    feeds = list(calibration.batches(IMAGES))
+def least_loss(model: onnx.ModelProto, trials: Sequence[Place], calibration: Calibration, kept: Sequence[str]) -> Place:
+    """The one of `trials` whose answers, with all but `kept` quantized, lose least against the float model's."""
+    feeds = list(calibration.batches(TRIAL_IMAGES))
     exact = _answers(model, feeds)
-    flat = (len(exact), -1)
-
-    def error(place: Place) -> float:
-        lost = ((_answers(place(model, []), feeds) - exact) ** 2).reshape(flat).sum(axis=1)
-        return float(np.median(lost / ((exact**2).reshape(flat).sum(axis=1) + 1e-12)))
-
-    return min(trials, key=error)
+    return min(trials, key=lambda place: loss(exact, _answers(place(model, list(kept)), feeds), calibration.spec))
 
 
-def _answers(model: onnx.ModelProto, feeds: list[Feed]) -> np.ndarray:
-    output = model.graph.output[0].name
-    session = open_session(until(model, [output]))
-    return np.concatenate([session.run([output], feed)[0] for feed in feeds])
+def loss(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> float:
+    """How much the answers `found` lose against `exact`: arrays (images, values), one an output.
+
+    For class scores the Kullback-Leibler divergence of the probabilities, in nats an image: an error counts where it
+    can change the answer. Of a detector how much of the boxes' scores is lost. For other outputs the error's energy
+    relative to the output's, summed over outputs.
+    """
+    if spec.detect:
+        return _lost_boxes(exact, found, spec)
+    if spec.task == "classify" and spec.postprocess.scores == "softmax":
+        a, b = (x[0].reshape(len(x[0]), -1) for x in (exact, found))
+        return float(np.mean(_divergence(_log_softmax(a), _log_softmax(b))))
+    return sum(float(((b - a) ** 2).sum() / ((a**2).sum() + 1e-12)) for a, b in zip(exact, found))
+
+
+def _lost_boxes(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> float:
+    """Over the float model's boxes: the score less what is left of it, relative to all scores.
+
+    A box is found again by the one of its class with the largest intersection over union, which counts as a factor.
+    """
+    size = (spec.input.width, spec.input.height)
+    total, lost = 1e-12, 0.0
+    for image in range(len(exact[0])):
+        wanted = detect([array[image : image + 1] for array in exact], _one(spec), [size], BOX_SCORE)[0]
+        given = detect([array[image : image + 1] for array in found], _one(spec), [size], BOX_SCORE / 10)[0]
+        for box in wanted:
+            same = given.indices == box.index
+            left = (_overlap(np.array(box.box), given.boxes[same]) * np.minimum(given.scores[same], box.score)).max(
+                initial=0.0
+            )
+            total, lost = total + box.score, lost + box.score - float(left)
+    return lost / total
+
+
+def _one(spec: ModelSpec) -> ModelSpec:
+    return msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=1))
+
+
+def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    return np.asarray(shared / np.maximum(areas - shared, 1e-9))
+
+
+def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    x = logits.astype(np.float64)
+    x -= x.max(axis=1, keepdims=True)
+    return np.asarray(x - np.log(np.exp(x).sum(axis=1, keepdims=True)))
+
+
+def _answers(model: onnx.ModelProto, feeds: list[Feed]) -> list[np.ndarray]:
+    """Every output of `model`, images first: of classifiers (images, values), of others in the outputs' own shape."""
+    names = [value.name for value in model.graph.output]
+    session = open_session(until(model, names))
+    rows = [session.run(names, feed) for feed in feeds]
+    images = len(next(iter(feeds[0].values())))
+    # Some exporters drop the axis of a batch of one.
+    whole = [[a if len(a) == images else a[None] for a in column] for column in zip(*rows)]
+    return [np.concatenate(column) for column in whole]

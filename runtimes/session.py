@@ -3,6 +3,7 @@
     session = edgewright.open("resnet18.edge")
     session("photo.jpg").label
     [answer.score for answer in session(["a.jpg", "b.png"])]
+    [(found.label, found.box) for found in edgewright.open("detector.edge")("street.jpg")]
 
 A session answers one call at a time: several threads may share it, and wait for one another. For answers in parallel
 open one session a thread, each with its own share of the cores.
@@ -22,7 +23,8 @@ import numpy as np
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
-from edgewright.vision.image import Source
+from edgewright.vision.detection import Detections, detect
+from edgewright.vision.image import Source, open_image
 from edgewright.vision.postprocess import Classification, classify
 from edgewright.vision.preprocess import batch
 
@@ -63,18 +65,19 @@ class Session:
         self._row = self.spec.input.shape()[1:]
 
     @overload
-    def __call__(self, images: Source) -> Classification: ...
+    def __call__(self, images: Source, score: float | None = None) -> Any: ...
     @overload
-    def __call__(self, images: list[Source] | tuple[Source, ...]) -> list[Classification]: ...
-    def __call__(self, images: Any) -> Classification | list[Classification]:
-        """Classify one image, or each of a list.
+    def __call__(self, images: list[Source] | tuple[Source, ...], score: float | None = None) -> list[Any]: ...
+    def __call__(self, images: Any, score: float | None = None) -> Any:
+        """The answer for one image, or for each of a list: a `Classification`, or of a detector `Detections`.
 
-        An image is a path, the bytes of an image file, a PIL image or a uint8 array (height, width, 3) in RGB. Raises
-        `InvalidInput` for what is no such image, `RuntimeFailed` where the runtime fails.
+        An image is a path, the bytes of an image file, a PIL image or a uint8 array (height, width, 3) in RGB. `score`:
+        the least score of a detection, instead of the spec's. Raises `InvalidInput` for what is no such image,
+        `RuntimeFailed` where the runtime fails.
         """
         if isinstance(images, (list, tuple)):
-            return [answer for outputs in self._batches(images) for answer in classify(outputs, self.spec)]
-        return self([images])[0]
+            return [answer for outputs, sizes in self._batches(images) for answer in self._read(outputs, sizes, score)]
+        return self([images], score)[0]
 
     def run(self, x: np.ndarray) -> list[np.ndarray]:
         """The model's raw outputs for a preprocessed batch, an array as ``spec.input`` describes it."""
@@ -106,16 +109,23 @@ class Session:
             raise UsageError("The session is closed.", "It was closed before this call.", "Open the bundle again.")
         return self._handle
 
-    def _batches(self, images: Sequence[Source]) -> Iterator[list[np.ndarray]]:
+    def _read(
+        self, outputs: list[np.ndarray], sizes: list[tuple[int, int]], score: float | None
+    ) -> Sequence[Classification | Detections]:
+        return detect(outputs, self.spec, sizes, score) if self.spec.detect else classify(outputs, self.spec)
+
+    def _batches(self, images: Sequence[Source]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
+        """The outputs for so many images at once, and the (width, height) of each."""
         size = self.spec.input.batch or MAX_BATCH
         for start in range(0, len(images), size):
-            part = images[start : start + size]
+            part = [open_image(image) for image in images[start : start + size]]
             x = batch(part, self.spec)
+            sizes = [image.size for image in part]
             if self.spec.input.batch and len(part) < size:  # a fixed batch is filled up with zeros
                 filler = np.zeros((size - len(part), *self._row), self._dtype)
-                yield [output[: len(part)] for output in self.run(np.concatenate([x, filler]))]
+                yield [output[: len(part)] for output in self.run(np.concatenate([x, filler]))], sizes
             else:
-                yield self.run(x)
+                yield self.run(x), sizes
 
     def _misfit(self, x: np.ndarray) -> InvalidInput:
         wanted = (self.spec.input.batch or "any", *self._row)

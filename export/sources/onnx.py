@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import Detect
 from edgewright.graph import clean, files, inputs, metadata, upgrade
 
 from .loaded import Loaded
@@ -16,21 +18,33 @@ if TYPE_CHECKING:
     import onnx
 
 
-def load(path: str, size: tuple[int, int] | None = None, output: str | None = None) -> Loaded:
-    """The model at `path`. `size`: (height, width) where the file leaves them open; `output`: the one with the scores.
+DECODERS = ", ".join(get_args(msgspec.structs.fields(Detect)[0].type))
+
+
+def load(
+    path: str,
+    size: tuple[int, int] | None = None,
+    outputs: Sequence[str] = (),
+    task: str | None = None,
+) -> Loaded:
+    """The model at `path`. `size`: (height, width) where the file leaves them open; `outputs`: the ones to read, in
+    that order (default: all); `task` "detect" where they hold boxes, else they are one array of class scores.
 
     Raises `InvalidInput`, `IntegrityError` (see `graph.files.load`).
     """
     model = files.load(path)
     clean.apply(model)
     upgrade.apply(model)
-    if output is not None:
-        _choose(model, output)
+    if outputs:
+        _choose(model, outputs)
     stored = metadata.get_spec(model)
     spec: dict[str, Any] = msgspec.to_builtins(stored) if stored else {"name": Path(path).stem}
     found = inputs.image(model, size)
-    scores = _scores(model)
     spec["input"] = msgspec.to_builtins(found)
+    if (task or spec.get("task")) == "detect":
+        spec["outputs"] = [value.name for value in model.graph.output]
+        return Loaded(model, spec, str(path))
+    scores = _scores(model)
     spec["outputs"] = [scores.name]
     classes = inputs.shape(scores)[1:2]
     if classes and classes[0]:
@@ -38,33 +52,27 @@ def load(path: str, size: tuple[int, int] | None = None, output: str | None = No
     return Loaded(model, spec, str(path))
 
 
-def _choose(model: onnx.ModelProto, output: str) -> None:
-    kept = [value for value in model.graph.output if value.name == output]
-    if not kept:
+def _choose(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
+    known = {value.name: type(value).FromString(value.SerializeToString()) for value in model.graph.output}
+    if unknown := [name for name in outputs if name not in known]:
         raise InvalidInput(
-            f"The model has no output '{output}'.",
-            f"It has: {', '.join(value.name for value in model.graph.output)}.",
+            f"The model has no output '{unknown[0]}'.",
+            f"It has: {', '.join(known)}.",
             "Correct `outputs` in the model's TOML.",
         )
-    copies = [type(value).FromString(value.SerializeToString()) for value in kept]
     del model.graph.output[:]
-    model.graph.output.extend(copies)
+    model.graph.output.extend(known[name] for name in outputs)
     clean.apply(model)
 
 
 def _scores(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    outputs = list(model.graph.output)
-    if len(outputs) != 1:
+    found = list(model.graph.output)
+    if len(found) != 1 or (found[0].type.tensor_type.shape.dim and len(inputs.shape(found[0])) != 2):
+        shapes = ", ".join(f"'{value.name}' {inputs.shape(value)}" for value in found)
         raise InvalidInput(
-            f"The model has {len(outputs)} outputs: {', '.join(value.name for value in outputs)}.",
-            "A classifier has one: the scores of its classes.",
-            'Name it in the model\'s TOML: outputs = ["logits"]. Detectors are not supported yet.',
+            f"The model gives {shapes}.",
+            "A classifier has one output [batch, classes]; what a detector's outputs mean cannot be guessed.",
+            'Name the scores in the model\'s TOML: outputs = ["logits"]; or, for a detector: task = "detect" and '
+            f"[detect] decoder = one of {DECODERS}.",
         )
-    dims = inputs.shape(outputs[0])
-    if outputs[0].type.tensor_type.shape.dim and len(dims) != 2:
-        raise InvalidInput(
-            f"The output '{outputs[0].name}' has shape {dims}.",
-            "A classifier's output is [batch, classes].",
-            "Export the model with a flat head. Detectors are not supported yet.",
-        )
-    return outputs[0]
+    return found[0]

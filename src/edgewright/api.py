@@ -18,6 +18,7 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench import gate as gates
 from edgewright.bench import html, markdown, report_json
+from edgewright.bench.gallery import Pair
 from edgewright.bench.gate import Gate
 from edgewright.bench.results import Report
 from edgewright.core import files, jail
@@ -73,7 +74,7 @@ def optimize(
     data: PathLike,
     out: PathLike,
     target: str | Target = "this-machine",
-    budget: str = "top1 >= -1.0",
+    budget: str | None = None,
     recipe: Recipe | PathLike | None = None,
     checkpoint: PathLike | None = None,
     spec: PathLike | None = None,
@@ -85,8 +86,8 @@ def optimize(
 ) -> Outcome:
     """Build every candidate for `target`, measure all of them, and write report and chosen bundle into `out`.
 
-    `source` as in `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a candidate
-    that fails is a row of the report.
+    `source` and `budget`: see `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a
+    candidate that fails is a row of the report.
     """
     plan = recipe if isinstance(recipe, Recipe) else recipes.read(files.absolute(recipe)) if recipe else Recipe()
     folder = files.absolute(out)
@@ -104,7 +105,7 @@ def optimize(
         calibration=files.absolute(calibration) if calibration is not None else None,
         target=target if isinstance(target, Target) else targets.load(target),
         recipe=plan,
-        budget=budgets.parse(budget),
+        budget=budgets.parse(budget) if budget is not None else None,
         remeasure=remeasure,
     )
     made = runs.run(job, _workshop(plan, watch))
@@ -183,7 +184,7 @@ def bench(
     *,
     data: PathLike,
     out: PathLike,
-    budget: str = "top1 >= -1.0",
+    budget: str | None = None,
     split: str | None = None,
     recipe: Recipe | None = None,
     watch: Watch = quiet,
@@ -192,7 +193,7 @@ def bench(
     plan = recipe or Recipe()
     report = comparison.bench(
         _workshop(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split,
-        budgets.parse(budget), plan,
+        budgets.parse(budget) if budget is not None else None, plan,
     )  # fmt: skip
     return Outcome(report=report, files=_write_reports(report, files.absolute(out)), best=None, missed=_missed(report))
 
@@ -243,14 +244,15 @@ def _deliver(made: runs.Made, report: Report, folder: Path) -> Outcome:
             written["bundle"] = path
         else:
             written["built"] = folder / "built"
-    written |= _write_reports(report, folder)
+    written |= _write_reports(report, folder, reports.gallery(made, report))
     return Outcome(report=report, files=written, best=best, missed=_missed(report))
 
 
-def _write_reports(report: Report, folder: Path) -> dict[str, Path]:
+def _write_reports(report: Report, folder: Path, gallery: Sequence[Pair] = ()) -> dict[str, Path]:
     paths = {suffix: folder / f"report.{suffix}" for suffix in ("json", "md", "html")}
-    for path in paths.values():
-        write_report(report, path)
+    report_json.write(report, paths["json"])
+    markdown.write(report, paths["md"])
+    html.write(report, paths["html"], gallery)
     return {"report": paths["html"], "markdown": paths["md"], "json": paths["json"]}
 
 

@@ -89,7 +89,7 @@ def test_an_export_holds_all_that_later_stages_need(here: Path, batch: int | Non
     images = [here / f"{i}.png" for i in range(3)]
     reference = torch.export.load(here / "out" / "reference.pt2").module()
     expected = reference(torch.from_numpy(preprocess.batch(images, host))).detach().numpy()
-    answers = compare.answers(model, preprocess.batch(images, spec), "logits")
+    answers = compare.answers(model, preprocess.batch(images, spec), ["logits"])
     np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -240,7 +240,7 @@ def test_real_weights_keep_their_accuracy(
         checkpoint=weights and str(zoo / "weights" / weights), spec_file=str(SPECS / f"{description}.toml"),
     )  # fmt: skip
     model = files.load(tmp_path / "model.onnx")
-    answers = compare.answers(model, preprocess.batch(images, spec), spec.outputs[0])
+    answers = compare.answers(model, preprocess.batch(images, spec), spec.outputs)
     right = answers.argmax(1) == [int(row["label0"]) for row in rows]
     assert 100 * right.mean() >= at_least - 0.26  # one image of 400 may tip by rounding
 
@@ -263,5 +263,5 @@ def test_real_checkpoints_of_every_form_export(
         images=images, normalize="graph", batch=None,
     )  # fmt: skip
     model = files.load(tmp_path / "model.onnx")
-    answers = compare.answers(model, preprocess.batch(images, spec), spec.outputs[0])
+    answers = compare.answers(model, preprocess.batch(images, spec), spec.outputs)
     assert (answers.argmax(1) == spec.labels.index("cat")).mean() > 0.4

@@ -102,8 +102,8 @@ def test_answers_fill_the_last_batch(small: Any) -> None:
     x = np.random.default_rng(1).standard_normal((5, 3, 8, 8), np.float32)
     model = small()
     batch.apply(model, 2)
-    expected = compare.answers(small(), x, "logits")
-    np.testing.assert_allclose(compare.answers(model, x, "logits"), expected, rtol=1e-5, atol=1e-5)
+    expected = compare.answers(small(), x, ["logits"])
+    np.testing.assert_allclose(compare.answers(model, x, ["logits"]), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("padding", [0, 1])

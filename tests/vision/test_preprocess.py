@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from PIL import Image
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.vision.image import open_image
-from edgewright.vision.preprocess import batch, preprocess
+from edgewright.vision.preprocess import batch, placement, preprocess
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
@@ -175,3 +176,85 @@ def test_equals_torchvision_on_real_images(zoo: Path) -> None:
                 theirs = weights.transforms()(raw.convert("RGB")).numpy()
             ours = preprocess(open_image(file), p, Input(height=224, width=224))
             np.testing.assert_array_equal(ours, theirs, err_msg=str(file))
+
+
+def ultralytics_letterbox(pixels: np.ndarray, height: int, width: int, centre: bool, pad: int) -> np.ndarray:
+    """The formula of Ultralytics' ``LetterBox``."""
+    cv2 = pytest.importorskip("cv2")
+    old = pixels.shape[:2]
+    r = min(height / old[0], width / old[1])
+    new = round(old[1] * r), round(old[0] * r)
+    dw, dh = width - new[0], height - new[1]
+    if centre:
+        dw, dh = dw / 2, dh / 2
+    if old[::-1] != new:
+        pixels = cv2.resize(pixels, new, interpolation=cv2.INTER_LINEAR)
+    top, bottom = round(dh - 0.1) if centre else 0, round(dh + 0.1)
+    left, right = round(dw - 0.1) if centre else 0, round(dw + 0.1)
+    return cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(pad,) * 3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    width=st.integers(2, 700), height=st.integers(2, 700), to=st.sampled_from([(64, 64), (96, 160), (320, 320)]),
+    align=st.sampled_from(["center", "corner"]), pad=st.sampled_from([0, 114]),
+)  # fmt: skip
+def test_letterbox_equals_ultralytics(width: int, height: int, to: tuple[int, int], align: str, pad: int) -> None:
+    if max(width, height) > 50 * min(width, height):
+        width = height
+    image = noise(width, height)
+    p = Preprocess(
+        resize="letterbox", resize_to=to, interpolation="opencv", align=align, pad=pad, normalize="graph"
+    )  # fmt: skip
+    i = Input(height=to[0], width=to[1], dtype="uint8", layout="NHWC")
+    theirs = ultralytics_letterbox(np.asarray(image), *to, align == "center", pad)
+    np.testing.assert_array_equal(preprocess(image, p, i), theirs)
+
+
+def test_a_letterbox_is_normalized_with_its_margins() -> None:
+    p = Preprocess(resize="letterbox", resize_to=(32, 32), interpolation="opencv", color="BGR", mean=MEAN, std=STD)
+    pixels = ultralytics_letterbox(np.asarray(noise(64, 40)), 32, 32, True, 114)[..., ::-1].astype(np.float32)
+    expected = ((pixels / np.float32(255) - np.float32(MEAN)) / np.float32(STD)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(preprocess(noise(64, 40), p, Input(height=32, width=32)), expected)
+
+
+def test_a_grey_image_is_letterboxed_for_a_colour_model() -> None:
+    p = Preprocess(resize="letterbox", resize_to=(32, 32), interpolation="opencv")
+    grey = noise(50, 20, mode="L")
+    i = Input(height=32, width=32)
+    np.testing.assert_array_equal(preprocess(grey, p, i), preprocess(grey.convert("RGB"), p, i))
+
+
+def test_exact_resize_takes_opencv_pixels() -> None:
+    cv2 = pytest.importorskip("cv2")
+    p = Preprocess(resize="exact", resize_to=(35, 52), interpolation="opencv", normalize="graph")
+    i = Input(height=35, width=52, dtype="uint8", layout="NHWC")
+    np.testing.assert_array_equal(preprocess(noise(99, 80), p, i), cv2.resize(np.asarray(noise(99, 80)), (52, 35)))
+
+
+@pytest.mark.parametrize(
+    "p",
+    [
+        Preprocess(resize="letterbox", resize_to=(96, 128), interpolation="opencv"),
+        Preprocess(resize="letterbox", resize_to=(96, 128), interpolation="opencv", align="corner"),
+        Preprocess(resize="exact", resize_to=(96, 128), interpolation="opencv"),
+        Preprocess(resize="shorter", resize_to=(140, 140), crop=(96, 128)),
+        Preprocess(resize="none", crop=(96, 128)),
+    ],
+)
+def test_placement_says_where_a_pixel_went(p: Preprocess) -> None:
+    i = Input(height=96, width=128)
+    for width, height in ((400, 300), (300, 400), (131, 257)):
+        x, y = width // 2 - 10, height // 2 + 8
+        rows, columns = np.mgrid[:height, :width] + 0.5
+        spot = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 200)  # smooth, so that sampling moves it little
+        found = preprocess(Image.fromarray(np.rint(spot).astype(np.uint8)), msgspec.structs.replace(p, pad=0), i)[0]
+        weight = found / found.sum()
+        place = placement((width, height), p, i)
+        assert (weight.sum(axis=0) @ (np.arange(128) + 0.5)) == pytest.approx(x * place.scale_x + place.left, abs=0.1)
+        assert (weight.sum(axis=1) @ (np.arange(96) + 0.5)) == pytest.approx(y * place.scale_y + place.top, abs=0.1)
+
+
+def test_placement_refuses_what_does_not_fit_the_input() -> None:
+    with pytest.raises(InvalidInput, match="does not fit"):
+        placement((64, 64), Preprocess(resize="letterbox", resize_to=(32, 32)), Input(height=64, width=32))

@@ -16,7 +16,10 @@ def bench(
     ],
     data: Annotated[Path, typer.Option("--data", help="Folder of images to evaluate on.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html}.")],
-    budget: Annotated[str, typer.Option(help="Verdict on each bundle against the first.")] = "top1 >= -1.0",
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Verdict on each bundle against the first; by default 1 point of top-1, or of mAP."),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
     as_json: o.JsonOption = False,
 ) -> None:

@@ -17,7 +17,10 @@ def optimize(
     target: Annotated[
         str, typer.Option(help="Device name (see `edgewright targets`) or a TOML file.")
     ] = "this-machine",
-    budget: Annotated[str, typer.Option(help="What may be lost and what must be reached.")] = "top1 >= -1.0",
+    budget: Annotated[
+        str | None,
+        typer.Option(help="What may be lost and what must be reached; by default 1 point of top-1, or of mAP."),
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file: what to try, under what time.")] = None,
     checkpoint: o.CheckpointOption = None,
     spec: o.SpecOption = None,

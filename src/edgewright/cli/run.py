@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgewright.cli import options as o
+from edgewright.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgewright.vision.detection import Detections
 
 
 def run(
     bundle: Annotated[Path, typer.Argument(help="A bundle (.edge folder).")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     top: Annotated[int, typer.Option(min=1, help="How many labels to show for each image.")] = 3,
+    score: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a detection.")] = None,
+    save_images: Annotated[Path | None, typer.Option(help="Folder for the images with their boxes drawn.")] = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Classify images with a bundle. Needs no torch: only the bundle's runtime.
+    """Classify images, or find the objects in them. Needs no torch: only the bundle's runtime.
 
-    [dim]edgewright run resnet18.edge photo.jpg[/]
+    [dim]edgewright run resnet18.edge photo.jpg
+    edgewright run detector.edge street.jpg --save-images drawn/[/]
     """
     import edgewright
     from edgewright.cli import console
 
     with edgewright.open(bundle) as session:
-        answers = session(list(images))
+        answers = session(list(images), score)
+        detector = session.spec.detect is not None
+    if not detector and (score is not None or save_images is not None):
+        raise UsageError(f"{bundle} is a classifier.", "It gives no boxes.", "Leave out --score and --save-images.")
+    if detector:
+        _show_boxes(images, answers, save_images, as_json)
+        return
     if as_json:
         console.print_json(
             [
@@ -42,3 +55,44 @@ def run(
         first, *rest = answer.top[:top]
         others = "".join(f", {p.label} {p.score:.1%}" for p in rest)
         screen.print(f"{path.name:<{width}}  [bold]{first.label}[/] {first.score:.1%}[dim]{others}[/]", soft_wrap=True)
+
+
+def _show_boxes(images: list[Path], answers: list[Detections], drawn: Path | None, as_json: bool) -> None:
+    from edgewright.cli import console
+
+    saved = _draw(images, answers, drawn) if drawn else {}
+    if as_json:
+        found = [
+            [{"label": d.label, "index": d.index, "score": d.score, "box": list(d.box)} for d in answer]
+            for answer in answers
+        ]
+        console.print_json([{"image": str(path), "boxes": boxes} for path, boxes in zip(images, found)])
+        return
+    screen = console.output()
+    for path, answer in zip(images, answers):
+        where = f"  [dim]{saved[path]}[/]" if path in saved else ""
+        screen.print(f"{path.name}  [bold]{len(answer)}[/] objects{where}", soft_wrap=True)
+        for d in answer:
+            corners = " ".join(f"{value:7.1f}" for value in d.box)
+            screen.print(f"  {d.label:<16} {d.score:6.1%}  [dim]{corners}[/]", soft_wrap=True)
+
+
+def _draw(images: list[Path], answers: list[Detections], folder: Path) -> dict[Path, Path]:
+    """The images with their boxes as PNG files in `folder`; names that are there twice get a number."""
+    import io
+
+    from edgewright.core import files
+    from edgewright.vision.draw import draw
+    from edgewright.vision.image import open_image
+
+    saved: dict[Path, Path] = {}
+    for path, answer in zip(images, answers):
+        target, number = folder / f"{path.stem}.png", 1
+        while target in saved.values():
+            number += 1
+            target = folder / f"{path.stem}-{number}.png"
+        content = io.BytesIO()
+        draw(open_image(path), answer).save(content, "PNG")
+        files.write(files.absolute(target), content.getvalue())
+        saved[path] = target
+    return saved

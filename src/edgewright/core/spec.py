@@ -37,13 +37,18 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """From an 8-bit image to the model's input: resize, crop, then (pixel / divide - mean) / std per channel.
 
     `resize`: "shorter" scales the shorter side to `resize_to[0]` (torchvision's Resize(int)), "exact" to
-    (height, width) `resize_to`, "none" leaves the size. `crop` is a centre crop to (height, width), zero-padded where
-    the image is smaller. `normalize` "graph": the division, mean and std are inside the graph, which then takes uint8.
+    (height, width) `resize_to`, "none" leaves the size; "letterbox" scales the image to fit into `resize_to` with its
+    aspect kept and fills the rest with the grey level `pad`, on both sides alike ("center") or at the right and bottom
+    ("corner"). `interpolation` "opencv" is OpenCV's INTER_LINEAR, which detectors are trained with; the others are
+    Pillow's. `crop` is a centre crop to (height, width), zero-padded where the image is smaller. `normalize` "graph":
+    the division, mean and std are inside the graph, which then takes uint8.
     """
 
-    resize: Literal["shorter", "exact", "none"] = "shorter"
+    resize: Literal["shorter", "exact", "none", "letterbox"] = "shorter"
     resize_to: tuple[int, int] = (256, 256)
-    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", "opencv"] = "bilinear"
+    pad: int = 114
+    align: Literal["center", "corner"] = "center"
     crop: tuple[int, int] | None = None
     color: Literal["RGB", "BGR", "L"] = "RGB"
     divide: float = 255.0
@@ -59,17 +64,53 @@ class Postprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     top: int = 5
 
 
+class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a detector's outputs become boxes. A cell is a position of the grid of one stride.
+
+    `decoder` names the layout of the outputs; N images, C classes, A cells over all strides:
+
+    - "boxes": one (N, 4+C, A) or, `transposed`, (N, A, 4+C): box centre, width, height in input pixels, class scores
+      (YOLOv8, YOLO11: decoded inside the graph).
+    - "dfl": the same with 4 x `bins` logits of the distances to the four sides instead of a box, and class logits (the
+      raw head of YOLOv8 and YOLO11), in units of the stride.
+    - "yolox": one (N, A, 5+C): offset from the cell, log of width and height, in units of the stride, objectness, class
+      scores.
+    - "nanodet": for each stride class scores (N, cells, C), then for each stride distance logits (N, cells, 4 x bins).
+    - "fastestdet": one (N, 5+C, H, W): objectness, tanh offset, sigmoid size relative to the image, class scores;
+      the score is objectness^0.6 x class^0.4.
+    - "set": one (N, queries, 4+C): box centre, width and height relative to the input, class scores; no suppression
+      (RT-DETR).
+    - "end2end": one (N, boxes, 6): x1, y1, x2, y2 in input pixels, score, class; no suppression (YOLO26).
+
+    `scores`: what turns class outputs into probabilities ("none": they are already). `score`: detections below it are
+    left out on a device; accuracy is measured from `score_eval` on. `iou`: of two overlapping boxes of one class the
+    lower is dropped. `multi_label`: a cell may give several classes, else its best one. `most`: detections an image.
+    """
+
+    decoder: Literal["boxes", "dfl", "yolox", "nanodet", "fastestdet", "set", "end2end"]
+    strides: tuple[int, ...] = (8, 16, 32)
+    bins: int = 16
+    transposed: bool = False
+    scores: Literal["sigmoid", "none"] = "none"
+    score: float = 0.25
+    score_eval: float = 0.001
+    iou: float = 0.7
+    multi_label: bool = False
+    most: int = 300
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about a model that its weights do not say."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
-    task: Literal["classify"] = "classify"
+    task: Literal["classify", "detect"] = "classify"
     source: str = ""
     input: Input
     preprocess: Preprocess = Preprocess()
     outputs: tuple[str, ...] = ("logits",)
     postprocess: Postprocess = Postprocess()
+    detect: Detect | None = None
     classes: int
     labels: tuple[str, ...] = ()
 

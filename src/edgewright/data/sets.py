@@ -1,8 +1,9 @@
 """Image sets: read strictly, divided repeatably, compared by pixels.
 
 Three layouts are read: a folder a class; a table ``labels.csv`` with the images beside it or in ``images/``; a flat
-folder of unlabelled images. Each may stand below split folders (``train``, ``test`` ...). Nothing is guessed: what
-mixes two layouts is an error.
+folder of unlabelled images. Three more hold boxes: COCO's JSON (coco.py), YOLO's text files (yolo.py), Pascal VOC's XML
+(voc.py). Each may stand below split folders (``train``, ``test`` ...). Nothing is guessed: what mixes two layouts is an
+error.
 """
 
 from __future__ import annotations
@@ -23,43 +24,53 @@ from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.core.files import absolute, open_contained
 from edgewright.core.spec import ModelSpec
 
-from . import table
+from . import coco, table, voc, yolo
+from .boxes import FORMATS, SUFFIXES, Box
 from .table import TABLE, is_index
+
+COCO, YOLO, VOC = "COCO", "YOLO", "VOC"
+ANNOTATED = (COCO, YOLO, VOC)
+"""The layouts that hold boxes."""
 
 CALIBRATION_SPLITS = ("calib", "calibration")
 EVALUATION_SPLITS = ("test", "eval", "val", "valid", "validation")
 SPLITS = ("train", *CALIBRATION_SPLITS, *EVALUATION_SPLITS)
 """Folder names that are splits and not classes."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
-"""What counts as an image in a folder; other files beside them (a readme, a thumbnail cache) are no part of the set."""
-
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")  # no decoder that runs programs (EPS)
-
 
 class Item(msgspec.Struct, frozen=True):
-    """One image: its absolute path, and its class index where it is labelled."""
+    """One image: its absolute path, its class index where it is labelled, its boxes in a detection set (else None)."""
 
     path: str
     label: int | None
+    boxes: tuple[Box, ...] | None = None
 
 
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     """The images of one split, in a stable order.
 
     `classes` names what the labels index; empty where labels are bare indices of the model's classes, or absent.
+    `dropped` counts the boxes of a detection set that were left out since their sides are zero or negative.
     """
 
     name: str
     split: str
     items: tuple[Item, ...]
     classes: tuple[str, ...]
+    dropped: int = 0
 
 
 def splits(folder: Path) -> list[str]:
-    """The splits that `folder` has, sorted: its split folders, or the values of the table's split column; or none."""
+    """The splits that `folder` has, sorted: its split folders, or those that its table or annotations name; or none."""
     folder = _existing(folder)
-    if (folder / TABLE).exists():
+    layout = _layout(folder)
+    if layout == COCO:
+        return sorted(set(coco.files(folder)) - {""})
+    if layout == YOLO:
+        return sorted(yolo.describe(yolo.files(folder)[0]).splits)
+    if layout == VOC:
+        return voc.splits(folder)
+    if layout == TABLE:
         return sorted({row.split for row in table.rows(folder / TABLE)} - {""})
     return _split_folders(folder)
 
@@ -71,7 +82,12 @@ def read(folder: Path, split: str | None = None) -> ImageSet:
     """
     folder = _existing(folder)
     split = _chosen(folder, splits(folder), split)
-    if (folder / TABLE).exists():
+    layout = _layout(folder)
+    if layout in ANNOTATED:
+        return _read_annotated(folder, folder, layout, split or "")
+    if split and (below := _layout(folder / split)) in ANNOTATED:
+        return _read_annotated(folder, folder / split, below, split)
+    if layout == TABLE:
         items, classes = _read_table(folder, split)
     elif split:
         items, classes = _read_folder(folder / split)
@@ -92,23 +108,21 @@ def match_labels(images: ImageSet, spec: ModelSpec) -> ImageSet:
 
     Class names are matched by name (case and ``_`` for a space do not matter), else as integers, else in sorted order
     where the model has no names or where they are all the WordNet ids of ImageNet, and the counts agree. Raises
-    `InvalidInput` where images have no labels, or labels do not match.
+    `InvalidInput` where images have no labels, or labels do not match. In a detection set the labels are those of the
+    boxes, and a class that no box has need not match.
     """
-    if any(item.label is None for item in images.items):
+    if any(item.label is None and item.boxes is None for item in images.items):
         raise InvalidInput(
             f"The images of '{images.name}' have no labels.",
             "Accuracy is measured against labels.",
-            f"Sort them into a folder a class, or add a {TABLE} with the columns file,label.",
+            f"Sort them into a folder a class, or add a {TABLE} with the columns file,label (for boxes: "
+            "COCO, YOLO or VOC files).",
         )
-    index = _class_indices(images, spec) if images.classes else range(spec.classes)
-    items = []
-    for item in images.items:
-        label = item.label
-        assert label is not None
-        if not 0 <= label < len(index):
-            raise _mismatch(images, spec, f"{item.path} has label {label}, the last class is {spec.classes - 1}")
-        items.append(Item(item.path, index[label]))
-    return msgspec.structs.replace(images, items=tuple(items), classes=spec.labels)
+    index: Mapping[int, int] = dict(enumerate(range(spec.classes)))
+    if images.classes:
+        index = _class_indices(images, spec, _used(images))
+    items = tuple(_relabelled(item, index, images, spec) for item in images.items)
+    return msgspec.structs.replace(images, items=items, classes=spec.labels)
 
 
 def digests(images: ImageSet) -> list[str]:
@@ -239,6 +253,60 @@ def _with_classes_of_all_splits(
     return every, tuple(Item(item.path, None if item.label is None else index[item.label]) for item in items)
 
 
+# --- annotations of boxes ---------------------------------------------------------------------------------------------
+
+
+def _layout(folder: Path) -> str | None:
+    """Which annotations or table `folder` itself holds; None where it has only folders and images."""
+    found = [(COCO, name) for name in coco.NAMES if (folder / name).is_file()]
+    if any(name for name in coco.files(folder)):
+        found.append((COCO, "annotations/instances_*.json"))
+    found += [(YOLO, path.name) for path in yolo.files(folder)]
+    if voc.present(folder):
+        found.append((VOC, f"{voc.IMAGES} and {voc.ANNOTATIONS}"))
+    if (folder / TABLE).exists():
+        found.append((TABLE, TABLE))
+    if found and found[0][0] in ANNOTATED:
+        below = (name for name in _folders(folder) if name.lower() in SPLITS)
+        found += [(layout, f"{name}/ with its own") for name in below if (layout := _layout(folder / name))]
+    if len(found) > 1:
+        raise InvalidInput(
+            f"{folder} holds annotations twice: {', and '.join(name for _, name in found)}.",
+            "Which of them counts is not clear.",
+            "Keep one of them.",
+        )
+    return found[0][0] if found else None
+
+
+def _read_annotated(root: Path, folder: Path, layout: str | None, split: str) -> ImageSet:
+    """A detection set that lies in `folder`: the data folder `root` itself, or its split folder."""
+    if folder != root:
+        _chosen(folder, splits(folder), None)  # a split below a split is read only where there is one
+    inner = split if folder == root else next(iter(splits(folder)), "")
+    if layout == COCO:
+        path = coco.files(folder)[inner]
+        found = coco.read(path, inner)
+    elif layout == YOLO:
+        path = yolo.files(folder)[0]
+        found = yolo.read(yolo.describe(path), inner)
+    else:
+        path = folder / voc.ANNOTATIONS
+        found = voc.read(folder, inner)
+    if not found.images:
+        raise InvalidInput(
+            f"{path} lists no images{f' for {split}' if split else ''}.", "There is nothing to read.", "Add images."
+        )
+    if not any(not box.crowd for _, boxes in found.images for box in boxes):
+        raise InvalidInput(
+            f"{path} has no boxes for the {len(found.images)} images of '{split or folder.name}' "
+            f"(of {found.dropped} without an area apart).",
+            "There is nothing to measure mAP on: crowds and boxes without an area do not count.",
+            "Add boxes, or check that the annotations lie where the layout wants them.",
+        )
+    items = tuple(Item(path, None, boxes) for path, boxes in found.images)
+    return ImageSet(name=root.name, split=split, items=items, classes=found.classes, dropped=found.dropped)
+
+
 # --- labels.csv -------------------------------------------------------------------------------------------------------
 
 
@@ -278,26 +346,46 @@ def _contained(path: Path, row: table.Row) -> str:
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
-def _class_indices(images: ImageSet, spec: ModelSpec) -> Sequence[int]:
-    """For each class name of the set the index of the model's class."""
+def _used(images: ImageSet) -> list[int]:
+    """The classes that must match the model's: all of them, in a detection set those that a box has."""
+    if all(item.boxes is None for item in images.items):
+        return list(range(len(images.classes)))
+    return sorted({box.label for item in images.items for box in item.boxes or ()})
+
+
+def _relabelled(item: Item, index: Mapping[int, int], images: ImageSet, spec: ModelSpec) -> Item:
+    labels = [item.label] if item.boxes is None else [box.label for box in item.boxes]
+    for label in labels:
+        if label not in index:
+            raise _mismatch(images, spec, f"{item.path} has label {label}, the last class is {spec.classes - 1}")
+    if item.boxes is None:
+        assert item.label is not None
+        return Item(item.path, index[item.label])
+    boxes = tuple(msgspec.structs.replace(box, label=index[box.label]) for box in item.boxes)
+    return Item(item.path, item.label, boxes)
+
+
+def _class_indices(images: ImageSet, spec: ModelSpec, used: Sequence[int]) -> dict[int, int]:
+    """For each of the `used` classes of the set the index of the model's class."""
     by_name = _unique({_plain(label): k for k, label in enumerate(spec.labels)}, spec)
-    names = [_plain(name) for name in images.classes]
+    every = [_plain(name) for name in images.classes]
+    names = [every[k] for k in used]
     if all(name in by_name for name in names):
         found = [by_name[name] for name in names]
     elif all(is_index(name) for name in names):
         found = [int(name) for name in names]
-    elif len(names) == spec.classes and (not spec.labels or all(re.fullmatch(r"n\d{8}", name) for name in names)):
-        found = list(range(spec.classes))
+    elif len(every) == spec.classes and (not spec.labels or all(re.fullmatch(r"n\d{8}", name) for name in every)):
+        found = list(used)
     elif spec.labels:
-        unknown = next(name for name in images.classes if _plain(name) not in by_name)
+        unknown = next(images.classes[k] for k in used if every[k] not in by_name)
         close = get_close_matches(_plain(unknown), by_name, 1)
         hint = f" (did you mean '{spec.labels[by_name[close[0]]]}'?)" if close else ""
         raise _mismatch(images, spec, f"'{unknown}' is none of the model's classes{hint}")
     else:
-        raise _mismatch(images, spec, f"the set has {len(names)} classes, the model has {spec.classes}, without names")
-    if max(found) >= spec.classes or len(set(found)) < len(found):
+        raise _mismatch(images, spec, f"the set has {len(every)} classes, the model has {spec.classes}, without names")
+    if max(found, default=0) >= spec.classes or len(set(found)) < len(found):
         raise _mismatch(images, spec, f"two classes are the same, or one is beyond {spec.classes - 1}")
-    return found
+    return dict(zip(used, found))
 
 
 def _plain(name: str) -> str:
@@ -315,7 +403,7 @@ def _mismatch(images: ImageSet, spec: ModelSpec, what: str) -> InvalidInput:
     return InvalidInput(
         f"The labels of '{images.name}' do not match the model '{spec.name}': {what}.",
         f"The model has {spec.classes} classes{': ' + known if known else ''}.",
-        "Name the class folders as the model's classes, or by their index from 0.",
+        "Name the classes as the model's classes, or by their index from 0.",
     )
 
 
@@ -324,7 +412,7 @@ def _mismatch(images: ImageSet, spec: ModelSpec, what: str) -> InvalidInput:
 
 def _digest(path: str) -> str:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.mode not in ("RGB", "L", "P", "RGBA", "LA", "1"):
                 return _digest_of_bytes(path)
             pixels = image.convert("RGB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,15 +31,19 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> list[np.ndarray]:
     return _ask(_session(model), None, inputs.real(model)[0].name, x)
 
 
-def answers(model: onnx.ModelProto, images: np.ndarray, output: str) -> np.ndarray:
-    """What `output` of `model` says of each of `images`, asked in the batches that the model takes (else of 8)."""
+def answers(model: onnx.ModelProto, images: np.ndarray, outputs: Sequence[str]) -> np.ndarray:
+    """What `outputs` of `model` say of each of `images`, asked in the batches that the model takes (else of 8).
+
+    One row an image; several outputs, or one of more dimensions than two, are laid flat one behind the other.
+    """
     value = inputs.real(model)[0]
     size = inputs.shape(value)[0] or min(8, len(images))
     session, rows = _session(model), []
     for start in range(0, len(images), size):
         part = images[start : start + size]
         padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-        rows.append(_ask(session, [output], value.name, padded)[0][: len(part)])
+        found = _ask(session, list(outputs), value.name, padded)
+        rows.append(np.concatenate([array.reshape(size, -1)[: len(part)] for array in found], axis=1))
     return np.concatenate(rows)
 
 

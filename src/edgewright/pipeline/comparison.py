@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgewright.bench import accuracy, environment
+from edgewright.bench import accuracy, detection_accuracy, environment
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.results import DataInfo, Measurement, ModelInfo, Reference, Report, TargetInfo
+from edgewright.bench.results import Accuracy, DataInfo, Measurement, ModelInfo, Reference, Report, TargetInfo
 from edgewright.core import files
 from edgewright.core.errors import EdgewrightError, InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
@@ -26,7 +26,7 @@ from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate, Variant
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import FATAL
+from edgewright.pipeline.run import FATAL, budget_for
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
@@ -77,13 +77,14 @@ def compile_file(
 
 
 def bench(
-    shop: Workshop, paths: Sequence[Path], data: Path, split: str | None, budget: Budget, recipe: Recipe
+    shop: Workshop, paths: Sequence[Path], data: Path, split: str | None, budget: Budget | None, recipe: Recipe
 ) -> Report:
     """Bundles measured beside each other on `data`; the first is the reference of the report."""
     manifests = {_name(path): bundle.verify(path) for path in paths}
     if len(manifests) < len(paths):
         raise UsageError("Two bundles have the same name.", ", ".join(p.name for p in paths), "Rename one.")
     first = next(iter(manifests.values()))
+    budget = budget_for(first.spec, budget)
     evaluation = image_sets.label(image_sets.read_evaluation(data, split), first.spec)
     labels = [item.label for item in evaluation.items]
     outputs: dict[str, Any] = {}
@@ -137,13 +138,13 @@ def _report(
     timings: dict[str, Timing],
     budget: Budget,
 ) -> Report:
-    base, labels = _name(paths[0]), [item.label for item in evaluation.items]
+    base = _name(paths[0])
     first, timing = manifests[base], timings[base]
     if timing.reason:
         raise InvalidInput(f"The first bundle cannot be measured: {timing.reason}", "", "Give one that runs here.")
     reference = Reference(
         runtime=first.artifact.runtime, device="CPU", precision=first.artifact.precision, why=f"First bundle: {base}.",
-        latency=timing.latency, accuracy=accuracy.score(outputs[base], labels), size_bytes=files.size(paths[0]),
+        latency=timing.latency, accuracy=_score(first.spec, outputs[base], evaluation), size_bytes=files.size(paths[0]),
         peak_memory_bytes=timing.peak_memory_bytes, cold_start_ms=timing.cold_start_ms,
     )  # fmt: skip
     rows = []
@@ -154,7 +155,7 @@ def _report(
             id=name, variant=name, runtime=options.runtime, precision=options.precision,
             options=msgspec.to_builtins(options), status="failed" if seen.reason else "ok", stage=seen.stage,
             reason=seen.reason, latency=seen.latency, speedup=seen.speedup, size_bytes=files.size(path),
-            accuracy=accuracy.compare(outputs[name], outputs[base], labels, margin=budget.margin())
+            accuracy=_compare(first.spec, outputs[name], outputs[base], evaluation, budget.margin())
             if name in outputs else None,
             peak_memory_bytes=seen.peak_memory_bytes, cold_start_ms=seen.cold_start_ms, artifact=str(path),
         )  # fmt: skip
@@ -174,6 +175,18 @@ def _report(
         measurements=tuple(rows),
         choice=budgets.choose(rows, reference, budget),
     )  # fmt: skip
+
+
+def _score(spec: ModelSpec, outputs: Any, images: ImageSet) -> Accuracy:
+    if spec.detect:
+        return detection_accuracy.score(outputs, images.items, spec.classes)
+    return accuracy.score(outputs, [item.label for item in images.items])
+
+
+def _compare(spec: ModelSpec, outputs: Any, reference: Any, images: ImageSet, margin: float) -> Accuracy:
+    if spec.detect:
+        return detection_accuracy.compare(outputs, reference, images.items, spec.classes, margin=margin)
+    return accuracy.compare(outputs, reference, [item.label for item in images.items], margin=margin)
 
 
 def _name(path: Path) -> str:

@@ -26,11 +26,6 @@ class Images(msgspec.Struct, frozen=True, kw_only=True):
     evaluation_digests: list[str]
     calibration_digests: list[str]
 
-    @property
-    def labelled(self) -> bool:
-        """Whether every evaluation image has a label."""
-        return all(item.label is not None for item in self.evaluation.items)
-
 
 def read_evaluation(data: Path, split: str | None) -> ImageSet:
     """The images to evaluate on: `split`, else the first of val, valid, validation, eval, test that there is."""
@@ -82,7 +77,23 @@ def require_readable(images: ImageSet) -> None:
 
 
 def label(images: ImageSet, spec: ModelSpec) -> ImageSet:
-    """`images` with labels as indices of the model's classes; unlabelled sets stay so; half-labelled: refused."""
-    if all(item.label is None for item in images.items):
+    """`images` with labels as indices of the model's classes; unlabelled sets stay so; half-labelled: refused.
+
+    Raises `InvalidInput` for a set with boxes and a classifier, or with a class an image and a detector.
+    """
+    if all(item.label is None and item.boxes is None for item in images.items):
         return images
+    boxes = images.items[0].boxes is not None
+    if boxes != (spec.task == "detect"):
+        has, wants = ("boxes", "a class an image") if boxes else ("a class an image", "boxes")
+        raise InvalidInput(
+            f"The images of '{images.name}' have {has}, the model '{spec.name}' needs {wants}.",
+            f"Its task is {spec.task}.",
+            "Give a data set of the model's own task.",
+        )
     return sets.match_labels(images, spec)
+
+
+def labelled(images: ImageSet) -> bool:
+    """Whether every image has a label, or boxes (which may be none)."""
+    return all(item.label is not None or item.boxes is not None for item in images.items)

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from edgewright import __version__
-from edgewright.bench import accuracy, budget, environment
+from edgewright.bench import accuracy, budget, detection_accuracy, environment
+from edgewright.bench.gallery import Pair, worst
 from edgewright.bench.results import (
     Accuracy,
     CalibrationInfo,
@@ -31,10 +32,12 @@ from edgewright.runtimes import artifact as artifacts
 def assemble(made: Made) -> Report:
     """The report of a run, exactly as reading its file gives it (lists and tuples alike)."""
     job = made.job
+    assert job.budget is not None
+    limits = job.budget
     reference = _reference(made) if made.measured_here else None
     measurements = [_measurement(made, work) for work in made.works]
     measurements = [
-        msgspec.structs.replace(m, budget=budget.check(m, reference, job.budget) if m.status == "ok" else ())
+        msgspec.structs.replace(m, budget=budget.check(m, reference, limits) if m.status == "ok" else ())
         for m in measurements
     ]
     here = environment.describe()
@@ -44,16 +47,25 @@ def assemble(made: Made) -> Report:
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=_model(made),
         target=_target(made),
-        budget=job.budget.text,
+        budget=limits.text,
         environment=msgspec.structs.replace(here, load=worst),
         data=_data(made),
         reference=reference,
         measurements=tuple(measurements),
-        choice=budget.choose(measurements, reference, job.budget),
+        choice=budget.choose(measurements, reference, limits),
         provenance=_provenance(made),
         stages=tuple(_stages(made)),
     )
     return msgspec.json.decode(msgspec.json.encode(report), type=Report)
+
+
+def gallery(made: Made, report: Report) -> list[Pair]:
+    """Of a detector the images on which the chosen artifact and the reference differ most; else nothing."""
+    chosen = next((work for work in made.works if report.choice and work.candidate.id == report.choice.id), None)
+    if not made.spec.detect or chosen is None or chosen.evaluation is None or made.reference.evaluation is None:
+        return []
+    found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.evaluation, made.reference.evaluation))
+    return worst(found, truth, [item.path for item in made.images.evaluation.items], made.spec.labels)
 
 
 def _model(made: Made) -> ModelInfo:
@@ -79,7 +91,7 @@ def _data(made: Made) -> DataInfo:
         name=evaluation.name,
         split=evaluation.split or None,
         images=len(evaluation.items),
-        labelled=sum(item.label is not None for item in evaluation.items),
+        labelled=sum(item.label is not None or item.boxes is not None for item in evaluation.items),
         classes=made.spec.classes,
         digest=key_of("images", {"pixels": made.images.evaluation_digests}),
         calibration=CalibrationInfo(
@@ -140,15 +152,21 @@ def _measurement(made: Made, work: Work) -> Measurement:
 def _accuracy(made: Made, work: Work) -> Accuracy | None:
     if work.evaluation is None or made.reference.evaluation is None:
         return None
-    margin = (
-        made.job.budget.margin() if any(x.metric == "top1" for x in made.job.budget.limits) else made.job.recipe.margin
-    )
-    labels = [item.label for item in made.images.evaluation.items]
+    assert made.job.budget is not None
+    asked = any(x.metric in budget.ACCURACIES for x in made.job.budget.limits)
+    margin, seed = made.job.budget.margin() if asked else made.job.recipe.margin, made.job.recipe.seed
+    items = made.images.evaluation.items
+    labels = [item.label for item in items]
     outputs = accuracy.load_outputs(work.evaluation.path)
-    if work is made.reference:
-        return accuracy.score(outputs, labels)
     truth = accuracy.load_outputs(made.reference.evaluation.path)
-    found = accuracy.compare(outputs, truth, labels, margin=margin, seed=made.job.recipe.seed)
+    if made.spec.detect:
+        if work is made.reference:
+            return detection_accuracy.score(outputs, items, made.spec.classes)
+        found = detection_accuracy.compare(outputs, truth, items, made.spec.classes, margin=margin, seed=seed)
+    else:
+        if work is made.reference:
+            return accuracy.score(outputs, labels)
+        found = accuracy.compare(outputs, truth, labels, margin=margin, seed=seed)
     return msgspec.structs.replace(found, results=work.evaluation.key)
 
 

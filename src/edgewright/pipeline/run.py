@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
+from edgewright.bench import budget as budgets
 from edgewright.bench import environment
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
@@ -20,6 +21,7 @@ from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, In
 from edgewright.core.jail import Progress
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
+from edgewright.data.sets import ImageSet
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate, Variant, enumerate_candidates, is_installed, variations
@@ -52,7 +54,7 @@ class Job:
     calibration: Path | None
     target: Target
     recipe: Recipe
-    budget: Budget
+    budget: Budget | None
     remeasure: bool = False
 
 
@@ -109,7 +111,7 @@ def run(job: Job, shop: Workshop) -> Made:
         1,
         f"{len(images.evaluation.items)} to evaluate on, {len(images.calibration.items)} to calibrate on",
     )
-    _require_labels(job, images)
+    require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)
     if any(candidate.variant.scheme for candidate in candidates):
         require_enough(len(set(images.calibration_digests)))
@@ -117,6 +119,7 @@ def run(job: Job, shop: Workshop) -> Made:
     batch = job.recipe.batch
     exported = stages.export(shop, job.source, parity, images.evaluation_digests[: len(parity)], batch)
     spec = stages.spec_of(exported)
+    job = replace(job, budget=budget_for(spec, job.budget))
     images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec))
     machine = detect.this_machine()
     line = _Line(job=job, shop=shop, spec=spec, images=images, exported=exported, measure=matches(job.target, machine))
@@ -232,12 +235,21 @@ def fingerprint() -> str:
     return f"{here.cpu}; {' '.join(here.isa)}; {here.cores} cores; Python {here.python}"
 
 
-def _require_labels(job: Job, images: Images) -> None:
-    if images.labelled:
+def budget_for(spec: ModelSpec, budget: Budget | None) -> Budget:
+    """`budget`, or the default of the model's task. Raises `UsageError` for a metric of another task."""
+    found = budget or budgets.parse(budgets.DEFAULTS[spec.task])
+    budgets.require_task(found, spec.task)
+    return found
+
+
+def require_labels(images: ImageSet, budget: Budget | None) -> None:
+    """Raise `InvalidInput` where the budget (None: a task's default) needs labels and `images` have none."""
+    if image_sets.labelled(images):
         return
-    if any(limit.metric == "top1" for limit in job.budget.limits):
+    wanted = next((x.metric for x in budget.limits if x.metric in budgets.ACCURACIES), None) if budget else "accuracy"
+    if wanted:
         raise InvalidInput(
-            f"The images of {job.data} have no labels, and the budget asks for top1.",
+            f"The images of {images.name} have no labels, and the budget asks for {wanted}.",
             "Without labels only the agreement with the float model can be measured.",
-            'Sort the images into a folder per class, or ask for e.g. --budget "agreement >= 98%".',
+            'Label them (a folder a class, or boxes), or ask for e.g. --budget "agreement >= 98%".',
         )

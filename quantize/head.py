@@ -1,0 +1,52 @@
+"""What of a detector stays in float: its last layers and all that decodes boxes from them, found by what the graph is.
+
+Box distances and class logits have other ranges than features, and one scale for both loses most of the confidence
+(published for every YOLO; NVIDIA's and Ultralytics' own recipes leave the same layers out). Names are no guide: they
+differ from one export to the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"})
+
+
+def protected(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes of a detector's head: the last layers on each path to an output, and every node after one.
+
+    The convolution that turns a distribution over distances into its mean (DFL: one output channel, behind a Softmax)
+    is decoding and no layer.
+    """
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    leads: set[str] = set()  # tensors from which a later layer is reached
+    found = []
+    for node in reversed(graph.node):
+        layer = (
+            node.op_type in LAYERS
+            and any(name in constants for name in node.input)
+            and not _is_dfl(node, model, makers)
+        )
+        if leads.intersection(node.output):
+            leads.update(node.input)
+        else:
+            found.append(node.name)
+            if layer:
+                leads.update(node.input)
+    return found[::-1]
+
+
+def _is_dfl(node: onnx.NodeProto, model: onnx.ModelProto, makers: dict[str, onnx.NodeProto]) -> bool:
+    weights = next((t for t in model.graph.initializer if len(node.input) > 1 and t.name == node.input[1]), None)
+    if node.op_type != "Conv" or weights is None or weights.dims[0] != 1:
+        return False
+    before = makers.get(node.input[0])
+    while before is not None and before.op_type in _MOVES:
+        before = makers.get(before.input[0])
+    return before is not None and before.op_type == "Softmax"

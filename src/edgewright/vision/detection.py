@@ -1,0 +1,338 @@
+"""From a detector's outputs to boxes in the original image, with labels and scores.
+
+Every layout that `Detect` names is decoded here, in numpy. Scores are compared with the threshold as the network gives
+them, and boxes are computed for what survives only: of 8400 cells some hundred do. Suppression is that of torchvision's
+``batched_nms``; the limit on candidates is Ultralytics'.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+
+from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.spec import Detect, ModelSpec, Postprocess
+
+from .postprocess import scores as probabilities
+from .preprocess import placement
+
+MAX_CANDIDATES = 30_000
+"""So many of the best boxes of an image enter suppression, as in Ultralytics."""
+
+_BLOCK = 256  # boxes compared with one another at once in suppression
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """One object: index and label of its class, score, and `box` (x1, y1, x2, y2) in the original image's pixels."""
+
+    index: int
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The objects found in one image, best first. Indexing and iteration give a `Detection` each.
+
+    `boxes` (N, 4) float32: x1, y1, x2, y2 in the original image's pixels, inside the image. `scores` (N,) float32,
+    `indices` (N,) int64: classes. `names`: the classes' labels; where empty, the index serves as label. `masks` and
+    `keypoints` are kept for models that give them.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    indices: np.ndarray
+    names: tuple[str, ...] = ()
+    masks: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, k: int) -> Detection:
+        index = int(self.indices[k])
+        x1, y1, x2, y2 = self.boxes[k].tolist()
+        label = self.names[index] if self.names else str(index)
+        return Detection(index, label, float(self.scores[k]), (x1, y1, x2, y2))
+
+    def __iter__(self) -> Iterator[Detection]:
+        return (self[k] for k in range(len(self)))
+
+
+def detect(
+    outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], score: float | None = None
+) -> list[Detections]:
+    """The objects of each image, from the outputs of one run over N images, read as `spec.detect` says.
+
+    `sizes`: (width, height) of the N original images. `score`: the least score, instead of the spec's.
+
+    Raises `InvalidInput` where the outputs have other shapes than the decoder takes, or do not belong to N images, and
+    `RuntimeFailed` where a value is not finite.
+    """
+    d = spec.detect
+    if d is None:
+        raise InvalidInput(
+            f"The model {spec.name} has no rule for reading its boxes.",
+            "Its spec has no part named detect.",
+            "Add detect to the model's spec, with the decoder that its outputs need.",
+        )
+    arrays = _checked(outputs, spec, d, len(sizes))
+    least = d.score if score is None else score
+    return [_found([array[k] for array in arrays], spec, d, size, least) for k, size in enumerate(sizes)]
+
+
+def nms(boxes: np.ndarray, classes: np.ndarray, iou: float, most: int) -> np.ndarray:
+    """The positions of at most `most` boxes to keep, in order. `boxes` (N, 4) xyxy must be sorted, best first.
+
+    A box goes where an earlier one of its class, itself kept, covers it with an intersection over union above `iou`.
+    Blocks of boxes are compared at once, and work ends with the last box that is needed.
+    """
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    kept = np.zeros(0, np.int64)
+    for start in range(0, len(boxes), _BLOCK):
+        block = np.arange(start, min(start + _BLOCK, len(boxes)))
+        if len(kept):
+            block = block[~_overlap(boxes, areas, classes, kept, block, iou).any(axis=0)]
+        over = np.triu(_overlap(boxes, areas, classes, block, block, iou), 1)
+        alive = np.ones(len(block), bool)
+        for row in np.flatnonzero(over.any(axis=1)):  # the others suppress nothing
+            if alive[row]:
+                alive &= ~over[row]
+        kept = np.concatenate([kept, block[alive]])
+        if len(kept) >= most:
+            break
+    return kept[:most]
+
+
+def _overlap(
+    boxes: np.ndarray, areas: np.ndarray, classes: np.ndarray, rows: np.ndarray, columns: np.ndarray, iou: float
+) -> np.ndarray:
+    """(rows, columns) bool: whether two boxes are of one class and overlap by more than `iou`."""
+    a, b = boxes[rows].T[:, :, None], boxes[columns].T[:, None, :]
+    shared = np.maximum(np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]), 0)
+    shared *= np.maximum(np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]), 0)
+    union = areas[rows][:, None] + areas[columns] - shared
+    with np.errstate(invalid="ignore", divide="ignore"):  # two boxes without area: NaN, which is not above `iou`
+        over: np.ndarray = shared / union > iou
+    over &= classes[rows][:, None] == classes[columns]
+    return over
+
+
+# --- one image: raw arrays to Detections
+
+
+def _found(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, size: tuple[int, int], least: float) -> Detections:
+    boxes, scores, classes = _DECODERS[d.decoder](arrays, spec, d, least)
+    if d.decoder in ("set", "end2end"):
+        keep = np.arange(min(d.most, len(scores)))
+    else:
+        keep = nms(boxes, classes, d.iou, d.most)
+    place = placement(size, spec.preprocess, spec.input)
+    corner, scale = (place.left, place.top) * 2, (place.scale_x, place.scale_y) * 2
+    boxes = (boxes[keep] - np.asarray(corner, np.float32)) / np.asarray(scale, np.float32)
+    boxes = np.clip(boxes, 0, np.asarray(size * 2, np.float32))
+    return Detections(boxes, scores[keep], classes[keep], spec.labels)
+
+
+Decoded = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Boxes (K, 4) xyxy in input pixels, scores (K,), classes (K,), best first."""
+
+
+def _boxes(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0] if d.transposed else arrays[0].T
+    cells, classes, values = _best(rows[:, 4:], _raw(least, d), d.multi_label)
+    return _from_centre(rows[cells, :4]), _scored(values, d), classes
+
+
+def _dfl(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0] if d.transposed else arrays[0].T
+    cells, classes, values = _best(rows[:, 4 * d.bins :], _raw(least, d), d.multi_label)
+    return _from_distances(rows[cells, : 4 * d.bins], cells, spec, d), _scored(values, d), classes
+
+
+def _nanodet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    levels = len(d.strides)
+    cells, classes, values = _best(np.concatenate(arrays[:levels]), _raw(least, d), d.multi_label)
+    distances = np.concatenate(arrays[levels:])[cells]
+    return _from_distances(distances, cells, spec, d), _scored(values, d), classes
+
+
+def _yolox(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0]
+    likely = np.flatnonzero(rows[:, 4] >= _raw(least, d))  # no class score is above 1
+    values = _scored(rows[likely, 4:], d)
+    chosen, classes, scores = _best(values[:, :1] * values[:, 1:], least, d.multi_label)
+    cells = likely[chosen]
+    x, y, stride = _grid(spec.input.height, spec.input.width, d.strides)[cells].T
+    raw = rows[cells, :4]
+    # Bounded, so that a broken output gives a box over the whole image instead of infinity.
+    width, height = (np.exp(np.minimum(raw[:, 2:4], 20)) * stride[:, None]).T
+    centre = np.stack([(raw[:, 0] + x) * stride, (raw[:, 1] + y) * stride, width, height], axis=1)
+    return _from_centre(centre), scores, classes
+
+
+def _fastestdet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    channels, height, width = arrays[0].shape
+    rows = arrays[0].reshape(channels, -1).T
+    likely = np.flatnonzero(rows[:, 0] >= _raw(max(least, 0.0) ** (1 / 0.6), d))  # no class score is above 1
+    values = np.maximum(_scored(rows[likely][:, [0, *range(5, channels)]], d), 0)
+    chosen, classes, scores = _best(values[:, :1] ** 0.6 * values[:, 1:] ** 0.4, least, d.multi_label)
+    cells = likely[chosen]
+    raw = rows[cells, 1:5]
+    centre = np.empty_like(raw)
+    centre[:, 0] = (np.tanh(raw[:, 0]) + cells % width) / width
+    centre[:, 1] = (np.tanh(raw[:, 1]) + cells // width) / height
+    centre[:, 2:] = probabilities(raw[:, 2:], Postprocess(scores="sigmoid"))
+    return _from_centre(centre * _input_size(spec)), scores, classes
+
+
+def _set(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    cells, classes, values = _best(arrays[0][:, 4:], _raw(least, d), d.multi_label)
+    return _from_centre(arrays[0][cells, :4] * _input_size(spec)), _scored(values, d), classes
+
+
+def _end2end(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0]
+    cells, _, values = _best(rows[:, 4:5], _raw(least, d), False)
+    return rows[cells, :4], _scored(values, d), np.rint(rows[cells, 5]).astype(np.int64)
+
+
+_DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Detect, float], Decoded]] = {
+    "boxes": _boxes, "dfl": _dfl, "yolox": _yolox, "nanodet": _nanodet, "fastestdet": _fastestdet, "set": _set,
+    "end2end": _end2end,
+}  # fmt: skip
+
+
+def _best(values: np.ndarray, least: float, several: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cells, classes and values of (cells, classes) `values` not below `least`, best first, ties in their order."""
+    cells = np.flatnonzero(values.max(axis=1) >= least)
+    some = values[cells]
+    if several:
+        rows, classes = np.nonzero(some >= least)
+    else:
+        rows, classes = np.arange(len(cells)), some.argmax(axis=1)
+    chosen = some[rows, classes]
+    order = np.argsort(-chosen, kind="stable")[:MAX_CANDIDATES]
+    return cells[rows[order]], classes[order], chosen[order]
+
+
+def _raw(least: float, d: Detect) -> float:
+    """The value of a class output that stands for the score `least`."""
+    if d.scores == "none":
+        return least
+    return -math.inf if least <= 0 else math.inf if least >= 1 else math.log(least / (1 - least))
+
+
+def _scored(values: np.ndarray, d: Detect) -> np.ndarray:
+    return probabilities(values, Postprocess(scores=d.scores))
+
+
+def _from_centre(boxes: np.ndarray) -> np.ndarray:
+    """Centre, width and height (K, 4) as x1, y1, x2, y2."""
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def _from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
+    """Boxes from logits (K, 4 x bins) of the distances left, up, right, down of the cells' centres, in strides: each
+    distance is the mean of its bins' numbers under softmax (generalized focal loss, Li et al. 2020)."""
+    share = probabilities(logits.reshape(len(cells), 4, d.bins), Postprocess(scores="softmax"))
+    distances = share @ np.arange(d.bins, dtype=np.float32)
+    grid = _grid(spec.input.height, spec.input.width, d.strides)[cells]
+    centre, stride = grid[:, :2] + 0.5, grid[:, 2:]
+    boxes: np.ndarray = np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], axis=1) * stride
+    return boxes
+
+
+@lru_cache(maxsize=16)
+def _grid(height: int, width: int, strides: tuple[int, ...]) -> np.ndarray:
+    """(cells, 3) float32: column, row and stride of each cell, stride by stride, row by row."""
+    levels = []
+    for stride in strides:
+        y, x = np.mgrid[: math.ceil(height / stride), : math.ceil(width / stride)]
+        levels.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, stride)], axis=1))
+    grid = np.concatenate(levels).astype(np.float32)
+    grid.setflags(write=False)
+    return grid
+
+
+def _input_size(spec: ModelSpec) -> np.ndarray:
+    return np.asarray((spec.input.width, spec.input.height) * 2, np.float32)
+
+
+# --- outputs as they must be
+
+Shape = tuple["int | None", ...]
+"""One image's output; None: any length."""
+
+
+def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
+    """The outputs that `d.decoder` reads, for one image, in order."""
+    c, i = spec.classes, spec.input
+    cells = [math.ceil(i.height / s) * math.ceil(i.width / s) for s in d.strides]
+    single: dict[str, Shape] = {
+        "boxes": (None, 4 + c) if d.transposed else (4 + c, None),
+        "dfl": (sum(cells), 4 * d.bins + c) if d.transposed else (4 * d.bins + c, sum(cells)),
+        "yolox": (sum(cells), 5 + c),
+        "fastestdet": (5 + c, None, None),
+        "set": (None, 4 + c),
+        "end2end": (None, 6),
+    }
+    if d.decoder == "nanodet":
+        return [(n, width) for width in (c, 4 * d.bins) for n in cells]
+    return [single[d.decoder]]
+
+
+def _checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) -> list[np.ndarray]:
+    """The outputs as float32 with N first, all finite."""
+    expected = _shapes(d, spec)
+    arrays = [np.asarray(output, np.float32) for output in outputs]
+    if images == 1 and len(arrays) == len(expected):  # some exporters drop the axis of a batch of one
+        arrays = [a[None] if a.ndim == len(shape) else a for a, shape in zip(arrays, expected)]
+    if not _fit(arrays, expected, images):
+        raise _misfit([np.asarray(output) for output in outputs], spec, d, images)
+    for array in arrays:
+        flat = array.reshape(-1)
+        with np.errstate(all="ignore"):
+            finite = math.isfinite(np.dot(flat, flat))  # one pass; the exact test only where this one overflows
+        if not finite and not np.isfinite(flat).all():
+            raise RuntimeFailed(
+                "The model's output holds NaN or infinite values.",
+                "No box can be read from it; weights that overflow in a low precision are the usual cause.",
+                "Build the artifact with a higher precision, or check the checkpoint.",
+            )
+    return arrays
+
+
+def _fit(arrays: list[np.ndarray], expected: list[Shape], images: int) -> bool:
+    return len(arrays) == len(expected) and all(
+        a.ndim == len(shape) + 1
+        and len(a) == images
+        and all(want is None or have == want for have, want in zip(a.shape[1:], shape))
+        for a, shape in zip(arrays, expected)
+    )
+
+
+def _misfit(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) -> InvalidInput:
+    def text(shape: Shape) -> str:
+        return f"({', '.join([str(images), *('any' if n is None else str(n) for n in shape)])})"
+
+    others = []
+    for name in _DECODERS:
+        for transposed in (False, True) if name in ("boxes", "dfl") else (False,):
+            other = msgspec.structs.replace(d, decoder=name, transposed=transposed)
+            if _fit(arrays, _shapes(other, spec), images):
+                others.append(f'decoder = "{name}"{", transposed = true" if transposed else ""}')
+    fits = f"These shapes fit {' or '.join(others)}." if others else "See the list of decoders for the one that fits."
+    return InvalidInput(
+        f"The model's outputs have the shapes {', '.join(str(a.shape) for a in arrays) or '(none)'}.",
+        f'The decoder "{d.decoder}" reads {", ".join(map(text, _shapes(d, spec)))} for {images} images of '
+        f"{spec.classes} classes at {spec.input.height}x{spec.input.width}.",
+        f"Correct decoder (or classes, bins, strides, outputs) in the model's spec. {fits}",
+    )

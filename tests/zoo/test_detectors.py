@@ -1,0 +1,56 @@
+"""Detectors from elsewhere on real photos: our float mAP is the published one, and INT8 keeps boxes and scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgewright import api
+from edgewright.pipeline.recipe import Recipe
+
+pytestmark = pytest.mark.zoo
+HERE = Path(__file__).parent
+RECIPE = Recipe(
+    runtimes=("openvino",), methods=("nncf-round",), precisions=("f32", "int8"), normalize=("host",), finalists=0,
+    min_duration_s=0.3, min_count=10,
+)  # fmt: skip
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A detector of the zoo: its mAP (percent) by the zoo's own measurement, and the share that INT8 must keep."""
+
+    file: str
+    spec: str
+    map: float
+    kept: float
+
+
+CASES = {
+    "yolox_nano": Case("yolox_nano_416_coco.onnx", "yolox", 29.8, 0.99),
+    # 187 images tell mAP to about half a point: the exact share is in the report's interval.
+    "nanodet_m_320": Case("nanodet_m_320_coco.onnx", "nanodet320", 25.7, 0.97),
+    "fastestdet": Case("FastestDet_352_coco.onnx", "fastestdet", 16.6, 0.98),
+}
+SLOW = ("nanodet_m_320", "fastestdet")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES])
+def test_int8_keeps_boxes_and_scores(name: str, zoo: Path, tmp_path: Path) -> None:
+    case = CASES[name]
+    outcome = api.optimize(
+        str(zoo / "weights" / case.file), spec=HERE / "specs" / f"{case.spec}.toml", data=zoo / "coco-val",
+        calibration=zoo / "coco-train", out=tmp_path, recipe=RECIPE,
+    )  # fmt: skip
+    report = outcome.report
+    assert report.reference is not None and report.reference.accuracy is not None
+    truth = report.reference.accuracy
+    int8 = report.measurement("openvino-int8-nncf-round")
+    print(name, truth, int8.accuracy, int8.latency, sep="\n")
+    assert truth.map == pytest.approx(case.map, abs=0.4)
+    assert int8.accuracy is not None and int8.accuracy.map is not None and truth.map is not None, int8.reason
+    assert int8.accuracy.map >= case.kept * truth.map
+    assert int8.accuracy.confidence is not None
+    assert abs(int8.accuracy.confidence.shift) <= 0.02
+    assert int8.accuracy.confidence.verdict == "kept"
