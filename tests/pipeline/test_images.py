@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from edgewright.core.errors import InvalidInput
-from edgewright.pipeline.images import gather
+from edgewright.pipeline.images import gather, labelled
 
 
 def test_splits_are_found_by_name(tiny: Path) -> None:
     found = gather(tiny / "images", None, None, 300, 0)
     assert (found.evaluation.split, found.calibration.split) == ("val", "calib")
-    assert found.labelled
+    assert labelled(found.evaluation)
     assert not set(found.evaluation_digests) & set(found.calibration_digests)
 
 

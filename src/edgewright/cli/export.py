@@ -38,7 +38,9 @@ def export(
     if as_json:
         console.print_json(parity)
     else:
-        facts = ", ".join(
-            f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in parity.items()
-        )
-        console.output().print(f"{out}  [dim]parity with the original: {facts}[/]", soft_wrap=True)
+        measures = ", ".join(f"{name} {m['value']:.6g}" for name, m in parity["measures"].items())
+        images = "random images" if parity["images"] == "random" else f"{len(parity['images'])} images"
+        text = f"parity with {parity['reference']} on {images}: {measures}"
+        console.output().print(f"{out}  [dim]{text}[/]", soft_wrap=True)
+        for note in parity["notes"]:
+            console.output().print(f"  {note}", soft_wrap=True)

@@ -12,7 +12,10 @@ from edgewright.cli import options as o
 
 def optimize(
     source: o.SourceArgument,
-    data: Annotated[Path, typer.Option("--data", help="Folder of images: a folder per class, or with a labels.csv.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", help="Images: a folder per class or a labels.csv; for boxes COCO json, YOLO or VOC."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html} and the bundle.")],
     target: Annotated[
         str, typer.Option(help="Device name (see `edgewright targets`) or a TOML file.")
@@ -34,13 +37,14 @@ def optimize(
 ) -> None:
     """Build every candidate for a device, measure all of them, and keep the [bold]fastest inside the budget[/].
 
-    Exports the model to ONNX, quantizes it to INT8 in every way that the target's runtimes want, compiles each result,
-    measures latency (interleaved) and accuracy (paired with the full-precision reference), and writes the chosen bundle
-    and the report. Finished steps are kept: the same command continues after an interruption.
+    Exports the model to ONNX, quantizes it to INT8 in every way that the target's runtimes want,
+    compiles each result, measures latency (interleaved) and accuracy (paired with the
+    full-precision reference), and writes the chosen bundle and the report. Finished steps are
+    kept: the same command continues after an interruption.
 
     [dim]edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
-    edgewright optimize timm:mobilenetv3_small_100?num_classes=10 --checkpoint best.safetensors --data photos/ -o out/
-    edgewright optimize model.onnx --data photos/ --budget "top1 >= -0.5, p95 <= 10ms" -o out/[/]
+    edgewright optimize timm:resnet18?num_classes=10 --checkpoint net.pt --data photos/ -o out/
+    edgewright optimize detector.onnx --data coco/ --budget "map >= -0.5, p95 <= 10ms" -o out/[/]
     """
     from edgewright import api
     from edgewright.cli.console import Watcher
