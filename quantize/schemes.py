@@ -19,7 +19,8 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     `weight_bits` 7 keeps weights within [-64, 64]: without VNNI two products of u8 and s8 are added in 16 bits
     (VPMADDUBSW), which saturates with the full range. Depthwise kernels do not use that instruction and keep 8 bits.
     `activations` "u8" may have any zero point, "s8" has zero point 0
-    where `symmetric` (an asymmetric s8 is up to eight times slower in OpenVINO). `placement` "all": tensors between
+    where `symmetric` (an asymmetric s8 is up to eight times slower in OpenVINO; without VNNI it computes with s8
+    activations wrongly, see `unsigned`). `placement` "all": tensors between
     quantized operators are quantized too, so that a chain stays in INT8; "inputs": only the inputs of convolutions and
     matrix products, and the skip input of residual additions. `fuses_functions`: the runtime computes a layer's
     activation function within the layer, and wants no pair between them.
@@ -53,7 +54,7 @@ SCHEMES: dict[str, Scheme] = {
             activations="s8", symmetric=False, quantize_bias=True,
         ),
         Scheme(
-            name="openvino", title="OpenVINO, any x86: 7-bit weights, which no processor saturates on",
+            name="openvino", title="OpenVINO, any x86: 7-bit weights and unsigned activations",
             runtime="openvino", activations="u8", symmetric=False, weight_bits=7, fuses_functions=True,
         ),
         Scheme(

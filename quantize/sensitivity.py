@@ -14,11 +14,11 @@ from edgewright.vision.detection import detect
 from .calibration import Calibration
 from .ranges import Tick
 from .sessions import Feed, open_session, until
+from .tail import LAYERS
 
 if TYPE_CHECKING:
     import onnx
 
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 IMAGES, TRIAL_IMAGES = 16, 32
 BOX_SCORE = 0.1
 """Boxes of the float model from here on are looked at: there are too few above a detector's usual threshold."""

@@ -1,8 +1,7 @@
 """Signed activations as unsigned ones with the same values: the zero point moves by 128, and so does every integer.
 
-OpenVINO on x86 without VNNI computes convolutions of signed activations wrongly where weights are quantized per channel
-(a YOLOX-nano loses all its boxes, and gets them back by this pass); with unsigned ones it agrees with the exact
-arithmetic of the file.
+OpenVINO 2026.4 on x86 without VNNI computes networks of signed activations wrongly (a YOLOX-nano loses nearly all its
+boxes, and gets them back by this pass); with unsigned ones it agrees with the exact arithmetic of the file.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import Any
 
 from edgewright.core.errors import Unavailable
@@ -25,7 +24,9 @@ def require(module: str, extra: str) -> Any:
 
 def version(distribution: str) -> str | None:
     """The installed version of a distribution, read without importing it; None where it is not installed."""
+    from importlib import metadata  # slow to import, and on a device nothing asks for it
+
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return None
