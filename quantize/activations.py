@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .tail import rewire
+
 if TYPE_CHECKING:
     import onnx
 
@@ -33,10 +35,7 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto) -> bool:
         if quantizer is not None and quantizer.input[0] in unwanted:
             renamed[node.output[0]] = quantizer.input[0]
             gone += [node] if quantizer in gone else [node, quantizer]
-    for node in gone:
-        graph.node.remove(node)
-    for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
+    rewire(graph, renamed, gone)
     read = {name for node in graph.node for name in node.input}
     for tensor in [t for t in graph.initializer if t.name not in read]:
         graph.initializer.remove(tensor)

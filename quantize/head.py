@@ -1,8 +1,7 @@
 """What of a detector stays in float: its last layers and all that decodes boxes from them, found by what the graph is.
 
-Box distances and class logits have other ranges than features, and one scale for both loses most of the confidence
-(published for every YOLO; NVIDIA's and Ultralytics' own recipes leave the same layers out). Names are no guide: they
-differ from one export to the next.
+Box distances and class logits have other ranges than features: in INT8 scores fall while mAP may look fine. Names are
+no guide: they differ from one export to the next.
 """
 
 from __future__ import annotations

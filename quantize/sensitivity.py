@@ -67,8 +67,10 @@ def loss(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSp
     if spec.detect:
         return _lost_boxes(exact, found, spec)
     if spec.task == "classify" and spec.postprocess.scores == "softmax":
-        a, b = (x[0].reshape(len(x[0]), -1) for x in (exact, found))
-        return float(np.mean(_divergence(_log_softmax(a), _log_softmax(b))))
+        from scipy.special import log_softmax
+
+        p, q = (log_softmax(x[0].reshape(len(x[0]), -1).astype(np.float64), axis=1) for x in (exact, found))
+        return float((np.exp(p) * (p - q)).sum(axis=1).mean())
     return sum(float(((b - a) ** 2).sum() / ((a**2).sum() + 1e-12)) for a, b in zip(exact, found))
 
 
@@ -100,16 +102,6 @@ def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     shared = np.maximum(sides, 0).prod(axis=1)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
     return np.asarray(shared / np.maximum(areas - shared, 1e-9))
-
-
-def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    x = logits.astype(np.float64)
-    x -= x.max(axis=1, keepdims=True)
-    return np.asarray(x - np.log(np.exp(x).sum(axis=1, keepdims=True)))
 
 
 def _answers(model: onnx.ModelProto, feeds: list[Feed]) -> list[np.ndarray]:

@@ -43,11 +43,12 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions:
             renamed[pair.output[0]] = node.input[0]
             gone.append(pair)
         gone.append(node)
-    _rewire(graph, renamed, gone)
+    rewire(graph, renamed, gone)
     return bool(gone)
 
 
-def _rewire(graph: onnx.GraphProto, renamed: dict[str, str], gone: list[onnx.NodeProto]) -> None:
+def rewire(graph: onnx.GraphProto, renamed: dict[str, str], gone: list[onnx.NodeProto]) -> None:
+    """Take the nodes `gone` out of `graph`, in place; who reads a tensor in `renamed` reads the one it stands for."""
     outputs = {value.name for value in graph.output}
     for node in gone:
         graph.node.remove(node)

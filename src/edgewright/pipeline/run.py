@@ -109,7 +109,8 @@ def run(job: Job, shop: Workshop) -> Made:
         str(job.data),
         1,
         1,
-        f"{len(images.evaluation.items)} to evaluate on, {len(images.calibration.items)} to calibrate on",
+        f"{len(images.evaluation.items)} to evaluate on, {len(images.calibration.items)} to calibrate on"
+        + (f"; {dropped} boxes without an area left out" if (dropped := images.evaluation.dropped) else ""),
     )
     require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)
