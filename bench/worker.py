@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.jail import Progress
@@ -88,8 +89,8 @@ def memory() -> int:
 def predict(images: Sequence[str], out: str, progress: Progress | None = None) -> dict[str, Any]:
     """Answer all `images` (files) as the session does; write the answers to `out` (.npy, float32).
 
-    A classifier's first output, (images, classes); of a detector every box from its spec's `score_eval` on, (boxes, 7):
-    image, x1, y1, x2, y2, score, class.
+    A classifier's first output, (images, classes); of a detector every box that its spec counts for accuracy
+    (`score_eval`, `multi_label_eval`), (boxes, 7): image, x1, y1, x2, y2, score, class.
     """
     session = _open["session"]
     if session.spec.detect:
@@ -106,13 +107,18 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
 
 
 def _predict_boxes(session: Any, images: Sequence[str], out: str, progress: Progress | None) -> dict[str, Any]:
-    step, rows = session.spec.input.batch or 8, []
-    for start in range(0, len(images), step):
-        for number, found in enumerate(session(list(images[start : start + step]), session.spec.detect.score_eval)):
-            image = np.full((len(found), 1), start + number, np.float32)
-            rows.append(np.hstack([image, found.boxes, found.scores[:, None], found.indices[:, None]]))
-        if progress:
-            progress(min(start + step, len(images)), len(images), "images")
+    spec, rows = session.spec, []
+    step, several = spec.input.batch or 8, spec.detect.multi_label or spec.detect.multi_label_eval
+    try:
+        session.spec = replace(spec, detect=replace(spec.detect, score=spec.detect.score_eval, multi_label=several))
+        for start in range(0, len(images), step):
+            for number, found in enumerate(session(list(images[start : start + step]))):
+                image = np.full((len(found), 1), start + number, np.float32)
+                rows.append(np.hstack([image, found.boxes, found.scores[:, None], found.indices[:, None]]))
+            if progress:
+                progress(min(start + step, len(images)), len(images), "images")
+    finally:
+        session.spec = spec
     boxes = np.concatenate(rows).astype(np.float32)
     np.save(out, boxes)
     return {"images": len(images), "boxes": len(boxes)}

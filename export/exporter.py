@@ -26,6 +26,7 @@ from edgewright.graph import clean, compare, inputs, metadata, slim
 from edgewright.graph import files as onnx_files
 from edgewright.graph import normalize as normalize_pass
 from edgewright.vision import preprocess
+from edgewright.vision.detection import detect
 
 from . import overrides, parity
 from .sources.loaded import Loaded
@@ -118,7 +119,7 @@ def _load(
     source: Source, checkpoint: str | None, trust: bool, spec_file: str | None, batch: int | None
 ) -> tuple[Loaded, ModelSpec]:
     """The model and its whole spec: what its library says, with the user's TOML laid over it."""
-    from .sources import onnx, timm, torch, torchvision
+    from .sources import onnx, timm, torch, torchvision, ultralytics
 
     toml = overrides.find(source.name if source.kind == "onnx" else checkpoint, spec_file)
     over = overrides.read(toml) if toml else {}
@@ -127,7 +128,7 @@ def _load(
         outputs, task = over.pop("outputs", ()), over.get("task")
         loaded = onnx.load(source.name, (size.get("height"), size.get("width")), outputs, task)
     else:
-        module = {"timm": timm, "torchvision": torchvision, "torch": torch}[source.kind]
+        module = {"timm": timm, "torchvision": torchvision, "ultralytics": ultralytics, "torch": torch}[source.kind]
         loaded = module.load(source.name, source.options, checkpoint, trust)
     fields = overrides.merge(loaded.spec, over)
     fields["source"] = source.text
@@ -171,7 +172,7 @@ def _from_torch(
     batch = spec.input.batch
     sample = torch.zeros(spec.input.shape(2))
     with torch.no_grad():
-        _check_output(module(sample), spec)
+        _check_outputs(module(sample), spec)
     with _quiet():
         try:
             dynamic = torch.export.export(module, (sample,), dynamic_shapes=({0: torch.export.Dim("batch")},))
@@ -211,7 +212,7 @@ def _rebatch(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
         onnx_files.check(model, spec.name)
         first, second = compare.answers(before, x, spec.outputs), compare.answers(model, x, spec.outputs)
         names = [f"random image {i}" for i in range(len(x))]
-        parity.require(parity.measure(first, second, names, spec.task), spec.name)
+        parity.require(parity.measure(first, parity.aligned(first, second, spec), names, spec.task), spec.name)
     except (InvalidInput, RuntimeFailed) as error:
         raise InvalidInput(
             f"The batch of {spec.source} is {fixed} and cannot be changed to {batch or 'any'}: {error.what}",
@@ -234,9 +235,14 @@ def _fixed(module: torch.nn.Module, spec: ModelSpec, batch: int) -> torch.export
         ) from error
 
 
-def _check_output(output: Any, spec: ModelSpec) -> None:
+def _check_outputs(output: Any, spec: ModelSpec) -> None:
+    """Raise `InvalidInput` where what the module answered for two images cannot be read as `spec` says."""
     import torch
 
+    if spec.task == "detect":
+        outputs = [output] if isinstance(output, torch.Tensor) else list(output)
+        detect([array.numpy() for array in outputs], spec, [(spec.input.width, spec.input.height)] * 2)
+        return
     if not isinstance(output, torch.Tensor) or output.shape != (2, spec.classes):
         shown = list(output.shape[1:]) if isinstance(output, torch.Tensor) else type(output).__name__
         raise InvalidInput(
@@ -270,7 +276,7 @@ def _prove(
     truth = _original(source, loaded, spec, preprocess.batch(given, spec))
     final = metadata.get_spec(model) or spec
     found = compare.answers(model, preprocess.batch(given, final), final.outputs)
-    measures = parity.measure(truth, found, names, spec.task)
+    measures = parity.measure(truth, parity.aligned(truth, found, spec), names, spec.task)
     candidate = f"{MODEL} in onnxruntime {version('onnxruntime')}"
     parity.require(measures, candidate)
     eager = f"torch {version('torch')}, eager, float32, CPU"
@@ -289,9 +295,13 @@ def _original(source: Source, loaded: Loaded, spec: ModelSpec, x: np.ndarray) ->
         return compare.answers(onnx_files.load(source.name), x, spec.outputs)
     import torch
 
-    with torch.no_grad():
-        parts = [loaded.model(torch.from_numpy(x[i : i + 8])).numpy() for i in range(0, len(x), 8)]
-    return np.concatenate(parts)
+    rows = []
+    for start in range(0, len(x), 8):
+        with torch.no_grad():
+            found = loaded.model(torch.from_numpy(x[start : start + 8]))
+        outputs = [found] if isinstance(found, torch.Tensor) else list(found)
+        rows.append(np.concatenate([array.flatten(1).numpy() for array in outputs], axis=1))
+    return np.concatenate(rows)
 
 
 def _random_images(spec: ModelSpec) -> list[np.ndarray]:

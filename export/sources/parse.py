@@ -13,8 +13,8 @@ import msgspec
 from edgewright.core.errors import UsageError
 
 EXAMPLES = (
-    "timm:resnet18?num_classes=10, torchvision:squeezenet1_1, torch:package.module:factory?width=0.5, "
-    "torch:models.py:factory, or a path to an .onnx file"
+    "timm:resnet18?num_classes=10, torchvision:squeezenet1_1, ultralytics:yolo11n, "
+    "torch:package.module:factory?width=0.5, torch:models.py:factory, or a path to an .onnx file"
 )
 _FACTORY = re.compile(r"([\w.]+|.+\.py):[A-Za-z_]\w*")
 
@@ -40,10 +40,10 @@ def parse(text: str, options: Mapping[str, str] | None = None) -> Source:
     kind, colon, name = body.partition(":")
     if body.endswith(".onnx"):
         return Source(kind="onnx", name=body, options=values, text=text)
-    if colon and name and kind in ("timm", "torchvision"):
+    if colon and name and kind in ("timm", "torchvision", "ultralytics"):
         return Source(kind=kind, name=name, options=values, text=text)
     factory = name if kind == "torch" else body
-    if _FACTORY.fullmatch(factory) and kind not in ("ultralytics", "transformers"):
+    if _FACTORY.fullmatch(factory) and kind != "transformers":
         return Source(kind="torch", name=factory, options=values, text=text)
     raise UsageError(
         f"'{text}' names no source.", f"Known forms: {EXAMPLES}.", "Write the source in one of these forms."

@@ -1,4 +1,7 @@
-"""Classifiers of torchvision, with the preprocessing and categories of their weights' own description."""
+"""Classifiers of torchvision, with the preprocessing and categories of their weights' own description.
+
+Its detectors, named here too, are those of ``torchvision_detection``.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,46 @@ from .loaded import Loaded, torch_module
 
 
 def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Loaded:
-    """The torchvision classifier `name`. Weights: `checkpoint`, else the pretrained; random with ``pretrained=false``.
+    """The torchvision classifier or detector `name`.
 
-    Option ``weights`` (IMAGENET1K_V1 ...) chooses among several pretrained weights, and with a checkpoint whose
-    preprocessing to use; other options go to the model's builder. Raises `InvalidInput`, `Unavailable`.
+    Weights: `checkpoint`, else the pretrained; random with ``pretrained=false``. Option ``weights`` (IMAGENET1K_V1 ...)
+    chooses among several pretrained weights, and with a checkpoint whose preprocessing to use; other options go to the
+    model's builder. Raises `InvalidInput`, `Unavailable`.
+    """
+    models = require("torchvision.models", "host")
+    from . import torchvision_detection as detection
+
+    known = models.list_models(module=models)
+    if name in models.list_models(module=models.detection):
+        return detection.load(name, options, checkpoint, trust)
+    if name not in known:
+        known += detection.NAMES
+        raise InvalidInput(
+            f"torchvision has no classifier or detector '{name}'.",
+            f"Similar names: {', '.join(difflib.get_close_matches(name, known, 3)) or 'none'}.",
+            'List them: python -c "import torchvision as t; print(t.models.list_models(module=t.models))"',
+        )
+    model, described, weights = build(name, options, checkpoint, trust)
+    return Loaded(torch_module(model, name), spec_of(described, name, options), weights)
+
+
+def build(name: str, options: dict[str, Any], checkpoint: str | None, trust: bool, **bare: Any) -> tuple[Any, Any, str]:
+    """The model `name` with its weights, the torchvision weights entry that describes it, and the weights in words.
+
+    Arguments as in `load`; `bare` are further options for a model that is built without pretrained weights.
     """
     models = require("torchvision.models", "host")
     import torch
 
-    known = models.list_models(module=models)
-    if name not in known:
-        raise InvalidInput(
-            f"torchvision has no classifier '{name}'.",
-            f"Similar names: {', '.join(difflib.get_close_matches(name, known, 3)) or 'none'}.",
-            'List them: python -c "import torchvision as t; print(t.models.list_models(module=t.models))"',
-        )
     options = dict(options)
     described = _weights(models, name, options.pop("weights", "DEFAULT"))
     pretrained = bool(options.pop("pretrained", True)) and checkpoint is None
     torch.manual_seed(0)
     try:
-        model = models.get_model(name, weights=described if pretrained else None, **options)
+        if pretrained:
+            model = models.get_model(name, weights=described, **options)
+        else:
+            model = models.get_model(name, weights=None, **{**bare, **options})
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             f"torchvision cannot build '{name}': {error}",
@@ -49,7 +71,7 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
     if checkpoint is not None:
         weights_file.apply(model, checkpoint, trust)
     weights = str(checkpoint) if checkpoint else f"torchvision, {described.name}" if pretrained else "random, seed 0"
-    return Loaded(torch_module(model, name), spec_of(described, name, options), weights)
+    return model, described, weights
 
 
 def spec_of(weights: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -67,12 +89,12 @@ def spec_of(weights: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
             "mean": tuple(preset.mean), "std": tuple(preset.std),
         },
         "classes": classes,
-        "labels": _unique(categories) if classes == len(categories) else (),
+        "labels": unique(categories) if classes == len(categories) else (),
     }  # fmt: skip
 
 
-def _unique(categories: list[str]) -> tuple[str, ...]:
-    """The categories, with the class number added to those that torchvision names twice ("crane", "maillot")."""
+def unique(categories: list[str]) -> tuple[str, ...]:
+    """The categories, with the class number added to those that torchvision names twice ("crane", "maillot", "N/A")."""
     return tuple(c if categories.count(c) == 1 else f"{c} ({i})" for i, c in enumerate(categories))
 
 

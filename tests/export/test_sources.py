@@ -20,6 +20,8 @@ from edgewright.export.sources.parse import parse
         ("timm:resnet18", "timm", "resnet18"),
         ("timm:resnet18.a1_in1k?num_classes=10", "timm", "resnet18.a1_in1k"),
         ("torchvision:squeezenet1_1", "torchvision", "squeezenet1_1"),
+        ("ultralytics:yolo11n", "ultralytics", "yolo11n"),
+        ("ultralytics:/my/best.pt?imgsz=320", "ultralytics", "/my/best.pt"),
         ("torch:package.module:factory", "torch", "package.module:factory"),
         ("package.module:factory", "torch", "package.module:factory"),
         ("torch:/a b/models.py:make?width=0.5", "torch", "/a b/models.py:make"),
@@ -36,7 +38,7 @@ def test_options_become_values_and_arguments_win() -> None:
     assert options == {"a": 2, "b": "x", "c": True, "d": None, "e": 0.5, "f": [1, 2]}
 
 
-@pytest.mark.parametrize("text", ["", "resnet18", "timm:", "ultralytics:yolo11n.pt", "transformers:a/b", "torch:x"])
+@pytest.mark.parametrize("text", ["", "resnet18", "timm:", "ultralytics:", "transformers:a/b", "torch:x"])
 def test_what_names_no_source_shows_the_forms(text: str) -> None:
     with pytest.raises(UsageError, match="timm:resnet18"):
         parse(text)

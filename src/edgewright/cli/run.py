@@ -59,8 +59,9 @@ def run(
 
 def _show_boxes(images: list[Path], answers: list[Detections], drawn: Path | None, as_json: bool) -> None:
     from edgewright.cli import console
+    from edgewright.vision.draw import save
 
-    saved = _draw(images, answers, drawn) if drawn else {}
+    saved = save(images, answers, drawn) if drawn else {}
     if as_json:
         found = [
             [{"label": d.label, "index": d.index, "score": d.score, "box": list(d.box)} for d in answer]
@@ -75,24 +76,3 @@ def _show_boxes(images: list[Path], answers: list[Detections], drawn: Path | Non
         for d in answer:
             corners = " ".join(f"{value:7.1f}" for value in d.box)
             screen.print(f"  {d.label:<16} {d.score:6.1%}  [dim]{corners}[/]", soft_wrap=True)
-
-
-def _draw(images: list[Path], answers: list[Detections], folder: Path) -> dict[Path, Path]:
-    """The images with their boxes as PNG files in `folder`; names that are there twice get a number."""
-    import io
-
-    from edgewright.core import files
-    from edgewright.vision.draw import draw
-    from edgewright.vision.image import open_image
-
-    saved: dict[Path, Path] = {}
-    for path, answer in zip(images, answers):
-        target, number = folder / f"{path.stem}.png", 1
-        while target in saved.values():
-            number += 1
-            target = folder / f"{path.stem}-{number}.png"
-        content = io.BytesIO()
-        draw(open_image(path), answer).save(content, "PNG")
-        files.write(files.absolute(target), content.getvalue())
-        saved[path] = target
-    return saved

@@ -36,18 +36,18 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From an 8-bit image to the model's input: resize, crop, then (pixel / divide - mean) / std per channel.
 
-    `resize`: "shorter" scales the shorter side to `resize_to[0]` (torchvision's Resize(int)), "exact" to
-    (height, width) `resize_to`, "none" leaves the size; "letterbox" scales the image to fit into `resize_to` with its
-    aspect kept and fills the rest with the grey level `pad`, on both sides alike ("center") or at the right and bottom
-    ("corner"). `interpolation` "opencv" is OpenCV's INTER_LINEAR, which detectors are trained with; the others are
-    Pillow's. `crop` is a centre crop to (height, width), zero-padded where the image is smaller. `normalize` "graph":
-    the division, mean and std are inside the graph, which then takes uint8.
+    `resize`: "shorter" scales the shorter side to `resize_to[0]` (torchvision's Resize(int)), "exact" to (height,
+    width) `resize_to`, "none" leaves the size; "letterbox" scales the image to fit into `resize_to` with its aspect
+    kept and fills the rest with `pad`, a grey level or a colour in the order of `color`, on both sides alike ("center")
+    or at the right and bottom ("corner"). `interpolation` "opencv" is OpenCV's INTER_LINEAR, which detectors are
+    trained with; the others are Pillow's. `crop` is a centre crop to (height, width), zero-padded where the image is
+    smaller. `normalize` "graph": the division, mean and std are inside the graph, which then takes uint8.
     """
 
     resize: Literal["shorter", "exact", "none", "letterbox"] = "shorter"
     resize_to: tuple[int, int] = (256, 256)
     interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", "opencv"] = "bilinear"
-    pad: int = 114
+    pad: int | tuple[int, int, int] = 114
     align: Literal["center", "corner"] = "center"
     crop: tuple[int, int] | None = None
     color: Literal["RGB", "BGR", "L"] = "RGB"
@@ -64,6 +64,16 @@ class Postprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     top: int = 5
 
 
+class AnchorLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The anchors of one feature map: `rows` x `columns` positions, `step` (x, y) input pixels apart, with one anchor
+    of each of `sizes` (width, height, in input pixels) at each position."""
+
+    rows: int
+    columns: int
+    step: tuple[float, float]
+    sizes: tuple[tuple[float, float], ...]
+
+
 class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a detector's outputs become boxes. A cell is a position of the grid of one stride.
 
@@ -72,7 +82,7 @@ class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     - "boxes": one (N, 4+C, A) or, `transposed`, (N, A, 4+C): box centre, width, height in input pixels, class scores
       (YOLOv8, YOLO11: decoded inside the graph).
     - "dfl": the same with 4 x `bins` logits of the distances to the four sides instead of a box, and class logits (the
-      raw head of YOLOv8 and YOLO11), in units of the stride.
+      raw head of YOLOv8 and YOLO11), in units of the stride; `bins` 1: the four distances themselves (YOLO26).
     - "yolox": one (N, A, 5+C): offset from the cell, log of width and height, in units of the stride, objectness, class
       scores.
     - "nanodet": for each stride class scores (N, cells, C), then for each stride distance logits (N, cells, 4 x bins).
@@ -81,21 +91,31 @@ class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     - "set": one (N, queries, 4+C): box centre, width and height relative to the input, class scores; no suppression
       (RT-DETR).
     - "end2end": one (N, boxes, 6): x1, y1, x2, y2 in input pixels, score, class; no suppression (YOLO26).
+    - "anchors": class outputs (N, A, C), then (N, A, 4) shifts of the centre and logs of the scale relative to the
+      anchors of `anchors`, times `coding` (x, y, width, height). The first anchor's centre lies `offset` steps from the
+      image's corner. Cells stand level by level, row by row, in the order of `sizes` (SSD, RetinaNet).
 
-    `scores`: what turns class outputs into probabilities ("none": they are already). `score`: detections below it are
+    `scores`: what turns class outputs into probabilities ("none": they are already; "softmax" for "anchors" only: class
+    0 is then the background, which is never found). `score`: detections below it are
     left out on a device; accuracy is measured from `score_eval` on. `iou`: of two overlapping boxes of one class the
-    lower is dropped. `multi_label`: a cell may give several classes, else its best one. `most`: detections an image.
+    lower is dropped; 1 drops none, for heads that give each object once. `multi_label`: a cell may give several
+    classes, else its best one; `multi_label_eval`: the same, but only while accuracy is measured. `most`: detections an
+    image.
     """
 
-    decoder: Literal["boxes", "dfl", "yolox", "nanodet", "fastestdet", "set", "end2end"]
+    decoder: Literal["boxes", "dfl", "yolox", "nanodet", "fastestdet", "set", "end2end", "anchors"]
     strides: tuple[int, ...] = (8, 16, 32)
     bins: int = 16
     transposed: bool = False
-    scores: Literal["sigmoid", "none"] = "none"
+    anchors: tuple[AnchorLevel, ...] = ()
+    offset: float = 0.5
+    coding: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    scores: Literal["softmax", "sigmoid", "none"] = "none"
     score: float = 0.25
     score_eval: float = 0.001
     iou: float = 0.7
     multi_label: bool = False
+    multi_label_eval: bool = False
     most: int = 300
 
 

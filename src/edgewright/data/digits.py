@@ -31,20 +31,26 @@ def write(folder: Path) -> None:
         raise InvalidInput(
             f"{folder} is not empty: {min(other)} is in it.", "The digits replace the folder.", "Name a new folder."
         )
-    digits = require("sklearn.datasets", "host").load_digits()
-    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    pixels, labels, splits = load()
     # Renamed when complete, like files.new_folder, but not flushed file by file: 1797 times that is many seconds, for
     # what can be written again at any time.
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        for index, split in enumerate(_splits(pixels, digits.target)):
-            path = new / split / str(digits.target[index]) / f"{index:04}.png"
+        for index, split in enumerate(splits):
+            path = new / split / str(labels[index]) / f"{index:04}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels[index]).save(path)
         shutil.rmtree(folder, ignore_errors=True)
         new.replace(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def load() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Pixels (1797, 8, 8) uint8, the digit and the split of each. Raises `Unavailable` without scikit-learn."""
+    digits = require("sklearn.datasets", "host").load_digits()
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    return pixels, digits.target, _splits(pixels, digits.target)
 
 
 def _splits(pixels: np.ndarray, labels: np.ndarray) -> list[str]:

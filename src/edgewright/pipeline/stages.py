@@ -31,7 +31,17 @@ Watch = Callable[[str, str, int, int, str], None]
 MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "reference.pt2"
 
 LIBRARIES = {
-    "export": ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxslim", "onnxruntime"),
+    "export": (
+        "torch",
+        "torchvision",
+        "timm",
+        "ultralytics",
+        "ultralytics-opencv-headless",
+        "onnx",
+        "onnxscript",
+        "onnxslim",
+        "onnxruntime",
+    ),
     "quantize": ("nncf", "onnx", "onnxruntime"),
     "compile": ("onnxruntime", "openvino", "torch", "onnx"),
     "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow"),
@@ -99,7 +109,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             "trust_checkpoint": self.trust_checkpoint,
             **{name: _digest(path) for name, path in named.items() if path and Path(path).is_file()},
             "beside": _beside(self.checkpoint or self.source),
-            "factory": _factory_digest(self.source),
+            "named": _named_digest(self.source),
         }
 
 
@@ -224,9 +234,12 @@ def _beside(model: str) -> dict[str, str]:
     return found
 
 
-def _factory_digest(source: str) -> str | None:
-    """A digest of the module that ``torch:module:factory`` names: an edit of it must export anew."""
-    library, _, rest = source.partition(":")
+def _named_digest(source: str) -> str | None:
+    """A digest of the file that a source names, or of the module of its factory: an edit of it must export anew."""
+    library, _, rest = source.partition("?")[0].partition(":")
+    if library == "ultralytics":
+        near = (Path(rest), Path(f"{rest}.pt"))
+        return next((files.sha256(path) for path in near if path.is_file()), None)
     if library != "torch":
         return None
     module = rest.rpartition(":")[0] or rest

@@ -2,7 +2,8 @@
 
 Every layout that `Detect` names is decoded here, in numpy. Scores are compared with the threshold as the network gives
 them, and boxes are computed for what survives only: of 8400 cells some hundred do. Suppression is that of torchvision's
-``batched_nms``; the limit on candidates is Ultralytics'.
+``batched_nms``; the limit on candidates is Ultralytics'. torchvision's own detectors limit them further: so many boxes
+of each class (SSD) or of each feature map (RetinaNet) enter suppression. Boxes of low score can differ by that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import Detect, ModelSpec, Postprocess
 
+from . import anchors as anchor_boxes
 from .postprocess import scores as probabilities
 from .preprocess import placement
 
@@ -129,13 +131,16 @@ def _overlap(
 
 def _found(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, size: tuple[int, int], least: float) -> Detections:
     boxes, scores, classes = _DECODERS[d.decoder](arrays, spec, d, least)
-    if d.decoder in ("set", "end2end"):
+    place = placement(size, spec.preprocess, spec.input)
+    corner = np.asarray((place.left, place.top) * 2, np.float32)
+    scale = np.asarray((place.scale_x, place.scale_y) * 2, np.float32)
+    if d.decoder == "anchors":  # torchvision compares the parts of boxes that lie in the image
+        boxes = np.clip(boxes, corner, corner + np.asarray(size * 2, np.float32) * scale)
+    if d.decoder in ("set", "end2end") or d.iou >= 1:
         keep = np.arange(min(d.most, len(scores)))
     else:
         keep = nms(boxes, classes, d.iou, d.most)
-    place = placement(size, spec.preprocess, spec.input)
-    corner, scale = (place.left, place.top) * 2, (place.scale_x, place.scale_y) * 2
-    boxes = (boxes[keep] - np.asarray(corner, np.float32)) / np.asarray(scale, np.float32)
+    boxes = (boxes[keep] - corner) / scale
     boxes = np.clip(boxes, 0, np.asarray(size * 2, np.float32))
     return Detections(boxes, scores[keep], classes[keep], spec.labels)
 
@@ -203,9 +208,23 @@ def _end2end(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float)
     return rows[cells, :4], _scored(values, d), np.rint(rows[cells, 5]).astype(np.int64)
 
 
+def _anchors(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows, deltas = arrays
+    if d.scores == "softmax":
+        # No class has more than its share against the background alone. That costs no exponentials; the margin is for
+        # their rounding.
+        likely = np.flatnonzero(rows[:, 1:].max(axis=1) - rows[:, 0] >= _raw(least, d) - 1e-3)
+        chosen, classes, scores = _best(_scored(rows[likely], d)[:, 1:], least, d.multi_label)
+        cells, classes = likely[chosen], classes + 1
+    else:
+        cells, classes, values = _best(rows, _raw(least, d), d.multi_label)
+        scores = _scored(values, d)
+    return anchor_boxes.decode(deltas[cells], anchor_boxes.grid(d.anchors, d.offset)[cells], d.coding), scores, classes
+
+
 _DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Detect, float], Decoded]] = {
     "boxes": _boxes, "dfl": _dfl, "yolox": _yolox, "nanodet": _nanodet, "fastestdet": _fastestdet, "set": _set,
-    "end2end": _end2end,
+    "end2end": _end2end, "anchors": _anchors,
 }  # fmt: skip
 
 
@@ -241,9 +260,11 @@ def _from_centre(boxes: np.ndarray) -> np.ndarray:
 
 def _from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
     """Boxes from logits (K, 4 x bins) of the distances left, up, right, down of the cells' centres, in strides: each
-    distance is the mean of its bins' numbers under softmax (generalized focal loss, Li et al. 2020)."""
-    share = probabilities(logits.reshape(len(cells), 4, d.bins), Postprocess(scores="softmax"))
-    distances = share @ np.arange(d.bins, dtype=np.float32)
+    distance is the mean of its bins' numbers under softmax (generalized focal loss, Li et al. 2020), or is given."""
+    distances = logits
+    if d.bins > 1:
+        share = probabilities(logits.reshape(len(cells), 4, d.bins), Postprocess(scores="softmax"))
+        distances = share @ np.arange(d.bins, dtype=np.float32)
     grid = _grid(spec.input.height, spec.input.width, d.strides)[cells]
     centre, stride = grid[:, :2] + 0.5, grid[:, 2:]
     boxes: np.ndarray = np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], axis=1) * stride
@@ -284,6 +305,9 @@ def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
         "set": (None, 4 + c),
         "end2end": (None, 6),
     }
+    if d.decoder == "anchors":
+        n = anchor_boxes.count(d.anchors)
+        return [(n, c), (n, 4)]
     if d.decoder == "nanodet":
         return [(n, width) for width in (c, 4 * d.bins) for n in cells]
     return [single[d.decoder]]
@@ -291,6 +315,12 @@ def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
 
 def _checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) -> list[np.ndarray]:
     """The outputs as float32 with N first, all finite."""
+    if d.scores == "softmax" and (d.decoder != "anchors" or spec.classes < 2):
+        raise InvalidInput(
+            f'The decoder "{d.decoder}" is described with scores = "softmax" and {spec.classes} classes.',
+            'Softmax needs a class for the background beside the others, which only the outputs of "anchors" have.',
+            'Correct scores in the model\'s spec: "sigmoid" or "none".',
+        )
     expected = _shapes(d, spec)
     arrays = [np.asarray(output, np.float32) for output in outputs]
     if images == 1 and len(arrays) == len(expected):  # some exporters drop the axis of a batch of one

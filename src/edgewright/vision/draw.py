@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import colorsys
+import io
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from edgewright.core import files
+
 from .detection import Detection, Detections
+from .image import open_image
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
@@ -36,6 +42,24 @@ def draw(image: Image.Image, found: Detections) -> Image.Image:
     for k in order:  # after all boxes: no line crosses a label
         _label(canvas, found[k], taken[k], font, line)
     return out
+
+
+def save(images: Sequence[Path], answers: Sequence[Detections], folder: Path) -> dict[Path, Path]:
+    """Draw what was found on each image, as PNG files in `folder`; returns where each image went.
+
+    A name that is there twice gets a number. Raises `InvalidInput` where an image cannot be read.
+    """
+    saved: dict[Path, Path] = {}
+    for path, found in zip(images, answers, strict=True):
+        target, number = folder / f"{path.stem}.png", 1
+        while target in saved.values():
+            number += 1
+            target = folder / f"{path.stem}-{number}.png"
+        content = io.BytesIO()
+        draw(open_image(path), found).save(content, "PNG")
+        files.write(files.absolute(target), content.getvalue())
+        saved[path] = target
+    return saved
 
 
 def class_color(index: int) -> Color:

@@ -114,19 +114,26 @@ def _sized(image: Image.Image, p: Preprocess) -> np.ndarray:
         pixels = np.asarray(image)
     if p.resize == "letterbox":
         left, top = _margins((width, height), p)
-        pixels = _window(pixels, -left, -top, p.resize_to, p.pad)
+        pixels = _window(pixels, -left, -top, p.resize_to, _pad(p))
     if p.crop:
         height, width = pixels.shape[:2]
         pixels = _window(pixels, _start(width, p.crop[1]), _start(height, p.crop[0]), p.crop, 0)
     return pixels
 
 
-def _window(pixels: np.ndarray, left: int, top: int, size: tuple[int, int], fill: int) -> np.ndarray:
+def _pad(p: Preprocess) -> int | tuple[int, ...]:
+    """The letterbox's filling in the order of the image's channels, which become the model's later."""
+    return p.pad[::-1] if isinstance(p.pad, tuple) and p.color == "BGR" else p.pad
+
+
+def _window(pixels: np.ndarray, left: int, top: int, size: tuple[int, int], fill: int | tuple[int, ...]) -> np.ndarray:
     """The part of (height, width) `size` that starts at (left, top); what lies outside `pixels` is `fill`."""
     height, width = size
     bottom, right = top + height, left + width
     if left >= 0 and top >= 0 and bottom <= pixels.shape[0] and right <= pixels.shape[1]:
         return pixels[top:bottom, left:right]
+    if pixels.ndim == 2 and isinstance(fill, tuple):  # a grey image in a coloured frame
+        pixels = np.repeat(pixels[..., None], len(fill), axis=2)
     out = np.full((height, width, *pixels.shape[2:]), fill, np.uint8)
     inside = pixels[max(top, 0) : bottom, max(left, 0) : right]
     y, x = max(-top, 0), max(-left, 0)

@@ -1,0 +1,220 @@
+"""Detectors of Ultralytics (YOLOv8, YOLO11, YOLO26, RT-DETR), exported as their raw head; decoding is ours.
+
+Ultralytics' checkpoints are pickles. Official names are downloaded and loaded as the library does; a local ``.pt`` runs
+the code that is in it, so the user must say that its origin is trusted. The library is AGPL-3.0, so it is an extra
+that nothing imports unless a source names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+from edgewright.core import files
+from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
+from edgewright.core.lazy import require
+from edgewright.core.store import default_root
+
+from . import checkpoint as weights_file
+from .loaded import Loaded, torch_module
+
+SIDE = 640
+"""The input side where neither the checkpoint nor the source says one."""
+STRIDE = 32
+"""The input's sides are multiples of the coarsest stride."""
+WEIGHTS = "ultralytics"
+"""The folder in our cache that official weights are downloaded to."""
+
+
+def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Loaded:
+    """The detector `name`: an official ``yolo11n`` (``.pt``), a local ``.pt``, or a ``.yaml`` with random weights.
+
+    Options: ``imgsz`` (side, or [height, width]; default: as trained) and, of a ``.yaml``, ``nc`` (classes).
+    `checkpoint`: weights for a ``.yaml``, of the model as it is trained. `trust`: a local ``.pt`` may run its code. The
+    module gives one tensor (N, 4 x bins + classes, cells): logits of YOLO's head, one-to-one where it has two;
+    RT-DETR's gives (N, queries, 4 + classes), class scores after the sigmoid. Raises `InvalidInput`, `IntegrityError`,
+    `Unavailable`.
+    """
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # it must not install packages behind the user's back
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    require("ultralytics", "ultralytics")
+    unknown = sorted(set(options) - {"imgsz", "nc"})
+    if unknown or ("nc" in options and not name.endswith(".yaml")):
+        raise InvalidInput(
+            f"ultralytics:{name} has no option '{(unknown or ['nc'])[0]}'.",
+            "A source takes imgsz, and nc (classes) where it is a .yaml.",
+            "Correct the source's options: ultralytics:yolo11n.yaml?nc=10&imgsz=320",
+        )
+    if name.endswith((".yaml", ".yml")):
+        model, weights = _built(name, options.get("nc")), "random, seed 0"
+        if checkpoint is not None:
+            weights_file.apply(model, checkpoint, trust)
+            weights = str(checkpoint)
+    else:
+        if checkpoint is not None:
+            raise InvalidInput(
+                f"{name} was given a checkpoint too.",
+                "A .pt holds its own weights.",
+                "Leave the checkpoint out, or name the architecture: ultralytics:yolo11n.yaml --checkpoint FILE",
+            )
+        model, weights = _loaded(name, trust)
+    spec = _spec_of(model, name, options.get("imgsz"))
+    return Loaded(torch_module(_raw(model), name), spec, weights)
+
+
+def _built(name: str, classes: int | None) -> Any:
+    """The model that a YAML describes, the library's own or a local one, with seeded random weights."""
+    import torch
+    from ultralytics.nn import tasks
+
+    torch.manual_seed(0)
+    local = files.absolute(name)
+    try:
+        described = tasks.yaml_model_load(local if local.is_file() else name)
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"Ultralytics knows no model description '{name}'.",
+            "It is neither a file here nor one of the library's.",
+            "Take e.g. yolov8n.yaml, yolo11n.yaml, yolo26n.yaml or rtdetr-l.yaml, or the path of a .yaml.",
+        ) from None
+    head = str(described.get("head", [[None]])[-1][2]) if described.get("head") else "none"
+    known = {"Detect": tasks.DetectionModel, "RTDETRDecoder": tasks.RTDETRDetectionModel}
+    if head not in known:
+        raise _other_task(name, head)
+    return known[head](described, nc=classes, verbose=False)
+
+
+def _loaded(name: str, trust: bool) -> tuple[Any, str]:
+    """The model of a ``.pt``, and where its weights are from."""
+    from ultralytics.nn import tasks
+
+    local = files.absolute(name if name.endswith(".pt") else f"{name}.pt")
+    if local.is_file():
+        if not trust:
+            raise IntegrityError(
+                f"{local} is an Ultralytics checkpoint, which is a pickle.",
+                "Loading it runs whatever code is in it; only the library's official weights load without a word.",
+                "Pass --trust-checkpoint if its origin is trusted, or have it exported to ONNX and give that file.",
+            )
+        path, weights = local, str(local)
+    else:
+        path, weights = _official(name), f"Ultralytics, official {Path(name).stem}"
+    try:
+        model, _ = tasks.load_checkpoint(str(path))
+    except Exception as error:  # on damaged bytes torch raises nearly any class
+        raise InvalidInput(
+            f"{path.name} cannot be read as an Ultralytics checkpoint: {' '.join(str(error).split())[:200]}",
+            f"Its {path.stat().st_size} bytes are cut off, or another program wrote them.",
+            "Copy or download the checkpoint again.",
+        ) from None
+    head = type(model.model[-1]).__name__
+    if head not in ("Detect", "v10Detect", "RTDETRDecoder"):
+        raise _other_task(name, head)
+    return model, weights
+
+
+def _official(name: str) -> Path:
+    """The official weights called `name`, downloaded by the library into our cache where they are not there yet."""
+    from ultralytics.utils import downloads
+
+    known = [n for n in downloads.GITHUB_ASSETS_NAMES if n.endswith(".pt")]
+    asset = name if name.endswith(".pt") else f"{name}.pt"
+    if asset not in known:
+        near = difflib.get_close_matches(asset, known, 3)
+        raise InvalidInput(
+            f"There is no file {files.absolute(name)}, and Ultralytics has no weights '{asset}'.",
+            f"Similar names: {', '.join(near) or 'none'}.",
+            "Correct the name or the path; for random weights name a .yaml: ultralytics:yolo11n.yaml",
+        )
+    path = default_root() / WEIGHTS / asset
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        downloads.attempt_download_asset(str(path))
+        if not path.is_file():
+            raise ConnectionError("the file did not come")
+    except Exception as error:  # the library's downloader has no class of its own
+        path.unlink(missing_ok=True)
+        raise Unavailable(
+            f"The weights {asset} cannot be fetched ({type(error).__name__}).",
+            f"The download failed: {' '.join(str(error).split())[:200]}",
+            f"Go online, copy the file here and pass it with --trust-checkpoint, or put it at {path}.",
+        ) from None
+    return path
+
+
+def _raw(model: Any) -> Any:
+    """`model` ready for export: batch norms folded, and its head giving what it computes before any decoding.
+
+    The head of YOLO26 that needs no suppression is used where there is one: the library folds it away unless that is
+    asked for before folding.
+    """
+    import torch
+
+    head = model.model[-1]
+    model = model.float().eval()
+    if getattr(head, "one2one_cv2", None) is not None:
+        head.end2end = True
+    model.fuse(verbose=False)
+    head.export = True
+    if type(head).__name__ == "RTDETRDecoder":
+        head.postprocess = lambda boxes, scores: torch.cat([boxes, scores], -1)
+    else:
+
+        def forward(features: list[torch.Tensor]) -> torch.Tensor:
+            raw = head.forward_head(features, **(head.one2one if head.end2end else head.one2many))
+            return torch.cat([raw["boxes"], raw["scores"]], 1)
+
+        head.forward = forward
+    return model
+
+
+def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
+    head = model.model[-1]
+    transformer = type(head).__name__ == "RTDETRDecoder"
+    trained = getattr(model, "args", None) or {}
+    trained = trained if isinstance(trained, dict) else vars(trained)
+    height, width = _sides(side or trained.get("imgsz") or SIDE)
+    names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
+    labels = tuple(str(names[k]) for k in sorted(names))
+    if transformer:
+        detect = {"decoder": "set", "scores": "none", "multi_label": True, "iou": 1.0}
+    else:
+        alone = bool(getattr(head, "one2one_cv2", None) is not None)
+        detect = {
+            "decoder": "dfl", "bins": int(head.reg_max), "strides": tuple(int(s) for s in head.stride),
+            "scores": "sigmoid", "multi_label": alone, "multi_label_eval": True, "iou": 1.0 if alone else 0.7,
+        }  # fmt: skip
+    return {
+        "name": Path(name).stem,
+        "task": "detect",
+        "input": {"height": height, "width": width, "channels": int(model.yaml.get("channels", 3))},
+        "preprocess": {
+            "resize": "exact" if transformer else "letterbox", "resize_to": (height, width), "interpolation": "opencv",
+        },
+        "outputs": ("head",),
+        "detect": detect,
+        "classes": int(head.nc),
+        # A model built from a YAML calls its classes "0", "1" ...
+        "labels": () if labels == tuple(str(k) for k in range(len(labels))) else labels,
+    }  # fmt: skip
+
+
+def _sides(given: Any) -> tuple[int, int]:
+    sides = [given, given] if isinstance(given, int) else list(given) if isinstance(given, (list, tuple)) else []
+    if len(sides) != 2 or not all(isinstance(s, int) and s >= STRIDE and s % STRIDE == 0 for s in sides):
+        raise InvalidInput(
+            f"imgsz is {given}.",
+            f"It is the side of the input in pixels, or [height, width]: multiples of {STRIDE}, the coarsest stride.",
+            "Correct the source's options: ?imgsz=416",
+        )
+    return sides[0], sides[1]
+
+
+def _other_task(name: str, head: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name} is no plain detector: its last module is {head}.",
+        "Detectors (Detect, RTDETRDecoder) are read; Ultralytics' masks, keypoints, rotated boxes and classes are not.",
+        "Name a detector, such as ultralytics:yolo11n",
+    )

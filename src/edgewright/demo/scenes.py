@@ -1,0 +1,52 @@
+"""The embedded detector: YOLO11n's shape, trained on scenes of handwritten digits, through the whole main job."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from edgewright import api
+from edgewright.core import files
+from edgewright.data import scenes
+from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import Watch, quiet
+from edgewright.vision import draw
+from edgewright.vision.detection import Detections
+
+from .train_detector import SIDE, WEIGHTS
+
+SOURCE = f"ultralytics:yolo11n.yaml?nc={len(scenes.NAMES)}&imgsz={SIDE}"
+RECIPE = Recipe(methods=("nncf-round",), min_duration_s=1.0)
+SPEC = f'name = "scenes"\nlabels = [{", ".join(f"{chr(34)}{name}{chr(34)}" for name in scenes.NAMES)}]\n'
+
+
+def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api.Outcome:
+    """Write the scenes and run the main job on the weights that ship here; everything lands in `out`.
+
+    Raises `Unavailable` without Ultralytics, whose description of the network builds it.
+    """
+    out = files.absolute(out)
+    data = out / "scenes"
+    scenes.write(data)
+    with files.new_folder(out / "model") as folder:
+        shutil.copyfile(WEIGHTS, folder / WEIGHTS.name)
+        (folder / "scenes.toml").write_text(SPEC)
+    return api.optimize(
+        SOURCE, checkpoint=out / "model" / WEIGHTS.name, data=data, out=out, recipe=recipe or RECIPE, watch=watch
+    )
+
+
+def detect(outcome: api.Outcome, out: Path, count: int = 3) -> list[tuple[Path, Detections]]:
+    """The first `count` test scenes, answered by the chosen bundle as on a device, and drawn into ``out/drawn``.
+
+    Returns the drawn images with what was found; nothing where no bundle was chosen.
+    """
+    from edgewright.runtimes.session import open as open_bundle
+
+    if outcome.best is None:
+        return []
+    paths = sorted((files.absolute(out) / "scenes" / "test").glob("*.png"))[:count]
+    with open_bundle(outcome.best.path) as session:
+        answers = session(list(paths))
+    saved = draw.save(paths, answers, files.absolute(out) / "drawn")
+    return [(saved[path], answer) for path, answer in zip(paths, answers)]

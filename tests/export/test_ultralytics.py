@@ -1,0 +1,168 @@
+"""Detectors of Ultralytics: our export and our decoding give the boxes of the library's own predictor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
+from edgewright.core.spec import ModelSpec
+from edgewright.export.exporter import export
+from edgewright.export.sources import ultralytics as source
+from edgewright.graph import compare
+from edgewright.graph import files as onnx_files
+from edgewright.vision import preprocess
+from edgewright.vision.detection import Detections, detect
+from edgewright.vision.image import open_image
+
+library = pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
+IMAGES = sorted(library.ASSETS.glob("*.jpg"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
+
+
+def lively(name: str, path: Path, side: int) -> Any:
+    """A model of the library with seeded weights whose answers differ from place to place; its weights in `path`.
+
+    Batch norms are set by what they see on the two images, and the last layers' weights are raised: with those that the
+    library begins with, all cells answer nearly the same, and any of them may be the best.
+    """
+    from safetensors.torch import save_file
+    from ultralytics import RTDETR, YOLO
+
+    torch.manual_seed(0)
+    model = (RTDETR if name.startswith("rtdetr") else YOLO)(name)
+    random = np.random.default_rng(0)
+    module = model.model
+    for norm in (m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.momentum = 0.5
+    x = torch.from_numpy(
+        np.stack([np.asarray(open_image(p).resize((side, side))) for p in IMAGES]).transpose(0, 3, 1, 2)
+        / np.float32(255)
+    )
+    module.train()
+    with torch.no_grad():
+        for _ in range(8):
+            module(x)
+    head = module.model[-1]
+    for part in (
+        *getattr(head, "cv3", []),
+        *(getattr(head, "one2one_cv3", None) or []),
+        *getattr(head, "dec_score_head", []),
+    ):
+        last = part[-1] if isinstance(part, torch.nn.Sequential) else part
+        last.weight.data = torch.from_numpy(random.normal(0, 1, tuple(last.weight.shape)).astype(np.float32)) * 0.3
+        last.bias.data[:] = -6
+    for part in (*getattr(head, "cv2", []), *(getattr(head, "one2one_cv2", None) or [])):
+        part[-1].weight.data *= 10
+    module.eval()
+    save_file({k: v.contiguous().clone() for k, v in module.state_dict().items()}, path)
+    return model
+
+
+def theirs(model: Any, image: Path, side: int, least: float) -> np.ndarray:
+    """(boxes, 6): x1, y1, x2, y2, score, class of the library's predictor; YOLO26 by its head that needs no NMS."""
+    nms = False if "26" in model.model.yaml["yaml_file"] else None
+    (found,) = model.predict(image, imgsz=side, rect=False, conf=least, verbose=False, device="cpu", nms=nms)
+    rows: np.ndarray = found.boxes.data.numpy()
+    height, width = found.orig_shape
+    rows[:, :4] = rows[:, :4].clip(0, (width, height, width, height))  # the library leaves RT-DETR's as they are
+    return rows
+
+
+def ours(folder: Path, spec: ModelSpec, image: Path, least: float) -> np.ndarray:
+    model = onnx_files.load(folder / "model.onnx")
+    outputs = compare.run(model, preprocess.batch([image], spec))
+    found: Detections = detect(outputs, spec, [open_image(image).size], least)[0]
+    return np.hstack([found.boxes, found.scores[:, None], found.indices[:, None]])
+
+
+def unmatched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The rows of `a` without one in `b` of the same class, within half a pixel and 1e-3 in score."""
+    near = (np.abs(a[:, None, :4] - b[None, :, :4]).max(-1) <= 0.5) & (np.abs(a[:, None, 4] - b[None, :, 4]) <= 1e-3)
+    near &= a[:, None, 5] == b[None, :, 5]
+    return a[~near.any(1)]
+
+
+@pytest.mark.parametrize("name", ["yolov8n.yaml", "yolo11n.yaml", "yolo26n.yaml", "rtdetr-l.yaml"])
+def test_boxes_are_those_of_the_librarys_predictor(name: str, tmp_path: Path) -> None:
+    side, least = 160 if name.startswith("rtdetr") else 320, 0.02
+    weights = tmp_path / "weights.safetensors"
+    model = lively(name, weights, side)
+    spec = export(
+        f"ultralytics:{name}?imgsz={side}", tmp_path / "out", checkpoint=str(weights), images=[str(p) for p in IMAGES]
+    )
+    for image in IMAGES:
+        first, second = theirs(model, image, side, least), ours(tmp_path / "out", spec, image, least)
+        assert len(first) > 10
+        edge = least + 2e-3  # what lies at the threshold itself may be on either side of it
+        assert not len(unmatched(first[first[:, 4] > edge], second)), unmatched(first[first[:, 4] > edge], second)
+        assert not len(unmatched(second[second[:, 4] > edge], first)), unmatched(second[second[:, 4] > edge], first)
+
+
+@pytest.mark.parametrize("name", ["yolo26n.yaml", "yolo11n.yaml"])
+def test_the_exported_graph_ends_at_the_raw_head(name: str, tmp_path: Path) -> None:
+    spec = export(f"ultralytics:{name}?imgsz=64&nc=3", tmp_path)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    bins = 1 if name.startswith("yolo26") else 16
+    assert spec.detect is not None
+    assert (spec.detect.bins, spec.detect.iou) == (bins, 1.0 if bins == 1 else 0.7)
+    (output,) = graph.output
+    assert [d.dim_value for d in output.type.tensor_type.shape.dim] == [1, 4 * bins + 3, 64 + 16 + 4]
+    assert not {"TopK", "NonMaxSuppression", "GatherElements", "Exp"} & {node.op_type for node in graph.node}
+    # Its last Softmax, if any, is the attention of the backbone: none belongs to a distribution over distances.
+    assert graph.node[-1].op_type == "Concat"
+
+
+def test_a_local_checkpoint_loads_only_when_it_is_trusted(tmp_path: Path) -> None:
+    model = library.YOLO("yolo11n.yaml")
+    model.model.names = {k: f"thing {k}" for k in range(80)}
+    model.model.args = {"imgsz": 96}
+    path = tmp_path / "mine.pt"
+    torch.save({"model": model.model, "train_args": {"imgsz": 96}}, path)
+    with pytest.raises(IntegrityError, match="--trust-checkpoint"):
+        source.load(str(path), {})
+    loaded = source.load(str(path), {}, trust=True)
+    assert loaded.spec["input"]["height"] == 96
+    assert loaded.spec["labels"][:2] == ("thing 0", "thing 1")
+    assert loaded.weights == str(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InvalidInput, match=r"mine\.pt cannot be read"):
+        source.load(str(path), {}, trust=True)
+
+
+def test_official_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ultralytics.utils import downloads
+
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(downloads, "safe_download", offline)
+    with pytest.raises(Unavailable, match=r"yolo11n\.pt cannot be fetched"):
+        source.load("yolo11n", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("yolo99n", {}, "no weights 'yolo99n.pt'"),
+        ("yolo99n.yaml", {}, "no model description"),
+        ("yolo11n-seg.yaml", {}, "Segment"),
+        ("yolo11n-cls.yaml", {}, "Classify"),
+        ("yolo11n.yaml", {"imgsz": 100}, "multiples of 32"),
+        ("yolo11n.yaml", {"imgsz": "big"}, "imgsz is big"),
+        ("yolo11n.yaml", {"width": 2}, "no option 'width'"),
+        ("yolo11n", {"nc": 3}, "no option 'nc'"),
+    ],
+)
+def test_what_is_no_detector_of_the_library_is_named(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        source.load(name, options)
