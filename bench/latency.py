@@ -23,8 +23,8 @@ from edgewright.core.errors import EdgewrightError
 from edgewright.core.jail import Child, Limits, Progress
 
 WORKER = "edgewright.bench.worker"
-RUNTIME_SHARE = 0.15
-"""Of each slice, the time for the runtime's call alone."""
+PARTS = {"preprocess": 0.05, "runtime": 0.1, "postprocess": 0.05}
+"""Of each slice, the time for each part of a call by itself; the rest is for whole calls."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +73,7 @@ class _Subject:
     memory_bytes: int | None = None
     warm_up: int = 0
     rounds: list[statistics.Floats] = field(default_factory=list)
-    runtime: list[statistics.Floats] = field(default_factory=list)
+    parts: dict[str, list[statistics.Floats]] = field(default_factory=lambda: {part: [] for part in PARTS})
     spans: list[tuple[environment.Sample, environment.Sample, float]] = field(default_factory=list)
     stage: str = "load"
     reason: str | None = None
@@ -182,12 +182,13 @@ def _rounds(subjects: Sequence[_Subject], rules: Rules, progress: Progress | Non
 def _measure(subject: _Subject, seconds: float) -> None:
     subject.stage = "latency"
     used, start = environment.cpu_seconds(subject.pid), environment.sample()
-    whole = _slice(subject, seconds * (1 - RUNTIME_SHARE), "whole")
-    runtime = _slice(subject, seconds * RUNTIME_SHARE, "runtime")
+    whole = _slice(subject, seconds * (1 - sum(PARTS.values())), "whole")
+    parts = {part: _slice(subject, seconds * share, part) for part, share in PARTS.items()}
     end = environment.sample()
     subject.spans.append((start, end, environment.cpu_seconds(subject.pid) - used))
     subject.rounds.append(whole)
-    subject.runtime.append(runtime)
+    for part, samples in parts.items():
+        subject.parts[part].append(samples)
 
 
 def _slice(subject: _Subject, seconds: float, part: str) -> statistics.Floats:
@@ -219,9 +220,10 @@ def _latency(subject: _Subject, load: Load | None) -> Latency:
     if not subject.steady:
         why.append("it did not get steady in the warm-up")
     merged = summarize(np.concatenate(subject.rounds))
+    parts = {f"{part}_p50_ms": float(np.median(np.concatenate(s))) * 1e3 for part, s in subject.parts.items()}
     return msgspec.structs.replace(
         merged,
-        runtime_p50_ms=float(np.median(np.concatenate(subject.runtime))) * 1e3,
+        **parts,
         rounds=len(subject.rounds),
         warmup_samples=subject.warm_up,
         steady=subject.steady,

@@ -117,9 +117,10 @@ class Accuracy(Result, frozen=True, kw_only=True):
 class Latency(Result, frozen=True, kw_only=True):
     """Single-stream latency from an image in memory to the answer, pre- and postprocessing included.
 
-    A percentile and its interval are absent where `samples` do not support it at `confidence`. `runtime_p50_ms` is the
-    runtime's call alone. `quantiles_ms` are evenly spaced quantiles (0 to 100 %) for plots. `image` says what image was
-    in memory. `valid` False: measured under conditions (`why`) that make the figures no evidence.
+    A percentile and its interval are absent where `samples` do not support it at `confidence`. Its parts by
+    themselves: `preprocess_p50_ms`, `runtime_p50_ms` (the runtime's call), `postprocess_p50_ms`. `quantiles_ms` are
+    evenly spaced quantiles (0 to 100 %) for plots. `image` says what image was in memory. `valid` False: measured under
+    conditions (`why`) that make the figures no evidence.
     """
 
     samples: int
@@ -135,7 +136,9 @@ class Latency(Result, frozen=True, kw_only=True):
     confidence: float = 0.99
     mean_ms: float | None = None
     min_ms: float | None = None
+    preprocess_p50_ms: float | None = None
     runtime_p50_ms: float | None = None
+    postprocess_p50_ms: float | None = None
     throughput_per_s: float | None = None
     duration_s: float | None = None
     rounds: int | None = None

@@ -6,9 +6,10 @@ timings go back as bytes of float64 seconds. Nothing here imports torch: the ses
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def open_artifact(path: str, images: Sequence[str]) -> dict[str, Any]:
     session = open_session(path)
     session(pixels[0])
     cold_start_ms = (time.perf_counter_ns() - start) / 1e6
-    _open.update(session=session, pixels=pixels)
+    _open.update(session=session, pixels=pixels, answers={})
     sizes = sorted({f"{array.shape[1]}x{array.shape[0]}" for array in pixels})
     return {
         "pid": os.getpid(),
@@ -51,14 +52,12 @@ def open_artifact(path: str, images: Sequence[str]) -> dict[str, Any]:
 def latency_slice(seconds: float, min_count: int = 1, part: str = "whole") -> bytes:
     """Back-to-back single-stream timings for `seconds`, at least `min_count`: float64 seconds as bytes.
 
-    `part` "whole": image in memory to answer, as an application calls a session; "runtime": the runtime's call alone.
-    A few calls before them are not counted: another process had the caches until now.
+    `part` "whole": image in memory to answer, as an application calls a session; "preprocess", "runtime" (the call of
+    the runtime) or "postprocess" alone. A few calls before them are not counted: another process had the caches until
+    now.
     """
     session, pixels = _open["session"], _open["pixels"]
-    if part == "whole":
-        ask, inputs = session, pixels
-    else:
-        ask, inputs = session.run, [_input(session, array) for array in pixels[:1]]
+    ask, inputs = _part(session, pixels, part)
     clock = time.perf_counter_ns
     times: list[int] = []
     begin = now = clock()
@@ -76,6 +75,22 @@ def latency_slice(seconds: float, min_count: int = 1, part: str = "whole") -> by
         now = clock()
         times.append(now - start)
     return (np.array(times, np.float64) / 1e9).tobytes()
+
+
+def _part(session: Any, pixels: list[np.ndarray], part: str) -> tuple[Callable[[Any], Any], list[Any]]:
+    """What to time, and what to give it in turn."""
+    if part == "whole":
+        return session, pixels
+    if part == "preprocess":
+        return functools.partial(_input, session), pixels
+    if part == "runtime":
+        return session.run, [_input(session, pixels[0])]
+    if part not in _open["answers"]:
+        _open["answers"][part] = [
+            (session.run(_input(session, array)), [(array.shape[1], array.shape[0])] * (session.spec.input.batch or 1))
+            for array in pixels
+        ]
+    return lambda answer: session.read(*answer), _open["answers"][part]
 
 
 def memory() -> int:
@@ -148,8 +163,7 @@ def _answer(session: Any, paths: list[str], size: int) -> np.ndarray:
 
 
 def _input(session: Any, pixels: np.ndarray) -> np.ndarray:
-    from edgewright.vision.image import open_image
     from edgewright.vision.preprocess import batch
 
-    one = batch([open_image(pixels)], session.spec)
+    one = batch([pixels], session.spec)
     return np.repeat(one, session.spec.input.batch or 1, axis=0)

@@ -24,7 +24,7 @@ from edgewright.core import files
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.vision.detection import Detections, detect
-from edgewright.vision.image import Source, open_image
+from edgewright.vision.image import Source, open_picture, size_of
 from edgewright.vision.postprocess import Classification, classify
 from edgewright.vision.preprocess import batch
 
@@ -76,7 +76,7 @@ class Session:
         `RuntimeFailed` where the runtime fails.
         """
         if isinstance(images, (list, tuple)):
-            return [answer for outputs, sizes in self._batches(images) for answer in self._read(outputs, sizes, score)]
+            return [answer for outputs, sizes in self._batches(images) for answer in self.read(outputs, sizes, score)]
         return self([images], score)[0]
 
     def run(self, x: np.ndarray) -> list[np.ndarray]:
@@ -109,18 +109,19 @@ class Session:
             raise UsageError("The session is closed.", "It was closed before this call.", "Open the bundle again.")
         return self._handle
 
-    def _read(
-        self, outputs: list[np.ndarray], sizes: list[tuple[int, int]], score: float | None
+    def read(
+        self, outputs: list[np.ndarray], sizes: list[tuple[int, int]], score: float | None = None
     ) -> Sequence[Classification | Detections]:
+        """What `run` answered, as the answer for each image; `sizes`: the images' (width, height) in pixels."""
         return detect(outputs, self.spec, sizes, score) if self.spec.detect else classify(outputs, self.spec)
 
     def _batches(self, images: Sequence[Source]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
         """The outputs for so many images at once, and the (width, height) of each."""
         size = self.spec.input.batch or MAX_BATCH
         for start in range(0, len(images), size):
-            part = [open_image(image) for image in images[start : start + size]]
+            part = [open_picture(image) for image in images[start : start + size]]
             x = batch(part, self.spec)
-            sizes = [image.size for image in part]
+            sizes = [size_of(image) for image in part]
             if self.spec.input.batch and len(part) < size:  # a fixed batch is filled up with zeros
                 filler = np.zeros((size - len(part), *self._row), self._dtype)
                 yield [output[: len(part)] for output in self.run(np.concatenate([x, filler]))], sizes

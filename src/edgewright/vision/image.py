@@ -20,6 +20,9 @@ from edgewright.core.errors import InvalidInput
 Source: TypeAlias = "str | Path | bytes | np.ndarray | Image.Image"
 """What `open_image` takes: a path, an encoded file's bytes, a uint8 array (HWC RGB, or HW grey), a PIL image."""
 
+Picture: TypeAlias = "Image.Image | np.ndarray"
+"""What `open_picture` gives: an array that came as one, else a PIL image of mode "RGB" or "L"."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 """The decoders that a file may reach. Pillow has more, of which EPS starts Ghostscript on the file's own program."""
 
@@ -39,20 +42,31 @@ def open_image(source: Source) -> Image.Image:
     there is no such file, where it is corrupt, truncated, no image, too large, below 2 pixels or over 100:1, CMYK, or
     has more than 8 bits a channel.
     """
+    picture = open_picture(source)
+    return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+
+
+def open_picture(source: Source) -> Picture:
+    """As `open_image`, but an array is only checked and stays one: two copies of its pixels less."""
     name = _name(source)
-    image = _from_array(source, name) if isinstance(source, np.ndarray) else _decoded(source, name)
-    width, height = image.size
+    image = _checked_array(source, name) if isinstance(source, np.ndarray) else _decoded(source, name)
+    width, height = size_of(image)
     if min(width, height) < 2 or max(width, height) > MAX_ASPECT * min(width, height):
         raise InvalidInput(
             f"{name} is {width}x{height} pixels.",
             f"A side must have at least 2 pixels and the longer one at most {MAX_ASPECT} times the shorter.",
             "Leave this image out, or crop it to the part that matters.",
         )
-    if image.mode in ("RGB", "L"):
+    if isinstance(image, np.ndarray) or image.mode in ("RGB", "L"):
         return image
     if image.mode in _CONVERTED:
         return image.convert("RGB" if image.mode != "1" else "L")
     raise _unsupported(name, f"has colour mode {image.mode}")
+
+
+def size_of(image: Picture) -> tuple[int, int]:
+    """(width, height) in pixels."""
+    return (image.shape[1], image.shape[0]) if isinstance(image, np.ndarray) else image.size
 
 
 def _name(source: Source) -> str:
@@ -120,7 +134,7 @@ def _is_deep(image: Image.Image) -> bool:
     return any(";16" in str(mode) and not str(mode).startswith("BGR") for mode in raw)  # BGR;16 is a 5-6-5 bitmap
 
 
-def _from_array(array: np.ndarray, name: str) -> Image.Image:
+def _checked_array(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise InvalidInput(
             f"{name} is no image.",
@@ -131,7 +145,7 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
         raise _broken(name, "it has no pixels")
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
         raise _bomb(name)
-    return Image.fromarray(np.ascontiguousarray(array))
+    return np.ascontiguousarray(array)
 
 
 def _broken(name: str, why: str) -> InvalidInput:

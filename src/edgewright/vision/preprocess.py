@@ -23,7 +23,7 @@ from PIL import Image
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 
-from .image import Source, open_image
+from .image import Picture, Source, open_image, open_picture, size_of
 from .resize import bilinear
 
 
@@ -36,12 +36,12 @@ class Placement(msgspec.Struct, frozen=True):
     top: int
 
 
-def preprocess(image: Image.Image, p: Preprocess, i: Input) -> np.ndarray:
+def preprocess(image: Picture, p: Preprocess, i: Input) -> np.ndarray:
     """One image as the model takes it, without a batch axis: float32, or uint8 where the graph normalizes.
 
-    `image` as `open_image` returns it. `p.mean` and `p.std` are in the order of the model's channels (`p.color`). Where
-    `p.resize` is "shorter" and `p.resize_to` is not square, the image is scaled to just cover (height, width), as timm
-    does. Raises `InvalidInput` where `p` and `i` contradict each other.
+    `image` as `open_picture` returns it. `p.mean` and `p.std` are in the order of the model's channels (`p.color`).
+    Where `p.resize` is "shorter" and `p.resize_to` is not square, the image is scaled to just cover (height, width), as
+    timm does. Raises `InvalidInput` where `p` and `i` contradict each other.
     """
     out = np.empty(i.shape()[1:], _dtype(p))
     _fill(out, image, p, i)
@@ -52,7 +52,7 @@ def batch(images: Sequence[Source], spec: ModelSpec) -> np.ndarray:
     """All `images` opened, preprocessed and stacked in the model's layout, with N first; C-contiguous."""
     out = np.empty(spec.input.shape(len(images)), _dtype(spec.preprocess))
     for row, source in zip(out, images):
-        _fill(row, open_image(source), spec.preprocess, spec.input)
+        _fill(row, open_picture(source), spec.preprocess, spec.input)
     return out
 
 
@@ -80,65 +80,69 @@ def _dtype(p: Preprocess) -> type[np.uint8] | type[np.float32]:
     return np.uint8 if p.normalize == "graph" else np.float32
 
 
-def _fill(out: np.ndarray, image: Image.Image, p: Preprocess, i: Input) -> None:
-    """Write the preprocessed image into `out`, a C-contiguous view of one row of the batch."""
+def _fill(out: np.ndarray, image: Picture, p: Preprocess, i: Input) -> None:
+    """Write the preprocessed image into `out`, a C-contiguous view of one row of the batch.
+
+    Only the part that the image reaches is normalized; what lies around it is one colour.
+    """
     if i.channels != (1 if p.color == "L" else 3):
         raise _contradiction(f"the colour order {p.color} does not give {i.channels} channels")
-    pixels = _sized(_colored(image, p), p)
-    _check_size(pixels.shape[0], pixels.shape[1], i)
+    image = _colored(image, p)
+    place = placement(size_of(image), p, i)
+    pixels = _resized(image, p)
     if pixels.ndim == 2:
         pixels = pixels[..., None]  # one grey channel, repeated by broadcasting where the model takes three
     if p.color == "BGR":
         pixels = pixels[..., ::-1]
-    planes = i.layout == "NCHW"
-    out[...] = pixels.transpose(2, 0, 1) if planes else pixels
+    top, left = max(place.top, 0), max(place.left, 0)
+    pixels = pixels[top - place.top :, left - place.left :][: i.height - top, : i.width - left]
+    bottom, right = top + pixels.shape[0], left + pixels.shape[1]
+    planes = out if i.layout == "NCHW" else out.transpose(2, 0, 1)
+    inside = planes[:, top:bottom, left:right]
+    inside[...] = pixels.transpose(2, 0, 1)
     if p.normalize == "host":
-        _normalize(out, p, (-1, 1, 1) if planes else (-1,))
+        _normalize(inside, p)
+    if (i.height, i.width) != pixels.shape[:2]:
+        around = _around(p, i)
+        for border in (
+            planes[:, :top],
+            planes[:, bottom:],
+            planes[:, top:bottom, :left],
+            planes[:, top:bottom, right:],
+        ):
+            border[...] = around
 
 
-def _colored(image: Image.Image, p: Preprocess) -> Image.Image:
+def _around(p: Preprocess, i: Input) -> np.ndarray:
+    """The colour outside the image, (channels, 1, 1), as the model takes it: a letterbox's, or black around a crop."""
+    color = np.empty((i.channels, 1, 1), _dtype(p))
+    color[...] = np.reshape(p.pad if p.resize == "letterbox" else 0, (-1, 1, 1))
+    if p.normalize == "host":
+        _normalize(color, p)
+    return color
+
+
+def _colored(image: Picture, p: Preprocess) -> Picture:
     """`image` as RGB or L. Grey stays one channel for an RGB model: each channel would be resized to the same bits."""
+    if isinstance(image, np.ndarray):
+        if p.color != "L" or image.ndim == 2:
+            return image
+        image = Image.fromarray(image)
     if image.mode not in ("RGB", "L"):
         image = open_image(image)
     return image.convert("L") if p.color == "L" and image.mode != "L" else image
 
 
-def _sized(image: Image.Image, p: Preprocess) -> np.ndarray:
-    """Resized, letterboxed and cropped pixels, (height, width) or (height, width, 3); a crop pads with black."""
-    width, height = _target(image.size, p)
+def _resized(image: Picture, p: Preprocess) -> np.ndarray:
+    """The resized pixels, (height, width) or (height, width, 3)."""
+    width, height = _target(size_of(image), p)
     if p.interpolation == "opencv":
-        pixels = bilinear(np.asarray(image), width, height)
-    elif image.size != (width, height):
-        pixels = np.asarray(image.resize((width, height), Image.Resampling[p.interpolation.upper()]))
-    else:
-        pixels = np.asarray(image)
-    if p.resize == "letterbox":
-        left, top = _margins((width, height), p)
-        pixels = _window(pixels, -left, -top, p.resize_to, _pad(p))
-    if p.crop:
-        height, width = pixels.shape[:2]
-        pixels = _window(pixels, _start(width, p.crop[1]), _start(height, p.crop[0]), p.crop, 0)
-    return pixels
-
-
-def _pad(p: Preprocess) -> int | tuple[int, ...]:
-    """The letterbox's filling in the order of the image's channels, which become the model's later."""
-    return p.pad[::-1] if isinstance(p.pad, tuple) and p.color == "BGR" else p.pad
-
-
-def _window(pixels: np.ndarray, left: int, top: int, size: tuple[int, int], fill: int | tuple[int, ...]) -> np.ndarray:
-    """The part of (height, width) `size` that starts at (left, top); what lies outside `pixels` is `fill`."""
-    height, width = size
-    bottom, right = top + height, left + width
-    if left >= 0 and top >= 0 and bottom <= pixels.shape[0] and right <= pixels.shape[1]:
-        return pixels[top:bottom, left:right]
-    if pixels.ndim == 2 and isinstance(fill, tuple):  # a grey image in a coloured frame
-        pixels = np.repeat(pixels[..., None], len(fill), axis=2)
-    out = np.full((height, width, *pixels.shape[2:]), fill, np.uint8)
-    inside = pixels[max(top, 0) : bottom, max(left, 0) : right]
-    y, x = max(-top, 0), max(-left, 0)
-    out[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    return out
+        return bilinear(np.asarray(image), width, height)
+    if size_of(image) == (width, height):
+        return np.asarray(image)
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    return np.asarray(image.resize((width, height), Image.Resampling[p.interpolation.upper()]))
 
 
 def _target(size: tuple[int, int], p: Preprocess) -> tuple[int, int]:
@@ -179,18 +183,18 @@ def _check_size(height: int, width: int, i: Input) -> None:
         raise _contradiction(f"it gives {height}x{width} pixels, the input takes {i.height}x{i.width}")
 
 
-def _normalize(out: np.ndarray, p: Preprocess, shape: tuple[int, ...]) -> None:
-    """(pixel / divide - mean) / std in place, each step rounded to float32 as torch does."""
+def _normalize(planes: np.ndarray, p: Preprocess) -> None:
+    """(pixel / divide - mean) / std of (channels, height, width) in place, each step rounded to float32 as in torch."""
     channels = 1 if p.color == "L" else 3
     if not len(p.mean) == len(p.std) == channels:
         raise _contradiction(f"mean and std must have {channels} values each, they have {len(p.mean)} and {len(p.std)}")
     if p.divide == 0 or 0 in p.std:
         raise _contradiction("divide and std must not be 0")
-    out /= np.float32(p.divide)
+    planes /= np.float32(p.divide)
     if any(p.mean):  # detectors often have neither, and each pass over the pixels takes time
-        out -= np.asarray(p.mean, np.float32).reshape(shape)
+        planes -= np.asarray(p.mean, np.float32).reshape(-1, 1, 1)
     if any(value != 1 for value in p.std):
-        out /= np.asarray(p.std, np.float32).reshape(shape)
+        planes /= np.asarray(p.std, np.float32).reshape(-1, 1, 1)
 
 
 def _contradiction(why: str) -> InvalidInput:
