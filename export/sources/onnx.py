@@ -12,6 +12,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Detect
 from edgewright.graph import clean, files, inputs, metadata, upgrade
 
+from . import ultralytics_onnx
 from .loaded import Loaded
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def load(
     task: str | None = None,
 ) -> Loaded:
     """The model at `path`. `size`: (height, width) where the file leaves them open; `outputs`: the ones to read, in
-    that order (default: all); `task` "detect" where they hold boxes, else they are one array of class scores.
+    that order (default: all); `task` "detect" where they hold boxes, else they are one array of class scores. A
+    detector that Ultralytics exported needs neither: its metadata is read, and its decoding is cut off (`graph.cut`).
 
     Raises `InvalidInput`, `IntegrityError` (see `graph.files.load`).
     """
@@ -41,6 +43,10 @@ def load(
     spec: dict[str, Any] = msgspec.to_builtins(stored) if stored else {"name": Path(path).stem}
     found = inputs.image(model, size)
     spec["input"] = msgspec.to_builtins(found)
+    if stored is None and task is None and not outputs:
+        spec |= ultralytics_onnx.spec_of(model, found)
+        if spec.get("detect", {}).get("decoder") == "boxes":
+            spec = ultralytics_onnx.cut_decoding(model, spec, found)
     if (task or spec.get("task")) == "detect":
         spec["outputs"] = [value.name for value in model.graph.output]
         return Loaded(model, spec, str(path))

@@ -122,6 +122,30 @@ def test_the_exported_graph_ends_at_the_raw_head(name: str, tmp_path: Path) -> N
     assert graph.node[-1].op_type == "Concat"
 
 
+@pytest.mark.parametrize("name", ["yolo11n.yaml", "yolo26n.yaml"])
+@pytest.mark.parametrize("nms", [None, False], ids=["one to many", "no suppression"])
+def test_a_file_that_the_library_exported_needs_no_description(
+    name: str, nms: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if nms is False and name == "yolo11n.yaml":
+        pytest.skip("YOLO11 has one head only")
+    monkeypatch.chdir(tmp_path)  # the library writes beside itself
+    side, least = 320, 0.02
+    model = lively(name, tmp_path / "weights.safetensors", side)
+    model.model.names = {k: f"thing {k}" for k in range(80)}
+    file = model.export(format="onnx", imgsz=side, nms=nms, verbose=False)
+    spec = export(str(file), tmp_path / "out", images=[str(p) for p in IMAGES])
+    assert spec.detect is not None
+    assert spec.detect.decoder == ("end2end" if nms is False else "dfl")
+    assert spec.label(3) == "thing 3"
+    for image in IMAGES:
+        (found,) = library.YOLO(file, task="detect").predict(image, imgsz=side, conf=least, verbose=False, device="cpu")
+        first, second = found.boxes.data.numpy(), ours(tmp_path / "out", spec, image, least)
+        assert len(first) > 10
+        assert not len(unmatched(first[first[:, 4] > least + 2e-3], second))
+        assert not len(unmatched(second[second[:, 4] > least + 2e-3], first))
+
+
 def test_a_local_checkpoint_loads_only_when_it_is_trusted(tmp_path: Path) -> None:
     model = library.YOLO("yolo11n.yaml")
     model.model.names = {k: f"thing {k}" for k in range(80)}

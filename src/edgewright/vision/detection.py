@@ -89,6 +89,23 @@ def detect(
     return [_found([array[k] for array in arrays], spec, d, size, least) for k, size in enumerate(sizes)]
 
 
+def all_cells(outputs: list[np.ndarray], spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N, cells, 4) xyxy in input pixels and class scores (N, cells, C) of every cell, before any threshold.
+
+    For the decoders "boxes" and "dfl", whose answers can so be compared cell by cell. Raises as `detect` does.
+    """
+    d = spec.detect
+    assert d is not None and d.decoder in ("boxes", "dfl"), d
+    boxes, scores = [], []
+    for array in _checked(outputs, spec, d, len(outputs[0]))[0]:
+        rows = array if d.transposed else array.T
+        width = 4 if d.decoder == "boxes" else 4 * d.bins
+        cells, raw = np.arange(len(rows)), rows[:, :width]
+        boxes.append(_from_centre(raw) if d.decoder == "boxes" else _from_distances(raw, cells, spec, d))
+        scores.append(_scored(rows[:, width:], d))
+    return np.stack(boxes), np.stack(scores)
+
+
 def nms(boxes: np.ndarray, classes: np.ndarray, iou: float, most: int) -> np.ndarray:
     """The positions of at most `most` boxes to keep, in order. `boxes` (N, 4) xyxy must be sorted, best first.
 
