@@ -11,6 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(STAMP)
 	$(BIN)/edgewright demo -o build/demo
+	$(BIN)/edgewright demo --task detect -o build/demo-detect
 
 # Two at once: most tests start children of their own, so more only take memory from one another.
 test: $(STAMP) lint

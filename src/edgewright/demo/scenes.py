@@ -16,7 +16,7 @@ from edgewright.vision.detection import Detections
 from .train_detector import SIDE, WEIGHTS
 
 SOURCE = f"ultralytics:yolo11n.yaml?nc={len(scenes.NAMES)}&imgsz={SIDE}"
-RECIPE = Recipe(methods=("nncf-round",), min_duration_s=1.0)
+RECIPE = Recipe(methods=("nncf-round",), normalize=("host",), min_duration_s=1.0)
 SPEC = f'name = "scenes"\nlabels = [{", ".join(f"{chr(34)}{name}{chr(34)}" for name in scenes.NAMES)}]\n'
 
 

@@ -2,7 +2,7 @@
 
 YOLO11n from random weights on scenes of the train split, with Ultralytics' own trainer; the test scenes use other
 digits. Writes ``scenes.safetensors`` (16-bit floats, 5.3 MB) whose metadata holds the command, the versions and the mAP
-that Ultralytics' validator found on the test scenes. Two CPU cores take two hours at the default size.
+that Ultralytics' validator found on the test scenes. Two CPU cores take an hour at the default size.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ def train(out: Path, work: Path, count: int, epochs: int, resume: bool = False) 
 
     data = work / "data"
     scenes.write(data, {"train": count, "test": scenes.COUNTS["test"]})
+    described = as_yolo(data, ("train", "test"), "test")
     last = work / "runs" / "train" / "weights" / "last.pt"
     model = ultralytics.YOLO(last if resume else "yolo11n.yaml")
     settings: dict[str, Any] = {
-        "data": str(_as_yolo(data)), "imgsz": SIDE, "epochs": epochs, "batch": 32, "workers": 2, "seed": 0,
+        "data": str(described), "imgsz": SIDE, "epochs": epochs, "batch": 32, "workers": 2, "seed": 0,
         "device": 0 if torch.cuda.is_available() else "cpu", "cos_lr": True, "close_mosaic": epochs // 5,
         "fliplr": 0.0,  # a mirrored digit is none
         "project": str(work / "runs"), "name": "train", "exist_ok": True, "val": False, "plots": False,
@@ -69,9 +70,10 @@ def train(out: Path, work: Path, count: int, epochs: int, resume: bool = False) 
     sys.stderr.write(f"{out}: {out.stat().st_size / 1e6:.2f} MB, mAP50-95 {found.box.map:.4f}\n")
 
 
-def _as_yolo(data: Path) -> Path:
-    """The scenes described as Ultralytics reads them: a label file beside each image, and a YAML of the splits."""
-    for split in ("train", "test"):
+def as_yolo(data: Path, splits: tuple[str, ...], val: str) -> Path:
+    """The scenes in `data` described as Ultralytics reads them: a label file beside each image of `splits`, and a YAML
+    that trains on the first and validates on `val`. Returns the YAML."""
+    for split in splits:
         for item in sets.read(data, split).items:
             with Image.open(item.path) as image:
                 size = image.size
@@ -82,8 +84,8 @@ def _as_yolo(data: Path) -> Path:
                 lines.append(f"{box.label} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n")
             Path(item.path).with_suffix(".txt").write_text("".join(lines))
     names = "".join(f"  {k}: {name}\n" for k, name in enumerate(scenes.NAMES))
-    described = data / "data.yaml"
-    described.write_text(f"path: {data}\ntrain: train\nval: test\nnames:\n{names}")
+    described = data.with_suffix(".yaml")  # beside the set, which holds its own annotations
+    described.write_text(f"path: {data}\ntrain: {splits[0]}\nval: {val}\nnames:\n{names}")
     return described
 
 

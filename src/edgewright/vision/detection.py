@@ -117,30 +117,38 @@ def nms(boxes: np.ndarray, classes: np.ndarray, iou: float, most: int) -> np.nda
     for start in range(0, len(boxes), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(boxes)))
         if len(kept):
-            block = block[~_overlap(boxes, areas, classes, kept, block, iou).any(axis=0)]
-        over = np.triu(_overlap(boxes, areas, classes, block, block, iou), 1)
+            _, covered = _covering(boxes, areas, classes, kept, block, iou)
+            block = np.delete(block, covered)
+        rows, covered = _covering(boxes, areas, classes, block, block, iou)
+        earlier = rows < covered
+        rows, covered = rows[earlier], covered[earlier]
         alive = np.ones(len(block), bool)
-        for row in np.flatnonzero(over.any(axis=1)):  # the others suppress nothing
-            if alive[row]:
-                alive &= ~over[row]
+        starts = np.searchsorted(rows, np.arange(len(block) + 1)).tolist()
+        for row in range(len(block)):
+            if starts[row] < starts[row + 1] and alive[row]:
+                alive[covered[starts[row] : starts[row + 1]]] = False
         kept = np.concatenate([kept, block[alive]])
         if len(kept) >= most:
             break
     return kept[:most]
 
 
-def _overlap(
+def _covering(
     boxes: np.ndarray, areas: np.ndarray, classes: np.ndarray, rows: np.ndarray, columns: np.ndarray, iou: float
-) -> np.ndarray:
-    """(rows, columns) bool: whether two boxes are of one class and overlap by more than `iou`."""
-    a, b = boxes[rows].T[:, :, None], boxes[columns].T[:, None, :]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs (place in `rows`, place in `columns`), in order, of boxes of one class that overlap by more than `iou`.
+
+    Areas are computed for pairs of one class only: of 20 objects with 8 boxes each these are 5 % of all.
+    """
+    same = classes[rows][:, None] == classes[columns]
+    first, second = np.divmod(np.flatnonzero(same), len(columns))  # many times as fast as nonzero in two dimensions
+    one, other = rows[first], columns[second]
+    a, b = boxes[one].T, boxes[other].T
     shared = np.maximum(np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]), 0)
     shared *= np.maximum(np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]), 0)
-    union = areas[rows][:, None] + areas[columns] - shared
     with np.errstate(invalid="ignore", divide="ignore"):  # two boxes without area: NaN, which is not above `iou`
-        over: np.ndarray = shared / union > iou
-    over &= classes[rows][:, None] == classes[columns]
-    return over
+        over = shared / (areas[one] + areas[other] - shared) > iou
+    return first[over], second[over]
 
 
 # --- one image: raw arrays to Detections

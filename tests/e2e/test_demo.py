@@ -1,0 +1,51 @@
+"""The embedded detector: its weights are small, what ships is what was trained, and INT8 keeps its boxes."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from edgewright.data import scenes as data
+from edgewright.demo import scenes
+from edgewright.demo.train_detector import WEIGHTS
+from edgewright.pipeline.recipe import Recipe
+
+RECIPE = Recipe(
+    runtimes=("openvino",), precisions=("f32", "int8"), methods=("nncf-round",), normalize=("host",), finalists=0,
+    min_duration_s=0.1, min_count=20,
+)  # fmt: skip
+
+
+def test_the_weights_say_how_they_were_made() -> None:
+    assert WEIGHTS.stat().st_size <= 6_000_000
+    with safe_open(str(WEIGHTS), "np") as file:
+        facts = file.metadata()
+    assert facts["command"].startswith("python -m edgewright.demo.train_detector ")
+    assert float(facts["mAP50-95 on the test scenes"]) > 0.7
+
+
+@pytest.mark.xdist_group("quantize")
+def test_the_detector_keeps_its_boxes_in_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
+    monkeypatch.setattr(data, "write", functools.partial(data.write, counts={"calib": 100, "test": 120}))
+    outcome = scenes.run(tmp_path, recipe=RECIPE)
+    found = json.loads((tmp_path / "report.json").read_bytes())
+    assert found["reference"]["accuracy"]["map"] > 65
+    (int8,) = (m for m in found["measurements"] if m["precision"] == "int8")
+    assert int8["status"] == "ok"
+    assert int8["accuracy"]["delta"]["value"] >= -0.5
+    assert abs(int8["accuracy"]["confidence"]["shift"]) <= 0.02
+    assert int8["accuracy"]["agreement"] >= 97
+    (float_,) = (m for m in found["measurements"] if m["precision"] == "f32")
+    assert abs(float_["accuracy"]["delta"]["value"]) <= 0.1
+    drawn = scenes.detect(outcome, tmp_path)
+    assert len(drawn) == 3
+    for path, boxes in drawn:
+        assert len(boxes) > 0
+        with Image.open(path) as image, Image.open(tmp_path / "scenes" / "test" / path.name) as plain:
+            assert image.size == plain.size
