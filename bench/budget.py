@@ -41,7 +41,7 @@ CONFIDENCE = {"top1": 95, "map": 95, "speedup": 95, "p50": 99, "p90": 99, "p95":
 ACCURACIES = {"top1": "classify", "map": "detect"}
 """The metrics that compare with labels, and the task that each belongs to."""
 
-DEFAULTS = {"classify": "top1 >= -1.0", "detect": "map >= -1.0"}
+DEFAULTS = {"classify": "top1 >= -1.0", "detect": "map >= -1.0, confidence <= 0.02"}
 """The budget of a task where none is given."""
 
 HIGHER_IS_BETTER = frozenset({*ACCURACIES, "agreement", "sqnr", "throughput", "speedup"})

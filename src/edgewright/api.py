@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,11 @@ def optimize(
         remeasure=remeasure,
     )
     made = runs.run(job, _workshop(plan, watch))
-    report = reports.assemble(made)
-    return _deliver(made, report, folder)
+    begin = time.monotonic()
+    watch("report", str(folder), 0, 0, "statistics over images")
+    outcome = _deliver(made, reports.assemble(made), folder)
+    watch("report", str(folder), 1, 1, f"{time.monotonic() - begin:.1f} s")
+    return outcome
 
 
 def export(

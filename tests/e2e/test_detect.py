@@ -112,7 +112,7 @@ def test_a_detector_becomes_a_measured_bundle_that_answers_with_boxes(
     job: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     report = optimize(job).report
-    assert report.model.task == "detect" and report.budget == "map >= -1.0"
+    assert report.model.task == "detect" and report.budget == "map >= -1.0, confidence <= 0.02"
     assert report.reference is not None and report.reference.accuracy is not None
     assert report.reference.accuracy.map == pytest.approx(100, abs=0.1)
     int8 = next(m for m in report.measurements if m.precision == "int8")

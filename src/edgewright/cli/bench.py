@@ -18,7 +18,7 @@ def bench(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html}.")],
     budget: Annotated[
         str | None,
-        typer.Option(help="Verdict on each bundle against the first; by default 1 point of top-1, or of mAP."),
+        typer.Option(help="Verdict on each bundle against the first; by default 1 point of top-1 or mAP."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
     as_json: o.JsonOption = False,

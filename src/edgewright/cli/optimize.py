@@ -22,7 +22,7 @@ def optimize(
     ] = "this-machine",
     budget: Annotated[
         str | None,
-        typer.Option(help="What may be lost and what must be reached; by default 1 point of top-1, or of mAP."),
+        typer.Option(help="What may be lost and what must be reached; by default 1 point of top-1 or mAP."),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file: what to try, under what time.")] = None,
     checkpoint: o.CheckpointOption = None,
