@@ -209,6 +209,8 @@ def _value(measurement: Measurement, reference: Reference | None, limit: Limit) 
         "size": measurement.size_bytes,
         "memory": measurement.peak_memory_bytes,
     }
+    if limit.metric == "confidence" and accuracy:
+        return figures["confidence"], "no box of the reference is sure enough to compare its score"
     return figures[limit.metric], "it was not measured"
 
 

@@ -28,12 +28,12 @@ def score(found: np.ndarray, items: Sequence[Item], classes: int) -> Accuracy:
 
 def compare(
     found: np.ndarray, reference: np.ndarray, items: Sequence[Item], classes: int, margin: float = 1.0,
-    confidence: float = 0.95, seed: int = 0,
+    confidence: float = 0.95, seed: int = 0, floor: float = 0.25,
 ) -> Accuracy:  # fmt: skip
     """`score`, and what compares with the boxes of the reference on the same images.
 
     `margin` is the loss of mAP in points that the verdict is about, each bound of the delta is one-sided at
-    `confidence`. Without labels there is no delta.
+    `confidence`. Without labels there is no delta. Boxes of the reference with a score from `floor` on are compared.
     """
     result = score(found, items, classes)
     delta = None
@@ -41,7 +41,7 @@ def compare(
         value, low, high = detection.paired_difference(found, reference, items, classes, confidence, seed)
         verdict = statistics.verdict(low, high, margin)
         delta = Delta(value=value, low=low, high=high, verdict=verdict, margin=margin, confidence=confidence)
-    moved = detection.confidence_shift(found, reference, classes)
+    moved = detection.confidence_shift(found, reference, classes, floor)
     boxes = moved.matched + moved.lost
     kept = Confidence(
         matched=moved.matched, lost=moved.lost, before=moved.before, after=moved.after, shift=moved.shift,

@@ -75,7 +75,7 @@ def export(
     model, reference_batch, notes = _to_onnx(parsed, loaded, spec, opset, folder / REFERENCE)
     step("simplifying")
     metadata.set_spec(model, spec)
-    _simplify(model)
+    _simplify(model, spec)
     if normalize == "graph":
         normalize_pass.apply(model)
     step("checking")
@@ -115,13 +115,23 @@ def _check_arguments(source: Source, checkpoint: str | None, batch: int | None, 
         )
 
 
+def _own_file(source: Source, checkpoint: str | None) -> str | None:
+    """The file beside which the model's description may lie."""
+    from .sources import ultralytics
+
+    if source.kind == "ultralytics" and checkpoint is None:
+        path = ultralytics.file_of(source.name)
+        return str(path) if path else None
+    return source.name if source.kind == "onnx" else checkpoint
+
+
 def _load(
     source: Source, checkpoint: str | None, trust: bool, spec_file: str | None, batch: int | None
 ) -> tuple[Loaded, ModelSpec]:
     """The model and its whole spec: what its library says, with the user's TOML laid over it."""
     from .sources import onnx, timm, torch, torchvision, ultralytics
 
-    toml = overrides.find(source.name if source.kind == "onnx" else checkpoint, spec_file)
+    toml = overrides.find(_own_file(source, checkpoint), spec_file)
     over = overrides.read(toml) if toml else {}
     if source.kind == "onnx":
         size = over.get("input", {})
@@ -241,6 +251,12 @@ def _check_outputs(output: Any, spec: ModelSpec) -> None:
 
     if spec.task == "detect":
         outputs = [output] if isinstance(output, torch.Tensor) else list(output)
+        if odd := next((type(array).__name__ for array in outputs if not isinstance(array, torch.Tensor)), ""):
+            raise InvalidInput(
+                f"{spec.name} answers with {odd} among its outputs.",
+                "What is exported of a detector is its raw head: one tensor, or a tuple of tensors.",
+                "Return only these from forward(); or name a library that is known here: ultralytics:yolo11n",
+            )
         detect([array.numpy() for array in outputs], spec, [(spec.input.width, spec.input.height)] * 2)
         return
     if not isinstance(output, torch.Tensor) or output.shape != (2, spec.classes):
@@ -252,13 +268,15 @@ def _check_outputs(output: Any, spec: ModelSpec) -> None:
         )
 
 
-def _simplify(model: onnx.ModelProto) -> None:
+def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Slim `model` in place and prove on random input that it computes the same."""
     before = type(model)()
     before.CopyFrom(model)
     slim.apply(model)
     clean.apply(model)
-    gap = compare.difference(before, model, compare.random_input(before))
+    x = compare.random_input(before)
+    first, second = (compare.answers(which, x, spec.outputs) for which in (before, model))
+    gap = compare.relative(first, parity.aligned(first, second, spec))
     if gap > _SLIM_LIMIT:
         raise RuntimeFailed(
             f"onnxslim {version('onnxslim')} changed what the model computes: relative difference {gap:.3g}.",

@@ -108,6 +108,9 @@ def _inconsistent(spec: ModelSpec) -> str:
         return f"color is {p.color}, the input has {i.channels} channels"
     if len(p.mean) != i.channels or len(p.std) != i.channels:
         return f"mean has {len(p.mean)} and std {len(p.std)} values, the input {i.channels} channels"
+    pad = p.pad if isinstance(p.pad, tuple) else (p.pad,)
+    if len(pad) not in (1, i.channels) or not all(0 <= level <= 255 for level in pad):
+        return f"pad is {p.pad}: one grey level from 0 to 255, or one for each of {i.channels} channels"
     if p.divide <= 0 or not all(value > 0 for value in p.std):
         return "divide and std must be positive"
     if (spec.task == "detect") != (spec.detect is not None):

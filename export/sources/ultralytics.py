@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from edgewright.core import files
-from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
+from edgewright.core.errors import EdgewrightError, IntegrityError, InvalidInput, Unavailable
 from edgewright.core.lazy import require
 from edgewright.core.store import default_root
 
 from . import checkpoint as weights_file
 from .loaded import Loaded, torch_module
 
+_YAML = (".yaml", ".yml")
+_HEADS = ("Detect", "v10Detect", "RTDETRDecoder")
+_ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z0-9]+\([A-Za-z0-9_=., ]*\)")
+
 SIDE = 640
 """The input side where neither the checkpoint nor the source says one."""
-STRIDE = 32
-"""The input's sides are multiples of the coarsest stride."""
 WEIGHTS = "ultralytics"
 """The folder in our cache that official weights are downloaded to."""
 
@@ -40,15 +43,16 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # it must not install packages behind the user's back
     os.environ.setdefault("YOLO_VERBOSE", "false")
     require("ultralytics", "ultralytics")
-    unknown = sorted(set(options) - {"imgsz", "nc"})
-    if unknown or ("nc" in options and not name.endswith(".yaml")):
+    described, classes = name.endswith(_YAML), options.get("nc")
+    unknown = sorted(set(options) - ({"imgsz", "nc"} if described else {"imgsz"}))
+    if unknown or not (classes is None or (type(classes) is int and classes > 0)):
         raise InvalidInput(
-            f"ultralytics:{name} has no option '{(unknown or ['nc'])[0]}'.",
-            "A source takes imgsz, and nc (classes) where it is a .yaml.",
+            f"ultralytics:{name} has no option '{unknown[0]}'." if unknown else f"nc is {classes}.",
+            "A source takes imgsz, and where it is a .yaml nc, the number of classes from 1.",
             "Correct the source's options: ultralytics:yolo11n.yaml?nc=10&imgsz=320",
         )
-    if name.endswith((".yaml", ".yml")):
-        model, weights = _built(name, options.get("nc")), "random, seed 0"
+    if described:
+        model, weights = _built(name, classes, trust), "random, seed 0"
         if checkpoint is not None:
             weights_file.apply(model, checkpoint, trust)
             weights = str(checkpoint)
@@ -64,33 +68,74 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
     return Loaded(torch_module(_raw(model), name), spec, weights)
 
 
-def _built(name: str, classes: int | None) -> Any:
+def file_of(name: str) -> Path | None:
+    """The file that the source `name` reads: a local ``.pt`` or ``.yaml``, or official weights that were downloaded."""
+    full = name if name.endswith((".pt", *_YAML)) else f"{name}.pt"
+    places = (files.absolute(full), default_root() / WEIGHTS / Path(full).name)
+    return next((path for path in places if path.is_file()), None)
+
+
+def _built(name: str, classes: int | None, trust: bool) -> Any:
     """The model that a YAML describes, the library's own or a local one, with seeded random weights."""
     import torch
     from ultralytics.nn import tasks
 
     torch.manual_seed(0)
-    local = files.absolute(name)
+    local = file_of(name)
     try:
-        described = tasks.yaml_model_load(local if local.is_file() else name)
+        described = tasks.yaml_model_load(local or name)
+        if local and not trust:
+            _require_plain(described, local)
+        head = str(described["head"][-1][2])
+        if head in _HEADS:
+            kind = tasks.RTDETRDetectionModel if head == "RTDETRDecoder" else tasks.DetectionModel
+            return kind(described, nc=classes, verbose=False)
     except FileNotFoundError:
         raise InvalidInput(
             f"Ultralytics knows no model description '{name}'.",
             "It is neither a file here nor one of the library's.",
             "Take e.g. yolov8n.yaml, yolo11n.yaml, yolo26n.yaml or rtdetr-l.yaml, or the path of a .yaml.",
         ) from None
-    head = str(described.get("head", [[None]])[-1][2]) if described.get("head") else "none"
-    known = {"Detect": tasks.DetectionModel, "RTDETRDecoder": tasks.RTDETRDetectionModel}
-    if head not in known:
-        raise _other_task(name, head)
-    return known[head](described, nc=classes, verbose=False)
+    except (EdgewrightError, MemoryError):
+        raise
+    except Exception as error:  # what a wrong description makes the library raise has no common class
+        raise InvalidInput(
+            f"Ultralytics cannot build {local or name}: {_short(error)}",
+            "A model description has nc, backbone and head, whose rows are [from, number, module, arguments].",
+            "Correct it; the library's own are examples.",
+        ) from error
+    raise _other_task(name, head)
+
+
+def _require_plain(described: dict[str, Any], path: Path) -> None:
+    """Raise `IntegrityError` where building from `described` could run more than torch modules.
+
+    The library evaluates ``activation`` as Python and looks modules up among all names of its own module.
+    """
+    import torch
+    from ultralytics.nn import tasks
+
+    activation = described.get("activation")
+    odd = "" if activation is None or _ACTIVATION.fullmatch(str(activation)) else f"activation: {activation}"
+    for row in (*described.get("backbone", ()), *described.get("head", ())):
+        module = str(row[2])
+        found = getattr(torch.nn, module[3:], None) if module.startswith("nn.") else getattr(tasks, module, None)
+        if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+            odd = odd or f"module {module}"
+    if odd:
+        raise IntegrityError(
+            f"{path} names what is no torch module ({odd[:80]}).",
+            "Ultralytics evaluates it as Python: it could run any code.",
+            "Correct it, or pass --trust-checkpoint if its origin is trusted.",
+        )
 
 
 def _loaded(name: str, trust: bool) -> tuple[Any, str]:
     """The model of a ``.pt``, and where its weights are from."""
     from ultralytics.nn import tasks
 
-    local = files.absolute(name if name.endswith(".pt") else f"{name}.pt")
+    asset = name if name.endswith(".pt") else f"{name}.pt"
+    local = files.absolute(asset)
     if local.is_file():
         if not trust:
             raise IntegrityError(
@@ -100,27 +145,28 @@ def _loaded(name: str, trust: bool) -> tuple[Any, str]:
             )
         path, weights = local, str(local)
     else:
-        path, weights = _official(name), f"Ultralytics, official {Path(name).stem}"
+        path, weights = _official(name, asset), f"Ultralytics, official {Path(name).stem}"
     try:
         model, _ = tasks.load_checkpoint(str(path))
+        head = type(model.model[-1]).__name__
+    except MemoryError:
+        raise
     except Exception as error:  # on damaged bytes torch raises nearly any class
         raise InvalidInput(
-            f"{path.name} cannot be read as an Ultralytics checkpoint: {' '.join(str(error).split())[:200]}",
-            f"Its {path.stat().st_size} bytes are cut off, or another program wrote them.",
-            "Copy or download the checkpoint again.",
-        ) from None
-    head = type(model.model[-1]).__name__
-    if head not in ("Detect", "v10Detect", "RTDETRDecoder"):
+            f"{path} cannot be read as an Ultralytics checkpoint: {_short(error)}",
+            f"Its {path.stat().st_size} bytes are cut off, or hold what this version of the library does not know.",
+            "Delete it and copy or download it again.",
+        ) from error
+    if head not in _HEADS:
         raise _other_task(name, head)
     return model, weights
 
 
-def _official(name: str) -> Path:
-    """The official weights called `name`, downloaded by the library into our cache where they are not there yet."""
+def _official(name: str, asset: str) -> Path:
+    """The official file `asset`, downloaded by the library into our cache where it is not there yet."""
     from ultralytics.utils import downloads
 
     known = [n for n in downloads.GITHUB_ASSETS_NAMES if n.endswith(".pt")]
-    asset = name if name.endswith(".pt") else f"{name}.pt"
     if asset not in known:
         near = difflib.get_close_matches(asset, known, 3)
         raise InvalidInput(
@@ -138,7 +184,7 @@ def _official(name: str) -> Path:
         path.unlink(missing_ok=True)
         raise Unavailable(
             f"The weights {asset} cannot be fetched ({type(error).__name__}).",
-            f"The download failed: {' '.join(str(error).split())[:200]}",
+            f"The download failed: {_short(error)}",
             f"Go online, copy the file here and pass it with --trust-checkpoint, or put it at {path}.",
         ) from None
     return path
@@ -175,7 +221,8 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
     transformer = type(head).__name__ == "RTDETRDecoder"
     trained = getattr(model, "args", None) or {}
     trained = trained if isinstance(trained, dict) else vars(trained)
-    height, width = _sides(side or trained.get("imgsz") or SIDE)
+    coarsest = max(int(stride) for stride in model.stride)
+    height, width = _sides(side if side is not None else trained.get("imgsz") or SIDE, coarsest)
     names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
     labels = tuple(str(names[k]) for k in sorted(names))
     if transformer:
@@ -201,15 +248,19 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sides(given: Any) -> tuple[int, int]:
+def _sides(given: Any, stride: int) -> tuple[int, int]:
     sides = [given, given] if isinstance(given, int) else list(given) if isinstance(given, (list, tuple)) else []
-    if len(sides) != 2 or not all(isinstance(s, int) and s >= STRIDE and s % STRIDE == 0 for s in sides):
+    if len(sides) != 2 or not all(isinstance(s, int) and s >= stride and s % stride == 0 for s in sides):
         raise InvalidInput(
             f"imgsz is {given}.",
-            f"It is the side of the input in pixels, or [height, width]: multiples of {STRIDE}, the coarsest stride.",
-            "Correct the source's options: ?imgsz=416",
+            f"It is the side of the input in pixels, or [height, width]: multiples of {stride}, the coarsest stride.",
+            f"Correct the source's options: ?imgsz={13 * stride}",
         )
     return sides[0], sides[1]
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _other_task(name: str, head: str) -> InvalidInput:

@@ -32,12 +32,14 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
     except (KeyError, ValueError, SyntaxError, TypeError):
         return {}  # another program changed it: the user must describe the model
     shape = inputs.shape(model.graph.output[0]) if len(model.graph.output) == 1 else []
-    if len(shape) != 3 or shape[1] != 4 + len(labels):
-        if len(shape) != 3 or shape[2] != 6:
-            return {}
+    if len(shape) != 3:
+        return {}
+    if said.get("end2end") == "True" and shape[2] == 6:
         detect: dict[str, Any] = {"decoder": "end2end"}
-    else:
+    elif shape[1] == 4 + len(labels):
         detect = {"decoder": "boxes", "multi_label_eval": True}
+    else:
+        return {}
     size = (image.height, image.width)
     return {
         "task": "detect",

@@ -49,3 +49,21 @@ def test_the_detector_keeps_its_boxes_in_int8(tmp_path: Path, monkeypatch: pytes
         assert len(boxes) > 0
         with Image.open(path) as image, Image.open(tmp_path / "scenes" / "test" / path.name) as plain:
             assert image.size == plain.size
+
+
+def test_the_training_command_makes_weights_that_the_source_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
+    from edgewright.demo import train_detector
+    from edgewright.export.sources import ultralytics as source
+
+    monkeypatch.setattr(data, "COUNTS", {"test": 8, "calib": 1})
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "weights.safetensors"
+    for count in (16, 32):  # the second time in a folder that the library has been in
+        train_detector.train(out, tmp_path / "work", count=count, epochs=1)
+    loaded = source.load("yolo11n.yaml", {"nc": 10, "imgsz": train_detector.SIDE}, str(out))
+    assert loaded.spec["classes"] == 10
+    with safe_open(str(out), "np") as file:
+        assert "--scenes 32 --epochs 1" in file.metadata()["command"]

@@ -163,6 +163,29 @@ def test_a_local_checkpoint_loads_only_when_it_is_trusted(tmp_path: Path) -> Non
         source.load(str(path), {}, trust=True)
 
 
+EVIL = "__import__('pathlib').Path('PWNED').write_text('x') and torch.nn.SiLU()"
+
+
+@pytest.mark.parametrize("what", [f'activation: "{EVIL}"', "head: [[-1, 1, load_checkpoint, [evil.pt]]]"])
+def test_code_in_a_local_description_never_runs(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yaml
+    from ultralytics.nn.tasks import yaml_model_load
+
+    monkeypatch.chdir(tmp_path)
+    plain = {k: v for k, v in yaml_model_load("yolo11n.yaml").items() if k != "yaml_file"}
+    Path("mine.yaml").write_text(yaml.safe_dump(plain))
+    assert source.load("mine.yaml", {"nc": 2, "imgsz": 64}).spec["classes"] == 2
+    key, value = next(iter(yaml.safe_load(what).items()))
+    head = [*value, *plain["head"]] if key == "head" else plain["head"]
+    Path("evil.yaml").write_text(yaml.safe_dump({**plain, "head": head, **({key: value} if key != "head" else {})}))
+    with pytest.raises(IntegrityError, match="no torch module"):
+        source.load("evil.yaml", {})
+    assert not Path("PWNED").exists()
+    Path("odd.yaml").write_text("nc: 3\n")
+    with pytest.raises(InvalidInput, match="cannot build"):
+        source.load("odd.yaml", {})
+
+
 def test_official_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from ultralytics.utils import downloads
 
@@ -184,6 +207,10 @@ def test_official_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.M
         ("yolo11n.yaml", {"imgsz": 100}, "multiples of 32"),
         ("yolo11n.yaml", {"imgsz": "big"}, "imgsz is big"),
         ("yolo11n.yaml", {"width": 2}, "no option 'width'"),
+        ("yolo11n.yaml", {"nc": 0}, "nc is 0"),
+        ("yolo11n.yaml", {"nc": "abc"}, "nc is abc"),
+        ("yolo11n.yaml", {"imgsz": 0}, "imgsz is 0"),
+        ("yolov8n-p6.yaml", {"imgsz": 96}, "multiples of 64"),
         ("yolo11n", {"nc": 3}, "no option 'nc'"),
     ],
 )

@@ -18,7 +18,9 @@ def bench(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html}.")],
     budget: Annotated[
         str | None,
-        typer.Option(help="Verdict on each bundle against the first; by default 1 point of top-1 or mAP."),
+        typer.Option(
+            help="Verdict on each bundle against the first; default: 1 point of top-1, or of mAP and 0.02 of scores."
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
     as_json: o.JsonOption = False,

@@ -22,7 +22,9 @@ def optimize(
     ] = "this-machine",
     budget: Annotated[
         str | None,
-        typer.Option(help="What may be lost and what must be reached; by default 1 point of top-1 or mAP."),
+        typer.Option(
+            help="What may be lost and what must be reached; default: 1 point of top-1, or of mAP and 0.02 of scores."
+        ),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file: what to try, under what time.")] = None,
     checkpoint: o.CheckpointOption = None,

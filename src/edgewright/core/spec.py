@@ -40,8 +40,9 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     width) `resize_to`, "none" leaves the size; "letterbox" scales the image to fit into `resize_to` with its aspect
     kept and fills the rest with `pad`, a grey level or a colour in the order of `color`, on both sides alike ("center")
     or at the right and bottom ("corner"). `interpolation` "opencv" is OpenCV's INTER_LINEAR, which detectors are
-    trained with; the others are Pillow's. `crop` is a centre crop to (height, width), zero-padded where the image is
-    smaller. `normalize` "graph": the division, mean and std are inside the graph, which then takes uint8.
+    trained with; the others are Pillow's. `crop` is a centre crop to (height, width), padded where the image is
+    smaller: with zeros, behind a letterbox with `pad`. `normalize` "graph": the division, mean and std are inside the
+    graph, which then takes uint8.
     """
 
     resize: Literal["shorter", "exact", "none", "letterbox"] = "shorter"

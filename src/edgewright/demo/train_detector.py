@@ -44,7 +44,10 @@ def train(out: Path, work: Path, count: int, epochs: int, resume: bool = False) 
     import torch
 
     data = work / "data"
-    scenes.write(data, {"train": count, "test": scenes.COUNTS["test"]})
+    if not resume:
+        for cache in data.glob("*.cache"):  # Ultralytics' lists of files: of another number of scenes
+            cache.unlink()
+        scenes.write(data, {"train": count, "test": scenes.COUNTS["test"]})
     described = as_yolo(data, ("train", "test"), "test")
     last = work / "runs" / "train" / "weights" / "last.pt"
     model = ultralytics.YOLO(last if resume else "yolo11n.yaml")

@@ -57,13 +57,19 @@ def difference(first: onnx.ModelProto, second: onnx.ModelProto, x: np.ndarray) -
                 "A change to the graph changed what it computes.",
                 "Export the model again with a plain, single-output head.",
             )
-        if not np.array_equal(np.isfinite(a), np.isfinite(b)):
-            return float("inf")
-        finite = np.isfinite(a)
-        if finite.any():
-            gap = float(np.abs(a[finite].astype(np.float64) - b[finite]).max())
-            worst = max(worst, gap / max(float(np.abs(a[finite]).max()), 1e-12))
+        worst = max(worst, relative(a, b))
     return worst
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference of `b` to `a` (of one shape) over the largest of `a`; infinite where one overflows."""
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return float("inf")
+    finite = np.isfinite(a)
+    if not finite.any():
+        return 0.0
+    gap = float(np.abs(a[finite].astype(np.float64) - b[finite]).max())
+    return gap / max(float(np.abs(a[finite]).max()), 1e-12)
 
 
 def _session(model: onnx.ModelProto) -> Any:

@@ -185,7 +185,8 @@ def _score(spec: ModelSpec, outputs: Any, images: ImageSet) -> Accuracy:
 
 def _compare(spec: ModelSpec, outputs: Any, reference: Any, images: ImageSet, margin: float) -> Accuracy:
     if spec.detect:
-        return detection_accuracy.compare(outputs, reference, images.items, spec.classes, margin=margin)
+        floor = spec.detect.score
+        return detection_accuracy.compare(outputs, reference, images.items, spec.classes, margin=margin, floor=floor)
     return accuracy.compare(outputs, reference, [item.label for item in images.items], margin=margin)
 
 

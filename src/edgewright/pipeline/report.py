@@ -162,7 +162,9 @@ def _accuracy(made: Made, work: Work) -> Accuracy | None:
     if made.spec.detect:
         if work is made.reference:
             return detection_accuracy.score(outputs, items, made.spec.classes)
-        found = detection_accuracy.compare(outputs, truth, items, made.spec.classes, margin=margin, seed=seed)
+        found = detection_accuracy.compare(
+            outputs, truth, items, made.spec.classes, margin=margin, seed=seed, floor=made.spec.detect.score
+        )
     else:
         if work is made.reference:
             return accuracy.score(outputs, labels)

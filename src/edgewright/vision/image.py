@@ -109,6 +109,8 @@ def _opened(file: io.BufferedReader | io.BytesIO, name: str) -> Image.Image:
     except UnidentifiedImageError:
         raise _broken(name, f"it is no image in one of the formats {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow's parsers let anything out: SyntaxError, struct.error, ValueError, KeyError ...
+        if isinstance(error.__context__, UnidentifiedImageError):  # Ultralytics wraps Image.open to seek a plugin then
+            raise _broken(name, f"it is no image in one of the formats {', '.join(FORMATS)}") from None
         raise _broken(name, f"its header is corrupt ({error})") from error
     return _loaded(image, name)
 
