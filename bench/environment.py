@@ -13,7 +13,10 @@ from typing import NamedTuple
 from edgewright.bench.results import Environment, Gpu, Load
 from edgewright.core.lazy import version
 
-LIBRARIES = ("numpy", "Pillow", "onnxruntime", "openvino", "torch", "torchvision", "timm", "onnx", "onnxslim", "nncf")
+LIBRARIES = (
+    "numpy", "Pillow", "opencv-python", "opencv-python-headless", "onnxruntime", "openvino", "torch", "torchvision",
+    "timm", "ultralytics", "ultralytics-opencv-headless", "onnx", "onnxslim", "nncf",
+)  # fmt: skip
 
 # Kernel names of the instruction sets that decide what a precision costs, and our names for them.
 ISA = {

@@ -33,20 +33,13 @@ MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "refe
 
 LIBRARIES = {
     "export": (
-        "torch",
-        "torchvision",
-        "timm",
-        "ultralytics",
-        "ultralytics-opencv-headless",
-        "onnx",
-        "onnxscript",
-        "onnxslim",
+        "torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless", "onnx", "onnxscript", "onnxslim",
         "onnxruntime",
     ),
     "quantize": ("nncf", "onnx", "onnxruntime"),
     "compile": ("onnxruntime", "openvino", "torch", "onnx"),
-    "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow"),
-}
+    "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow", "opencv-python", "opencv-python-headless"),
+}  # fmt: skip
 
 
 def quiet(stage: str, what: str, done: int, total: int, step: str) -> None:
