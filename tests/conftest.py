@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Read when Ultralytics is imported, by whichever test comes first: it must not install packages into the tests.
+os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+
 
 @pytest.fixture(scope="session")
 def zoo() -> Path:

@@ -16,7 +16,7 @@ from edgewright.demo.train_detector import WEIGHTS
 from edgewright.pipeline.recipe import Recipe
 
 RECIPE = Recipe(
-    runtimes=("openvino",), precisions=("f32", "int8"), methods=("nncf-round",), normalize=("host",), finalists=0,
+    runtimes=("openvino",), precisions=("int8",), methods=("nncf-round",), normalize=("host",), finalists=0,
     min_duration_s=0.1, min_count=20,
 )  # fmt: skip
 
@@ -32,7 +32,7 @@ def test_the_weights_say_how_they_were_made() -> None:
 @pytest.mark.xdist_group("quantize")
 def test_the_detector_keeps_its_boxes_in_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
-    monkeypatch.setattr(data, "write", functools.partial(data.write, counts={"calib": 100, "test": 120}))
+    monkeypatch.setattr(data, "write", functools.partial(data.write, counts={"calib": 64, "test": 60}))
     outcome = scenes.run(tmp_path, recipe=RECIPE)
     found = json.loads((tmp_path / "report.json").read_bytes())
     assert found["reference"]["accuracy"]["map"] > 65
@@ -41,8 +41,6 @@ def test_the_detector_keeps_its_boxes_in_int8(tmp_path: Path, monkeypatch: pytes
     assert int8["accuracy"]["delta"]["value"] >= -0.5
     assert abs(int8["accuracy"]["confidence"]["shift"]) <= 0.02
     assert int8["accuracy"]["agreement"] >= 97
-    (float_,) = (m for m in found["measurements"] if m["precision"] == "f32")
-    assert abs(float_["accuracy"]["delta"]["value"]) <= 0.1
     drawn = scenes.detect(outcome, tmp_path)
     assert len(drawn) == 3
     for path, boxes in drawn:

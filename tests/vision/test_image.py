@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from edgewright.core.errors import InvalidInput
 from edgewright.vision import image as vision_image
@@ -65,6 +65,24 @@ BAD = {
     "bomb.png": (png(60_000, 60_000, 1, 0, bytes(1000)), "decompression bomb"),
     "warned-bomb.png": (png(10_000, 10_000, 1, 0, bytes(1000)), "decompression bomb"),
 }
+
+
+def test_a_library_that_wraps_pillows_open_does_not_change_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Image.open
+
+    def wrapped(*args: object, **kwargs: object) -> Image.Image:
+        """As Ultralytics does it: what Pillow does not know is tried again with a plugin, which is not installed."""
+        try:
+            return plain(*args, **kwargs)  # type: ignore[arg-type]
+        except UnidentifiedImageError:
+            raise ModuleNotFoundError("No module named 'pi_heif'")  # noqa: B904
+
+    monkeypatch.setattr(Image, "open", wrapped)
+    (tmp_path / "text.jpg").write_text("no image at all, but text")
+    with pytest.raises(InvalidInput, match="no image in one of the formats"):
+        open_image(tmp_path / "text.jpg")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -176,7 +176,8 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=FORMATS) as image:  # the header only
             return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, ImportError, Image.DecompressionBombError) as error:
+        # ImportError: Ultralytics, where an application imported it, wraps Image.open to seek a plugin for such files.
         raise InvalidInput(
             f"{path} is no readable image ({error}).",
             "Its size is needed: the boxes are parts of it.",
