@@ -8,6 +8,7 @@ of model.onnx. Runs in a jailed child: it calls the source's own code and reads 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -115,23 +116,13 @@ def _check_arguments(source: Source, checkpoint: str | None, batch: int | None, 
         )
 
 
-def _own_file(source: Source, checkpoint: str | None) -> str | None:
-    """The file beside which the model's description may lie."""
-    from .sources import ultralytics
-
-    if source.kind == "ultralytics" and checkpoint is None:
-        path = ultralytics.file_of(source.name)
-        return str(path) if path else None
-    return source.name if source.kind == "onnx" else checkpoint
-
-
 def _load(
     source: Source, checkpoint: str | None, trust: bool, spec_file: str | None, batch: int | None
 ) -> tuple[Loaded, ModelSpec]:
     """The model and its whole spec: what its library says, with the user's TOML laid over it."""
     from .sources import onnx, timm, torch, torchvision, ultralytics
 
-    toml = overrides.find(_own_file(source, checkpoint), spec_file)
+    toml = overrides.find(checkpoint or ultralytics.own_file(source), spec_file)
     over = overrides.read(toml) if toml else {}
     if source.kind == "onnx":
         size = over.get("input", {})
@@ -167,7 +158,7 @@ def _to_onnx(
 ) -> tuple[onnx.ModelProto, int | None, tuple[str, ...]]:
     """The model as ONNX with the batch of `spec`; the reference's batch (None: any, or none); what there is to note."""
     if source.kind == "onnx":
-        return loaded.model, None, _rebatch(loaded.model, spec)
+        return loaded.model, None, loaded.notes + _rebatch(loaded.model, spec)
     model, batch = _from_torch(loaded.model, spec, opset, reference)
     notes = ("torch.export cannot make the batch dynamic: the reference takes 1 image.",) if batch else ()
     return model, batch, notes
@@ -274,9 +265,8 @@ def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> None:
     before.CopyFrom(model)
     slim.apply(model)
     clean.apply(model)
-    x = compare.random_input(before)
-    first, second = (compare.answers(which, x, spec.outputs) for which in (before, model))
-    gap = compare.relative(first, parity.aligned(first, second, spec))
+    align = functools.partial(parity.aligned, spec=spec)
+    gap = compare.difference(before, model, compare.random_input(before), align)
     if gap > _SLIM_LIMIT:
         raise RuntimeFailed(
             f"onnxslim {version('onnxslim')} changed what the model computes: relative difference {gap:.3g}.",

@@ -81,7 +81,7 @@ def measure(
 
 
 def aligned(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """`candidate` in the order of `reference`, where the order of what a model found is no part of its answer.
+    """`candidate` (a row an image) in the order of `reference`, where the order of what was found means nothing.
 
     A detector that answers with a set sorts its queries by a score, where rounding swaps neighbours. Each of its
     queries is paired with the reference's so that the sum of their differences is least (Hungarian algorithm).
@@ -98,7 +98,7 @@ def aligned(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np
             row[:] = b  # `measure` says what is wrong with it
             continue
         _, order = linear_sum_assignment(cdist(first, second, "chebyshev"))
-        row[:] = second[order].reshape(-1)
+        row[:] = second[order].reshape(row.shape)
     return out
 
 

@@ -12,11 +12,13 @@ class Loaded(NamedTuple):
 
     `model`: a torch.nn.Module in eval mode, or an onnx.ModelProto. `spec`: the fields of a ModelSpec that are known, as
     plain data, before the user's TOML is laid over them. `weights`: where they are from, in words.
+    `notes`: what was changed in it that the user should know.
     """
 
     model: Any
     spec: dict[str, Any]
     weights: str
+    notes: tuple[str, ...] = ()
 
 
 def torch_module(model: Any, name: str) -> Any:

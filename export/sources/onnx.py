@@ -43,13 +43,14 @@ def load(
     spec: dict[str, Any] = msgspec.to_builtins(stored) if stored else {"name": Path(path).stem}
     found = inputs.image(model, size)
     spec["input"] = msgspec.to_builtins(found)
+    notes: tuple[str, ...] = ()
     if stored is None and task is None and not outputs:
         spec |= ultralytics_onnx.spec_of(model, found)
         if spec.get("detect", {}).get("decoder") == "boxes":
-            spec = ultralytics_onnx.cut_decoding(model, spec, found)
+            spec, notes = ultralytics_onnx.cut_decoding(model, spec, found)
     if (task or spec.get("task")) == "detect":
         spec["outputs"] = [value.name for value in model.graph.output]
-        return Loaded(model, spec, str(path))
+        return Loaded(model, spec, str(path), notes)
     scores = _scores(model)
     spec["outputs"] = [scores.name]
     classes = inputs.shape(scores)[1:2]

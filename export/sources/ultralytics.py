@@ -20,6 +20,7 @@ from edgewright.core.store import default_root
 
 from . import checkpoint as weights_file
 from .loaded import Loaded, torch_module
+from .parse import Source
 
 _YAML = (".yaml", ".yml")
 _HEADS = ("Detect", "v10Detect", "RTDETRDecoder")
@@ -73,6 +74,12 @@ def file_of(name: str) -> Path | None:
     full = name if name.endswith((".pt", *_YAML)) else f"{name}.pt"
     places = (files.absolute(full), default_root() / WEIGHTS / Path(full).name)
     return next((path for path in places if path.is_file()), None)
+
+
+def own_file(source: Source) -> str | None:
+    """The file that a parsed source is, beside which its description may lie: an .onnx, or `file_of` Ultralytics."""
+    path = file_of(source.name) if source.kind == "ultralytics" else None
+    return str(path) if path else source.name if source.kind == "onnx" else None
 
 
 def _built(name: str, classes: int | None, trust: bool) -> Any:

@@ -50,8 +50,8 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
     }
 
 
-def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> dict[str, Any]:
-    """`spec` for `model` after its decoding was cut off in place; both unchanged where that cannot be done.
+def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """`spec` for `model` after its decoding was cut off in place, both unchanged where that cannot be done; and a note.
 
     Kept only if the boxes and scores of every cell are the same as before, on random input.
     """
@@ -62,7 +62,7 @@ def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> 
     cells = inputs.shape(after.graph.output[0])[2] if bins else None
     strides = next((s for s in _STRIDES if _cells(image, s) == cells), None)
     if strides is None:
-        return spec
+        return spec, (_KEPT.format("no such graph is known"),)
     raw = {**spec["detect"], "decoder": "dfl", "bins": bins, "strides": strides, "scores": "sigmoid"}
     x = compare.random_input(before, batch=1)
     found = [
@@ -72,11 +72,12 @@ def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> 
     (boxes, scores), (new_boxes, new_scores) = found
     gap = max(np.abs(boxes - new_boxes).max(), 1e3 * np.abs(scores - new_scores).max())
     if not gap <= _TOLERANCE:
-        return spec
+        return spec, (_KEPT.format("the boxes would not be the same"),)
     model.CopyFrom(after)
-    return {**spec, "detect": raw}
+    return {**spec, "detect": raw}, ("The decoding of boxes was cut off the graph: the session does it.",)
 
 
+_KEPT = "The decoding of boxes stays in the graph: {}."
 _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64), (16, 32), (8, 16), (4, 8, 16))
 
 

@@ -138,6 +138,8 @@ def test_a_file_that_the_library_exported_needs_no_description(
     assert spec.detect is not None
     assert spec.detect.decoder == ("end2end" if nms is False else "dfl")
     assert spec.label(3) == "thing 3"
+    cut = "was cut off the graph" in (tmp_path / "out" / "parity.json").read_text()
+    assert cut == (spec.detect.decoder == "dfl"), "a change to the user's graph is told"
     for image in IMAGES:
         (found,) = library.YOLO(file, task="detect").predict(image, imgsz=side, conf=least, verbose=False, device="cpu")
         first, second = found.boxes.data.numpy(), ours(tmp_path / "out", spec, image, least)

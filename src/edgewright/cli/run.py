@@ -31,10 +31,10 @@ def run(
     from edgewright.cli import console
 
     with edgewright.open(bundle) as session:
-        answers = session(list(images), score)
         detector = session.spec.detect is not None
-    if not detector and (score is not None or save_images is not None):
-        raise UsageError(f"{bundle} is a classifier.", "It gives no boxes.", "Leave out --score and --save-images.")
+        if not detector and (score is not None or save_images is not None):
+            raise UsageError(f"{bundle} is a classifier.", "It gives no boxes.", "Leave out --score and --save-images.")
+        answers = session(list(images), score)
     if detector:
         _show_boxes(images, answers, save_images, as_json)
         return

@@ -106,7 +106,7 @@ def _write_split(folder: Path, split: str, count: int) -> None:
     for number in range(count):
         image, found = scene(split, number)
         name = f"{number:05}.png"
-        image.save(folder / name, compress_level=1)  # grain hardly compresses, and trying takes most of the time
+        image.save(folder / name, compress_level=1)  # grain hardly compresses, and trying takes long
         images.append({"id": number, "file_name": name, "width": image.width, "height": image.height})
         for index, (x1, y1, x2, y2) in found:
             annotations.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from .train_detector import SIDE, WEIGHTS
 
 SOURCE = f"ultralytics:yolo11n.yaml?nc={len(scenes.NAMES)}&imgsz={SIDE}"
 RECIPE = Recipe(methods=("nncf-round",), normalize=("host",), min_duration_s=1.0)
-SPEC = f'name = "scenes"\nlabels = [{", ".join(f"{chr(34)}{name}{chr(34)}" for name in scenes.NAMES)}]\n'
+SPEC = f'name = "scenes"\nlabels = {json.dumps(scenes.NAMES)}\n'
 
 
 def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api.Outcome:

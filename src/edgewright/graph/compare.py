@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from . import inputs
 
 if TYPE_CHECKING:
     import onnx
+
+
+Align = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def random_input(model: onnx.ModelProto, batch: int = 2, seed: int = 0) -> np.ndarray:
@@ -47,8 +50,13 @@ def answers(model: onnx.ModelProto, images: np.ndarray, outputs: Sequence[str]) 
     return np.concatenate(rows)
 
 
-def difference(first: onnx.ModelProto, second: onnx.ModelProto, x: np.ndarray) -> float:
-    """The largest difference between the outputs of two models, relative to the largest output of the first."""
+def difference(
+    first: onnx.ModelProto, second: onnx.ModelProto, x: np.ndarray, align: Align = lambda _, found: found
+) -> float:
+    """The largest difference between the outputs of two models, each relative to the largest value of the first's.
+
+    `align` puts an output of the second into the order of the first's, where order means nothing.
+    """
     worst = 0.0
     for a, b in zip(run(first, x), run(second, x), strict=True):
         if a.shape != b.shape:
@@ -57,19 +65,14 @@ def difference(first: onnx.ModelProto, second: onnx.ModelProto, x: np.ndarray) -
                 "A change to the graph changed what it computes.",
                 "Export the model again with a plain, single-output head.",
             )
-        worst = max(worst, relative(a, b))
+        found = align(a, b)
+        if not np.array_equal(np.isfinite(a), np.isfinite(found)):
+            return float("inf")
+        finite = np.isfinite(a)
+        if finite.any():
+            gap = float(np.abs(a[finite].astype(np.float64) - found[finite]).max())
+            worst = max(worst, gap / max(float(np.abs(a[finite]).max()), 1e-12))
     return worst
-
-
-def relative(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference of `b` to `a` (of one shape) over the largest of `a`; infinite where one overflows."""
-    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
-        return float("inf")
-    finite = np.isfinite(a)
-    if not finite.any():
-        return 0.0
-    gap = float(np.abs(a[finite].astype(np.float64) - b[finite]).max())
-    return gap / max(float(np.abs(a[finite]).max()), 1e-12)
 
 
 def _session(model: onnx.ModelProto) -> Any:

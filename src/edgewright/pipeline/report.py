@@ -65,7 +65,8 @@ def gallery(made: Made, report: Report) -> list[Pair]:
     if not made.spec.detect or chosen is None or chosen.evaluation is None or made.reference.evaluation is None:
         return []
     found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.evaluation, made.reference.evaluation))
-    return worst(found, truth, [item.path for item in made.images.evaluation.items], made.spec.labels)
+    paths = [item.path for item in made.images.evaluation.items]
+    return worst(found, truth, paths, made.spec.labels, floor=made.spec.detect.score)
 
 
 def _model(made: Made) -> ModelInfo:

@@ -23,6 +23,7 @@ from edgewright.core.spec import ModelSpec, decode, encode
 from edgewright.core.store import Entry, Store
 from edgewright.data.sets import ImageSet
 from edgewright.export.sources import ultralytics
+from edgewright.export.sources.parse import parse
 from edgewright.pipeline.candidates import Candidate, Variant
 from edgewright.runtimes.options import Options
 
@@ -102,7 +103,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             "source": self.source,
             "trust_checkpoint": self.trust_checkpoint,
             **{name: _digest(path) for name, path in named.items() if path and Path(path).is_file()},
-            "beside": _beside(self.checkpoint or _named_file(self.source)),
+            "beside": _beside(self.checkpoint or ultralytics.own_file(parse(self.source)) or self.source),
             "named": _named_digest(self.source),
         }
 
@@ -228,18 +229,11 @@ def _beside(model: str) -> dict[str, str]:
     return found
 
 
-def _named_file(source: str) -> str:
-    """The model's own file, beside which a description of it may lie."""
-    library, _, rest = source.partition("?")[0].partition(":")
-    return str(ultralytics.file_of(rest) or source) if library == "ultralytics" else source
-
-
 def _named_digest(source: str) -> str | None:
     """A digest of the file that a source names, or of the module of its factory: an edit of it must export anew."""
     library, _, rest = source.partition("?")[0].partition(":")
-    if library == "ultralytics":
-        path = ultralytics.file_of(rest)
-        return files.sha256(path) if path else None
+    if library == "ultralytics" and (path := ultralytics.file_of(rest)):
+        return files.sha256(path)
     if library != "torch":
         return None
     module = rest.rpartition(":")[0] or rest

@@ -141,7 +141,7 @@ def _covering(
     Areas are computed for pairs of one class only: of 20 objects with 8 boxes each these are 5 % of all.
     """
     same = classes[rows][:, None] == classes[columns]
-    first, second = np.divmod(np.flatnonzero(same), len(columns))  # many times as fast as nonzero in two dimensions
+    first, second = np.divmod(np.flatnonzero(same), len(columns))  # faster than nonzero in two dimensions
     one, other = rows[first], columns[second]
     a, b = boxes[one].T, boxes[other].T
     shared = np.maximum(np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]), 0)
