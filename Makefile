@@ -3,6 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BINDINGS := $(addprefix $(VENV)/tensorrt-bindings/, 8.6.1 10.3.0 10.13.3.9 11.4.0.106)
 
 # Every stage is a child process that imports its libraries: without kept bytecode torch compiles anew in each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,7 +15,7 @@ demo: $(STAMP)
 	$(BIN)/edgewright demo --task detect -o build/demo-detect
 
 # Two at once: most tests start children of their own, so more only take memory from one another.
-test: $(STAMP) lint
+test: $(STAMP) $(BINDINGS) lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 lint: $(STAMP)
@@ -33,6 +34,15 @@ $(VENV)/bin/uv:
 $(STAMP): $(VENV)/bin/uv pyproject.toml constraints.txt
 	$(BIN)/uv pip install -q -p $(BIN)/python -e '.[dev]' -c constraints.txt
 	touch $@
+
+# The interfaces of the TensorRT versions of JetPack 6 and 7, a megabyte each, to check our use of them against.
+$(VENV)/tensorrt-bindings/10.%: $(STAMP)
+	$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --target $@ tensorrt-cu12-bindings==10.$*
+$(VENV)/tensorrt-bindings/11.%: $(STAMP)
+	$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --target $@ tensorrt-cu13-bindings==11.$*
+# 8.6 (JetPack 5) has none for Python 3.12 and later: there its check is left out.
+$(VENV)/tensorrt-bindings/8.6.1: $(STAMP)
+	-$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --target $@ tensorrt-bindings==8.6.1
 
 clean:
 	rm -rf build dist $(VENV)

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.jail import Progress
 from edgewright.core.lazy import version
 from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
 
@@ -37,6 +38,7 @@ def build(
     options: Options | dict[str, Any],
     folder: str | Path,
     run: bool = True,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Compile `model` into `folder`, load it, run it once on zeros, and write ``artifact.json``, which is returned.
 
@@ -45,14 +47,21 @@ def build(
     """
     folder, spec, options = Path(folder), _as(spec, ModelSpec), _as(options, Options)
     folder.mkdir(parents=True, exist_ok=True)
+    registry.module(options.runtime).build(files.absolute(model), options, folder)
+    return complete(folder, spec, options, run, progress)
+
+
+def complete(folder: Path, spec: ModelSpec, options: Options, run: bool, progress: Progress | None) -> dict[str, Any]:
+    """Finish (`run`) the artifact in `folder` where it will run, run it once, and write ``artifact.json``."""
     runtime = registry.module(options.runtime)
-    runtime.build(files.absolute(model), options, folder)
     described: dict[str, Any] = {}
     if run:
+        if hasattr(runtime, "finish"):
+            described["builder"] = runtime.finish(folder, options, progress)
         handle = runtime.load(folder, options)
         zeros = np.zeros(spec.input.shape(spec.input.batch or 1), spec.input.dtype)
         _check(runtime.run(handle, zeros), spec, options)
-        described = runtime.describe(handle)
+        described |= runtime.describe(handle)
     versions = {
         "edgewright": version("edgewright") or "",
         "python": platform.python_version(),

@@ -18,6 +18,7 @@ import msgspec
 
 from edgewright.core import files
 from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
+from edgewright.core.jail import Progress
 from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
 
 from . import artifact
@@ -90,6 +91,23 @@ def verify(path: Path) -> Manifest:
     manifest = inspect(path)
     _check(files.absolute(path), manifest.files)
     return manifest
+
+
+def finish(folder: str | Path, out: str | Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Build what only this device can (a TensorRT plan) of the bundle or artifact `folder`, into the artifact `out`.
+
+    Everything else is copied, verified; the result is run once and described anew. Returns its ``artifact.json``.
+    """
+    source, out = files.absolute(folder), Path(out)
+    check(source)
+    about = artifact.read(source)
+    for name in _entries(source):
+        if name not in (MANIFEST, artifact.FILE):
+            target = out / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with files.open_contained(source, name) as file, target.open("wb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+    return artifact.complete(out, about.spec, about.options, True, progress)
 
 
 def check(folder: Path) -> None:

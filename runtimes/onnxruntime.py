@@ -63,7 +63,7 @@ def build(model: Path, options: Options, folder: Path) -> None:
     graph_files.save(checked, folder / MODEL)
 
 
-def load(folder: Path, options: Options) -> Handle:
+def load(folder: Path, options: Options, trust: bool = False) -> Handle:
     """Open the artifact in `folder`. Raises `Unavailable` (library, precision) or `RuntimeFailed` (model refused)."""
     ort = require(_NAME, _NAME)
     require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")

@@ -62,7 +62,7 @@ def build(model: Path, options: Options, folder: Path) -> None:
         raise failure("OpenVINO", f"read {model.name}", error) from error
 
 
-def load(folder: Path, options: Options) -> Handle:
+def load(folder: Path, options: Options, trust: bool = False) -> Handle:
     """Compile the artifact in `folder`. Raises `Unavailable` (library, precision), `RuntimeFailed` (model refused)."""
     ov = require(_NAME, _NAME)
     why = "The CPU has no instructions for it, and OpenVINO would silently compute in f32 instead."

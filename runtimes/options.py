@@ -11,17 +11,33 @@ from edgewright.core.errors import EdgewrightError, OutOfResources, RuntimeFaile
 Precision = Literal["f32", "bf16", "f16"]
 
 
+class Builder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How TensorRT's builder works on a model.
+
+    `optimization_level`: 0 (fast build) to 5 (longest search). `workspace_bytes`: memory that a layer may use beside
+    its tensors; None leaves it to the builder, which takes all. `sparse`: use 2:4 sparse kernels where the weights are
+    so. `dla`: the DLA core to run on, layers that it cannot take on the GPU. `max_batch`: largest batch of an open one.
+    """
+
+    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] = 3
+    workspace_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    sparse: bool = False
+    dla: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    max_batch: Annotated[int, msgspec.Meta(gt=0)] = 1
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One way to run a model; part of the artifact, and of what is searched.
 
     `precision` is that of what is not quantized. `threads` 0: all physical cores that the process may use. `hint` is
-    OpenVINO's performance hint; the others have none and run the same for both.
+    OpenVINO's performance hint; the others have none and run the same for both. `builder` is TensorRT's.
     """
 
-    runtime: Literal["torch", "onnxruntime", "openvino"]
+    runtime: Literal["torch", "onnxruntime", "openvino", "tensorrt"]
     precision: Precision = "f32"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     hint: Literal["latency", "throughput"] = "latency"
+    builder: Builder | None = None
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):

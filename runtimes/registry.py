@@ -23,8 +23,8 @@ class Runtime(Protocol):
     def build(self, model: Path, options: Options, folder: Path) -> None:
         """Turn `model` into the runtime's own files in `folder`."""
 
-    def load(self, folder: Path, options: Options) -> Any:
-        """A handle, ready to run. One thread at a time may use it."""
+    def load(self, folder: Path, options: Options, trust: bool = False) -> Any:
+        """A handle, ready to run. One thread at a time may use it. `trust`: run native code that others compiled."""
 
     def run(self, handle: Any, x: np.ndarray) -> list[np.ndarray]:
         """All outputs for one input batch, in the model's order; the arrays are the caller's to keep."""
@@ -35,7 +35,7 @@ class Runtime(Protocol):
 
 def names() -> tuple[str, ...]:
     """The known runtimes, the reference first."""
-    return ("torch", "onnxruntime", "openvino")
+    return ("torch", "onnxruntime", "openvino", "tensorrt")
 
 
 def module(name: str) -> Runtime:

@@ -35,11 +35,12 @@ MAX_BATCH = 32
 """Images that one inference takes at most where the model leaves the batch size open: bounds memory for long lists."""
 
 
-def open(path: str | os.PathLike[str]) -> Session:
+def open(path: str | os.PathLike[str], *, trust_plan: bool = False) -> Session:
     """Open a bundle (or an artifact folder) and make it ready to answer.
 
     Every file is checked against the manifest before a runtime library reads it. Raises `InvalidInput` (no bundle),
-    `IntegrityError` (damaged), `Unavailable` (runtime not installed, or the CPU lacks the precision), `RuntimeFailed`.
+    `IntegrityError` (damaged; a TensorRT plan that another machine made, unless `trust_plan`), `Unavailable` (runtime
+    not installed, or the device lacks the precision), `RuntimeFailed`.
     """
     folder = files.absolute(path)
     if not folder.is_dir():
@@ -47,7 +48,7 @@ def open(path: str | os.PathLike[str]) -> Session:
     bundle.check(folder)
     if not (folder / artifact.FILE).is_file():
         raise bundle.no_bundle(folder)
-    return Session(folder, artifact.read(folder))
+    return Session(folder, artifact.read(folder), trust_plan)
 
 
 class Session:
@@ -56,10 +57,10 @@ class Session:
     spec: ModelSpec
     options: Options
 
-    def __init__(self, folder: Path, about: artifact.Artifact) -> None:
+    def __init__(self, folder: Path, about: artifact.Artifact, trust_plan: bool = False) -> None:
         self.spec, self.options = about.spec, about.options
         self._runtime = registry.module(about.options.runtime)
-        self._handle = self._runtime.load(folder, about.options)
+        self._handle = self._runtime.load(folder, about.options, trust_plan)
         self._lock = threading.Lock()
         self._dtype = np.dtype(self.spec.input.dtype)
         self._row = self.spec.input.shape()[1:]

@@ -52,7 +52,7 @@ def build(model: Path, options: Options, folder: Path) -> None:
     shutil.copyfile(model, folder / MODEL)
 
 
-def load(folder: Path, options: Options) -> Handle:
+def load(folder: Path, options: Options, trust: bool = False) -> Handle:
     """Open the artifact in `folder`. Raises `Unavailable` (library, precision) or `RuntimeFailed` (program refused)."""
     torch = require(_NAME, "host")
     require_precision(options, _PRECISIONS, _WHY)

@@ -92,7 +92,10 @@ def test_a_wrong_input_is_a_named_failure(handle: tuple) -> None:
         runtime.run(model, np.zeros((1, 3, 8), np.float32))
 
 
-@pytest.mark.parametrize("name", registry.names())
+CPU = [name for name in registry.names() if name != "tensorrt"]  # which has a test of its own
+
+
+@pytest.mark.parametrize("name", CPU)
 def test_probe_lists_f32_and_the_version(name: str) -> None:
     probe = registry.module(name).probe()
     assert probe.available and not probe.why
@@ -102,16 +105,18 @@ def test_probe_lists_f32_and_the_version(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 def test_a_missing_library_is_named_with_its_extra(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, name, None)
+    for module in ("tensorrt", "tensorrt_rtx") if name == "tensorrt" else (name,):
+        monkeypatch.setitem(sys.modules, module, None)
     runtime = registry.module(name)
     probe = runtime.probe()
     extra = "host" if name == "torch" else name
     assert not probe.available and f"edgewright[{extra}]" in probe.why
     with pytest.raises(Unavailable, match=rf"edgewright\[{extra}\]"):
+        (tmp_path / "model.plan").touch()
         runtime.load(tmp_path, Options(runtime=name))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", CPU)
 @pytest.mark.parametrize("precision", ["bf16", "f16"])
 def test_a_precision_runs_as_asked_or_not_at_all(name: str, precision: str, model: Path, tmp_path: Path) -> None:
     runtime = registry.module(name)

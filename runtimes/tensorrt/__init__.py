@@ -1,0 +1,122 @@
+"""TensorRT on an NVIDIA GPU: `tensorrt` 8.6 to 11 (Jetson, servers) or `tensorrt_rtx`.
+
+An artifact holds the ONNX file; a plan belongs to one device and is built there (`build` with a GPU at hand, or
+`finish`). Nothing here was run on a GPU yet: parsing and building are tested with `tensorrt_rtx` on a CPU, the session
+against a stand-in that answers as TensorRT's interface says, and every name used against the bindings of each version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgewright.core import files
+from edgewright.core.errors import Unavailable
+from edgewright.core.jail import Progress
+from edgewright.core.spec import encode
+from edgewright.runtimes.options import Builder, Options, Precision, Probe, require_precision
+
+from . import builder, census, cuda, library, plan
+from .engine import Engine
+
+MODEL = "model.onnx"
+TIMING_CACHE = "timing.cache"
+_PRECISIONS: tuple[Precision, ...] = ("f32", "f16", "bf16")
+
+
+class Handle(NamedTuple):
+    """A loaded plan, and what it was made with."""
+
+    engine: Engine
+    maker: plan.Maker
+    options: Options
+
+
+def probe() -> Probe:
+    """What TensorRT can do on this machine."""
+    try:
+        found = library.bindings()
+    except Unavailable as error:
+        return Probe(available=False, why=f"{error.what} {error.fix}")
+    try:
+        gpu = cuda.device()
+    except Unavailable as error:
+        return Probe(available=False, version=library.identity(found), why=f"{error.what} {error.why}")
+    return Probe(available=True, version=library.identity(found), precisions=_PRECISIONS, device=str(gpu))
+
+
+def build(model: Path, options: Options, folder: Path) -> None:
+    """Put the ONNX file into `folder`: all that can be made of it anywhere. The plan is `finish`'s work."""
+    require_precision(options, _PRECISIONS, "TensorRT computes in these, and in INT8 where the file says so.")
+    files.write(folder / MODEL, model.read_bytes())
+
+
+def finish(folder: Path, options: Options, progress: Progress | None = None) -> dict[str, Any]:
+    """Build the plan for this device into `folder`, beside its ONNX file; returns what the builder said.
+
+    Takes minutes; the timing cache, kept per device and build, makes the next one shorter. Raises `Unavailable` without
+    TensorRT or GPU, `RuntimeFailed` where parser or builder refuse the model, `OutOfResources`.
+    """
+    trt, gpu = library.bindings(), cuda.device()
+    here = _maker(trt, gpu)
+    kept = _timing_cache(here)
+    cache = next((path.read_bytes() for path in (folder / TIMING_CACHE, kept) if path.is_file()), b"")
+    job = builder.Job(
+        model=folder / MODEL, precision=options.precision, builder=options.builder or Builder(), timing_cache=cache
+    )
+    built = builder.build(trt, job, progress)
+    plan.write(folder, built.plan, here)
+    files.write(folder / TIMING_CACHE, built.timing_cache)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    files.write(kept, built.timing_cache)
+    return {"layers": built.layers, "gpu_fallback": built.fallback, "memory": built.memory, "warnings": built.warnings}
+
+
+def load(folder: Path, options: Options, trust: bool = False) -> Handle:
+    """Open the plan in `folder`, which must be this device's own (see `plan.read`) unless `trust`.
+
+    Raises `Unavailable` (library, GPU, no plan yet, another build's plan), `IntegrityError`, `RuntimeFailed`.
+    """
+    if not (folder / plan.PLAN).is_file():
+        raise Unavailable(
+            f"{folder} holds no plan yet.",
+            "TensorRT compiles a model on the device that runs it.",
+            "On the device: edgewright compile BUNDLE -o NEW",
+        )
+    trt, gpu = library.bindings(), cuda.device()
+    here = _maker(trt, gpu)
+    return Handle(Engine(trt, plan.read(folder, here, trust)), here, options)
+
+
+def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
+    """All outputs for `x`."""
+    return handle.engine.run(x)
+
+
+def describe(handle: Handle) -> dict[str, Any]:
+    """What really runs: `census` counts the plan's layers by precision, and copies between formats ("reformat")."""
+    return {
+        "precision": handle.options.precision,
+        "device": f"{handle.maker.device}, sm_{handle.maker.compute_capability.replace('.', '')}",
+        "library": handle.maker.library,
+        "census": census.count(handle.engine.layers()),
+        "cuda_graph": handle.engine.captured,
+    }
+
+
+def _maker(trt: Any, gpu: cuda.Device) -> plan.Maker:
+    return plan.Maker(
+        library=library.identity(trt), device=gpu.name, compute_capability=gpu.compute_capability,
+        multiprocessors=gpu.multiprocessors, driver=gpu.driver, architecture=platform.machine(),
+    )  # fmt: skip
+
+
+def _timing_cache(maker: plan.Maker) -> Path:
+    home = os.environ.get("EDGEWRIGHT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "edgewright")
+    name = hashlib.sha256(encode(maker)).hexdigest()[:16]
+    return Path(home).expanduser() / "timing" / f"{name}.cache"

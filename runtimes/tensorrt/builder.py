@@ -1,0 +1,248 @@
+"""From an ONNX file to a plan: parse, configure, build.
+
+The network is strongly typed where the version knows that (10 and later): the types in the file decide what runs in
+which precision. Before, the builder gets the precisions as flags and may still choose float32 for a layer.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edgewright.core.errors import OutOfResources, RuntimeFailed, Unavailable
+from edgewright.core.jail import Progress
+from edgewright.runtimes.options import Builder, Precision
+
+from . import library
+from .library import Line
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_MEMORY = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
+
+
+class Problem(NamedTuple):
+    """What the parser says of a node: its name and operator, empty where it is not about one."""
+
+    node: str
+    operator: str
+    text: str
+
+
+class Rejected(RuntimeFailed):
+    """The parser refused the file; `problems` names the nodes."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        first = problems[0] if problems else Problem("", "", "It gave no reason.")
+        where = f" at {first.operator} '{first.node}'" if first.node else ""
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(
+            f"TensorRT's parser refuses the model{where}{more}.",
+            first.text,
+            "`edgewright compile --target NAME` checks a file against all of TensorRT's rules.",
+        )
+
+
+class Job(NamedTuple):
+    """What is built: an ONNX file in `precision` (of what it does not quantize) with `builder`'s settings.
+
+    `ahead_of_time`: for this compute capability ("8.6") instead of the device at hand (`tensorrt_rtx` only).
+    """
+
+    model: Path
+    precision: Precision
+    builder: Builder
+    timing_cache: bytes = b""
+    ahead_of_time: str | None = None
+
+
+class Built(NamedTuple):
+    """A plan and what the builder said. `fallback`: layers that DLA cannot take and the GPU runs instead.
+
+    `memory`: bytes of "activation" and "weights" as the builder counts them, where it says so.
+    """
+
+    plan: bytes
+    timing_cache: bytes
+    layers: int
+    fallback: tuple[str, ...]
+    memory: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
+    """Build the plan of `job`. Takes seconds to many minutes; `progress` is told the builder's own phases.
+
+    Raises `Rejected` (the parser), `Unavailable` (the version or device lacks what is asked for), `OutOfResources`,
+    `RuntimeFailed` (the builder).
+    """
+    lines: list[Line] = []
+    builder = trt.Builder(library.logger(trt, lines))
+    network = create_network(trt, builder, job)
+    parse(trt, network, job.model, lines)
+    config = configure(trt, builder, network, job, progress)
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    fallback = _fallback(config, layers) if job.builder.dla is not None else ()
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise _failed(lines)
+    cache = b"" if job.ahead_of_time else bytes(config.get_timing_cache().serialize())
+    memory = {match[1].lower(): int(match[2]) for line in lines if (match := _MEMORY.search(line.text))}
+    warnings = tuple(dict.fromkeys(line.text for line in lines if line.severity == library.WARNING))
+    return Built(bytes(plan), cache, len(layers), fallback, memory, warnings)
+
+
+def create_network(trt: Any, builder: trt.Builder, job: Job) -> trt.INetworkDefinition:
+    """An empty network that takes its types from the file where the version can."""
+    kinds = trt.NetworkDefinitionCreationFlag
+    if hasattr(kinds, "STRONGLY_TYPED") and not _weakly(trt, job):
+        return builder.create_network(flags=1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    if hasattr(kinds, "EXPLICIT_BATCH"):
+        return builder.create_network(flags=1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
+    return builder.create_network()
+
+
+def _weakly(trt: Any, job: Job) -> bool:
+    # Before 11 DLA takes no strongly typed network; from 11 on there is no other.
+    return job.builder.dla is not None and hasattr(trt.BuilderFlag, "FP16")
+
+
+def parse(trt: Any, network: trt.INetworkDefinition, model: Path, lines: list[Line]) -> None:
+    """Parse the ONNX file `model` into `network`; raises `Rejected`."""
+    parser = trt.OnnxParser(network, library.logger(trt, lines))
+    if not parser.parse_from_file(str(model)):
+        raise Rejected([_problem(parser.get_error(index)) for index in range(parser.num_errors)])
+
+
+def _problem(error: trt.ParserError) -> Problem:
+    name = error.node_name() if hasattr(error, "node_name") else ""
+    operator = error.node_operator() if hasattr(error, "node_operator") else ""
+    return Problem(name, operator, " ".join(error.desc().split()))
+
+
+def configure(
+    trt: Any, builder: trt.Builder, network: trt.INetworkDefinition, job: Job, progress: Progress | None
+) -> trt.IBuilderConfig:
+    """How to build: precisions, memory, effort, device, timing cache, shapes."""
+    config, wanted = builder.create_builder_config(), job.builder
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the census; costs nothing at run time
+    if hasattr(config, "builder_optimization_level"):  # from 8.6 on
+        config.builder_optimization_level = wanted.optimization_level
+    config.clear_flag(trt.BuilderFlag.TF32)  # what is float32 in the file is meant
+    if wanted.workspace_bytes:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, wanted.workspace_bytes)
+    if wanted.sparse:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") or _weakly(trt, job):
+        _allow(trt, config, network, job)
+    if wanted.dla is not None:
+        _use_dla(trt, builder, config, wanted.dla)
+    if job.ahead_of_time:
+        _target(trt, config, job.ahead_of_time)
+    else:
+        config.set_timing_cache(config.create_timing_cache(job.timing_cache), ignore_mismatch=False)
+    if progress is not None and hasattr(config, "progress_monitor"):
+        config.progress_monitor = monitor(trt, progress)
+    _open_batch(builder, config, network, job)
+    return config
+
+
+def _allow(trt: Any, config: trt.IBuilderConfig, network: trt.INetworkDefinition, job: Job) -> None:
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    quantized = any(layer.type == trt.LayerType.QUANTIZE for layer in layers)
+    if job.precision == "f16" and hasattr(trt.BuilderFlag, "FP16"):
+        config.set_flag(trt.BuilderFlag.FP16)
+    if job.precision == "bf16" and hasattr(trt.BuilderFlag, "BF16"):
+        config.set_flag(trt.BuilderFlag.BF16)
+    if quantized and hasattr(trt.BuilderFlag, "INT8"):
+        config.set_flag(trt.BuilderFlag.INT8)
+
+
+def _use_dla(trt: Any, builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None:
+    if not core < builder.num_DLA_cores:
+        raise Unavailable(
+            f"DLA core {core} was asked for.",
+            f"This device has {builder.num_DLA_cores or 'no'} DLA cores that TensorRT {trt.__version__} can use.",
+            "Leave out `dla` of the builder options.",
+        )
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+
+
+def _fallback(config: trt.IBuilderConfig, layers: list[trt.ILayer]) -> tuple[str, ...]:
+    return tuple(layer.name for layer in layers if not config.can_run_on_DLA(layer))
+
+
+def _target(trt: Any, config: trt.IBuilderConfig, capability: str) -> None:
+    if not hasattr(trt, "ComputeCapability"):
+        raise Unavailable(
+            f"{library.identity(trt)} builds for the GPU at hand only.",
+            "Building ahead of time needs TensorRT for RTX.",
+            "pip install 'edgewright[tensorrt-rtx]'",
+        )
+    known = {name: value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
+    name = f"SM{capability.replace('.', '')}"
+    if name not in known:
+        raise Unavailable(
+            f"{library.identity(trt)} does not build for compute capability {capability}.",
+            f"It builds for: {', '.join(sorted(known))}.",
+            "Ask for one of these.",
+        )
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(known[name], 0)
+
+
+def _open_batch(builder: trt.Builder, config: trt.IBuilderConfig, network: trt.INetworkDefinition, job: Job) -> None:
+    image = network.get_input(0)
+    shape = tuple(image.shape)
+    if min(shape) >= 0:
+        return
+    profile = builder.create_optimization_profile()
+    least, most = (tuple(size if side < 0 else side for side in shape) for size in (1, job.builder.max_batch))
+    profile.set_shape(image.name, least, most, most)
+    config.add_optimization_profile(profile)
+
+
+def monitor(trt: Any, progress: Progress) -> trt.IProgressMonitor:
+    """The builder's phases as calls of `progress`: the outermost phase counts, the innermost is named."""
+    if not hasattr(trt, "IProgressMonitor"):
+        raise Unavailable(f"TensorRT {trt.__version__} does not tell its progress.", "", "Use TensorRT 10 or later.")
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.phases: dict[str, tuple[int, int]] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.phases[phase_name] = (0, num_steps)
+            self.tell(phase_name)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self.phases[phase_name] = (step, self.phases.get(phase_name, (0, 0))[1])
+            self.tell(phase_name)
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.phases.pop(phase_name, None)
+
+        def tell(self, phase_name: str) -> None:
+            done, total = next(iter(self.phases.values()))
+            progress(done, total, phase_name)
+
+    return Monitor()
+
+
+def _failed(lines: list[Line]) -> RuntimeFailed | OutOfResources:
+    texts = library.errors(lines)
+    text = " ".join((texts[-1] if texts else "It gave no reason.").split())[:400]
+    if "memory" in text.lower() and ("alloc" in text.lower() or "out of" in text.lower()):
+        return OutOfResources(
+            "TensorRT ran out of memory while building.", text, "Lower `workspace_bytes`, or free memory."
+        )
+    return RuntimeFailed(
+        "TensorRT could not build the plan.", text, "Choose another variant or precision for this model."
+    )

@@ -1,0 +1,134 @@
+"""CUDA through cuda-python: a device's facts, a stream, pinned buffers, a captured graph. No PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgewright.core.errors import OutOfResources, RuntimeFailed, Unavailable
+
+_PLACES = ("cuda.bindings.runtime", "cuda.cudart")
+"""Where cuda-python keeps the runtime's functions: since 12.6, and before."""
+
+
+class Device(NamedTuple):
+    """A GPU: its name, compute capability ("8.7"), streaming multiprocessors, and the driver's CUDA version."""
+
+    name: str
+    compute_capability: str
+    multiprocessors: int
+    driver: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, sm_{self.compute_capability.replace('.', '')}"
+
+
+def cudart() -> Any:
+    """The module of the CUDA runtime's functions; raises `Unavailable` where cuda-python is not installed."""
+    for place in _PLACES:
+        try:
+            return importlib.import_module(place)
+        except (ImportError, OSError):
+            continue
+    raise Unavailable(
+        "The Python package 'cuda-python' is not installed.",
+        "TensorRT's sessions move images to the GPU with it.",
+        "Install the version of your CUDA: pip install 'cuda-python==12.6.*' (JetPack 6), '==13.*' (JetPack 7).",
+    )
+
+
+def device(number: int = 0) -> Device:
+    """The GPU; raises `Unavailable` where there is none, or no driver for it."""
+    cuda = cudart()
+    error, count = cuda.cudaGetDeviceCount()
+    if error != cuda.cudaError_t.cudaSuccess or not count:
+        raise Unavailable(
+            "There is no NVIDIA GPU that CUDA can use.",
+            f"CUDA says: {_words(cuda, error)}.",
+            "Run this on the device. On any machine `edgewright compile --target NAME` builds and checks.",
+        )
+    about = check(cuda, cuda.cudaGetDeviceProperties(number), "read the GPU's properties")
+    driver = check(cuda, cuda.cudaDriverGetVersion(), "read the driver's version")
+    name = about.name.decode() if isinstance(about.name, bytes) else str(about.name)
+    return Device(name, f"{about.major}.{about.minor}", about.multiProcessorCount, driver)
+
+
+def check(cuda: Any, answer: tuple[Any, ...], doing: str) -> Any:
+    """What a CUDA function returned behind its error code; raises `OutOfResources` or `RuntimeFailed` for an error."""
+    error, *values = answer
+    if error != cuda.cudaError_t.cudaSuccess:
+        kind = OutOfResources if error == cuda.cudaError_t.cudaErrorMemoryAllocation else RuntimeFailed
+        raise kind(f"CUDA failed to {doing}.", f"CUDA says: {_words(cuda, error)}.", "Close what else uses the GPU.")
+    return values[0] if len(values) == 1 else tuple(values) or None
+
+
+class Buffer:
+    """A tensor in two places: `host`, an array in pinned memory, and `device`, an address on the GPU."""
+
+    def __init__(self, cuda: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._cuda = cuda
+        self.bytes = max(1, int(np.prod(shape)) * dtype.itemsize)
+        self._pinned = check(cuda, cuda.cudaHostAlloc(self.bytes, cuda.cudaHostAllocDefault), "pin memory")
+        self.device = check(cuda, cuda.cudaMalloc(self.bytes), "allocate memory on the GPU")
+        self.host: np.ndarray = _view(self._pinned, self.bytes).view(dtype)[: int(np.prod(shape))].reshape(shape)
+
+    def upload(self, stream: Any) -> None:
+        """Queue the copy from host to GPU."""
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        copied = self._cuda.cudaMemcpyAsync(self.device, self._pinned, self.bytes, kind, stream)
+        check(self._cuda, copied, "copy the image to the GPU")
+
+    def download(self, stream: Any) -> None:
+        """Queue the copy from GPU to host."""
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        copied = self._cuda.cudaMemcpyAsync(self._pinned, self.device, self.bytes, kind, stream)
+        check(self._cuda, copied, "copy the answer from the GPU")
+
+    def free(self) -> None:
+        """Give both memories back."""
+        self._cuda.cudaFree(self.device)
+        self._cuda.cudaFreeHost(self._pinned)
+
+
+def stream(cuda: Any) -> Any:
+    """A new stream that does not wait for the default one (which cannot be captured)."""
+    return check(cuda, cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking), "create a stream")
+
+
+def synchronize(cuda: Any, stream: Any) -> None:
+    """Wait until all that was queued is done."""
+    check(cuda, cuda.cudaStreamSynchronize(stream), "run the model")
+
+
+def capture(cuda: Any, stream: Any, queue: Any) -> Any:
+    """What ``queue()`` puts on `stream`, as a graph that one call launches; None where it cannot be captured."""
+    mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+    check(cuda, cuda.cudaStreamBeginCapture(stream, mode), "begin a capture")
+    try:
+        queue()
+        failed = False
+    except RuntimeFailed:
+        failed = True
+    error, graph = cuda.cudaStreamEndCapture(stream)
+    if failed or error != cuda.cudaError_t.cudaSuccess:
+        cuda.cudaGetLastError()  # a failed capture leaves its error behind
+        return None
+    return check(cuda, cuda.cudaGraphInstantiateWithFlags(graph, 0), "instantiate the graph")
+
+
+def launch(cuda: Any, graph: Any, stream: Any) -> None:
+    """Queue a captured graph."""
+    check(cuda, cuda.cudaGraphLaunch(graph, stream), "run the model")
+
+
+def _view(address: int, size: int) -> np.ndarray:
+    import ctypes
+
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
+
+
+def _words(cuda: Any, error: Any) -> str:
+    _, text = cuda.cudaGetErrorString(error)
+    return text.decode() if isinstance(text, bytes) else str(text)

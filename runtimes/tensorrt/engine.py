@@ -1,0 +1,115 @@
+"""A plan that runs: preallocated pinned buffers, one stream, and where it can be captured one CUDA graph a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from edgewright.core.errors import RuntimeFailed
+
+from . import cuda, library
+from .library import Line
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+
+class Engine:
+    """A deserialized plan for one input, one batch at a time; one thread at a time may use it.
+
+    Buffers and graph are made for the first batch size that is run, and anew where it changes.
+    """
+
+    def __init__(self, trt: Any, plan: bytes) -> None:
+        self._trt, self._cuda = trt, cuda.cudart()
+        self._lines: list[Line] = []
+        self._runtime: trt.Runtime = trt.Runtime(library.logger(trt, self._lines))
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise self._failure("load the plan")
+        self._engine: trt.ICudaEngine = engine
+        context = engine.create_execution_context()
+        if context is None:
+            raise self._failure("allocate the plan's memory")
+        self._context: trt.IExecutionContext = context
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        self.inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        self.outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+        self._stream = cuda.stream(self._cuda)
+        self._bound: _Bound | None = None
+
+    def run(self, x: np.ndarray) -> list[np.ndarray]:
+        """All outputs for `x`, as copies that are the caller's to keep."""
+        bound = self._bind(x.shape)
+        np.copyto(bound.input.host, x, casting="equiv")
+        if bound.graph is not None:
+            cuda.launch(self._cuda, bound.graph, self._stream)
+        else:
+            self._queue(bound.input, bound.outputs)
+        cuda.synchronize(self._cuda, self._stream)
+        return [buffer.host.copy() for buffer in bound.outputs]
+
+    @property
+    def captured(self) -> bool:
+        """Whether calls launch a CUDA graph; known after the first."""
+        return self._bound is not None and self._bound.graph is not None
+
+    def layers(self) -> str:
+        """The engine inspector's account of all layers, as JSON."""
+        inspector = self._engine.create_engine_inspector()
+        found: str = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
+        return found
+
+    def close(self) -> None:
+        """Free the GPU's memory."""
+        if self._bound:
+            self._bound.free()
+            self._bound = None
+
+    def _bind(self, shape: tuple[int, ...]) -> _Bound:
+        if self._bound and self._bound.input.host.shape == shape:
+            return self._bound
+        self.close()
+        if not self._context.set_input_shape(self.inputs[0], shape):
+            raise self._failure(f"take an input of shape {shape}")
+        first = self._buffer(self.inputs[0])
+        outputs = [self._buffer(name) for name in self.outputs]
+        self._queue(first, outputs)  # the first run may allocate, which a capture does not allow
+        cuda.synchronize(self._cuda, self._stream)
+        graph = cuda.capture(self._cuda, self._stream, lambda: self._queue(first, outputs))
+        self._bound = _Bound(first, outputs, graph)
+        return self._bound
+
+    def _buffer(self, name: str) -> cuda.Buffer:
+        shape = tuple(self._context.get_tensor_shape(name))
+        dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+        buffer = cuda.Buffer(self._cuda, shape, dtype)
+        self._context.set_tensor_address(name, int(buffer.device))
+        return buffer
+
+    def _queue(self, first: cuda.Buffer, outputs: list[cuda.Buffer]) -> None:
+        first.upload(self._stream)
+        if not self._context.execute_async_v3(int(self._stream)):
+            raise self._failure("run the model")
+        for buffer in outputs:
+            buffer.download(self._stream)
+
+    def _failure(self, doing: str) -> RuntimeFailed:
+        texts = library.errors(self._lines)
+        text = " ".join((texts[-1] if texts else "It gave no reason.").split())[:400]
+        return RuntimeFailed(
+            f"TensorRT failed to {doing}.", text, "Choose another variant or precision for this model."
+        )
+
+
+class _Bound(NamedTuple):
+    """Buffers of one input shape, and the graph that was captured with them."""
+
+    input: cuda.Buffer
+    outputs: list[cuda.Buffer]
+    graph: Any
+
+    def free(self) -> None:
+        for buffer in (self.input, *self.outputs):
+            buffer.free()
