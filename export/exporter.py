@@ -213,7 +213,7 @@ def _rebatch(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
         onnx_files.check(model, spec.name)
         first, second = compare.answers(before, x, spec.outputs), compare.answers(model, x, spec.outputs)
         names = [f"random image {i}" for i in range(len(x))]
-        parity.require(parity.measure(first, parity.aligned(first, second, spec), names, spec.task), spec.name)
+        parity.require(parity.measure(first, compare.aligned(first, second, spec), names, spec.task), spec.name)
     except (InvalidInput, RuntimeFailed) as error:
         raise InvalidInput(
             f"The batch of {spec.source} is {fixed} and cannot be changed to {batch or 'any'}: {error.what}",
@@ -265,7 +265,7 @@ def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> None:
     before.CopyFrom(model)
     slim.apply(model)
     clean.apply(model)
-    align = functools.partial(parity.aligned, spec=spec)
+    align = functools.partial(compare.aligned, spec=spec)
     gap = compare.difference(before, model, compare.random_input(before), align)
     if gap > _SLIM_LIMIT:
         raise RuntimeFailed(
@@ -284,7 +284,7 @@ def _prove(
     truth = _original(source, loaded, spec, preprocess.batch(given, spec))
     final = metadata.get_spec(model) or spec
     found = compare.answers(model, preprocess.batch(given, final), final.outputs)
-    measures = parity.measure(truth, parity.aligned(truth, found, spec), names, spec.task)
+    measures = parity.measure(truth, compare.aligned(truth, found, spec), names, spec.task)
     candidate = f"{MODEL} in onnxruntime {version('onnxruntime')}"
     parity.require(measures, candidate)
     eager = f"torch {version('torch')}, eager, float32, CPU"

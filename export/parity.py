@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.spec import ModelSpec
 
 COSINE = 0.9999
 RELATIVE = 1e-3
@@ -78,28 +77,6 @@ def measure(
         worst = names[int(same.argmin())]
         found["top1_agreement"] = Measure(value=float(same.mean()), limit=TOP1, worst=worst)
     return found
-
-
-def aligned(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """`candidate` (a row an image) in the order of `reference`, where the order of what was found means nothing.
-
-    A detector that answers with a set sorts its queries by a score, where rounding swaps neighbours. Each of its
-    queries is paired with the reference's so that the sum of their differences is least (Hungarian algorithm).
-    """
-    if spec.detect is None or spec.detect.decoder != "set" or reference.shape != candidate.shape:
-        return candidate
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
-
-    out = np.empty_like(candidate)
-    for row, a, b in zip(out, reference, candidate):
-        first, second = a.reshape(-1, 4 + spec.classes), b.reshape(-1, 4 + spec.classes)
-        if not (np.isfinite(first).all() and np.isfinite(second).all()):
-            row[:] = b  # `measure` says what is wrong with it
-            continue
-        _, order = linear_sum_assignment(cdist(first, second, "chebyshev"))
-        row[:] = second[order].reshape(row.shape)
-    return out
 
 
 def require(measures: dict[str, Measure], what: str) -> None:

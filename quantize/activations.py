@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .tail import rewire
+from .pairs import rewire
 
 if TYPE_CHECKING:
     import onnx

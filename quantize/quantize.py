@@ -118,12 +118,17 @@ def prepare(model: onnx.ModelProto, scheme: schemes.Scheme) -> None:
     from edgewright.graph import upgrade
 
     upgrade.apply(model, scheme.opset)
+    name_nodes(model)
+    bias.add_missing(model)
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give every node of `model` a name that no other has, in place."""
     taken: set[str] = set()
     for i, node in enumerate(model.graph.node):
         if not node.name or node.name in taken:
             node.name = f"{node.op_type}_{i}_{len(taken)}"
         taken.add(node.name)
-    bias.add_missing(model)
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

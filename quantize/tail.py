@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .pairs import rewire
+
 if TYPE_CHECKING:
     import onnx
 
@@ -45,18 +47,3 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions:
         gone.append(node)
     rewire(graph, renamed, gone)
     return bool(gone)
-
-
-def rewire(graph: onnx.GraphProto, renamed: dict[str, str], gone: list[onnx.NodeProto]) -> None:
-    """Take the nodes `gone` out of `graph`, in place; who reads a tensor in `renamed` reads the one it stands for."""
-    outputs = {value.name for value in graph.output}
-    for node in gone:
-        graph.node.remove(node)
-    for new, old in renamed.items():
-        if new in outputs:  # the pair made an output of the model: its source takes that name
-            for node in graph.node:
-                for names in (node.input, node.output):
-                    names[:] = [new if name == old else name for name in names]
-        else:
-            for node in graph.node:
-                node.input[:] = [old if name == new else name for name in node.input]

@@ -8,6 +8,7 @@ addition only the skip input gets a pair, so that the addition fuses into the ot
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,25 +23,42 @@ LAYERS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": 1}
 """Operators that run in INT8, with the axis of the weights that counts output channels (Gemm: where transB is set)."""
 
 
+FEWEST_CHANNELS = 16
+"""Convolutions with fewer stay in float: TensorRT's INT8 kernels work on 32 channels at a time, and FP16 is faster."""
+
+
 def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, float_nodes: list[str]) -> onnx.ModelProto:
     """`model`, changed in place, with Q/DQ pairs for TensorRT; `float_nodes` stay in float.
 
     A product of two activations (attention) stays in float: INT8 there breaks TensorRT's fused attention kernel.
     """
     assert scheme.symmetric and scheme.activations == "s8", scheme.name
-    initial = {tensor.name for tensor in model.graph.initializer}
+    initial = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    skips = residuals(model)
     pairs = _Pairs(model, ranges)
     wanted: list[tuple[onnx.NodeProto, int]] = []
+    layers: set[str] = set()
     for node in model.graph.node:
-        if node.op_type in LAYERS and node.name not in float_nodes and node.input[1] in initial:
-            wanted.append((node, 0))
-            pairs.weights(node)
+        if node.op_type not in LAYERS or node.name in float_nodes or node.input[1] not in initial:
+            continue
+        if node.op_type == "Conv" and min(channels(node, initial[node.input[1]])) < FEWEST_CHANNELS:
+            continue
+        wanted.append((node, 0))
+        pairs.weights(node)
+        layers.update(node.output)
     by_name = {node.name: node for node in model.graph.node}
-    wanted += [(by_name[name], index) for name, index in residuals(model).items()]
+    # An addition fuses into a convolution that runs in INT8; one in float reads its skip input in float.
+    wanted += [(by_name[name], skip) for name, skip in skips.items() if by_name[name].input[1 - skip] in layers]
     for node, index in wanted:
         node.input[index] = pairs.activation(node.input[index])
     pairs.insert()
     return model
+
+
+def channels(node: onnx.NodeProto, shape: Sequence[int]) -> tuple[int, int]:
+    """How many channels the convolution `node` reads and writes; `shape` is that of its weights."""
+    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+    return shape[1] * groups, shape[0]
 
 
 def residuals(model: onnx.ModelProto) -> dict[str, int]:

@@ -1,0 +1,88 @@
+"""A model parsed and built ahead of time, without a GPU, by TensorRT for RTX.
+
+It has TensorRT's own ONNX parser and a builder that needs no device. What it refuses, TensorRT on a Jetson most likely
+refuses too; what it builds has not been measured, and its kernels are not Jetson's. Run it in a jail: a graph that
+breaks the rules can crash the builder.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from edgewright.core.errors import EdgewrightError, RuntimeFailed
+from edgewright.core.jail import Progress
+from edgewright.runtimes.options import Builder, Options
+
+from . import builder, library
+
+NEAREST = {"7.2": "7.5", "8.7": "8.0", "9.0": "8.9", "10.0": "12.0", "11.0": "12.0"}
+"""Compute capabilities that TensorRT for RTX does not build for, and the one that is nearest: Orin's 8.7 has the shared
+memory of 8.0, Xavier's 7.2 the instructions of 7.5, Hopper's 9.0 those of 8.9 and more, Thor's 11.0 those of 12.0."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parser says of a node; `node` and `operator` are empty where it is about none."""
+
+    node: str
+    operator: str
+    text: str
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What parser and builder made of a model.
+
+    `compute_capability` is what it was built for; bytes are as the builder counts them. `problems` are the parser's,
+    `reason` says why the builder failed.
+    """
+
+    library: str
+    compute_capability: str
+    parsed: bool
+    built: bool
+    problems: tuple[Problem, ...] = ()
+    reason: str | None = None
+    layers: int | None = None
+    plan_bytes: int | None = None
+    activation_bytes: int | None = None
+    weight_bytes: int | None = None
+    seconds: float | None = None
+
+
+def ahead_of_time(
+    model: str, options: Options | dict[str, object], compute_capability: str, progress: Progress | None = None
+) -> Check:
+    """Parse and build the ONNX file `model` for a GPU of `compute_capability` ("8.7"), or the nearest.
+
+    Raises `Unavailable` where TensorRT for RTX is not installed.
+    """
+    options = msgspec.convert(options, type=Options) if isinstance(options, dict) else options
+    trt = library.bindings("tensorrt_rtx")
+    nearest = NEAREST.get(compute_capability, compute_capability)
+    # DLA and sparsity are the device's: neither exists here.
+    wanted = replace(options.builder or Builder(), dla=None, sparse=False)
+    job = builder.Job(model=Path(model), precision=options.precision, builder=wanted, ahead_of_time=nearest)
+    nothing = Check(library=library.identity(trt), compute_capability=nearest, parsed=False, built=False)
+    begin = time.monotonic()
+    try:
+        built = builder.build(trt, job, progress)
+    except builder.Rejected as error:
+        problems = tuple(Problem(node=p.node, operator=p.operator, text=p.text) for p in error.problems)
+        return replace(nothing, problems=problems)
+    except RuntimeFailed as error:
+        return replace(nothing, parsed=True, reason=error.why)
+    return replace(
+        nothing, parsed=True, built=True, layers=built.layers, plan_bytes=len(built.plan),
+        activation_bytes=built.memory.get("activation"), weight_bytes=built.memory.get("weights"),
+        seconds=round(time.monotonic() - begin, 2),
+    )  # fmt: skip
+
+
+def crashed(error: EdgewrightError, compute_capability: str) -> Check:
+    """The check of a model at which the child process that ran `ahead_of_time` ended."""
+    nearest = NEAREST.get(compute_capability, compute_capability)
+    reason = f"{error.what} {error.why}"
+    return Check(library="tensorrt_rtx", compute_capability=nearest, parsed=True, built=False, reason=reason)

@@ -1,0 +1,252 @@
+"""FP16 in the graph: every float tensor as float16 but those of named nodes, with casts where the two meet.
+
+ONNX Runtime's and onnxconverter-common's ``convert_float_to_float16`` do this too; both write a file that does not load
+when a node that stays in float32 reads one tensor twice, and neither can be asked what would overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgewright.core.errors import InvalidInput
+
+from . import upgrade
+from .inputs import real
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 19
+"""From 19 on QuantizeLinear and DequantizeLinear take float16 scales."""
+
+LARGEST = 65504.0
+SMALLEST_NORMAL = 2.0**-14
+FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
+"""Inputs that are float32 by the operator's definition: scales and regions."""
+FLOAT32_ONLY = frozenset({"NonMaxSuppression", "Range", "RoiAlign", "Multinomial", "RandomNormal", "RandomUniform"})
+"""Operators whose float16 form is missing in ONNX or in TensorRT."""
+
+
+def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
+    """Convert `model` in place; nodes named in `keep` compute in float32, and so are the model's inputs and outputs.
+
+    Every node must have a name of its own. Scales of Q/DQ pairs become float16 too, and quantized weights are rounded
+    anew to the scale that is stored. Raises `InvalidInput` for a model with subgraphs.
+    """
+    import onnx
+
+    upgrade.apply(model, OPSET)
+    _require_flat(model)
+    halves, floats = _tensors(model, keep)
+    requantize(model)
+    casts: dict[tuple[str, int], str] = {}
+    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    ordered: list[onnx.NodeProto] = []
+
+    def cast(name: str, kind: int) -> str:
+        """`name` in the other precision: a copy of a constant, else a Cast node, one for all that ask."""
+        if (name, kind) not in casts:
+            other = casts[name, kind] = f"{name}_{'f16' if kind == onnx.TensorProto.FLOAT16 else 'f32'}"
+            if name in initial:
+                _add_constant(model, other, _rounded(onnx.numpy_helper.to_array(initial[name])))
+            else:
+                ordered.append(onnx.helper.make_node("Cast", [name], [other], f"{other}_cast", to=kind))
+        return casts[name, kind]
+
+    outputs = {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        half = node.name not in keep and node.op_type not in FLOAT32_ONLY
+        for index, name in enumerate(node.input):
+            as_defined = index in FLOAT32_INPUTS.get(node.op_type, ())
+            if half and not as_defined and name in floats and name not in halves:
+                node.input[index] = cast(name, onnx.TensorProto.FLOAT16)
+            elif (not half or as_defined) and name in halves:
+                node.input[index] = cast(name, onnx.TensorProto.FLOAT)
+        ordered.append(node)
+        if half:
+            _halve_attributes(node)
+        for index, name in enumerate(node.output):
+            if name in halves and name in outputs:  # the model's outputs stay float32, under their own names
+                node.output[index] = f"{name}_half"
+                ordered.append(
+                    onnx.helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=onnx.TensorProto.FLOAT)
+                )
+                halves.discard(name)
+    _replace(model.graph.node, ordered)
+    used = {name for node in model.graph.node for name in node.input} | outputs
+    _replace(model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in used])
+    del model.graph.value_info[:]  # of the old types
+    model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
+
+
+def simulate(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto:
+    """A float32 model that rounds every tensor which `apply` would store in float16, infinities included.
+
+    Runtimes on a CPU compute float16 files in float32 and drop the casts between: what overflows they do not show.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    upgrade.apply(copy, OPSET)
+    _require_flat(copy)
+    halves, floats = _tensors(copy, keep)
+    requantize(copy)
+    renamed: dict[str, str] = {}
+    constants = {tensor.name for tensor in copy.graph.initializer}
+    ordered: list[onnx.NodeProto] = []
+    made = {name for node in copy.graph.node for name in node.output}
+
+    def rounded(name: str) -> str:
+        if name not in renamed:
+            renamed[name] = f"{name}_rounded"
+            if name in constants:
+                value = next(onnx.numpy_helper.to_array(t) for t in copy.graph.initializer if t.name == name)
+                _add_constant(copy, renamed[name], _rounded(value).astype(np.float32))
+            else:
+                half = f"{name}_f16"
+                for source, target, kind in ((name, half, 10), (half, renamed[name], 1)):
+                    ordered.append(onnx.helper.make_node("Cast", [source], [target], f"{target}_cast", to=kind))
+        return renamed[name]
+
+    outputs = {value.name for value in copy.graph.output}
+    for node in copy.graph.node:
+        half = node.name not in keep and node.op_type not in FLOAT32_ONLY
+        for index, name in enumerate(node.input):
+            as_defined = index in FLOAT32_INPUTS.get(node.op_type, ())
+            if (name in halves and name in made) or (half and name in floats and not as_defined):
+                node.input[index] = rounded(name)
+        ordered.append(node)
+        for index, name in enumerate(node.output):
+            if name in halves and name in outputs:
+                node.output[index] = f"{name}_whole"
+                for source, target, kind in ((f"{name}_whole", f"{name}_f16", 10), (f"{name}_f16", name, 1)):
+                    ordered.append(onnx.helper.make_node("Cast", [source], [target], f"{target}_cast", to=kind))
+                renamed[name] = name
+    _replace(copy.graph.node, ordered)
+    return copy
+
+
+def requantize(model: onnx.ModelProto) -> None:
+    """Round the scales of Q/DQ pairs to what float16 can hold, and quantized weights anew by theirs; in place.
+
+    Below 6e-5 float16 has few digits: with the old integers a weight would be off by up to half of itself. Elsewhere
+    the integers stay: a channel's weights are off by at most 1/2048 then, all alike.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    pairs = [
+        node
+        for node in model.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        and node.input[1] in initial
+        and initial[node.input[1]].data_type == onnx.TensorProto.FLOAT
+    ]
+    stored = {name: _stored(numpy_helper.to_array(initial[name])) for name in {node.input[1] for node in pairs}}
+    for node in pairs:
+        scale, new = numpy_helper.to_array(initial[node.input[1]]), stored[node.input[1]]
+        weights = initial.get(node.input[0])
+        if weights is not None and weights.data_type == onnx.TensorProto.INT8 and not np.array_equal(new, scale):
+            value = numpy_helper.to_array(weights)
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+            along = [1] * value.ndim
+            if scale.ndim:
+                along[axis] = -1
+            fine = np.abs(scale / new - 1) < 1 / 512  # no integer moves by half a step
+            again = np.rint(value * np.where(fine, 1, scale / new).reshape(along))
+            weights.CopyFrom(numpy_helper.from_array(np.clip(again, -127, 127).astype(np.int8), weights.name))
+    for name, value in stored.items():
+        initial[name].CopyFrom(numpy_helper.from_array(value, name))
+
+
+def beyond(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]], limit: float) -> list[str]:
+    """The nodes that read or make what float16 cannot hold, by name.
+
+    That is activations above `limit` in size (`ranges` says), constants above `LARGEST`, and single numbers (an
+    epsilon) so small that they lose digits or vanish.
+    """
+    from onnx import numpy_helper
+
+    large = {name for name, (low, high) in ranges.items() if max(-low, high) > limit}
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype != np.float32 or not value.size:
+            continue
+        size = np.abs(value)
+        if size.max() > LARGEST or (value.size == 1 and 0 < size.max() < SMALLEST_NORMAL):
+            large.add(tensor.name)
+    scales = {node.input[1] for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
+    large -= scales  # `requantize` takes care of them
+    return [node.name for node in model.graph.node if large.intersection((*node.input, *node.output))]
+
+
+def _tensors(model: onnx.ModelProto, keep: Collection[str]) -> tuple[set[str], set[str]]:
+    """The tensors that nodes will make in float16, and all float tensors."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    kinds = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
+    } | {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    floats = {name for name, kind in kinds.items() if kind == onnx.TensorProto.FLOAT}
+    made = {
+        name
+        for node in model.graph.node
+        if node.name not in keep and node.op_type not in FLOAT32_ONLY
+        for name in node.output
+    }
+    return floats & made, floats
+
+
+def _halve_attributes(node: onnx.NodeProto) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    for attribute in node.attribute:
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
+            attribute.i = onnx.TensorProto.FLOAT16
+        if attribute.HasField("t") and attribute.t.data_type == onnx.TensorProto.FLOAT:
+            attribute.t.CopyFrom(
+                numpy_helper.from_array(_rounded(numpy_helper.to_array(attribute.t)), attribute.t.name)
+            )
+
+
+def _stored(scale: np.ndarray) -> np.ndarray:
+    """`scale` as float16 holds it: the nearest number, but where digits are lost none below, which would clip."""
+    near = scale.astype(np.float16)
+    above = np.where(near < scale, np.nextafter(near, np.float16(np.inf)), near)
+    return np.where(scale < SMALLEST_NORMAL, above, near).astype(np.float32)
+
+
+def _rounded(value: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.asarray(value).astype(np.float16)
+
+
+def _add_constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> None:
+    from onnx import numpy_helper
+
+    model.graph.initializer.append(numpy_helper.from_array(value, name))
+
+
+def _require_flat(model: onnx.ModelProto) -> None:
+    inner = next((n for n in model.graph.node for a in n.attribute if a.HasField("g") or a.graphs), None)
+    if inner is not None:
+        raise InvalidInput(
+            f"The node '{inner.name}' ({inner.op_type}) holds a graph of its own.",
+            "FP16 is offered for models without branches and loops.",
+            "Export the model with a fixed input size, or ask for precision f32.",
+        )
+    assert len(real(model)) == 1, "sources have one image input"
+
+
+def _replace(field: Any, items: list[Any]) -> None:
+    copies = [type(item).FromString(item.SerializeToString()) for item in items]
+    del field[:]
+    field.extend(copies)
