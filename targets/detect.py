@@ -1,4 +1,7 @@
-"""The machine that runs this, as a target: instruction sets, cores and memory that this process may really use."""
+"""The machine that runs this, as a target: instruction sets, cores and memory that this process may really use, GPU.
+
+A Jetson says more about itself (see ``jetson``); a GPU in an x86 host is asked for by ``nvidia-smi``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-from .target import THIS_MACHINE, Isa, Target, TargetRuntime
+from msgspec.structs import replace
+
+from edgewright.core.lazy import version
+
+from . import jetson, nvidia
+from .files import text
+from .target import THIS_MACHINE, Gpu, Isa, Target, TargetRuntime
 
 _X86_FLAGS: tuple[Isa, ...] = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 _ARM_FLAGS: dict[str, Isa] = {"asimd": "neon", "asimdhp": "fp16", "asimddp": "dotprod", "i8mm": "i8mm", "bf16": "bf16"}
@@ -28,23 +37,37 @@ class Cpu(NamedTuple):
 @functools.cache
 def physical_cores() -> int:
     """The physical cores that this process may use: what a runtime gets where nothing else is asked for."""
-    return this_machine().cores or 1
+    return _cpu_only(Path("/"), None).cores or 1  # a session asks for this: it must not wait for nvidia-smi
 
 
 def this_machine(root: Path = Path("/"), cpus: frozenset[int] | None = None) -> Target:
     """This machine as a target named ``this-machine``.
 
-    `root` holds ``proc`` and ``sys``; `cpus` are the logical CPUs to count (default: the process's affinity).
+    `root` holds ``proc``, ``sys`` and what else is read; `cpus` are the logical CPUs to count (default: the process's
+    affinity). Of a recorded machine (another `root`) no program is asked, so it has a GPU only as a Jetson.
     """
+    machine = _cpu_only(root, cpus)
+    if jetson.is_jetson(root):
+        machine = jetson.as_target(root, machine)
+    elif root == Path("/") and (found := nvidia.gpus()) and (gpu := nvidia.as_gpu(found[0])):
+        machine = replace(machine, title=f"{machine.title}, {gpu.name}", gpu=gpu)
+    if machine.gpu is None:
+        return machine
+    # An x86 host with a GPU need not mean it for inference: TensorRT counts where it is installed.
+    chosen = machine.arch == "aarch64" or version("tensorrt") or version("tensorrt_rtx")
+    return replace(machine, runtimes=runtimes_for(machine.arch, machine.isa, machine.gpu)) if chosen else machine
+
+
+def _cpu_only(root: Path, cpus: frozenset[int] | None) -> Target:
     arch = _arch(platform.machine())
     cpuinfo = root / "proc/cpuinfo"
     if not cpuinfo.is_file():
         return _elsewhere(arch)
-    text = cpuinfo.read_text(errors="replace")
+    content = cpuinfo.read_text(errors="replace")
     if root != Path("/"):  # a recorded machine need not be of this one's architecture
-        arch = "aarch64" if "CPU implementer" in text else "x86_64"
-    cpu = parse_cpuinfo(text, _affinity() if cpus is None else cpus)
-    board = _board(root)
+        arch = "aarch64" if "CPU implementer" in content else "x86_64"
+    cpu = parse_cpuinfo(content, _affinity() if cpus is None else cpus)
+    board = jetson.board(root).model
     quota = _cpu_quota(root)
     cores = max(1, min(cpu.cores, math.floor(quota))) if quota else cpu.cores
     memory = _memory(root)
@@ -61,8 +84,23 @@ def this_machine(root: Path = Path("/"), cpus: frozenset[int] | None = None) -> 
     )
 
 
-def runtimes_for(arch: _Arch, isa: tuple[Isa, ...]) -> tuple[TargetRuntime, ...]:
-    """The runtimes, precisions and INT8 schemes that suit a CPU with these instruction sets."""
+def runtimes_for(arch: _Arch, isa: tuple[Isa, ...], gpu: Gpu | None = None) -> tuple[TargetRuntime, ...]:
+    """The runtimes, precisions and INT8 schemes that suit a CPU with these instruction sets, TensorRT for `gpu` first.
+
+    Beside TensorRT on Arm there is ONNX Runtime; OpenVINO's f16 gains nothing next to a GPU.
+    """
+    cpu = _cpu_runtimes(arch, isa)
+    if gpu is None:
+        return cpu
+    floats: dict[str, Any] = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
+    precisions = tuple(floats[p] for p in floats if p in gpu.precisions)
+    tensorrt = TargetRuntime(
+        name="tensorrt", precisions=precisions, schemes=("tensorrt",) if "int8" in gpu.precisions else ()
+    )
+    return (tensorrt, *(r for r in cpu if arch == "x86_64" or r.name != "openvino"))
+
+
+def _cpu_runtimes(arch: _Arch, isa: tuple[Isa, ...]) -> tuple[TargetRuntime, ...]:
     if arch == "aarch64":
         f16: tuple[Any, ...] = ("f32", "f16") if "fp16" in isa else ("f32",)
         return (
@@ -131,14 +169,9 @@ def _elsewhere(arch: _Arch) -> Target:
     )
 
 
-def _board(root: Path) -> str:
-    # Boards with a device tree say what they are, as a NUL-terminated string.
-    return (_text(root / "proc/device-tree/model") or "").rstrip("\0").strip()
-
-
 def _memory(root: Path) -> int | None:
     limits = [int(v) for v in _cgroup_values(root, "memory.max", "memory/memory.limit_in_bytes") if v.isdigit()]
-    for line in (_text(root / "proc/meminfo") or "").splitlines():
+    for line in (text(root / "proc/meminfo") or "").splitlines():
         if line.startswith("MemTotal:"):
             limits.append(int(line.split()[1]) * 1024)
     return min(limits, default=None)
@@ -151,7 +184,7 @@ def _cpu_quota(root: Path) -> float | None:
         quota, _, period = value.partition(" ")
         if quota.isdigit() and period.isdigit():
             quotas.append(int(quota) / int(period))
-    old = [_text(root / f"sys/fs/cgroup/cpu/cpu.cfs_{part}_us") for part in ("quota", "period")]
+    old = [text(root / f"sys/fs/cgroup/cpu/cpu.cfs_{part}_us") for part in ("quota", "period")]
     if old[0] and old[1] and int(old[0]) > 0:
         quotas.append(int(old[0]) / int(old[1]))
     return min(quotas, default=None)
@@ -161,16 +194,9 @@ def _cgroup_values(root: Path, name: str, old: str = "") -> list[str]:
     """The values of a control group file, from this process's group up to the root; `old`: its place in version 1."""
     mount = root / "sys/fs/cgroup"
     own = PurePosixPath("/")
-    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
+    for line in (text(root / "proc/self/cgroup") or "").splitlines():
         if line.startswith("0::"):
             own = PurePosixPath(line[3:])
     groups = [mount.joinpath(*group.parts[1:]) / name for group in (own, *own.parents)]
-    found = [_text(path) for path in (*groups, *([mount / old] if old else []))]
+    found = [text(path) for path in (*groups, *([mount / old] if old else []))]
     return [value.strip() for value in found if value]
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,21 +39,78 @@ class TargetRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     schemes: tuple[Literal["ort-x86-vnni", "ort-x86", "ort-arm", "openvino", "openvino-vnni", "tensorrt"], ...] = ()
 
 
+HardwarePrecision = Literal["f32", "tf32", "f16", "bf16", "int8", "fp8", "fp4"]
+"""Number formats that a GPU's units compute in. That one is here does not say that edgewright builds for it."""
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An NVIDIA GPU.
+
+    `model`: a part of its name by nvidia-smi ("H200") where the description is of one model, empty where it is of a
+    generation. `precisions`: what exists in hardware (the compute capability decides). `shared_memory`: it has no
+    memory of its own but the CPU's. `memory_bytes`: its own memory, None where shared or not fixed. `max_mhz`: the
+    highest clock by the data sheet.
+    """
+
+    name: str
+    compute_capability: Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d$")]
+    precisions: tuple[HardwarePrecision, ...]
+    model: str = ""
+    sparsity: bool = False
+    shared_memory: bool = False
+    memory_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    max_mhz: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+
+class PowerMode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A power mode by its name in ``/etc/nvpmodel.conf``; IDs differ between releases, so they are read on the device.
+
+    `watts` is the mode's budget, None for one without a limit (MAXN). `cores`, `cpu_mhz` and `gpu_mhz` are its caps,
+    None where they are not documented.
+    """
+
+    name: str
+    watts: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    cores: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    cpu_mhz: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    gpu_mhz: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+
+class Software(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A release of the device's system and what comes with it. `l4t` is a version or the beginning of several."""
+
+    jetpack: str | None = None
+    l4t: str | None = None
+    cuda: str | None = None
+    tensorrt: str | None = None
+    ubuntu: str | None = None
+    python: str | None = None
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A device.
 
-    `model`: a part of the board's own name ("Raspberry Pi 5") where the description is of one board, empty where it is
-    of a class. `memory_bytes` and `cores` (physical) are None where the class has no fixed figure.
+    `aliases`: other names that `load` takes for it. `model`: a part of the board's own name ("Raspberry Pi 5") where
+    the description is of one board, empty where it is of a class; `modules`: NVIDIA's part numbers of a Jetson
+    ("p3767-0005"), which hold on any carrier board. `memory_bytes` and `cores` (physical) are None where the class has
+    no fixed figure. `power_mode`: the mode that figures are wanted in, None for the fastest one.
     """
 
     schema_version: int = SCHEMA_VERSION
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    aliases: tuple[str, ...] = ()
     title: str
     arch: Literal["x86_64", "aarch64"]
     isa: tuple[Isa, ...] = ()
     model: str = ""
+    modules: tuple[str, ...] = ()
     memory_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
     cores: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    gpu: Gpu | None = None
+    dla_cores: Annotated[int, msgspec.Meta(ge=0)] = 0
+    power_modes: tuple[PowerMode, ...] = ()
+    power_mode: str | None = None
+    software: tuple[Software, ...] = ()
     runtimes: Annotated[tuple[TargetRuntime, ...], msgspec.Meta(min_length=1)]
     notes: tuple[str, ...] = ()
 
@@ -75,7 +134,10 @@ def load(name: str) -> Target:
     if name.endswith(".toml") or "/" in name:
         return _from_file(files.absolute(name))
     if name not in names():
-        near = difflib.get_close_matches(name.lower(), names(), n=1, cutoff=0.4)
+        aliases = _aliases()
+        if name in aliases:
+            return load(aliases[name])
+        near = difflib.get_close_matches(name.lower(), [*names(), *aliases], n=1, cutoff=0.4)
         raise UsageError(
             f"Unknown target '{name}'.",
             f"Known targets: {', '.join(names())}.",
@@ -109,10 +171,14 @@ def parse(text: str, what: str) -> Target:
 def matches(target: Target, machine: Target) -> bool:
     """Whether figures measured on `machine` hold for `target`: same architecture, board and decisive instructions.
 
-    A machine that can more is no match either: its runtimes pick faster kernels than the device would.
+    A machine that can more is no match either: its runtimes pick faster kernels than the device would. Of a target with
+    a GPU its compute capability and model decide, and on a Jetson the module: modules that share a compute capability
+    differ in cores and clocks. How many CPU cores are online is a power mode's business there.
     """
     if target.name == machine.name:
         return True
+    if target.gpu:
+        return target.arch == machine.arch and _same_gpu(target, machine)
     have, want = set(machine.isa), set(target.isa)
     return (
         target.arch == machine.arch
@@ -123,24 +189,162 @@ def matches(target: Target, machine: Target) -> bool:
     )
 
 
+def _same_gpu(target: Target, machine: Target) -> bool:
+    have, want = machine.gpu, target.gpu
+    if have is None or want is None or have.compute_capability != want.compute_capability:
+        return False
+    if target.modules and machine.modules:
+        return bool(set(target.modules) & set(machine.modules))
+    if target.model not in machine.model or want.model not in have.name:
+        return False
+    # Of a board that tells no part number, the memory tells the modules of one name apart.
+    if want.shared_memory and target.memory_bytes and machine.memory_bytes:
+        return 0.75 * target.memory_bytes < machine.memory_bytes <= target.memory_bytes
+    return True
+
+
+def fastest_mode(names: tuple[str, ...]) -> str | None:
+    """The name of the fastest power mode: MAXN_SUPER, MAXN, else the most watts, and of those the most cores.
+
+    Not the highest ID: on an Orin Nano that is its slowest mode. None where no name tells its power.
+    """
+
+    def rank(name: str) -> tuple[int, int, int]:
+        upper = name.upper()
+        if upper.startswith("MAXN"):
+            return (2 if "SUPER" in upper else 1, 0, 0)
+        numbers = {part.lstrip("0123456789"): part for part in upper.split("_")}
+        watts, cores = numbers.get("W", "0W")[:-1], numbers.get("CORE", "0CORE")[:-4]
+        # A mode called ALL has every core; one called DESKTOP is a quieter variant of another.
+        return (0, int(watts or 0), 99 if "ALL" in numbers else int(cores or 0))
+
+    best = max(names, key=rank, default=None)
+    return best if best and rank(best) > (0, 0, 0) else None
+
+
+SYSTEM_BYTES = 2 << 30
+"""What is allowed for the system, a desktop and CUDA itself where CPU and GPU share the memory. A round figure of ours,
+not NVIDIA's; on the device `free -m` tells the real one."""
+
+
+def memory_for_model(target: Target) -> int | None:
+    """The bytes that a model with its engine and buffers may take on the device; None where they are not known.
+
+    The GPU's own memory; where it shares the CPU's, the board's less `SYSTEM_BYTES` (at least half of it).
+    """
+    if target.gpu and not target.gpu.shared_memory:
+        return target.gpu.memory_bytes
+    if target.memory_bytes is None:
+        return None
+    return max(target.memory_bytes - SYSTEM_BYTES, target.memory_bytes // 2)
+
+
 def describe(target: Target) -> str:
-    """The target in words, a line a fact, for ``edgewright targets show``."""
-    lines = [
-        f"{target.name}: {target.title}",
-        f"architecture   {target.arch}",
-        f"instructions   {', '.join(target.isa) or 'not known'}",
-    ]
+    """The target in words, a line a fact, at most 100 columns, for ``edgewright targets show``."""
+    lines = [textwrap.fill(f"{target.name}: {target.title}", 100, subsequent_indent=" " * 15)]
+    lines += [_line(label, text) for label, text in _facts(target)]
+    return "\n".join(lines)
+
+
+def _facts(target: Target) -> Iterator[tuple[str, str]]:
+    yield "architecture", target.arch
+    if target.isa or not target.gpu:
+        yield "instructions", ", ".join(target.isa) or "not known"
     if target.model:
-        lines.append(f"model          {target.model}")
+        yield "model", target.model + (f" ({', '.join(target.modules)})" if target.modules else "")
     if target.cores:
-        lines.append(f"cores          {target.cores}")
+        yield "cores", str(target.cores)
     if target.memory_bytes:
-        lines.append(f"memory         {target.memory_bytes / 2**30:.1f} GiB")
+        yield "memory", f"{target.memory_bytes / 2**30:.1f} GiB"
+    if target.gpu:
+        yield from _gpu_facts(target, target.gpu)
+    for mode in target.power_modes:
+        yield "power mode", _mode(mode)
+    for variant in target.software:
+        yield "software", _software(variant)
     for runtime in target.runtimes:
         schemes = f"; INT8 scheme {', '.join(runtime.schemes)}" if runtime.schemes else "; no INT8"
-        lines.append(f"runtime        {runtime.name}: {', '.join(runtime.precisions)}{schemes}")
-    lines += [f"note           {note}" for note in target.notes]
-    return "\n".join(lines)
+        yield "runtime", f"{runtime.name}: {', '.join(runtime.precisions)}{schemes}"
+    if target.gpu:
+        yield from _gpu_advice(target, target.gpu)
+    for note in target.notes:
+        yield "note", note
+
+
+def _gpu_facts(target: Target, gpu: Gpu) -> Iterator[tuple[str, str]]:
+    clock = f", up to {gpu.max_mhz} MHz" if gpu.max_mhz else ""
+    yield "GPU", f"{gpu.name}, compute capability {gpu.compute_capability}{clock}"
+    yield "GPU has", ", ".join(gpu.precisions) + (", 2:4 sparsity" if gpu.sparsity else "")
+    left = memory_for_model(target)
+    if left and gpu.shared_memory:
+        yield (
+            "for a model",
+            f"about {left / 2**30:.1f} GiB: CPU and GPU share the memory, {SYSTEM_BYTES >> 30} GiB are allowed for the "
+            "system and CUDA",
+        )
+    elif left:
+        yield "for a model", f"{left / 1e9:.0f} GB of the GPU's own"
+    if target.dla_cores:
+        yield "DLA", f"{target.dla_cores} core{'s' if target.dla_cores > 1 else ''}"
+
+
+def _gpu_advice(target: Target, gpu: Gpu) -> Iterator[tuple[str, str]]:
+    if "int8" in gpu.precisions:
+        yield "use", "INT8 by Q/DQ in the graph, the rest in FP16, float32 where FP16 overflows."
+    elif "f16" in gpu.precisions:
+        yield "use", "FP16, and float32 where it overflows."
+    if target.dla_cores:
+        yield (
+            "use",
+            "The DLA to spare the GPU and energy, not for speed: INT8 and FP16, static shapes; what it does not know "
+            "falls back to the GPU.",
+        )
+    titles: dict[HardwarePrecision, str] = {"int8": "INT8", "bf16": "BF16", "fp8": "FP8", "fp4": "FP4"}
+    missing = [title for precision, title in titles.items() if precision not in gpu.precisions]
+    if missing:
+        yield "never", f"{', '.join(missing)}: this GPU has no units for {'them' if len(missing) > 1 else 'it'}."
+    if gpu.shared_memory and not target.dla_cores:
+        yield "never", "DLA: there is none."
+    yield "never", "A plan from elsewhere: it is bound to the TensorRT build and the GPU, so it is built on the device."
+    if target.power_modes:
+        mode = target.power_mode or fastest_mode(tuple(mode.name for mode in target.power_modes))
+        yield (
+            "to measure",
+            f"sudo nvpmodel -m ID, the ID that /etc/nvpmodel.conf gives {mode}; then sudo jetson_clocks, which holds "
+            "the clocks at that mode's maximum.",
+        )
+
+
+def _mode(mode: PowerMode) -> str:
+    caps = [f"{mode.cores} CPU cores"] if mode.cores else []
+    caps += [f"{name} {mhz} MHz" for name, mhz in (("CPU", mode.cpu_mhz), ("GPU", mode.gpu_mhz)) if mhz]
+    budget = f"{mode.watts} W" if mode.watts else "no power limit"
+    return f"{mode.name}: {', '.join([budget, *caps])}"
+
+
+def _software(variant: Software) -> str:
+    head = f"JetPack {variant.jetpack}" if variant.jetpack else ""
+    if variant.l4t:
+        head = f"{head} (L4T {variant.l4t})" if head else f"unknown JetPack, L4T r{variant.l4t}"
+    parts = {"CUDA": variant.cuda, "TensorRT": variant.tensorrt, "Ubuntu": variant.ubuntu, "Python": variant.python}
+    rest = ", ".join(f"{name} {version}" for name, version in parts.items() if version)
+    return ": ".join(part for part in (head, rest) if part)
+
+
+def _line(label: str, text: str) -> str:
+    return textwrap.fill(
+        text, 100, initial_indent=f"{label:<15}", subsequent_indent=" " * 15, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def built_in() -> tuple[Target, ...]:
+    """Every built-in description."""
+    return tuple(load(name) for name in names() if name != THIS_MACHINE)
+
+
+def _aliases() -> dict[str, str]:
+    return {alias: target.name for target in built_in() for alias in target.aliases}
 
 
 def _from_file(path: Path) -> Target:

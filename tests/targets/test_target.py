@@ -8,8 +8,19 @@ import msgspec
 import pytest
 
 from edgewright.core.errors import InvalidInput, UsageError
-from edgewright.targets import detect
-from edgewright.targets.target import Target, describe, load, matches, names
+from edgewright.targets import detect, nvidia
+from edgewright.targets.target import (
+    Gpu,
+    Target,
+    TargetRuntime,
+    built_in,
+    describe,
+    fastest_mode,
+    load,
+    matches,
+    memory_for_model,
+    names,
+)
 
 BUILT_IN = [name for name in names() if name != "this-machine"]
 MINE = """
@@ -27,14 +38,80 @@ schemes = ["ort-arm"]
 
 
 def test_the_known_targets() -> None:
-    assert names() == ("this-machine", "arm64-generic", "raspberry-pi-5", "x86-amx", "x86-avx2", "x86-vnni")
+    assert names() == (
+        "this-machine", "arm64-generic", "h200", "jetson-agx-orin-32gb", "jetson-agx-orin-64gb", "jetson-agx-thor",
+        "jetson-agx-xavier", "jetson-orin-nano-4gb", "jetson-orin-nano-8gb", "jetson-orin-nx-16gb",
+        "jetson-orin-nx-8gb", "jetson-xavier-nx", "raspberry-pi-5", "rtx-ada", "rtx-ampere", "rtx-blackwell", "x86-amx",
+        "x86-avx2", "x86-vnni",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_target_asks_for_what_suits_its_instructions(name: str) -> None:
     target = load(name)
     assert target.name == name
-    assert target.runtimes == detect.runtimes_for(target.arch, target.isa)
+    suitable = detect.runtimes_for(target.arch, target.isa, target.gpu)
+    # Of an x86 host with a GPU the description does not say which CPU it has.
+    assert target.runtimes == (suitable[:1] if target.gpu and target.arch == "x86_64" else suitable)
+
+
+@pytest.mark.parametrize("target", [load(name) for name in BUILT_IN if load(name).gpu], ids=lambda t: t.name)
+def test_a_gpu_has_what_its_compute_capability_has(target: Target) -> None:
+    assert target.gpu
+    assert target.gpu.precisions == nvidia.precisions(target.gpu.compute_capability)
+    fastest = fastest_mode(tuple(mode.name for mode in target.power_modes))
+    clocks = {mode.name: mode.gpu_mhz for mode in target.power_modes if mode.gpu_mhz}
+    if target.gpu.max_mhz and fastest in clocks:
+        assert clocks[fastest] == target.gpu.max_mhz == max(clocks.values())
+
+
+def test_an_alias_is_another_name_of_one_target() -> None:
+    assert load("jetson-orin-nano") == load("jetson-orin-nano-8gb")
+    aliases = [alias for target in built_in() for alias in target.aliases]
+    assert len(aliases) == len(set(aliases))
+    assert not set(aliases) & set(names())
+    with pytest.raises(UsageError) as caught:
+        load("jetson-orin-nanoo")
+    assert "jetson-orin-nano" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_shown_within_100_columns(name: str) -> None:
+    assert max(map(len, describe(load(name)).splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("jetson-orin-nano", ("FP8, FP4: this GPU has no units", "DLA: there is none", "about 6.0 GiB", "MAXN_SUPER",
+                              "jetson_clocks", "INT8 by Q/DQ", "JetPack 6.2 (L4T 36.4): CUDA 12.6, TensorRT 10.3.0")),
+        ("jetson-orin-nx", ("2 cores", "to spare the GPU", "FP8, FP4")),
+        ("jetson-agx-thor", ("fp8, fp4", "DLA: there is none", "1575 MHz")),
+        ("jetson-xavier-nx", ("BF16, FP8, FP4", "Python is 3.8", "MODE_20W_6CORE")),
+        ("h200", ("141 GB of the GPU's own", "tensorrt", "FP4: this GPU has no units for it")),
+    ],
+)  # fmt: skip
+def test_what_a_device_means_for_a_model(name: str, facts: tuple[str, ...]) -> None:
+    text = " ".join(describe(load(name)).split())
+    for fact in facts:
+        assert fact in text
+
+
+def test_the_first_jetson_nano_has_no_int8() -> None:
+    """Its chip (sm_53) has none; it is no built-in target, a user's description of it says so all the same."""
+    gpu = Gpu(name="Maxwell", compute_capability="5.3", precisions=nvidia.precisions("5.3"), shared_memory=True)
+    nano = msgspec.structs.replace(load("jetson-xavier-nx"), gpu=gpu, runtimes=detect.runtimes_for("aarch64", (), gpu))
+    assert nano.runtimes[0] == TargetRuntime(name="tensorrt", precisions=("f32", "f16"))
+    text = " ".join(describe(nano).split())
+    assert "never INT8, BF16, FP8, FP4" in text
+    assert "use FP16" in text
+
+
+def test_memory_for_a_model() -> None:
+    assert memory_for_model(load("jetson-orin-nano-8gb")) == 6 << 30
+    assert memory_for_model(load("jetson-orin-nano-4gb")) == 2 << 30
+    assert memory_for_model(load("h200")) == 141_000_000_000
+    assert memory_for_model(load("rtx-ada")) is None, "the class has no fixed figure"
 
 
 @pytest.mark.parametrize(("typo", "meant"), [("x86-vni", "x86-vnni"), ("RaspberryPi5", "raspberry-pi-5"), ("zx", "")])
@@ -123,6 +200,29 @@ def test_measured_only_where_the_figures_hold(name: str, fit: list[Target]) -> N
     """A machine that can more is no stand-in: VNNI does not saturate, AMX is faster."""
     machines = [ZEN3, SKYLAKE_X, N100, ICE_LAKE, SPR, PI5, GRAVITON3]
     assert [m for m in machines if matches(load(name), m)] == fit
+
+
+def with_gpu(name: str, capability: str, arch: str = "x86_64") -> Target:
+    gpu = Gpu(name=name, compute_capability=capability, precisions=nvidia.precisions(capability))
+    return msgspec.structs.replace(machine("avx2", "vnni", arch=arch), gpu=gpu)
+
+
+@pytest.mark.parametrize(
+    ("machine", "fit"),
+    [
+        (with_gpu("NVIDIA H200", "9.0"), ["h200"]),
+        (with_gpu("NVIDIA H100 PCIe", "9.0"), []),
+        (with_gpu("NVIDIA GeForce RTX 4090", "8.9"), ["rtx-ada"]),
+        (with_gpu("NVIDIA GeForce RTX 3060", "8.6"), ["rtx-ampere"]),
+        (with_gpu("NVIDIA RTX PRO 6000 Blackwell", "12.0"), ["rtx-blackwell"]),
+        (with_gpu("NVIDIA A100", "8.0"), []),
+        (with_gpu("NVIDIA GeForce RTX 4090", "8.9", arch="aarch64"), []),
+        (N100, []),
+    ],
+    ids=lambda value: value.gpu.name if isinstance(value, Target) and value.gpu else None,
+)
+def test_a_gpu_is_matched_by_its_compute_capability_and_model(machine: Target, fit: list[str]) -> None:
+    assert [t.name for t in built_in() if t.gpu and matches(t, machine)] == fit
 
 
 def test_another_number_of_cores_is_another_device() -> None:

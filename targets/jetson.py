@@ -1,0 +1,204 @@
+"""What a Jetson says about itself: board and module, release of Jetson Linux (L4T), packages, power mode.
+
+Read from files alone: ``/proc/device-tree``, ``/etc/nv_tegra_release``, dpkg's status, nvpmodel's configuration and
+status. jetson-stats maps releases by a table of its own that each release breaks; here an unknown release keeps its
+number and goes on, and JetPack's own package, where it is installed, says more than any table.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from .files import text
+from .target import Gpu, PowerMode, Software, Target, built_in, fastest_mode
+
+CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
+"""The compute capability of each chip's GPU, for boards that no built-in description knows."""
+
+TENSORRT = re.compile(r"libnvinfer\d+")
+PACKAGES = ("nvidia-l4t-core", "nvidia-jetpack", "nvidia-jetpack-runtime", "python3-libnvinfer", "cuda-cudart")
+
+
+class Board(NamedTuple):
+    """`model` by the device tree ("" where it has none), `modules` ("p3767-0005"), `chip` ("tegra234")."""
+
+    model: str
+    modules: tuple[str, ...]
+    chip: str
+
+
+class Modes(NamedTuple):
+    """nvpmodel's state: the name and ID of the mode in force (None where not known), and all modes by name."""
+
+    name: str | None
+    id: int | None
+    all: dict[str, int]
+
+    @property
+    def fastest(self) -> str | None:
+        """The name of the fastest mode of this board."""
+        return fastest_mode(tuple(self.all))
+
+
+def is_jetson(root: Path = Path("/")) -> bool:
+    """Whether this is a Jetson: its device tree, its release file, or in a container its kernel's name says so."""
+    release = text(root / "proc/sys/kernel/osrelease") or ""
+    return bool(board(root).chip or l4t(root)) or "tegra" in release
+
+
+def board(root: Path = Path("/")) -> Board:
+    """The board by its device tree. A container may hide it: then everything is empty."""
+    words = (text(root / "proc/device-tree/compatible") or "").split("\0")
+    chip = next((w.removeprefix("nvidia,") for w in words if w.startswith("nvidia,tegra")), "")
+    # "nvidia,p3768-0000+p3767-0005-super": carrier board, module. The carrier is left out where the module stands.
+    numbers = [re.findall(r"p\d{4}-\d{4}", w) for w in words if w.startswith("nvidia,p")]
+    modules = dict.fromkeys(found[-1] for found in numbers if found)
+    model = (text(root / "proc/device-tree/model") or "").rstrip("\0").strip()
+    return Board(model, tuple(modules), chip)
+
+
+def l4t(root: Path = Path("/")) -> str | None:
+    """The release of Jetson Linux ("36.4.3"), or None where nothing tells it.
+
+    ``/etc/nv_tegra_release`` begins "# R36 (release), REVISION: 4.3, GCID: ..."; without it the package nvidia-l4t-core
+    has the version "36.4.3-20250107174145".
+    """
+    found = re.search(r"R(\d+)\s*\(release\).*?REVISION:\s*([\d.]+)", text(root / "etc/nv_tegra_release") or "")
+    if found:
+        return f"{found[1]}.{found[2].rstrip('.')}"
+    return packages(root).get("nvidia-l4t-core", "").partition("-")[0] or None
+
+
+def packages(root: Path = Path("/")) -> dict[str, str]:
+    """The installed Debian packages that matter here (`PACKAGES`, TensorRT's libraries) and their versions."""
+    found: dict[str, str] = {}
+    for paragraph in (text(root / "var/lib/dpkg/status") or "").split("\n\n"):
+        name = re.match(r"Package: (\S+)", paragraph)
+        if not name or not (TENSORRT.fullmatch(name[1]) or name[1].startswith(PACKAGES)):
+            continue
+        version = re.search(r"^Version: (\S+)", paragraph, re.M)
+        if version and re.search(r"^Status: \S+ \S+ installed", paragraph, re.M):
+            found[name[1]] = version[1]
+    return found
+
+
+def software(root: Path, known: tuple[Software, ...] = ()) -> Software:
+    """What is installed here; the releases that the board's description names (`known`) fill in what no file says.
+
+    Of several that fit the L4T release the longest wins. JetPack is None where its package is not installed and no
+    known release fits.
+    """
+    release, installed = l4t(root), packages(root)
+    fitting = [v for v in known if release and v.l4t and f"{release}.".startswith(f"{v.l4t}.")]
+    base = max(fitting, key=lambda v: len(v.l4t or ""), default=Software())
+    jetpack = installed.get("nvidia-jetpack") or installed.get("nvidia-jetpack-runtime")
+    libraries = [version for name, version in installed.items() if TENSORRT.fullmatch(name)]
+    cudart = [name for name in installed if name.startswith("cuda-cudart-") and "dev" not in name]
+    os_release = dict(line.partition("=")[::2] for line in (text(root / "etc/os-release") or "").splitlines())
+    return Software(
+        jetpack=jetpack.partition("+")[0] if jetpack else base.jetpack,
+        l4t=release,
+        cuda=cudart[0].removeprefix("cuda-cudart-").replace("-", ".") if cudart else base.cuda,
+        tensorrt=libraries[0].partition("-")[0] if libraries else None,
+        ubuntu=os_release.get("VERSION_ID", "").strip('"') or base.ubuntu,
+        python=base.python,
+    )
+
+
+def modes(root: Path = Path("/")) -> Modes:
+    """The power mode in force and all that nvpmodel knows; empty where it is not installed or hidden by a container.
+
+    ``/var/lib/nvpmodel/status`` holds "pmode:0002 fmode:quiet", ``/etc/nvpmodel.conf`` lines like
+    "< POWER_MODEL ID=2 NAME=MAXN_SUPER >" and the default, "< PM_CONFIG DEFAULT=1 >", which is in force until a mode
+    was chosen.
+    """
+    configuration = _without_comments(text(root / "etc/nvpmodel.conf") or "")
+    every: dict[str, int] = {}
+    for block in re.findall(r"<\s*POWER_MODEL\s+([^>]*)>", configuration):
+        fields = dict(re.findall(r"(\w+)\s*=\s*(\S+)", block))
+        if fields.get("ID", "").isdigit() and "NAME" in fields:
+            every[fields["NAME"]] = int(fields["ID"])
+    status = re.search(r"pmode:\s*(\d+)", text(root / "var/lib/nvpmodel/status") or "")
+    default = re.search(r"<\s*PM_CONFIG\s+DEFAULT\s*=\s*(\d+)", configuration)
+    chosen = status or default
+    id = int(chosen[1]) if chosen else None
+    return Modes(next((name for name, number in every.items() if number == id), None), id, every)
+
+
+def gpu_cap_mhz(root: Path, mode: str) -> int | None:
+    """The GPU clock that nvpmodel's configuration allows in the mode called `mode`; None where it sets no limit."""
+    configuration = _without_comments(text(root / "etc/nvpmodel.conf") or "")
+    body = re.search(rf"<\s*POWER_MODEL\s+[^>]*NAME\s*=\s*{re.escape(mode)}\s*>([^<]*)", configuration)
+    cap = re.search(r"^GPU\s+MAX_FREQ\s+(\d+)", body[1], re.M) if body else None
+    return round(int(cap[1]) / 1e6) if cap else None
+
+
+def as_target(root: Path, machine: Target) -> Target:
+    """`machine` (CPU and memory are known) with what a Jetson adds: module, GPU, DLA, power modes, software."""
+    found = board(root)
+    like = next((t for t in built_in() if set(t.modules) & set(found.modules)), None)
+    if like is None and found.model:
+        # A board whose device tree has no part number of a module: its name and memory.
+        named = [t for t in built_in() if t.modules and t.model and t.model in found.model]
+        like = next((t for t in named if _near(t.memory_bytes, machine.memory_bytes)), None)
+    chip = CAPABILITIES.get(found.chip)
+    capability = like.gpu.compute_capability if like and like.gpu else chip
+    variant = software(root, like.software if like else ())
+    title = found.model or (like.title if like else "NVIDIA Jetson")
+    every = modes(root).all
+    documented = {mode.name: mode for mode in like.power_modes} if like else {}
+    return Target(
+        name=machine.name,
+        title=f"{title}, {_release(variant)}" if variant.l4t else title,
+        arch="aarch64",
+        isa=machine.isa,
+        model=found.model,
+        modules=found.modules,
+        memory_bytes=machine.memory_bytes,
+        cores=machine.cores,
+        gpu=like.gpu if like else _gpu(chip) if chip else None,
+        dla_cores=like.dla_cores if like else 0,
+        power_modes=tuple(documented.get(name) or PowerMode(name=name) for name in every or documented),
+        software=(variant,) if variant != Software() else (),
+        runtimes=machine.runtimes,
+        notes=_notes(found, variant, known=like is not None, capability=capability),
+    )
+
+
+def _gpu(capability: str) -> Gpu:
+    from .nvidia import precisions
+
+    return Gpu(
+        name="NVIDIA GPU", compute_capability=capability, precisions=precisions(capability), shared_memory=True,
+        sparsity=float(capability) >= 8,
+    )  # fmt: skip
+
+
+def _notes(found: Board, variant: Software, known: bool, capability: str | None) -> tuple[str, ...]:
+    notes = []
+    if not known:
+        named = ", ".join(found.modules) or found.model or found.chip
+        notes.append(
+            f"This board ({named}) has no description: DLA cores and clocks are not known."
+            if named
+            else "The device tree is hidden (in a container?): the board is not known. Mount /proc/device-tree."
+        )
+    if capability is None:
+        notes.append("The GPU's compute capability is not known.")
+    if variant.l4t and not variant.jetpack:
+        notes.append(f"JetPack of L4T r{variant.l4t} is not known to this version; nothing depends on it.")
+    return tuple(notes)
+
+
+def _release(variant: Software) -> str:
+    return f"JetPack {variant.jetpack}" if variant.jetpack else f"unknown JetPack, L4T r{variant.l4t}"
+
+
+def _near(memory: int | None, found: int | None) -> bool:
+    return memory is None or found is None or 0.75 * memory < found <= memory
+
+
+def _without_comments(configuration: str) -> str:
+    return re.sub(r"^\s*#.*$", "", configuration, flags=re.M)
