@@ -30,6 +30,8 @@ def show(report: Report, console: Console) -> None:
 def render(report: Report) -> RenderableType:
     """The report as something that rich can print: a heading, the table, the choice and what to know about it."""
     parts: list[RenderableType] = [_heading(report), _table(report)]
+    if figures.paced(report):
+        parts.append(_pace(report))
     parts += _failures(report)
     parts += [Text(f"note: {text}", style="yellow") for text in figures.doubts(report)]
     parts += _choice(report)
@@ -86,6 +88,23 @@ def _row(found: Measurement, chosen: bool) -> list[str]:
         figures.times(found.speedup),
         figures.size(found.size_bytes),
     ]
+
+
+def _pace(report: Report) -> Table:
+    """Latency at a camera's rate and energy, where they were measured."""
+    rate, source = figures.rate(report), figures.energy_source(report)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("", width=1, min_width=1)
+    table.add_column(f"at {rate} frames/s" if rate else "energy", overflow="ellipsis", no_wrap=True, max_width=NAME)
+    for name in [*(("p50 ms", "p90 ms", "missed") if rate else ()), *(("mJ each",) if source else ())]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, found in figures.paced(report):
+        pace = figures.pace(found.camera) if rate else ()
+        table.add_row("", escape(name), *pace, *([figures.energy(found.energy_mj)] if source else []))
+    if source:
+        table.caption = f"mJ each: one inference back to back, measured at {source}"
+        table.caption_justify = "left"
+    return table
 
 
 def _failures(report: Report) -> list[RenderableType]:

@@ -1,17 +1,22 @@
-"""The machine that measures: what it is, and what else it was doing meanwhile."""
+"""The machine that measures: what it is, what else it was doing meanwhile, and how it was clocked."""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
+
+import msgspec
 
 from edgewright.bench.results import Environment, Gpu, Load
 from edgewright.core.lazy import version
+from edgewright.targets import jetson, nvidia, sensors
+from edgewright.targets.files import text
+from edgewright.targets.sensors import GpuClock
+from edgewright.targets.target import Target
 
 LIBRARIES = (
     "numpy", "Pillow", "opencv-python", "opencv-python-headless", "onnxruntime", "openvino", "torch", "torchvision",
@@ -29,6 +34,10 @@ MAX_OTHER_PERCENT = 10.0
 MAX_STEAL_PERCENT = 5.0
 MAX_FREQUENCY_DROP = 0.2
 """Beyond these a latency is marked invalid: others' share of the cores, the hypervisor's, and the fall of the clock."""
+MIN_OF_CAP = 0.9
+MIN_GPU_LOAD = 10.0
+"""Clocks below this share of their limit mark a latency; that of the GPU only where it was busy so many percent of the
+time: an artifact that runs on the CPU leaves it idle."""
 
 
 def describe() -> Environment:
@@ -42,7 +51,11 @@ def describe() -> Environment:
         cores=usable_cores(),
         physical_cores=_physical_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor=sensors.governor(),
+        board=jetson.board().model or None,
+        release=_release(),
+        power_mode=jetson.modes().name,
+        temperature_c=_hottest(),
         container=_container(),
         os=_os(),
         python=platform.python_version(),
@@ -65,19 +78,26 @@ class Sample(NamedTuple):
     throttled_ms: float
     frequency_mhz: float | None
     load_average: float
+    temperature_c: float | None = None
+    throttled_by: tuple[str, ...] = ()
+    over_current: int | None = None
 
 
 def sample() -> Sample:
     """Read the kernel's counters now (a few file reads, no waiting)."""
-    words = (_read("/proc/stat") or "cpu 0 0 0 0 0 0 0 0").splitlines()[0].split()[1:9]
+    frequency = sensors.cpu_mhz()  # first: the clock of an idle core falls within milliseconds
+    words = (text(Path("/proc/stat")) or "cpu 0 0 0 0 0 0 0 0").splitlines()[0].split()[1:9]
     user, nice, system, idle, iowait, irq, softirq, steal = (int(word) / os.sysconf("SC_CLK_TCK") for word in words)
     busy = user + nice + system + irq + softirq
-    return Sample(busy, steal, busy + idle + iowait + steal, _throttled_ms(), _frequency_mhz(), os.getloadavg()[0])
+    return Sample(
+        busy, steal, busy + idle + iowait + steal, _throttled_ms(), frequency, os.getloadavg()[0], _hottest(),
+        sensors.throttling(), sensors.over_current_events(),
+    )  # fmt: skip
 
 
 def cpu_seconds(pid: int) -> float:
     """CPU time that process `pid` has used, all threads; 0 where it is gone."""
-    stat = _read(f"/proc/{pid}/stat")
+    stat = text(Path(f"/proc/{pid}/stat"))
     if stat is None:
         return 0.0
     fields = stat.rpartition(")")[2].split()
@@ -95,6 +115,12 @@ def load_of(spans: Iterable[tuple[Sample, Sample, float]]) -> Load | None:
         return None
     others = sum(after.busy_s - before.busy_s - own for before, after, own in all_spans)
     first, last = all_spans[0][0], all_spans[-1][1]
+    clocks = [after.frequency_mhz for _, after, _ in all_spans if after.frequency_mhz is not None]
+    events = [
+        after.over_current - before.over_current
+        for before, after, _ in all_spans
+        if after.over_current is not None and before.over_current is not None
+    ]
     return Load(
         other_cpu_percent=round(max(others, 0.0) / total * 100, 1),
         steal_percent=round(sum(a.steal_s - b.steal_s for b, a, _ in all_spans) / total * 100, 1),
@@ -103,11 +129,39 @@ def load_of(spans: Iterable[tuple[Sample, Sample, float]]) -> Load | None:
         frequency_end_mhz=last.frequency_mhz,
         load_average_start=first.load_average,
         load_average_end=last.load_average,
+        frequency_median_mhz=median(clocks) if clocks else None,
+        temperature_start_c=first.temperature_c,
+        temperature_end_c=last.temperature_c,
+        throttled_by=tuple(dict.fromkeys(name for _, after, _ in all_spans for name in after.throttled_by)),
+        over_current_events=sum(events) if events else None,
     )
 
 
-def objection(load: Load | None) -> str | None:
-    """Why latencies measured under this load are no evidence, in words; None where they are."""
+def with_clocks(load: Load, gpu: GpuClock | None, target: Target | None, root: Path = Path("/")) -> Load:
+    """`load` with what clocks and power mode were, and what they should be: by `target` where it says, else by sysfs.
+
+    `gpu` is the GPU as it was watched meanwhile.
+    """
+    modes = jetson.modes(root)
+    wanted = (target.power_mode if target else None) or modes.fastest
+    documented = next((m.gpu_mhz for m in target.power_modes if m.name == wanted), None) if target else None
+    return msgspec.structs.replace(
+        load,
+        frequency_cap_mhz=sensors.cpu_cap_mhz(root),
+        gpu_mhz=gpu.mhz if gpu else None,
+        gpu_cap_mhz=gpu.cap_mhz if gpu else None,
+        gpu_wanted_mhz=(jetson.gpu_cap_mhz(root, wanted) if wanted else None) or documented,
+        gpu_load_percent=gpu.load_percent if gpu else None,
+        power_mode=modes.name,
+        power_mode_wanted=wanted,
+    )
+
+
+def objection(load: Load | None, clocks: bool = True) -> str | None:
+    """Why latencies measured under this load are no evidence, in words; None where they are.
+
+    Without `clocks` a clock that was below its limit is none: between the frames of a camera it may fall.
+    """
     if load is None:
         return None
     why = []
@@ -118,26 +172,53 @@ def objection(load: Load | None) -> str | None:
     if (load.throttled_ms or 0) > 0:
         why.append(f"the cores were throttled for {load.throttled_ms:g} ms")
     start, end = load.frequency_start_mhz, load.frequency_end_mhz
-    if start and end and end < start * (1 - MAX_FREQUENCY_DROP):
+    if clocks and start and end and end < start * (1 - MAX_FREQUENCY_DROP):
         why.append(f"the clock fell from {start:.0f} to {end:.0f} MHz")
-    return "; ".join(why) or None
+    if load.throttled_by:
+        why.append(f"clocks were held back by {', '.join(load.throttled_by)}")
+    if load.over_current_events:
+        why.append(f"the over-current protection cut the clocks {load.over_current_events} times")
+    return "; ".join([*why, *_below_target(load), *(_below_limits(load) if clocks else ())]) or None
 
 
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(errors="replace").strip()
-    except OSError:
+def _below_target(load: Load) -> Iterable[str]:
+    """The machine is set slower than the target is meant."""
+    mode, wanted = load.power_mode, load.power_mode_wanted
+    if mode and wanted and mode != wanted:
+        yield f"the power mode is {mode}, not the target's {wanted}"
+    elif load.gpu_cap_mhz and load.gpu_wanted_mhz and load.gpu_cap_mhz < MIN_OF_CAP * load.gpu_wanted_mhz:
+        yield f"the GPU is limited to {load.gpu_cap_mhz:.0f} of the target's {load.gpu_wanted_mhz:.0f} MHz"
+
+
+def _below_limits(load: Load) -> Iterable[str]:
+    """The clocks did not reach what the machine is set to."""
+    parts = [("CPU", load.frequency_median_mhz, load.frequency_cap_mhz)]
+    if (load.gpu_load_percent or 0) >= MIN_GPU_LOAD:
+        parts.append(("GPU", load.gpu_mhz, load.gpu_cap_mhz))
+    for name, clock, cap in parts:
+        if clock and cap and clock < MIN_OF_CAP * cap:
+            yield f"the {name} ran at {clock:.0f} of {cap:.0f} MHz"
+
+
+def _hottest() -> float | None:
+    return max(sensors.temperatures().values(), default=None)
+
+
+def _release() -> str | None:
+    if not jetson.is_jetson():
         return None
+    found = jetson.software(Path("/"))
+    return ", ".join(f"{name} {value}" for name, value in (("JetPack", found.jetpack), ("L4T", found.l4t)) if value)
 
 
 def _cpuinfo() -> dict[str, str]:
-    pairs = (line.partition(":") for line in (_read("/proc/cpuinfo") or "").splitlines())
+    pairs = (line.partition(":") for line in (text(Path("/proc/cpuinfo")) or "").splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
 
 
 def _physical_cores() -> int | None:
     siblings = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
-    found = {text for path in siblings if (text := _read(str(path)))}
+    found = {siblings_of for path in siblings if (siblings_of := text(path))}
     return len(found) or None
 
 
@@ -160,31 +241,15 @@ def _os() -> str:
 
 def _throttled_ms() -> float:
     """Time that the control group (CPU quota) and the processor's own protection (heat, power) held cores back."""
-    total = 0.0
-    for line in (_read("/sys/fs/cgroup/cpu.stat") or "").splitlines():
+    total = sensors.throttled_ms() or 0.0
+    for line in (text(Path("/sys/fs/cgroup/cpu.stat")) or "").splitlines():
         if line.startswith("throttled_usec "):
             total += int(line.split()[1]) / 1e3
-    for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_total_time_ms"):
-        total += float(_read(str(path)) or 0)
     return total
 
 
-def _frequency_mhz() -> float | None:
-    paths = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
-    khz = [int(text) for path in paths if (text := _read(str(path)))]
-    return round(max(khz) / 1000, 1) if khz else None
-
-
 def _gpus() -> tuple[Gpu, ...]:
-    if not shutil.which("nvidia-smi"):
-        return ()
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    rows = [[word.strip() for word in line.split(",")] for line in found.splitlines() if line.count(",") == 2]
     return tuple(
-        Gpu(name=name, driver=driver, memory_bytes=int(mib) << 20 if mib.isdigit() else None)
-        for name, driver, mib in rows
+        Gpu(name=g.name, driver=g.driver, memory_bytes=g.memory_bytes, compute_capability=g.compute_capability)
+        for g in nvidia.gpus()
     )

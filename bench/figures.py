@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgewright.bench.results import Delta, Measurement, Ratio, Report, Verdict
+from edgewright.bench.results import Delta, Latency, Measurement, Ratio, Reference, Report, Verdict
 
 MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "undecided"}
@@ -57,6 +57,41 @@ def times(found: Ratio | None) -> str:
     if found is None:
         return ""
     return f"{found.value:.1f}x" if found.value >= 9.995 else f"{found.value:.2f}x"
+
+
+def energy(value: float | None) -> str:
+    """Energy in millijoule with three digits, without the unit."""
+    return ms(value)
+
+
+def missed(camera: Latency) -> str:
+    """How many of a camera's frames got no answer in time: "3 of 130"."""
+    return f"{camera.missed} of {camera.frames}"
+
+
+def pace(camera: Latency | None) -> tuple[str, str, str]:
+    """Median, p90 (``~``: no firm evidence) and missed frames of a latency at a camera's rate."""
+    if camera is None:
+        return ("", "", "")
+    return (("" if camera.valid else "~") + ms(camera.p50_ms), ms(camera.p90_ms), missed(camera))
+
+
+def paced(report: Report) -> list[tuple[str, Reference | Measurement]]:
+    """What was measured at a camera's rate, or with its energy, by name; the reference first. Else nothing."""
+    every: list[tuple[str, Reference | Measurement]] = [("reference", report.reference)] if report.reference else []
+    every += [(found.id, found) for found in by_speed(report)]
+    return [(name, found) for name, found in every if found.camera or found.energy_mj is not None]
+
+
+def rate(report: Report) -> str:
+    """The camera's rate that was measured at: "30"; empty where there was none."""
+    found = next((found.camera.rate_hz for _, found in paced(report) if found.camera), None)
+    return "" if found is None else f"{found:g}"
+
+
+def energy_source(report: Report) -> str:
+    """What the energies are of, e.g. "VDD_IN"; empty where none was measured."""
+    return next((found.energy_source for _, found in paced(report) if found.energy_source), "") or ""
 
 
 def quantity(value: float, unit: str) -> str:

@@ -1,8 +1,11 @@
-"""Latency of several artifacts in one interleaved run, by the rules of MLPerf LoadGen's single-stream scenario.
+"""Latency and energy of several artifacts in one interleaved run, by the rules of MLPerf LoadGen's single stream.
+
+Where a camera's rate is asked for, rounds with frames at fixed times follow, idle between them.
 
 Each artifact is served by a child process of its own. They are opened one after another (cold start, memory), warmed up
 until steady, and then measured in rounds: every round gives each artifact one slice of time, in an order that changes,
-so that drift of the machine falls on all alike. The parent sleeps meanwhile, and idle children wait on a pipe.
+so that drift of the machine falls on all alike. The parent sleeps meanwhile, and idle children wait on a pipe; where
+there are power rails to read (a Jetson), a thread of the parent reads them ten times a second.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,16 +25,20 @@ from edgewright.bench import environment, statistics
 from edgewright.bench.results import Interval, Latency, Load, Ratio
 from edgewright.core.errors import EdgewrightError
 from edgewright.core.jail import Child, Limits, Progress
+from edgewright.targets.sensors import Meter
+from edgewright.targets.target import Target
 
 WORKER = "edgewright.bench.worker"
 PARTS = {"preprocess": 0.05, "runtime": 0.1, "postprocess": 0.05}
 """Of each slice, the time for each part of a call by itself; the rest is for whole calls."""
+CAMERA_ROUNDS = 4
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How long to measure each artifact. Rounds go on until `min_duration_s` and `min_count` or `max_duration_s`.
 
-    130 samples support p95 at 99 % confidence; a percentile that its samples do not support is left out.
+    130 samples support p95 at 99 % confidence; a percentile that its samples do not support is left out. `rate_hz`:
+    frames a second of a camera, in rounds of their own with `camera_frames` in all; None: no such rounds.
     """
 
     min_duration_s: float = 3.0
@@ -39,6 +47,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 8
     warm_up_s: float = 3.0
     cold_starts: int = 3
+    rate_hz: float | None = None
+    camera_frames: int = 130
     seed: int = 0
 
 
@@ -46,11 +56,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was observed of one artifact, or the `reason` why nothing was.
 
     `speedup` is against the artifact that was named as reference. `samples` is a .npy file (float64 seconds) in the
-    folder of the run. `stage` tells where it failed: "load" or "latency".
+    folder of the run. `stage` tells where it failed: "load", "latency" or "camera". `energy_mj`: see `Measurement`.
     """
 
     id: str
     latency: Latency | None = None
+    camera: Latency | None = None
+    energy_mj: float | None = None
+    energy_source: str | None = None
     cold_start_ms: float | None = None
     peak_memory_bytes: int | None = None
     speedup: Ratio | None = None
@@ -58,6 +71,10 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     samples: str | None = None
     stage: str | None = None
     reason: str | None = None
+
+
+Span = tuple[environment.Sample, environment.Sample, float]
+"""The machine before and after a slice, and the CPU seconds that the measured process used in it."""
 
 
 @dataclass(kw_only=True)
@@ -74,7 +91,11 @@ class _Subject:
     warm_up: int = 0
     rounds: list[statistics.Floats] = field(default_factory=list)
     parts: dict[str, list[statistics.Floats]] = field(default_factory=lambda: {part: [] for part in PARTS})
-    spans: list[tuple[environment.Sample, environment.Sample, float]] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    meter: Meter = field(default_factory=Meter)
+    camera: list[statistics.Floats] = field(default_factory=list)
+    camera_spans: list[Span] = field(default_factory=list)
+    camera_meter: Meter = field(default_factory=Meter)
     stage: str = "load"
     reason: str | None = None
 
@@ -105,12 +126,14 @@ def measure_interleaved(
     rules: Rules = Rules(),  # noqa: B008 - frozen
     limits: Limits = Limits(),
     reference: str | None = None,
+    target: Target | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Timing]:
     """Measure all `artifacts` (id -> artifact or bundle folder) on `images` (files, a handful) against each other.
 
     Writes the samples and the children's logs to `folder`. An artifact that crashes, hangs or runs out of memory gets a
-    `Timing` with its reason; the others go on. `reference` names the artifact that speedups are relative to.
+    `Timing` with its reason; the others go on. `reference` names the artifact that speedups are relative to. `target`:
+    the device that the figures are for, whose power mode and clocks this machine must have for them to be evidence.
     """
     folder.mkdir(parents=True, exist_ok=True)
     subjects = [
@@ -123,11 +146,15 @@ def measure_interleaved(
                 progress(50 * number // len(subjects), 100, f"opening {subject.id}")
             _open(subject, images, rules, limits)
         _rounds(subjects, rules, progress)
+        if rules.rate_hz:
+            _camera_rounds(subjects, rules, rules.rate_hz, progress)
+        if progress:
+            progress(100, 100, f"{max((len(s.rounds) for s in subjects), default=0)} rounds")
     finally:
         for subject in subjects:
             subject.close()
     base = next((s.rounds for s in subjects if s.id == reference and not s.reason), [])
-    return {s.id: _timing(s, base, folder, number) for number, s in enumerate(subjects)}
+    return {s.id: _timing(s, base, folder, number, rules, target) for number, s in enumerate(subjects)}
 
 
 def _open(subject: _Subject, images: Sequence[str], rules: Rules, limits: Limits) -> None:
@@ -175,14 +202,37 @@ def _rounds(subjects: Sequence[_Subject], rules: Rules, progress: Progress | Non
             # Slow ones need more rounds for their count of samples: the end comes nearer, it is not known.
             done = min(number / rules.rounds, 1.0) if len(turn) > 1 else 1.0
             progress(50 + int(49 * done), 100, f"round {number}, {len(turn)} variants in turn")
-    if progress:
-        progress(100, 100, f"{number} rounds")
+
+
+def _camera_rounds(subjects: Sequence[_Subject], rules: Rules, rate_hz: float, progress: Progress | None) -> None:
+    order = random.Random(rules.seed)
+    frames = -(-rules.camera_frames // CAMERA_ROUNDS)
+    for number in range(1, CAMERA_ROUNDS + 1):
+        turn = [subject for subject in subjects if subject.child]
+        for subject in order.sample(turn, len(turn)):
+            if progress:
+                progress(99, 100, f"{rate_hz:g} frames a second, round {number} of {CAMERA_ROUNDS}: {subject.id}")
+            try:
+                _camera(subject, rate_hz, frames)
+            except EdgewrightError as error:
+                subject.fail(error)
+
+
+def _camera(subject: _Subject, rate_hz: float, frames: int) -> None:
+    subject.stage = "camera"
+    assert subject.child is not None
+    used, start = environment.cpu_seconds(subject.pid), environment.sample()
+    with subject.camera_meter:
+        answer = subject.child.call(f"{WORKER}:camera_slice", rate_hz=rate_hz, frames=frames)
+    subject.camera_spans.append((start, environment.sample(), environment.cpu_seconds(subject.pid) - used))
+    subject.camera.append(np.frombuffer(answer, np.float64))
 
 
 def _measure(subject: _Subject, seconds: float) -> None:
     subject.stage = "latency"
     used, start = environment.cpu_seconds(subject.pid), environment.sample()
-    whole = _slice(subject, seconds * (1 - sum(PARTS.values())), "whole")
+    with subject.meter:
+        whole = _slice(subject, seconds * (1 - sum(PARTS.values())), "whole")
     parts = {part: _slice(subject, seconds * share, part) for part, share in PARTS.items()}
     end = environment.sample()
     subject.spans.append((start, end, environment.cpu_seconds(subject.pid) - used))
@@ -197,22 +247,34 @@ def _slice(subject: _Subject, seconds: float, part: str) -> statistics.Floats:
     return np.frombuffer(answer, np.float64)
 
 
-def _timing(subject: _Subject, base: Sequence[statistics.Floats], folder: Path, number: int) -> Timing:
+def _timing(
+    subject: _Subject, base: Sequence[statistics.Floats], folder: Path, number: int, rules: Rules, target: Target | None
+) -> Timing:
     if subject.reason:
         return Timing(id=subject.id, stage=subject.stage, reason=subject.reason)
     samples = f"{number:03}.npy"
     np.save(folder / samples, np.concatenate(subject.rounds))
-    load = environment.load_of(subject.spans)
+    load = _load(subject.spans, subject.meter, target)
     ratio = statistics.ratio_of_medians(base, subject.rounds)
+    latency, watts = _latency(subject, load), subject.meter.watts
     return Timing(
         id=subject.id,
-        latency=_latency(subject, load),
+        latency=latency,
+        camera=_camera_latency(subject, rules.rate_hz, target) if rules.rate_hz else None,
+        # Back to back the machine works all the time, so one inference takes its mean time's share of the power.
+        energy_mj=round(watts * latency.mean_ms, 4) if watts is not None and latency.mean_ms else None,
+        energy_source=subject.meter.source if watts is not None else None,
         cold_start_ms=round(median(subject.cold_starts_ms), 3),
         peak_memory_bytes=subject.memory_bytes,
         speedup=Ratio(value=ratio.value, low=ratio.low, high=ratio.high) if ratio else None,
         load=load,
         samples=samples,
     )
+
+
+def _load(spans: Sequence[Span], meter: Meter, target: Target | None) -> Load | None:
+    load = environment.load_of(spans)
+    return environment.with_clocks(load, meter.gpu, target) if load else None
 
 
 def _latency(subject: _Subject, load: Load | None) -> Latency:
@@ -224,6 +286,7 @@ def _latency(subject: _Subject, load: Load | None) -> Latency:
     return msgspec.structs.replace(
         merged,
         **parts,
+        **_power(subject.meter),
         rounds=len(subject.rounds),
         warmup_samples=subject.warm_up,
         steady=subject.steady,
@@ -231,6 +294,31 @@ def _latency(subject: _Subject, load: Load | None) -> Latency:
         valid=not why,
         why="; ".join(text for text in why if text) or None,
     )
+
+
+def _camera_latency(subject: _Subject, rate_hz: float, target: Target | None) -> Latency:
+    seconds = np.concatenate(subject.camera)
+    answered = seconds[~np.isnan(seconds)]
+    why = environment.objection(_load(subject.camera_spans, subject.camera_meter, target), clocks=False)
+    return msgspec.structs.replace(
+        summarize(answered),
+        **_power(subject.camera_meter),
+        scenario="camera",
+        rate_hz=rate_hz,
+        frames=len(seconds),
+        missed=len(seconds) - int((answered <= 1 / rate_hz).sum()),
+        throughput_per_s=None,
+        duration_s=len(seconds) / rate_hz,
+        rounds=len(subject.camera),
+        image=subject.image,
+        valid=why is None,
+        why=why,
+    )
+
+
+def _power(meter: Meter) -> dict[str, Any]:
+    watts = meter.watts
+    return {} if watts is None else {"power_w": round(watts, 4), "power_source": meter.source}
 
 
 def summarize(seconds: statistics.Floats, confidence: float = 0.99) -> Latency:

@@ -89,6 +89,7 @@ def _details(report: Report) -> Iterable[tuple[str, str]]:
         f"{len(left_out)} not measured",
         "\n".join(f"- **{_safe(m.id)}** ({m.status}): {_safe(m.reason or '')}" for m in left_out),
     )
+    yield from _pace(report)
     findings = [(m.id, finding) for m in report.measurements for finding in m.findings]
     yield "Findings", "\n".join(f"- **{_safe(id)}**: {_safe(finding.text)}" for id, finding in findings)
     environment = report.environment
@@ -102,6 +103,18 @@ def _details(report: Report) -> Iterable[tuple[str, str]]:
         if data.calibration:
             lines.append(f"- calibrated on {data.calibration.images} other images")
     yield "Environment and data", "\n".join(line for line in lines if line != "- ")
+
+
+def _pace(report: Report) -> Iterable[tuple[str, str]]:
+    """Latency at a camera's rate and energy, where they were measured."""
+    rate, source = figures.rate(report), figures.energy_source(report)
+    rows = [("Variant", "p50 ms", "p90 ms", "Missed", "mJ an inference"), (":--", *["--:"] * 4)]
+    for name, found in figures.paced(report):
+        rows.append((_safe(name), *figures.pace(found.camera), figures.energy(found.energy_mj)))
+    if rate or source:
+        title = f"At {rate} frames a second" + (", and energy" if source else "") if rate else "Energy"
+        measured = f"\n\nEnergy is of one inference back to back, measured at {_safe(source)}." if source else ""
+        yield title, "\n".join(" | ".join(row) for row in rows) + measured
 
 
 def _fold(title: str, body: str) -> str:

@@ -115,7 +115,12 @@ class Accuracy(Result, frozen=True, kw_only=True):
 
 
 class Latency(Result, frozen=True, kw_only=True):
-    """Single-stream latency from an image in memory to the answer, pre- and postprocessing included.
+    """Latency from an image in memory to the answer, pre- and postprocessing included.
+
+    `scenario` "single_stream": one image after the other, back to back. "camera": `frames` come at fixed times,
+    `rate_hz` a second, with the device idle between them; latency counts from a frame's arrival, and `missed` are those
+    without an answer before the next one came: answered later, or overwritten by a newer one before their turn (these
+    have no latency). `power_w` is the mean power meanwhile of what `power_source` names, idle gaps included.
 
     A percentile and its interval are absent where `samples` do not support it at `confidence`. Its parts by
     themselves: `preprocess_p50_ms`, `runtime_p50_ms` (the runtime's call), `postprocess_p50_ms`. `quantiles_ms` are
@@ -124,7 +129,10 @@ class Latency(Result, frozen=True, kw_only=True):
     """
 
     samples: int
-    scenario: Literal["single_stream"] = "single_stream"
+    scenario: Literal["single_stream", "camera"] = "single_stream"
+    rate_hz: float | None = None
+    frames: int | None = None
+    missed: int | None = None
     p50_ms: float | None = None
     p90_ms: float | None = None
     p95_ms: float | None = None
@@ -143,6 +151,8 @@ class Latency(Result, frozen=True, kw_only=True):
     duration_s: float | None = None
     rounds: int | None = None
     warmup_samples: int | None = None
+    power_w: float | None = None
+    power_source: str | None = None
     steady: bool = True
     image: str | None = None
     quantiles_ms: tuple[float, ...] = ()
@@ -174,8 +184,10 @@ class Term(Result, frozen=True, kw_only=True):
 class Measurement(Result, frozen=True, kw_only=True):
     """What was observed of one artifact, or why there is nothing to observe (`status`, `stage`, `reason`).
 
-    `id` is unique in a report. `described` is what the runtime says it really used. `artifact` names the file or
-    folder, relative to the report or as a key of the store.
+    `id` is unique in a report. `camera` is the latency at a camera's rate, where it was asked for. `energy_mj` is the
+    energy of one inference back to back, in millijoule, of all that `energy_source` measures (a module's input, or the
+    processor's package), idle parts of it included. `described` is what the runtime says it really used. `artifact`
+    names the file or folder, relative to the report or as a key of the store.
     """
 
     id: str
@@ -193,7 +205,9 @@ class Measurement(Result, frozen=True, kw_only=True):
     size_bytes: int | None = None
     peak_memory_bytes: int | None = None
     cold_start_ms: float | None = None
+    camera: Latency | None = None
     energy_mj: float | None = None
+    energy_source: str | None = None
     artifact: str | None = None
     described: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
@@ -215,6 +229,9 @@ class Reference(Result, frozen=True, kw_only=True):
     size_bytes: int | None = None
     peak_memory_bytes: int | None = None
     cold_start_ms: float | None = None
+    camera: Latency | None = None
+    energy_mj: float | None = None
+    energy_source: str | None = None
 
 
 class Choice(Result, frozen=True, kw_only=True):
@@ -269,7 +286,14 @@ class DataInfo(Result, frozen=True, kw_only=True):
 
 
 class Load(Result, frozen=True, kw_only=True):
-    """What else the machine did while latencies were measured: percent of all cores."""
+    """What else the machine did while latencies were measured (percent of all cores), and how it was clocked.
+
+    `frequency_median_mhz` is the fastest core's clock at the end of each slice, `frequency_cap_mhz` what a busy core
+    should reach; `gpu_mhz` and `gpu_load_percent` are medians during the slices, `gpu_cap_mhz` is the limit that was in
+    force, `gpu_wanted_mhz` the one of the power mode that the target is meant in (`power_mode_wanted`). Temperatures
+    are of the hottest zone. `throttled_by`: cooling devices that held clocks back; `over_current_events`: how often a
+    Jetson's protection did.
+    """
 
     other_cpu_percent: float | None = None
     steal_percent: float | None = None
@@ -278,6 +302,18 @@ class Load(Result, frozen=True, kw_only=True):
     frequency_end_mhz: float | None = None
     load_average_start: float | None = None
     load_average_end: float | None = None
+    frequency_median_mhz: float | None = None
+    frequency_cap_mhz: float | None = None
+    gpu_mhz: float | None = None
+    gpu_cap_mhz: float | None = None
+    gpu_wanted_mhz: float | None = None
+    gpu_load_percent: float | None = None
+    temperature_start_c: float | None = None
+    temperature_end_c: float | None = None
+    throttled_by: tuple[str, ...] = ()
+    over_current_events: int | None = None
+    power_mode: str | None = None
+    power_mode_wanted: str | None = None
 
 
 class Gpu(Result, frozen=True, kw_only=True):
@@ -286,10 +322,14 @@ class Gpu(Result, frozen=True, kw_only=True):
     name: str
     driver: str | None = None
     memory_bytes: int | None = None
+    compute_capability: str | None = None
 
 
 class Environment(Result, frozen=True, kw_only=True):
-    """The machine and the software that measured. `cores` are those this process may use."""
+    """The machine and the software that measured. `cores` are those this process may use.
+
+    Of a Jetson: `board`, `release` (JetPack and L4T) and `power_mode`. `temperature_c`: of the hottest zone.
+    """
 
     cpu: str
     arch: str
@@ -298,6 +338,10 @@ class Environment(Result, frozen=True, kw_only=True):
     physical_cores: int | None = None
     memory_bytes: int | None = None
     governor: str | None = None
+    board: str | None = None
+    release: str | None = None
+    power_mode: str | None = None
+    temperature_c: float | None = None
     container: str | None = None
     os: str | None = None
     python: str | None = None

@@ -76,6 +76,31 @@ def latency_slice(seconds: float, min_count: int = 1, part: str = "whole") -> by
     return (np.array(times, np.float64) / 1e9).tobytes()
 
 
+def camera_slice(rate_hz: float, frames: int) -> bytes:
+    """Timings of `frames` images that come at fixed times, `rate_hz` a second: float64 seconds as bytes.
+
+    Each counts from the frame's arrival to its answer. Between frames the process sleeps, as one does that waits for a
+    camera: what waking up costs, and clocks that fell meanwhile, are in it. Where the next frames came before an answer
+    was ready, the newest is taken and those it overwrote are NaN. A few frames before the first are not counted.
+    """
+    session, pixels = _open["session"], _open["pixels"]
+    clock = time.perf_counter_ns
+    period = 1e9 / rate_hz
+    times = np.full(frames, np.nan)
+    begin, number = clock() + period, -LEAD_CALLS
+    while number < frames:
+        arrival = begin + (number + LEAD_CALLS) * period
+        if (early := arrival - clock()) > 0:
+            time.sleep(early / 1e9)
+        session(pixels[number % len(pixels)])
+        now = clock()
+        if number >= 0:
+            times[number] = now - arrival
+        newest = int((now - begin) // period) - LEAD_CALLS
+        number = max(number + 1, newest)
+    return (times / 1e9).tobytes()
+
+
 def _part(session: Any, pixels: list[np.ndarray], part: str) -> tuple[Callable[[Any], Any], list[Any]]:
     """What to time, and what to give it in turn."""
     if part == "whole":

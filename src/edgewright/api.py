@@ -190,11 +190,21 @@ def bench(
     out: PathLike,
     budget: str | None = None,
     split: str | None = None,
+    rate: float | None = None,
     recipe: Recipe | None = None,
     watch: Watch = quiet,
 ) -> Outcome:
-    """Measure bundles beside each other on this machine; the first is what the others are compared with."""
+    """Measure bundles beside each other on this machine; the first is what the others are compared with.
+
+    `rate`: frames a second of a camera at which the latency is measured too, beside back to back (also in a recipe).
+    Raises `UsageError` for a rate outside 0.1 to 1000.
+    """
     plan = recipe or Recipe()
+    if rate is not None:
+        try:
+            plan = msgspec.convert({**msgspec.to_builtins(plan), "rate": rate}, Recipe)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"This rate cannot be measured at: {error}.", "", "Give the camera's, e.g. 30.") from None
     report = comparison.bench(
         _workshop(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split,
         budgets.parse(budget) if budget is not None else None, plan,

@@ -32,5 +32,10 @@ def latency_slice(seconds, min_count, part):
     return (each * noise).tobytes()
 
 
+def camera_slice(rate_hz, frames):
+    each = {"slow": 0.02, "fast": 0.005}.get(_name, 0.01)
+    return np.full(frames, each).tobytes()
+
+
 def memory():
     return 50_000_000

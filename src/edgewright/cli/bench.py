@@ -23,6 +23,10 @@ def bench(
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Measure at a camera's rate too: so many frames a second, idle between them (e.g. 30)."),
+    ] = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Measure latency (interleaved) and accuracy of bundles on this machine, the first being the reference.
@@ -33,5 +37,5 @@ def bench(
     from edgewright.cli import console
 
     with console.Watcher() as watch:
-        outcome = api.bench(bundles, data=data, out=out, budget=budget, split=split, watch=watch)
+        outcome = api.bench(bundles, data=data, out=out, budget=budget, split=split, rate=rate, watch=watch)
     o.show_outcome(outcome, as_json)

@@ -15,7 +15,7 @@ from edgewright.bench import accuracy, detection_accuracy, environment
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.results import Accuracy, DataInfo, Measurement, ModelInfo, Reference, Report, TargetInfo
+from edgewright.bench.results import Accuracy, DataInfo, Load, Measurement, ModelInfo, Reference, Report, TargetInfo
 from edgewright.core import files
 from edgewright.core.errors import EdgewrightError, InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
@@ -115,7 +115,9 @@ def bench(
 def _time(
     shop: Workshop, paths: Sequence[Path], evaluation: ImageSet, recipe: Recipe, folder: Path
 ) -> dict[str, Timing]:
-    rules = Rules(min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, seed=recipe.seed)
+    rules = Rules(
+        min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.rate, seed=recipe.seed
+    )
     some = [item.path for item in evaluation.items[:4]]
     what = f"{len(paths)} bundles, interleaved"
 
@@ -124,7 +126,7 @@ def _time(
 
     found = measure_interleaved(
         {_name(path): path for path in paths}, some, folder, rules=rules,
-        limits=shop.limits, reference=_name(paths[0]), progress=step,
+        limits=shop.limits, reference=_name(paths[0]), target=detect.this_machine(), progress=step,
     )  # fmt: skip
     shop.watch("latency", what, 1, 1, "")
     return found
@@ -145,7 +147,8 @@ def _report(
     reference = Reference(
         runtime=first.artifact.runtime, device="CPU", precision=first.artifact.precision, why=f"First bundle: {base}.",
         latency=timing.latency, accuracy=_score(first.spec, outputs[base], evaluation), size_bytes=files.size(paths[0]),
-        peak_memory_bytes=timing.peak_memory_bytes, cold_start_ms=timing.cold_start_ms,
+        peak_memory_bytes=timing.peak_memory_bytes, cold_start_ms=timing.cold_start_ms, camera=timing.camera,
+        energy_mj=timing.energy_mj, energy_source=timing.energy_source,
     )  # fmt: skip
     rows = []
     for path in paths:
@@ -158,6 +161,7 @@ def _report(
             accuracy=_compare(first.spec, outputs[name], outputs[base], evaluation, budget.margin())
             if name in outputs else None,
             peak_memory_bytes=seen.peak_memory_bytes, cold_start_ms=seen.cold_start_ms, artifact=str(path),
+            camera=seen.camera, energy_mj=seen.energy_mj, energy_source=seen.energy_source,
         )  # fmt: skip
         rows.append(msgspec.structs.replace(row, budget=budgets.check(row, reference, budget)))
     machine, spec = detect.this_machine(), first.spec
@@ -166,7 +170,7 @@ def _report(
         model=ModelInfo(name=spec.name, task=spec.task, source=spec.source, classes=spec.classes),
         target=TargetInfo(name=machine.name, title=machine.title, measured=True),
         budget=budget.text,
-        environment=environment.describe(),
+        environment=msgspec.structs.replace(environment.describe(), load=_worst(timings)),
         data=DataInfo(
             name=evaluation.name, split=evaluation.split or None, images=len(evaluation.items),
             digest=key_of("images", {"pixels": sets.digests(evaluation)}),
@@ -175,6 +179,12 @@ def _report(
         measurements=tuple(rows),
         choice=budgets.choose(rows, reference, budget),
     )  # fmt: skip
+
+
+def _worst(timings: dict[str, Timing]) -> Load | None:
+    """The load of the bundle that had most of it beside it."""
+    loads = [timing.load for timing in timings.values() if timing.load]
+    return max(loads, key=lambda load: load.other_cpu_percent or 0.0, default=None)
 
 
 def _score(spec: ModelSpec, outputs: Any, images: ImageSet) -> Accuracy:

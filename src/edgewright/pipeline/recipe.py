@@ -15,7 +15,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `normalize`: where pixels are normalized; with both, the finalists are also built with normalization inside the
     graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
-    `finalists`: how many candidates get such variations. `margin`: points of top-1 in the non-inferiority verdict.
+    `finalists`: how many candidates get such variations. `rate`: frames a second of a camera at which the latency is
+    measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict.
     """
 
     schema_version: int = 1
@@ -31,6 +32,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parity_images: int = 16
     min_duration_s: float = 2.0
     min_count: int = 200
+    rate: float | None = None
     margin: float = 1.0
     seed: int = 0
     stage_timeout_s: float = 1800.0
@@ -43,6 +45,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name in ("batch", "calibration_images", "parity_images", "min_count", "stage_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
+        if self.rate is not None and not 0.1 <= self.rate <= 1000:
+            raise ValueError(f"rate must be from 0.1 to 1000 frames a second, got {self.rate:g}")
         if not self.normalize or not self.threads:
             raise ValueError("normalize and threads must name at least one value each")
 

@@ -118,7 +118,8 @@ def _reference(made: Made) -> Reference:
         status="ok" if work.alive else "failed", reason=work.reason, why=why,
         latency=timing.latency if timing else None, accuracy=_accuracy(made, work),
         size_bytes=_size(work.artifact), peak_memory_bytes=timing.peak_memory_bytes if timing else None,
-        cold_start_ms=timing.cold_start_ms if timing else None,
+        cold_start_ms=timing.cold_start_ms if timing else None, camera=timing.camera if timing else None,
+        energy_mj=timing.energy_mj if timing else None, energy_source=timing.energy_source if timing else None,
     )  # fmt: skip
 
 
@@ -143,6 +144,9 @@ def _measurement(made: Made, work: Work) -> Measurement:
         size_bytes=_size(work.artifact),
         peak_memory_bytes=timing.peak_memory_bytes if timing else None,
         cold_start_ms=timing.cold_start_ms if timing else None,
+        camera=timing.camera if timing else None,
+        energy_mj=timing.energy_mj if timing else None,
+        energy_source=timing.energy_source if timing else None,
         artifact=work.artifact.key if work.artifact else None,
         described=about.described if about else {},
         provenance=_quantization(work),

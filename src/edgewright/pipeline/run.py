@@ -197,7 +197,9 @@ class _Line:
     def time(self, reference: Work, works: Sequence[Work]) -> None:
         """Measure everything that is alive in one interleaved run, the reference with it."""
         recipe = self.job.recipe
-        rules = Rules(min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, seed=recipe.seed)
+        rules = Rules(
+            min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.rate, seed=recipe.seed
+        )
         alive = [work for work in (reference, *works) if work.alive and work.artifact]
         timings = self._timings("latency", alive, rules, fresh=self.job.remeasure)
         for work in alive:
@@ -211,13 +213,15 @@ class _Line:
         inputs = {
             "artifacts": {work.candidate.id: work.artifact.key for work in works if work.artifact},
             "images": self.images.evaluation_digests[:LATENCY_IMAGES], "rules": rules, "machine": fingerprint(),
-            "made_by": stages.made_by("measure", "bench"),
+            "power_mode": self.job.target.power_mode,
+            "made_by": stages.made_by("measure", "bench", "targets"),
         }  # fmt: skip
 
         def make(folder: Path, step: Progress) -> None:
             found = measure_interleaved(
-                artifacts, paths, folder, rules=rules, limits=self.shop.limits, reference=REFERENCE.id, progress=step
-            )
+                artifacts, paths, folder, rules=rules, limits=self.shop.limits, reference=REFERENCE.id,
+                target=self.job.target, progress=step,
+            )  # fmt: skip
             (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
         what = f"{len(artifacts)} artifacts, interleaved"
@@ -231,9 +235,10 @@ class _Line:
 
 
 def fingerprint() -> str:
-    """What of this machine decides figures: CPU, instruction sets, cores, Python."""
+    """What of this machine decides figures: CPU, instruction sets, cores, Python; a Jetson's board, release, mode."""
     here = environment.describe()
-    return f"{here.cpu}; {' '.join(here.isa)}; {here.cores} cores; Python {here.python}"
+    device = [part for part in (here.board, here.release, here.power_mode) if part]
+    return "; ".join([here.cpu, " ".join(here.isa), f"{here.cores} cores", f"Python {here.python}", *device])
 
 
 def budget_for(spec: ModelSpec, budget: Budget | None) -> Budget:
