@@ -82,6 +82,8 @@ class _Subject:
     id: str
     path: Path
     log: Path
+    meter: Meter
+    camera_meter: Meter
     child: Child | None = None
     pid: int = 0
     image: str = ""
@@ -92,10 +94,8 @@ class _Subject:
     rounds: list[statistics.Floats] = field(default_factory=list)
     parts: dict[str, list[statistics.Floats]] = field(default_factory=lambda: {part: [] for part in PARTS})
     spans: list[Span] = field(default_factory=list)
-    meter: Meter = field(default_factory=Meter)
     camera: list[statistics.Floats] = field(default_factory=list)
     camera_spans: list[Span] = field(default_factory=list)
-    camera_meter: Meter = field(default_factory=Meter)
     stage: str = "load"
     reason: str | None = None
 
@@ -137,7 +137,7 @@ def measure_interleaved(
     """
     folder.mkdir(parents=True, exist_ok=True)
     subjects = [
-        _Subject(id=id, path=path, log=folder / f"{number:03}.log")
+        _Subject(id=id, path=path, log=folder / f"{number:03}.log", meter=Meter(), camera_meter=Meter())
         for number, (id, path) in enumerate(artifacts.items())
     ]
     try:
