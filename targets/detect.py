@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from edgewright.core.lazy import version
 
 from . import jetson, nvidia
-from .files import text
+from .files import meminfo, text
 from .target import THIS_MACHINE, Gpu, Isa, Target, TargetRuntime
 
 _X86_FLAGS: tuple[Isa, ...] = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
@@ -171,10 +171,8 @@ def _elsewhere(arch: _Arch) -> Target:
 
 def _memory(root: Path) -> int | None:
     limits = [int(v) for v in _cgroup_values(root, "memory.max", "memory/memory.limit_in_bytes") if v.isdigit()]
-    for line in (text(root / "proc/meminfo") or "").splitlines():
-        if line.startswith("MemTotal:"):
-            limits.append(int(line.split()[1]) * 1024)
-    return min(limits, default=None)
+    total = meminfo(root).get("MemTotal")
+    return min([*limits, *([total] if total else [])], default=None)
 
 
 def _cpu_quota(root: Path) -> float | None:

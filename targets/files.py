@@ -22,3 +22,9 @@ def number(path: Path) -> float | None:
         return float(text(path) or "")
     except ValueError:
         return None
+
+
+def meminfo(root: Path) -> dict[str, int]:
+    """``/proc/meminfo`` in bytes, by the kernel's names ("MemTotal")."""
+    rows = (line.split() for line in (text(root / "proc/meminfo") or "").splitlines())
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) > 1 and row[1].isdigit()}

@@ -77,6 +77,13 @@ def gpu_clock(root: Path = ROOT) -> GpuClock | None:
     return GpuClock(mhz, _mhz(place / "max_freq"), load)
 
 
+def gpu_is_held(root: Path = ROOT) -> bool | None:
+    """Whether a Jetson's GPU may not go below the clock that is its limit, as ``jetson_clocks`` sets it."""
+    place = _gpu_devfreq(root)
+    low, high = (_mhz(place / name) if place else None for name in ("min_freq", "max_freq"))
+    return None if low is None or high is None else low >= high
+
+
 def temperatures(root: Path = ROOT) -> dict[str, float]:
     """Degrees Celsius of every thermal zone that answers. A zone whose part is switched off fails or tells -256."""
     found = {}

@@ -47,8 +47,11 @@ def test_step_by_step_ends_in_a_gate(tiny: Path) -> None:
     for model, bundle in (("m.onnx", "float.edge"), ("m8.onnx", "int8.edge")):
         run = edgewright("compile", model, "--runtime", "onnxruntime", "-o", bundle, cwd=tiny)
         assert run.returncode == 0, run.stderr
-    run = edgewright("bench", "float.edge", "int8.edge", "--data", "images", "-o", "bench", cwd=tiny)
+    run = edgewright("bench", "float.edge", "int8.edge", "--data", "images", "-o", "bench", "--rate", 100, cwd=tiny)
     assert run.returncode == 0, run.stderr
+    rows = json.loads((tiny / "bench/report.json").read_bytes())["measurements"]
+    assert [row["camera"]["rate_hz"] for row in rows] == [100, 100]
+    assert "at 100 frames/s" in run.stdout
     assert "int8" in run.stdout
     assert max(map(len, run.stdout.splitlines())) <= 100
     assert "\x1b" not in run.stdout + run.stderr, "colour only on a terminal"
@@ -101,6 +104,7 @@ def test_another_target_is_built_and_not_measured(tiny: Path, recipe: Path) -> N
         (["optimize", "timm:resnet18", "--data", "x", "-o", "y", "--budget", "tpo1 >= 1"], 2, "top1"),
         (["run", "nothing.edge", "a.jpg"], 3, "no bundle"),
         (["report", "nothing"], 3, "nothing"),
+        (["bench", "a.edge", "--data", "x", "-o", "y", "--rate", "0"], 2, "rate must be from 0.1 to 1000"),
         (["export", "model.onnx", "-o", "m.onnx"], 3, "model.onnx"),
     ],
 )

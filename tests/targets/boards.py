@@ -60,6 +60,7 @@ def clocks(root: Path, gpu: str, cur: int, cap: int, load: int, at: str = "sys/d
     for place in (f"sys/class/devfreq/{gpu}", f"{at}/{gpu}/devfreq/{gpu}"):
         write(root, f"{place}/cur_freq", cur * 1_000_000)
         write(root, f"{place}/max_freq", cap * 1_000_000)
+        write(root, f"{place}/min_freq", 306_000_000)
     write(root, f"sys/class/devfreq/{gpu}/device/load", load)
     write(root, "sys/class/devfreq/15340000.vic/cur_freq", 115_200_000)
     for core, mhz in enumerate((1190, 1497)):

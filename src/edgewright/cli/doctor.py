@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import platform
+import textwrap
+from typing import TYPE_CHECKING
 
 from edgewright.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+COLOURS = {"ok": "green", "missing": "yellow", "note": "cyan"}
 
 
 def doctor(as_json: o.JsonOption = False) -> None:
@@ -14,8 +21,10 @@ def doctor(as_json: o.JsonOption = False) -> None:
     from edgewright.core.lazy import version
     from edgewright.runtimes import registry
     from edgewright.targets import target
+    from edgewright.targets.checkup import checkup
 
     machine = target.load("this-machine")
+    checks = checkup(machine)
     probes = {name: registry.module(name).probe() for name in registry.names()}
     host = {name: version(name) for name in ("torch", "timm", "torchvision", "onnx", "nncf", "scipy", "altair")}
     if as_json:
@@ -24,6 +33,7 @@ def doctor(as_json: o.JsonOption = False) -> None:
                 "edgewright": __version__,
                 "python": platform.python_version(),
                 "machine": machine,
+                "device": checks,
                 "runtimes": probes,
                 "host": host,
             }
@@ -32,18 +42,32 @@ def doctor(as_json: o.JsonOption = False) -> None:
     screen = console.output()
     screen.print(f"[bold]edgewright[/] {__version__}, Python {platform.python_version()}\n")
     screen.print(target.describe(machine), markup=False)
+    if checks:
+        screen.print("\n[bold]this device[/]")
+    for check in checks:
+        screen.print(_line(check.state, COLOURS[check.state], check.what, width=8))
+        if check.fix:
+            screen.print(_line("", "", f"do: {check.fix}", width=8))
     screen.print("\n[bold]runtimes[/]")
     for name, probe in probes.items():
-        state = (
-            f"[green]{probe.version}[/] on {probe.device}: {', '.join(probe.precisions)}"
-            if probe.available
-            else f"[yellow]missing[/] {probe.why}"
-        )
-        screen.print(f"  {name:<12} {state}", soft_wrap=True)
+        state = f"{probe.version} on {probe.device}: {', '.join(probe.precisions)}"
+        screen.print(_line(name, "green" if probe.available else "yellow", state if probe.available else probe.why))
     missing = [name for name, found in host.items() if found is None]
     screen.print("\n[bold]building and measuring[/]")
     screen.print(
         "  everything is installed"
         if not missing
-        else f"  missing: {', '.join(missing)}; pip install 'edgewright[host]'"
+        else f"  missing: {', '.join(missing)}; pip install 'edgewright\\[host]'"
     )
+
+
+def _line(label: str, colour: str, content: str, width: int = 12) -> Text:
+    """A label and what belongs to it, within 100 columns, later lines below the first one's content."""
+    from rich.text import Text
+
+    indent = " " * (width + 3)
+    text = textwrap.fill(
+        " ".join(content.split()), 100, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return Text(f"  {label:<{width}} ", style=colour) + Text(text[len(indent) :], style="default")
