@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import boards
 import pytest
 
 from edgewright.targets import sensors
-from edgewright.targets.sensors import Counter, Meter
+from edgewright.targets.sensors import Meter
 
 
 def test_clocks_of_an_orin_nano(tmp_path: Path) -> None:
@@ -86,47 +86,59 @@ def test_what_is_missing_is_absent_and_not_zero(tmp_path: Path) -> None:
     ],
 )
 def test_power_of_the_whole_module(build, source, watts, tmp_path: Path) -> None:
-    with Meter(build(tmp_path), interval_s=0.01) as meter:
-        time.sleep(0.05)
+    with Meter(build(tmp_path)) as meter:
+        pass
     assert meter.source == source
     assert meter.watts == pytest.approx(watts)
 
 
-def test_a_rail_is_integrated_over_the_span(tmp_path: Path) -> None:
-    """A step from 6 to 18 W in the middle: 12 W on average, at least as near as the readings allow."""
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The meter's time, set by hand (`now`, in seconds)."""
+    fake = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(sensors, "time", SimpleNamespace(monotonic=lambda: fake.now))
+    return fake
+
+
+def test_a_rail_is_integrated_over_all_spans(tmp_path: Path, clock: SimpleNamespace) -> None:
     boards.orin_nano(tmp_path)
     current = tmp_path / "sys/class/hwmon/hwmon1/curr1_input"
-    step = threading.Timer(0.2, lambda: current.write_text("3600\n"))
-    with Meter(tmp_path, interval_s=0.01) as meter:
-        step.start()
-        time.sleep(0.4)
-    step.join()
-    assert 9 < meter.watts < 15
-    current.write_text("3600\n")
-    before = meter.watts
+    meter = Meter(tmp_path, interval_s=60)
     with meter:
-        time.sleep(0.2)
-    assert meter.watts > before, "spans add up"
+        clock.now = 2.0
+        current.write_text("3600\n")  # from 6 to 18 W: 12 W over two seconds
+    assert meter.watts == pytest.approx(12)
+    clock.now = 50.0  # what lies between spans does not count
+    with meter:
+        clock.now = 51.0  # 18 W over one
+    assert meter.watts == pytest.approx((2 * 12 + 18) / 3)
+
+
+def test_a_rail_that_falls_silent_leaves_no_figure(tmp_path: Path, clock: SimpleNamespace) -> None:
+    boards.orin_nano(tmp_path)
+    with Meter(tmp_path, interval_s=60) as meter:
+        clock.now = 1.0
+        (tmp_path / "sys/class/hwmon/hwmon1/curr1_input").unlink()
+    assert meter.watts is None
 
 
 def test_the_gpu_is_watched_while_it_works(tmp_path: Path) -> None:
     boards.clocks(tmp_path, "17000000.gpu", cur=306, cap=1020, load=700)
-    with Meter(tmp_path, interval_s=0.01) as meter:
-        time.sleep(0.05)
+    deadline = time.monotonic() + 10
+    with Meter(tmp_path, interval_s=0.001) as meter:
+        while meter.gpu is None and time.monotonic() < deadline:
+            time.sleep(0.001)
     assert meter.watts is None
     assert meter.gpu == (306.0, 1020.0, 70.0)
 
 
-def test_rapl_counts_packages_once_and_over_a_wrap(tmp_path: Path) -> None:
+def test_rapl_counts_packages_once_and_over_a_wrap(tmp_path: Path, clock: SimpleNamespace) -> None:
     boards.rapl(tmp_path, {0: 262_143_000_000, 1: 5_000_000}, range_uj=262_143_328_850)
-    meter = Meter(tmp_path)
-    with meter:
-        time.sleep(0.05)
+    with Meter(tmp_path) as meter:
+        clock.now = 4.0
         boards.rapl(tmp_path, {0: 671_150, 1: 6_000_000}, range_uj=262_143_328_850)
-    joules = meter.watts * meter._seconds
-    assert joules == pytest.approx(1.0 + 1.0)
+    assert meter.watts == pytest.approx((1.0 + 1.0) / 4)
     assert meter.source == "RAPL package-0 + package-1"
-    assert Counter("package-0", Path(), 100.0).joules(90.0, 10.0) == pytest.approx(20e-6)
 
 
 def test_a_span_that_failed_does_not_count(tmp_path: Path) -> None:

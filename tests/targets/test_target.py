@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.targets import detect, nvidia
 from edgewright.targets.target import (
@@ -105,6 +106,13 @@ def test_the_first_jetson_nano_has_no_int8() -> None:
     text = " ".join(describe(nano).split())
     assert "never INT8, BF16, FP8, FP4" in text
     assert "use FP16" in text
+
+
+def test_the_list_fits_100_columns(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["targets"]) == 0
+    out = capfd.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert all(name in out for name in names())
 
 
 def test_memory_for_a_model() -> None:
