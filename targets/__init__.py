@@ -1,6 +1,6 @@
 """Devices: what a machine is and which runtimes, precisions and quantization schemes suit it, as data.
 
-``target`` (the struct, built-in descriptions by name, a user's own TOML, is-it-this-machine), ``detect`` (the machine
-that runs this), ``jetson`` and ``nvidia`` (what a Jetson and nvidia-smi tell), ``sensors`` (clocks, heat, power mode,
-power), ``checkup`` (what a device lacks), ``devices/*.toml`` (one file a device).
+``target`` (the struct, built-in descriptions by name, a user's own TOML, is-it-this-machine), ``describe`` (in words),
+``detect`` (the machine that runs this), ``jetson`` and ``nvidia`` (what a Jetson and nvidia-smi tell), ``sensors``
+(clocks, heat, power), ``checkup`` (what a device lacks), ``devices/*.toml`` (one file a device).
 """

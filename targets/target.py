@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 import sys
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -237,105 +235,6 @@ def memory_for_model(target: Target) -> int | None:
     if target.memory_bytes is None:
         return None
     return max(target.memory_bytes - SYSTEM_BYTES, target.memory_bytes // 2)
-
-
-def describe(target: Target) -> str:
-    """The target in words, a line a fact, at most 100 columns, for ``edgewright targets show``."""
-    lines = [textwrap.fill(f"{target.name}: {target.title}", 100, subsequent_indent=" " * 15)]
-    lines += [_line(label, text) for label, text in _facts(target)]
-    return "\n".join(lines)
-
-
-def _facts(target: Target) -> Iterator[tuple[str, str]]:
-    yield "architecture", target.arch
-    if target.isa or not target.gpu:
-        yield "instructions", ", ".join(target.isa) or "not known"
-    if target.model:
-        yield "model", target.model + (f" ({', '.join(target.modules)})" if target.modules else "")
-    if target.cores:
-        yield "cores", str(target.cores)
-    if target.memory_bytes:
-        yield "memory", f"{target.memory_bytes / 2**30:.1f} GiB"
-    if target.gpu:
-        yield from _gpu_facts(target, target.gpu)
-    for mode in target.power_modes:
-        yield "power mode", _mode(mode)
-    for variant in target.software:
-        yield "software", _software(variant)
-    for runtime in target.runtimes:
-        schemes = f"; INT8 scheme {', '.join(runtime.schemes)}" if runtime.schemes else "; no INT8"
-        yield "runtime", f"{runtime.name}: {', '.join(runtime.precisions)}{schemes}"
-    if target.gpu:
-        yield from _gpu_advice(target, target.gpu)
-    for note in target.notes:
-        yield "note", note
-
-
-def _gpu_facts(target: Target, gpu: Gpu) -> Iterator[tuple[str, str]]:
-    clock = f", up to {gpu.max_mhz} MHz" if gpu.max_mhz else ""
-    yield "GPU", f"{gpu.name}, compute capability {gpu.compute_capability}{clock}"
-    yield "GPU has", ", ".join(gpu.precisions) + (", 2:4 sparsity" if gpu.sparsity else "")
-    left = memory_for_model(target)
-    if left and gpu.shared_memory:
-        yield (
-            "for a model",
-            f"about {left / 2**30:.1f} GiB: CPU and GPU share the memory, {SYSTEM_BYTES >> 30} GiB are allowed for the "
-            "system and CUDA",
-        )
-    elif left:
-        yield "for a model", f"{left / 1e9:.0f} GB of the GPU's own"
-    if target.dla_cores:
-        yield "DLA", f"{target.dla_cores} core{'s' if target.dla_cores > 1 else ''}"
-
-
-def _gpu_advice(target: Target, gpu: Gpu) -> Iterator[tuple[str, str]]:
-    if "int8" in gpu.precisions:
-        yield "use", "INT8 by Q/DQ in the graph, the rest in FP16, float32 where FP16 overflows."
-    elif "f16" in gpu.precisions:
-        yield "use", "FP16, and float32 where it overflows."
-    if target.dla_cores:
-        yield (
-            "use",
-            "The DLA to spare the GPU and energy, not for speed: INT8 and FP16, static shapes; what it does not know "
-            "falls back to the GPU.",
-        )
-    titles: dict[HardwarePrecision, str] = {"int8": "INT8", "bf16": "BF16", "fp8": "FP8", "fp4": "FP4"}
-    missing = [title for precision, title in titles.items() if precision not in gpu.precisions]
-    if missing:
-        yield "never", f"{', '.join(missing)}: this GPU has no units for {'them' if len(missing) > 1 else 'it'}."
-    if gpu.shared_memory and not target.dla_cores:
-        yield "never", "DLA: there is none."
-    yield "never", "A plan from elsewhere: it is bound to the TensorRT build and the GPU, so it is built on the device."
-    if target.power_modes:
-        mode = target.power_mode or fastest_mode(tuple(mode.name for mode in target.power_modes))
-        yield (
-            "to measure",
-            f"sudo nvpmodel -m ID, the ID that /etc/nvpmodel.conf gives {mode}; then sudo jetson_clocks, which holds "
-            "the clocks at that mode's maximum.",
-        )
-
-
-def _mode(mode: PowerMode) -> str:
-    caps = [f"{mode.cores} CPU cores"] if mode.cores else []
-    caps += [f"{name} {mhz} MHz" for name, mhz in (("CPU", mode.cpu_mhz), ("GPU", mode.gpu_mhz)) if mhz]
-    budget = f"{mode.watts} W" if mode.watts else "no power limit"
-    return f"{mode.name}: {', '.join([budget, *caps])}"
-
-
-def _software(variant: Software) -> str:
-    head = f"JetPack {variant.jetpack}" if variant.jetpack else ""
-    if variant.l4t:
-        head = f"{head} (L4T {variant.l4t})" if head else f"unknown JetPack, L4T r{variant.l4t}"
-    parts = {"CUDA": variant.cuda, "TensorRT": variant.tensorrt, "Ubuntu": variant.ubuntu, "Python": variant.python}
-    rest = ", ".join(f"{name} {version}" for name, version in parts.items() if version)
-    return ": ".join(part for part in (head, rest) if part)
-
-
-def _line(label: str, text: str) -> str:
-    return textwrap.fill(
-        text, 100, initial_indent=f"{label:<15}", subsequent_indent=" " * 15, break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
 
 
 def built_in() -> tuple[Target, ...]:

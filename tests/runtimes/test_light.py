@@ -32,7 +32,7 @@ def test_no_module_of_the_device_side_imports_a_heavy_library() -> None:
         f"import edgewright.{room}.{module}"
         for room, modules in {
             "runtimes": ("torch", "onnxruntime", "openvino", "session", "bundle", "artifact", "registry", "options"),
-            "targets": ("target", "detect", "jetson", "nvidia", "sensors", "checkup"),
+            "targets": ("target", "describe", "detect", "jetson", "nvidia", "sensors", "checkup"),
         }.items()
         for module in modules
     )

@@ -9,8 +9,9 @@ import boards
 import pytest
 
 from edgewright.targets import jetson, nvidia
+from edgewright.targets.describe import describe
 from edgewright.targets.detect import this_machine
-from edgewright.targets.target import Target, built_in, describe, fastest_mode, load, matches
+from edgewright.targets.target import Target, built_in, fastest_mode, load, matches
 
 ALL = frozenset(range(64))
 KNOWN: dict[str, Callable[[Path], Path]] = {

@@ -10,12 +10,12 @@ import pytest
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.targets import detect, nvidia
+from edgewright.targets.describe import describe
 from edgewright.targets.target import (
     Gpu,
     Target,
     TargetRuntime,
     built_in,
-    describe,
     fastest_mode,
     load,
     matches,

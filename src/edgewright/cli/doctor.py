@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from edgewright.cli import options as o
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
+
+    from edgewright.targets.checkup import Check
 
 COLOURS = {"ok": "green", "missing": "yellow", "note": "cyan"}
 
@@ -22,6 +25,7 @@ def doctor(as_json: o.JsonOption = False) -> None:
     from edgewright.runtimes import registry
     from edgewright.targets import target
     from edgewright.targets.checkup import checkup
+    from edgewright.targets.describe import describe
 
     machine = target.load("this-machine")
     checks = checkup(machine)
@@ -41,13 +45,8 @@ def doctor(as_json: o.JsonOption = False) -> None:
         return
     screen = console.output()
     screen.print(f"[bold]edgewright[/] {__version__}, Python {platform.python_version()}\n")
-    screen.print(target.describe(machine), markup=False)
-    if checks:
-        screen.print("\n[bold]this device[/]")
-    for check in checks:
-        screen.print(_line(check.state, COLOURS[check.state], check.what, width=8))
-        if check.fix:
-            screen.print(_line("", "", f"do: {check.fix}", width=8))
+    screen.print(describe(machine), markup=False)
+    _show_checks(screen, checks)
     screen.print("\n[bold]runtimes[/]")
     for name, probe in probes.items():
         state = f"{probe.version} on {probe.device}: {', '.join(probe.precisions)}"
@@ -59,6 +58,15 @@ def doctor(as_json: o.JsonOption = False) -> None:
         if not missing
         else f"  missing: {', '.join(missing)}; pip install 'edgewright\\[host]'"
     )
+
+
+def _show_checks(screen: Console, checks: tuple[Check, ...]) -> None:
+    if checks:
+        screen.print("\n[bold]this device[/]")
+    for check in checks:
+        screen.print(_line(check.state, COLOURS[check.state], check.what, width=8))
+        if check.fix:
+            screen.print(_line("", "", f"do: {check.fix}", width=8))
 
 
 def _line(label: str, colour: str, content: str, width: int = 12) -> Text:

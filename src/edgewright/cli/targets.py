@@ -41,12 +41,13 @@ def show(name: Annotated[str, typer.Argument(help="Device name or TOML file.")],
     """Show what a device has and what that means for a model."""
     from edgewright.cli import console
     from edgewright.targets import target
+    from edgewright.targets.describe import describe
 
     found = target.load(name)
     if as_json:
         console.print_json(found)
     else:
-        console.output().print(target.describe(found), markup=False)
+        console.output().print(describe(found), markup=False)
 
 
 @app.command()
