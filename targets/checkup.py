@@ -59,7 +59,7 @@ def _release(machine: Target) -> Iterator[Check]:
         yield Check(
             state="note",
             what="The release of Jetson Linux is hidden, as in a container.",
-            fix="mount /etc/nv_tegra_release and /proc/device-tree into the container",
+            fix="docker run -v /etc/nv_tegra_release:/etc/nv_tegra_release:ro --security-opt systempaths=unconfined",
         )
     elif release.jetpack is None:
         yield Check(state="note", what=f"Unknown JetPack, L4T r{release.l4t}: edgewright goes by what it finds.")

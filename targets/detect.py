@@ -44,12 +44,12 @@ def this_machine(root: Path = Path("/"), cpus: frozenset[int] | None = None) -> 
     """This machine as a target named ``this-machine``.
 
     `root` holds ``proc``, ``sys`` and what else is read; `cpus` are the logical CPUs to count (default: the process's
-    affinity). Of a recorded machine (another `root`) no program is asked, so it has a GPU only as a Jetson.
+    affinity). Of a recorded machine (another `root`) nvidia-smi is not asked: it has a GPU only as a known Jetson.
     """
     machine = _cpu_only(root, cpus)
     if jetson.is_jetson(root):
         machine = jetson.as_target(root, machine)
-    elif root == Path("/") and (found := nvidia.gpus()) and (gpu := nvidia.as_gpu(found[0])):
+    if machine.gpu is None and root == Path("/") and (found := nvidia.gpus()) and (gpu := nvidia.as_gpu(found[0])):
         machine = replace(machine, title=f"{machine.title}, {gpu.name}", gpu=gpu)
     if machine.gpu is None:
         return machine

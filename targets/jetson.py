@@ -14,6 +14,9 @@ from typing import NamedTuple
 from .files import text
 from .target import Gpu, PowerMode, Software, Target, built_in, fastest_mode
 
+CHIPS = {"33": "tegra210", "24": "tegra186", "25": "tegra194", "35": "tegra234", "38": "tegra264"}
+"""The chip by ``/sys/devices/soc0/soc_id``, which a container shows though its device tree is masked."""
+
 CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
 """The compute capability of each chip's GPU, for boards that no built-in description knows."""
 
@@ -49,13 +52,19 @@ def is_jetson(root: Path = Path("/")) -> bool:
 
 
 def board(root: Path = Path("/")) -> Board:
-    """The board by its device tree. A container may hide it: then everything is empty."""
+    """The board by its device tree; where a container hides that, by ``/sys/devices/soc0``, without part numbers."""
     words = (text(root / "proc/device-tree/compatible") or "").split("\0")
-    chip = next((w.removeprefix("nvidia,") for w in words if w.startswith("nvidia,tegra")), "")
+    chips = [w.removeprefix("nvidia,") for w in words if w.startswith("nvidia,tegra")]
+    soc = root / "sys/devices/soc0"
+    if not chips and text(soc / "family") == "Tegra":
+        chips = [CHIPS.get(text(soc / "soc_id") or "", "")]
+    chip = next((chip for chip in chips if chip in CAPABILITIES), chips[0] if chips else "")
     # "nvidia,p3768-0000+p3767-0005-super": carrier board, module. The carrier is left out where the module stands.
     numbers = [re.findall(r"p\d{4}-\d{4}", w) for w in words if w.startswith("nvidia,p")]
     modules = dict.fromkeys(found[-1] for found in numbers if found)
     model = (text(root / "proc/device-tree/model") or "").rstrip("\0").strip()
+    if not model and chip:
+        model = text(soc / "machine") or ""
     return Board(model, tuple(modules), chip)
 
 
@@ -139,8 +148,8 @@ def as_target(root: Path, machine: Target) -> Target:
     """`machine` (CPU and memory are known) with what a Jetson adds: module, GPU, DLA, power modes, software."""
     found = board(root)
     like = next((t for t in built_in() if set(t.modules) & set(found.modules)), None)
-    if like is None and found.model:
-        # A board whose device tree has no part number of a module: its name and memory.
+    if like is None and found.model and not found.modules:
+        # A device tree without NVIDIA's part numbers (a carrier of another maker), or a container: name and memory.
         named = [t for t in built_in() if t.modules and t.model and t.model in found.model]
         like = next((t for t in named if _near(t.memory_bytes, machine.memory_bytes)), None)
     chip = CAPABILITIES.get(found.chip)
@@ -183,7 +192,7 @@ def _notes(found: Board, variant: Software, known: bool, capability: str | None)
         notes.append(
             f"This board ({named}) has no description: DLA cores and clocks are not known."
             if named
-            else "The device tree is hidden (in a container?): the board is not known. Mount /proc/device-tree."
+            else "The device tree is hidden and the board not known; in Docker: --security-opt systempaths=unconfined."
         )
     if capability is None:
         notes.append("The GPU's compute capability is not known.")

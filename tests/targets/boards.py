@@ -194,6 +194,14 @@ def container(root: Path) -> Path:
     return root
 
 
+def masked(root: Path) -> Path:
+    """Docker on an Orin NX with 16 GB: /sys/firmware is masked, and with it the device tree; soc0 tells. Synthetic."""
+    container(root)
+    for name, value in (("family", "Tegra"), ("soc_id", "35"), ("machine", "NVIDIA Jetson Orin NX Developer Kit")):
+        write(root, f"sys/devices/soc0/{name}", f"{value}\n")
+    return root
+
+
 def rapl(root: Path, packages: dict[int, int], range_uj: int = 262_143_328_850) -> None:
     """x86 with RAPL (powercap): the packages' counters in microjoule; the core domain is inside its package."""
     for package, energy in packages.items():

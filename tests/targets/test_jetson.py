@@ -8,7 +8,7 @@ from pathlib import Path
 import boards
 import pytest
 
-from edgewright.targets import jetson, nvidia
+from edgewright.targets import detect, jetson, nvidia
 from edgewright.targets.describe import describe
 from edgewright.targets.detect import this_machine
 from edgewright.targets.target import Target, built_in, fastest_mode, load, matches
@@ -91,8 +91,45 @@ def test_a_new_release_on_a_known_board_keeps_what_the_board_is(tmp_path: Path) 
 def test_a_container_without_device_tree_is_a_jetson_of_unknown_board(tmp_path: Path) -> None:
     machine = found(boards.container, tmp_path)
     assert (machine.software[0].l4t, machine.gpu) == ("36.4.3", None)
-    assert "Mount /proc/device-tree" in " ".join(machine.notes)
+    assert "systempaths=unconfined" in " ".join(machine.notes)
     assert holding(machine) == []
+
+
+def test_in_docker_sysfs_tells_the_board(tmp_path: Path) -> None:
+    machine = found(boards.masked, tmp_path)
+    assert holding(machine) == ["jetson-orin-nx-16gb"]
+    assert (machine.dla_cores, machine.software[0].jetpack) == (2, "6.2")
+    assert machine.gpu == load("jetson-orin-nx").gpu
+
+
+def test_a_module_that_is_not_known_borrows_nothing_from_its_namesakes(tmp_path: Path) -> None:
+    """E.g. the industrial AGX Orin: the same name and chip, other clocks."""
+    boards.agx_orin(tmp_path)
+    boards.write(tmp_path, "proc/device-tree/compatible", "nvidia,p3737-0000+p3701-0008\0nvidia,tegra234\0")
+    machine = this_machine(tmp_path, ALL)
+    assert holding(machine) == []
+    assert machine.gpu is not None
+    assert (machine.gpu.compute_capability, machine.dla_cores) == ("8.7", 0)
+    assert "This board (p3701-0008) has no description" in " ".join(machine.notes)
+
+
+def test_a_gpu_in_a_pc_counts_where_tensorrt_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    h200 = nvidia.Found("NVIDIA H200", "570", 143_771 << 20, "9.0")
+    monkeypatch.setattr(nvidia, "gpus", lambda: (h200,))
+    monkeypatch.setattr(detect, "version", lambda name: None)
+    machine = this_machine()
+    assert machine.gpu is not None
+    assert machine.title.endswith("NVIDIA H200")
+    assert "tensorrt" not in [r.name for r in machine.runtimes]
+    monkeypatch.setattr(detect, "version", lambda name: "11.4" if name == "tensorrt" else None)
+    first = this_machine().runtimes[0]
+    assert (first.name, first.precisions, first.schemes) == ("tensorrt", ("f32", "bf16", "f16"), ("tensorrt",))
+
+
+def test_a_session_that_asks_for_cores_does_not_wait_for_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvidia, "gpus", lambda: pytest.fail("nvidia-smi takes up to seconds"))
+    detect.physical_cores.cache_clear()
+    assert detect.physical_cores() >= 1
 
 
 def test_only_installed_packages_count(tmp_path: Path) -> None:
