@@ -18,6 +18,13 @@ LITTLE_MEMORY = 2 << 30
 """Less free memory than this is worth a word: building an engine takes some hundred MiB beside the model."""
 
 
+MODULES = {
+    "tensorrt": ("tensorrt",),
+    "tensorrt_rtx": ("tensorrt_rtx",),
+    "cuda": ("cuda.bindings.runtime", "cuda.cudart"),  # cuda-python's places since 12.6, and before
+}
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that was looked at: in words what is there or not, and where it can be bettered, how (a command)."""
 
@@ -35,11 +42,18 @@ class Interpreter(NamedTuple):
 
 
 def this_interpreter() -> Interpreter:
-    """The Python that runs this. Modules are looked for, not imported."""
-    found = frozenset(name for name in ("tensorrt", "tensorrt_rtx", "cuda") if importlib.util.find_spec(name))
+    """The Python that runs this. Modules are looked for; of a dotted one only what stands above it is imported."""
+    found = frozenset(name for name, places in MODULES.items() if any(map(_is_there, places)))
     configuration = (text(Path(sys.prefix, "pyvenv.cfg")) or "").lower().replace(" ", "")
     isolated = sys.prefix != sys.base_prefix and "include-system-site-packages=true" not in configuration
     return Interpreter(f"{sys.version_info.major}.{sys.version_info.minor}", found, isolated)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, OSError):  # what stands above it is missing or broken
+        return False
 
 
 def checkup(machine: Target, root: Path = Path("/"), interpreter: Interpreter | None = None) -> tuple[Check, ...]:
@@ -98,7 +112,7 @@ def _host_tensorrt(here: Interpreter) -> Iterator[Check]:
     if names:
         yield Check(state="ok", what=f"{' and '.join(names)} for Python {here.python}")
     else:
-        yield Check(state="missing", what="TensorRT", fix="pip install tensorrt")
+        yield Check(state="missing", what="TensorRT", fix="pip install 'edgewright[tensorrt]'")
 
 
 def _cuda(machine: Target, here: Interpreter) -> Iterator[Check]:
@@ -106,7 +120,9 @@ def _cuda(machine: Target, here: Interpreter) -> Iterator[Check]:
         yield Check(state="ok", what="cuda-python")
         return
     cuda = next((s.cuda for s in machine.software if s.cuda), None)
-    pin = f"=={cuda.partition('.')[0]}.*" if cuda else ""
+    major, _, minor = (cuda or "").partition(".")
+    # From 13 on cuda-python goes with every CUDA of its major version.
+    pin = f"=={major}.*" if major.isdigit() and int(major) >= 13 else f"=={major}.{minor[:1]}.*" if cuda else ""
     yield Check(
         state="missing", what="cuda-python, which the TensorRT session runs on", fix=f"pip install 'cuda-python{pin}'"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import boards
@@ -50,7 +52,17 @@ def test_bindings_that_an_environment_hides(tmp_path: Path) -> None:
     assert (hidden.state, "--system-site-packages" in hidden.fix) == ("missing", True)
     other = one(looked_at(tmp_path, BARE._replace(python="3.12")), "bindings")
     assert "not for this Python 3.12" in other.what
-    assert one(looked_at(tmp_path, BARE), "cuda-python").fix == "pip install 'cuda-python==12.*'"
+    assert one(looked_at(tmp_path, BARE), "cuda-python").fix == "pip install 'cuda-python==12.6.*'"
+
+
+def test_cuda_python_of_another_major_version(tmp_path: Path) -> None:
+    assert one(looked_at(boards.thor(tmp_path), BARE), "cuda-python").fix == "pip install 'cuda-python==13.*'"
+
+
+def test_this_interpreter_is_looked_at_without_importing_tensorrt() -> None:
+    script = "import sys; from edgewright.targets.checkup import this_interpreter as i; i(); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"tensorrt", "tensorrt_rtx", "cuda.bindings.runtime"} & set(run.stdout.split())
 
 
 def test_a_freshly_flashed_board_lacks_tensorrt(tmp_path: Path) -> None:
