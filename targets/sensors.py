@@ -208,6 +208,9 @@ class Meter:
         self._has_gpu = _gpu_devfreq(root) is not None
         self._joules, self._seconds = 0.0, 0.0
         self._gpu: list[GpuClock] = []
+        self._trace: list[tuple[float, float]] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
     @property
     def source(self) -> str | None:
@@ -231,9 +234,8 @@ class Meter:
         return GpuClock(mhz, self._gpu[-1].cap_mhz, statistics.median(loads) if loads else None)
 
     def __enter__(self) -> Meter:
-        self._trace: list[tuple[float, float]] = []
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._trace, self._thread = [], None
+        self._stop.clear()
         self._before = [number(counter.path) for counter in self._counters]
         self._began = time.monotonic()
         if self._rails or self._has_gpu:
