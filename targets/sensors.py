@@ -151,7 +151,8 @@ def rails(root: Path = ROOT) -> tuple[Rail, ...]:
                 parts = (place / f"in{channel}_input", place / f"curr{channel}_input")
                 found.append(Rail(text(place / f"in{channel}_label") or "", parts, 1e-6))
         elif chip.startswith("ina2"):
-            name = text(place / "in1_label") or text(place / "device/label") or "VIN"
+            # Thor's INA238 sits at the board's input and has no label; what another chip measures is not known.
+            name = text(place / "in1_label") or ("VIN" if chip == "ina238" else chip)
             found.append(Rail(name, (place / "power1_input",), 1e-6))
     for place in sorted((root / "sys/bus/i2c/drivers/ina3221x").glob("*/iio:device*")):
         for channel in (0, 1, 2):

@@ -146,7 +146,7 @@ def thor(root: Path) -> Path:
     clocks(root, "gpu-gpc-0", cur=1200, cap=1575, load=0)
     (root / "sys/class/devfreq/gpu-gpc-0/device/load").unlink()
     write(root, "sys/class/hwmon/hwmon5/name", "ina238\n")
-    write(root, "sys/class/hwmon/hwmon5/in1_label", "VIN\n")
+    ina3221(root, 4, {"VDD_GPU": (12000, 900), "VDD_CPU_SOC_MSS": (12000, 800), "VIN_SYS_5V0": (5000, 900)})
     write(root, "sys/class/hwmon/hwmon5/power1_input", 41_500_000)
     return root
 
