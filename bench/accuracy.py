@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,6 +22,9 @@ OUTPUTS, RESULT = "outputs.npy", "accuracy.json"
 
 Outputs = NDArray[np.float32]
 Labels = Sequence[int | None] | None
+Answer = Callable[[Path, Sequence[str], Path, Progress | None], dict[str, Any]]
+"""Answers images (files) with the artifact in a folder, here or on a device: writes `OUTPUTS` to another folder, and
+returns what `worker.predict` returns."""
 
 
 def evaluate(
@@ -31,24 +35,34 @@ def evaluate(
     *,
     limits: Limits = Limits(),
     progress: Progress | None = None,
+    answer: Answer | None = None,
 ) -> Accuracy:
     """Run `artifact` over the images (files, with a label or None each) in a child, by the session that devices run.
 
     Writes ``outputs.npy`` (images x classes, float32, in the given order; of a detector boxes x 7, see
     `worker.predict`) and ``accuracy.json`` to `folder`. Raises
     `RuntimeFailed` for outputs that are not finite, `InvalidInput` for labels that the model has no class for, and what
-    the child's limits raise.
+    the child's limits raise. `answer` does the work where it is not to be done on this machine within `limits`.
     """
     if not paths:
         raise InvalidInput("There are no images to evaluate on.", "Accuracy needs at least one.", "Name another split.")
     folder.mkdir(parents=True, exist_ok=True)
-    with Child(folder / "log.txt", limits) as child:
-        child.call(f"{WORKER}:open_artifact", path=str(artifact), images=list(paths[:1]))
-        told = child.call(f"{WORKER}:predict", images=list(paths), out=str(folder / OUTPUTS), progress=progress)
+    told = answer(artifact, paths, folder, progress) if answer else _answer(artifact, paths, folder, limits, progress)
     # How right boxes are takes the set's boxes: see detection_accuracy.
     result = Accuracy(images=len(paths)) if "boxes" in told else score(load_outputs(folder), labels)
     (folder / RESULT).write_bytes(encode(result))
     return result
+
+
+def _answer(
+    artifact: Path, paths: Sequence[str], folder: Path, limits: Limits, progress: Progress | None
+) -> dict[str, Any]:
+    with Child(folder / "log.txt", limits) as child:
+        child.call(f"{WORKER}:open_artifact", path=str(artifact), images=list(paths[:1]))
+        told: dict[str, Any] = child.call(
+            f"{WORKER}:predict", images=list(paths), out=str(folder / OUTPUTS), progress=progress
+        )
+    return told
 
 
 def load_outputs(folder: Path) -> Outputs:

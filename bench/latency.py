@@ -6,13 +6,16 @@ Each artifact is served by a child process of its own. They are opened one after
 until steady, and then measured in rounds: every round gives each artifact one slice of time, in an order that changes,
 so that drift of the machine falls on all alike. The parent sleeps meanwhile, and idle children wait on a pipe; where
 there are power rails to read (a Jetson), a thread of the parent reads them ten times a second.
+
+`observe` measures and needs numpy alone, so that it can run on a device; `timings` makes the figures out of what it
+wrote, with scipy; `measure_interleaved` is both.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -73,6 +76,44 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
 
 
+class Watched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Samples of one way to be asked, before any statistics, and what the machine did meanwhile.
+
+    `samples`: a .npy file (float64 seconds) in the folder of the run, the rounds one after another, `rounds` their
+    lengths. `watts`: mean power, by `power_source`.
+    """
+
+    samples: str
+    rounds: tuple[int, ...]
+    load: Load | None = None
+    watts: float | None = None
+    power_source: str | None = None
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was seen of one artifact; or where (`stage`) and why (`reason`) it failed.
+
+    `parts_s`: median seconds of each part of a call. `camera`: of the frames of a camera, a missed one is NaN.
+    """
+
+    id: str
+    cold_starts_ms: tuple[float, ...] = ()
+    peak_memory_bytes: int | None = None
+    image: str = ""
+    warm_up: int = 0
+    steady: bool = False
+    whole: Watched | None = None
+    parts_s: dict[str, float] = {}
+    camera: Watched | None = None
+    stage: str | None = None
+    reason: str | None = None
+
+
+Observe = Callable[
+    [Mapping[str, Path], Sequence[str], Path, Rules, "Target | None", "Progress | None"], "list[Observed]"
+]
+"""Measures artifacts (id -> folder) on images (files) and writes samples to a folder, here or on a device."""
+
 Span = tuple[environment.Sample, environment.Sample, float]
 """The machine before and after a slice, and the CPU seconds that the measured process used in it."""
 
@@ -128,13 +169,33 @@ def measure_interleaved(
     reference: str | None = None,
     target: Target | None = None,
     progress: Progress | None = None,
+    measure: Observe | None = None,
 ) -> dict[str, Timing]:
     """Measure all `artifacts` (id -> artifact or bundle folder) on `images` (files, a handful) against each other.
 
     Writes the samples and the children's logs to `folder`. An artifact that crashes, hangs or runs out of memory gets a
     `Timing` with its reason; the others go on. `reference` names the artifact that speedups are relative to. `target`:
     the device that the figures are for, whose power mode and clocks this machine must have for them to be evidence.
+    `measure` does the work where it is not to be done by `observe` on this machine; `limits` are the latter's.
     """
+    if measure:
+        seen = measure(artifacts, images, folder, rules, target, progress)
+    else:
+        seen = observe(artifacts, images, folder, rules=rules, limits=limits, target=target, progress=progress)
+    return timings(seen, folder, reference, rules.rate_hz)
+
+
+def observe(
+    artifacts: Mapping[str, Path],
+    images: Sequence[str],
+    folder: Path,
+    *,
+    rules: Rules = Rules(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
+    target: Target | None = None,
+    progress: Progress | None = None,
+) -> list[Observed]:
+    """The half of `measure_interleaved` that opens and asks the artifacts; each child has `limits`."""
     folder.mkdir(parents=True, exist_ok=True)
     subjects = [
         _Subject(id=id, path=path, log=folder / f"{number:03}.log", meter=Meter(), camera_meter=Meter())
@@ -153,8 +214,16 @@ def measure_interleaved(
     finally:
         for subject in subjects:
             subject.close()
-    base = next((s.rounds for s in subjects if s.id == reference and not s.reason), [])
-    return {s.id: _timing(s, base, folder, number, rules, target) for number, s in enumerate(subjects)}
+    return [_observed(subject, folder, number, target) for number, subject in enumerate(subjects)]
+
+
+def timings(
+    observed: Sequence[Observed], folder: Path, reference: str | None = None, rate_hz: float | None = None
+) -> dict[str, Timing]:
+    """The figures of what `observe` wrote to `folder`; speedups are against the artifact that `reference` names."""
+    rounds = {seen.id: _samples(seen.whole, folder) for seen in observed}
+    base = rounds.get(reference or "", [])
+    return {seen.id: _timing(seen, rounds[seen.id], base, folder, rate_hz) for seen in observed}
 
 
 def _open(subject: _Subject, images: Sequence[str], rules: Rules, limits: Limits) -> None:
@@ -247,78 +316,107 @@ def _slice(subject: _Subject, seconds: float, part: str) -> statistics.Floats:
     return np.frombuffer(answer, np.float64)
 
 
-def _timing(
-    subject: _Subject, base: Sequence[statistics.Floats], folder: Path, number: int, rules: Rules, target: Target | None
-) -> Timing:
+def _observed(subject: _Subject, folder: Path, number: int, target: Target | None) -> Observed:
     if subject.reason:
-        return Timing(id=subject.id, stage=subject.stage, reason=subject.reason)
-    samples = f"{number:03}.npy"
-    np.save(folder / samples, np.concatenate(subject.rounds))
-    load = _load(subject.spans, subject.meter, target)
-    ratio = statistics.ratio_of_medians(base, subject.rounds)
-    latency, watts = _latency(subject, load), subject.meter.watts
-    return Timing(
+        return Observed(id=subject.id, stage=subject.stage, reason=subject.reason)
+
+    def watched(name: str, rounds: list[statistics.Floats], spans: list[Span], meter: Meter) -> Watched:
+        np.save(folder / name, np.concatenate(rounds))
+        load = environment.load_of(spans)
+        return Watched(
+            samples=name, rounds=tuple(map(len, rounds)), watts=meter.watts, power_source=meter.source,
+            load=environment.with_clocks(load, meter.gpu, target) if load else None,
+        )  # fmt: skip
+
+    camera = None
+    if subject.camera:
+        camera = watched(f"{number:03}-camera.npy", subject.camera, subject.camera_spans, subject.camera_meter)
+    return Observed(
         id=subject.id,
-        latency=latency,
-        camera=_camera_latency(subject, rules.rate_hz, target) if rules.rate_hz else None,
-        # Back to back the machine works all the time, so one inference takes its mean time's share of the power.
-        energy_mj=round(watts * latency.mean_ms, 4) if watts is not None and latency.mean_ms else None,
-        energy_source=subject.meter.source if watts is not None else None,
-        cold_start_ms=round(median(subject.cold_starts_ms), 3),
+        cold_starts_ms=tuple(subject.cold_starts_ms),
         peak_memory_bytes=subject.memory_bytes,
-        speedup=Ratio(value=ratio.value, low=ratio.low, high=ratio.high) if ratio else None,
-        load=load,
-        samples=samples,
+        image=subject.image,
+        warm_up=subject.warm_up,
+        steady=subject.steady,
+        whole=watched(f"{number:03}.npy", subject.rounds, subject.spans, subject.meter),
+        parts_s={part: float(np.median(np.concatenate(slices))) for part, slices in subject.parts.items()},
+        camera=camera,
     )
 
 
-def _load(spans: Sequence[Span], meter: Meter, target: Target | None) -> Load | None:
-    load = environment.load_of(spans)
-    return environment.with_clocks(load, meter.gpu, target) if load else None
+def _samples(watched: Watched | None, folder: Path) -> list[statistics.Floats]:
+    """The samples, an array a round."""
+    if watched is None:
+        return []
+    merged: statistics.Floats = np.load(folder / watched.samples, allow_pickle=False)
+    return np.split(merged, np.cumsum(watched.rounds)[:-1])
 
 
-def _latency(subject: _Subject, load: Load | None) -> Latency:
-    why = [environment.objection(load)] if environment.objection(load) else []
-    if not subject.steady:
+def _timing(
+    seen: Observed, rounds: Sequence[statistics.Floats], base: Sequence[statistics.Floats], folder: Path,
+    rate_hz: float | None,
+) -> Timing:  # fmt: skip
+    if seen.whole is None:
+        return Timing(id=seen.id, stage=seen.stage, reason=seen.reason)
+    ratio = statistics.ratio_of_medians(base, rounds)
+    latency, watts = _latency(seen, seen.whole, np.concatenate(rounds)), seen.whole.watts
+    frames = _samples(seen.camera, folder)
+    return Timing(
+        id=seen.id,
+        latency=latency,
+        camera=_camera_latency(seen.image, seen.camera, frames, rate_hz) if seen.camera and rate_hz else None,
+        # Back to back the machine works all the time, so one inference takes its mean time's share of the power.
+        energy_mj=round(watts * latency.mean_ms, 4) if watts is not None and latency.mean_ms else None,
+        energy_source=seen.whole.power_source if watts is not None else None,
+        cold_start_ms=round(median(seen.cold_starts_ms), 3),
+        peak_memory_bytes=seen.peak_memory_bytes,
+        speedup=Ratio(value=ratio.value, low=ratio.low, high=ratio.high) if ratio else None,
+        load=seen.whole.load,
+        samples=seen.whole.samples,
+    )
+
+
+def _latency(seen: Observed, whole: Watched, samples: statistics.Floats) -> Latency:
+    why = [environment.objection(whole.load)] if environment.objection(whole.load) else []
+    if not seen.steady:
         why.append("it did not get steady in the warm-up")
-    merged = summarize(np.concatenate(subject.rounds))
-    parts = {f"{part}_p50_ms": float(np.median(np.concatenate(s))) * 1e3 for part, s in subject.parts.items()}
+    parts = {f"{part}_p50_ms": seconds * 1e3 for part, seconds in seen.parts_s.items()}
     return msgspec.structs.replace(
-        merged,
+        summarize(samples),
         **parts,
-        **_power(subject.meter),
-        rounds=len(subject.rounds),
-        warmup_samples=subject.warm_up,
-        steady=subject.steady,
-        image=subject.image,
+        **_power(whole),
+        rounds=len(whole.rounds),
+        warmup_samples=seen.warm_up,
+        steady=seen.steady,
+        image=seen.image,
         valid=not why,
         why="; ".join(text for text in why if text) or None,
     )
 
 
-def _camera_latency(subject: _Subject, rate_hz: float, target: Target | None) -> Latency:
-    seconds = np.concatenate(subject.camera)
+def _camera_latency(image: str, camera: Watched, rounds: Sequence[statistics.Floats], rate_hz: float) -> Latency:
+    seconds = np.concatenate(rounds)
     answered = seconds[~np.isnan(seconds)]
-    why = environment.objection(_load(subject.camera_spans, subject.camera_meter, target), clocks=False)
+    why = environment.objection(camera.load, clocks=False)
     return msgspec.structs.replace(
         summarize(answered),
-        **_power(subject.camera_meter),
+        **_power(camera),
         scenario="camera",
         rate_hz=rate_hz,
         frames=len(seconds),
         missed=len(seconds) - int((answered <= 1 / rate_hz).sum()),
         throughput_per_s=None,
         duration_s=len(seconds) / rate_hz,
-        rounds=len(subject.camera),
-        image=subject.image,
+        rounds=len(rounds),
+        image=image,
         valid=why is None,
         why=why,
     )
 
 
-def _power(meter: Meter) -> dict[str, Any]:
-    watts = meter.watts
-    return {} if watts is None else {"power_w": round(watts, 4), "power_source": meter.source}
+def _power(watched: Watched) -> dict[str, Any]:
+    watts = watched.watts
+    return {} if watts is None else {"power_w": round(watts, 4), "power_source": watched.power_source}
 
 
 def summarize(seconds: statistics.Floats, confidence: float = 0.99) -> Latency:

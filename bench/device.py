@@ -1,0 +1,54 @@
+"""What a device is asked to do, by name and with plain data: describe itself, answer images, measure latencies.
+
+`edgewright.targets.job` runs these on the device, which has numpy, Pillow, msgspec and a runtime; what is made of the
+answers (accuracy against labels, percentiles, intervals) is made where the report is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.bench import accuracy, environment, latency, worker
+from edgewright.core.jail import Limits, Progress
+from edgewright.runtimes import registry
+from edgewright.targets import detect
+from edgewright.targets.target import Target
+
+OBSERVED = "observed.json"
+
+
+def about(folder: str) -> dict[str, Any]:
+    """The device: its `environment`, itself as a target (`machine`), and `runtimes` (name -> what it can do here)."""
+    del folder  # every job has one; this one writes nothing
+    runtimes = {name: registry.module(name).probe() for name in registry.names() if name != "torch"}
+    found = {"environment": environment.describe(), "machine": detect.this_machine(), "runtimes": runtimes}
+    plain: dict[str, Any] = msgspec.to_builtins(found)
+    return plain
+
+
+def answer(artifact: str, images: Sequence[str], folder: str, progress: Progress | None = None) -> dict[str, Any]:
+    """Answer `images` (files) with `artifact`, as `worker.predict` does, into ``outputs.npy`` of `folder`."""
+    worker.open_artifact(artifact, images[:1])
+    return worker.predict(images, str(Path(folder, accuracy.OUTPUTS)), progress)
+
+
+def observe(
+    artifacts: Mapping[str, str],
+    images: Sequence[str],
+    rules: dict[str, Any],
+    limits: dict[str, Any],
+    target: dict[str, Any] | None,
+    folder: str,
+    progress: Progress | None = None,
+) -> None:
+    """`latency.observe`; the samples and ``observed.json`` are in `folder`."""
+    seen = latency.observe(
+        {id: Path(path) for id, path in artifacts.items()}, images, Path(folder),
+        rules=msgspec.convert(rules, latency.Rules), limits=msgspec.convert(limits, Limits),
+        target=msgspec.convert(target, Target | None), progress=progress,
+    )  # fmt: skip
+    Path(folder, OBSERVED).write_bytes(msgspec.json.encode(seen))
