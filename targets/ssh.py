@@ -1,0 +1,409 @@
+"""A device reached by the OpenSSH client: its configuration, agent, jump hosts and known hosts are the user's own.
+
+`Connection.ask` runs one verb of `agent` on the device. Host keys are always checked and nothing is ever asked for;
+what OpenSSH says when it fails becomes an error that tells what to do. A connection that is lost on the way is made
+again, with growing pauses, until nothing has come of it for `patience_s`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, BinaryIO, TypeVar
+
+import msgspec
+
+from edgewright.core import files
+from edgewright.core.errors import (
+    DiskFull,
+    EdgewrightError,
+    IntegrityError,
+    InvalidInput,
+    RuntimeFailed,
+    TimedOut,
+    Unavailable,
+    UsageError,
+)  # fmt: skip
+
+CONFIG = "EDGEWRIGHT_SSH_CONFIG"
+"""Names a configuration file for `ssh -F` instead of the user's own."""
+
+CONNECT_S, ALIVE_S, ALIVE_COUNT = 10, 5, 3
+"""A host that does not answer for so long is not there; a connection that is silent for 15 s is lost."""
+
+OPTIONS = {
+    "BatchMode": "yes", "StrictHostKeyChecking": "yes", "ConnectTimeout": CONNECT_S, "ServerAliveInterval": ALIVE_S,
+    "ServerAliveCountMax": ALIVE_COUNT, "ControlMaster": "auto", "ControlPersist": 60, "ClearAllForwardings": "yes",
+    "ForwardAgent": "no", "ForwardX11": "no", "PermitLocalCommand": "no", "RemoteCommand": "none", "LogLevel": "ERROR",
+}  # fmt: skip
+
+OLDEST = (3, 10)
+BOOT = (
+    f"import sys;sys.version_info<{OLDEST!r} and sys.exit('edgewright: python '+sys.version.split()[0]);"
+    "exec(sys.stdin.buffer.read(int(sys.argv[1])))"
+)
+MARK_WITHIN = 1 << 16
+SSH_FAILED = 255
+T = TypeVar("T")
+
+
+class Unreachable(Unavailable):
+    """There is no way to the device, or it cannot be worked on: no artifact can be measured there."""
+
+
+class Lost(TimedOut):
+    """The connection was lost and could not be made again in time."""
+
+
+class Dropped(Exception):
+    """The connection was lost on the way: try again. `error` is what to tell where it does not come back."""
+
+    def __init__(self, error: EdgewrightError) -> None:
+        super().__init__(error.what)
+        self.error = error
+
+
+class Refusal(Exception):
+    """The device's program refused: see `agent.Refused`."""
+
+    def __init__(self, kind: str, text: str, what: str) -> None:
+        super().__init__(kind, text, what)
+        self.kind, self.text, self.what = kind, text, what
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a device is: `host` (a name, an address, or an alias of the SSH configuration), and what is not default."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host and self.port else self.host
+        return "".join([f"{self.user}@" if self.user else "", host, f":{self.port}" if self.port else ""])
+
+
+_ADDRESS = re.compile(
+    r"(?:ssh://)?(?:(?P<user>[^@:/\s-][^@:/\s]*)@)?"
+    r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]*))(?::(?P<port>\d{1,5}))?/?"
+)
+
+
+def parse(text: str) -> Address:
+    """The address in ``user@host``, ``user@host:port``, ``user@[v6]:port`` or ``ssh://user@host:port``.
+
+    Raises `UsageError` for anything else; a leading ``-``, which ssh would read as an option, is no host.
+    """
+    match = _ADDRESS.fullmatch(text)
+    port = int(match["port"]) if match and match["port"] else None
+    if not match or (port is not None and not 0 < port < 65536):
+        raise UsageError(
+            f"'{text}' is no address of a device.",
+            "It is user@host, user@host:port or ssh://user@host:port; host may be an alias of your SSH configuration.",
+            "For example: --on nano@jetson.local",
+        )
+    return Address(host=match["six"] or match["host"], user=match["user"], port=port)
+
+
+class Connection:
+    """A device that answers verbs of `agent`. Use as a context manager: leaving it ends the shared connection."""
+
+    def __init__(
+        self, address: Address, *, identity: Path | None = None, python: str = "python3", patience_s: float = 120.0
+    ) -> None:
+        if not shutil.which("ssh"):
+            raise Unavailable(
+                "The program 'ssh' is not installed.", "Devices are reached by OpenSSH.",
+                "Install the OpenSSH client, e.g.: sudo apt-get install openssh-client",
+            )  # fmt: skip
+        if identity is not None and not identity.is_file():
+            raise InvalidInput(f"There is no key file {identity}.", "--identity names it.", "Check the path.")
+        self.address, self.python, self.patience_s = address, python, patience_s
+        self._identity = identity
+        self._known = False
+        # Short: the path of a socket has at most 104 characters.
+        self._sockets = tempfile.mkdtemp(prefix="edgewright-", dir="/tmp" if Path("/tmp").is_dir() else None)  # noqa: S108 - 0700
+        self._since: float | None = None
+        self._pause = 0.0
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                [*self._ssh("-O", "exit"), "--", self.address.host], check=False, capture_output=True, timeout=5
+            )
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def ask(
+        self, verb: str, *, told: Callable[[Any], None] | None = None, hold: bool = False, **arguments: Any
+    ) -> dict[str, Any]:
+        """The "ok" of a verb, asked again after a lost connection.
+
+        `told` takes each other line that it says; `hold` keeps its standard input open until it ends.
+        """
+
+        def read(answer: IO[bytes]) -> dict[str, Any]:
+            while True:
+                message = _message(answer)
+                if "ok" in message:
+                    found: dict[str, Any] = message["ok"]
+                    return found
+                self.steady()
+                if told:
+                    told(message)
+
+        return self.retry(lambda: self.once({"verb": verb, **arguments}, read, hold=hold))
+
+    def retry(self, step: Callable[[], T]) -> T:
+        """What `step` returns, repeated while the connection drops; `Lost` where nothing came of it for too long."""
+        while True:
+            try:
+                found = step()
+            except Dropped as dropped:
+                self.wait_after(dropped)
+            else:
+                self.steady()
+                return found
+
+    def steady(self) -> None:
+        """Say that something came through: patience begins anew."""
+        self._since, self._pause = None, 0.0
+
+    def wait_after(self, dropped: Dropped) -> None:
+        """Pause before the next try, longer each time; `Lost` where patience is at its end."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since > self.patience_s:
+            raise Lost(
+                f"The connection to {self.address} was lost and did not come back within {self.patience_s:g} s.",
+                dropped.error.why or dropped.error.what,
+                "What runs there goes on: give the same command again to go on from there.",
+            ) from None
+        self._pause = min(max(2 * self._pause, 0.1), 10.0)
+        time.sleep(self._pause)
+
+    def once(
+        self,
+        request: dict[str, Any],
+        read: Callable[[IO[bytes]], T],
+        feed: Callable[[BinaryIO], None] | None = None,
+        hold: bool = False,
+    ) -> T:
+        """Run one verb once: `feed` writes what follows the request, `read` reads the answer.
+
+        Raises `Dropped` where the connection is lost, `Refusal` for what the device's program refuses, and the user's
+        error where there is no way to the device.
+        """
+        program = _program()
+        remote = shlex.join([self.python, "-I", "-S", "-c", BOOT, str(len(program))])
+        command = [*self._ssh("-T"), "--", self.address.host, f"exec {remote}"]
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env={**os.environ, "LC_ALL": "C"}
+            ) as process,
+        ):
+            assert process.stdin is not None and process.stdout is not None
+            # Its own thread: the device may refuse, and say so, before it has read everything.
+            writer = threading.Thread(
+                target=_write, args=(process.stdin, program + msgspec.json.encode(request) + b"\n", feed, hold),
+                daemon=True,
+            )  # fmt: skip
+            writer.start()
+            try:
+                _skip_to_mark(process.stdout)
+                self._known = True
+                return read(process.stdout)
+            except EOFError:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(ALIVE_S)
+                raise self._failure(process.poll(), said) from None
+            finally:
+                process.kill()
+                process.stdout.close()
+                writer.join()
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+
+    def _ssh(self, *more: str) -> list[str]:
+        words = ["ssh", *more]
+        if config := os.environ.get(CONFIG):
+            words += ["-F", str(files.absolute(config))]
+        for name, value in {**OPTIONS, "ControlPath": f"{self._sockets}/c"}.items():
+            words += ["-o", f"{name}={value}"]
+        if self._identity is not None:
+            words += ["-i", str(self._identity), "-o", "IdentitiesOnly=yes"]
+        if self.address.user:
+            words += ["-l", self.address.user]
+        if self.address.port:
+            words += ["-p", str(self.address.port)]
+        return words
+
+    def _failure(self, code: int | None, said: IO[bytes]) -> Exception:
+        said.seek(0)
+        text = said.read().decode(errors="replace").strip()
+        if code not in (SSH_FAILED, None, -9):
+            return _no_python(text, code, self.python, self.address)
+        error, lasting = explain(text, self.address)
+        return error if lasting or (not self._known and isinstance(error, Unreachable)) else Dropped(error)
+
+
+def explain(text: str, address: Address) -> tuple[EdgewrightError, bool]:
+    """What OpenSSH's words mean, and whether trying again is in vain. Words: OpenSSH 7.2 to 10."""
+    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "It said nothing.")
+    target = str(address)
+    port = f"-p {address.port} " if address.port else ""
+    if "REMOTE HOST IDENTIFICATION HAS CHANGED" in text:
+        found = re.search(r"SHA256:\S+", text)
+        return IntegrityError(
+            f"The host key of {target} has changed{f' to {found[0]}' if found else ''}.",
+            "Either the device was set up anew, or somebody stands between you and it. Nothing was sent.",
+            f"If you know why: compare the fingerprint on the device, then ssh-keygen -R '{_known_name(address)}' and "
+            f"ssh {port}{_login(address)} once.",
+        ), True  # fmt: skip
+    if "Host key verification failed" in text or re.search(r"No \S+ host key is known for", text):
+        return IntegrityError(
+            f"The host key of {target} is not known.",
+            "edgewright talks to no device whose key you have not accepted.",
+            f"Connect once by hand and compare the fingerprint with the device's own: ssh {port}{_login(address)}",
+        ), True  # fmt: skip
+    if "Permission denied" in text or "Too many authentication failures" in text:
+        return Unreachable(
+            f"{target} refused to log in{f' {address.user}' if address.user else ''}.", last,
+            f"Check the user's name; install your key: ssh-copy-id {port}{_login(address)} (or --identity FILE)",
+        ), True  # fmt: skip
+    if "Could not resolve hostname" in text or "Name or service not known" in text:
+        return Unreachable(
+            f"The name '{address.host}' is not known.", last, "Check the name, or give the device's address."
+        ), False
+    if "Connection refused" in text:
+        return Unreachable(
+            f"{target} refuses connections.", last,
+            "Start the SSH server on the device, or give its port: user@host:port",
+        ), False  # fmt: skip
+    if re.search(r"No route to host|Network is unreachable|timed out|Host is down", text):
+        return Unreachable(
+            f"{target} does not answer.", last,
+            "Check that the device is on, on this network, and not behind a firewall.",
+        ), False  # fmt: skip
+    if re.search(
+        r"Bad configuration option|terminating, \d+ bad|Can't open user config|Bad owner or permissions", text
+    ):
+        return InvalidInput("OpenSSH refuses its configuration.", last, "Correct the file that it names."), True
+    if "UNPROTECTED PRIVATE KEY FILE" in text:
+        return InvalidInput("OpenSSH refuses the private key.", last, "Make it yours alone: chmod 600 FILE"), True
+    return Unavailable(f"The connection to {target} was lost.", last, "Try again."), False
+
+
+def refused(refusal: Refusal, address: Address) -> EdgewrightError:
+    """The user's error for what the device's program refused."""
+    text, what = refusal.text, refusal.what
+    if refusal.kind == "full":
+        return DiskFull(
+            f"No space left on {address} while writing {what}.", text,
+            "Free space on the device, or keep the files elsewhere: --device-folder DIR",
+        )  # fmt: skip
+    if refusal.kind == "folder":
+        return Unreachable(
+            f"The folder {what} cannot be made on {address}: {text}.", "All that edgewright keeps there lies in it.",
+            "Name a folder that the user may write: --device-folder DIR",
+        )  # fmt: skip
+    if refusal.kind == "foreign":
+        return UsageError(
+            f"The folder {what} on {address} holds something that edgewright did not make.",
+            "It is filled and removed as a whole.", "Name another one: --device-folder DIR",
+        )  # fmt: skip
+    if refusal.kind in ("venv", "pip", "packages"):
+        lacking = f" what is missing there: {what}" if what else " a Python environment"
+        return Unreachable(
+            f"{address} cannot install{lacking}.", text,
+            "Without a package index there: --wheels DIR with wheels for its Python. Else: sudo apt-get install "
+            "python3-venv python3-pip",
+        )  # fmt: skip
+    if refusal.kind == "died":
+        return RuntimeFailed(
+            f"The job on {address} ended without a result.",
+            f"It was killed, or the device restarted. Last line of its log: {text[:200]}",
+            f"Give the command again; the log on the device: {what}/log",
+        )
+    return RuntimeFailed(f"{address} failed: {text}.", what, "Look at the device, then give the command again.")
+
+
+def _no_python(text: str, code: int | None, python: str, address: Address) -> EdgewrightError:
+    if found := re.search(r"edgewright: python (\S+)", text):
+        return Unreachable(
+            f"{python} on {address} is Python {found[1]}.",
+            f"edgewright needs {'.'.join(map(str, OLDEST))} or newer.",
+            "Install a newer one on the device and name it: --python PATH",
+        )
+    if code in (126, 127):
+        return Unreachable(
+            f"{address} has no program '{python}'.", text.splitlines()[-1] if text else f"exit code {code}",
+            "Install Python 3.10 or newer there, or name it: --python PATH",
+        )  # fmt: skip
+    last = text.splitlines()[-1] if text else "It said nothing."
+    return RuntimeFailed(f"{python} on {address} ended with code {code}.", last, "Look at the device.")
+
+
+def _login(address: Address) -> str:
+    return f"{address.user}@{address.host}" if address.user else address.host
+
+
+def _known_name(address: Address) -> str:
+    return f"[{address.host}]:{address.port}" if address.port not in (None, 22) else address.host
+
+
+@functools.cache
+def _program() -> bytes:
+    return Path(__file__).with_name("agent.py").read_bytes()
+
+
+def _write(pipe: IO[bytes], request: bytes, feed: Callable[[BinaryIO], None] | None, hold: bool) -> None:
+    with contextlib.suppress(OSError, ValueError):  # the other side is gone: its answer, or the lack of one, says why
+        pipe.write(request)
+        pipe.flush()
+        if feed:
+            feed(pipe)  # type: ignore[arg-type]
+        if not hold:
+            pipe.close()
+
+
+def _skip_to_mark(answer: IO[bytes]) -> None:
+    from edgewright.targets.agent import MARK
+
+    seen = 0
+    while (line := answer.readline(MARK_WITHIN)) != MARK:
+        seen += len(line)
+        if not line or seen > MARK_WITHIN:
+            raise EOFError
+
+
+def _message(answer: IO[bytes]) -> dict[str, Any]:
+    line = answer.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    message: dict[str, Any] = msgspec.json.decode(line)
+    if "error" in message:
+        raise Refusal(**message["error"])
+    return message
+
+
+def messages(answer: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """The lines of an answer, one after another; `EOFError` at a cut."""
+    while True:
+        yield _message(answer)
