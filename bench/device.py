@@ -18,7 +18,7 @@ from edgewright.runtimes import registry
 from edgewright.targets import detect
 from edgewright.targets.target import Target
 
-OBSERVED = "observed.json"
+OBSERVED, DESCRIBED = "observed.json", "described.json"
 
 
 def about(folder: str) -> dict[str, Any]:
@@ -31,24 +31,29 @@ def about(folder: str) -> dict[str, Any]:
 
 
 def answer(artifact: str, images: Sequence[str], folder: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Answer `images` (files) with `artifact`, as `worker.predict` does, into ``outputs.npy`` of `folder`."""
+    """Answer `images` (files) with `artifact`, as `worker.predict` does, into ``outputs.npy`` of `folder`.
+
+    ``described.json`` beside it is what really ran: precision, threads, device.
+    """
     worker.open_artifact(artifact, images[:1])
-    return worker.predict(images, str(Path(folder, accuracy.OUTPUTS)), progress)
+    told = worker.predict(images, str(Path(folder, accuracy.OUTPUTS)), progress)
+    Path(folder, DESCRIBED).write_bytes(msgspec.json.encode(worker.describe()))
+    return told
 
 
 def observe(
     artifacts: Mapping[str, str],
     images: Sequence[str],
     rules: dict[str, Any],
-    limits: dict[str, Any],
+    each: dict[str, Any],
     target: dict[str, Any] | None,
     folder: str,
     progress: Progress | None = None,
 ) -> None:
-    """`latency.observe`; the samples and ``observed.json`` are in `folder`."""
+    """`latency.observe` with the `rules` and with limits for `each` artifact; `folder` gets ``observed.json`` too."""
     seen = latency.observe(
         {id: Path(path) for id, path in artifacts.items()}, images, Path(folder),
-        rules=msgspec.convert(rules, latency.Rules), limits=msgspec.convert(limits, Limits),
+        rules=msgspec.convert(rules, latency.Rules), limits=msgspec.convert(each, Limits),
         target=msgspec.convert(target, Target | None), progress=progress,
     )  # fmt: skip
     Path(folder, OBSERVED).write_bytes(msgspec.json.encode(seen))

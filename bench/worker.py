@@ -119,6 +119,12 @@ def _part(session: Any, pixels: list[np.ndarray], part: str) -> tuple[Callable[[
     return lambda answer: session.read(*answer), _open["answers"]
 
 
+def describe() -> dict[str, Any]:
+    """What really runs in the open session: see `Session.describe`."""
+    described: dict[str, Any] = _open["session"].describe()
+    return described
+
+
 def memory() -> int:
     """Peak resident memory of this whole serving process in bytes (VmHWM): interpreter, runtime, weights, images."""
     for line in Path("/proc/self/status").read_text().splitlines():

@@ -310,8 +310,8 @@ def follow(root: str, key: str) -> dict[str, Any]:
             return {"result": json.loads(_read(job, "result.json"))}
         if state != "running":
             raise _dead(root, job)
-        # A look a second costs the device microseconds; when the other side goes, its end of the pipe tells.
-        if select.select([sys.stdin], [], [], 0.1 if not told else 1.0)[0] and not os.read(0, 1):
+        # A look costs the device microseconds; when the other side goes, its end of the pipe tells.
+        if select.select([sys.stdin], [], [], 0.25)[0] and not os.read(0, 1):
             raise Refused("cut")
 
 

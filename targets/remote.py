@@ -57,9 +57,14 @@ def connect(device: Device, progress: Progress | None = None) -> Iterator[Remote
     with _connection(device) as connection:
         try:
             yield _install(connection, device, progress)
-        finally:
+        except BaseException:
             if device.clean:
-                _ask(connection, "clean", root=device.folder)
+                connection.patience_s = min(connection.patience_s, 20.0)
+                with contextlib.suppress(errors.EdgewrightError):  # the first error is the one to tell
+                    _ask(connection, "clean", root=device.folder)
+            raise
+        if device.clean:
+            _ask(connection, "clean", root=device.folder)
 
 
 def clean(device: Device) -> bool:
@@ -109,16 +114,20 @@ class Remote:
         *,
         into: str = "folder",
         progress: Progress | None = None,
+        fresh: bool = False,
     ) -> Any:
         """Run ``module:function`` on the device and return what it returns; the files that it wrote are put into `out`.
 
         The function gets its output folder as the argument named `into`, and may take ``progress``, as in a `jail`.
+        `fresh`: what an earlier client was answered is not good enough.
         Raises what it raised there, `RuntimeFailed` where the job died, and the connection's errors.
         """
         request = msgspec.to_builtins(Request(target=target, kwargs=dict(kwargs), limits=limits, into=into))
         identity = msgspec.json.encode([request, self._python], order="deterministic")
         key = hashlib.sha256(identity).hexdigest()[:32]
         self._jobs.append(key)
+        if fresh:
+            self.forget([key])
         self.ask("start", root=self.root, key=key, request=request, python=self._python)
 
         def told(message: dict[str, Any]) -> None:

@@ -26,13 +26,15 @@ from edgewright.core import files, jail
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
 from edgewright.pipeline import comparison, images, stages
+from edgewright.pipeline import place as places
 from edgewright.pipeline import recipe as recipes
 from edgewright.pipeline import report as reports
 from edgewright.pipeline import run as runs
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
 from edgewright.runtimes import bundle as bundles
-from edgewright.targets import target as targets
+from edgewright.targets import remote
+from edgewright.targets.remote import Device
 from edgewright.targets.target import Target
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def optimize(
     *,
     data: PathLike,
     out: PathLike,
-    target: str | Target = "this-machine",
+    target: str | Target | None = None,
     budget: str | None = None,
     recipe: Recipe | PathLike | None = None,
     checkpoint: PathLike | None = None,
@@ -83,9 +85,12 @@ def optimize(
     calibration: PathLike | None = None,
     trust_checkpoint: bool = False,
     remeasure: bool = False,
+    on: Device | str | None = None,
     watch: Watch = quiet,
 ) -> Outcome:
     """Build every candidate for `target`, measure all of them, and write report and chosen bundle into `out`.
+
+    `on`: a device ("user@host") that measures instead of this machine; the target is then what it says it is.
 
     `source` and `budget`: see `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a
     candidate that fails is a row of the report.
@@ -94,26 +99,28 @@ def optimize(
     folder = files.absolute(out)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file.", "-o names the folder for report and bundle.", "Choose another path.")
-    job = runs.Job(
-        source=Source(
-            source=source,
-            checkpoint=_absolute(checkpoint),
-            spec_file=_absolute(spec),
-            trust_checkpoint=trust_checkpoint,
-        ),
-        data=files.absolute(data),
-        split=split,
-        calibration=files.absolute(calibration) if calibration is not None else None,
-        target=target if isinstance(target, Target) else targets.load(target),
-        recipe=plan,
-        budget=budgets.parse(budget) if budget is not None else None,
-        remeasure=remeasure,
-    )
-    made = runs.run(job, _workshop(plan, watch))
-    begin = time.monotonic()
-    watch("report", str(folder), 0, 0, "statistics over images")
-    outcome = _deliver(made, reports.assemble(made), folder)
-    watch("report", str(folder), 1, 1, f"{time.monotonic() - begin:.1f} s")
+    limits = budgets.parse(budget) if budget is not None else None
+    with places.at(_device(on), plan, watch) as place:
+        job = runs.Job(
+            source=Source(
+                source=source,
+                checkpoint=_absolute(checkpoint),
+                spec_file=_absolute(spec),
+                trust_checkpoint=trust_checkpoint,
+            ),
+            data=files.absolute(data),
+            split=split,
+            calibration=files.absolute(calibration) if calibration is not None else None,
+            target=places.target_for(place, target),
+            recipe=plan,
+            budget=limits,
+            remeasure=remeasure,
+        )
+        made = runs.run(job, _workshop(plan, watch), place)
+        begin = time.monotonic()
+        watch("report", str(folder), 0, 0, "statistics over images")
+        outcome = _deliver(made, reports.assemble(made), folder)
+        watch("report", str(folder), 1, 1, f"{time.monotonic() - begin:.1f} s")
     return outcome
 
 
@@ -192,12 +199,13 @@ def bench(
     split: str | None = None,
     rate: float | None = None,
     recipe: Recipe | None = None,
+    on: Device | str | None = None,
     watch: Watch = quiet,
 ) -> Outcome:
-    """Measure bundles beside each other on this machine; the first is what the others are compared with.
+    """Measure bundles beside each other on this machine, or on the device `on` ("user@host").
 
-    `rate`: frames a second of a camera at which the latency is measured too, beside back to back (also in a recipe).
-    Raises `UsageError` for a rate outside 0.1 to 1000.
+    The first is what the others are compared with. `rate`: frames a second of a camera at which the latency is measured
+    too, beside back to back (also in a recipe). Raises `UsageError` for a rate outside 0.1 to 1000.
     """
     plan = recipe or Recipe()
     if rate is not None:
@@ -205,11 +213,21 @@ def bench(
             plan = msgspec.convert({**msgspec.to_builtins(plan), "rate": rate}, Recipe)
         except msgspec.ValidationError as error:
             raise UsageError(f"This rate cannot be measured at: {error}.", "", "Give the camera's, e.g. 30.") from None
-    report = comparison.bench(
-        _workshop(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split,
-        budgets.parse(budget) if budget is not None else None, plan,
-    )  # fmt: skip
-    return Outcome(report=report, files=_write_reports(report, files.absolute(out)), best=None, missed=_missed(report))
+    limits = budgets.parse(budget) if budget is not None else None
+    with places.at(_device(on), plan, watch) as place:
+        report = comparison.bench(
+            _workshop(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split, limits, plan,
+            place,
+        )  # fmt: skip
+        written = _write_reports(report, files.absolute(out))
+    return Outcome(report=report, files=written, best=None, missed=_missed(report))
+
+
+def clean_device(on: Device | str) -> bool:
+    """Remove all that edgewright left on a device and end what it runs there; False where there was nothing."""
+    device = _device(on)
+    assert device is not None
+    return remote.clean(device)
 
 
 def read_report(path: PathLike) -> Report:
@@ -296,6 +314,10 @@ def _workshop(recipe: Recipe, watch: Watch) -> Workshop:
 def _most_of_memory() -> int:
     """Nine tenths of this machine's memory: a child must hit its limit before the system kills something else."""
     return int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _device(on: Device | str | None) -> Device | None:
+    return Device(address=on) if isinstance(on, str) else on
 
 
 def _absolute(path: PathLike | None) -> str | None:

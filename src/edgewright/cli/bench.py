@@ -27,15 +27,25 @@ def bench(
         float | None,
         typer.Option(help="Measure at a camera's rate too: so many frames a second, idle between them (e.g. 30)."),
     ] = None,
+    on: o.OnOption = None,
+    identity: o.IdentityOption = None,
+    python: o.PythonOption = None,
+    wheels: o.WheelsOption = None,
+    device_folder: o.FolderOption = None,
+    clean: o.CleanOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Measure latency (interleaved) and accuracy of bundles on this machine, the first being the reference.
 
-    [dim]edgewright bench float.edge int8.edge --data photos/ -o out/[/]
+    With [bold]--on[/] a device measures, and a connection that is lost meanwhile costs nothing but time.
+
+    [dim]edgewright bench float.edge int8.edge --data photos/ -o out/
+    edgewright bench float.edge int8.edge --data photos/ -o out/ --on nano@jetson.local[/]
     """
     from edgewright import api
     from edgewright.cli import console
 
+    device = o.device(on, identity, python, wheels, device_folder, clean)
     with console.Watcher() as watch:
-        outcome = api.bench(bundles, data=data, out=out, budget=budget, split=split, rate=rate, watch=watch)
+        outcome = api.bench(bundles, data=data, out=out, budget=budget, split=split, rate=rate, on=device, watch=watch)
     o.show_outcome(outcome, as_json)

@@ -18,8 +18,11 @@ def optimize(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html} and the bundle.")],
     target: Annotated[
-        str, typer.Option(help="Device name (see `edgewright targets`) or a TOML file.")
-    ] = "this-machine",
+        str | None,
+        typer.Option(
+            help="Device name (see `edgewright targets`) or a TOML file; default: this machine, or the one of --on."
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -35,6 +38,12 @@ def optimize(
     ] = None,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure latency anew even if it is stored.")] = False,
     trust_checkpoint: o.TrustOption = False,
+    on: o.OnOption = None,
+    identity: o.IdentityOption = None,
+    python: o.PythonOption = None,
+    wheels: o.WheelsOption = None,
+    device_folder: o.FolderOption = None,
+    clean: o.CleanOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Build every candidate for a device, measure all of them, and keep the [bold]fastest inside the budget[/].
@@ -46,14 +55,17 @@ def optimize(
 
     [dim]edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
     edgewright optimize timm:resnet18?num_classes=10 --checkpoint net.pt --data photos/ -o out/
-    edgewright optimize detector.onnx --data coco/ --budget "map >= -0.5, p95 <= 10ms" -o out/[/]
+    edgewright optimize detector.onnx --data coco/ --budget "map >= -0.5, p95 <= 10ms" -o out/
+    edgewright optimize timm:resnet18 --data photos/ --on nano@jetson.local -o out/[/]
     """
     from edgewright import api
     from edgewright.cli.console import Watcher
 
+    device = o.device(on, identity, python, wheels, device_folder, clean)
     with Watcher() as watch:
         outcome = api.optimize(
             source, data=data, target=target, budget=budget, recipe=recipe, out=out, checkpoint=checkpoint, spec=spec,
-            split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure, watch=watch,
+            split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure, on=device,
+            watch=watch,
         )  # fmt: skip
     o.show_outcome(outcome, as_json)

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgewright.core.errors import UsageError
+
 if TYPE_CHECKING:
     from edgewright.api import Outcome
+    from edgewright.targets.remote import Device
 
 SourceArgument = Annotated[
     str,
@@ -28,6 +31,56 @@ TrustOption = Annotated[
     bool, typer.Option("--trust-checkpoint", help="Load a pickle that can run code. Only for files that you made.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]
+DeviceArgument = Annotated[str, typer.Argument(metavar="USER@HOST", help="The device, as --on takes it.")]
+ON = "On a device over SSH"
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on", metavar="USER@HOST[:PORT]", rich_help_panel=ON,
+        help="Measure on this device; its host key must be known, and your key accepted there (docs/remote.md).",
+    ),
+]  # fmt: skip
+IdentityOption = Annotated[Path | None, typer.Option(rich_help_panel=ON, help="Private key, if not your usual one.")]
+PythonOption = Annotated[
+    str | None, typer.Option(rich_help_panel=ON, help="The device's Python, 3.10 or newer (default: python3).")
+]
+WheelsOption = Annotated[
+    Path | None, typer.Option(rich_help_panel=ON, help="Wheels for a device that reaches no package index.")
+]
+FolderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device-folder", rich_help_panel=ON,
+        help="Where everything lies on the device (default: ~/.cache/edgewright-remote).",
+    ),
+]  # fmt: skip
+CleanOption = Annotated[
+    bool, typer.Option("--clean", rich_help_panel=ON, help="Afterwards remove everything from the device again.")
+]
+
+
+def device(
+    on: str | None,
+    identity: Path | None = None,
+    python: str | None = None,
+    wheels: Path | None = None,
+    folder: str | None = None,
+    clean: bool = False,
+) -> Device | None:
+    """The device that the options name; `UsageError` where they say how to reach one and none is named."""
+    how = {
+        "identity": str(identity) if identity else None, "python": python,
+        "wheels": str(wheels) if wheels else None, "folder": folder, "clean": clean or None,
+    }  # fmt: skip
+    given = {name: value for name, value in how.items() if value is not None}
+    if on is None:
+        if given:
+            option = next(iter(given)).replace("folder", "device-folder")
+            raise UsageError(f"--{option} says how to work on a device.", "No device is named.", "Add --on USER@HOST.")
+        return None
+    from edgewright.targets.remote import Device
+
+    return Device(address=on, **given)  # type: ignore[arg-type]
 
 
 def show_outcome(outcome: Outcome, as_json: bool) -> None:

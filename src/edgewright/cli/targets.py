@@ -54,3 +54,24 @@ def show(name: Annotated[str, typer.Argument(help="Device name or TOML file.")],
 def detect(as_json: o.JsonOption = False) -> None:
     """Show what this machine is."""
     show("this-machine", as_json=as_json)
+
+
+@app.command()
+def clean(
+    device: o.DeviceArgument,
+    identity: o.IdentityOption = None,
+    python: o.PythonOption = None,
+    device_folder: o.FolderOption = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Remove everything that `--on` left on a device, and end what still runs there."""
+    from edgewright import api
+    from edgewright.cli import console
+
+    found = o.device(device, identity, python, folder=device_folder)
+    assert found is not None
+    removed = api.clean_device(found)
+    if as_json:
+        console.print_json({"device": device, "removed": removed})
+    else:
+        console.output().print("removed" if removed else "nothing was there", markup=False)

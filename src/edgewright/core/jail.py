@@ -63,7 +63,9 @@ class Child:
         os.close(write_answer)
         self._requests, self._answers = write_request, read_answer
 
-    def call(self, target: str, *, progress: Progress | None = None, wall_s: float | None = None, **kwargs: Any) -> Any:
+    def call(
+        self, target: str, /, *, progress: Progress | None = None, wall_s: float | None = None, **kwargs: Any
+    ) -> Any:
         """Run ``module:function`` in the child. Raises the user's error that it raised, or a named failure."""
         limit = wall_s or self.limits.wall_s
         deadline = time.monotonic() + limit
@@ -141,6 +143,7 @@ class Child:
 
 def call(
     target: str,
+    /,
     *,
     log: Path,
     limits: Limits = Limits(),

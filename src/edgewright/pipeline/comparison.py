@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from edgewright.bench import accuracy, detection_accuracy, environment
+from edgewright.bench import accuracy, detection_accuracy
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import Accuracy, DataInfo, Load, Measurement, ModelInfo, Reference, Report, TargetInfo
 from edgewright.core import files
-from edgewright.core.errors import EdgewrightError, InvalidInput, UsageError
+from edgewright.core.errors import EdgewrightError, InvalidInput, Unavailable, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry, key_of
 from edgewright.data import sets
@@ -25,13 +25,13 @@ from edgewright.data.sets import ImageSet
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate, Variant
+from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.run import FATAL, budget_for
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
 from edgewright.runtimes.options import Options
-from edgewright.targets import detect
 
 
 def import_file(shop: Workshop, model: Path) -> Entry:
@@ -77,9 +77,10 @@ def compile_file(
 
 
 def bench(
-    shop: Workshop, paths: Sequence[Path], data: Path, split: str | None, budget: Budget | None, recipe: Recipe
-) -> Report:
-    """Bundles measured beside each other on `data`; the first is the reference of the report."""
+    shop: Workshop, paths: Sequence[Path], data: Path, split: str | None, budget: Budget | None, recipe: Recipe,
+    place: Place,
+) -> Report:  # fmt: skip
+    """Bundles measured beside each other on `data` at `place`; the first is the reference of the report."""
     manifests = {_name(path): bundle.verify(path) for path in paths}
     if len(manifests) < len(paths):
         raise UsageError("Two bundles have the same name.", ", ".join(p.name for p in paths), "Rename one.")
@@ -90,30 +91,39 @@ def bench(
     outputs: dict[str, Any] = {}
     failed: dict[str, Timing] = {}
     with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as scratch:  # of this run alone: two may go on at once
-        for path in paths:
-            folder = Path(scratch, _name(path))
+        ready = dict(zip(manifests, paths))  # what is measured, by name
+        for name, path in ready.items():
+            folder = Path(scratch, name)
             files_in = [item.path for item in evaluation.items]
 
-            def step(done: int, total: int, text: str, name: str = _name(path)) -> None:
+            def step(done: int, total: int, text: str, name: str = name) -> None:
                 shop.watch("evaluate", name, done, total + 1, text)
 
             try:
-                accuracy.evaluate(path, files_in, labels, folder, limits=shop.limits, progress=step)
+                if place.finish and place.finishes(manifests[name].artifact):
+                    ready[name] = Path(scratch, f"{name}.finished")
+                    place.finish(path, ready[name], step)
+                    Path(ready[name], bundle.MANIFEST).unlink(missing_ok=True)  # of what the bundle held before
+                accuracy.evaluate(
+                    ready[name], files_in, labels, folder, limits=shop.limits, progress=step, answer=place.answer
+                )
             except FATAL:
                 raise
             except EdgewrightError as error:
-                failed[_name(path)] = Timing(id=_name(path), stage="evaluate", reason=f"{error.what} {error.why}")
-                shop.watch("evaluate", _name(path), 1, 1, f"failed: {error.what}")
+                if path == paths[0] and isinstance(error, Unavailable):
+                    raise  # nothing can be compared with it
+                failed[name] = Timing(id=name, stage="evaluate", reason=f"{error.what} {error.why}")
+                shop.watch("evaluate", name, 1, 1, f"failed: {error.what}")
                 continue
-            shop.watch("evaluate", _name(path), 1, 1, "")
-            outputs[_name(path)] = np.array(accuracy.load_outputs(folder))
-        alive = [path for path in paths if _name(path) in outputs]
-        timings = _time(shop, alive, evaluation, recipe, Path(scratch, "latency")) if alive else {}
-    return _report(paths, manifests, evaluation, outputs, timings | failed, budget)
+            shop.watch("evaluate", name, 1, 1, "")
+            outputs[name] = np.array(accuracy.load_outputs(folder))
+        alive = {name: path for name, path in ready.items() if name in outputs}
+        timings = _time(shop, alive, evaluation, recipe, Path(scratch, "latency"), place) if alive else {}
+    return _report(paths, manifests, evaluation, outputs, timings | failed, budget, place)
 
 
 def _time(
-    shop: Workshop, paths: Sequence[Path], evaluation: ImageSet, recipe: Recipe, folder: Path
+    shop: Workshop, paths: Mapping[str, Path], evaluation: ImageSet, recipe: Recipe, folder: Path, place: Place
 ) -> dict[str, Timing]:
     rules = Rules(
         min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.rate, seed=recipe.seed
@@ -125,8 +135,8 @@ def _time(
         shop.watch("latency", what, done, total + 1, text)
 
     found = measure_interleaved(
-        {_name(path): path for path in paths}, some, folder, rules=rules,
-        limits=shop.limits, reference=_name(paths[0]), target=detect.this_machine(), progress=step,
+        paths, some, folder, rules=rules, limits=shop.limits, reference=next(iter(paths)),
+        target=place.machine, progress=step, measure=place.observe,
     )  # fmt: skip
     shop.watch("latency", what, 1, 1, "")
     return found
@@ -139,6 +149,7 @@ def _report(
     outputs: dict[str, Any],
     timings: dict[str, Timing],
     budget: Budget,
+    place: Place,
 ) -> Report:
     base = _name(paths[0])
     first, timing = manifests[base], timings[base]
@@ -164,13 +175,13 @@ def _report(
             camera=seen.camera, energy_mj=seen.energy_mj, energy_source=seen.energy_source,
         )  # fmt: skip
         rows.append(msgspec.structs.replace(row, budget=budgets.check(row, reference, budget)))
-    machine, spec = detect.this_machine(), first.spec
+    machine, spec = place.machine, first.spec
     return Report(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=ModelInfo(name=spec.name, task=spec.task, source=spec.source, classes=spec.classes),
         target=TargetInfo(name=machine.name, title=machine.title, measured=True),
         budget=budget.text,
-        environment=msgspec.structs.replace(environment.describe(), load=_worst(timings)),
+        environment=msgspec.structs.replace(place.environment, load=_worst(timings)),
         data=DataInfo(
             name=evaluation.name, split=evaluation.split or None, images=len(evaluation.items),
             digest=key_of("images", {"pixels": sets.digests(evaluation)}),

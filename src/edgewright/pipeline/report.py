@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from edgewright import __version__
-from edgewright.bench import accuracy, budget, detection_accuracy, environment
+from edgewright.bench import accuracy, budget, detection_accuracy
+from edgewright.bench.device import DESCRIBED
 from edgewright.bench.gallery import Pair, worst
+from edgewright.bench.latency import Timing
 from edgewright.bench.results import (
     Accuracy,
     CalibrationInfo,
@@ -40,7 +42,6 @@ def assemble(made: Made) -> Report:
         msgspec.structs.replace(m, budget=budget.check(m, reference, limits) if m.status == "ok" else ())
         for m in measurements
     ]
-    here = environment.describe()
     loads = [work.timing.load for work in (made.reference, *made.works) if work.timing and work.timing.load]
     worst = max(loads, key=lambda load: load.other_cpu_percent or 0.0, default=None)
     report = Report(
@@ -48,7 +49,7 @@ def assemble(made: Made) -> Report:
         model=_model(made),
         target=_target(made),
         budget=limits.text,
-        environment=msgspec.structs.replace(here, load=worst),
+        environment=msgspec.structs.replace(made.place.environment, load=worst),
         data=_data(made),
         reference=reference,
         measurements=tuple(measurements),
@@ -82,7 +83,7 @@ def _target(made: Made) -> TargetInfo:
     target = made.job.target
     why = None
     if not made.measured_here:
-        why = f"This machine is {made.machine.title}, not {target.title}: artifacts were built, not measured."
+        why = f"This machine is {made.place.machine.title}, not {target.title}: artifacts were built, not measured."
     return TargetInfo(name=target.name, title=target.title, measured=made.measured_here, why=why)
 
 
@@ -108,11 +109,16 @@ def _reference(made: Made) -> Reference:
     work = made.reference
     assert work.artifact is not None
     about = artifacts.read(work.artifact.path)
+    stand_in = next((w for w in made.works if w.candidate.id == made.base), None)
     timing = work.timing
     device = str(about.described.get("device", ""))
     why = None if "cuda" in device.lower() else "This machine has no CUDA GPU: the CPU stands in as the reference."
     if about.options.runtime != "torch":
         why = f"The source has no torch module: {about.options.runtime} in float32 on the CPU is the reference."
+    if not made.place.is_here:
+        told = [why or "", f"Only its accuracy is of the machine that built; its latency is that of {made.base} on"]
+        why = " ".join([*told, f"{made.place.name}."]) if stand_in else why
+        timing = Timing(id="", latency=stand_in.timing.latency) if stand_in and stand_in.timing else None
     return Reference(
         runtime=about.options.runtime, device=device, precision=about.options.precision,
         status="ok" if work.alive else "failed", reason=work.reason, why=why,
@@ -125,7 +131,6 @@ def _reference(made: Made) -> Reference:
 
 def _measurement(made: Made, work: Work) -> Measurement:
     candidate, timing = work.candidate, work.timing
-    about = artifacts.read(work.artifact.path) if work.artifact else None
     measured = work.alive and timing is not None
     reason = work.reason if not work.alive else (None if measured else _target(made).why)
     return Measurement(
@@ -148,9 +153,9 @@ def _measurement(made: Made, work: Work) -> Measurement:
         energy_mj=timing.energy_mj if timing else None,
         energy_source=timing.energy_source if timing else None,
         artifact=work.artifact.key if work.artifact else None,
-        described=about.described if about else {},
+        described=_described(work),
         provenance=_quantization(work),
-        findings=tuple(_findings(about)),
+        findings=tuple(_findings(work)),
     )
 
 
@@ -185,14 +190,24 @@ def _quantization(work: Work) -> dict[str, Any]:
     return {"method": work.candidate.variant.method, **found}
 
 
-def _findings(about: artifacts.Artifact | None) -> list[Finding]:
+def _described(work: Work) -> dict[str, Any]:
+    """What really ran: told where the artifact was built, or by the device that answered with it."""
+    if work.artifact is None:
+        return {}
+    described = artifacts.read(work.artifact.path).described
+    told = Path(work.evaluation.path, DESCRIBED) if work.evaluation else None
+    if told and told.is_file():
+        described = {**described, **msgspec.json.decode(told.read_bytes())}
+    return described
+
+
+def _findings(work: Work) -> list[Finding]:
     """What a reader should know: the runtime did not run the precision that was asked for."""
-    if about is None:
-        return []
-    really, asked = about.described.get("precision"), about.options.precision
+    options = work.candidate.options
+    really, asked = _described(work).get("precision"), options.precision
     if really is None or really == asked:
         return []
-    text = f"{about.options.runtime} was asked for {asked} and runs {really}."
+    text = f"{options.runtime} was asked for {asked} and runs {really}."
     return [Finding(level="warning", code="precision", text=text)]
 
 

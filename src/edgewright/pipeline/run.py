@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from edgewright.bench import budget as budgets
-from edgewright.bench import environment
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput
@@ -23,18 +22,20 @@ from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import images as image_sets
+from edgewright.pipeline import place as places
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate, Variant, enumerate_candidates, is_installed, variations
 from edgewright.pipeline.images import Images
+from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.calibration import require_enough
 from edgewright.runtimes.options import Options
-from edgewright.targets import detect
+from edgewright.targets.ssh import Lost, Unreachable
 from edgewright.targets.target import Target, matches
 
-FATAL = (InvalidInput, IntegrityError, DiskFull)
-"""What the user gave is wrong, or nothing more can be written: no other candidate can do better."""
+FATAL = (InvalidInput, IntegrityError, DiskFull, Unreachable, Lost)
+"""What the user gave is wrong, nothing more can be written, the device is gone: no other candidate can do better."""
 
 REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
 """How the reference is called among the artifacts of a latency run: no candidate runs on torch."""
@@ -89,7 +90,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """All that a run made; `pipeline.report` reads the figures out of it."""
+    """All that a run made; `pipeline.report` reads the figures out of it. `base`: what speedups are relative to."""
 
     job: Job
     spec: ModelSpec
@@ -98,11 +99,13 @@ class Made:
     reference: Work
     works: list[Work]
     measured_here: bool
-    machine: Target
+    place: Place
+    base: str | None = None
 
 
-def run(job: Job, shop: Workshop) -> Made:
-    """Build and, where this machine is the target, measure every candidate."""
+def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
+    """Build every candidate and, where `place` (default: this machine) is the target, measure it there."""
+    place = place or places.here()
     images = image_sets.gather(job.data, job.split, job.calibration, job.recipe.calibration_images, job.recipe.seed)
     shop.watch(
         "data",
@@ -122,20 +125,22 @@ def run(job: Job, shop: Workshop) -> Made:
     spec = stages.spec_of(exported)
     job = replace(job, budget=budget_for(spec, job.budget))
     images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec))
-    machine = detect.this_machine()
-    line = _Line(job=job, shop=shop, spec=spec, images=images, exported=exported, measure=matches(job.target, machine))
+    line = _Line(
+        job=job, shop=shop, spec=spec, images=images, exported=exported, place=place,
+        measure=matches(job.target, place.machine),
+    )  # fmt: skip
     works = [line.build(candidate) for candidate in candidates]
-    reference = Work(candidate=REFERENCE)
+    reference, base = Work(candidate=REFERENCE), None
     if line.measure:
         reference.artifact = stages.compile_reference(shop, exported, spec)
         reference.evaluation = line.evaluate(reference)
         works += line.vary(works)
         for work in works:
             line.evaluate(work)
-        line.time(reference, works)
+        base = line.time(reference, works)
     return Made(
         job=job, spec=spec, images=images, exported=exported, reference=reference, works=works,
-        measured_here=line.measure, machine=machine,
+        measured_here=line.measure, place=place, base=base,
     )  # fmt: skip
 
 
@@ -148,6 +153,7 @@ class _Line:
     spec: ModelSpec
     images: Images
     exported: Entry
+    place: Place
     measure: bool
 
     def build(self, candidate: Candidate) -> Work:
@@ -166,7 +172,14 @@ class _Line:
                 spec = stages.spec_of(model)
         if work.alive:
             with work.stage("compile", self.shop):
-                work.artifact = stages.compile_artifact(self.shop, model, spec, candidate, self.measure)
+                run = self.measure and self.place.is_here
+                work.artifact = stages.compile_artifact(self.shop, model, spec, candidate, run)
+        if work.alive and self.measure and work.artifact and self.place.finishes(candidate.options):
+            with work.stage("finish", self.shop):
+                assert self.place.finish is not None
+                work.artifact = stages.finish(
+                    self.shop, work.artifact, candidate.id, self.place.identity, self.place.finish
+                )
         return work
 
     def _quantize(self, variant: Variant) -> Entry:
@@ -174,12 +187,13 @@ class _Line:
         return stages.quantize(self.shop, self.exported, variant, calibration, digests, self.job.recipe.seed)
 
     def evaluate(self, work: Work) -> Entry | None:
-        """Answer all evaluation images with one artifact."""
+        """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""
         if work.alive and work.artifact:
+            place = places.here() if work.candidate is REFERENCE else self.place
             with work.stage("evaluate", self.shop):
                 work.evaluation = stages.evaluate(
                     self.shop, work.artifact, work.candidate.id, self.images.evaluation, self.images.evaluation_digests,
-                    fingerprint(),
+                    place.identity, place.answer,
                 )  # fmt: skip
         return work.evaluation
 
@@ -194,33 +208,43 @@ class _Line:
         finalists = [work.candidate for work in timed[: self.job.recipe.finalists]]
         return [self.build(candidate) for candidate in variations(finalists, self.job.recipe)]
 
-    def time(self, reference: Work, works: Sequence[Work]) -> None:
-        """Measure everything that is alive in one interleaved run, the reference with it."""
+    def time(self, reference: Work, works: Sequence[Work]) -> str | None:
+        """Measure everything that is alive in one interleaved run, the reference with it; what speedups are against.
+
+        A device has no torch: there the first artifact in float32 stands in for the reference's latency.
+        """
         recipe = self.job.recipe
         rules = Rules(
             min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.rate, seed=recipe.seed
         )
-        alive = [work for work in (reference, *works) if work.alive and work.artifact]
-        timings = self._timings("latency", alive, rules, fresh=self.job.remeasure)
+        every = (reference, *works) if self.place.is_here else works
+        alive = [work for work in every if work.alive and work.artifact]
+        if not alive:
+            return None
+        plain = (work.candidate.id for work in alive if work.candidate.precision == "f32")
+        base = REFERENCE.id if self.place.is_here else next(plain, None)
+        timings = self._timings("latency", alive, rules, fresh=self.job.remeasure, base=base)
         for work in alive:
             work.timing = timings[work.candidate.id]
             if work.timing.reason:
                 work.failed_in, work.reason = work.timing.stage, work.timing.reason
+        return base
 
-    def _timings(self, stage: str, works: Sequence[Work], rules: Rules, fresh: bool) -> dict[str, Timing]:
+    def _timings(
+        self, stage: str, works: Sequence[Work], rules: Rules, fresh: bool, base: str | None = None
+    ) -> dict[str, Timing]:
         artifacts = {work.candidate.id: work.artifact.path for work in works if work.artifact}
         paths = [item.path for item in self.images.evaluation.items[:LATENCY_IMAGES]]
         inputs = {
             "artifacts": {work.candidate.id: work.artifact.key for work in works if work.artifact},
-            "images": self.images.evaluation_digests[:LATENCY_IMAGES], "rules": rules, "machine": fingerprint(),
-            "power_mode": self.job.target.power_mode,
-            "made_by": stages.made_by("measure", "bench", "targets"),
+            "images": self.images.evaluation_digests[:LATENCY_IMAGES], "rules": rules, "machine": self.place.identity,
+            "power_mode": self.job.target.power_mode, "made_by": stages.made_by("measure", "bench", "targets"),
         }  # fmt: skip
 
         def make(folder: Path, step: Progress) -> None:
             found = measure_interleaved(
-                artifacts, paths, folder, rules=rules, limits=self.shop.limits, reference=REFERENCE.id,
-                target=self.job.target, progress=step,
+                artifacts, paths, folder, rules=rules, limits=self.shop.limits, reference=base,
+                target=self.job.target, progress=step, measure=self.place.observe,
             )  # fmt: skip
             (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
@@ -232,13 +256,6 @@ class _Line:
         if stage == "latency" and any(t.latency and not t.latency.valid for t in found.values()):
             self.shop.store.forget(stage, inputs)  # shown in this report, but no evidence to be used again
         return found
-
-
-def fingerprint() -> str:
-    """What of this machine decides figures: CPU, instruction sets, cores, Python; a Jetson's board, release, mode."""
-    here = environment.describe()
-    device = [part for part in (here.board, here.release, here.power_mode) if part]
-    return "; ".join([here.cpu, " ".join(here.isa), f"{here.cores} cores", f"Python {here.python}", *device])
 
 
 def budget_for(spec: ModelSpec, budget: Budget | None) -> Budget:

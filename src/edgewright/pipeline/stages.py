@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,6 +26,9 @@ from edgewright.export.sources import ultralytics
 from edgewright.export.sources.parse import parse
 from edgewright.pipeline.candidates import Candidate, Variant
 from edgewright.runtimes.options import Options
+
+if TYPE_CHECKING:
+    from edgewright.bench.accuracy import Answer
 
 Watch = Callable[[str, str, int, int, str], None]
 """Called with (stage, what it works on, done, total, step): total 0 means unknown."""
@@ -169,9 +172,13 @@ def _compile(shop: Workshop, what: str, model: Entry, file: str, spec: ModelSpec
 
 
 def evaluate(
-    shop: Workshop, artifact: Entry, what: str, images: ImageSet, image_digests: list[str], machine: str
-) -> Entry:
-    """``outputs.npy`` (images x classes): what the artifact answers on every evaluation image, on this machine."""
+    shop: Workshop, artifact: Entry, what: str, images: ImageSet, image_digests: list[str], machine: str,
+    answer: Answer | None = None,
+) -> Entry:  # fmt: skip
+    """``outputs.npy`` (images x classes): what the artifact answers on every evaluation image.
+
+    `machine` stands for the one that answers in the key; `answer` does it where that is not this one.
+    """
     from edgewright.bench import accuracy
 
     labels = [item.label for item in images.items]
@@ -182,9 +189,22 @@ def evaluate(
 
     def make(folder: Path, step: jail.Progress) -> None:
         paths = [item.path for item in images.items]
-        accuracy.evaluate(artifact.path, paths, labels, folder, limits=shop.limits, progress=step)
+        accuracy.evaluate(artifact.path, paths, labels, folder, limits=shop.limits, progress=step, answer=answer)
 
     return shop.keep("evaluate", what, inputs, make)
+
+
+def finish(
+    shop: Workshop, artifact: Entry, what: str, machine: str, complete: Callable[[Path, Path, jail.Progress], None]
+) -> Entry:
+    """The artifact with what only the device `machine` can build of it: ``complete(artifact, folder, progress)``."""
+    inputs = {"artifact": artifact.key, "machine": machine, "made_by": made_by("compile", "runtimes")}
+
+    def make(folder: Path, step: jail.Progress) -> None:
+        complete(artifact.path, folder, step)
+        Path(folder, "manifest.json").unlink(missing_ok=True)  # of the unfinished one; the store writes its own
+
+    return shop.keep("finish", what, inputs, make)
 
 
 def spec_of(entry: Entry) -> ModelSpec:

@@ -1,0 +1,168 @@
+"""Where artifacts are measured, as data and functions: this machine, or a device on the network.
+
+The stages, the statistics and the report are the same for both; what differs is who answers images, who observes
+latencies, and whose machine the report is about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.bench import device as on_device
+from edgewright.bench import environment
+from edgewright.bench.accuracy import Answer
+from edgewright.bench.latency import Observe, Observed, Rules
+from edgewright.bench.results import Environment
+from edgewright.core.errors import EdgewrightError, InvalidInput
+from edgewright.core.jail import Limits, Progress
+from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import Watch
+from edgewright.runtimes.options import Options, Probe
+from edgewright.targets import detect, remote
+from edgewright.targets import target as targets
+from edgewright.targets.remote import Device, Remote
+from edgewright.targets.target import Target, matches
+
+FINISH = "edgewright.runtimes.artifact:finish"
+FINISHED_THERE: frozenset[str] = frozenset({"tensorrt"})
+"""Runtimes whose artifacts are only complete when the device itself has built its part of them."""
+
+Finish = Callable[[Path, Path, Progress | None], None]
+"""Completes the artifact in a folder on the device and puts the complete one into another folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place to measure. `name`: how a user calls it; the functions are None where this machine does the work.
+
+    `identity` stands for what decides figures there, in the keys of results.
+    """
+
+    name: str
+    machine: Target
+    environment: Environment
+    identity: str
+    runtimes: Mapping[str, Probe] | None = None
+    answer: Answer | None = None
+    observe: Observe | None = None
+    finish: Finish | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this machine."""
+        return self.answer is None
+
+    def finishes(self, options: Options) -> bool:
+        """Whether an artifact with these options is to be completed there before it is measured."""
+        return self.finish is not None and options.runtime in FINISHED_THERE
+
+
+def here() -> Place:
+    """This machine."""
+    machine = environment.describe()
+    return Place(name="this machine", machine=detect.this_machine(), environment=machine, identity=fingerprint(machine))
+
+
+@contextlib.contextmanager
+def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Place]:
+    """The device, ready to measure within the recipe's limits, or this machine where it is None.
+
+    After a run that ended well the device's jobs are forgotten: the same command measures anew. After one that did not
+    they stay, and the same command goes on from there.
+    """
+    if device is None:
+        yield here()
+        return
+    name = device.address
+
+    def step(done: int, total: int, text: str) -> None:
+        watch("connect", name, done, total + 1, text)
+
+    step(0, 0, "")
+    with remote.connect(device, step) as connected:
+        place = there(connected, name, recipe)
+        watch("connect", name, 1, 1, place.machine.title)
+        yield place
+        try:
+            connected.forget()
+        except EdgewrightError as error:
+            watch("connect", name, 1, 1, f"left its jobs there; asked again, it will not measure anew: {error.what}")
+
+
+def there(connected: Remote, name: str, recipe: Recipe) -> Place:
+    """A device as a place: files are pushed, jobs run, what they wrote is pulled."""
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+        about = connected.run("edgewright.bench.device:about", {}, Limits(), Path(scratch), fresh=True)
+    described = msgspec.convert(about["environment"], Environment)
+    machine = msgspec.convert(about["machine"], Target)
+    if machine.name == targets.THIS_MACHINE:  # in a report that is written here it would be another one
+        machine = msgspec.structs.replace(machine, name="device")
+    memory = recipe.memory_bytes or (int(0.9 * described.memory_bytes) if described.memory_bytes else None)
+    limits = Limits(wall_s=recipe.stage_timeout_s, memory_bytes=memory)
+
+    def answer(artifact: Path, images: Sequence[str], folder: Path, progress: Progress | None) -> dict[str, Any]:
+        (path,) = connected.push_folders([artifact], progress)
+        kwargs = {"artifact": path, "images": connected.push_files(images, progress)}
+        told: dict[str, Any] = connected.run(
+            "edgewright.bench.device:answer", kwargs, limits, folder, progress=progress
+        )
+        return told
+
+    def observe(
+        artifacts: Mapping[str, Path], images: Sequence[str], folder: Path, rules: Rules, target: Target | None,
+        progress: Progress | None,
+    ) -> list[Observed]:  # fmt: skip
+        paths = connected.push_folders(list(artifacts.values()), progress)
+        kwargs = {
+            "artifacts": dict(zip(artifacts, paths)), "images": connected.push_files(images, progress),
+            "rules": msgspec.to_builtins(rules), "each": msgspec.to_builtins(limits),
+            "target": msgspec.to_builtins(target),
+        }  # fmt: skip
+        # Its children have the limits; it waits for each in turn.
+        whole = Limits(wall_s=limits.wall_s * (len(artifacts) + 1))
+        connected.run("edgewright.bench.device:observe", kwargs, whole, folder, progress=progress)
+        return msgspec.json.decode((folder / on_device.OBSERVED).read_bytes(), type=list[Observed])
+
+    def finish(artifact: Path, folder: Path, progress: Progress | None) -> None:
+        (path,) = connected.push_folders([artifact], progress)
+        connected.run(FINISH, {"folder": path}, limits, folder, into="out", progress=progress)
+
+    return Place(
+        name=name, machine=machine, environment=described,
+        identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}",
+        runtimes=msgspec.convert(about["runtimes"], dict[str, Probe]),
+        answer=answer, observe=observe, finish=finish,
+    )  # fmt: skip
+
+
+def target_for(place: Place, name: str | Target | None) -> Target:
+    """The target of a run at `place`: what the place says that it is, or the one that is named.
+
+    Raises `InvalidInput` where a device is not the target that is named for it.
+    """
+    target = place.machine if name is None else name if isinstance(name, Target) else targets.load(name)
+    if not place.is_here and not matches(target, place.machine):
+        raise InvalidInput(
+            f"{place.name} is not the target '{target.name}': {_facts(place.machine)}.",
+            f"The target is {_facts(target)}. Figures measured there would not hold for it.",
+            "Leave --target away to take the device as what it is, or name the device that is the target.",
+        )
+    return target
+
+
+def fingerprint(machine: Environment) -> str:
+    """What of a machine decides figures: CPU, instruction sets, cores, Python; a Jetson's board, release, mode."""
+    device = [part for part in (machine.board, machine.release, machine.power_mode) if part]
+    every = [machine.cpu, " ".join(machine.isa), f"{machine.cores} cores", f"Python {machine.python}", *device]
+    return "; ".join(every)
+
+
+def _facts(target: Target) -> str:
+    return f"{target.title} ({target.arch}, {', '.join(target.isa) or 'instruction sets not known'})"
