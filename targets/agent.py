@@ -29,7 +29,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MARK = b"edgewright-answer\n"
 OWNED = ".edgewright-remote"
@@ -127,8 +127,12 @@ def _sweep(root: Path) -> None:
 
 
 def missing(root: str, digests: list[str]) -> dict[str, Any]:
-    """Which of these contents are not here, with the bytes of each that are; and the free bytes of the disk."""
+    """Which of these contents are not here, with the bytes of each that are; and the free bytes of the disk.
+
+    A receiver of a lost connection may still be at work: it gets a second to write what has come, then it is ended.
+    """
     wanted = {}
+    _receiving(root, patience_s=1.0).close()
     for digest in digests:
         path = Path(root, "files", digest)
         if path.exists():
@@ -142,12 +146,32 @@ def missing(root: str, digests: list[str]) -> dict[str, Any]:
 def receive(root: str) -> dict[str, Any]:
     """Take files from standard input, each after a line of JSON (sha256, size, offset), until a line without."""
     stored = 0
-    while head := _line():
-        if "sha256" not in head:
-            return {"stored": stored}
-        _receive(root, head["sha256"], head["size"], head["offset"])
-        stored += 1
+    with _receiving(root, patience_s=0.0):
+        while head := _line():
+            if "sha256" not in head:
+                return {"stored": stored}
+            _receive(root, head["sha256"], head["size"], head["offset"])
+            stored += 1
     raise Refused("cut")
+
+
+def _receiving(root: str, patience_s: float) -> IO[str]:
+    """The lock of the one who receives, held until it is closed; who holds it for longer than that is ended."""
+    path, end = Path(root, "files", ".receiving"), time.monotonic() + patience_s
+    lock = path.open("a+")
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                with contextlib.suppress(OSError, ValueError):
+                    os.kill(int(path.read_text()), signal.SIGKILL)
+            time.sleep(0.02)
+        else:
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            return lock
 
 
 def _receive(root: str, digest: str, size: int, offset: int) -> None:

@@ -194,7 +194,7 @@ class Connection:
                 dropped.error.why or dropped.error.what,
                 "What runs there goes on: give the same command again to go on from there.",
             ) from None
-        self._pause = min(max(2 * self._pause, 0.1), 10.0)
+        self._pause = min(max(2 * self._pause, 0.1), 3.0)
         time.sleep(self._pause)
 
     def once(
