@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -21,14 +22,22 @@ from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Entry, Store
+from edgewright.pipeline import comparison, stages
 from edgewright.pipeline import place as places
-from edgewright.pipeline import stages
+from edgewright.pipeline import run as runs
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Workshop, quiet
 from edgewright.runtimes import artifact, bundle, session
 from edgewright.targets.remote import Device
 
 QUICK = Recipe(min_duration_s=0.1, min_count=20)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reads the latencies of these tests."""
+    for module in (comparison, runs):
+        monkeypatch.setattr(module, "Rules", functools.partial(Rules, cold_starts=1, warm_up_s=0.3, rounds=3))
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +111,9 @@ def test_ten_cuts_leave_the_answers_bit_for_bit_those_of_a_local_run(
 ) -> None:
     images = sorted(map(str, (job / "images").rglob("*.png")))
     artifacts = {edge.stem: edge for edge in edges(job)}
-    rules = Rules(min_duration_s=1.0, min_count=64, max_duration_s=2.0, rounds=3, warm_up_s=0.5, cold_starts=2)
+    rules = Rules(min_duration_s=0.5, min_count=64, max_duration_s=2.0, rounds=3, warm_up_s=0.3, cold_starts=1)
     watched: list[str] = []
-    cutter = wire.cut_at_random(10, seed=1, within_s=(0.2, 0.9))
+    cutter = wire.cut_at_random(10, seed=1, within_s=(0.2, 0.7))
     there = replace(device, address=f"127.0.0.1:{wire.port}")
     with places.at(there, QUICK, lambda stage, *_: watched.append(stage)) as place:
         for name, edge in artifacts.items():

@@ -79,14 +79,14 @@ def test_a_damaged_rest_of_a_cut_file_is_sent_anew(device: Device, tmp_path: Pat
         assert Path(there).read_bytes() == big.read_bytes()
 
 
-def test_ten_cuts_change_nothing(device: Device, wire: Wire, tmp_path: Path) -> None:
+def test_cuts_at_any_moment_change_nothing(device: Device, wire: Wire, tmp_path: Path) -> None:
     source = noise(tmp_path / "in" / "x.bin", 3_000_000, seed=4)
-    script = f'echo run >> "{tmp_path}/runs"; sleep 3; cat "$0"/x.bin "$0"/x.bin > twice'
+    script = f'echo run >> "{tmp_path}/runs"; sleep 2; cat "$0"/x.bin "$0"/x.bin > twice'
     with connect(replace(device, address=f"127.0.0.1:{wire.port}")) as connected:
-        cutter = wire.cut_at_random(10, seed=5, within_s=(0.1, 0.8))
+        cutter = wire.cut_at_random(5, seed=5, within_s=(0.1, 0.8))
         (there,) = connected.push_folders([tmp_path / "in"])
         connected.run(SHELL, {"args": ["sh", "-c", script, there]}, Limits(), tmp_path / "out", into="cwd")
-        while wire.cuts < 10:  # what is left of them falls on more pulls
+        while wire.cuts < 5:  # what is left of them falls on more pulls
             connected.run(SHELL, {"args": ["sh", "-c", script, there]}, Limits(), tmp_path / "out", into="cwd")
         cutter.join()
     assert (tmp_path / "out/twice").read_bytes() == source.read_bytes() * 2
