@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from edgewright.bench import accuracy, environment, latency, worker
+from edgewright.core import files
 from edgewright.core.jail import Limits, Progress
 from edgewright.runtimes import registry
 from edgewright.targets import detect
@@ -22,10 +23,20 @@ OBSERVED, DESCRIBED = "observed.json", "described.json"
 
 
 def about(folder: str) -> dict[str, Any]:
-    """The device: its `environment`, itself as a target (`machine`), and `runtimes` (name -> what it can do here)."""
+    """The device: its `environment`, itself as a target (`machine`), and `runtimes` (name -> what it can do here).
+
+    `unit` tells it from others of its kind: a digest of systemd's machine id, empty where there is none.
+    """
     del folder  # every job has one; this one writes nothing
     runtimes = {name: registry.module(name).probe() for name in registry.names() if name != "torch"}
-    found = {"environment": environment.describe(), "machine": detect.this_machine(), "runtimes": runtimes}
+    unit = Path("/etc/machine-id")
+    digest = files.sha256(unit)[:16] if unit.is_file() else ""
+    found = {
+        "unit": digest,
+        "environment": environment.describe(),
+        "machine": detect.this_machine(),
+        "runtimes": runtimes,
+    }
     plain: dict[str, Any] = msgspec.to_builtins(found)
     return plain
 

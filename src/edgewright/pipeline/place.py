@@ -30,7 +30,7 @@ from edgewright.targets import target as targets
 from edgewright.targets.remote import Device, Remote
 from edgewright.targets.target import Target, matches
 
-FINISH = "edgewright.runtimes.artifact:finish"
+FINISH = "edgewright.runtimes.bundle:finish"
 FINISHED_THERE: frozenset[str] = frozenset({"tensorrt"})
 """Runtimes whose artifacts are only complete when the device itself has built its part of them."""
 
@@ -42,13 +42,15 @@ Finish = Callable[[Path, Path, Progress | None], None]
 class Place:
     """A place to measure. `name`: how a user calls it; the functions are None where this machine does the work.
 
-    `identity` stands for what decides figures there, in the keys of results.
+    `identity` stands for what decides figures there, in the keys of results; `unit` for this very device, whose own a
+    plan is.
     """
 
     name: str
     machine: Target
     environment: Environment
     identity: str
+    unit: str = ""
     runtimes: Mapping[str, Probe] | None = None
     answer: Answer | None = None
     observe: Observe | None = None
@@ -137,6 +139,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
     return Place(
         name=name, machine=machine, environment=described,
         identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}",
+        unit=about["unit"],
         runtimes=msgspec.convert(about["runtimes"], dict[str, Probe]),
         answer=answer, observe=observe, finish=finish,
     )  # fmt: skip

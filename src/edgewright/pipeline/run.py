@@ -178,7 +178,11 @@ class _Line:
             with work.stage("finish", self.shop):
                 assert self.place.finish is not None
                 work.artifact = stages.finish(
-                    self.shop, work.artifact, candidate.id, self.place.identity, self.place.finish
+                    self.shop,
+                    work.artifact,
+                    candidate.id,
+                    f"{self.place.unit}; {self.place.identity}",
+                    self.place.finish,
                 )
         return work
 
