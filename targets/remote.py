@@ -78,6 +78,7 @@ class Remote:
 
     def __init__(self, connection: ssh.Connection, root: str, python: str) -> None:
         self.connection, self.root, self._python = connection, root, python
+        self.interpreter = connection.python
         self._digests: dict[tuple[str, int, int], str] = {}
         self._jobs: list[str] = []
 

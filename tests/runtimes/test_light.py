@@ -32,7 +32,8 @@ def test_no_module_of_the_device_side_imports_a_heavy_library() -> None:
         f"import edgewright.{room}.{module}"
         for room, modules in {
             "runtimes": ("torch", "onnxruntime", "openvino", "session", "bundle", "artifact", "registry", "options"),
-            "targets": ("target", "describe", "detect", "jetson", "nvidia", "sensors", "checkup"),
+            "targets": ("target", "describe", "detect", "jetson", "nvidia", "sensors", "checkup", "remote", "job"),
+            "bench": ("device", "worker", "latency", "environment"),
         }.items()
         for module in modules
     )

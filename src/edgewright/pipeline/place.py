@@ -20,10 +20,11 @@ from edgewright.bench import environment
 from edgewright.bench.accuracy import Answer
 from edgewright.bench.latency import Observe, Observed, Rules
 from edgewright.bench.results import Environment
-from edgewright.core.errors import EdgewrightError, InvalidInput
+from edgewright.core.errors import EdgewrightError, InvalidInput, Unavailable
 from edgewright.core.jail import Limits, Progress
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Watch
+from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options, Probe
 from edgewright.targets import detect, remote
 from edgewright.targets import target as targets
@@ -108,8 +109,19 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
         machine = msgspec.structs.replace(machine, name="device")
     memory = recipe.memory_bytes or (int(0.9 * described.memory_bytes) if described.memory_bytes else None)
     limits = Limits(wall_s=recipe.stage_timeout_s, memory_bytes=memory)
+    runtimes = msgspec.convert(about["runtimes"], dict[str, Probe])
+
+    def require(artifact: Path) -> None:
+        """Raise `Unavailable` before anything is sent where the device lacks the artifact's runtime."""
+        runtime = artifacts.read(artifact).options.runtime
+        if (probe := runtimes.get(runtime)) and not probe.available:
+            raise Unavailable(
+                f"On {name}: {runtime} cannot be used.", probe.why,
+                f"Install it there for the device's own Python, which --python names (now {connected.interpreter}).",
+            )  # fmt: skip
 
     def answer(artifact: Path, images: Sequence[str], folder: Path, progress: Progress | None) -> dict[str, Any]:
+        require(artifact)
         (path,) = connected.push_folders([artifact], progress)
         kwargs = {"artifact": path, "images": connected.push_files(images, progress)}
         told: dict[str, Any] = connected.run(
@@ -133,6 +145,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
         return msgspec.json.decode((folder / on_device.OBSERVED).read_bytes(), type=list[Observed])
 
     def finish(artifact: Path, folder: Path, progress: Progress | None) -> None:
+        require(artifact)
         (path,) = connected.push_folders([artifact], progress)
         connected.run(FINISH, {"folder": path}, limits, folder, into="out", progress=progress)
 
@@ -140,7 +153,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
         name=name, machine=machine, environment=described,
         identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}",
         unit=about["unit"],
-        runtimes=msgspec.convert(about["runtimes"], dict[str, Probe]),
+        runtimes=runtimes,
         answer=answer, observe=observe, finish=finish,
     )  # fmt: skip
 
