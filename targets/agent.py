@@ -35,7 +35,7 @@ MARK = b"edgewright-answer\n"
 OWNED = ".edgewright-remote"
 """A file that says that a folder is ours, to be removed whole."""
 
-DAY = 86400
+HOUR, DAY = 3600, 86400
 CHUNK = 1 << 20
 SITE = """
 import json, site, sys
@@ -220,7 +220,7 @@ def assemble(root: str, trees: dict[str, dict[str, str]]) -> dict[str, Any]:
 
 
 def install(root: str, digest: str, wheel: str, requires: list[str], wheels: str | None) -> dict[str, Any]:
-    """Make ``env-<digest>`` out of the wheel (a content) and what it requires; remove older ones that nothing uses.
+    """Make ``env-<digest>`` out of the wheel (a content) and what it requires; remove those unused for an hour.
 
     The wheel is pure Python: unpacking it is installing it. `wheels` names a folder in ``artifacts/`` that pip takes
     the missing requirements from, instead of the index.
@@ -233,9 +233,10 @@ def install(root: str, digest: str, wheel: str, requires: list[str], wheels: str
             _take_name(temporary, final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    os.utime(final)
     used = {_read(job, "python") for job in _folders(Path(root, "jobs")) if _state(job) == "running"}
     for old in Path(root).glob("env-*"):
-        if old != final and not any(path.startswith(f"{old}/") for path in used):
+        if old != final and _older(old, HOUR) and not any(path.startswith(f"{old}/") for path in used):
             shutil.rmtree(old, ignore_errors=True)
     return {"python": str(Path(final, "bin", "python"))}
 
@@ -303,6 +304,7 @@ def start(root: str, key: str, request: dict[str, Any], python: str) -> dict[str
             shutil.rmtree(job)
         if state in ("done", "running"):
             return {"state": state}
+        os.utime(Path(python).parent.parent)  # its environment is in use
         Path(job, "out").mkdir(parents=True, exist_ok=True)
         _write(job, "request.json", json.dumps(request))
         _write(job, "python", python)

@@ -64,10 +64,10 @@ def device(sshd: Sshd, kept: Path) -> Device:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """An interpreter that has what the device side needs and no runtime."""
+    """An interpreter that has what the device side needs, pip, and no runtime."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     (site,) = (tmp_path / "bare").glob("lib/python3*/site-packages")
-    wanted = ("numpy", "pillow", "msgspec", "typer", "rich", "PIL")
+    wanted = ("numpy", "pillow", "msgspec", "typer", "rich", "PIL", "pip")
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if path.name.lower().partition("-")[0].partition(".")[0] in {name.lower() for name in wanted}:
             (site / path.name).symlink_to(path)

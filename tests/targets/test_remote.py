@@ -217,7 +217,7 @@ def test_clean_ends_jobs_and_leaves_nothing(device: Device, tmp_path: Path) -> N
     assert remote.clean(there) is False
 
 
-def test_a_new_version_takes_the_place_of_the_old_one(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_version_takes_the_place_of_one_that_nobody_uses(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     def environments() -> set[str]:
         return {path.name for path in Path(device.folder).glob("env-*")}
 
@@ -225,6 +225,10 @@ def test_a_new_version_takes_the_place_of_the_old_one(device: Device, monkeypatc
         first = environments()
     packed = wheel.pack()
     monkeypatch.setattr(wheel, "pack", lambda: packed + b" ")
+    with connect(device):
+        assert len(environments()) == 2, "another client may be at work with the first"
+    for old in first:
+        os.utime(Path(device.folder, old), (0, 0))
     with connect(device):
         second = environments()
     assert len(first) == len(second) == 1 and first != second
