@@ -1,9 +1,9 @@
 """Session in, numbers out: what an artifact is worth, with the evidence.
 
 ``results`` (what report.json holds), ``statistics`` (pure, with sources), ``worker`` (what runs in the serving child),
-``device`` (what a device is asked to do),
-``latency`` (interleaved, by LoadGen's rules), ``accuracy`` (paired with the reference), ``environment`` (the machine
-and the load beside it), ``budget`` (terms, checks, the choice), ``gate`` (a report against a budget and a baseline).
+``device`` (what a device is asked to do), ``latency`` (interleaved, by LoadGen's rules), ``accuracy`` (paired with the
+reference), ``environment`` (the machine and the load beside it), ``budget`` (terms, checks, the choice), ``gate`` (a
+report against a budget and a baseline).
 The writers, one a format: ``report_json``, ``markdown``, ``html`` (with ``plots``), ``console``; ``figures`` is how
 all of them write numbers.
 """
