@@ -51,6 +51,8 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
 def convert(model: str, images: list[str], out: str, progress: Tick | None = None) -> Conversion:
     """Convert the file `model` and write ``model.onnx`` and ``half.json`` into the folder `out`.
 
+    ``simulated.onnx`` beside them computes in float32 and rounds as the other does, for runtimes without float16.
+
     `images`: files, at least `calibration.MINIMUM`; the spec is read from the model. Raises `InvalidInput` (no spec,
     subgraphs, images that are none) and `RuntimeFailed` where the answers in FP16 are not the model's.
     """
@@ -77,6 +79,9 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
             f"At least {LEAST_DB:g} dB are asked for; {len(overflow)} nodes that overflow were kept in float32.",
             "Use precision f32 or bf16 for this model.",
         )
+    simulated = half.simulate(source, keep)
+    metadata.set_spec(simulated, spec)
+    files.save(simulated, Path(out, "simulated.onnx"))
     half.apply(source, keep)
     metadata.set_spec(source, spec)
     files.check(source, "The FP16 model")

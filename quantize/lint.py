@@ -81,6 +81,20 @@ def check(model: onnx.ModelProto) -> list[Violation]:
     return sorted(found, key=lambda violation: violation.level)
 
 
+def origins(model: onnx.ModelProto) -> dict[str, str]:
+    """Of each node that a pass put in (Q/DQ, Cast) the name of the layer that reads it; of others their own."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found: dict[str, str] = {}
+    for node in reversed(model.graph.node):
+        behind = [reader for name in node.output for reader in readers.get(name, [])]
+        through = node.op_type in ("QuantizeLinear", "DequantizeLinear", "Cast") and behind
+        found[node.name] = found.get(behind[0].name, node.name) if through else node.name
+    return found
+
+
 class _Graph:
     """A model with what the rules ask of it: who makes and who reads a tensor, and constants by name."""
 

@@ -104,7 +104,8 @@ def describe(handle: Handle) -> dict[str, Any]:
 
 def _session_options(ort: Any, options: Options) -> Any:
     settings = ort.SessionOptions()
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    level = ort.GraphOptimizationLevel
+    settings.graph_optimization_level = level.ORT_DISABLE_ALL if options.emulate else level.ORT_ENABLE_ALL
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     settings.intra_op_num_threads = options.threads or physical_cores()
     settings.inter_op_num_threads = 1

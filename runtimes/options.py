@@ -30,7 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One way to run a model; part of the artifact, and of what is searched.
 
     `precision` is that of what is not quantized. `threads` 0: all physical cores that the process may use. `hint` is
-    OpenVINO's performance hint; the others have none and run the same for both. `builder` is TensorRT's.
+    OpenVINO's performance hint; the others have none and run the same for both. `builder` is TensorRT's. `emulate`:
+    ONNX Runtime computes the graph as it is written, Q/DQ pairs in float: the answers of any exact INT8, slowly.
     """
 
     runtime: Literal["torch", "onnxruntime", "openvino", "tensorrt"]
@@ -38,6 +39,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     hint: Literal["latency", "throughput"] = "latency"
     builder: Builder | None = None
+    emulate: bool = False
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from .engine import Engine
 
 MODEL = "model.onnx"
 TIMING_CACHE = "timing.cache"
-_PRECISIONS: tuple[Precision, ...] = ("f32", "f16", "bf16")
+_PRECISIONS: tuple[Precision, ...] = ("f32", "f16")
 
 
 class Handle(NamedTuple):

@@ -20,6 +20,8 @@ from .library import Line
 if TYPE_CHECKING:
     import tensorrt as trt
 
+_PLACES = re.compile(r"\[checkMacros.*|\s*In \w+ at /_src\S*")
+"""Lines of the library's own source, and what it says of CUDA on a machine without a GPU."""
 _MEMORY = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
 
 
@@ -120,7 +122,7 @@ def parse(trt: Any, network: trt.INetworkDefinition, model: Path, lines: list[Li
 def _problem(error: trt.ParserError) -> Problem:
     name = error.node_name() if hasattr(error, "node_name") else ""
     operator = error.node_operator() if hasattr(error, "node_operator") else ""
-    return Problem(name, operator, " ".join(error.desc().split()))
+    return Problem(name, operator, _PLACES.sub("", " ".join(error.desc().split())).strip())
 
 
 def configure(
@@ -155,8 +157,6 @@ def _allow(trt: Any, config: trt.IBuilderConfig, network: trt.INetworkDefinition
     quantized = any(layer.type == trt.LayerType.QUANTIZE for layer in layers)
     if job.precision == "f16" and hasattr(trt.BuilderFlag, "FP16"):
         config.set_flag(trt.BuilderFlag.FP16)
-    if job.precision == "bf16" and hasattr(trt.BuilderFlag, "BF16"):
-        config.set_flag(trt.BuilderFlag.BF16)
     if quantized and hasattr(trt.BuilderFlag, "INT8"):
         config.set_flag(trt.BuilderFlag.INT8)
 

@@ -38,6 +38,7 @@ from edgewright.targets.remote import Device
 from edgewright.targets.target import Target
 
 if TYPE_CHECKING:
+    from edgewright.pipeline.check import Checked
     from edgewright.runtimes.bundle import Manifest
 
 PathLike = str | os.PathLike[str]
@@ -177,17 +178,34 @@ def compile(
     model: PathLike,
     *,
     out: PathLike,
-    runtime: str = "openvino",
-    precision: str = "f32",
+    target: str | Target | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
     threads: int = 0,
     normalize: str = "host",
+    images: PathLike | None = None,
     watch: Watch = quiet,
-) -> Manifest:
-    """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime and write the bundle `out`."""
-    path = files.absolute(model)
-    entry, spec = comparison.compile_file(_workshop(Recipe(), watch), path, runtime, precision, threads, normalize)
-    provenance = {"model": files.sha256(path), "source": spec.source}
-    return bundles.write(entry.path, files.absolute(out), name=spec.name, provenance=provenance)
+) -> tuple[Manifest, Checked | None]:
+    """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime and write the bundle `out`.
+
+    For a `target` that this machine is not, nothing is run: for TensorRT the file is checked instead (see
+    `pipeline.check`), and a file that TensorRT refuses is `InvalidInput`. A bundle as `model` gets what only this
+    device can build: its TensorRT plan.
+    """
+    path, shop = Path(_absolute(model) or ""), _workshop(Recipe(), watch)
+    if path.is_dir():
+        return comparison.finish_bundle(shop, path, files.absolute(out)), None
+    named = {"runtime": runtime, "precision": precision, "threads": threads or None}
+    made = comparison.compile_file(
+        shop, path, {key: value for key, value in named.items() if value is not None}, normalize,
+        target if target is None or isinstance(target, Target) else targets.load(target),
+        files.absolute(images) if images is not None else None,
+    )  # fmt: skip
+    provenance: dict[str, Any] = {"model": files.sha256(path), "source": made.spec.source}
+    if made.checked:
+        provenance["check"] = msgspec.to_builtins(made.checked)
+    manifest = bundles.write(made.artifact.path, files.absolute(out), name=made.spec.name, provenance=provenance)
+    return manifest, made.checked
 
 
 def bench(

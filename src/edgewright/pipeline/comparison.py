@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,17 @@ from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import Accuracy, DataInfo, Load, Measurement, ModelInfo, Reference, Report, TargetInfo
-from edgewright.core import files
+from edgewright.core import files, jail
 from edgewright.core.errors import EdgewrightError, InvalidInput, Unavailable, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry, key_of
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
+from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate, Variant
+from edgewright.pipeline.check import Checked
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.run import FATAL, budget_for
@@ -32,6 +35,11 @@ from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
 from edgewright.runtimes.options import Options
+from edgewright.targets import detect
+from edgewright.targets.target import Target, matches
+
+HALF_IMAGES = 64
+"""Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
 
 
 def import_file(shop: Workshop, model: Path) -> Entry:
@@ -58,22 +66,86 @@ def quantize(
     return stages.quantize(shop, import_file(shop, model), variant, found, sets.digests(found), seed)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """An artifact and its spec; `checked`: what was proved of it for TensorRT, None for other runtimes."""
+
+    artifact: Entry
+    spec: ModelSpec
+    options: Options
+    checked: Checked | None
+
+
 def compile_file(
-    shop: Workshop, model: Path, runtime: str, precision: str, threads: int, normalize: str
-) -> tuple[Entry, ModelSpec]:
-    """One ONNX file compiled for one runtime; and its spec."""
+    shop: Workshop, model: Path, options: Mapping[str, Any], normalize: str, target: Target | None, images: Path | None
+) -> Compiled:
+    """One ONNX file compiled for one runtime, on this machine or (for another `target`) as far as can be without it.
+
+    `options` are those of `Options` that are not to be the target's first choice. FP16 for TensorRT is proven on
+    `images`.
+    """
     try:
-        options = msgspec.convert({"runtime": runtime, "precision": precision, "threads": threads}, type=Options)
+        wanted = msgspec.convert({**_first_choice(target), **options}, type=Options)
         variant = msgspec.convert({"normalize": normalize}, type=Variant)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"These options cannot be compiled for: {error}.", "", "See `edgewright compile --help`."
         ) from None
+    if target is not None and wanted.runtime not in {runtime.name for runtime in target.runtimes}:
+        known = ", ".join(runtime.name for runtime in target.runtimes)
+        raise UsageError(f"{target.title} has no {wanted.runtime}.", f"It has: {known}.", "Ask for one of these.")
     entry = import_file(shop, model)
     if variant.normalize == "graph":
         entry = stages.fold_normalization(shop, entry, model.name)
     spec = stages.spec_of(entry)
-    return stages.compile_artifact(shop, entry, spec, Candidate(variant=variant, options=options), True), spec
+    if wanted.runtime == "tensorrt" and wanted.precision == "f16":
+        if images is None:
+            raise UsageError(
+                "FP16 for TensorRT needs images.",
+                "What overflows in FP16 is found, and the rest proven, on images of the kind that the model will see.",
+                "Name some: --images DIR; or stay in float32: --precision f32.",
+            )
+        found = sets.read(images)
+        found = sets.divide(found, HALF_IMAGES, 0)[0] if len(found.items) > HALF_IMAGES else found
+        entry = stages.halve(shop, entry, model.name, found, sets.digests(found))
+    here = target is None or matches(target, detect.this_machine())
+    artifact = stages.compile_artifact(shop, entry, spec, Candidate(variant=variant, options=wanted), here)
+    checked = None
+    if wanted.runtime == "tensorrt":
+        about = target or detect.this_machine()
+        checked = checks.read(checks.check(shop, entry, model.name, wanted, about))
+        if checked.refused:
+            raise InvalidInput(
+                *checked.refused, "Nothing was written. Correct the file, or quantize the float one: --scheme tensorrt."
+            )
+    return Compiled(artifact=artifact, spec=spec, options=wanted, checked=checked)
+
+
+def finish_bundle(shop: Workshop, path: Path, out: Path) -> bundle.Manifest:
+    """The bundle at `path` with what only this device can build of it, as the bundle `out`."""
+    before = bundle.verify(path)
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+
+        def step(done: int, total: int, text: str) -> None:
+            shop.watch("finish", before.name, done, total + 1, text)
+
+        folder = Path(scratch, "artifact")
+        jail.call(
+            "edgewright.runtimes.bundle:finish", log=shop.log("finish", before.name), limits=shop.limits,
+            folder=str(path), out=str(folder), progress=step,
+        )  # fmt: skip
+        shop.watch("finish", before.name, 1, 1, "")
+        finished = {"on": detect.this_machine().title}
+        return bundle.write(folder, out, name=before.name, provenance={**before.provenance, "finished": finished})
+
+
+def _first_choice(target: Target | None) -> dict[str, Any]:
+    """Runtime and precision that a target names first; FP16 where its TensorRT has it."""
+    if target is None:
+        return {"runtime": "openvino"}
+    runtime = target.runtimes[0]
+    half = runtime.name == "tensorrt" and "f16" in runtime.precisions
+    return {"runtime": runtime.name, "precision": "f16" if half else runtime.precisions[0]}
 
 
 def bench(

@@ -34,6 +34,7 @@ Watch = Callable[[str, str, int, int, str], None]
 """Called with (stage, what it works on, done, total, step): total 0 means unknown."""
 
 MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "reference.pt2"
+SIMULATED = "simulated.onnx"
 
 LIBRARIES = {
     "export": (
@@ -41,7 +42,8 @@ LIBRARIES = {
         "onnxruntime",
     ),
     "quantize": ("nncf", "onnx", "onnxruntime"),
-    "compile": ("onnxruntime", "openvino", "torch", "onnx"),
+    "compile": ("onnxruntime", "openvino", "torch", "onnx", "tensorrt", "tensorrt-rtx-cu13"),
+    "check": ("onnx", "tensorrt-rtx-cu13"),
     "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow", "opencv-python", "opencv-python-headless"),
 }  # fmt: skip
 
@@ -148,6 +150,21 @@ def fold(model: str, folder: str) -> None:
     normalize.apply(graph)
     onnx_files.save(graph, Path(folder, MODEL))
     files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
+
+
+def halve(shop: Workshop, model: Entry, what: str, images: ImageSet, digests: list[str]) -> Entry:
+    """``model.onnx`` in mixed FP16, proven on `images`; ``simulated.onnx`` and ``half.json`` (see `quantize.half`)."""
+    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
+    return shop.run(
+        "half", what, inputs, "edgewright.quantize.half:convert", model=str(model.path / MODEL),
+        images=[item.path for item in images.items], into="out",
+    )  # fmt: skip
+
+
+def emulate(shop: Workshop, model: Entry, what: str, spec: ModelSpec) -> Entry:
+    """An artifact that answers on this CPU as an exact INT8 or FP16 runtime answers with the file of `model`."""
+    file = SIMULATED if (model.path / SIMULATED).exists() else MODEL
+    return _compile(shop, what, model, file, spec, Options(runtime="onnxruntime", emulate=True), True)
 
 
 def compile_artifact(shop: Workshop, model: Entry, spec: ModelSpec, candidate: Candidate, run: bool) -> Entry:

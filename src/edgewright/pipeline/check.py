@@ -1,0 +1,156 @@
+"""What can be proved of a TensorRT artifact without its device: rules, parser, builder, precision, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.bench.results import Finding
+from edgewright.core import jail
+from edgewright.core.errors import OutOfResources, RuntimeFailed, TimedOut, Unavailable
+from edgewright.core.spec import encode
+from edgewright.core.store import Entry
+from edgewright.pipeline import stages
+from edgewright.pipeline.stages import MODEL, Workshop
+from edgewright.quantize.lint import RULES
+from edgewright.runtimes.options import Options
+from edgewright.runtimes.tensorrt.check import Check, crashed
+from edgewright.targets.target import Target, memory_for_model
+
+FILE = "check.json"
+MUCH = 0.5
+"""From this share of the memory on a model is told to be large: the estimate knows no workspace and no library."""
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of `quantize.lint` that a node of the file breaks; `origin` is the layer that it belongs to."""
+
+    rule: str
+    level: str
+    node: str
+    origin: str
+    text: str
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What TensorRT's parser says of a node."""
+
+    node: str
+    origin: str
+    operator: str
+    text: str
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``check.json``. `layers`: how many layers the graph asks to run in each precision (predicted, not observed).
+
+    Bytes are computed from shapes; `memory_bytes` is what the target has for a model. `ahead_of_time` is None where
+    TensorRT for RTX is not installed, or builds for nothing like the target.
+    """
+
+    schema_version: int = 1
+    target: str
+    layers: dict[str, int]
+    weight_bytes: int
+    activation_bytes: int
+    memory_bytes: int | None = None
+    violations: tuple[Violation, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    ahead_of_time: Check | None = None
+
+    @property
+    def refused(self) -> tuple[str, str] | None:
+        """What TensorRT will not take in the file, and why; None where nothing says so."""
+        broken = [violation for violation in self.violations if violation.level == "error"]
+        told = [f"{refusal.operator} '{refusal.origin}': {refusal.text}" for refusal in self.refusals]
+        if broken:
+            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+            what = f"TensorRT's rule '{broken[0].rule}' is broken at '{broken[0].origin}'{more}: {broken[0].text}"
+            return what, f"The parser says: {told[0]}" if told else RULES[broken[0].rule]
+        return ("TensorRT's parser refuses the file.", told[0]) if told else None
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What a reader of a report should know."""
+        found = [
+            Finding(level="warning", code=f"tensorrt-{violation.rule}", text=f"{violation.origin}: {violation.text}")
+            for violation in self.violations
+        ]
+        ahead = self.ahead_of_time
+        if ahead is None:
+            text = "TensorRT for RTX is not installed: parser and builder did not see this file."
+            found.append(Finding(level="note", code="not-parsed", text=text))
+        elif ahead.built:
+            text = f"Parsed and built ahead of time by {ahead.library} for {ahead.compute_capability}: not measured."
+            found.append(Finding(level="note", code="built-ahead-of-time", text=text))
+        else:
+            text = f"{ahead.library} cannot build it for {ahead.compute_capability}: {ahead.reason}"
+            found.append(Finding(level="warning", code="not-built", text=text))
+        needed = self.weight_bytes + self.activation_bytes
+        if self.memory_bytes and needed > MUCH * self.memory_bytes:
+            text = f"Weights and tensors take {needed / 1e6:.0f} MB of {self.memory_bytes / 1e6:.0f} MB for a model."
+            found.append(Finding(level="warning", code="memory", text=text))
+        return tuple(found)
+
+
+def check(shop: Workshop, model: Entry, what: str, options: Options, target: Target) -> Entry:
+    """``check.json`` of the ONNX file that `model` holds, for `target`."""
+    capability = target.gpu.compute_capability if target.gpu else None
+    rooms = ("quantize", "runtimes", "graph", "pipeline")
+    inputs = {
+        "model": model.key, "options": msgspec.to_builtins(options), "capability": capability,
+        "memory": memory_for_model(target), "made_by": stages.made_by("check", *rooms),
+    }  # fmt: skip
+
+    def make(folder: Path, step: jail.Progress) -> None:
+        log, file = shop.log("check", what), str(model.path / MODEL)
+        read = jail.call(f"{__name__}:examine", log=log, limits=shop.limits, model=file)
+        ahead = _build(shop, log, file, options, capability, step) if capability else None
+        found = msgspec.convert({**read, "target": target.name, "memory_bytes": memory_for_model(target)}, type=Checked)
+        refusals = tuple(
+            Refusal(node=p.node, origin=read["origins"].get(p.node, p.node), operator=p.operator, text=p.text)
+            for p in (ahead.problems if ahead else ())
+        )
+        (folder / FILE).write_bytes(encode(msgspec.structs.replace(found, ahead_of_time=ahead, refusals=refusals)))
+
+    return shop.keep("check", what, inputs, make)
+
+
+def read(entry: Entry) -> Checked:
+    """The result of the stage."""
+    return msgspec.json.decode((entry.path / FILE).read_bytes(), type=Checked)
+
+
+def examine(model: str) -> dict[str, Any]:
+    """Rules, layers and memory of the ONNX file `model`, and the layer that each node belongs to; runs in a child."""
+    from edgewright.graph import census
+    from edgewright.graph import files as onnx_files
+    from edgewright.quantize import lint
+
+    graph = onnx_files.load(Path(model))
+    origins = lint.origins(graph)
+    memory = census.memory(graph)
+    violations = [
+        {"rule": v.rule, "level": v.level, "node": v.node, "origin": origins.get(v.node, v.node), "text": v.text}
+        for v in lint.check(graph)
+    ]
+    return {
+        "layers": census.layers(graph), "weight_bytes": memory.weights, "activation_bytes": memory.activations,
+        "violations": violations, "origins": origins,
+    }  # fmt: skip
+
+
+def _build(
+    shop: Workshop, log: Path, file: str, options: Options, capability: str, step: jail.Progress
+) -> Check | None:
+    try:
+        found = jail.call(
+            "edgewright.runtimes.tensorrt.check:ahead_of_time", log=log, limits=shop.limits, progress=step,
+            model=file, options=options, compute_capability=capability,
+        )  # fmt: skip
+    except Unavailable:
+        return None
+    except (RuntimeFailed, TimedOut, OutOfResources) as error:
+        return crashed(error, capability)
+    return msgspec.convert(found, type=Check)
