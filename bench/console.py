@@ -66,7 +66,7 @@ def _table(report: Report) -> Table:
             figures.size(reference.size_bytes), style="dim",
         )  # fmt: skip
     for found in figures.by_speed(report):
-        if found.status == "ok":
+        if figures.has_figures(found):
             table.add_row(*_row(found, chosen=bool(report.choice and report.choice.id == found.id)))
     return table
 
@@ -78,7 +78,7 @@ def _row(found: Measurement, chosen: bool) -> list[str]:
     doubt = "" if latency is None or latency.valid else "~"
     name = escape(found.id)
     return [
-        "[bold green]>[/]" if chosen else "",
+        "[bold green]>[/]" if chosen else "[dim]-[/]" if found.status == "built" else "",
         f"[bold]{name}[/]" if chosen else name,
         figures.percent(accuracy.score) if accuracy else "",
         f"[{colour}]{escape(figures.delta(delta, 1).replace(', ', ','))}[/]" if delta else "",
@@ -112,7 +112,7 @@ def _failures(report: Report) -> list[RenderableType]:
     for found in figures.by_speed(report):
         if found.status != "ok":
             text = Text("x " if found.status == "failed" else "- ", style="red" if found.status == "failed" else "dim")
-            reason = " ".join((found.reason or "").split())
+            reason = figures.reason(found, report)
             where = f" in {found.stage}" if found.stage else ""
             text.append(f"{found.id} {found.status}{where}", style="default")
             lines.append(text.append(f": {reason}" if reason else "", style="dim"))

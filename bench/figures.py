@@ -10,6 +10,9 @@ from edgewright.bench.results import Delta, Latency, Measurement, Ratio, Referen
 MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "undecided"}
 
+EMULATED = "emulated"
+"""The code of the finding that a variant's accuracy is not of its own runtime."""
+
 
 def metric(report: Report) -> str:
     """What the task's accuracy is called: mAP of a detector, top-1 of a classifier."""
@@ -131,6 +134,19 @@ def by_speed(report: Report) -> list[Measurement]:
     return sorted(report.measurements, key=lambda m: (order[m.status], fast[m.id], m.id))
 
 
+def has_figures(found: Measurement) -> bool:
+    """Whether a measurement has figures for the columns of a table: it was measured, or its answers were emulated."""
+    return found.status == "ok" or found.accuracy is not None
+
+
+def reason(found: Measurement, report: Report) -> str:
+    """Why a measurement was not made; of what is only built, what is known of it instead."""
+    known = [finding.text for finding in found.findings if finding.code != EMULATED]
+    if found.status == "built" and known:
+        return " ".join(known)
+    return "" if found.reason == report.target.why else " ".join((found.reason or "").split())
+
+
 def doubts(report: Report) -> list[str]:
     """What a reader must know before believing the figures: one sentence each."""
     found = []
@@ -150,6 +166,9 @@ def doubts(report: Report) -> list[str]:
         )
     if report.reference and report.reference.why:
         found.append(f"{report.reference.why.rstrip('.')}.")
+    emulated = [finding for m in report.measurements for finding in m.findings if finding.code == EMULATED]
+    if emulated:
+        found.append(emulated[0].text)
     if report.target.measured is False:
         found.append(f"Nothing was measured: {(report.target.why or 'this machine is not the target').rstrip('.')}.")
     return found

@@ -35,6 +35,8 @@ def _choice(report: Report) -> str:
     choice = report.choice
     if choice is None:
         return ""
+    if choice.id is None and report.target.measured is False:
+        return f"**:package: Built for {_safe(report.target.title or report.target.name)}, not measured.**"
     if choice.id is None:
         misses = "".join(f"\n- {_safe(miss)}" for miss in choice.misses)
         return f"**:x: No variant is inside the budget.** {_safe(choice.why)}{misses}"
@@ -65,7 +67,7 @@ def _reference(found: Reference) -> tuple[str, ...]:
 def _row(found: Measurement, report: Report) -> tuple[str, ...]:
     chosen = bool(report.choice and report.choice.id == found.id)
     name = f"**{_safe(found.id)}**" if chosen else _safe(found.id)
-    if found.status != "ok":
+    if not figures.has_figures(found):
         mark = ":x:" if found.status == "failed" else ":package:"
         text = f"*{found.status}{f' in {_safe(found.stage)}' if found.stage else ''}*"
         return (mark, name, *[""] * 2, text, *[""] * 4, figures.size(found.size_bytes), "")
@@ -73,7 +75,7 @@ def _row(found: Measurement, report: Report) -> tuple[str, ...]:
     delta = accuracy.delta if accuracy else None
     doubt = "" if latency is None or latency.valid else "~"
     return (
-        ":star:" if chosen else "", name,
+        ":star:" if chosen else ":package:" if found.status == "built" else "", name,
         figures.percent(accuracy.score) if accuracy else "",
         figures.delta(delta), figures.VERDICTS[delta.verdict] if delta else "",
         figures.percent(accuracy.agreement, 1) if accuracy else "",
@@ -87,7 +89,7 @@ def _details(report: Report) -> Iterable[tuple[str, str]]:
     left_out = [found for found in figures.by_speed(report) if found.status != "ok"]
     yield (
         f"{len(left_out)} not measured",
-        "\n".join(f"- **{_safe(m.id)}** ({m.status}): {_safe(m.reason or '')}" for m in left_out),
+        "\n".join(f"- **{_safe(m.id)}** ({m.status}): {_safe(figures.reason(m, report))}" for m in left_out),
     )
     yield from _pace(report)
     findings = [(m.id, finding) for m in report.measurements for finding in m.findings]

@@ -92,8 +92,7 @@ def runtimes_for(arch: _Arch, isa: tuple[Isa, ...], gpu: Gpu | None = None) -> t
     cpu = _cpu_runtimes(arch, isa)
     if gpu is None:
         return cpu
-    floats: dict[str, Any] = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
-    precisions = tuple(floats[p] for p in floats if p in gpu.precisions)
+    precisions: tuple[Any, ...] = ("f32", "f16") if "f16" in gpu.precisions else ("f32",)
     tensorrt = TargetRuntime(
         name="tensorrt", precisions=precisions, schemes=("tensorrt",) if "int8" in gpu.precisions else ()
     )

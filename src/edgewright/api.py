@@ -34,6 +34,7 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
 from edgewright.runtimes import bundle as bundles
 from edgewright.targets import remote
+from edgewright.targets import target as targets
 from edgewright.targets.remote import Device
 from edgewright.targets.target import Target
 

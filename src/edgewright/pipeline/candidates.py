@@ -17,6 +17,7 @@ from edgewright.runtimes.options import Options
 from edgewright.targets.target import Target, TargetRuntime
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
+"""What must be installed here to compile for a runtime. Nothing for TensorRT: the device itself builds its plan."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +55,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         if self.options.threads:
             parts.append(f"t{self.options.threads}")
         return "-".join(part for part in parts if part) + ("+uint8" if self.variant.normalize == "graph" else "")
+
+    @property
+    def is_half(self) -> bool:
+        """Whether FP16 is to be written into its graph: TensorRT takes every precision from there."""
+        return self.options.runtime == "tensorrt" and self.options.precision == "f16"
 
     @property
     def precision(self) -> str:
@@ -100,7 +106,8 @@ def variations(finalists: Iterable[Candidate], recipe: Recipe) -> list[Candidate
 
 def is_installed(candidate: Candidate) -> bool:
     """Whether this machine has the runtime that compiles the candidate."""
-    return version(DISTRIBUTIONS[candidate.options.runtime]) is not None
+    needed = DISTRIBUTIONS.get(candidate.options.runtime)
+    return needed is None or version(needed) is not None
 
 
 def _of_runtime(runtime: TargetRuntime, recipe: Recipe) -> list[Candidate]:
@@ -120,7 +127,10 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe) -> list[Candidate]:
     options = {p: Options(precision=p, **common) for p in every}
     plain = [Candidate(variant=Variant(**first), options=options[p]) for p in precisions]
     # Beside INT8 layers the rest runs in the fastest float precision that the target has; with bf16 both are tried.
+    # TensorRT's FP16 is never slower than its float32 (an FP32 head costs a YOLO 17 %), so there it is the only one.
     beside = precisions or every
+    if runtime.name == "tensorrt" and "f16" in beside:
+        beside = ["f16"]
     quantized = [
         Candidate(
             variant=Variant(scheme=scheme, method=method, **first),

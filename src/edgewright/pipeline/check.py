@@ -82,7 +82,11 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             text = "TensorRT for RTX is not installed: parser and builder did not see this file."
             found.append(Finding(level="note", code="not-parsed", text=text))
         elif ahead.built:
-            text = f"Parsed and built ahead of time by {ahead.library} for {ahead.compute_capability}: not measured."
+            layers = ", ".join(f"{count} {kind}" for kind, count in sorted(self.layers.items()))
+            text = (
+                f"Layers by the graph: {layers}. Parsed and built ahead of time by {ahead.library} for compute "
+                f"capability {ahead.compute_capability}, not measured."
+            )
             found.append(Finding(level="note", code="built-ahead-of-time", text=text))
         else:
             text = f"{ahead.library} cannot build it for {ahead.compute_capability}: {ahead.reason}"

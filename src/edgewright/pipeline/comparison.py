@@ -30,16 +30,13 @@ from edgewright.pipeline.candidates import Candidate, Variant
 from edgewright.pipeline.check import Checked
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import FATAL, budget_for
+from edgewright.pipeline.run import FATAL, HALF_IMAGES, budget_for
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
 from edgewright.runtimes.options import Options
 from edgewright.targets import detect
 from edgewright.targets.target import Target, matches
-
-HALF_IMAGES = 64
-"""Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
 
 
 def import_file(shop: Workshop, model: Path) -> Entry:
@@ -98,7 +95,7 @@ def compile_file(
     if variant.normalize == "graph":
         entry = stages.fold_normalization(shop, entry, model.name)
     spec = stages.spec_of(entry)
-    if wanted.runtime == "tensorrt" and wanted.precision == "f16":
+    if (candidate := Candidate(variant=variant, options=wanted)).is_half:
         if images is None:
             raise UsageError(
                 "FP16 for TensorRT needs images.",
@@ -109,7 +106,7 @@ def compile_file(
         found = sets.divide(found, HALF_IMAGES, 0)[0] if len(found.items) > HALF_IMAGES else found
         entry = stages.halve(shop, entry, model.name, found, sets.digests(found))
     here = target is None or matches(target, detect.this_machine())
-    artifact = stages.compile_artifact(shop, entry, spec, Candidate(variant=variant, options=wanted), here)
+    artifact = stages.compile_artifact(shop, entry, spec, candidate, here)
     checked = None
     if wanted.runtime == "tensorrt":
         about = target or detect.this_machine()

@@ -11,6 +11,7 @@ import msgspec
 from edgewright import __version__
 from edgewright.bench import accuracy, budget, detection_accuracy
 from edgewright.bench.device import DESCRIBED
+from edgewright.bench.figures import EMULATED
 from edgewright.bench.gallery import Pair, worst
 from edgewright.bench.latency import Timing
 from edgewright.bench.results import (
@@ -27,6 +28,7 @@ from edgewright.bench.results import (
 )  # fmt: skip
 from edgewright.core import files
 from edgewright.core.store import Entry, key_of
+from edgewright.pipeline import check as checks
 from edgewright.pipeline.run import Made, Work
 from edgewright.runtimes import artifact as artifacts
 
@@ -36,10 +38,10 @@ def assemble(made: Made) -> Report:
     job = made.job
     assert job.budget is not None
     limits = job.budget
-    reference = _reference(made) if made.measured_here else None
+    reference = _reference(made) if made.reference.artifact else None
     measurements = [_measurement(made, work) for work in made.works]
     measurements = [
-        msgspec.structs.replace(m, budget=budget.check(m, reference, limits) if m.status == "ok" else ())
+        msgspec.structs.replace(m, budget=budget.check(m, reference, limits) if m.status == "ok" or m.accuracy else ())
         for m in measurements
     ]
     loads = [work.timing.load for work in (made.reference, *made.works) if work.timing and work.timing.load]
@@ -155,7 +157,7 @@ def _measurement(made: Made, work: Work) -> Measurement:
         artifact=work.artifact.key if work.artifact else None,
         described=_described(work),
         provenance=_quantization(work),
-        findings=tuple(_findings(work)),
+        findings=(*_findings(work), *(checks.read(work.checked).findings() if work.checked else ())),
     )
 
 
@@ -195,6 +197,10 @@ def _described(work: Work) -> dict[str, Any]:
     if work.artifact is None:
         return {}
     described = artifacts.read(work.artifact.path).described
+    if work.half:
+        described = {**described, "half": msgspec.json.decode((work.half.path / "half.json").read_bytes())}
+    if work.checked:  # asked for by the graph, not observed
+        described = {**described, "predicted": msgspec.to_builtins(checks.read(work.checked))}
     told = Path(work.evaluation.path, DESCRIBED) if work.evaluation else None
     if told and told.is_file():
         described = {**described, **msgspec.json.decode(told.read_bytes())}
@@ -204,6 +210,9 @@ def _described(work: Work) -> dict[str, Any]:
 def _findings(work: Work) -> list[Finding]:
     """What a reader should know: the runtime did not run the precision that was asked for."""
     options = work.candidate.options
+    if work.emulated and work.evaluation:
+        text = "Accuracy is emulated: ONNX Runtime computed the same graph on this CPU, not TensorRT."
+        return [Finding(level="note", code=EMULATED, text=text)]
     really, asked = _described(work).get("precision"), options.precision
     if really is None or really == asked:
         return []
@@ -222,7 +231,8 @@ def _stages(made: Made) -> list[StageTime]:
     ]
     for work in (made.reference, *made.works):
         parts: dict[str, Entry | None] = {
-            "quantize": work.quantized, "compile": work.artifact, "evaluate": work.evaluation
+            "quantize": work.quantized, "half": work.half, "compile": work.artifact, "check": work.checked,
+            "evaluate": work.evaluation,
         }  # fmt: skip
         found += [_stage(stage, work.candidate.id, entry) for stage, entry in parts.items() if entry]
     return found

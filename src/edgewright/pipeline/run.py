@@ -16,11 +16,12 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput
+from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, RuntimeFailed
 from edgewright.core.jail import Progress
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
+from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
 from edgewright.pipeline import stages
@@ -41,6 +42,9 @@ REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
 """How the reference is called among the artifacts of a latency run: no candidate runs on torch."""
 
 LATENCY_IMAGES = 4
+HALF_IMAGES = 64
+"""Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
+
 SCREENING = Rules(min_duration_s=0.3, min_count=20, max_duration_s=3.0, rounds=2, warm_up_s=0.6, cold_starts=1)
 """A first look at latency that only decides which candidates get variations; no figure of it is reported."""
 
@@ -61,11 +65,17 @@ class Job:
 
 @dataclass(kw_only=True)
 class Work:
-    """One candidate on its way: what was made of it so far, or where and why it failed."""
+    """One candidate on its way: what was made of it so far, or where and why it failed.
+
+    `emulated` answers here as an artifact for TensorRT does on its device.
+    """
 
     candidate: Candidate
     quantized: Entry | None = None
+    half: Entry | None = None
     artifact: Entry | None = None
+    checked: Entry | None = None
+    emulated: Entry | None = None
     evaluation: Entry | None = None
     timing: Timing | None = None
     failed_in: str | None = None
@@ -104,7 +114,10 @@ class Made:
 
 
 def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
-    """Build every candidate and, where `place` (default: this machine) is the target, measure it there."""
+    """Build every candidate and, where `place` (default: this machine) is the target, measure it there.
+
+    Candidates for TensorRT on a device that is not at hand are checked, and their answers emulated, here.
+    """
     place = place or places.here()
     images = image_sets.gather(job.data, job.split, job.calibration, job.recipe.calibration_images, job.recipe.seed)
     shop.watch(
@@ -131,12 +144,13 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
     )  # fmt: skip
     works = [line.build(candidate) for candidate in candidates]
     reference, base = Work(candidate=REFERENCE), None
-    if line.measure:
+    if line.measure or any(work.emulated for work in works):
         reference.artifact = stages.compile_reference(shop, exported, spec)
         reference.evaluation = line.evaluate(reference)
-        works += line.vary(works)
+        works += line.vary(works) if line.measure else []
         for work in works:
             line.evaluate(work)
+    if line.measure:
         base = line.time(reference, works)
     return Made(
         job=job, spec=spec, images=images, exported=exported, reference=reference, works=works,
@@ -170,6 +184,9 @@ class _Line:
             with work.stage("normalize", self.shop):
                 model = stages.fold_normalization(self.shop, model, candidate.variant.name)
                 spec = stages.spec_of(model)
+        if work.alive and candidate.is_half:
+            with work.stage("half", self.shop):
+                work.half = model = self._halve(model, candidate)
         if work.alive:
             with work.stage("compile", self.shop):
                 run = self.measure and self.place.is_here
@@ -184,7 +201,25 @@ class _Line:
                     f"{self.place.unit}; {self.place.identity}",
                     self.place.finish,
                 )
+        if work.alive and candidate.options.runtime == "tensorrt" and not self.measure:
+            self._prove(work, model, spec)
         return work
+
+    def _prove(self, work: Work, model: Entry, spec: ModelSpec) -> None:
+        """What can be known of an artifact for TensorRT without its device: TensorRT's own checks, the answers."""
+        with work.stage("check", self.shop):
+            id = work.candidate.id
+            work.checked = checks.check(self.shop, model, id, work.candidate.options, self.job.target)
+            if refused := checks.read(work.checked).refused:
+                raise RuntimeFailed(*refused, "Choose another variant.")
+        if work.alive:
+            with work.stage("emulate", self.shop):
+                work.emulated = stages.emulate(self.shop, model, id, spec)
+
+    def _halve(self, model: Entry, candidate: Candidate) -> Entry:
+        images, digests = self.images.calibration, self.images.calibration_digests
+        some = msgspec.structs.replace(images, items=images.items[:HALF_IMAGES])
+        return stages.halve(self.shop, model, candidate.id, some, digests[:HALF_IMAGES])
 
     def _quantize(self, variant: Variant) -> Entry:
         calibration, digests = self.images.calibration, self.images.calibration_digests
@@ -192,11 +227,12 @@ class _Line:
 
     def evaluate(self, work: Work) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""
-        if work.alive and work.artifact:
-            place = places.here() if work.candidate is REFERENCE else self.place
+        artifact = work.artifact if self.measure or work.candidate is REFERENCE else work.emulated
+        if work.alive and artifact:
+            place = places.here() if work.candidate is REFERENCE or work.emulated else self.place
             with work.stage("evaluate", self.shop):
                 work.evaluation = stages.evaluate(
-                    self.shop, work.artifact, work.candidate.id, self.images.evaluation, self.images.evaluation_digests,
+                    self.shop, artifact, work.candidate.id, self.images.evaluation, self.images.evaluation_digests,
                     place.identity, place.answer,
                 )  # fmt: skip
         return work.evaluation

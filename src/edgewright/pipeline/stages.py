@@ -164,7 +164,8 @@ def halve(shop: Workshop, model: Entry, what: str, images: ImageSet, digests: li
 def emulate(shop: Workshop, model: Entry, what: str, spec: ModelSpec) -> Entry:
     """An artifact that answers on this CPU as an exact INT8 or FP16 runtime answers with the file of `model`."""
     file = SIMULATED if (model.path / SIMULATED).exists() else MODEL
-    return _compile(shop, what, model, file, spec, Options(runtime="onnxruntime", emulate=True), True)
+    options = Options(runtime="onnxruntime", emulate=True)
+    return _compile(shop, f"{what}, emulated", model, file, spec, options, True)
 
 
 def compile_artifact(shop: Workshop, model: Entry, spec: ModelSpec, candidate: Candidate, run: bool) -> Entry:
