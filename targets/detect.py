@@ -10,12 +10,11 @@ import math
 import os
 import platform
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
-
-from edgewright.core.lazy import version
 
 from . import jetson, nvidia
 from .files import meminfo, text
@@ -54,7 +53,7 @@ def this_machine(root: Path = Path("/"), cpus: frozenset[int] | None = None) -> 
     if machine.gpu is None:
         return machine
     # An x86 host with a GPU need not mean it for inference: TensorRT counts where it is installed.
-    chosen = machine.arch == "aarch64" or version("tensorrt") or version("tensorrt_rtx")
+    chosen = machine.arch == "aarch64" or find_spec("tensorrt") or find_spec("tensorrt_rtx")
     return replace(machine, runtimes=runtimes_for(machine.arch, machine.isa, machine.gpu)) if chosen else machine
 
 

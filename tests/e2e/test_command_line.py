@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -93,6 +94,57 @@ def test_another_target_is_built_and_not_measured(tiny: Path, recipe: Path) -> N
     assert {m["status"] for m in report["measurements"]} == {"built"}
     assert all("latency" not in m for m in report["measurements"])
     assert list((tiny / "out" / "built").glob("*.edge"))
+
+
+def test_a_jetson_is_built_for_checked_and_emulated_anywhere(tiny: Path, recipe: Path) -> None:
+    recipe.write_text('runtimes = ["tensorrt"]\nmethods = ["minmax"]\n')
+    run = optimize(tiny, recipe, "--target", "jetson-orin-nano", "--json")
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    rows = {m["id"]: m for m in report["measurements"]}
+    assert set(rows) == {"tensorrt-f32", "tensorrt-f16", "tensorrt-int8-f16-minmax"}
+    for row in rows.values():
+        assert row["status"] == "built" and "latency" not in row
+        assert {"emulated"} <= {finding["code"] for finding in row["findings"]}
+        assert row["accuracy"]["agreement"] > 90
+        assert row["described"]["predicted"]["layers"]
+    assert rows["tensorrt-f16"]["described"]["half"]["sqnr_db"] > 40
+    assert "id" not in report["choice"]
+    bundle = next((tiny / "out" / "built").glob("*int8*.edge"))
+    assert json.loads((bundle / "manifest.json").read_bytes())["artifact"]["runtime"] == "tensorrt"
+    found = edgewright("run", bundle, tiny / "images/val/red/000.png", cwd=tiny)
+    assert found.returncode == 5 and "edgewright compile" in found.stderr, "its plan is built on the device"
+    table = edgewright("report", "out", cwd=tiny).stdout
+    assert "emulated" in table and max(map(len, table.splitlines())) <= 100
+
+
+def test_a_file_is_checked_for_a_jetson_on_any_machine(tiny: Path) -> None:
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        return edgewright(*words, cwd=tiny)
+
+    assert run("export", "torch:tiny:build", "--spec", tiny / "tiny.toml", "-o", "m.onnx").returncode == 0
+    for scheme in ("tensorrt", "ort-x86"):
+        words = ("--calibration", "images/calib", "--scheme", scheme, "--method", "minmax", "-o", f"{scheme}.onnx")
+        assert run("quantize", "m.onnx", *words).returncode == 0
+    target = ("--target", "jetson-orin-nano")
+    done = run("compile", "tensorrt.onnx", *target, "--images", "images/calib", "-o", "m.edge", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["manifest"]["artifact"]["precision"] == "f16"
+    assert found["check"].get("violations", []) == []
+    if importlib.util.find_spec("tensorrt_rtx"):
+        assert found["check"]["ahead_of_time"]["built"]
+    for words, code, says in (
+        (("ort-x86.onnx", *target, "--precision", "f32"), 3, "int32-bias"),
+        (("tensorrt.onnx", *target), 2, "--images"),
+        (("m.onnx", "--target", "x86-vnni", "--runtime", "tensorrt"), 2, "has no tensorrt"),
+        (("m.edge",), 5, "GPU"),
+        (("nothing.edge",), 3, "There is no file"),
+    ):
+        failed = run("compile", *words, "-o", "other.edge")
+        assert failed.returncode == code, (words, failed.stderr)
+        assert says in failed.stderr and len([x for x in failed.stderr.splitlines() if x[:7].strip()[-1:] == ":"]) >= 3
+        assert not (tiny / "other.edge").exists()
 
 
 @pytest.mark.parametrize(

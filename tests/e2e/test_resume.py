@@ -23,7 +23,7 @@ normalize = ["host"]
 min_duration_s = 0.1
 min_count = 30
 """
-KILLS, KILLS_A_STORE = 20, 10
+KILLS = 6
 
 
 def start(job: Path, store: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -61,15 +61,16 @@ def job(tiny: Path) -> Path:
     return tiny
 
 
-def test_a_run_killed_at_random_moments_finishes_with_the_same_result(job: Path) -> None:
+@pytest.mark.parametrize("stores", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_finishes_with_the_same_result(job: Path, stores: int) -> None:
     begin = time.monotonic()
     finish(start(job, job / "whole", job / "out"))
     seconds = time.monotonic() - begin
     expected = result(job / "out")
     moments = random.Random(20)
-    for number in range(KILLS // KILLS_A_STORE):
+    for number in range(stores):
         store, out = job / f"store{number}", job / f"out{number}"
-        for _ in range(KILLS_A_STORE):
+        for _ in range(KILLS):
             run = start(job, store, out)
             time.sleep(moments.uniform(0.3, seconds * 0.6))
             run.send_signal(signal.SIGKILL)

@@ -67,7 +67,7 @@ def best_int8(report: api.Report) -> Measurement:
     return min(found, key=lambda m: (m.latency.p50_ms or 0) if m.latency else 0)
 
 
-SLOW = ("mobilenetv1_075", "resnet18", "mobilenetv3_small_100", "resnet56")
+SLOW = ("mobilenetv1_075", "resnet18", "resnet20", "mobilenetv3_small_100", "resnet56")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES])

@@ -20,6 +20,9 @@ def run(
     top: Annotated[int, typer.Option(min=1, help="How many labels to show for each image.")] = 3,
     score: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a detection.")] = None,
     save_images: Annotated[Path | None, typer.Option(help="Folder for the images with their boxes drawn.")] = None,
+    trust_plan: Annotated[
+        bool, typer.Option("--trust-plan", help="Load a TensorRT plan that another machine built: it is native code.")
+    ] = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Classify images, or find the objects in them. Needs no torch: only the bundle's runtime.
@@ -30,7 +33,7 @@ def run(
     import edgewright
     from edgewright.cli import console
 
-    with edgewright.open(bundle) as session:
+    with edgewright.open(bundle, trust_plan=trust_plan) as session:
         detector = session.spec.detect is not None
         if not detector and (score is not None or save_images is not None):
             raise UsageError(f"{bundle} is a classifier.", "It gives no boxes.", "Leave out --score and --save-images.")

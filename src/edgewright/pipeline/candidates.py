@@ -13,8 +13,8 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.quantize import methods
 from edgewright.quantize.methods import METHODS, OTHERS
 from edgewright.runtimes import registry
-from edgewright.runtimes.options import Options
-from edgewright.targets.target import Target, TargetRuntime
+from edgewright.runtimes.options import Builder, Options
+from edgewright.targets.target import Target, TargetRuntime, memory_for_model
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 """What must be installed here to compile for a runtime. Nothing for TensorRT: the device itself builds its plan."""
@@ -79,7 +79,7 @@ def enumerate_candidates(target: Target, recipe: Recipe) -> list[Candidate]:
         candidate
         for runtime in target.runtimes
         if recipe.runtimes is None or runtime.name in recipe.runtimes
-        for candidate in _of_runtime(runtime, recipe)
+        for candidate in _of_runtime(runtime, recipe, target)
     ]
     if not found:
         raise InvalidInput(
@@ -99,7 +99,7 @@ def variations(finalists: Iterable[Candidate], recipe: Recipe) -> list[Candidate
         )
         for candidate in finalists
         for normalize in recipe.normalize
-        for threads in recipe.threads
+        for threads in (recipe.threads if candidate.options.runtime != "tensorrt" else (0,))
         if (normalize, threads) != (candidate.variant.normalize, candidate.options.threads)
     ]
 
@@ -110,7 +110,13 @@ def is_installed(candidate: Candidate) -> bool:
     return needed is None or version(needed) is not None
 
 
-def _of_runtime(runtime: TargetRuntime, recipe: Recipe) -> list[Candidate]:
+def builder_for(target: Target) -> Builder:
+    """How TensorRT builds for `target`: where CPU and GPU share the memory, a layer's workspace is an eighth of it."""
+    left = memory_for_model(target) if target.gpu and target.gpu.shared_memory else None
+    return Builder(workspace_bytes=left // 8 if left else None)
+
+
+def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target) -> list[Candidate]:
     if runtime.name not in registry.names():
         raise InvalidInput(
             f"The target names the runtime '{runtime.name}'.",
@@ -124,6 +130,8 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe) -> list[Candidate]:
         schemes = []
     first: dict[str, Any] = {"normalize": recipe.normalize[0]}
     common: dict[str, Any] = {"runtime": runtime.name, "threads": recipe.threads[0]}
+    if runtime.name == "tensorrt":
+        common = {"runtime": runtime.name, "builder": recipe.builder or builder_for(target)}
     options = {p: Options(precision=p, **common) for p in every}
     plain = [Candidate(variant=Variant(**first), options=options[p]) for p in precisions]
     # Beside INT8 layers the rest runs in the fastest float precision that the target has; with bf16 both are tried.

@@ -26,7 +26,7 @@ from edgewright.data.sets import ImageSet
 from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import stages
-from edgewright.pipeline.candidates import Candidate, Variant
+from edgewright.pipeline.candidates import Candidate, Variant, builder_for
 from edgewright.pipeline.check import Checked
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
@@ -141,8 +141,10 @@ def _first_choice(target: Target | None) -> dict[str, Any]:
     if target is None:
         return {"runtime": "openvino"}
     runtime = target.runtimes[0]
-    half = runtime.name == "tensorrt" and "f16" in runtime.precisions
-    return {"runtime": runtime.name, "precision": "f16" if half else runtime.precisions[0]}
+    if runtime.name != "tensorrt":
+        return {"runtime": runtime.name, "precision": runtime.precisions[0]}
+    half = "f16" if "f16" in runtime.precisions else "f32"
+    return {"runtime": runtime.name, "precision": half, "builder": builder_for(target)}
 
 
 def bench(
@@ -225,7 +227,8 @@ def _report(
     if timing.reason:
         raise InvalidInput(f"The first bundle cannot be measured: {timing.reason}", "", "Give one that runs here.")
     reference = Reference(
-        runtime=first.artifact.runtime, device="CPU", precision=first.artifact.precision, why=f"First bundle: {base}.",
+        runtime=first.artifact.runtime, device=place.machine.title, precision=first.artifact.precision,
+        why=f"First bundle: {base}.",
         latency=timing.latency, accuracy=_score(first.spec, outputs[base], evaluation), size_bytes=files.size(paths[0]),
         peak_memory_bytes=timing.peak_memory_bytes, cold_start_ms=timing.cold_start_ms, camera=timing.camera,
         energy_mj=timing.energy_mj, energy_source=timing.energy_source,

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from edgewright.core.errors import InvalidInput
+from edgewright.runtimes.options import Builder
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,7 +17,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `normalize`: where pixels are normalized; with both, the finalists are also built with normalization inside the
     graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
     `finalists`: how many candidates get such variations. `rate`: frames a second of a camera at which the latency is
-    measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict.
+    measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT's
+    settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's.
     """
 
     schema_version: int = 1
@@ -37,6 +39,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: int = 0
     stage_timeout_s: float = 1800.0
     memory_bytes: int | None = None
+    builder: Builder | None = None
 
     def __post_init__(self) -> None:
         for name in ("finalists", "min_duration_s", "margin"):
