@@ -3,7 +3,9 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ifeq ($(shell uname -s),Linux)
 BINDINGS := $(addprefix $(VENV)/tensorrt-bindings/, 8.6.1 10.3.0 10.13.3.9 11.4.0.106)
+endif
 
 # Every stage is a child process that imports its libraries: without kept bytecode torch compiles anew in each.
 unexport PYTHONDONTWRITEBYTECODE

@@ -97,20 +97,16 @@ def _fill(out: np.ndarray, image: Picture, p: Preprocess, i: Input) -> None:
     top, left = max(place.top, 0), max(place.left, 0)
     pixels = pixels[top - place.top :, left - place.left :][: i.height - top, : i.width - left]
     bottom, right = top + pixels.shape[0], left + pixels.shape[1]
-    planes = out if i.layout == "NCHW" else out.transpose(2, 0, 1)
-    inside = planes[:, top:bottom, left:right]
-    inside[...] = pixels.transpose(2, 0, 1)
+    rows = out if i.layout == "NHWC" else out.transpose(1, 2, 0)  # (height, width, channels), whatever lies in memory
+    inside = rows[top:bottom, left:right]
+    inside[...] = pixels
     if p.normalize == "host":
-        _normalize(inside, p)
+        _normalize(inside.transpose(2, 0, 1), p)
     if (i.height, i.width) != pixels.shape[:2]:
-        around = _around(p, i)
-        for border in (
-            planes[:, :top],
-            planes[:, bottom:],
-            planes[:, top:bottom, :left],
-            planes[:, top:bottom, right:],
-        ):
-            border[...] = around
+        around = _around(p, i).reshape(-1)
+        for border in (rows[:top], rows[bottom:], rows[top:bottom, :left], rows[top:bottom, right:]):
+            # Of one grey, as most are, a fill; a colour's channels are written one by one.
+            border[...] = around[0] if (around == around[0]).all() else around
 
 
 def _around(p: Preprocess, i: Input) -> np.ndarray:
