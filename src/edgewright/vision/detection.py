@@ -288,8 +288,10 @@ def _from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: D
     distance is the mean of its bins' numbers under softmax (generalized focal loss, Li et al. 2020), or is given."""
     distances = logits
     if d.bins > 1:
-        share = probabilities(logits.reshape(len(cells), 4, d.bins), Postprocess(scores="softmax"))
-        distances = share @ np.arange(d.bins, dtype=np.float32)
+        each = logits.reshape(-1, d.bins)
+        weights = np.exp(each - each.max(axis=1, keepdims=True))
+        sums = weights @ np.stack([np.ones(d.bins), np.arange(d.bins)], axis=1).astype(np.float32)
+        distances = (sums[:, 1] / sums[:, 0]).reshape(-1, 4)
     grid = _grid(spec.input.height, spec.input.width, d.strides)[cells]
     centre, stride = grid[:, :2] + 0.5, grid[:, 2:]
     boxes: np.ndarray = np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], axis=1) * stride
