@@ -31,6 +31,10 @@ def about(folder: str) -> dict[str, Any]:
     runtimes = {name: registry.module(name).probe() for name in registry.names() if name != "torch"}
     unit = Path("/etc/machine-id")
     digest = files.sha256(unit)[:16] if unit.is_file() else ""
+    if runtimes.get("tensorrt") and runtimes["tensorrt"].available:
+        from edgewright.runtimes.tensorrt import plan  # whose key a plan is made with decides where it loads
+
+        digest = f"{digest}-{plan.fingerprint()}"
     found = {
         "unit": digest,
         "environment": environment.describe(),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from . import pairs
-from .tensorrt import FEWEST_CHANNELS, LAYERS, channels, residuals
+from .tensorrt import FEWEST_CHANNELS, LAYERS, channels, residuals, weight_axis
 
 if TYPE_CHECKING:
     import onnx
@@ -73,7 +73,10 @@ class Violation(NamedTuple):
 
 
 def check(model: onnx.ModelProto) -> list[Violation]:
-    """All violations in `model`, errors first, in the order of the graph. A float graph has none."""
+    """All violations in `model`, errors first, in the order of the graph. A float graph has none.
+
+    Nodes are told by their names, so each must have one of its own (`quantize.name_nodes`).
+    """
     graph = _Graph(model)
     if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear") or n.op_type in _INTEGER for n in model.graph.node):
         return []
@@ -184,7 +187,9 @@ def _scales(graph: _Graph) -> Iterator[Violation]:
         if scale is None:
             yield Violation("constant-scale", node.name, f"Its scale {node.input[1]} is computed.")
         elif not (np.isfinite(scale) & (scale > 0)).all():
-            yield Violation("constant-scale", node.name, f"Its scale holds {_few(scale[~(scale > 0)])}.")
+            yield Violation(
+                "constant-scale", node.name, f"Its scale holds {_few(scale[~(np.isfinite(scale) & (scale > 0))])}."
+            )
         elif scale.size > 1 and node.input[0] not in graph.constants:
             yield Violation("activation-per-tensor", node.name, f"It has {scale.size} scales for an activation.")
 
@@ -193,11 +198,12 @@ def _weights(graph: _Graph) -> Iterator[Violation]:
     for node in graph.of(*LAYERS):
         pair = graph.weights_at(node.input[1])
         scale = graph.constant(pair.input[1]) if pair is not None else None
-        if pair is None or scale is None or scale.size == 1 or node.op_type in ("Gemm", "MatMul"):
+        if pair is None or scale is None or scale.size == 1:
             continue
-        axis = next((a.i for a in pair.attribute if a.name == "axis"), 1)
-        if axis != LAYERS[node.op_type]:
-            text = f"The weights of {node.name} have a scale for each index of axis {axis}, not {LAYERS[node.op_type]}."
+        rank = len(graph.constants[pair.input[0]].dims)
+        axis, wanted = next((a.i for a in pair.attribute if a.name == "axis"), 1) % rank, weight_axis(node, rank)
+        if axis != wanted:
+            text = f"The weights of {node.name} have a scale for each index of axis {axis}, not {wanted}."
             yield Violation("weight-axis", pair.name, text)
 
 
@@ -251,7 +257,11 @@ def _fusions(graph: _Graph) -> Iterator[Violation]:
                 maker is not None and maker.op_type == "Sigmoid" and _is_gate(reader, node, graph)
             ):
                 yield Violation("float-function", node.name, f"{reader.op_type} '{reader.name}' computes behind it.")
-            elif maker is not None and maker.op_type in LAYERS and reader.op_type in _FUSED:
+            elif (
+                maker is not None
+                and maker.op_type in LAYERS
+                and (reader.op_type in _FUSED or (reader.op_type == "Add" and set(reader.input) & set(graph.constants)))
+            ):
                 text = f"It stands between {maker.op_type} '{maker.name}' and its {reader.op_type}."
                 yield Violation("fused-output", node.name, text)
 

@@ -150,7 +150,7 @@ class _Pairs:
         if name not in self._weights:
             tensor = next(t for t in self._graph.initializer if t.name == name)
             value = numpy_helper.to_array(tensor)
-            axis = _axis(node, value.ndim)
+            axis = weight_axis(node, value.ndim)
             others = tuple(a for a in range(value.ndim) if a != axis)
             scale = np.maximum(np.abs(value).max(axis=others), 1e-8).astype(np.float32) / np.float32(127)
             along = [1] * value.ndim
@@ -191,7 +191,7 @@ class _Pairs:
         self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
 
 
-def _axis(node: onnx.NodeProto, rank: int) -> int:
+def weight_axis(node: onnx.NodeProto, rank: int) -> int:
     """The axis of the weights of `node` that counts output channels."""
     if node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute):
         return 1

@@ -15,7 +15,11 @@ from .options import Options, Probe
 
 
 class Runtime(Protocol):
-    """The verbs of a runtime module."""
+    """The verbs of a runtime module.
+
+    One that needs them has two more: ``finish(folder, options, progress)`` builds on the device what only it can, and
+    ``close(handle)`` frees what does not go with the handle.
+    """
 
     def probe(self) -> Probe:
         """What the runtime can do on this machine. Never raises for a missing library."""

@@ -95,6 +95,8 @@ class Session:
     def close(self) -> None:
         """Free the model. Closing twice is fine."""
         with self._lock:
+            if self._handle is not None and hasattr(self._runtime, "close"):
+                self._runtime.close(self._handle)
             self._handle = None
 
     def __enter__(self) -> Session:

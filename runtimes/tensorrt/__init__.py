@@ -25,7 +25,6 @@ from . import builder, census, cuda, library, plan
 from .engine import Engine
 
 MODEL = "model.onnx"
-TIMING_CACHE = "timing.cache"
 _PRECISIONS: tuple[Precision, ...] = ("f32", "f16")
 
 
@@ -50,6 +49,12 @@ def probe() -> Probe:
     return Probe(available=True, version=library.identity(found), precisions=_PRECISIONS, device=str(gpu))
 
 
+def identity() -> str:
+    """What a plan of this machine is bound to, in words: library, GPU, driver, and whose key signs it."""
+    found = probe()
+    return f"{found.version}, {found.device}, {plan.fingerprint()}"
+
+
 def build(model: Path, options: Options, folder: Path) -> None:
     """Put the ONNX file into `folder`: all that can be made of it anywhere. The plan is `finish`'s work."""
     require_precision(options, _PRECISIONS, "TensorRT computes in these, and in INT8 where the file says so.")
@@ -65,13 +70,12 @@ def finish(folder: Path, options: Options, progress: Progress | None = None) -> 
     trt, gpu = library.bindings(), cuda.device()
     here = _maker(trt, gpu)
     kept = _timing_cache(here)
-    cache = next((path.read_bytes() for path in (folder / TIMING_CACHE, kept) if path.is_file()), b"")
+    cache = kept.read_bytes() if kept.is_file() else plan.timing_cache(folder, here)
     job = builder.Job(
         model=folder / MODEL, precision=options.precision, builder=options.builder or Builder(), timing_cache=cache
     )
     built = builder.build(trt, job, progress)
-    plan.write(folder, built.plan, here)
-    files.write(folder / TIMING_CACHE, built.timing_cache)
+    plan.write(folder, built.plan, built.timing_cache, built.outputs, here)
     kept.parent.mkdir(parents=True, exist_ok=True)
     files.write(kept, built.timing_cache)
     return {"layers": built.layers, "gpu_fallback": built.fallback, "memory": built.memory, "warnings": built.warnings}
@@ -90,12 +94,18 @@ def load(folder: Path, options: Options, trust: bool = False) -> Handle:
         )
     trt, gpu = library.bindings(), cuda.device()
     here = _maker(trt, gpu)
-    return Handle(Engine(trt, plan.read(folder, here, trust)), here, options)
+    content, outputs = plan.read(folder, here, trust)
+    return Handle(Engine(trt, content, outputs), here, options)
 
 
 def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
     """All outputs for `x`."""
     return handle.engine.run(x)
+
+
+def close(handle: Handle) -> None:
+    """Free the GPU's memory."""
+    handle.engine.close()
 
 
 def describe(handle: Handle) -> dict[str, Any]:

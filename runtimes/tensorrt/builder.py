@@ -20,6 +20,9 @@ from .library import Line
 if TYPE_CHECKING:
     import tensorrt as trt
 
+PARSED = "parsed"
+"""What progress is told when the parser has taken the file."""
+
 _PLACES = re.compile(r"\[checkMacros.*|\s*In \w+ at /_src\S*")
 """Lines of the library's own source, and what it says of CUDA on a machine without a GPU."""
 _MEMORY = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
@@ -62,12 +65,15 @@ class Job(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A plan and what the builder said. `fallback`: layers that DLA cannot take and the GPU runs instead.
+    """A plan and what the builder said.
+
+    `outputs`: the model's, in its order. `fallback`: layers that DLA cannot take and the GPU runs instead.
 
     `memory`: bytes of "activation" and "weights" as the builder counts them, where it says so.
     """
 
     plan: bytes
+    outputs: tuple[str, ...]
     timing_cache: bytes
     layers: int
     fallback: tuple[str, ...]
@@ -85,6 +91,9 @@ def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
     builder = trt.Builder(library.logger(trt, lines))
     network = create_network(trt, builder, job)
     parse(trt, network, job.model, lines)
+    if progress is not None:
+        progress(0, 0, PARSED)
+    outputs = tuple(network.get_output(index).name for index in range(network.num_outputs))
     config = configure(trt, builder, network, job, progress)
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     fallback = _fallback(config, layers) if job.builder.dla is not None else ()
@@ -94,7 +103,7 @@ def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
     cache = b"" if job.ahead_of_time else bytes(config.get_timing_cache().serialize())
     memory = {match[1].lower(): int(match[2]) for line in lines if (match := _MEMORY.search(line.text))}
     warnings = tuple(dict.fromkeys(line.text for line in lines if line.severity == library.WARNING))
-    return Built(bytes(plan), cache, len(layers), fallback, memory, warnings)
+    return Built(bytes(plan), outputs, cache, len(layers), fallback, memory, warnings)
 
 
 def create_network(trt: Any, builder: trt.Builder, job: Job) -> trt.INetworkDefinition:
@@ -145,7 +154,9 @@ def configure(
     if job.ahead_of_time:
         _target(trt, config, job.ahead_of_time)
     else:
-        config.set_timing_cache(config.create_timing_cache(job.timing_cache), ignore_mismatch=False)
+        cache = config.create_timing_cache(job.timing_cache)
+        if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another device: begin with an empty one
+            config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
     if progress is not None and hasattr(config, "progress_monitor"):
         config.progress_monitor = monitor(trt, progress)
     _open_batch(builder, config, network, job)

@@ -81,8 +81,8 @@ def ahead_of_time(
     )  # fmt: skip
 
 
-def crashed(error: EdgewrightError, compute_capability: str) -> Check:
-    """The check of a model at which the child process that ran `ahead_of_time` ended."""
+def crashed(error: EdgewrightError, compute_capability: str, parsed: bool) -> Check:
+    """The check of a model at which the child process that ran `ahead_of_time` ended; `parsed`: behind the parser."""
     nearest = NEAREST.get(compute_capability, compute_capability)
     reason = f"{error.what} {error.why}"
-    return Check(library="tensorrt_rtx", compute_capability=nearest, parsed=True, built=False, reason=reason)
+    return Check(library="tensorrt_rtx", compute_capability=nearest, parsed=parsed, built=False, reason=reason)

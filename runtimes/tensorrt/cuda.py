@@ -22,7 +22,7 @@ class Device(NamedTuple):
     driver: int
 
     def __str__(self) -> str:
-        return f"{self.name}, sm_{self.compute_capability.replace('.', '')}"
+        return f"{self.name}, sm_{self.compute_capability.replace('.', '')}, driver for CUDA {self.driver // 1000}"
 
 
 def cudart() -> Any:
@@ -42,11 +42,15 @@ def cudart() -> Any:
 def device(number: int = 0) -> Device:
     """The GPU; raises `Unavailable` where there is none, or no driver for it."""
     cuda = cudart()
-    error, count = cuda.cudaGetDeviceCount()
+    try:
+        error, count = cuda.cudaGetDeviceCount()
+        words = _words(cuda, error)
+    except RuntimeError as missing:  # cuda-python 12 raises where there is no driver to load
+        error, count, words = None, 0, str(missing)
     if error != cuda.cudaError_t.cudaSuccess or not count:
         raise Unavailable(
             "There is no NVIDIA GPU that CUDA can use.",
-            f"CUDA says: {_words(cuda, error)}.",
+            f"CUDA says: {words.rstrip('.')}.",
             "Run this on the device. On any machine `edgewright compile --target NAME` builds and checks.",
         )
     about = check(cuda, cuda.cudaGetDeviceProperties(number), "read the GPU's properties")
@@ -71,7 +75,11 @@ class Buffer:
         self._cuda = cuda
         self.bytes = max(1, int(np.prod(shape)) * dtype.itemsize)
         self._pinned = check(cuda, cuda.cudaHostAlloc(self.bytes, cuda.cudaHostAllocDefault), "pin memory")
-        self.device = check(cuda, cuda.cudaMalloc(self.bytes), "allocate memory on the GPU")
+        try:
+            self.device = check(cuda, cuda.cudaMalloc(self.bytes), "allocate memory on the GPU")
+        except OutOfResources:
+            cuda.cudaFreeHost(self._pinned)
+            raise
         self.host: np.ndarray = _view(self._pinned, self.bytes).view(dtype)[: int(np.prod(shape))].reshape(shape)
 
     def upload(self, stream: Any) -> None:
@@ -115,7 +123,15 @@ def capture(cuda: Any, stream: Any, queue: Any) -> Any:
     if failed or error != cuda.cudaError_t.cudaSuccess:
         cuda.cudaGetLastError()  # a failed capture leaves its error behind
         return None
-    return check(cuda, cuda.cudaGraphInstantiateWithFlags(graph, 0), "instantiate the graph")
+    try:
+        return check(cuda, cuda.cudaGraphInstantiateWithFlags(graph, 0), "instantiate the graph")
+    finally:
+        cuda.cudaGraphDestroy(graph)  # the instance has all of it
+
+
+def destroy(cuda: Any, graph: Any) -> None:
+    """Free what `capture` made."""
+    cuda.cudaGraphExecDestroy(graph)
 
 
 def launch(cuda: Any, graph: Any, stream: Any) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from edgewright.core.errors import RuntimeFailed
+from edgewright.core.errors import OutOfResources, RuntimeFailed
 
 from . import cuda, library
 from .library import Line
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 class Engine:
     """A deserialized plan for one input, one batch at a time; one thread at a time may use it.
 
-    Buffers and graph are made for the first batch size that is run, and anew where it changes.
+    Buffers and graph are made for the first batch size that is run, and anew where it changes. `outputs`: the model's
+    outputs in its own order; a plan lists them in any.
     """
 
-    def __init__(self, trt: Any, plan: bytes) -> None:
+    def __init__(self, trt: Any, plan: bytes, outputs: Sequence[str]) -> None:
         self._trt, self._cuda = trt, cuda.cudart()
         self._lines: list[Line] = []
         self._runtime: trt.Runtime = trt.Runtime(library.logger(trt, self._lines))
@@ -35,7 +37,12 @@ class Engine:
         self._context: trt.IExecutionContext = context
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         self.inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-        self.outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+        made = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+        if sorted(made) != sorted(outputs):
+            raise RuntimeFailed(
+                f"The plan gives {', '.join(made)}.", f"The model gives {', '.join(outputs)}.", "Build the plan again."
+            )
+        self.outputs = list(outputs)
         self._stream = cuda.stream(self._cuda)
         self._bound: _Bound | None = None
 
@@ -62,22 +69,35 @@ class Engine:
         return found
 
     def close(self) -> None:
-        """Free the GPU's memory."""
+        """Free the GPU's memory and the stream; closing twice is fine."""
+        self._unbind()
+        if self._stream is not None:
+            self._cuda.cudaStreamDestroy(self._stream)
+            self._stream = None
+
+    def _unbind(self) -> None:
         if self._bound:
-            self._bound.free()
+            self._bound.free(self._cuda)
             self._bound = None
 
     def _bind(self, shape: tuple[int, ...]) -> _Bound:
         if self._bound and self._bound.input.host.shape == shape:
             return self._bound
-        self.close()
+        self._unbind()
         if not self._context.set_input_shape(self.inputs[0], shape):
             raise self._failure(f"take an input of shape {shape}")
-        first = self._buffer(self.inputs[0])
-        outputs = [self._buffer(name) for name in self.outputs]
-        self._queue(first, outputs)  # the first run may allocate, which a capture does not allow
-        cuda.synchronize(self._cuda, self._stream)
-        graph = cuda.capture(self._cuda, self._stream, lambda: self._queue(first, outputs))
+        buffers: list[cuda.Buffer] = []
+        try:
+            for name in (self.inputs[0], *self.outputs):
+                buffers.append(self._buffer(name))
+            first, outputs = buffers[0], buffers[1:]
+            self._queue(first, outputs)  # the first run may allocate, which a capture does not allow
+            cuda.synchronize(self._cuda, self._stream)
+            graph = cuda.capture(self._cuda, self._stream, lambda: self._queue(first, outputs))
+        except (RuntimeFailed, OutOfResources):
+            for buffer in buffers:
+                buffer.free()
+            raise
         self._bound = _Bound(first, outputs, graph)
         return self._bound
 
@@ -110,6 +130,8 @@ class _Bound(NamedTuple):
     outputs: list[cuda.Buffer]
     graph: Any
 
-    def free(self) -> None:
+    def free(self, runtime: Any) -> None:
+        if self.graph is not None:
+            cuda.destroy(runtime, self.graph)
         for buffer in (self.input, *self.outputs):
             buffer.free()

@@ -17,13 +17,15 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from edgewright.core import files
-from edgewright.core.errors import IntegrityError, Unavailable
+from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
 from edgewright.core.spec import SCHEMA_VERSION, decode, encode
 
 PLAN = "model.plan"
 ABOUT = "plan.json"
+TIMING_CACHE = "timing.cache"
 
 
 class Maker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,31 +40,45 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``plan.json``. `code`: HMAC of digest and maker with the key of the machine that built it."""
+    """``plan.json``. `outputs`: the model's, in its order. `timing_cache`: SHA-256 of the one beside it.
+
+    `code`: HMAC of all the rest with the key of the machine that built it.
+    """
 
     schema_version: int = SCHEMA_VERSION
     sha256: str
     maker: Maker
-    code: str
+    outputs: tuple[str, ...]
+    timing_cache: str = ""
+    code: str = ""
 
 
-def write(folder: Path, plan: bytes, maker: Maker) -> None:
-    """Write a plan that this machine built into `folder`."""
-    digest = hashlib.sha256(plan).hexdigest()
+def write(folder: Path, plan: bytes, timing_cache: bytes, outputs: tuple[str, ...], maker: Maker) -> None:
+    """Write a plan that this machine built into `folder`, and the timings that it was chosen by."""
+    digests = (hashlib.sha256(content).hexdigest() for content in (plan, timing_cache))
+    about = About(sha256=next(digests), timing_cache=next(digests), maker=maker, outputs=outputs)
     files.write(folder / PLAN, plan)
-    files.write(folder / ABOUT, encode(About(sha256=digest, maker=maker, code=_code(digest, maker))))
+    files.write(folder / TIMING_CACHE, timing_cache)
+    files.write(folder / ABOUT, encode(replace(about, code=_code(about))))
 
 
-def read(folder: Path, here: Maker, trust: bool = False) -> bytes:
-    """The plan in `folder`, checked; `here` is what would build it now.
+def timing_cache(folder: Path, here: Maker) -> bytes:
+    """The timings in `folder` if this machine measured them with the same build; else none. They go to native code."""
+    try:
+        about, content = _about(folder), _content(folder, TIMING_CACHE)
+    except (InvalidInput, IntegrityError):
+        return b""
+    own = about.maker == here and hmac.compare_digest(about.code, _code(about))
+    return content if own and hashlib.sha256(content).hexdigest() == about.timing_cache else b""
+
+
+def read(folder: Path, here: Maker, trust: bool = False) -> tuple[bytes, tuple[str, ...]]:
+    """The plan in `folder`, checked, and the model's outputs in order; `here` is what would build it now.
 
     Raises `IntegrityError` for other bytes than were written, and (unless `trust`) for another machine's plan;
     `Unavailable` for one of another build, GPU or driver.
     """
-    with files.open_contained(folder, ABOUT) as file:
-        about = decode(file.read(), About, str(folder / ABOUT))
-    with files.open_contained(folder, PLAN) as file:
-        plan = file.read()
+    about, plan = _about(folder), _content(folder, PLAN)
     if hashlib.sha256(plan).hexdigest() != about.sha256:
         raise IntegrityError(
             f"{folder / PLAN} is damaged: its SHA-256 is not the one in {ABOUT}.",
@@ -79,21 +95,38 @@ def read(folder: Path, here: Maker, trust: bool = False) -> bytes:
             "A plan runs only where the same build of TensorRT, GPU and driver are. Nothing of it was loaded.",
             "Build it on this device: edgewright compile BUNDLE -o NEW",
         )
-    if not trust and not hmac.compare_digest(about.code, _code(about.sha256, about.maker)):
+    if not trust and not hmac.compare_digest(about.code, _code(about)):
         raise IntegrityError(
             f"The plan in {folder} was not built on this machine.",
             "Loading a plan runs native code from whoever made it. Nothing of it was loaded.",
             "Build it here: edgewright compile BUNDLE -o NEW; or, if you trust its maker, --trust-plan.",
         )
-    return plan
+    return plan, about.outputs
 
 
-def _code(digest: str, maker: Maker) -> str:
-    return hmac.new(machine_key(), digest.encode() + encode(maker), hashlib.sha256).hexdigest()
+def _about(folder: Path) -> About:
+    return decode(_content(folder, ABOUT), About, str(folder / ABOUT))
+
+
+def _content(folder: Path, name: str) -> bytes:
+    with files.open_contained(folder, name) as file:
+        return file.read()
+
+
+def _code(about: About) -> str:
+    return hmac.new(machine_key(), encode(replace(about, code="")), hashlib.sha256).hexdigest()
+
+
+def fingerprint() -> str:
+    """What tells this machine's key from another's, without telling the key."""
+    return hashlib.sha256(b"edgewright" + machine_key()).hexdigest()[:16]
 
 
 def machine_key() -> bytes:
-    """This machine's own 32 random bytes, made at first use, readable by its user only."""
+    """This machine's own 32 random bytes, made at first use, readable by its user only.
+
+    Raises `IntegrityError` for a file that others can read or that is no key: with it anybody could sign a plan.
+    """
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
     path = home / "edgewright" / "machine.key"
     if not path.exists():
@@ -103,4 +136,11 @@ def machine_key() -> bytes:
             file.flush()
             with contextlib.suppress(FileExistsError):  # another process was first: its key is this machine's
                 os.link(file.name, path)
-    return path.read_bytes()
+    about, key = path.stat(), path.read_bytes()
+    if len(key) != 32 or about.st_uid != os.getuid() or about.st_mode & 0o077:
+        raise IntegrityError(
+            f"{path} is not this user's own key.",
+            f"It has {len(key)} bytes and mode {about.st_mode & 0o777:o}; 32 bytes for the user alone are wanted.",
+            "Remove it (plans that were built here must then be built again).",
+        )
+    return key

@@ -195,6 +195,12 @@ def compile(
     """
     path, shop = Path(_absolute(model) or ""), _workshop(Recipe(), watch)
     if path.is_dir():
+        if target or runtime or precision or threads or images or normalize != "host":
+            raise UsageError(
+                f"{path} is a bundle: what it is compiled for stands in it.",
+                "On its device only what is missing is built.",
+                "Leave the other options out, or compile the .onnx file anew.",
+            )
         return comparison.finish_bundle(shop, path, files.absolute(out)), None
     named = {"runtime": runtime, "precision": precision, "threads": threads or None}
     made = comparison.compile_file(

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewright.core.errors import InvalidInput
+from edgewright.core.errors import RuntimeFailed
 from edgewright.graph import half
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -151,11 +151,41 @@ def test_quantized_weights_keep_their_values_under_a_rounded_scale(scale: float)
     assert before != made
 
 
+def test_operators_without_a_float16_form_stay_in_float32():
+    nodes = [op("Relu", ["x"], "r"), op("Celu", ["r"], "c"), op("Add", ["c", "r"], "y")]
+    made = model(nodes, {})
+    before = run(made, X)
+    half.apply(made, ())
+    found = types(made)
+    assert found["r"] == HALF and found["c"] == FLOAT
+    np.testing.assert_allclose(run(made, X)[0], before[0], rtol=4e-3, atol=4e-3)
+
+
+def test_a_constant_node_of_plain_numbers_stays_what_it_is():
+    nodes = [helper.make_node("Constant", [], ["k"], "k", value_float=2.0), op("Mul", ["x", "k"], "y")]
+    made = model(nodes, {})
+    half.apply(made, ())
+    np.testing.assert_allclose(run(made, X)[0], 2 * X, rtol=2e-3)
+
+
+def test_weights_that_two_pairs_read_are_rounded_once():
+    constants = {
+        "q": RNG.integers(-127, 128, (4, 4, 1, 1)).astype(np.int8), "s": np.full(4, 8e-7, np.float32),
+        "z": np.zeros(4, np.int8),
+    }  # fmt: skip
+    pairs = [helper.make_node("DequantizeLinear", ["q", "s", "z"], [n], n, axis=0) for n in ("w1", "w2")]
+    made = model([*pairs, op("Conv", ["x", "w1"], "c"), op("Conv", ["c", "w2"], "y")], constants)
+    half.apply(made, ())
+    found = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+    scale = found.get("s_f16", found.get("s")).astype(np.float64).reshape(4, 1, 1, 1)
+    assert np.abs(found["q"] * scale - constants["q"] * 8e-7).max() <= 0.51 * scale.max()
+
+
 def test_a_graph_with_branches_is_refused():
     branch = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["z"])], "then", [], [helper.make_tensor_value_info("z", FLOAT, None)]
     )
     nodes = [helper.make_node("If", ["c"], ["y"], "if", then_branch=branch, else_branch=branch)]
     made = model(nodes, {"c": np.array(True)})
-    with pytest.raises(InvalidInput, match="graph of its own"):
+    with pytest.raises(RuntimeFailed, match="graph of its own"):
         half.apply(made, ())

@@ -50,6 +50,19 @@ def test_what_overflows_on_the_images_stays_in_float32(tiny, tmp_path: Path):
     assert not np.isfinite(open_session(with_all_half).run(None, x)[0]).all(), "without that it would overflow"
 
 
+def test_a_pair_whose_activation_overflows_stays_in_float32(tiny, tmp_path: Path):
+    quantize(str(scaled(tiny, tmp_path, 3e4)), "tensorrt", "minmax", tiny.images, str(tmp_path))
+    (tmp_path / "f16").mkdir()
+    half.convert(str(tmp_path / "model.onnx"), tiny.images, str(tmp_path / "f16"))
+    x = next(iter(Calibration(tiny.images, tiny.spec).batches()))
+    answers = [
+        open_session(onnx.load(path)).run(None, x)[0]
+        for path in (tmp_path / "model.onnx", tmp_path / "f16" / "model.onnx", tmp_path / "f16" / "simulated.onnx")
+    ]
+    for found in answers[1:]:
+        np.testing.assert_allclose(found, answers[0], atol=0.05 * np.abs(answers[0]).max())
+
+
 def test_a_quantized_model_converts_and_answers_as_before(tiny, tmp_path: Path):
     quantize(str(tiny.model), "tensorrt", "minmax", tiny.images, str(tmp_path))
     (tmp_path / "f16").mkdir()

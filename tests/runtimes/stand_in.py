@@ -27,7 +27,7 @@ class Cuda:
         self.blocks: dict[int, Any] = {}
         self.queued: list[Any] = []
         self.recording: list[Any] | None = None
-        self.launches = 0
+        self.launches = self.graphs = 0
 
     def cudaGetDeviceCount(self):
         return 0, 1
@@ -82,10 +82,21 @@ class Cuda:
         graph, self.recording = self.recording, None
         return (0, graph) if self.capturable else (900, None)
 
+    def cudaStreamDestroy(self, stream):
+        return (0,)
+
+    def cudaGraphDestroy(self, graph):
+        return (0,)
+
+    def cudaGraphExecDestroy(self, graph):
+        self.graphs -= 1
+        return (0,)
+
     def cudaGetLastError(self):
         return (0,)
 
     def cudaGraphInstantiateWithFlags(self, graph, flags):
+        self.graphs += 1
         return 0, graph
 
     def cudaGraphLaunch(self, graph, stream):
@@ -139,7 +150,8 @@ def tensorrt(cuda: Cuda, version: str = "10.3.0") -> Any:
     class Engine:
         def __init__(self, session):
             self.session = session
-            self.names = [v.name for v in (*session.get_outputs(), *session.get_inputs())]
+            # A plan's order is not the model's.
+            self.names = [v.name for v in (*session.get_outputs()[::-1], *session.get_inputs())]
             self.num_io_tensors = len(self.names)
 
         def create_execution_context(self):

@@ -96,6 +96,7 @@ class Walk:
     uses: list[tuple[int, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     dead: set[int] = field(default_factory=set)
+    guards: dict[tuple[int, str], bool] = field(default_factory=dict)
     attributes: dict[str, Type] = field(default_factory=dict)
 
     def module(self, tree: ast.Module) -> None:
@@ -347,10 +348,14 @@ class Walk:
             return None if None in values else not decisive
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "hasattr":
             owner, name = self.infer(node.args[0], env), ast.literal_eval(node.args[1])
+            there: bool | None = None
             if owner.kind == "module":
-                return name in self.api["classes"] or name in self.api["functions"]
+                there = name in self.api["classes"] or name in self.api["functions"]
             if owner.kind in ("class", "instance") and owner.name in self.api["classes"]:
-                return name in self.api["classes"][owner.name]["members"]
+                there = name in self.api["classes"][owner.name]["members"]
+            if there is not None:
+                self.guards[id(node.args[1]), name] = there
+            return there
         return None
 
     def bury(self, node: ast.AST) -> Type:
@@ -363,6 +368,16 @@ class Walk:
 
 OPTIONAL_CLASSES = {"IProgressMonitor"}
 """Classes that an annotation may name though a version lacks them: annotations are not evaluated."""
+
+
+def unknown_guards(source: str | ast.Module, versions: list[dict[str, Any]]) -> list[str]:
+    """Names that ``hasattr`` asks for and that no version has: the branch would never be taken."""
+    tree = ast.parse(source) if isinstance(source, str) else source
+    asked: dict[tuple[int, str], list[bool]] = {}
+    for api in versions:
+        for guard, there in check(tree, api).guards.items():
+            asked.setdefault(guard, []).append(there)
+    return [name for (_, name), found in asked.items() if not any(found)]
 
 
 def element(several: Type) -> Type:
@@ -396,7 +411,10 @@ def split(text: str) -> list[str]:
 
 
 def check(source: str | ast.Module, api: dict[str, Any]) -> Walk:
-    """What of the module `source` the version described by `api` lacks (`problems`), and all that was looked at."""
+    """What of the module `source` the version described by `api` lacks (`problems`), and all that was looked at.
+
+    `guards`: the names that ``hasattr`` asks for, and whether the version has them.
+    """
     walk = Walk(api)
     walk.module(ast.parse(source) if isinstance(source, str) else source)
     return walk

@@ -55,7 +55,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
 
     def build(_, job, progress=None):
-        return builder.Built(job.model.read_bytes(), b"timings", 2, (), {}, ())
+        return builder.Built(job.model.read_bytes(), ("y", "z"), b"timings", 2, (), {}, ())
 
     monkeypatch.setattr(builder, "build", build)
     return cuda, trt
@@ -74,10 +74,9 @@ def test_answers_are_the_models_and_stay_the_callers(artifact: Path, machine):
     handle = tensorrt.load(artifact, OPTIONS)
     inputs = [np.full((2, 3), v, np.float32) for v in (1, 5)]
     answers = [tensorrt.run(handle, x) for x in inputs]
-    for x, found in zip(inputs, answers):
-        by_name = dict(zip(handle.engine.outputs, found))
-        np.testing.assert_array_equal(by_name["y"], 2 * x)
-        assert by_name["z"] == x.sum()
+    for x, (doubled, total) in zip(inputs, answers):  # in the model's order, which is not the plan's
+        np.testing.assert_array_equal(doubled, 2 * x)
+        assert total == x.sum()
     assert machine[0].launches == 2, "each call launches the captured graph"
     assert tensorrt.describe(handle)["census"] == {"int8": 2, "reformat": 1}
 
@@ -88,10 +87,10 @@ def test_another_batch_size_gets_buffers_and_graph_of_its_own(artifact: Path, ma
     free = machine[0].left
     for rows in (1, 4, 2, 4):
         x = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
-        found = dict(zip(handle.engine.outputs, tensorrt.run(handle, x)))
-        np.testing.assert_array_equal(found["y"], 2 * x)
-    handle.engine.close()
+        np.testing.assert_array_equal(tensorrt.run(handle, x)[0], 2 * x)
+    tensorrt.close(handle)
     assert machine[0].left == free, "the memory of earlier sizes was given back"
+    assert machine[0].graphs == 0
 
 
 def test_what_cannot_be_captured_runs_without_a_graph(artifact: Path, machine):
@@ -99,7 +98,7 @@ def test_what_cannot_be_captured_runs_without_a_graph(artifact: Path, machine):
     tensorrt.finish(artifact, OPTIONS)
     handle = tensorrt.load(artifact, OPTIONS)
     x = np.ones((1, 3), np.float32)
-    np.testing.assert_array_equal(dict(zip(handle.engine.outputs, tensorrt.run(handle, x)))["y"], 2 * x)
+    np.testing.assert_array_equal(tensorrt.run(handle, x)[0], 2 * x)
     assert tensorrt.describe(handle)["cuda_graph"] is False
 
 
@@ -109,6 +108,7 @@ def test_a_gpu_without_memory_is_told_as_such(artifact: Path, machine):
     machine[0].left = 8
     with pytest.raises(OutOfResources, match="out of memory"):
         tensorrt.run(handle, np.ones((1, 3), np.float32))
+    assert machine[0].left == 8, "and what was allocated before it failed is given back"
 
 
 def test_a_bundle_without_a_plan_says_where_it_is_made(artifact: Path):
@@ -174,6 +174,38 @@ def test_the_key_is_readable_by_its_user_only(artifact: Path, machine, tmp_path:
     assert len(key.read_bytes()) == 32
 
 
+def test_a_key_that_others_can_read_signs_nothing(artifact: Path, machine, tmp_path: Path):
+    tensorrt.finish(artifact, OPTIONS)
+    key = tmp_path / "config" / "edgewright" / "machine.key"
+    for content, mode in ((b"", 0o600), (key.read_bytes(), 0o644)):
+        key.write_bytes(content)
+        key.chmod(mode)
+        with pytest.raises(IntegrityError, match="own key"):
+            tensorrt.load(artifact, OPTIONS)
+    assert machine[1].deserialized == []
+
+
+def test_a_cache_of_timings_from_elsewhere_is_not_read(artifact: Path, machine, monkeypatch, tmp_path: Path):
+    tensorrt.finish(artifact, OPTIONS)
+    here = plan.read(artifact, tensorrt._maker(machine[1], cudas.device())) and tensorrt._maker(
+        machine[1], cudas.device()
+    )
+    assert plan.timing_cache(artifact, here) == b"timings"
+    (artifact / plan.TIMING_CACHE).write_bytes(b"other timings")
+    assert plan.timing_cache(artifact, here) == b""
+
+
+def test_cuda_without_a_driver_is_told_as_such(monkeypatch):
+    class Old(stand_in.Cuda):
+        def cudaGetDeviceCount(self):
+            raise RuntimeError("Failed to dlopen libcuda.so.1")  # as cuda-python 12.6 does
+
+    monkeypatch.setattr(cudas, "cudart", Old)
+    monkeypatch.setattr(library, "bindings", lambda name=None: stand_in.tensorrt(Old()))
+    found = tensorrt.probe()
+    assert not found.available and "libcuda.so.1" in found.why
+
+
 def test_a_second_build_starts_from_the_timings_of_the_first(
     artifact: Path, machine, model: Path, tmp_path, monkeypatch
 ):
@@ -182,7 +214,7 @@ def test_a_second_build_starts_from_the_timings_of_the_first(
     monkeypatch.setattr(
         builder,
         "build",
-        lambda _, job, progress=None: seen.append(job.timing_cache) or builder.Built(b"", b"", 0, (), {}, ()),
+        lambda _, job, progress=None: seen.append(job.timing_cache) or builder.Built(b"", (), b"", 0, (), {}, ()),
     )
     other = tmp_path / "other"
     other.mkdir()

@@ -53,6 +53,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 def test_every_name_exists_in_every_version(source: Path, versions: dict[str, dict[str, Any]]):
     for version, described in versions.items():
         assert api.check(source.read_text(), described).problems == [], version
+    assert api.unknown_guards(source.read_text(), list(versions.values())) == []
 
 
 def test_the_walk_reaches_what_the_code_uses(versions: dict[str, dict[str, Any]]):
@@ -101,6 +102,14 @@ def test_any_misspelt_name_is_found(versions: dict[str, dict[str, Any]]):
             tried += 1
             if not any(api.check(tree, about).problems for about in versions.values()):
                 missed.append(f"{source.name}:{place.lineno} {ast.unparse(place)}")
+        for number in range(text.count("hasattr(")):
+            tree = ast.parse(text)
+            calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "hasattr"]
+            guard = calls[number].args[1]
+            guard.value += "x"
+            tried += 1
+            if not api.unknown_guards(tree, list(versions.values())):
+                missed.append(f"{source.name}:{guard.lineno} hasattr {guard.value}")
     assert tried >= 80
     assert missed == []
 

@@ -62,6 +62,7 @@ def compile(
 
 
 def _show(checked: Checked) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from edgewright.cli import console
@@ -69,20 +70,20 @@ def _show(checked: Checked) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    broken = [f"{v.rule} at {v.origin}: {v.text}" for v in checked.violations]
+    broken = [escape(f"{v.rule} at {v.origin}: {v.text}") for v in checked.violations]
     table.add_row("rules", "[green]all kept[/]" if not broken else "\n".join(broken))
     ahead = checked.ahead_of_time
     if ahead is None:
-        table.add_row("parser", "[yellow]not asked[/]: pip install 'edgewright\\[tensorrt-rtx]'")
+        table.add_row("parser", f"[yellow]not asked[/]: {escape(checked.unasked or '')}")
     elif ahead.built:
         size = f"{(ahead.plan_bytes or 0) / 1e6:.1f} MB"
         text = f"[green]accepted and built[/] ahead of time by {ahead.library} for {ahead.compute_capability}: {size}"
         table.add_row("parser", text)
     else:
-        table.add_row("parser", f"[yellow]accepted, not built[/] by {ahead.library}: {ahead.reason}")
+        table.add_row("parser", f"[yellow]accepted, not built[/] by {ahead.library}: {escape(ahead.reason or '')}")
     table.add_row("layers", ", ".join(f"{count} {kind}" for kind, count in sorted(checked.layers.items())))
     memory = f"{checked.weight_bytes / 1e6:.1f} MB of weights, {checked.activation_bytes / 1e6:.1f} MB of tensors"
     have = f" of {checked.memory_bytes / 1e9:.1f} GB for a model" if checked.memory_bytes else ""
     table.add_row("memory", memory + have)
-    table.add_row("", f"[dim]Built for {checked.target}, not measured: the device builds its plan from this bundle.[/]")
+    table.add_row("", f"[dim]For {checked.target}, not measured: the device builds its plan from this bundle.[/]")
     console.output().print(table)

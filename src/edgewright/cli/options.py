@@ -55,7 +55,8 @@ FolderOption = Annotated[
     ),
 ]  # fmt: skip
 CleanOption = Annotated[
-    bool, typer.Option("--clean", rich_help_panel=ON, help="Afterwards remove everything from the device again.")
+    bool,
+    typer.Option("--clean", rich_help_panel=ON, help="Afterwards remove all files (not its own key) there."),
 ]
 
 

@@ -64,7 +64,10 @@ def clean(
     device_folder: o.FolderOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Remove everything that `--on` left on a device, and end what still runs there."""
+    """Remove all files that `--on` left on a device, and end what still runs there.
+
+    The device's own key, which signs its TensorRT plans, stays in ~/.config/edgewright.
+    """
     from edgewright import api
     from edgewright.cli import console
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgewright.core.errors import InvalidInput
+from edgewright.core.errors import RuntimeFailed
 
 from . import upgrade
 from .inputs import real
@@ -26,20 +26,21 @@ LARGEST = 65504.0
 SMALLEST_NORMAL = 2.0**-14
 FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that are float32 by the operator's definition: scales and regions."""
-FLOAT32_ONLY = frozenset({"NonMaxSuppression", "Range", "RoiAlign", "Multinomial", "RandomNormal", "RandomUniform"})
-"""Operators whose float16 form is missing in ONNX or in TensorRT."""
+MAKERS = {"Constant": "value", "ConstantOfShape": "value"}
+"""Operators that make a tensor of the type of an attribute: without it they make float32."""
 
 
 def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
     """Convert `model` in place; nodes named in `keep` compute in float32, and so are the model's inputs and outputs.
 
     Every node must have a name of its own. Scales of Q/DQ pairs become float16 too, and quantized weights are rounded
-    anew to the scale that is stored. Raises `InvalidInput` for a model with subgraphs.
+    anew to the scale that is stored. Raises `RuntimeFailed` for a model with subgraphs.
     """
     import onnx
 
     upgrade.apply(model, OPSET)
     _require_flat(model)
+    version = _opset(model)
     halves, floats = _tensors(model, keep)
     requantize(model)
     casts: dict[tuple[str, int], str] = {}
@@ -58,7 +59,7 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
 
     outputs = {value.name for value in model.graph.output}
     for node in model.graph.node:
-        half = node.name not in keep and node.op_type not in FLOAT32_ONLY
+        half = node.name not in keep and takes_half(node, version)
         for index, name in enumerate(node.input):
             as_defined = index in FLOAT32_INPUTS.get(node.op_type, ())
             if half and not as_defined and name in floats and name not in halves:
@@ -93,6 +94,7 @@ def simulate(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto:
     copy.CopyFrom(model)
     upgrade.apply(copy, OPSET)
     _require_flat(copy)
+    version = _opset(copy)
     halves, floats = _tensors(copy, keep)
     requantize(copy)
     renamed: dict[str, str] = {}
@@ -114,7 +116,7 @@ def simulate(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto:
 
     outputs = {value.name for value in copy.graph.output}
     for node in copy.graph.node:
-        half = node.name not in keep and node.op_type not in FLOAT32_ONLY
+        half = node.name not in keep and takes_half(node, version)
         for index, name in enumerate(node.input):
             as_defined = index in FLOAT32_INPUTS.get(node.op_type, ())
             if (name in halves and name in made) or (half and name in floats and not as_defined):
@@ -147,11 +149,15 @@ def requantize(model: onnx.ModelProto) -> None:
         and node.input[1] in initial
         and initial[node.input[1]].data_type == onnx.TensorProto.FLOAT
     ]
+    done: set[str] = set()
     stored = {name: _stored(numpy_helper.to_array(initial[name])) for name in {node.input[1] for node in pairs}}
     for node in pairs:
         scale, new = numpy_helper.to_array(initial[node.input[1]]), stored[node.input[1]]
         weights = initial.get(node.input[0])
-        if weights is not None and weights.data_type == onnx.TensorProto.INT8 and not np.array_equal(new, scale):
+        if weights is None or weights.name in done:
+            continue
+        done.add(weights.name)  # a tensor that two pairs read is rounded once
+        if weights.data_type == onnx.TensorProto.INT8 and not np.array_equal(new, scale):
             value = numpy_helper.to_array(weights)
             axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
             along = [1] * value.ndim
@@ -167,12 +173,16 @@ def requantize(model: onnx.ModelProto) -> None:
 def beyond(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]], limit: float) -> list[str]:
     """The nodes that read or make what float16 cannot hold, by name.
 
-    That is activations above `limit` in size (`ranges` says), constants above `LARGEST`, and single numbers (an
-    epsilon) so small that they lose digits or vanish.
+    That is activations above `limit` in size (`ranges` says; a Q/DQ pair passes its input's on), constants above
+    `LARGEST`, and single numbers (an epsilon) so small that they lose digits or vanish.
     """
     from onnx import numpy_helper
 
     large = {name for name, (low, high) in ranges.items() if max(-low, high) > limit}
+    quantized = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and quantized.get(node.input[0]) in large:
+            large.update(node.output)
     for tensor in model.graph.initializer:
         value = numpy_helper.to_array(tensor)
         if value.dtype != np.float32 or not value.size:
@@ -189,19 +199,35 @@ def _tensors(model: onnx.ModelProto, keep: Collection[str]) -> tuple[set[str], s
     """The tensors that nodes will make in float16, and all float tensors."""
     import onnx
 
-    inferred = onnx.shape_inference.infer_shapes(model)
+    inferred, version = onnx.shape_inference.infer_shapes(model), _opset(model)
     kinds = {
         value.name: value.type.tensor_type.elem_type
         for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
     } | {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     floats = {name for name, kind in kinds.items() if kind == onnx.TensorProto.FLOAT}
     made = {
-        name
-        for node in model.graph.node
-        if node.name not in keep and node.op_type not in FLOAT32_ONLY
-        for name in node.output
+        name for node in model.graph.node if node.name not in keep and takes_half(node, version) for name in node.output
     }
     return floats & made, floats
+
+
+def takes_half(node: onnx.NodeProto, opset: int) -> bool:
+    """Whether ONNX defines the operator of `node` for float16 wherever for float32, `FLOAT32_INPUTS` aside."""
+    import onnx
+
+    if node.op_type in MAKERS and not any(a.name == MAKERS[node.op_type] for a in node.attribute):
+        return False
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return False  # an operator of somebody's own: what it takes is not known
+    fixed = FLOAT32_INPUTS.get(node.op_type, ())
+    formals = [formal for index, formal in enumerate(schema.inputs) if index not in fixed] + list(schema.outputs)
+    return all("tensor(float16)" in formal.types for formal in formals if "tensor(float)" in formal.types)
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=OPSET)
 
 
 def _halve_attributes(node: onnx.NodeProto) -> None:
@@ -238,7 +264,7 @@ def _add_constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> None:
 def _require_flat(model: onnx.ModelProto) -> None:
     inner = next((n for n in model.graph.node for a in n.attribute if a.HasField("g") or a.graphs), None)
     if inner is not None:
-        raise InvalidInput(
+        raise RuntimeFailed(
             f"The node '{inner.name}' ({inner.op_type}) holds a graph of its own.",
             "FP16 is offered for models without branches and loops.",
             "Export the model with a fixed input size, or ask for precision f32.",

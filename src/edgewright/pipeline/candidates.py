@@ -110,10 +110,16 @@ def is_installed(candidate: Candidate) -> bool:
     return needed is None or version(needed) is not None
 
 
-def builder_for(target: Target) -> Builder:
-    """How TensorRT builds for `target`: where CPU and GPU share the memory, a layer's workspace is an eighth of it."""
+def builder_for(target: Target, wanted: Builder | None = None) -> Builder:
+    """How TensorRT builds for `target`: as `wanted`, and where CPU and GPU share the memory in a limited workspace.
+
+    Unless `wanted` says otherwise a layer's workspace is then at most an eighth of the memory for a model.
+    """
+    wanted = wanted or Builder()
     left = memory_for_model(target) if target.gpu and target.gpu.shared_memory else None
-    return Builder(workspace_bytes=left // 8 if left else None)
+    if wanted.workspace_bytes or not left:
+        return wanted
+    return msgspec.structs.replace(wanted, workspace_bytes=left // 8)
 
 
 def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target) -> list[Candidate]:
@@ -131,7 +137,7 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target) -> list[
     first: dict[str, Any] = {"normalize": recipe.normalize[0]}
     common: dict[str, Any] = {"runtime": runtime.name, "threads": recipe.threads[0]}
     if runtime.name == "tensorrt":
-        common = {"runtime": runtime.name, "builder": recipe.builder or builder_for(target)}
+        common = {"runtime": runtime.name, "builder": builder_for(target, recipe.builder)}
     options = {p: Options(precision=p, **common) for p in every}
     plain = [Candidate(variant=Variant(**first), options=options[p]) for p in precisions]
     # Beside INT8 layers the rest runs in the fastest float precision that the target has; with bf16 both are tried.

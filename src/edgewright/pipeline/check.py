@@ -16,6 +16,7 @@ from edgewright.pipeline import stages
 from edgewright.pipeline.stages import MODEL, Workshop
 from edgewright.quantize.lint import RULES
 from edgewright.runtimes.options import Options
+from edgewright.runtimes.tensorrt.builder import PARSED
 from edgewright.runtimes.tensorrt.check import Check, crashed
 from edgewright.targets.target import Target, memory_for_model
 
@@ -47,7 +48,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``check.json``. `layers`: how many layers the graph asks to run in each precision (predicted, not observed).
 
     Bytes are computed from shapes; `memory_bytes` is what the target has for a model. `ahead_of_time` is None where
-    TensorRT for RTX is not installed, or builds for nothing like the target.
+    parser and builder were not asked, and `unasked` says why.
     """
 
     schema_version: int = 1
@@ -59,6 +60,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     violations: tuple[Violation, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     ahead_of_time: Check | None = None
+    unasked: str | None = None
 
     @property
     def refused(self) -> tuple[str, str] | None:
@@ -69,7 +71,19 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             what = f"TensorRT's rule '{broken[0].rule}' is broken at '{broken[0].origin}'{more}: {broken[0].text}"
             return what, f"The parser says: {told[0]}" if told else RULES[broken[0].rule]
-        return ("TensorRT's parser refuses the file.", told[0]) if told else None
+        if told:
+            return "TensorRT's parser refuses the file.", told[0]
+        if (ahead := self.ahead_of_time) and not ahead.parsed:
+            return "TensorRT's parser does not survive the file.", ahead.reason or ""
+        return None
+
+    @property
+    def unbuilt(self) -> str | None:
+        """Why the builder did not build what the parser took; None where it did, or was not asked."""
+        ahead = self.ahead_of_time
+        if ahead is None or ahead.built:
+            return None
+        return f"{ahead.library} cannot build it for compute capability {ahead.compute_capability}: {ahead.reason}"
 
     def findings(self) -> tuple[Finding, ...]:
         """What a reader of a report should know."""
@@ -79,7 +93,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ]
         ahead = self.ahead_of_time
         if ahead is None:
-            text = "TensorRT for RTX is not installed: parser and builder did not see this file."
+            text = f"TensorRT's parser and builder did not see this file: {self.unasked}"
             found.append(Finding(level="note", code="not-parsed", text=text))
         elif ahead.built:
             layers = ", ".join(f"{count} {kind}" for kind, count in sorted(self.layers.items()))
@@ -89,8 +103,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
             found.append(Finding(level="note", code="built-ahead-of-time", text=text))
         else:
-            text = f"{ahead.library} cannot build it for {ahead.compute_capability}: {ahead.reason}"
-            found.append(Finding(level="warning", code="not-built", text=text))
+            found.append(Finding(level="warning", code="not-built", text=self.unbuilt or ""))
         needed = self.weight_bytes + self.activation_bytes
         if self.memory_bytes and needed > MUCH * self.memory_bytes:
             text = f"Weights and tensors take {needed / 1e6:.0f} MB of {self.memory_bytes / 1e6:.0f} MB for a model."
@@ -110,13 +123,15 @@ def check(shop: Workshop, model: Entry, what: str, options: Options, target: Tar
     def make(folder: Path, step: jail.Progress) -> None:
         log, file = shop.log("check", what), str(model.path / MODEL)
         read = jail.call(f"{__name__}:examine", log=log, limits=shop.limits, model=file)
-        ahead = _build(shop, log, file, options, capability, step) if capability else None
+        ahead, unasked = _build(shop, log, file, options, capability, step)
         found = msgspec.convert({**read, "target": target.name, "memory_bytes": memory_for_model(target)}, type=Checked)
         refusals = tuple(
             Refusal(node=p.node, origin=read["origins"].get(p.node, p.node), operator=p.operator, text=p.text)
             for p in (ahead.problems if ahead else ())
         )
-        (folder / FILE).write_bytes(encode(msgspec.structs.replace(found, ahead_of_time=ahead, refusals=refusals)))
+        (folder / FILE).write_bytes(
+            encode(msgspec.structs.replace(found, ahead_of_time=ahead, unasked=unasked, refusals=refusals))
+        )
 
     return shop.keep("check", what, inputs, make)
 
@@ -131,8 +146,10 @@ def examine(model: str) -> dict[str, Any]:
     from edgewright.graph import census
     from edgewright.graph import files as onnx_files
     from edgewright.quantize import lint
+    from edgewright.quantize.quantize import name_nodes
 
     graph = onnx_files.load(Path(model))
+    name_nodes(graph)
     origins = lint.origins(graph)
     memory = census.memory(graph)
     violations = [
@@ -146,15 +163,24 @@ def examine(model: str) -> dict[str, Any]:
 
 
 def _build(
-    shop: Workshop, log: Path, file: str, options: Options, capability: str, step: jail.Progress
-) -> Check | None:
+    shop: Workshop, log: Path, file: str, options: Options, capability: str | None, step: jail.Progress
+) -> tuple[Check | None, str | None]:
+    """What parser and builder make of the file, or why they were not asked."""
+    if capability is None:
+        return None, "the target names no GPU."
+    told: list[str] = []
+
+    def watched(done: int, total: int, text: str) -> None:
+        told.append(text)
+        step(done, total, text)
+
     try:
         found = jail.call(
-            "edgewright.runtimes.tensorrt.check:ahead_of_time", log=log, limits=shop.limits, progress=step,
+            "edgewright.runtimes.tensorrt.check:ahead_of_time", log=log, limits=shop.limits, progress=watched,
             model=file, options=options, compute_capability=capability,
         )  # fmt: skip
-    except Unavailable:
-        return None
+    except Unavailable as error:
+        return None, f"{error.what} {error.fix}"
     except (RuntimeFailed, TimedOut, OutOfResources) as error:
-        return crashed(error, capability)
-    return msgspec.convert(found, type=Check)
+        return crashed(error, capability, parsed=PARSED in told), None
+    return msgspec.convert(found, type=Check), None

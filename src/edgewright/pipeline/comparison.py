@@ -82,15 +82,12 @@ def compile_file(
     `images`.
     """
     try:
-        wanted = msgspec.convert({**_first_choice(target), **options}, type=Options)
+        wanted = msgspec.convert({**_first_choice(target, options.get("runtime")), **options}, type=Options)
         variant = msgspec.convert({"normalize": normalize}, type=Variant)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"These options cannot be compiled for: {error}.", "", "See `edgewright compile --help`."
         ) from None
-    if target is not None and wanted.runtime not in {runtime.name for runtime in target.runtimes}:
-        known = ", ".join(runtime.name for runtime in target.runtimes)
-        raise UsageError(f"{target.title} has no {wanted.runtime}.", f"It has: {known}.", "Ask for one of these.")
     entry = import_file(shop, model)
     if variant.normalize == "graph":
         entry = stages.fold_normalization(shop, entry, model.name)
@@ -136,15 +133,18 @@ def finish_bundle(shop: Workshop, path: Path, out: Path) -> bundle.Manifest:
         return bundle.write(folder, out, name=before.name, provenance={**before.provenance, "finished": finished})
 
 
-def _first_choice(target: Target | None) -> dict[str, Any]:
-    """Runtime and precision that a target names first; FP16 where its TensorRT has it."""
+def _first_choice(target: Target | None, runtime: str | None) -> dict[str, Any]:
+    """What a target names first, or of the named runtime; FP16 where its TensorRT has it."""
     if target is None:
-        return {"runtime": "openvino"}
-    runtime = target.runtimes[0]
-    if runtime.name != "tensorrt":
-        return {"runtime": runtime.name, "precision": runtime.precisions[0]}
-    half = "f16" if "f16" in runtime.precisions else "f32"
-    return {"runtime": runtime.name, "precision": half, "builder": builder_for(target)}
+        return {"runtime": runtime or "openvino"}
+    found = next((one for one in target.runtimes if runtime in (None, one.name)), None)
+    if found is None:
+        known = ", ".join(one.name for one in target.runtimes)
+        raise UsageError(f"{target.title} has no {runtime}.", f"It has: {known}.", "Ask for one of these.")
+    if found.name != "tensorrt":
+        return {"runtime": found.name, "precision": found.precisions[0]}
+    half = "f16" if "f16" in found.precisions else "f32"
+    return {"runtime": found.name, "precision": half, "builder": builder_for(target)}
 
 
 def bench(

@@ -151,7 +151,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
 
     return Place(
         name=name, machine=machine, environment=described,
-        identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}",
+        identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}; {_versions(about['runtimes'])}",
         unit=about["unit"],
         runtimes=runtimes,
         answer=answer, observe=observe, finish=finish,
@@ -173,9 +173,15 @@ def target_for(place: Place, name: str | Target | None) -> Target:
     return target
 
 
+def _versions(runtimes: Mapping[str, Any]) -> str:
+    """Versions and devices of the runtimes, as they say themselves: TensorRT's need not be a Python distribution."""
+    return ", ".join(f"{name} {probe.get('version')} {probe.get('device')}" for name, probe in sorted(runtimes.items()))
+
+
 def fingerprint(machine: Environment) -> str:
-    """What of a machine decides figures: CPU, instruction sets, cores, Python; a Jetson's board, release, mode."""
+    """What decides figures: CPU, instruction sets, cores, Python, GPUs; a Jetson's board, release, mode."""
     device = [part for part in (machine.board, machine.release, machine.power_mode) if part]
+    device += [f"{gpu.name}, driver {gpu.driver}" for gpu in machine.gpus]
     every = [machine.cpu, " ".join(machine.isa), f"{machine.cores} cores", f"Python {machine.python}", *device]
     return "; ".join(every)
 

@@ -210,16 +210,21 @@ class _Line:
         with work.stage("check", self.shop):
             id = work.candidate.id
             work.checked = checks.check(self.shop, model, id, work.candidate.options, self.job.target)
-            if refused := checks.read(work.checked).refused:
-                raise RuntimeFailed(*refused, "Choose another variant.")
+            found = checks.read(work.checked)
+            if found.refused:
+                raise RuntimeFailed(*found.refused, "Choose another variant.")
+            if found.unbuilt:
+                raise RuntimeFailed(found.unbuilt, "", "Choose another variant.")
         if work.alive:
             with work.stage("emulate", self.shop):
                 work.emulated = stages.emulate(self.shop, model, id, spec)
 
     def _halve(self, model: Entry, candidate: Candidate) -> Entry:
         images, digests = self.images.calibration, self.images.calibration_digests
-        some = msgspec.structs.replace(images, items=images.items[:HALF_IMAGES])
-        return stages.halve(self.shop, model, candidate.id, some, digests[:HALF_IMAGES])
+        count = min(HALF_IMAGES, len(images.items))
+        spread = [index * len(images.items) // count for index in range(count)]  # the list is sorted by class
+        some = msgspec.structs.replace(images, items=tuple(images.items[index] for index in spread))
+        return stages.halve(self.shop, model, candidate.id, some, [digests[index] for index in spread])
 
     def _quantize(self, variant: Variant) -> Entry:
         calibration, digests = self.images.calibration, self.images.calibration_digests

@@ -186,6 +186,10 @@ def compile_reference(shop: Workshop, exported: Entry, spec: ModelSpec) -> Entry
 def _compile(shop: Workshop, what: str, model: Entry, file: str, spec: ModelSpec, options: Options, run: bool) -> Entry:
     how = {"spec": msgspec.to_builtins(spec), "options": msgspec.to_builtins(options), "run": run}
     inputs = {"model": model.key, "file": file, **how, "made_by": made_by("compile", "runtimes")}
+    if run and options.runtime == "tensorrt":  # a plan is bound to more than the library's version
+        from edgewright.runtimes import tensorrt
+
+        inputs["device"] = tensorrt.identity()
     return shop.run("compile", what, inputs, "edgewright.runtimes.artifact:build", model=str(model.path / file), **how)
 
 
