@@ -28,8 +28,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 MARK = b"edgewright-answer\n"
 OWNED = ".edgewright-remote"
@@ -37,6 +38,7 @@ OWNED = ".edgewright-remote"
 
 HOUR, DAY = 3600, 86400
 CHUNK = 1 << 20
+SILENCE_S = 30.0
 SITE = """
 import json, site, sys
 print(json.dumps(site.getsitepackages() if sys.prefix != sys.base_prefix else []))
@@ -126,13 +128,14 @@ def _sweep(root: Path) -> None:
 # --- files to the device ----------------------------------------------------------------------------------------------
 
 
-def missing(root: str, digests: list[str]) -> dict[str, Any]:
+def missing(root: str, digests: list[str], client: str) -> dict[str, Any]:
     """Which of these contents are not here, with the bytes of each that are; and the free bytes of the disk.
 
-    A receiver of a lost connection may still be at work: it gets a second to write what has come, then it is ended.
+    A receiver of this client's lost connection may still be at work: it gets a second to write what has come.
     """
     wanted = {}
-    _receiving(root, patience_s=1.0).close()
+    with _receiving(root, client, patience_s=1.0):
+        pass
     for digest in digests:
         path = Path(root, "files", digest)
         if path.exists():
@@ -143,10 +146,10 @@ def missing(root: str, digests: list[str]) -> dict[str, Any]:
     return {"missing": wanted, "free": _free(root)}
 
 
-def receive(root: str) -> dict[str, Any]:
+def receive(root: str, client: str) -> dict[str, Any]:
     """Take files from standard input, each after a line of JSON (sha256, size, offset), until a line without."""
     stored = 0
-    with _receiving(root, patience_s=0.0):
+    with _receiving(root, client, patience_s=0.0):
         while head := _line():
             if "sha256" not in head:
                 return {"stored": stored}
@@ -155,23 +158,39 @@ def receive(root: str) -> dict[str, Any]:
     raise Refused("cut")
 
 
-def _receiving(root: str, patience_s: float) -> IO[str]:
-    """The lock of the one who receives, held until it is closed; who holds it for longer than that is ended."""
-    path, end = Path(root, "files", ".receiving"), time.monotonic() + patience_s
-    lock = path.open("a+")
-    while True:
+@contextlib.contextmanager
+def _receiving(root: str, client: str, patience_s: float) -> Iterator[None]:
+    """Hold the lock of the one who receives.
+
+    Another receiver of the same `client` belongs to a connection that is lost: after `patience_s` it is ended. One of
+    another client is waited for, and ended only when nothing has come to it for `SILENCE_S`.
+    """
+    path, begin = Path(root, "files", ".receiving"), time.monotonic()
+    with path.open("a+") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder, _, pid = path.read_text().partition(" ")
+                patience = patience_s if holder == client else SILENCE_S
+                if time.monotonic() - begin > patience and (holder == client or _silent(root)):
+                    with contextlib.suppress(OSError, ValueError):
+                        os.kill(int(pid), signal.SIGKILL)
+                time.sleep(0.02)
+        lock.truncate(0)
+        lock.write(f"{client} {os.getpid()}")
+        lock.flush()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                with contextlib.suppress(OSError, ValueError):
-                    os.kill(int(path.read_text()), signal.SIGKILL)
-            time.sleep(0.02)
-        else:
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            return lock
+            yield
+        finally:
+            lock.truncate(0)  # a number that the system gives to another process must not stand here
+
+
+def _silent(root: str) -> bool:
+    """Whether no byte of a file has come for `SILENCE_S`."""
+    newest = max((part.stat().st_mtime for part in Path(root, "files").glob(".*.part")), default=0.0)
+    return time.time() - newest > SILENCE_S
 
 
 def _receive(root: str, digest: str, size: int, offset: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -81,6 +82,7 @@ class Remote:
         self.interpreter = connection.python
         self._digests: dict[tuple[str, int, int], str] = {}
         self._jobs: list[str] = []
+        self._client = secrets.token_hex(8)  # tells this run's own lost connections from other runs at work
 
     def push_files(self, paths: Sequence[str], progress: Progress | None = None) -> list[str]:
         """The paths on the device of these files, which are sent where they are not there yet."""
@@ -174,7 +176,7 @@ class Remote:
         sizes = {digest: path.stat().st_size for digest, path in content.items()}
         tries, before = 0, -1
         while True:
-            state = self.ask("missing", root=self.root, digests=sorted(content))
+            state = self.ask("missing", root=self.root, digests=sorted(content), client=self._client)
             lacking = {digest: min(have, sizes[digest]) for digest, have in state["missing"].items()}
             if not lacking:
                 return
@@ -223,7 +225,7 @@ class Remote:
                     return
 
         try:
-            self.connection.once({"verb": "receive", "root": self.root}, read, feed)
+            self.connection.once({"verb": "receive", "root": self.root, "client": self._client}, read, feed)
         except ssh.Dropped as dropped:
             self.connection.wait_after(dropped)
         except ssh.Refusal as refusal:
