@@ -142,7 +142,7 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
     session = _open["session"]
     if session.spec.detect:
         return _predict_boxes(session, images, out, progress)
-    step = session.spec.input.batch or 16
+    step = session.spec.input.batch or min(16, session.most)
     rows = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=(len(images), session.spec.classes))
     for start in range(0, len(images), step):
         part = list(images[start : start + step])
@@ -155,7 +155,7 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
 
 def _predict_boxes(session: Any, images: Sequence[str], out: str, progress: Progress | None) -> dict[str, Any]:
     spec, rows = session.spec, []
-    step, several = spec.input.batch or 8, spec.detect.multi_label or spec.detect.multi_label_eval
+    step, several = spec.input.batch or min(8, session.most), spec.detect.multi_label or spec.detect.multi_label_eval
     try:
         session.spec = replace(spec, detect=replace(spec.detect, score=spec.detect.score_eval, multi_label=several))
         for start in range(0, len(images), step):

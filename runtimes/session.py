@@ -80,6 +80,12 @@ class Session:
             return [answer for outputs, sizes in self._batches(images) for answer in self.read(outputs, sizes, score)]
         return self([images], score)[0]
 
+    @property
+    def most(self) -> int:
+        """The images that one inference takes at most: the model's batch, or a plan's largest where that is open."""
+        builder = self.options.builder
+        return self.spec.input.batch or (min(builder.max_batch, MAX_BATCH) if builder else MAX_BATCH)
+
     def run(self, x: np.ndarray) -> list[np.ndarray]:
         """The model's raw outputs for a preprocessed batch, an array as ``spec.input`` describes it."""
         if x.dtype != self._dtype or x.shape[1:] != self._row or self.spec.input.batch not in (None, len(x)):
@@ -120,7 +126,7 @@ class Session:
 
     def _batches(self, images: Sequence[Source]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
         """The outputs for so many images at once, and the (width, height) of each."""
-        size = self.spec.input.batch or MAX_BATCH
+        size = self.most
         for start in range(0, len(images), size):
             part = [open_picture(image) for image in images[start : start + size]]
             x = batch(part, self.spec)

@@ -185,6 +185,7 @@ def compile(
     threads: int = 0,
     normalize: str = "host",
     images: PathLike | None = None,
+    max_batch: int = 1,
     watch: Watch = quiet,
 ) -> tuple[Manifest, Checked | None]:
     """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime and write the bundle `out`.
@@ -195,7 +196,7 @@ def compile(
     """
     path, shop = Path(_absolute(model) or ""), _workshop(Recipe(), watch)
     if path.is_dir():
-        if target or runtime or precision or threads or images or normalize != "host":
+        if target or runtime or precision or threads or images or normalize != "host" or max_batch != 1:
             raise UsageError(
                 f"{path} is a bundle: what it is compiled for stands in it.",
                 "On its device only what is missing is built.",
@@ -206,7 +207,7 @@ def compile(
     made = comparison.compile_file(
         shop, path, {key: value for key, value in named.items() if value is not None}, normalize,
         target if target is None or isinstance(target, Target) else targets.load(target),
-        files.absolute(images) if images is not None else None,
+        files.absolute(images) if images is not None else None, max_batch,
     )  # fmt: skip
     provenance: dict[str, Any] = {"model": files.sha256(path), "source": made.spec.source}
     if made.checked:

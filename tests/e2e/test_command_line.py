@@ -134,7 +134,12 @@ def test_a_file_is_checked_for_a_jetson_on_any_machine(tiny: Path) -> None:
     assert found["check"].get("violations", []) == []
     if importlib.util.find_spec("tensorrt_rtx"):
         assert found["check"]["ahead_of_time"]["built"]
+    done = run("compile", "m.onnx", *target, "--precision", "f32", "--max-batch", 4, "-o", "many.edge", "--json")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(done.stdout)["manifest"]
+    assert manifest["spec"]["input"]["batch"] is None and manifest["artifact"]["builder"]["max_batch"] == 4
     for words, code, says in (
+        (("m.edge", "--precision", "f32"), 2, "is a bundle"),
         (("ort-x86.onnx", *target, "--precision", "f32"), 3, "int32-bias"),
         (("tensorrt.onnx", *target), 2, "--images"),
         (("m.onnx", "--target", "x86-vnni", "--runtime", "tensorrt"), 2, "has no tensorrt"),

@@ -32,6 +32,7 @@ def compile(
     images: Annotated[
         Path | None, typer.Option(help="Images on which FP16 for TensorRT is proven (32 or more).")
     ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Images that a TensorRT plan takes at most at once.")] = 1,
     as_json: o.JsonOption = False,
 ) -> None:
     """Compile an ONNX model for one runtime and write the bundle that `edgewright run` opens.
@@ -50,7 +51,7 @@ def compile(
     with console.Watcher() as watch:
         manifest, checked = api.compile(
             model, out=out, target=target, runtime=runtime, precision=precision, threads=threads, normalize=normalize,
-            images=images, watch=watch,
+            images=images, max_batch=max_batch, watch=watch,
         )  # fmt: skip
     if as_json:
         console.print_json({"manifest": manifest, "check": checked} if checked else manifest)

@@ -34,14 +34,14 @@ from edgewright.pipeline.run import FATAL, HALF_IMAGES, budget_for
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
-from edgewright.runtimes.options import Options
+from edgewright.runtimes.options import Builder, Options
 from edgewright.targets import detect
 from edgewright.targets.target import Target, matches
 
 
-def import_file(shop: Workshop, model: Path) -> Entry:
-    """An ONNX file as the export stage keeps it: checked, cleaned, with its spec."""
-    return stages.export(shop, Source(source=str(model)), [], [], 1)
+def import_file(shop: Workshop, model: Path, batch: int | None = 1) -> Entry:
+    """An ONNX file as the export stage keeps it: checked, cleaned, with its spec; `batch` None: any number."""
+    return stages.export(shop, Source(source=str(model)), [], [], batch)
 
 
 def quantize(
@@ -74,12 +74,13 @@ class Compiled:
 
 
 def compile_file(
-    shop: Workshop, model: Path, options: Mapping[str, Any], normalize: str, target: Target | None, images: Path | None
-) -> Compiled:
+    shop: Workshop, model: Path, options: Mapping[str, Any], normalize: str, target: Target | None,
+    images: Path | None, max_batch: int = 1,
+) -> Compiled:  # fmt: skip
     """One ONNX file compiled for one runtime, on this machine or (for another `target`) as far as can be without it.
 
     `options` are those of `Options` that are not to be the target's first choice. FP16 for TensorRT is proven on
-    `images`.
+    `images`; its plan takes from 1 to `max_batch` images.
     """
     try:
         wanted = msgspec.convert({**_first_choice(target, options.get("runtime")), **options}, type=Options)
@@ -88,7 +89,14 @@ def compile_file(
         raise UsageError(
             f"These options cannot be compiled for: {error}.", "", "See `edgewright compile --help`."
         ) from None
-    entry = import_file(shop, model)
+    if wanted.runtime == "tensorrt" and max_batch > 1:
+        builder = msgspec.structs.replace(wanted.builder or Builder(), max_batch=max_batch)
+        wanted = msgspec.structs.replace(wanted, builder=builder)
+    elif max_batch > 1:
+        raise UsageError(
+            f"{wanted.runtime} was asked for a largest batch.", "Only TensorRT's plans have one.", "Leave it out."
+        )
+    entry = import_file(shop, model, None if max_batch > 1 else 1)
     if variant.normalize == "graph":
         entry = stages.fold_normalization(shop, entry, model.name)
     spec = stages.spec_of(entry)
