@@ -49,7 +49,7 @@ def test_a_board_is_known_by_its_module(
     assert machine.gpu is not None
     assert (machine.gpu.compute_capability, machine.dla_cores) == (capability, dla)
     assert [r.name for r in machine.runtimes] == ["tensorrt", "onnxruntime"]
-    assert ("bf16" in machine.runtimes[0].precisions) == (capability != "7.2")
+    assert machine.runtimes[0].precisions == ("f32", "f16")
     assert f"JetPack {jetpack}" in machine.title
 
 
@@ -116,14 +116,14 @@ def test_a_module_that_is_not_known_borrows_nothing_from_its_namesakes(tmp_path:
 def test_a_gpu_in_a_pc_counts_where_tensorrt_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     h200 = nvidia.Found("NVIDIA H200", "570", 143_771 << 20, "9.0")
     monkeypatch.setattr(nvidia, "gpus", lambda: (h200,))
-    monkeypatch.setattr(detect, "version", lambda name: None)
+    monkeypatch.setattr(detect, "find_spec", lambda name: None)
     machine = this_machine()
     assert machine.gpu is not None
     assert machine.title.endswith("NVIDIA H200")
     assert "tensorrt" not in [r.name for r in machine.runtimes]
-    monkeypatch.setattr(detect, "version", lambda name: "11.4" if name == "tensorrt" else None)
+    monkeypatch.setattr(detect, "find_spec", lambda name: name == "tensorrt")
     first = this_machine().runtimes[0]
-    assert (first.name, first.precisions, first.schemes) == ("tensorrt", ("f32", "bf16", "f16"), ("tensorrt",))
+    assert (first.name, first.precisions, first.schemes) == ("tensorrt", ("f32", "f16"), ("tensorrt",))
 
 
 def test_a_session_that_asks_for_cores_does_not_wait_for_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:
