@@ -1,0 +1,126 @@
+"""The blocks of a graph: parts that one tensor enters and one tensor leaves, found by the paths through it."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgewright.core.lazy import require
+
+from .census import LAYERS
+
+if TYPE_CHECKING:
+    import onnx
+
+MOST_LAYERS = 2
+"""Layers that a block has at most. Two are a residual block, an attention, a squeeze and excitation; with more,
+depthwise layers would share the fate of the pointwise ones beside them, which want another precision on most
+machines."""
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes that belong together, by name and in the order of the graph; `name` is that of the first layer."""
+
+    name: str
+    nodes: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+def find(model: onnx.ModelProto, most: int = MOST_LAYERS) -> tuple[Block, ...]:
+    """The blocks of `model` in the order of the graph: every node is in exactly one, every block has a layer.
+
+    A block is what lies between a tensor and the next that all paths from it lead through (single entry, single exit:
+    the first dominates the second, the second postdominates the first), as large as it can be with at most `most`
+    layers; with 1 each layer is a block. What has no layer (activation functions, additions) joins the block that
+    makes its last input. A layer is a convolution or matrix product with constant weights. Nodes must have names.
+    """
+    nodes = list(model.graph.node)
+    layers = {i for i, node in enumerate(nodes) if is_layer(node, model)}
+    part: dict[int, int] = {}  # node -> the first node of its part
+    for region in sorted(_regions(model), key=len, reverse=True):
+        if len(layers & region) <= most and not any(i in part for i in region):
+            part.update(dict.fromkeys(region, min(region)))
+    for i in range(len(nodes)):
+        part.setdefault(i, i)
+    _join(nodes, layers, part)
+    members: dict[int, list[int]] = {}
+    for i in range(len(nodes)):
+        members.setdefault(part[i], []).append(i)
+    found = []
+    for group in sorted(members.values(), key=min):
+        own = tuple(nodes[i].name for i in group if i in layers)
+        found.append(
+            Block(name=(own or (nodes[group[0]].name,))[0], nodes=tuple(nodes[i].name for i in group), layers=own)
+        )
+    return tuple(found)
+
+
+def is_layer(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
+    """Whether `node` is a convolution or matrix product whose weights are an initializer of `model`."""
+    return node.op_type in LAYERS and any(t.name == node.input[1] for t in model.graph.initializer)
+
+
+def _regions(model: onnx.ModelProto) -> list[set[int]]:
+    """All sets of nodes that lie between a node (left out) and the nearest one that all paths from it lead through."""
+    networkx = require("networkx", "host")
+    graph = networkx.DiGraph()
+    makers = {name: i for i, node in enumerate(model.graph.node) for name in node.output}
+    fed = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    for i, node in enumerate(model.graph.node):
+        graph.add_edges_from(
+            ("in" if name in fed else makers[name], i) for name in node.input if name in makers or name in fed
+        )
+    graph.add_edges_from((makers[value.name], "out") for value in model.graph.output if value.name in makers)
+    if "in" not in graph or "out" not in graph:
+        return []
+    alive = networkx.descendants(graph, "in") & networkx.ancestors(graph, "out")  # the rest hangs on constants
+    graph = graph.subgraph([*alive, "in", "out"])
+    before = networkx.immediate_dominators(graph, "in")
+    behind = networkx.immediate_dominators(graph.reverse(copy=False), "out")
+    return [
+        {
+            i
+            for i in networkx.descendants(graph, first) & networkx.ancestors(graph, last) | {last}
+            if i not in ("in", "out")
+        }
+        for first, last in behind.items()
+        if first != "out" and last != first and last != "out" and before.get(last) == first
+    ]
+
+
+def _join(nodes: list[onnx.NodeProto], layers: set[int], part: dict[int, int]) -> None:
+    """Give what has no layer to the part that makes its last input, and what no part makes to the first that reads."""
+    makers = {name: i for i, node in enumerate(nodes) for name in node.output}
+    for forwards in (True, False):
+        for i in range(len(nodes)) if forwards else reversed(range(len(nodes))):
+            own = {j for j, first in part.items() if first == part[i]}
+            if layers & own:
+                continue
+            if forwards:
+                others = {makers[name] for j in own for name in nodes[j].input if name in makers} - own
+            else:
+                made = {name for j in own for name in nodes[j].output}
+                others = {j for j, node in enumerate(nodes) if j not in own and made.intersection(node.input)}
+            if others:
+                part.update(dict.fromkeys(own, part[max(others) if forwards else min(others)]))
+
+
+def crossings(model: onnx.ModelProto, found: tuple[Block, ...]) -> list[tuple[int, int, int]]:
+    """The tensors that go from one of the blocks `found` to another: (from, to, number of values for one image)."""
+    import onnx
+
+    shapes = {
+        value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+        for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    place = {name: i for i, block in enumerate(found) for name in block.nodes}
+    makers = {name: node.name for node in model.graph.node for name in node.output}
+    seen = {
+        (place[makers[name]], place[node.name], name)
+        for node in model.graph.node
+        for name in node.input
+        if name in makers and place[makers[name]] != place[node.name]
+    }
+    return [(first, last, prod(shapes.get(name, [1]))) for first, last, name in sorted(seen)]
