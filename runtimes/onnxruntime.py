@@ -14,7 +14,7 @@ from edgewright.core.errors import RuntimeFailed, Unavailable
 from edgewright.core.lazy import require
 from edgewright.targets.detect import physical_cores, this_machine
 
-from .options import Options, Precision, Probe, failure, require_precision
+from .options import Kernel, Options, Precision, Probe, failure, require_precision
 
 MODEL = "model.onnx"
 _NAME = "onnxruntime"
@@ -23,6 +23,7 @@ _DISABLED = ["WeightBiasQuantization"]
 """Optimizations that change what a Q/DQ file means: this one quantizes layers that were kept in float, per tensor
 (ONNX Runtime 1.31: a mixed MobileNetV1-0.25 gives random answers)."""
 _PRECISIONS: tuple[Precision, ...] = ("f32",)
+_KERNEL = "_kernel_time"
 _TYPES = {"float": "f32", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "int8": "i8"}
 
 
@@ -85,8 +86,8 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
 def describe(handle: Handle) -> dict[str, Any]:
     """What really runs, from a profiled inference: `census` counts kernels by the type that they compute in, and
     `operators` by name (a DequantizeLinear there was not fused into an INT8 kernel)."""
-    kernels = _profile(handle)
-    foreign = {provider for _, _, provider in kernels} - set(_PROVIDERS)
+    (kernels,) = _events(handle.path, handle.options, None, 1)
+    foreign = {kernel["args"]["provider"] for kernel in kernels} - set(_PROVIDERS)
     if foreign:
         raise RuntimeFailed(
             f"ONNX Runtime placed part of the model on {', '.join(sorted(foreign))}.",
@@ -97,9 +98,28 @@ def describe(handle: Handle) -> dict[str, Any]:
         "precision": handle.options.precision,
         "threads": handle.options.threads or physical_cores(),
         "device": f"CPU {this_machine().model}",
-        "census": dict(Counter(kind for _, kind, _ in kernels)),
-        "operators": dict(Counter(operator for operator, _, _ in kernels)),
+        "census": dict(Counter(_type(kernel) for kernel in kernels)),
+        "operators": dict(Counter(kernel["args"]["op_name"] for kernel in kernels)),
     }
+
+
+def profile(folder: Path, options: Options, x: np.ndarray, count: int) -> list[Kernel]:
+    """The kernels of the artifact in `folder` in the order in which they run, with medians over `count` inferences."""
+    require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")
+    rows = _events(folder / MODEL, options, x, count + 2)[2:]  # the first two fill caches
+    return [
+        Kernel(
+            (kernels[0]["name"].removesuffix(_KERNEL),), f"{kernels[0]['args']['op_name']} {_type(kernels[0])}",
+            float(np.median([kernel["dur"] for kernel in kernels])),
+        )
+        for kernels in zip(*rows)
+    ]  # fmt: skip
+
+
+def _type(kernel: dict[str, Any]) -> str:
+    """The type of the first input of a kernel."""
+    types = [next(iter(entry)) for entry in kernel["args"].get("input_type_shape", []) if entry]
+    return _TYPES.get(types[0], types[0]) if types else "none"
 
 
 def _session_options(ort: Any, options: Options) -> Any:
@@ -122,24 +142,22 @@ def _open(ort: Any, path: Path, settings: Any) -> Any:
         raise failure("ONNX Runtime", f"load {path.name}", error) from error
 
 
-def _profile(handle: Handle) -> list[tuple[str, str, str]]:
-    """(operator, type of its first input, provider) of each kernel that ran in one inference on zeros."""
+def _events(path: Path, options: Options, x: np.ndarray | None, count: int) -> list[list[dict[str, Any]]]:
+    """The profiler's events of kernels, in order, of each of `count` inferences on `x` (None: zeros)."""
     ort = require(_NAME, _NAME)
     with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
-        settings = _session_options(ort, handle.options)
+        settings = _session_options(ort, options)
         settings.enable_profiling = True
         settings.profile_file_prefix = str(Path(folder, "profile"))
-        session = _open(ort, handle.path, settings)
+        session = _open(ort, path, settings)
         what = session.get_inputs()[0]
-        shape = [side if isinstance(side, int) else 1 for side in what.shape]
-        zeros = np.zeros(shape, np.uint8 if "uint8" in what.type else np.float32)
-        run(handle._replace(session=session), zeros)
+        if x is None:
+            shape = [side if isinstance(side, int) else 1 for side in what.shape]
+            x = np.zeros(shape, np.uint8 if "uint8" in what.type else np.float32)
+        handle = Handle(session, what.name, [o.name for o in session.get_outputs()], path, options)
+        for _ in range(count):
+            run(handle, x)
         events = json.loads(Path(session.end_profiling()).read_text())
-    found = []
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            args = event["args"]
-            types = [next(iter(entry)) for entry in args.get("input_type_shape", []) if entry]
-            kind = types[0] if types else "none"
-            found.append((args["op_name"], _TYPES.get(kind, kind), args["provider"]))
-    return found
+    kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
+    each = len(kernels) // count
+    return [kernels[start : start + each] for start in range(0, len(kernels), each)] if each else [[]] * count

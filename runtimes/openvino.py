@@ -13,7 +13,7 @@ from edgewright.core.errors import Unavailable
 from edgewright.core.lazy import require
 from edgewright.targets.detect import physical_cores
 
-from .options import Options, Precision, Probe, failure, require_precision
+from .options import Kernel, Options, Precision, Probe, failure, require_precision
 
 MODEL = "model.xml"
 _NAME = "openvino"
@@ -62,7 +62,7 @@ def build(model: Path, options: Options, folder: Path) -> None:
         raise failure("OpenVINO", f"read {model.name}", error) from error
 
 
-def load(folder: Path, options: Options, trust: bool = False) -> Handle:
+def load(folder: Path, options: Options, trust: bool = False, profiled: bool = False) -> Handle:
     """Compile the artifact in `folder`. Raises `Unavailable` (library, precision), `RuntimeFailed` (model refused)."""
     ov = require(_NAME, _NAME)
     why = "The CPU has no instructions for it, and OpenVINO would silently compute in f32 instead."
@@ -72,6 +72,7 @@ def load(folder: Path, options: Options, trust: bool = False) -> Handle:
         "PERFORMANCE_HINT": options.hint.upper(),
         "INFERENCE_NUM_THREADS": options.threads or physical_cores(),
         "NUM_STREAMS": 1,
+        "PERF_COUNT": profiled,
     }
     try:
         compiled = _core().compile_model(folder / MODEL, _DEVICE, settings)
@@ -94,6 +95,30 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
         return [request.get_output_tensor(index).data.copy() for index in handle.outputs]
     except Exception as error:
         raise failure("OpenVINO", "run the model", error) from error
+
+
+def profile(folder: Path, options: Options, x: np.ndarray, count: int) -> list[Kernel]:
+    """The kernels of the artifact in `folder` in the order in which they run, with medians over `count` inferences."""
+    handle = load(folder, options, profiled=True)
+    layers = {op.get_friendly_name(): op.get_rt_info() for op in handle.compiled.get_runtime_model().get_ops()}
+    times: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
+    for number in range(count + 2):  # the first two fill caches
+        run(handle, x)
+        for info in handle.request.get_profiling_info() if number > 1 else ():
+            if info.status == info.Status.EXECUTED:
+                times.setdefault(info.node_name, []).append(info.real_time.total_seconds() * 1e6)
+                kinds[info.node_name] = f"{info.node_type} {info.exec_type}"
+    return [
+        Kernel(_originals(name, layers.get(name)), kinds[name], float(np.median(found)))
+        for name, found in times.items()
+    ]
+
+
+def _originals(name: str, layer: Any) -> tuple[str, ...]:
+    """The names that a kernel's operations had in the model: one kernel may do the work of several."""
+    told = _text(layer["originalLayersNames"]) if layer and "originalLayersNames" in layer else ""
+    return tuple(part for part in told.split(",") if part) or (name,)
 
 
 def describe(handle: Handle) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     hint: Literal["latency", "throughput"] = "latency"
     builder: Builder | None = None
     emulate: bool = False
+
+
+class Kernel(NamedTuple):
+    """A kernel of one inference: the `names` in the model that it goes by, what it runs, microseconds (median)."""
+
+    names: tuple[str, ...]
+    kind: str
+    microseconds: float
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):

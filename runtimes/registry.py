@@ -18,7 +18,8 @@ class Runtime(Protocol):
     """The verbs of a runtime module.
 
     One that needs them has two more: ``finish(folder, options, progress)`` builds on the device what only it can, and
-    ``close(handle)`` frees what does not go with the handle.
+    ``close(handle)`` frees what does not go with the handle. ``profile(folder, options, x, count)``, where the runtime
+    has a profiler, gives its `Kernel`s.
     """
 
     def probe(self) -> Probe:
