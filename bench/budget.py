@@ -326,7 +326,9 @@ def _as_fast(one: Measurement, fastest: Measurement) -> bool:
 
 
 def _rank(measurement: Measurement) -> int:
-    """0 for float32, 1 for half precisions, 2 for anything quantized."""
+    """0 for float32, 1 for half precisions, 2 for anything quantized, 3 for a mixture, taken only if it is faster."""
+    if measurement.float_layers:
+        return 3
     if measurement.scheme or measurement.precision not in PRECISE:
         return 2
     return min(PRECISE.index(measurement.precision), 1)

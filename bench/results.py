@@ -187,7 +187,8 @@ class Measurement(Result, frozen=True, kw_only=True):
     `id` is unique in a report. `camera` is the latency at a camera's rate, where it was asked for. `energy_mj` is the
     energy of one inference back to back, in millijoule, of all that `energy_source` measures (a module's input, or the
     processor's package), idle parts of it included. `described` is what the runtime says it really used. `artifact`
-    names the file or folder, relative to the report or as a key of the store.
+    names the file or folder, relative to the report or as a key of the store. `float_layers`: of a mixture the layers
+    that run in float, with all of their block.
     """
 
     id: str
@@ -195,6 +196,7 @@ class Measurement(Result, frozen=True, kw_only=True):
     runtime: str
     precision: str
     scheme: str | None = None
+    float_layers: tuple[str, ...] = ()
     options: dict[str, Any] = {}
     status: Status
     stage: str | None = None
@@ -241,6 +243,67 @@ class Choice(Result, frozen=True, kw_only=True):
     why: str
     nearest: str | None = None
     misses: tuple[str, ...] = ()
+
+
+class Loss(Result, frozen=True, kw_only=True):
+    """What quantization of a part does to the answers: `loss` (of class scores the Kullback-Leibler divergence in nats
+    an image; of a detector the share of its boxes' scores), SQNR of the outputs, agreement of the top class."""
+
+    loss: float
+    sqnr_db: float
+    agreement: float | None = None
+
+
+class Part(Result, frozen=True, kw_only=True):
+    """A layer or block: what is lost when only it is in INT8 (`alone`) and when all but it are (`others`), its time."""
+
+    layers: tuple[str, ...]
+    operators: tuple[str, ...] = ()
+    alone: Loss
+    others: Loss
+    float_ms: float | None = None
+    int8_ms: float | None = None
+
+    @property
+    def saved_ms(self) -> float | None:
+        """How much faster it is in INT8; less than zero: slower."""
+        return None if self.float_ms is None or self.int8_ms is None else self.float_ms - self.int8_ms
+
+
+class Sensitivity(Result, frozen=True, kw_only=True):
+    """Blocks, and layers where asked for, of the INT8 artifact `id` against the float artifact `float_id`.
+
+    On `images` calibration images; `whole`: all of it in INT8. Times are of the runtime's own profiler.
+    """
+
+    id: str
+    float_id: str
+    images: int
+    whole: Loss
+    blocks: tuple[Part, ...]
+    layers: tuple[Part, ...] = ()
+
+
+class Mixture(Result, frozen=True, kw_only=True):
+    """A mixture that was measured: `ratio` is how many times faster than `Search.best` it was; `inside` the budget
+    (None: not looked at, since it was slower); or the `reason` why it was not measured."""
+
+    id: str
+    float_layers: int
+    ratio: Ratio | None = None
+    inside: bool | None = None
+    reason: str | None = None
+
+
+class Search(Result, frozen=True, kw_only=True):
+    """What the search for mixtures tried, in `seconds`; `told` sums it up. `best`: the fastest uniform artifact inside
+    the budget."""
+
+    told: str
+    seconds: float
+    best: str | None = None
+    tables: tuple[Sensitivity, ...] = ()
+    mixtures: tuple[Mixture, ...] = ()
 
 
 class ModelInfo(Result, frozen=True, kw_only=True):
@@ -374,6 +437,7 @@ class Report(Result, frozen=True, kw_only=True):
     reference: Reference | None = None
     measurements: tuple[Measurement, ...] = ()
     choice: Choice | None = None
+    search: Search | None = None
     provenance: dict[str, Any] = {}
     stages: tuple[StageTime, ...] = ()
 

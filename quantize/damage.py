@@ -53,6 +53,7 @@ class Sensitivities(msgspec.Struct, frozen=True, kw_only=True):
     """``sensitivity.json``: blocks and single layers in the order of the graph, and the whole network in INT8.
 
     `crossings`: (from, to, values): tensors that go from one block to another, with the number of values an image.
+    `tensors`: the node that makes each.
     """
 
     schema_version: int = 1
@@ -62,6 +63,7 @@ class Sensitivities(msgspec.Struct, frozen=True, kw_only=True):
     blocks: tuple[Sensitivity, ...]
     layers: tuple[Sensitivity, ...]
     crossings: tuple[tuple[int, int, int], ...]
+    tensors: dict[str, str]
 
 
 def measure(
@@ -91,6 +93,7 @@ def measure(
         images=count, seconds=round(time.monotonic() - begin, 3), whole=walk.whole,
         blocks=tuple(rows[part] for part in large), layers=tuple(rows[part] for part in small if layers),
         crossings=tuple(blocks.crossings(exact, large)),
+        tensors={name: node.name for node in exact.graph.node for name in node.output if name},
     )  # fmt: skip
     core_files.write(Path(folder, FILE), encode(found))
 

@@ -14,7 +14,7 @@ import msgspec
 
 from edgewright.core import files as core_files
 from edgewright.core.errors import RuntimeFailed
-from edgewright.graph import files, metadata
+from edgewright.graph import blocks, files, metadata
 
 from . import bias, head, methods, schemes
 from .calibration import Calibration
@@ -30,13 +30,14 @@ FLOAT = "float.onnx"
 
 
 def build(
-    quantized: str, model: str, scheme: str, float_nodes: list[str], images: list[str], out: str,
+    quantized: str, model: str, scheme: str, float_layers: list[str], images: list[str], out: str,
     progress: Tick | None = None,
 ) -> None:  # fmt: skip
     """Write ``model.onnx`` and ``provenance.json`` of a mixture into the folder `out`; runs in a child.
 
-    `quantized`: the folder of an INT8 file by `quantize`; `model`: the float model; `images`: those it was calibrated
-    on, for a method that corrects biases: that is done anew. Raises `RuntimeFailed` where the method changed the graph
+    `quantized`: the folder of an INT8 file by `quantize`; `model`: the float model; `float_layers`: layers that go back
+    to float, with all of their block (`graph.blocks`); `images`: those it was calibrated on, for a method that corrects
+    biases: that is done anew. Raises `RuntimeFailed` where the method changed the graph
     (see `compose`).
     """
     provenance = msgspec.json.decode(Path(quantized, "provenance.json").read_bytes())
@@ -44,6 +45,8 @@ def build(
     spec = metadata.get_spec(exact)
     assert spec is not None  # the quantizer read it there
     anew = repairs(Path(quantized))
+    back = [block for block in blocks.find(exact) if not set(block.layers).isdisjoint(float_layers)]
+    float_nodes = [name for block in back for name in block.nodes]
     mixed = compose(exact, whole, set(float_nodes), schemes.get(scheme), corrected=not anew)
     if anew:
         kept = head.protected(exact) if spec.task == "detect" else []

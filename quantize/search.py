@@ -8,7 +8,8 @@ what is measured tells by how much, and the search goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -40,10 +41,10 @@ def terms(plan: Plan, crossings: Sequence[Crossing] = ()) -> tuple[float, ...]:
 
 
 def correct(belief: Belief, observed: Sequence[Observation]) -> Belief:
-    """`belief` after the observations: the mean of Bayesian linear regression with independent Gaussian priors.
+    """`belief` after the observations: Bayesian linear regression with independent Gaussian priors.
 
-    (Bishop 2006, "Pattern Recognition and Machine Learning", section 3.3.) Spreads stay: the mean alone is used, and
-    every correction starts from the same prior with all that was observed.
+    (Bishop 2006, "Pattern Recognition and Machine Learning", section 3.3.) What the terms' errors have to do with one
+    another is left out of the result, so every correction starts from the same prior with all that was observed.
     """
     if not observed:
         return belief
@@ -51,8 +52,14 @@ def correct(belief: Belief, observed: Sequence[Observation]) -> Belief:
     mean, variance = np.array(belief.mean), np.square(belief.spread)
     noise = np.diag([max(o.noise, 1e-12) ** 2 for o in observed])
     gap = np.array([o.value for o in observed]) - design @ mean
-    moved = mean + (variance * design).T @ np.linalg.solve((design * variance) @ design.T + noise, gap)
-    return Belief(mean=tuple(moved.tolist()), spread=belief.spread)
+    gain = np.linalg.solve((design * variance) @ design.T + noise, design * variance).T  # (terms, observations)
+    left = np.sqrt(np.maximum(variance - (gain * (design * variance).T).sum(axis=1), 0.0))
+    return Belief(mean=tuple((mean + gain @ gap).tolist()), spread=tuple(left.tolist()))
+
+
+def hope(belief: Belief) -> Belief:
+    """Each term lower by its spread: what is not known yet looks good, and is tried."""
+    return Belief(mean=tuple(m - s for m, s in zip(belief.mean, belief.spread)), spread=belief.spread)
 
 
 def predict(belief: Belief, plan: Plan, crossings: Sequence[Crossing] = ()) -> float:
@@ -126,3 +133,87 @@ def several(
         if plan is not None:
             found.append(plan)
     return sorted(found, key=lambda plan: predict(time, plan, crossings))
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """What all blocks together may damage: the `damage` believed of each, at most `most`, measured within `noise`."""
+
+    damage: Belief
+    most: float
+    noise: float
+
+
+class Space(msgspec.Struct, frozen=True, kw_only=True):
+    """What is believed before anything was measured: `time` of `propose` in ms, measured within `noise`."""
+
+    time: Belief
+    crossings: tuple[Crossing, ...]
+    noise: float
+    limits: tuple[Limit, ...] = ()
+    is_profiled: bool = True
+
+    @property
+    def blocks(self) -> int:
+        """How many there are."""
+        return len(self.time.mean) - len(self.crossings)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured of a plan: milliseconds more than all float, damage by the limits; None: not measured."""
+
+    plan: Plan
+    time: float | None = None
+    damages: tuple[float, ...] | None = None
+
+
+Measure = Callable[[Sequence[Plan]], Sequence[Outcome]]
+"""Builds and measures plans beside one another: an outcome for each."""
+
+
+def explore(
+    space: Space, known: Sequence[Outcome], measure: Measure, has_time: Callable[[], bool], count: int = 3
+) -> list[Outcome]:
+    """Propose plans, have them measured, correct, and again, until nothing new looks better or the time is up.
+
+    Where nothing is believed to be better any more, what might be within the spread of the belief is tried.
+    `known`: what was measured of the uniform plans. Where no profiler told the blocks' times (`is_profiled`), they are
+    learnt by difference first: from plans with a quarter of the blocks in INT8. Returns the outcomes of new plans.
+    """
+    found, first = list(known), len(known)
+    if not space.is_profiled and has_time():
+        found += measure(_quarters(space.blocks))
+    while has_time():
+        time = correct(space.time, [_seen(o, o.time, space) for o in found if o.time is not None])
+        limits = [(_damage(limit, number, found), limit.most) for number, limit in enumerate(space.limits)]
+        best = min((o.time for o in found if o.time is not None and _is_inside(o, space)), default=np.inf)
+        for believed in (time, hope(time)):
+            plans = several(believed, space.crossings, limits, [o.plan for o in found], count)
+            better = [p for p in plans if predict(believed, p, space.crossings) < best - space.noise / 2]
+            if better:
+                break
+        if not better:
+            break
+        found += measure(better)
+    return found[first:]
+
+
+def _seen(outcome: Outcome, time: float, space: Space) -> Observation:
+    return Observation(terms=terms(outcome.plan, space.crossings), value=time, noise=space.noise)
+
+
+def _damage(limit: Limit, number: int, found: Sequence[Outcome]) -> Belief:
+    seen = [
+        Observation(terms=terms(o.plan), value=o.damages[number], noise=limit.noise)
+        for o in found
+        if o.damages is not None
+    ]
+    return correct(limit.damage, seen)
+
+
+def _is_inside(outcome: Outcome, space: Space) -> bool:
+    return outcome.damages is not None and all(d <= x.most for d, x in zip(outcome.damages, space.limits))
+
+
+def _quarters(blocks: int) -> list[Plan]:
+    marks = [blocks * part // 4 for part in range(5)]
+    return [tuple(low <= i < high for i in range(blocks)) for low, high in itertools.pairwise(marks) if high > low]

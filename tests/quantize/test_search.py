@@ -81,3 +81,54 @@ def test_corrections_lead_a_wrong_belief_to_the_optimum(machine: tuple[Belief, B
         ]), plan, CROSSINGS) == pytest.approx(seen[plan], abs=1e-3)  # fmt: skip
     wanted = search.predict(true, best_of_all(true, damage, 2.5), CROSSINGS)
     assert min(seen.values()) == pytest.approx(wanted)
+
+
+def space(true: Belief, damage: Belief, most: float, is_profiled: bool = True) -> search.Space:
+    """What a profiler that is off by up to half a millisecond a block tells of the machine."""
+    error = np.random.default_rng(3).normal(0, 0.3, len(true.mean))
+    mean = np.array(true.mean) + error if is_profiled else np.full(len(true.mean), np.mean(true.mean[:BLOCKS]))
+    return search.Space(
+        time=belief(mean), crossings=tuple(CROSSINGS), noise=0.02, is_profiled=is_profiled,
+        limits=(search.Limit(damage=damage, most=most, noise=0.01),),
+    )  # fmt: skip
+
+
+def outcome(true: Belief, damage: Belief, plan: Plan) -> search.Outcome:
+    told = (search.predict(damage, plan),)
+    return search.Outcome(plan=plan, time=search.predict(true, plan, CROSSINGS), damages=told)
+
+
+@pytest.mark.parametrize("is_profiled", [True, False])
+def test_exploring_ends_near_the_optimum(machine: tuple[Belief, Belief], is_profiled: bool) -> None:
+    true, damage = machine
+    uniform = [outcome(true, damage, (kind,) * BLOCKS) for kind in (False, True)]
+    measured: list[Plan] = []
+
+    def measure(plans: list[Plan]) -> list[search.Outcome]:
+        measured.extend(plans)
+        return [outcome(true, damage, plan) for plan in plans]
+
+    search.explore(space(true, damage, 2.0, is_profiled), uniform, measure, lambda: len(measured) < 60)
+    assert len(set(measured)) == len(measured), "a plan was measured twice"
+    times = [o.time for o in (outcome(true, damage, p) for p in measured) if o.damages and o.damages[0] <= 2.0]
+    wanted = search.predict(true, best_of_all(true, damage, 2.0), CROSSINGS)
+    assert min([0.0, *[t for t in times if t is not None]]) <= wanted + 0.3
+
+
+def test_exploring_stops_when_the_time_is_up(machine: tuple[Belief, Belief]) -> None:
+    true, damage = machine
+    uniform = [outcome(true, damage, (kind,) * BLOCKS) for kind in (False, True)]
+    assert search.explore(space(true, damage, 2.0), uniform, pytest.fail, lambda: False) == []
+
+
+def test_a_plan_that_failed_is_not_proposed_again(machine: tuple[Belief, Belief]) -> None:
+    true, damage = machine
+    uniform = [outcome(true, damage, (kind,) * BLOCKS) for kind in (False, True)]
+    measured: list[Plan] = []
+
+    def measure(plans: list[Plan]) -> list[search.Outcome]:
+        measured.extend(plans)
+        return [search.Outcome(plan=plan) for plan in plans]
+
+    search.explore(space(true, damage, 2.0), uniform, measure, lambda: len(measured) < 12)
+    assert len(set(measured)) == len(measured)

@@ -21,16 +21,23 @@ DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """A chain of compressions: float where `scheme` is None, else INT8 with that scheme and method."""
+    """A chain of compressions: float where `scheme` is None, else INT8 with that scheme and method.
+
+    `float_layers`: layers that are given back to float, with all of their block; `plan` numbers such mixtures.
+    """
 
     scheme: str | None = None
     method: str | None = None
+    float_layers: tuple[str, ...] = ()
+    plan: int = 0
     normalize: Literal["host", "graph"] = "host"
 
     @property
     def name(self) -> str:
         """E.g. ``float``, ``int8-openvino-nncf``, the latter with ``+uint8`` where the graph normalizes."""
-        base = f"int8-{self.scheme}-{self.method}" if self.scheme else "float"
+        base = (
+            f"int8-{self.scheme}-{self.method}" + (f"-plan{self.plan}" if self.plan else "") if self.scheme else "float"
+        )
         return base + ("+uint8" if self.normalize == "graph" else "")
 
 
@@ -52,6 +59,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         if self.variant.scheme:
             flavour = self.variant.scheme.removeprefix("ort").removeprefix(runtime).strip("-")
             parts = [runtime, "int8", "" if precision == "f32" else precision, flavour, self.variant.method or ""]
+            parts += [f"plan{self.variant.plan}"] if self.variant.plan else []
         if self.options.threads:
             parts.append(f"t{self.options.threads}")
         return "-".join(part for part in parts if part) + ("+uint8" if self.variant.normalize == "graph" else "")

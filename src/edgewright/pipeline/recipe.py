@@ -18,7 +18,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
     `finalists`: how many candidates get such variations. `rate`: frames a second of a camera at which the latency is
     measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT's
-    settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's.
+    settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's. `search`:
+    look for mixtures of INT8 and float blocks too, for at most `time_budget_s` (docs/search.md).
     """
 
     schema_version: int = 1
@@ -40,12 +41,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stage_timeout_s: float = 1800.0
     memory_bytes: int | None = None
     builder: Builder | None = None
+    search: bool = False
+    time_budget_s: float = 180.0
 
     def __post_init__(self) -> None:
         for name in ("finalists", "min_duration_s", "margin"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("batch", "calibration_images", "parity_images", "min_count", "stage_timeout_s"):
+        for name in ("batch", "calibration_images", "parity_images", "min_count", "stage_timeout_s", "time_budget_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
         if self.rate is not None and not 0.1 <= self.rate <= 1000:

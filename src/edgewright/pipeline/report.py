@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 
 from edgewright import __version__
-from edgewright.bench import accuracy, budget, detection_accuracy
+from edgewright.bench import accuracy, budget
 from edgewright.bench.device import DESCRIBED
 from edgewright.bench.figures import EMULATED
 from edgewright.bench.gallery import Pair, worst
 from edgewright.bench.latency import Timing
 from edgewright.bench.results import (
-    Accuracy,
     CalibrationInfo,
     DataInfo,
     Finding,
@@ -30,6 +29,7 @@ from edgewright.core import files
 from edgewright.core.store import Entry, key_of
 from edgewright.pipeline import check as checks
 from edgewright.pipeline.run import Made, Work
+from edgewright.pipeline.score import score
 from edgewright.runtimes import artifact as artifacts
 
 
@@ -56,6 +56,7 @@ def assemble(made: Made) -> Report:
         reference=reference,
         measurements=tuple(measurements),
         choice=budget.choose(measurements, reference, limits),
+        search=made.search,
         provenance=_provenance(made),
         stages=tuple(_stages(made)),
     )
@@ -124,7 +125,7 @@ def _reference(made: Made) -> Reference:
     return Reference(
         runtime=about.options.runtime, device=device, precision=about.options.precision,
         status="ok" if work.alive else "failed", reason=work.reason, why=why,
-        latency=timing.latency if timing else None, accuracy=_accuracy(made, work),
+        latency=timing.latency if timing else None, accuracy=score(made, work),
         size_bytes=_size(work.artifact), peak_memory_bytes=timing.peak_memory_bytes if timing else None,
         cold_start_ms=timing.cold_start_ms if timing else None, camera=timing.camera if timing else None,
         energy_mj=timing.energy_mj if timing else None, energy_source=timing.energy_source if timing else None,
@@ -141,12 +142,13 @@ def _measurement(made: Made, work: Work) -> Measurement:
         runtime=candidate.options.runtime,
         precision=candidate.precision,
         scheme=candidate.variant.scheme,
+        float_layers=candidate.variant.float_layers,
         options=msgspec.to_builtins(candidate.options),
         status="ok" if measured else "built" if work.alive else "failed",
         stage=work.failed_in,
         reason=reason,
         latency=timing.latency if timing else None,
-        accuracy=_accuracy(made, work),
+        accuracy=score(made, work),
         speedup=timing.speedup if timing else None,
         size_bytes=_size(work.artifact),
         peak_memory_bytes=timing.peak_memory_bytes if timing else None,
@@ -159,29 +161,6 @@ def _measurement(made: Made, work: Work) -> Measurement:
         provenance=_quantization(work),
         findings=(*_findings(work), *(checks.read(work.checked).findings() if work.checked else ())),
     )
-
-
-def _accuracy(made: Made, work: Work) -> Accuracy | None:
-    if work.evaluation is None or made.reference.evaluation is None:
-        return None
-    assert made.job.budget is not None
-    asked = any(x.metric in budget.ACCURACIES for x in made.job.budget.limits)
-    margin, seed = made.job.budget.margin() if asked else made.job.recipe.margin, made.job.recipe.seed
-    items = made.images.evaluation.items
-    labels = [item.label for item in items]
-    outputs = accuracy.load_outputs(work.evaluation.path)
-    truth = accuracy.load_outputs(made.reference.evaluation.path)
-    if made.spec.detect:
-        if work is made.reference:
-            return detection_accuracy.score(outputs, items, made.spec.classes)
-        found = detection_accuracy.compare(
-            outputs, truth, items, made.spec.classes, margin=margin, seed=seed, floor=made.spec.detect.score
-        )
-    else:
-        if work is made.reference:
-            return accuracy.score(outputs, labels)
-        found = accuracy.compare(outputs, truth, labels, margin=margin, seed=seed)
-    return msgspec.structs.replace(found, results=work.evaluation.key)
 
 
 def _quantization(work: Work) -> dict[str, Any]:

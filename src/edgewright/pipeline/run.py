@@ -16,6 +16,7 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.bench.results import Search
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, RuntimeFailed
 from edgewright.core.jail import Progress
 from edgewright.core.spec import ModelSpec
@@ -24,7 +25,7 @@ from edgewright.data.sets import ImageSet
 from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
-from edgewright.pipeline import stages
+from edgewright.pipeline import search, stages
 from edgewright.pipeline.candidates import Candidate, Variant, enumerate_candidates, is_installed, variations
 from edgewright.pipeline.images import Images
 from edgewright.pipeline.place import Place
@@ -111,6 +112,7 @@ class Made:
     measured_here: bool
     place: Place
     base: str | None = None
+    search: Search | None = None
 
 
 def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
@@ -118,7 +120,26 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
 
     Candidates for TensorRT on a device that is not at hand are checked, and their answers emulated, here.
     """
-    place = place or places.here()
+    line, candidates = prepare(job, shop, place or places.here())
+    job = line.job
+    works = [line.build(candidate) for candidate in candidates]
+    made = Made(
+        job=job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
+        works=works, measured_here=line.measure, place=line.place,
+    )  # fmt: skip
+    if line.measure or any(work.emulated for work in works):
+        made.reference.artifact = stages.compile_reference(shop, line.exported, line.spec)
+        line.evaluate(made.reference)
+        if line.measure and job.recipe.search:
+            made = search.look(line, made)
+        works += line.vary(works) if line.measure else []
+        for work in works:
+            line.evaluate(work)
+    return replace(made, base=line.time(made.reference, works)) if line.measure else made
+
+
+def prepare(job: Job, shop: Workshop, place: Place) -> tuple[Line, list[Candidate]]:
+    """The production line of a job, and the candidates that go through it."""
     images = image_sets.gather(job.data, job.split, job.calibration, job.recipe.calibration_images, job.recipe.seed)
     shop.watch(
         "data",
@@ -138,28 +159,15 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
     spec = stages.spec_of(exported)
     job = replace(job, budget=budget_for(spec, job.budget))
     images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec))
-    line = _Line(
+    line = Line(
         job=job, shop=shop, spec=spec, images=images, exported=exported, place=place,
         measure=matches(job.target, place.machine),
     )  # fmt: skip
-    works = [line.build(candidate) for candidate in candidates]
-    reference, base = Work(candidate=REFERENCE), None
-    if line.measure or any(work.emulated for work in works):
-        reference.artifact = stages.compile_reference(shop, exported, spec)
-        reference.evaluation = line.evaluate(reference)
-        works += line.vary(works) if line.measure else []
-        for work in works:
-            line.evaluate(work)
-    if line.measure:
-        base = line.time(reference, works)
-    return Made(
-        job=job, spec=spec, images=images, exported=exported, reference=reference, works=works,
-        measured_here=line.measure, place=place, base=base,
-    )  # fmt: skip
+    return line, candidates
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Line:
+class Line:
     """The production line of one run: what every candidate passes through."""
 
     job: Job
@@ -228,7 +236,11 @@ class _Line:
 
     def _quantize(self, variant: Variant) -> Entry:
         calibration, digests = self.images.calibration, self.images.calibration_digests
-        return stages.quantize(self.shop, self.exported, variant, calibration, digests, self.job.recipe.seed)
+        uniform = msgspec.structs.replace(variant, float_layers=(), plan=0)
+        whole = stages.quantize(self.shop, self.exported, uniform, calibration, digests, self.job.recipe.seed)
+        if not variant.float_layers:
+            return whole
+        return stages.mix(self.shop, self.exported, whole, variant, calibration, digests)
 
     def evaluate(self, work: Work) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""
@@ -247,11 +259,15 @@ class _Line:
         alive = [work for work in works if work.alive]
         if not alive or not variations([w.candidate for w in alive], self.job.recipe):
             return []
-        first = self._timings("screen", alive, SCREENING, fresh=False)
+        first = self.screen(alive)
         timed = [work for work in alive if (latency := first[work.candidate.id].latency) and latency.p50_ms]
         timed.sort(key=lambda work: first[work.candidate.id].latency.p50_ms)  # type: ignore[union-attr, return-value, arg-type]
         finalists = [work.candidate for work in timed[: self.job.recipe.finalists]]
         return [self.build(candidate) for candidate in variations(finalists, self.job.recipe)]
+
+    def screen(self, works: Sequence[Work]) -> dict[str, Timing]:
+        """A first look at the latency of everything that is alive."""
+        return self.timings("screen", [work for work in works if work.alive], SCREENING, fresh=False)
 
     def time(self, reference: Work, works: Sequence[Work]) -> str | None:
         """Measure everything that is alive in one interleaved run, the reference with it; what speedups are against.
@@ -268,21 +284,23 @@ class _Line:
             return None
         plain = (work.candidate.id for work in alive if work.candidate.precision == "f32")
         base = REFERENCE.id if self.place.is_here else next(plain, None)
-        timings = self._timings("latency", alive, rules, fresh=self.job.remeasure, base=base)
+        timings = self.timings("latency", alive, rules, fresh=self.job.remeasure, base=base)
         for work in alive:
             work.timing = timings[work.candidate.id]
             if work.timing.reason:
                 work.failed_in, work.reason = work.timing.stage, work.timing.reason
         return base
 
-    def _timings(
+    def timings(
         self, stage: str, works: Sequence[Work], rules: Rules, fresh: bool, base: str | None = None
     ) -> dict[str, Timing]:
+        """The works measured in one interleaved run, stored as `stage`; speedups are against the one called `base`."""
         artifacts = {work.candidate.id: work.artifact.path for work in works if work.artifact}
         paths = [item.path for item in self.images.evaluation.items[:LATENCY_IMAGES]]
         inputs = {
             "artifacts": {work.candidate.id: work.artifact.key for work in works if work.artifact},
-            "images": self.images.evaluation_digests[:LATENCY_IMAGES], "rules": rules, "machine": self.place.identity,
+            "images": self.images.evaluation_digests[:LATENCY_IMAGES], "rules": rules, "base": base,
+            "machine": self.place.identity,
             "power_mode": self.job.target.power_mode, "made_by": stages.made_by("measure", "bench", "targets"),
         }  # fmt: skip
 

@@ -135,6 +135,48 @@ def quantize(
     )  # fmt: skip
 
 
+def mix(
+    shop: Workshop, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str]
+) -> Entry:
+    """``model.onnx``, ``provenance.json`` of a mixture: `quantized` with the variant's layers given back to float."""
+    how = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
+    made = made_by("quantize", "graph")
+    inputs = {"model": model.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
+    return shop.run(
+        "mix", variant.name, inputs, "edgewright.quantize.mixture:build", model=str(model.path / MODEL),
+        quantized=str(quantized.path), images=[item.path for item in calibration.items], **how, into="out",
+    )  # fmt: skip
+
+
+def sensitivity(
+    shop: Workshop, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
+    count: int, layers: bool,
+) -> Entry:  # fmt: skip
+    """``sensitivity.json``: the damage of each block, and of each layer, on `count` images (see `quantize.damage`)."""
+    how: dict[str, Any] = {"scheme": variant.scheme, "count": count, "layers": layers}
+    made = made_by("quantize", "graph")
+    inputs = {"model": model.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
+    return shop.run(
+        "damage", variant.name, inputs, "edgewright.quantize.damage:measure", model=str(model.path / MODEL),
+        quantized=str(quantized.path), images=[item.path for item in calibration.items], **how,
+    )  # fmt: skip
+
+
+def profile(shop: Workshop, artifacts: Mapping[str, Entry], image: str, digest: str, machine: str) -> Entry:
+    """``profile.json``: the kernels of the artifacts (id -> entry) with their times, measured in turn here."""
+    keys = {id: entry.key for id, entry in artifacts.items()}
+    inputs = {
+        "artifacts": keys,
+        "image": digest,
+        "machine": machine,
+        "made_by": made_by("measure", "bench", "runtimes"),
+    }
+    return shop.run(
+        "profile", " and ".join(artifacts), inputs, "edgewright.bench.profile:profile",
+        profiled={id: str(entry.path) for id, entry in artifacts.items()}, image=image,
+    )  # fmt: skip
+
+
 def fold_normalization(shop: Workshop, model: Entry, name: str) -> Entry:
     """``model.onnx`` that takes uint8 NHWC: division, mean and std are inside the graph; and its ``spec.json``."""
     inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
