@@ -34,6 +34,7 @@ def render(report: Report) -> RenderableType:
         parts.append(_pace(report))
     parts += _failures(report)
     parts += [Text(f"note: {text}", style="yellow") for text in figures.doubts(report)]
+    parts += [Text(f"search: {report.search.told}", style="dim")] if report.search else []
     parts += _choice(report)
     return Group(*parts)
 

@@ -16,7 +16,7 @@ from typing import Any
 from edgewright.bench import figures, plots
 from edgewright.bench.budget import describe
 from edgewright.bench.gallery import Pair
-from edgewright.bench.results import Report
+from edgewright.bench.results import Report, Sensitivity
 from edgewright.core import files
 from edgewright.core.lazy import require
 
@@ -36,6 +36,8 @@ def render(report: Report, gallery: Sequence[Pair] = ()) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja.StrictUndefined
     )
     charts = {"pareto": plots.pareto(report), "latencies": plots.latencies(report)}
+    for number, found in enumerate(report.search.tables if report.search else ()):
+        charts[f"blocks{number}"] = plots.sensitivity(found)
     page: str = environment.from_string(template).render(
         report=report,
         figures=figures,
@@ -46,6 +48,16 @@ def render(report: Report, gallery: Sequence[Pair] = ()) -> str:
         charts={name: _inline(spec) for name, spec in charts.items() if spec},
         script=_library() if any(charts.values()) else "",
     )
+    return page
+
+
+def sensitivity(found: Sensitivity) -> str | None:
+    """The plot of damage against time saved as a page of its own, which needs no network; None without times."""
+    spec = plots.sensitivity(found)
+    if spec is None:
+        return None
+    spec["title"] = f"{found.id} against {found.float_id}: damage against time saved"
+    page: str = require("vl_convert", "host").vegalite_to_html(spec, bundle=True)
     return page
 
 

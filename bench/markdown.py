@@ -27,6 +27,7 @@ def render(report: Report) -> str:
     target = report.target.title or report.target.name
     parts = [f"### edgewright: {_safe(report.model.name)} for {_safe(target)}", _choice(report), _table(report)]
     parts += [f"> **Note:** {_safe(text)}" for text in figures.doubts(report)]
+    parts += [f"> **Search:** {_safe(report.search.told)}"] if report.search else []
     parts += [_fold(title, body) for title, body in _details(report) if body]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgewright.bench import figures
 from edgewright.bench.budget import ACCURACIES, HIGHER_IS_BETTER, parse
-from edgewright.bench.results import Interval, Latency, Measurement, Report
+from edgewright.bench.results import Interval, Latency, Measurement, Report, Sensitivity
 from edgewright.core.errors import UsageError
 
 RUNTIMES = ("openvino", "onnxruntime", "tensorrt", "torch")
@@ -77,6 +77,35 @@ def latencies(report: Report) -> dict[str, Any] | None:
         base.mark_tick(style="median", height=16, thickness=2).encode(x=alt.X("p50:Q", scale=scale)),
     ]
     return _spec(alt.layer(*layers), "Latency distributions of all measured variants", 30 * len(found))
+
+
+def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
+    """Damage against time saved, a dot a layer (a block where there are no layers); None where no time is known."""
+    rows = [
+        {
+            "layer": ", ".join(row.layers), "kind": ", ".join(row.operators), "saved": row.saved_ms,
+            "sqnr": row.alone.sqnr_db, "loss": f"{row.alone.loss:.3g}", "others": f"{row.others.loss:.3g}",
+            "float": f"{figures.ms(row.float_ms)} ms", "int8": f"{figures.ms(row.int8_ms)} ms",
+        }
+        for row in found.layers or found.blocks
+        if row.saved_ms is not None
+    ]  # fmt: skip
+    if not rows:
+        return None
+    import altair as alt
+
+    titles = {
+        "layer": "layer", "kind": "operator", "sqnr": "SQNR alone (dB)", "loss": "loss alone",
+        "others": "loss of all but it", "float": "in float", "int8": "in INT8",
+    }  # fmt: skip
+    base = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=70, opacity=0.8)
+    chart = base.encode(
+        x=alt.X("saved:Q", title="Time saved by INT8 (ms; left of 0 it is slower)"),
+        y=alt.Y("sqnr:Q", title="SQNR when only it is in INT8 (dB)", scale=alt.Scale(zero=False)),
+        tooltip=[alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()],
+    )
+    zero = alt.Chart(alt.Data(values=[{"saved": 0}])).mark_rule(strokeDash=[4, 4], opacity=0.5).encode(x="saved:Q")
+    return _spec(alt.layer(zero, chart), f"Damage against time saved of {found.id}, a dot a layer", 320)
 
 
 def _points(report: Report) -> list[dict[str, Any]]:

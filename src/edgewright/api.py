@@ -19,9 +19,10 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench import gate as gates
 from edgewright.bench import html, markdown, report_json
+from edgewright.bench import sensitivity as sensitivities
 from edgewright.bench.gallery import Pair
 from edgewright.bench.gate import Gate
-from edgewright.bench.results import Report
+from edgewright.bench.results import Report, Sensitivity
 from edgewright.core import files, jail
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
@@ -87,6 +88,7 @@ def optimize(
     calibration: PathLike | None = None,
     trust_checkpoint: bool = False,
     remeasure: bool = False,
+    time_budget_s: float | None = None,
     on: Device | str | None = None,
     watch: Watch = quiet,
 ) -> Outcome:
@@ -94,10 +96,14 @@ def optimize(
 
     `on`: a device ("user@host") that measures instead of this machine; the target is then what it says it is.
 
+    `time_budget_s`: seconds to search for mixtures of INT8 and float blocks; a recipe can ask for it too.
+
     `source` and `budget`: see `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a
     candidate that fails is a row of the report.
     """
     plan = recipe if isinstance(recipe, Recipe) else recipes.read(files.absolute(recipe)) if recipe else Recipe()
+    if time_budget_s is not None:
+        plan = msgspec.structs.replace(plan, search=True, time_budget_s=time_budget_s)
     folder = files.absolute(out)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file.", "-o names the folder for report and bundle.", "Choose another path.")
@@ -173,6 +179,46 @@ def quantize(
     files.write(files.absolute(out), (made.path / stages.MODEL).read_bytes())
     provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
     return {**provenance, "scheme": scheme, "method": provenance.get("method", method)}
+
+
+def sensitivity(
+    source: str,
+    *,
+    data: PathLike,
+    target: str | Target | None = None,
+    scheme: str | None = None,
+    method: str | None = None,
+    checkpoint: PathLike | None = None,
+    spec: PathLike | None = None,
+    split: str | None = None,
+    calibration: PathLike | None = None,
+    trust_checkpoint: bool = False,
+    out: PathLike | None = None,
+    watch: Watch = quiet,
+) -> Sensitivity:
+    """What each layer and block of `source` loses in INT8 and how much time it saves on this machine.
+
+    `scheme`: default the first of the target. Writes ``sensitivity.json`` and ``sensitivity.html`` into the folder
+    `out`, if one is named. Raises what `optimize` raises for wrong input, `Unavailable` for another machine's
+    target.
+    """
+    place = places.here()
+    recipe = Recipe(
+        schemes=(scheme,) if scheme else None, methods=(method,) if method else None, normalize=("host",), finalists=0
+    )
+    job = runs.Job(
+        source=Source(
+            source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec),
+            trust_checkpoint=trust_checkpoint,
+        ),
+        data=files.absolute(data), split=split,
+        calibration=files.absolute(calibration) if calibration is not None else None,
+        target=places.target_for(place, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
+    )  # fmt: skip
+    found = comparison.sensitivity(job, _workshop(recipe, watch), place)
+    if out is not None:
+        sensitivities.write(found, files.absolute(out))
+    return found
 
 
 def compile(

@@ -21,6 +21,7 @@ from edgewright.cli import (
     quantize,
     report,
     run,
+    sensitivity,
     targets,
 )
 from edgewright.cli.console import print_error
@@ -42,6 +43,7 @@ app.command(rich_help_panel=MAIN)(demo.demo)
 app.command(rich_help_panel=MAIN)(optimize.optimize)
 app.command(rich_help_panel=STEPS)(export.export)
 app.command(rich_help_panel=STEPS)(quantize.quantize)
+app.command(rich_help_panel=STEPS)(sensitivity.sensitivity)
 app.command(rich_help_panel=STEPS)(compile.compile)
 app.command(rich_help_panel=STEPS)(bench.bench)
 app.command(rich_help_panel=STEPS)(report.report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +59,15 @@ CleanOption = Annotated[
     bool,
     typer.Option("--clean", rich_help_panel=ON, help="Afterwards remove all files (not its own key) there."),
 ]
+
+
+def seconds(text: str) -> float:
+    """A time such as 90s, 10m or 1h in seconds; `UsageError` for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smh]?)", text.strip())
+    value = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if not value:
+        raise UsageError(f"'{text}' is no time.", "A time is a number above zero with s, m or h.", "Write e.g. 10m.")
+    return value
 
 
 def device(

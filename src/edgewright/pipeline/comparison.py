@@ -16,21 +16,31 @@ from edgewright.bench import accuracy, detection_accuracy
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.results import Accuracy, DataInfo, Load, Measurement, ModelInfo, Reference, Report, TargetInfo
+from edgewright.bench.results import (
+    Accuracy,
+    DataInfo,
+    Load,
+    Measurement,
+    ModelInfo,
+    Reference,
+    Report,
+    Sensitivity,
+    TargetInfo,
+)  # fmt: skip
 from edgewright.core import files, jail
-from edgewright.core.errors import EdgewrightError, InvalidInput, Unavailable, UsageError
+from edgewright.core.errors import EdgewrightError, InvalidInput, RuntimeFailed, Unavailable, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry, key_of
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline import stages
+from edgewright.pipeline import search, stages
 from edgewright.pipeline.candidates import Candidate, Variant, builder_for
 from edgewright.pipeline.check import Checked
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import FATAL, HALF_IMAGES, budget_for
+from edgewright.pipeline.run import FATAL, HALF_IMAGES, REFERENCE, Job, Made, Work, budget_for, prepare
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
@@ -293,3 +303,39 @@ def _compare(spec: ModelSpec, outputs: Any, reference: Any, images: ImageSet, ma
 
 def _name(path: Path) -> str:
     return path.name.removesuffix(bundle.SUFFIX)
+
+
+def sensitivity(job: Job, shop: Workshop, place: Place) -> Sensitivity:
+    """What each block and layer loses in INT8 and what it saves, for the first runtime and scheme of the job.
+
+    Raises `InvalidInput` where target and recipe have no float and INT8 variant of one runtime, `RuntimeFailed` where
+    one of them cannot be built or run.
+    """
+    line, candidates = prepare(job, shop, place)
+    if not line.measure:
+        raise Unavailable(
+            f"This machine is {place.machine.title}, not {job.target.title}.", "Layers are timed where they will run.",
+            "Leave --target away, or run this on the device.",
+        )  # fmt: skip
+    pairs = [
+        (exact, int8)
+        for int8 in candidates
+        for exact in candidates
+        if int8.variant.scheme and not exact.variant.scheme and exact.options == int8.options
+    ]
+    if not pairs:
+        raise InvalidInput(
+            f"Target '{job.target.name}' and the scheme have no float and INT8 variant of one runtime.",
+            "A layer's time in INT8 is compared with its time in float.", "Name another --scheme.",
+        )  # fmt: skip
+    exact, int8 = (line.build(candidate) for candidate in pairs[0])
+    timings = line.screen([exact, int8])
+    for work in (exact, int8):
+        reason = work.reason or timings[work.candidate.id].reason
+        if reason:
+            raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", reason, "Name another --scheme.")
+    made = Made(
+        job=line.job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
+        works=[exact, int8], measured_here=True, place=place,
+    )  # fmt: skip
+    return search.family(line, made, exact, int8, timings, layers=True).table
