@@ -166,6 +166,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     damages: tuple[float, ...] | None = None
 
 
+PATIENCE = 2
+"""Rounds in a row that find nothing better and end a search."""
+
 Measure = Callable[[Sequence[Plan]], Sequence[Outcome]]
 """Builds and measures plans beside one another: an outcome for each."""
 
@@ -175,17 +178,20 @@ def explore(
 ) -> list[Outcome]:
     """Propose plans, have them measured, correct, and again, until nothing new looks better or the time is up.
 
-    Where nothing is believed to be better any more, what might be within the spread of the belief is tried.
+    Where nothing is believed to be better any more, what might be within the spread of the belief is tried; `PATIENCE`
+    rounds that find nothing better are the end.
     `known`: what was measured of the uniform plans. Where no profiler told the blocks' times (`is_profiled`), they are
     learnt by difference first: from plans with a quarter of the blocks in INT8. Returns the outcomes of new plans.
     """
     found, first = list(known), len(known)
     if not space.is_profiled and has_time():
         found += measure(_quarters(space.blocks))
-    while has_time():
+    fruitless, least = 0, np.inf
+    while has_time() and fruitless < PATIENCE:
         time = correct(space.time, [_seen(o, o.time, space) for o in found if o.time is not None])
         limits = [(_damage(limit, number, found), limit.most) for number, limit in enumerate(space.limits)]
         best = min((o.time for o in found if o.time is not None and _is_inside(o, space)), default=np.inf)
+        fruitless, least = fruitless + 1 if best >= least else 0, best
         for believed in (time, hope(time)):
             plans = several(believed, space.crossings, limits, [o.plan for o in found], count)
             better = [p for p in plans if predict(believed, p, space.crossings) < best - space.noise / 2]
