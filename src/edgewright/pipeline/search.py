@@ -34,8 +34,8 @@ FINALISTS = 2
 """Mixtures that go into the final run: the fastest that beat every uniform variant beyond doubt."""
 ACCURACIES = frozenset({"top1", "map", "agreement", "sqnr", "confidence"})
 """Metrics that a plan is proposed by; others (size, p95) are left to the final choice."""
-IMAGES, QUICK_IMAGES = 8, 4
-"""Calibration images that damage is measured on: for a report on layers, and in a search, which corrects it."""
+IMAGES, QUICK_IMAGES = 8, 2
+"""Calibration images that damage is measured on; fewer where all in INT8 is inside the budget and so nothing binds."""
 NOISE = 0.01
 """Standard deviation of a time that was measured side by side, relative to it."""
 CROSSING_NS = 0.5
@@ -117,7 +117,8 @@ def family(line: Line, made: Made, exact: Work, int8: Work, first: dict[str, Tim
     assert int8.quantized and exact.artifact and int8.artifact
     calibration, digests = line.images.calibration, line.images.calibration_digests
     variant = int8.candidate.variant
-    count = IMAGES if layers else QUICK_IMAGES
+    binds = layers or not _is_inside(made, int8)
+    count = IMAGES if binds else QUICK_IMAGES
     entry = stages.sensitivity(line.shop, line.exported, int8.quantized, variant, calibration, digests, count, layers)
     found = damage.read(entry.path)
     times: dict[str, list[Kernel]] = {}
