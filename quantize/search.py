@@ -144,13 +144,17 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Space(msgspec.Struct, frozen=True, kw_only=True):
-    """What is believed before anything was measured: `time` of `propose` in ms, measured within `noise`."""
+    """What is believed before anything was measured: `time` of `propose` in ms, measured within `noise`.
+
+    `beat`: what a plan must be faster than to be of use, in ms more than all float.
+    """
 
     time: Belief
     crossings: tuple[Crossing, ...]
     noise: float
     limits: tuple[Limit, ...] = ()
     is_profiled: bool = True
+    beat: float = float("inf")
 
     @property
     def blocks(self) -> int:
@@ -170,7 +174,7 @@ PATIENCE = 2
 """Rounds in a row that find nothing better and end a search."""
 
 Measure = Callable[[Sequence[Plan]], Sequence[Outcome]]
-"""Builds and measures plans beside one another: an outcome for each."""
+"""Builds and measures plans beside one another: an outcome for each, and for known ones that were measured again."""
 
 
 def explore(
@@ -183,7 +187,7 @@ def explore(
     `known`: what was measured of the uniform plans. Where no profiler told the blocks' times (`is_profiled`), they are
     learnt by difference first: from plans with a quarter of the blocks in INT8. Returns the outcomes of new plans.
     """
-    found, first = list(known), len(known)
+    found = list(known)
     if not space.is_profiled and has_time():
         found += measure(_quarters(space.blocks))
     fruitless, least = 0, np.inf
@@ -191,6 +195,7 @@ def explore(
         time = correct(space.time, [_seen(o, o.time, space) for o in found if o.time is not None])
         limits = [(_damage(limit, number, found), limit.most) for number, limit in enumerate(space.limits)]
         best = min((o.time for o in found if o.time is not None and _is_inside(o, space)), default=np.inf)
+        best = min(best, space.beat)
         fruitless, least = fruitless + 1 if best >= least else 0, best
         for believed in (time, hope(time)):
             plans = several(believed, space.crossings, limits, [o.plan for o in found], count)
@@ -199,8 +204,11 @@ def explore(
                 break
         if not better:
             break
-        found += measure(better)
-    return found[first:]
+        new = measure(better)
+        again = {o.plan for o in new}
+        found = [o for o in found if o.plan not in again] + list(new)
+    uniform = {o.plan for o in known}
+    return [o for o in found if o.plan not in uniform]
 
 
 def _seen(outcome: Outcome, time: float, space: Space) -> Observation:
