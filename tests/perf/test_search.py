@@ -24,7 +24,7 @@ MODELS = {
 }
 RECIPE = Recipe(
     methods=("minmax",), normalize=("host",), finalists=0, calibration_images=32, search=True, time_budget_s=240,
-    min_duration_s=4.0,
+    min_duration_s=2.0, min_count=130,
 )  # fmt: skip
 
 
