@@ -16,12 +16,14 @@ from edgewright.bench.gallery import Pair, worst
 from edgewright.bench.latency import Timing
 from edgewright.bench.results import (
     CalibrationInfo,
+    Choice,
     DataInfo,
     Finding,
     Measurement,
     ModelInfo,
     Reference,
     Report,
+    Search,
     StageTime,
     TargetInfo,
 )  # fmt: skip
@@ -46,6 +48,7 @@ def assemble(made: Made) -> Report:
     ]
     loads = [work.timing.load for work in (made.reference, *made.works) if work.timing and work.timing.load]
     worst = max(loads, key=lambda load: load.other_cpu_percent or 0.0, default=None)
+    choice = budget.choose(measurements, reference, limits)
     report = Report(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=_model(made),
@@ -55,8 +58,8 @@ def assemble(made: Made) -> Report:
         data=_data(made),
         reference=reference,
         measurements=tuple(measurements),
-        choice=budget.choose(measurements, reference, limits),
-        search=made.search,
+        choice=choice,
+        search=_search(made, choice),
         provenance=_provenance(made),
         stages=tuple(_stages(made)),
     )
@@ -160,6 +163,16 @@ def _measurement(made: Made, work: Work) -> Measurement:
         described=_described(work),
         provenance=_quantization(work),
         findings=(*_findings(work), *(checks.read(work.checked).findings() if work.checked else ())),
+    )
+
+
+def _search(made: Made, choice: Choice) -> Search | None:
+    """What the search told, and whether it held in the final run."""
+    finalists = {work.candidate.id for work in made.works if work.candidate.variant.float_layers}
+    if made.search is None or not finalists or choice.id in finalists:
+        return made.search
+    return msgspec.structs.replace(
+        made.search, told=f"{made.search.told} In the final run none was faster beyond doubt."
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.results import Search
+from edgewright.bench.results import Accuracy, Search
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, RuntimeFailed
 from edgewright.core.jail import Progress
 from edgewright.core.spec import ModelSpec
@@ -78,6 +78,7 @@ class Work:
     checked: Entry | None = None
     emulated: Entry | None = None
     evaluation: Entry | None = None
+    scored: Accuracy | None = None
     timing: Timing | None = None
     failed_in: str | None = None
     reason: str | None = None

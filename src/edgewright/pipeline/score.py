@@ -8,22 +8,27 @@ import msgspec
 
 from edgewright.bench import accuracy, budget, detection_accuracy
 from edgewright.bench.results import Accuracy
+from edgewright.core.store import Entry
 
 if TYPE_CHECKING:
     from edgewright.pipeline.run import Made, Work
 
 
 def score(made: Made, work: Work) -> Accuracy | None:
-    """The accuracy of `work`; None where it, or the reference, was not evaluated."""
-    if work.evaluation is None or made.reference.evaluation is None:
-        return None
+    """The accuracy of `work`; None where it, or the reference, was not evaluated. It is computed once."""
+    if work.scored is None and work.evaluation is not None and made.reference.evaluation is not None:
+        work.scored = _score(made, work, work.evaluation, made.reference.evaluation)
+    return work.scored
+
+
+def _score(made: Made, work: Work, evaluation: Entry, reference: Entry) -> Accuracy:
     assert made.job.budget is not None
     asked = any(x.metric in budget.ACCURACIES for x in made.job.budget.limits)
     margin, seed = made.job.budget.margin() if asked else made.job.recipe.margin, made.job.recipe.seed
     items = made.images.evaluation.items
     labels = [item.label for item in items]
-    outputs = accuracy.load_outputs(work.evaluation.path)
-    truth = accuracy.load_outputs(made.reference.evaluation.path)
+    outputs = accuracy.load_outputs(evaluation.path)
+    truth = accuracy.load_outputs(reference.path)
     if made.spec.detect:
         if work is made.reference:
             return detection_accuracy.score(outputs, items, made.spec.classes)
@@ -34,4 +39,4 @@ def score(made: Made, work: Work) -> Accuracy | None:
         if work is made.reference:
             return accuracy.score(outputs, labels)
         found = accuracy.compare(outputs, truth, labels, margin=margin, seed=seed)
-    return msgspec.structs.replace(found, results=work.evaluation.key)
+    return msgspec.structs.replace(found, results=evaluation.key)
