@@ -163,10 +163,14 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured of a plan: milliseconds more than all float, damage by the limits; None: not measured."""
+    """What was measured of a plan: milliseconds more than all float, damage by the limits; None: not measured.
+
+    `noise`: standard deviation of `time`, where it is more than the space's.
+    """
 
     plan: Plan
     time: float | None = None
+    noise: float = 0.0
     damages: tuple[float, ...] | None = None
 
 
@@ -212,7 +216,8 @@ def explore(
 
 
 def _seen(outcome: Outcome, time: float, space: Space) -> Observation:
-    return Observation(terms=terms(outcome.plan, space.crossings), value=time, noise=space.noise)
+    noise = max(outcome.noise, space.noise)
+    return Observation(terms=terms(outcome.plan, space.crossings), value=time, noise=noise)
 
 
 def _damage(limit: Limit, number: int, found: Sequence[Outcome]) -> Belief:
