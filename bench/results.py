@@ -297,13 +297,14 @@ class Mixture(Result, frozen=True, kw_only=True):
 
 class Search(Result, frozen=True, kw_only=True):
     """What the search for mixtures tried, in `seconds`; `told` sums it up. `best`: the fastest uniform artifact inside
-    the budget."""
+    the budget; `skipped`: which INT8 artifacts were not searched and why."""
 
     told: str
     seconds: float
     best: str | None = None
     tables: tuple[Sensitivity, ...] = ()
     mixtures: tuple[Mixture, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 class ModelInfo(Result, frozen=True, kw_only=True):

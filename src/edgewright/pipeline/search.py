@@ -16,7 +16,7 @@ from edgewright.bench import budget as budgets
 from edgewright.bench import profile
 from edgewright.bench.latency import Rules, Timing
 from edgewright.bench.results import Loss, Measurement, Mixture, Part, Ratio, Search, Sensitivity, Term
-from edgewright.core.errors import EdgewrightError
+from edgewright.core.errors import RuntimeFailed, TimedOut, Unavailable
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate
 from edgewright.pipeline.score import score
@@ -24,6 +24,7 @@ from edgewright.quantize import damage, search
 from edgewright.quantize.damage import Damage, Sensitivities
 from edgewright.quantize.search import Belief, Limit, Outcome, Plan, Space
 from edgewright.runtimes.options import Kernel
+from edgewright.targets.ssh import Lost, Unreachable
 
 if TYPE_CHECKING:
     from edgewright.pipeline.run import Line, Made, Work
@@ -38,6 +39,8 @@ IMAGES, QUICK_IMAGES = 8, 2
 """Calibration images that damage is measured on; fewer where all in INT8 is inside the budget and so nothing binds."""
 NOISE = 0.01
 """Standard deviation of a time that was measured side by side, relative to it."""
+DOUBT = 1.1
+"""How far above the fastest variant a family may be believed to stay and still be searched: first looks are short."""
 CROSSING_NS = 0.5
 """What a value costs that goes from INT8 to float or back, until measurements tell: about reading and writing it."""
 
@@ -93,7 +96,9 @@ def look(line: Line, made: Made) -> Made:
         deadline = now + (end - now) / (len(pairs) - number)
         try:
             _search(line, made, exact, int8, best, first, deadline, log)
-        except EdgewrightError as error:
+        except (RuntimeFailed, TimedOut, Unavailable) as error:  # of this family: the others may do
+            if isinstance(error, Unreachable | Lost):
+                raise
             log.skipped.append(f"{int8.candidate.id}: {error.what}")
     log.winners.sort(key=lambda pair: -pair[0])
     made.works.extend(work for _, work in log.winners[:FINALISTS])
@@ -104,7 +109,7 @@ def look(line: Line, made: Made) -> Made:
         made,
         search=Search(
             told=told, seconds=round(seconds, 1), best=best.candidate.id, tables=tuple(log.tables),
-            mixtures=tuple(log.mixtures),
+            mixtures=tuple(log.mixtures), skipped=tuple(log.skipped),
         ),
     )  # fmt: skip
 
