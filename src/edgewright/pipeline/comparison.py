@@ -40,7 +40,7 @@ from edgewright.pipeline.candidates import Candidate, Variant, builder_for
 from edgewright.pipeline.check import Checked
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import FATAL, HALF_IMAGES, REFERENCE, Job, Made, Work, budget_for, prepare
+from edgewright.pipeline.run import HALF_IMAGES, REFERENCE, Job, Made, Work, budget_for, prepare
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
@@ -196,7 +196,7 @@ def bench(
                 accuracy.evaluate(
                     ready[name], files_in, labels, folder, limits=shop.limits, progress=step, answer=place.answer
                 )
-            except FATAL:
+            except stages.FATAL:
                 raise
             except EdgewrightError as error:
                 if path == paths[0] and isinstance(error, Unavailable):

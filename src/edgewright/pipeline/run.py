@@ -17,7 +17,7 @@ from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import Accuracy, Search
-from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, RuntimeFailed
+from edgewright.core.errors import EdgewrightError, InvalidInput, RuntimeFailed
 from edgewright.core.jail import Progress
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
@@ -33,11 +33,7 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.calibration import require_enough
 from edgewright.runtimes.options import Options
-from edgewright.targets.ssh import Lost, Unreachable
 from edgewright.targets.target import Target, matches
-
-FATAL = (InvalidInput, IntegrityError, DiskFull, Unreachable, Lost)
-"""What the user gave is wrong, nothing more can be written, the device is gone: no other candidate can do better."""
 
 REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
 """How the reference is called among the artifacts of a latency run: no candidate runs on torch."""
@@ -93,7 +89,7 @@ class Work:
         """Run a stage of this candidate: a failure that is the candidate's own becomes its reason."""
         try:
             yield
-        except FATAL:
+        except stages.FATAL:
             raise
         except EdgewrightError as error:
             self.failed_in, self.reason = name, " ".join(line for line in (error.what, error.why) if line)

@@ -16,7 +16,7 @@ from edgewright.bench import budget as budgets
 from edgewright.bench import profile
 from edgewright.bench.latency import Rules, Timing
 from edgewright.bench.results import Loss, Measurement, Mixture, Part, Ratio, Search, Sensitivity, Term
-from edgewright.core.errors import RuntimeFailed, TimedOut, Unavailable
+from edgewright.core.errors import EdgewrightError
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate
 from edgewright.pipeline.score import score
@@ -24,7 +24,6 @@ from edgewright.quantize import damage, search
 from edgewright.quantize.damage import Damage, Sensitivities
 from edgewright.quantize.search import Belief, Limit, Outcome, Plan, Space
 from edgewright.runtimes.options import Kernel
-from edgewright.targets.ssh import Lost, Unreachable
 
 if TYPE_CHECKING:
     from edgewright.pipeline.run import Line, Made, Work
@@ -96,9 +95,9 @@ def look(line: Line, made: Made) -> Made:
         deadline = now + (end - now) / (len(pairs) - number)
         try:
             _search(line, made, exact, int8, best, first, deadline, log)
-        except (RuntimeFailed, TimedOut, Unavailable) as error:  # of this family: the others may do
-            if isinstance(error, Unreachable | Lost):
-                raise
+        except stages.FATAL:
+            raise
+        except EdgewrightError as error:  # of this family: the others may do
             log.skipped.append(f"{int8.candidate.id}: {error.what}")
     log.winners.sort(key=lambda pair: -pair[0])
     made.works.extend(work for _, work in log.winners[:FINALISTS])

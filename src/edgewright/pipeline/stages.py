@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgewright.core import files, jail
-from edgewright.core.errors import IntegrityError, InvalidInput
+from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, decode, encode
 from edgewright.core.store import Entry, Store
@@ -26,9 +26,13 @@ from edgewright.export.sources import ultralytics
 from edgewright.export.sources.parse import parse
 from edgewright.pipeline.candidates import Candidate, Variant
 from edgewright.runtimes.options import Options
+from edgewright.targets.ssh import Lost, Unreachable
 
 if TYPE_CHECKING:
     from edgewright.bench.accuracy import Answer
+
+FATAL = (InvalidInput, IntegrityError, DiskFull, Unreachable, Lost)
+"""What the user gave is wrong, nothing more can be written, the device is gone: no other candidate can do better."""
 
 Watch = Callable[[str, str, int, int, str], None]
 """Called with (stage, what it works on, done, total, step): total 0 means unknown."""
