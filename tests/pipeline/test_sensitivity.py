@@ -1,0 +1,36 @@
+"""`edgewright sensitivity`: a row a layer with damage and time: a table, JSON, a plot that needs no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgewright import api
+from edgewright.bench.results import Sensitivity
+from edgewright.cli.main import run_command
+from edgewright.core.errors import Unavailable
+
+
+def test_each_layer_has_its_damage_and_its_time(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "sensitivity", "torch:tiny:build", "--spec", str(tiny / "tiny.toml"), "--data", str(tiny / "images"),
+        "--scheme", "ort-x86", "--method", "minmax", "-o", str(tiny / "out"),
+    ]  # fmt: skip
+    assert run_command(command) == 0
+    table = capsys.readouterr().out
+    found = msgspec.json.decode((tiny / "out" / "sensitivity.json").read_bytes(), type=Sensitivity)
+    assert [row.operators for row in found.layers] == [("Conv",), ("Gemm",)]
+    assert found.id == "onnxruntime-int8-x86-minmax" and found.float_id == "onnxruntime-f32"
+    for row in found.layers:
+        assert row.layers[0][-20:] in table
+        assert row.float_ms and row.int8_ms and row.saved_ms == row.float_ms - row.int8_ms
+        assert row.alone.sqnr_db > 10 and row.others.sqnr_db > 10
+    page = (tiny / "out" / "sensitivity.html").read_text()
+    assert found.layers[0].layers[0] in page and "<script src" not in page
+
+
+def test_layers_are_timed_where_they_will_run(tiny: Path) -> None:
+    with pytest.raises(Unavailable, match="Raspberry"):
+        api.sensitivity("torch:tiny:build", spec=tiny / "tiny.toml", data=tiny / "images", target="raspberry-pi-5")
