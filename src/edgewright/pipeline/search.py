@@ -357,7 +357,8 @@ def _loss(found: Damage) -> Loss:
 
 def _told(best: str, log: _Log, seconds: float) -> str:
     measured = [m for m in log.mixtures if m.ratio]
-    text = f"{len(measured)} mixtures measured in {seconds:.0f} s, "
+    why = "" if measured else " (none looked faster, or the time was up)"
+    text = f"{len(measured)} mixtures measured in {seconds:.0f} s{why}, "
     if not log.winners:
         return text + f"none faster than {best} inside the budget."
     ratio, work = log.winners[0]
