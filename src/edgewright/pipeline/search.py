@@ -151,10 +151,9 @@ def _search(
     ours = family(line, made, exact, int8, first)
     log.tables.append(ours.table)
     fastest = _p50(first[best.candidate.id])
-    if ours.least > fastest:
-        log.skipped.append(
-            f"{int8.candidate.id}: at best {ours.least:.3g} ms, {best.candidate.id} has {fastest:.3g} ms"
-        )
+    if ours.least > DOUBT * fastest:
+        told = f"each block in its faster precision takes {ours.least:.3g} ms, {best.candidate.id} {fastest:.3g} ms"
+        log.skipped.append(f"{int8.candidate.id}: {told}.")
         return
     offset, took = len(log.mixtures), 0.0
 
