@@ -108,6 +108,7 @@ def optimize(tiny: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Optim
             search.profile, "attribute", lambda *_: [ms + 0.5 * (ms in machine.int8) for ms in next(told)]
         )
         monkeypatch.setattr(search.profile, "has_profiler", lambda _: is_profiled)
+        monkeypatch.setattr(search.search, "PATIENCE", 1)  # each mixture is really built: few are enough
         monkeypatch.setattr(run, "measure_interleaved", machine)
         monkeypatch.setattr(place, "fingerprint", lambda _: f"{machine.name} {machine.exact} {machine.int8}")
         return api.optimize(
