@@ -67,10 +67,6 @@ class Machine:
             return 50.0  # the reference
         return 1.0 + sum(b if is_int8 else a for a, b, is_int8 in zip(self.exact, self.int8, in_int8(artifact)))
 
-    def latencies(self) -> tuple[float, float]:
-        """Of all in float and all in INT8."""
-        return 1 + sum(self.exact), 1 + sum(self.int8)
-
     def __call__(
         self, artifacts: Mapping[str, Path], _images: Any, folder: Path, *, reference: str | None = None, **_: Any
     ) -> dict[str, Timing]:
@@ -101,13 +97,13 @@ def optimize(tiny: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Optim
     (tiny / "code" / "deep.py").write_text(NETWORK)
     monkeypatch.setenv("EDGEWRIGHT_CACHE", str(shared))
 
-    def go(machine: Machine, budget: str = "agreement >= 90%", is_profiled: bool = True, **changes: Any) -> Report:
+    def go(machine: Machine, budget: str = "agreement >= 90%", **changes: Any) -> Report:
         told = itertools.cycle([machine.exact, machine.int8])
         # The profiler finds every layer in INT8 half a millisecond too slow.
         monkeypatch.setattr(
             search.profile, "attribute", lambda *_: [ms + 0.5 * (ms in machine.int8) for ms in next(told)]
         )
-        monkeypatch.setattr(search.profile, "has_profiler", lambda _: is_profiled)
+        monkeypatch.setattr(search.profile, "has_profiler", lambda _: True)
         monkeypatch.setattr(search.search, "PATIENCE", 1)  # each mixture is really built: few are enough
         monkeypatch.setattr(run, "measure_interleaved", machine)
         monkeypatch.setattr(place, "fingerprint", lambda _: f"{machine.name} {machine.exact} {machine.int8}")
@@ -172,14 +168,6 @@ def test_a_killed_search_goes_on_with_what_was_measured(optimize: Optimize) -> N
     ), "what was measured before the kill is in the store"
     assert optimize(third).choice == report.choice
     assert third.measured == [], "asked again, everything is in the store"
-
-
-def test_without_a_profiler_times_are_learnt_by_difference(optimize: Optimize) -> None:
-    machine = Machine([3.0] * LAYERS, [1.0, 1.0, 8.0, 1.0, 9.0, 1.0], name="difference")
-    report = optimize(machine, is_profiled=False)
-    assert report.chosen is not None and report.chosen.float_layers
-    assert report.chosen.latency and report.chosen.latency.p50_ms is not None
-    assert report.chosen.latency.p50_ms < min(machine.latencies()) - 2
 
 
 def test_the_time_budget_ends_the_search(optimize: Optimize) -> None:
