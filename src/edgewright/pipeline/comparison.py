@@ -30,7 +30,7 @@ from edgewright.pipeline.candidates import Candidate, Variant, builder_for
 from edgewright.pipeline.check import Checked
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import FATAL, HALF_IMAGES, budget_for
+from edgewright.pipeline.run import FATAL, budget_for
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
@@ -107,9 +107,7 @@ def compile_file(
                 "What overflows in FP16 is found, and the rest proven, on images of the kind that the model will see.",
                 "Name some: --images DIR; or stay in float32: --precision f32.",
             )
-        found = sets.read(images)
-        found = sets.divide(found, HALF_IMAGES, 0)[0] if len(found.items) > HALF_IMAGES else found
-        entry = stages.halve(shop, entry, model.name, found, sets.digests(found))
+        entry = stages.halve(shop, entry, model.name, sets.read(images))
     here = target is None or matches(target, detect.this_machine())
     artifact = stages.compile_artifact(shop, entry, spec, candidate, here)
     checked = None

@@ -42,8 +42,6 @@ REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
 """How the reference is called among the artifacts of a latency run: no candidate runs on torch."""
 
 LATENCY_IMAGES = 4
-HALF_IMAGES = 64
-"""Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
 
 SCREENING = Rules(min_duration_s=0.3, min_count=20, max_duration_s=3.0, rounds=2, warm_up_s=0.6, cold_starts=1)
 """A first look at latency that only decides which candidates get variations; no figure of it is reported."""
@@ -186,7 +184,7 @@ class _Line:
                 spec = stages.spec_of(model)
         if work.alive and candidate.is_half:
             with work.stage("half", self.shop):
-                work.half = model = self._halve(model, candidate)
+                work.half = model = stages.halve(self.shop, model, candidate.id, self.images.calibration)
         if work.alive:
             with work.stage("compile", self.shop):
                 run = self.measure and self.place.is_here
@@ -218,13 +216,6 @@ class _Line:
         if work.alive:
             with work.stage("emulate", self.shop):
                 work.emulated = stages.emulate(self.shop, model, id, spec)
-
-    def _halve(self, model: Entry, candidate: Candidate) -> Entry:
-        images, digests = self.images.calibration, self.images.calibration_digests
-        count = min(HALF_IMAGES, len(images.items))
-        spread = [index * len(images.items) // count for index in range(count)]  # the list is sorted by class
-        some = msgspec.structs.replace(images, items=tuple(images.items[index] for index in spread))
-        return stages.halve(self.shop, model, candidate.id, some, [digests[index] for index in spread])
 
     def _quantize(self, variant: Variant) -> Entry:
         calibration, digests = self.images.calibration, self.images.calibration_digests
