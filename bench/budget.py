@@ -250,10 +250,11 @@ def choose(measurements: Sequence[Measurement], reference: Reference | None, bud
     """The fastest measured variant inside the budget, by median latency (p50, which has the narrowest interval).
 
     Variants whose p50 cannot be told from the fastest's (intervals overlap, or within 2 %) are as fast: of those the
-    more precise is taken, then the one closer to the reference. An unknown term is not met. Where nothing is inside,
-    the choice has no id, and names the nearest variant and what it misses.
+    more precise is taken, then the one closer to the reference. An unknown term is not met, and what the audit found in
+    error is left out. Where nothing is inside, the choice has no id, and names the nearest variant and what it misses.
     """
-    measured = [m for m in measurements if m.status == "ok" and m.latency and m.latency.p50_ms]
+    sound = [m for m in measurements if all(finding.level != "error" for finding in m.findings)]
+    measured = [m for m in sound if m.status == "ok" and m.latency and m.latency.p50_ms]
     inside = [m for m in measured if all(term.status == "met" for term in check(m, reference, budget))]
     if not inside:
         return _nothing(measured, measurements, reference, budget)

@@ -161,9 +161,12 @@ class Latency(Result, frozen=True, kw_only=True):
 
 
 class Finding(Result, frozen=True, kw_only=True):
-    """Something a reader should know about a measurement, e.g. a precision that the runtime did not use."""
+    """Something a reader should know about a measurement or the images; `code` is its stable name (docs/audit.md).
 
-    level: Literal["note", "warning"]
+    "ok": a check that was passed. A variant with an "error" is not chosen.
+    """
+
+    level: Literal["ok", "note", "warning", "error"]
     code: str
     text: str
 
@@ -187,7 +190,7 @@ class Measurement(Result, frozen=True, kw_only=True):
     `id` is unique in a report. `camera` is the latency at a camera's rate, where it was asked for. `energy_mj` is the
     energy of one inference back to back, in millijoule, of all that `energy_source` measures (a module's input, or the
     processor's package), idle parts of it included. `described` is what the runtime says it really used. `artifact`
-    names the file or folder, relative to the report or as a key of the store.
+    names the file or folder, relative to the report or as a key of the store. `passed`: checks without a finding.
     """
 
     id: str
@@ -212,6 +215,7 @@ class Measurement(Result, frozen=True, kw_only=True):
     described: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
     findings: tuple[Finding, ...] = ()
+    passed: tuple[Finding, ...] = ()
     budget: tuple[Term, ...] = ()
 
 
@@ -361,7 +365,10 @@ class StageTime(Result, frozen=True, kw_only=True):
 
 
 class Report(Result, frozen=True, kw_only=True):
-    """Reference, all measurements, verdicts and the choice. `created` is ISO 8601 in UTC."""
+    """Reference, all measurements, verdicts and the choice. `created` is ISO 8601 in UTC.
+
+    `findings` and `passed` are of the images.
+    """
 
     # A factory, since a plain default would be left out of the file: every file carries its version.
     schema_version: int = msgspec.field(default_factory=lambda: SCHEMA_VERSION)
@@ -376,6 +383,8 @@ class Report(Result, frozen=True, kw_only=True):
     choice: Choice | None = None
     provenance: dict[str, Any] = {}
     stages: tuple[StageTime, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    passed: tuple[Finding, ...] = ()
 
     def measurement(self, id: str) -> Measurement:
         """The measurement with this id; KeyError where there is none."""

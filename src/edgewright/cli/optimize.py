@@ -38,6 +38,7 @@ def optimize(
     ] = None,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure latency anew even if it is stored.")] = False,
     trust_checkpoint: o.TrustOption = False,
+    isa: o.IsaOption = None,
     on: o.OnOption = None,
     identity: o.IdentityOption = None,
     python: o.PythonOption = None,
@@ -66,6 +67,6 @@ def optimize(
         outcome = api.optimize(
             source, data=data, target=target, budget=budget, recipe=recipe, out=out, checkpoint=checkpoint, spec=spec,
             split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure, on=device,
-            watch=watch,
+            isa=o.words(isa), watch=watch,
         )  # fmt: skip
     o.show_outcome(outcome, as_json)

@@ -143,7 +143,8 @@ def require_disjoint(calibration: ImageSet, evaluation: ImageSet) -> None:
     if shared:
         one, other = shared[0]
         raise InvalidInput(
-            f"{len(shared)} of the evaluation images are also in the calibration set: {one.path} is {other.path}.",
+            f"calibration-leak: {len(shared)} of the evaluation images are also in the calibration set: "
+            f"{one.path} is {other.path}.",
             "Accuracy on images that the quantizer has seen says nothing.",
             "Use two splits without a common image.",
         )
@@ -171,6 +172,14 @@ def divide(images: ImageSet, calibration: int, seed: int = 0) -> tuple[ImageSet,
     calibrating = (item for k, item in enumerate(images.items) if keys[k] in chosen and first[keys[k]] == k)
     evaluating = (item for key, item in zip(keys, images.items) if key not in chosen)
     return _part(images, "calibration", calibrating), _part(images, "evaluation", evaluating)
+
+
+def spread(images: ImageSet, count: int) -> ImageSet:
+    """At most `count` of `images`, evenly out of the list (which is sorted by class), without labels."""
+    count = min(count, len(images.items))
+    chosen = (images.items[index * len(images.items) // count] for index in range(count))
+    bare = tuple(msgspec.structs.replace(item, label=None, boxes=None) for item in chosen)
+    return msgspec.structs.replace(images, items=bare)
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------

@@ -16,21 +16,32 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.bench.results import Finding
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, RuntimeFailed
 from edgewright.core.jail import Progress
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
+from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
 from edgewright.pipeline import stages
-from edgewright.pipeline.candidates import Candidate, Variant, enumerate_candidates, is_installed, variations
+from edgewright.pipeline.audit import Subject
+from edgewright.pipeline.candidates import (
+    Candidate,
+    Variant,
+    enumerate_candidates,
+    is_installed,
+    saturates,
+    variations,
+)  # fmt: skip
 from edgewright.pipeline.images import Images
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.calibration import require_enough
+from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
 from edgewright.targets.ssh import Lost, Unreachable
 from edgewright.targets.target import Target, matches
@@ -65,16 +76,20 @@ class Job:
 class Work:
     """One candidate on its way: what was made of it so far, or where and why it failed.
 
-    `emulated` answers here as an artifact for TensorRT does on its device.
+    `model` is the ONNX file that was compiled. `emulated` answers here as the artifact does on its device: one for
+    TensorRT, or for a processor without VNNI. `unaudited` says why there is no audit.
     """
 
     candidate: Candidate
+    model: Entry | None = None
     quantized: Entry | None = None
     half: Entry | None = None
     artifact: Entry | None = None
     checked: Entry | None = None
     emulated: Entry | None = None
     evaluation: Entry | None = None
+    audit: Entry | None = None
+    unaudited: Finding | None = None
     timing: Timing | None = None
     failed_in: str | None = None
     reason: str | None = None
@@ -109,6 +124,7 @@ class Made:
     measured_here: bool
     place: Place
     base: str | None = None
+    images_audit: Entry | None = None
 
 
 def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
@@ -140,6 +156,8 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
         job=job, shop=shop, spec=spec, images=images, exported=exported, place=place,
         measure=matches(job.target, place.machine),
     )  # fmt: skip
+    quantizes = any(candidate.variant.scheme for candidate in candidates)
+    images_audit = audits.audit_images(shop, images, spec) if quantizes else None
     works = [line.build(candidate) for candidate in candidates]
     reference, base = Work(candidate=REFERENCE), None
     if line.measure or any(work.emulated for work in works):
@@ -148,11 +166,12 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
         works += line.vary(works) if line.measure else []
         for work in works:
             line.evaluate(work)
+            line.audit(work)
     if line.measure:
         base = line.time(reference, works)
     return Made(
         job=job, spec=spec, images=images, exported=exported, reference=reference, works=works,
-        measured_here=line.measure, place=place, base=base,
+        measured_here=line.measure, place=place, base=base, images_audit=images_audit,
     )  # fmt: skip
 
 
@@ -185,6 +204,7 @@ class _Line:
         if work.alive and candidate.is_half:
             with work.stage("half", self.shop):
                 work.half = model = stages.halve(self.shop, model, candidate.id, self.images.calibration)
+        work.model = model
         if work.alive:
             with work.stage("compile", self.shop):
                 run = self.measure and self.place.is_here
@@ -201,6 +221,9 @@ class _Line:
                 )
         if work.alive and candidate.options.runtime == "tensorrt" and not self.measure:
             self._prove(work, model, spec)
+        if work.alive and self.measure and saturates(candidate, self.job.target, self.place.machine):
+            with work.stage("emulate", self.shop):
+                work.emulated = stages.emulate_saturation(self.shop, model, candidate, spec)
         return work
 
     def _prove(self, work: Work, model: Entry, spec: ModelSpec) -> None:
@@ -223,7 +246,7 @@ class _Line:
 
     def evaluate(self, work: Work) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""
-        artifact = work.artifact if self.measure or work.candidate is REFERENCE else work.emulated
+        artifact = work.emulated or (work.artifact if self.measure or work.candidate is REFERENCE else None)
         if work.alive and artifact:
             place = places.here() if work.candidate is REFERENCE or work.emulated else self.place
             with work.stage("evaluate", self.shop):
@@ -232,6 +255,27 @@ class _Line:
                     place.identity, place.answer,
                 )  # fmt: skip
         return work.evaluation
+
+    def audit(self, work: Work) -> None:
+        """What its accuracy does not show of an artifact that answered; that it could not be told is a finding too."""
+        if not (self.measure and work.alive and work.model and work.artifact and work.evaluation):
+            return
+        evaluation, target = self.images.evaluation, self.job.target
+        subject = Subject(
+            model=work.model, artifact=work.artifact, options=work.candidate.options,
+            spec=artifacts.read(work.artifact.path).spec, answers=work.evaluation,
+            images=[item.path for item in evaluation.items], digests=self.images.evaluation_digests, isa=target.isa,
+            answered_with=target.isa if work.emulated else self.place.machine.isa,
+            described=audits.described(work.artifact, work.evaluation),
+            runs_here=self.place.is_here and work.candidate.options.runtime != "tensorrt",
+        )  # fmt: skip
+        try:
+            work.audit = audits.audit(self.shop, work.candidate.id, subject)
+        except DiskFull:
+            raise
+        except EdgewrightError as error:
+            work.unaudited = audits.unaudited(error)
+            self.shop.watch("audit", work.candidate.id, 1, 1, f"failed: {error.what}")
 
     def vary(self, works: Sequence[Work]) -> list[Work]:
         """Build the recipe's variations of the candidates that are fastest at a first look."""

@@ -177,6 +177,17 @@ def emulate(shop: Workshop, model: Entry, what: str, spec: ModelSpec) -> Entry:
     return _compile(shop, f"{what}, emulated", model, file, spec, options, True)
 
 
+def emulate_saturation(shop: Workshop, model: Entry, candidate: Candidate, spec: ModelSpec) -> Entry:
+    """An artifact that answers as the candidate does on x86 without VNNI (`quantize.saturation`)."""
+    runtime = candidate.options.runtime
+    inputs = {"model": model.key, "runtime": runtime, "made_by": made_by("quantize", "graph")}
+    made = shop.run(
+        "saturate", candidate.id, inputs, "edgewright.quantize.saturation:convert", model=str(model.path / MODEL),
+        runtime=runtime, into="out",
+    )  # fmt: skip
+    return emulate(shop, made, candidate.id, spec)
+
+
 def compile_artifact(shop: Workshop, model: Entry, spec: ModelSpec, candidate: Candidate, run: bool) -> Entry:
     """The artifact of a candidate: what its runtime loads, and ``artifact.json``. `run`: this machine is the target."""
     return _compile(shop, candidate.id, model, MODEL, spec, candidate.options, run)
