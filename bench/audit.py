@@ -101,17 +101,19 @@ def saturation(saturated: np.ndarray, exact: np.ndarray, pairs: int, spec: Model
     return _alike("saturation", saturated, exact, SATURATION, spec, text)
 
 
-def parity(answered: np.ndarray, expected: np.ndarray, precision: Precision, spec: ModelSpec) -> Finding:
-    """How near the runtime's answers are to what its graph says, computed without any fusion."""
-    return _alike("runtime-parity", answered, expected, PARITY[precision], spec, "The runtime gives {} the graph.")
+def parity(answered: np.ndarray, expected: np.ndarray, precisions: Sequence[Precision], spec: ModelSpec) -> Finding:
+    """How near the runtime's answers are to what its graph says, computed without any fusion; in what it computes."""
+    limits = min(PARITY[precision] for precision in precisions)
+    return _alike("runtime-parity", answered, expected, limits, spec, "The runtime gives {} the graph.")
 
 
 def batch(
     code: Literal["batch-rows", "batch-size"], one: Sequence[np.ndarray], other: Sequence[np.ndarray],
-    precision: Precision, what: str,
+    precisions: Sequence[Precision], what: str,
 ) -> Finding:  # fmt: skip
     """Whether raw outputs of the same image agree; `what` says how they were made."""
-    worst, limits = min(statistics.sqnr_db(b, a) for a, b in zip(one, other)), BATCH[precision]
+    worst = min(statistics.sqnr_db(b, a) for a, b in zip(one, other))
+    limits = min(BATCH[precision] for precision in precisions)
     same = "equal" if worst == statistics.MAX_SQNR_DB else f"alike to {worst:.1f} dB"
     return _graded(code, worst, limits, f"{what}: outputs are {same} (from {limits[0]:.0f} dB on they are the same).")
 

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from edgewright.bench.results import Finding
+from edgewright.data.sets import spread
 from edgewright.vision.image import open_image
 
 SURE, LARGE = 1e-4, 0.35
@@ -82,9 +83,3 @@ def few(images: int) -> Finding:
         text = f"{images} different calibration images are few: {left}. Give at least {FEW}."
         return Finding(level="warning", code="calibration-few", text=text)
     return Finding(level="ok", code="calibration-few", text=f"{images} different calibration images: {left}.")
-
-
-def spread(items: Sequence[str], count: int) -> list[str]:
-    """At most `count` of `items`, evenly out of the list (which is sorted by class)."""
-    count = min(count, len(items))
-    return [items[index * len(items) // count] for index in range(count)]

@@ -220,3 +220,8 @@ def test_a_bug_of_ours_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capf
 def test_every_verb_has_help(verb: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command([verb, "--help"]) == 0
     assert "Usage" in capfd.readouterr().out
+
+
+def test_an_unknown_instruction_set_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["optimize", "m.onnx", "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--isa", "mmx"]) == 2
+    assert "Unknown instruction set 'mmx'" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from PIL import Image
@@ -27,6 +28,8 @@ from edgewright.core.spec import ModelSpec
 from . import coco, table, voc, yolo
 from .boxes import FORMATS, SUFFIXES, Box
 from .table import TABLE, is_index
+
+T = TypeVar("T")
 
 COCO, YOLO, VOC = "COCO", "YOLO", "VOC"
 ANNOTATED = (COCO, YOLO, VOC)
@@ -174,12 +177,10 @@ def divide(images: ImageSet, calibration: int, seed: int = 0) -> tuple[ImageSet,
     return _part(images, "calibration", calibrating), _part(images, "evaluation", evaluating)
 
 
-def spread(images: ImageSet, count: int) -> ImageSet:
-    """At most `count` of `images`, evenly out of the list (which is sorted by class), without labels."""
-    count = min(count, len(images.items))
-    chosen = (images.items[index * len(images.items) // count] for index in range(count))
-    bare = tuple(msgspec.structs.replace(item, label=None, boxes=None) for item in chosen)
-    return msgspec.structs.replace(images, items=bare)
+def spread(items: Sequence[T], count: int) -> tuple[T, ...]:
+    """At most `count` of `items`, evenly out of the list: sets of images are sorted by class."""
+    count = min(count, len(items))
+    return tuple(items[index * len(items) // count] for index in range(count))
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------

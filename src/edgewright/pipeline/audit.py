@@ -20,6 +20,7 @@ from edgewright.core import jail
 from edgewright.core.errors import EdgewrightError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
+from edgewright.data import sets
 from edgewright.pipeline import stages
 from edgewright.pipeline.images import Images
 from edgewright.pipeline.stages import MODEL, Workshop
@@ -64,8 +65,7 @@ class Subject:
 
 def audit(shop: Workshop, what: str, subject: Subject) -> Entry:
     """``audit.json``: the findings on one artifact, those of passed checks too."""
-    chosen = domain.spread([str(index) for index in range(len(subject.images))], subject.count)
-    places = [int(index) for index in chosen]
+    places = list(sets.spread(range(len(subject.images)), subject.count))
     rooms = ("bench", "quantize", "runtimes", "graph", "pipeline")
     how = {
         "options": msgspec.to_builtins(subject.options), "spec": msgspec.to_builtins(subject.spec),
@@ -145,12 +145,12 @@ def examine(
     graph = onnx_files.load(Path(model))
     name_nodes(graph)
     layers = census.layers(graph)
-    precision: Precision = "int8" if "int8" in layers else options.precision
+    precisions: list[Precision] = [*(["int8"] if "int8" in layers else []), options.precision]  # type: ignore[list-item]
     found = [checks.census(layers, described)] if described.get("layers") else []
     with tempfile.TemporaryDirectory(prefix="edgewright-audit-") as scratch:
         tell(0, 3, "exact answers")
         exact = expected = _emulated(graph, spec, images, Path(scratch, "exact"))
-        if precision == "int8" and _adds_in_16_bits(isa) and options.runtime in SATURATES:
+        if "int8" in layers and _adds_in_16_bits(isa) and options.runtime in SATURATES:
             tell(1, 3, "answers without VNNI")
             copy = type(graph).FromString(graph.SerializeToString())
             pairs = sum(saturation.apply(copy, options.runtime).values())  # type: ignore[arg-type]
@@ -158,10 +158,10 @@ def examine(
             found.append(checks.saturation(without, exact, pairs, spec))
             expected = without if _adds_in_16_bits(answered_with) else exact
         answered = _chosen(accuracy.load_outputs(Path(answers)), places, spec)
-        found.append(checks.parity(answered, expected, precision, spec))
+        found.append(checks.parity(answered, expected, precisions, spec))
         if runs_here:
             tell(2, 3, "batches")
-            found += _batches(graph, Path(artifact), options, spec, images, precision, Path(scratch, "batch"))
+            found += _batches(graph, Path(artifact), options, spec, images, precisions, Path(scratch, "batch"))
     _write(found, folder)
 
 
@@ -197,8 +197,8 @@ def _chosen(outputs: np.ndarray, places: list[int], spec: ModelSpec) -> np.ndarr
 
 
 def _batches(
-    graph: onnx.ModelProto, artifact: Path, options: Options, spec: ModelSpec, images: list[str], precision: Precision,
-    folder: Path,
+    graph: onnx.ModelProto, artifact: Path, options: Options, spec: ModelSpec, images: list[str],
+    precisions: list[Precision], folder: Path,
 ) -> list[Finding]:  # fmt: skip
     """Identical rows in one batch, and a batch of one against a batch of several."""
     from edgewright.graph import batch
@@ -222,17 +222,17 @@ def _batches(
                 onnx_files.save(graph, folder / "source.onnx")
                 about = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=other))
                 artifacts.build(folder / "source.onnx", about, options, folder / "artifact")
-            except EdgewrightError as error:
-                text = f"Not checked: the model takes no other batch. {error.what}"
+            except EdgewrightError:
+                text = f"Not checked: its batch of {fixed} is frozen into the graph."
                 return [Finding(level="note", code="batch-size", text=text)]
             with session.open(folder / "artifact") as changed:
                 single, many = (opened, changed) if fixed == 1 else (changed, opened)
                 one, several, same = _in_rows(single, x), many.run(x), many.run(np.repeat(x[:1], rows, axis=0))
     equal = [np.repeat(output[:1], len(output), axis=0) for output in same]
-    alike = checks.batch("batch-rows", equal, same, precision, f"One image {rows} times in a batch")
+    alike = checks.batch("batch-rows", equal, same, precisions, f"One image {rows} times in a batch")
     if alike.level != "ok":  # then a batch answers otherwise than single images, too
         return [alike]
-    return [alike, checks.batch("batch-size", one, several, precision, f"{rows} images one by one and in a batch")]
+    return [alike, checks.batch("batch-size", one, several, precisions, f"{rows} images one by one and in a batch")]
 
 
 def _in_rows(opened: Any, x: np.ndarray) -> list[np.ndarray]:

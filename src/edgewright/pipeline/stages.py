@@ -160,13 +160,11 @@ def halve(shop: Workshop, model: Entry, what: str, images: ImageSet) -> Entry:
 
     It is proven on `HALF_IMAGES` of `images`, evenly out of the list, which is sorted by class.
     """
-    count = min(HALF_IMAGES, len(images.items))
-    spread = tuple(images.items[index * len(images.items) // count] for index in range(count))
-    some = msgspec.structs.replace(images, items=spread)
+    some = msgspec.structs.replace(images, items=sets.spread(images.items, HALF_IMAGES))
     inputs = {"model": model.key, "images": sets.digests(some), "made_by": made_by("quantize", "graph")}
     return shop.run(
         "half", what, inputs, "edgewright.quantize.half:convert", model=str(model.path / MODEL),
-        images=[item.path for item in spread], into="out",
+        images=[item.path for item in some.items], into="out",
     )  # fmt: skip
 
 
