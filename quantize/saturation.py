@@ -67,7 +67,8 @@ def apply(model: onnx.ModelProto, runtime: Runtime = "onnxruntime") -> dict[str,
         found[node.name] = len(pairs.output)
         if len(pairs.output):
             correct = _convolution if node.op_type == "Conv" else _product
-            correct(graph, node, layer, pairs)
+            nought = Pairs(*(np.concatenate([part, np.zeros_like(part[:1])]) for part in pairs))
+            correct(graph, node, layer, nought)
     graph.finish()
     return found
 
@@ -162,15 +163,22 @@ class _Graph:
         self.behind.setdefault(node.name, []).append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 
-    def subtract(self, node: onnx.NodeProto, products: str, into: str) -> None:
-        """Take what of `products` leaves 16 bits away from the output of `node`; `into` sums it up by output."""
+    def subtract(self, node: onnx.NodeProto, products: str, layer: _Layer, pairs: Pairs) -> None:
+        """Take what of `products` leaves 16 bits away from the output of `node`."""
         low, high = (self.constant(f"{node.name}_{bound:.0f}", np.float32(bound)) for bound in (LOWEST, HIGHEST))
         kept = self.add(node, "Clip", [products, low, high], "kept")
         excess = self.add(node, "Sub", [products, kept], "excess")
-        total = self.add(node, "Conv" if node.op_type == "Conv" else "MatMul", [excess, into], "total")
+        # A row of pairs for each output, and their sum: as a matrix product it would take gigabytes in large models.
+        window = layer.weights.ndim - 2 if node.op_type == "Conv" else 0
+        table = self.constant(f"{node.name}_table", _table(pairs, len(layer.scale)))
+        each = self.add(node, "Gather", [excess, table], "each", axis=-1 - window)
+        axis = self.constant(f"{node.name}_axis", np.array([-1 - window], np.int64))
+        total = self.add(node, "ReduceSum", [each, axis], "total", keepdims=0)
+        scale = self.constant(f"{node.name}_scale", layer.scale.reshape(-1, *(1,) * window))
+        scaled = self.add(node, "Mul", [total, scale], "scaled")
         exact, output = f"{node.output[0]}_exact", node.output[0]
         node.output[0] = exact
-        self.add(node, "Sub", [exact, total], "saturated")
+        self.add(node, "Sub", [exact, scaled], "saturated")
         self.behind[node.name][-1].output[0] = output
 
     def finish(self) -> None:
@@ -202,11 +210,14 @@ def _sums(layer: _Layer, pairs: Pairs) -> np.ndarray:
     return np.asarray(layer.unsigned_zero * pairs.weights.sum(1), np.float32)
 
 
-def _into(layer: _Layer, pairs: Pairs) -> np.ndarray:
-    """(outputs, pairs): the scale of the output that a pair belongs to."""
-    into = np.zeros((len(layer.scale), len(pairs.output)), np.float32)
-    into[pairs.output, np.arange(len(pairs.output))] = layer.scale[pairs.output]
-    return into
+def _table(pairs: Pairs, outputs: int) -> np.ndarray:
+    """(outputs, most pairs of one): the pairs of each output, filled up with the last, which is nought."""
+    last = len(pairs.output) - 1
+    counts = np.bincount(pairs.output[:last], minlength=outputs)
+    table = np.full((outputs, max(1, int(counts.max()))), last, np.int64)
+    inside = np.arange(last) - np.repeat(np.cumsum(counts) - counts, counts)
+    table[pairs.output[:last], inside] = np.arange(last)
+    return table
 
 
 def _convolution(graph: _Graph, node: onnx.NodeProto, layer: _Layer, pairs: Pairs) -> None:
@@ -227,8 +238,7 @@ def _convolution(graph: _Graph, node: onnx.NodeProto, layer: _Layer, pairs: Pair
     products = graph.add(node, "Conv", [gathered, weights, start], "products", group=count)
     same = [a for a in node.attribute if a.name != "group"]
     graph.behind[node.name][-1].attribute.extend(same)
-    ones = (1,) * len(window)
-    graph.subtract(node, products, graph.constant(f"{node.name}_into", _into(layer, pairs).reshape(-1, count, *ones)))
+    graph.subtract(node, products, layer, pairs)
 
 
 def _product(graph: _Graph, node: onnx.NodeProto, layer: _Layer, pairs: Pairs) -> None:
@@ -240,4 +250,4 @@ def _product(graph: _Graph, node: onnx.NodeProto, layer: _Layer, pairs: Pairs) -
         parts.append(graph.add(node, "Mul", [gathered, weights], f"weighted{side}"))
     both = graph.add(node, "Add", parts, "both")
     products = graph.add(node, "Add", [both, graph.constant(f"{node.name}_sums", _sums(layer, pairs))], "products")
-    graph.subtract(node, products, graph.constant(f"{node.name}_into", _into(layer, pairs).T.copy()))
+    graph.subtract(node, products, layer, pairs)

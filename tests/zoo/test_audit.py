@@ -29,12 +29,12 @@ def optimize(zoo: Path, out: Path) -> api.Report:
 
 
 def check(report: api.Report) -> None:
-    print(*report.measurements, sep="\n")
     full, seven = report.measurement(FULL), report.measurement(SEVEN)
-    assert {"saturation", "confidence"} <= {f.code for f in full.findings if f.level == "error"}
-    assert not [f for f in seven.findings if f.level == "error"]
+    levels = {f.code: f.level for f in full.findings}
+    assert levels["saturation"] == "error" and levels["confidence"] != "ok"
+    assert not seven.findings
     assert full.accuracy and seven.accuracy and seven.accuracy.top1 and full.accuracy.top1
-    assert full.accuracy.top1 < seven.accuracy.top1 - 8, "the collapse"
+    assert full.accuracy.top1 < 70 and seven.accuracy.top1 > 75, "of 81.25 in float and 81 in exact INT8"
     assert report.choice and report.choice.id not in (None, FULL)
 
 
