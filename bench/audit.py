@@ -108,11 +108,11 @@ def parity(answered: np.ndarray, expected: np.ndarray, precisions: Sequence[Prec
 
 
 def batch(
-    code: Literal["batch-rows", "batch-size"], one: Sequence[np.ndarray], other: Sequence[np.ndarray],
+    code: Literal["batch-rows", "batch-size"], pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     precisions: Sequence[Precision], what: str,
 ) -> Finding:  # fmt: skip
-    """Whether raw outputs of the same image agree; `what` says how they were made."""
-    worst = min(statistics.sqnr_db(b, a) for a, b in zip(one, other))
+    """Whether raw outputs of the same images agree, each a pair; `what` says how they were made."""
+    worst = min(statistics.sqnr_db(found, truth) for truth, found in pairs)
     limits = min(BATCH[precision] for precision in precisions)
     same = "equal" if worst == statistics.MAX_SQNR_DB else f"alike to {worst:.1f} dB"
     return _graded(code, worst, limits, f"{what}: outputs are {same} (from {limits[0]:.0f} dB on they are the same).")
