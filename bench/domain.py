@@ -58,10 +58,11 @@ def compare(calibration: np.ndarray, evaluation: np.ndarray) -> Finding:
         largest = max(float(one.statistic) for one in found)
         text = f"Colours, sharpness and size {of} are alike (largest Kolmogorov-Smirnov distance {largest:.2f})."
         return Finding(level="ok", code="calibration-domain", text=text)
-    ours, theirs = (float(np.median(values[:, worst])) for values in (calibration, evaluation))
+    medians = (float(np.median(values[:, worst])) for values in (calibration, evaluation))
+    ours, theirs = (f"{median:,.0f}" if median >= 1000 else f"{median:.3g}" for median in medians)
     text = (
-        f"The calibration images differ from the evaluation images in {NAMES[worst]}: medians {ours:.4g} and "
-        f"{theirs:.4g}, Kolmogorov-Smirnov distance {distance:.2f} {of}."
+        f"The calibration images differ from the evaluation images in {NAMES[worst]}: medians {ours} and {theirs}, "
+        f"Kolmogorov-Smirnov distance {distance:.2f} {of}."
     )
     return Finding(level="warning", code="calibration-domain", text=text)
 
