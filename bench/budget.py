@@ -250,11 +250,12 @@ def choose(measurements: Sequence[Measurement], reference: Reference | None, bud
     """The fastest measured variant inside the budget, by median latency (p50, which has the narrowest interval).
 
     Variants whose p50 cannot be told from the fastest's (intervals overlap, or within 2 %) are as fast: of those the
-    more precise is taken, then the one closer to the reference. An unknown term is not met. Where nothing is inside,
-    the choice has no id, and names the nearest variant and what it misses.
+    more precise is taken, then the one closer to the reference. An unknown term is not met, and what the audit found in
+    error is left out. Where nothing is inside, the choice has no id, and names the nearest variant and what it misses.
     """
     measured = [m for m in measurements if m.status == "ok" and m.latency and m.latency.p50_ms]
-    inside = [m for m in measured if all(term.status == "met" for term in check(m, reference, budget))]
+    sound = [m for m in measured if not _errors(m)]
+    inside = [m for m in sound if all(term.status == "met" for term in check(m, reference, budget))]
     if not inside:
         return _nothing(measured, measurements, reference, budget)
     fastest = min(inside, key=_p50)
@@ -299,9 +300,14 @@ def _nothing(
         return Choice(why=f"No variant was measured: {failed} failed, {len(every) - failed} were only built.")
     checked = {m.id: check(m, reference, budget) for m in measured}
     nearest = min(measured, key=lambda m: (sum(map(_shortfall, checked[m.id])), _p50(m)))
-    missed = tuple(describe(term) for term in checked[nearest.id] if term.status != "met")
+    missed = (*_errors(nearest), *(describe(term) for term in checked[nearest.id] if term.status != "met"))
     why = f"None of {len(measured)} measured variants is inside '{budget.text}'; {nearest.id} comes nearest."
     return Choice(why=why, nearest=nearest.id, misses=missed)
+
+
+def _errors(measurement: Measurement) -> list[str]:
+    """What the audit found in error: such a variant is not chosen."""
+    return [f"{finding.code}: {finding.text}" for finding in measurement.findings if finding.level == "error"]
 
 
 def _shortfall(term: Term) -> float:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from edgewright.bench.results import Delta, Latency, Measurement, Ratio, Reference, Report, Verdict
+from edgewright.bench.results import Delta, Finding, Latency, Measurement, Ratio, Reference, Report, Verdict
 
 MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "undecided"}
 
 EMULATED = "emulated"
 """The code of the finding that a variant's accuracy is not of its own runtime."""
+
+AUDIT = frozenset(
+    {
+        "audit", "batch-rows", "batch-size", "calibration-domain", "calibration-few", "census", "confidence",
+        "runtime-parity", "saturation",
+    }
+)  # fmt: skip
+"""Checks whose errors and warnings stand below the table too (docs/audit.md)."""
 
 
 def metric(report: Report) -> str:
@@ -147,6 +156,33 @@ def reason(found: Measurement, report: Report) -> str:
     return "" if found.reason == report.target.why else " ".join((found.reason or "").split())
 
 
+def audited(report: Report) -> list[tuple[str, Finding]]:
+    """What was found, the gravest first, each with its variant or "images"."""
+    every = [("images", f) for f in report.findings] + [(m.id, f) for m in report.measurements for f in m.findings]
+    return sorted(every, key=lambda found: ("error", "warning", "note").index(found[1].level))
+
+
+def passed(report: Report) -> list[tuple[str, str]]:
+    """Checks that were passed, by name: of the images what was found, of variants by how many."""
+    found = [(finding.code, finding.text) for finding in report.passed]
+    counts = Counter(finding.code for m in report.measurements for finding in m.passed)
+    return found + [(code, f"{count} variant{'s' if count > 1 else ''}") for code, count in counts.items()]
+
+
+def _alarms(report: Report) -> list[str]:
+    """Errors and warnings of the audit, a sentence a check: of several variants the first."""
+    found: dict[str, list[tuple[str, Finding]]] = {}
+    for id, finding in audited(report):
+        if finding.level != "note" and finding.code in AUDIT:
+            found.setdefault(finding.code, []).append((id, finding))
+    told = []
+    for code, rows in found.items():
+        id, worst = rows[0]
+        more = f" (so {len(rows)} variants)" if len(rows) > 1 else ""
+        told.append(f"{worst.level}, {code}: {id}: {worst.text}{more}")
+    return told
+
+
 def doubts(report: Report) -> list[str]:
     """What a reader must know before believing the figures: one sentence each."""
     found = []
@@ -164,6 +200,7 @@ def doubts(report: Report) -> list[str]:
             f"The scores of {len(shifted)} variants moved: {worst.id} by {signed(_shift(worst), 3)} on average. mAP "
             "does not see that; a threshold on the score in an application does."
         )
+    found += _alarms(report)
     if report.reference and report.reference.why:
         found.append(f"{report.reference.why.rstrip('.')}.")
     emulated = [finding for m in report.measurements for finding in m.findings if finding.code == EMULATED]

@@ -93,8 +93,9 @@ def _details(report: Report) -> Iterable[tuple[str, str]]:
         "\n".join(f"- **{_safe(m.id)}** ({m.status}): {_safe(figures.reason(m, report))}" for m in left_out),
     )
     yield from _pace(report)
-    findings = [(m.id, finding) for m in report.measurements for finding in m.findings]
-    yield "Findings", "\n".join(f"- **{_safe(id)}**: {_safe(finding.text)}" for id, finding in findings)
+    lines = [f"- {f.level}: **{_safe(id)}**: {_safe(f.code)}: {_safe(f.text)}" for id, f in figures.audited(report)]
+    lines += [f"- passed: {_safe(code)}: {_safe(text)}" for code, text in figures.passed(report)]
+    yield "Audit", "\n".join(lines)
     environment = report.environment
     lines = [
         f"- {_safe(environment.cpu)} ({', '.join(map(_safe, environment.isa)) or environment.arch}), "

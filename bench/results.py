@@ -161,9 +161,12 @@ class Latency(Result, frozen=True, kw_only=True):
 
 
 class Finding(Result, frozen=True, kw_only=True):
-    """Something a reader should know about a measurement, e.g. a precision that the runtime did not use."""
+    """Something a reader should know about a measurement or the images; `code` is its stable name (docs/audit.md).
 
-    level: Literal["note", "warning"]
+    "ok": a check that was passed. A variant with an "error" is not chosen.
+    """
+
+    level: Literal["ok", "note", "warning", "error"]
     code: str
     text: str
 
@@ -188,7 +191,7 @@ class Measurement(Result, frozen=True, kw_only=True):
     energy of one inference back to back, in millijoule, of all that `energy_source` measures (a module's input, or the
     processor's package), idle parts of it included. `described` is what the runtime says it really used. `artifact`
     names the file or folder, relative to the report or as a key of the store. `float_layers`: of a mixture the layers
-    that run in float, with all of their block.
+    that run in float, with all of their block. `passed`: checks without a finding.
     """
 
     id: str
@@ -214,6 +217,7 @@ class Measurement(Result, frozen=True, kw_only=True):
     described: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
     findings: tuple[Finding, ...] = ()
+    passed: tuple[Finding, ...] = ()
     budget: tuple[Term, ...] = ()
 
 
@@ -425,7 +429,10 @@ class StageTime(Result, frozen=True, kw_only=True):
 
 
 class Report(Result, frozen=True, kw_only=True):
-    """Reference, all measurements, verdicts and the choice. `created` is ISO 8601 in UTC."""
+    """Reference, all measurements, verdicts and the choice. `created` is ISO 8601 in UTC.
+
+    `findings` and `passed` are of the images.
+    """
 
     # A factory, since a plain default would be left out of the file: every file carries its version.
     schema_version: int = msgspec.field(default_factory=lambda: SCHEMA_VERSION)
@@ -441,6 +448,8 @@ class Report(Result, frozen=True, kw_only=True):
     search: Search | None = None
     provenance: dict[str, Any] = {}
     stages: tuple[StageTime, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    passed: tuple[Finding, ...] = ()
 
     def measurement(self, id: str) -> Measurement:
         """The measurement with this id; KeyError where there is none."""

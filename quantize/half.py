@@ -31,7 +31,7 @@ HEADROOM = 4.0
 """An activation stays in float32 from a quarter of what float16 holds: other images reach further than these."""
 
 LEAST_DB = 30.0
-"""Least power of the float32 outputs over that of the difference; INT8 leaves about 20 dB in a good model."""
+"""Least power of the float32 outputs over that of the difference."""
 
 PAIRS_DB = 10.0
 """The least with Q/DQ pairs: values that fall on the next step of a grid cost far more than FP16 itself, but what
@@ -74,33 +74,41 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
     delicate = [node.name for node in source.graph.node if node.op_type in DELICATE]
     feeds = list(calibration.batches(16))
     for keep in (overflow, [*overflow, *delicate]):
-        reached = _sqnr(bare, half.simulate(bare, keep), feeds, spec)
+        made = _converted(source, keep)
+        simulated = half.simulate(made)
+        alone = half.simulate(_converted(bare, keep)) if bare != source else simulated
+        reached, missed = _sqnr(bare, alone, feeds, spec), ""
         if reached < LEAST_DB:
-            continue
-        # With its pairs a model need not come as near, but an overflow in a pair would show.
-        if bare == source or _sqnr(source, half.simulate(source, keep), feeds, spec) >= PAIRS_DB:
+            missed = f"{reached:.1f} dB where at least {LEAST_DB:g} are asked for"
+        elif bare != source and (paired := _sqnr(source, simulated, feeds, spec)) < PAIRS_DB:
+            missed = f"with its Q/DQ pairs {paired:.1f} dB where at least {PAIRS_DB:g} are asked for"
+        if not missed:
             break
     else:
         raise RuntimeFailed(
-            f"In FP16 {spec.name} gives other answers: {reached:.1f} dB on {len(feeds)} batches of images.",
-            f"At least {LEAST_DB:g} dB are asked for; {len(overflow)} nodes that overflow were kept in float32.",
-            "Use precision f32 or bf16 for this model.",
+            f"In FP16 {spec.name} gives other answers: {missed}, on {len(feeds)} batches of images.",
+            f"{len(overflow)} nodes that overflow were kept in float32, and in vain {len(delicate)} delicate ones.",
+            "Use precision f32 for this model.",
         )
-    simulated = half.simulate(source, keep)
-    metadata.set_spec(simulated, spec)
-    files.save(simulated, Path(out, "simulated.onnx"))
-    half.apply(source, keep)
-    metadata.set_spec(source, spec)
+    for model_made in (made, simulated):
+        metadata.set_spec(model_made, spec)
     try:
-        files.check(source, "The FP16 model")
+        files.check(made, "The FP16 model")
     except InvalidInput as error:  # not the user's file is wrong, but what was made of it
         raise RuntimeFailed(f"{spec.name} cannot be written in FP16: {error.what}", error.why, "Use f32.") from None
     conversion = Conversion(
         float_nodes=tuple(keep), sqnr_db=round(reached, 1), images=len(feeds) * calibration.batch_size
     )
-    files.save(source, Path(out, "model.onnx"))
+    files.save(made, Path(out, "model.onnx"))
+    files.save(simulated, Path(out, "simulated.onnx"))
     core_files.write(Path(out, "half.json"), encode(conversion))
     return conversion
+
+
+def _converted(model: onnx.ModelProto, keep: list[str]) -> onnx.ModelProto:
+    copy = type(model).FromString(model.SerializeToString())
+    half.apply(copy, keep)
+    return copy
 
 
 def _typical_query(a: np.ndarray, b: np.ndarray, spec: ModelSpec) -> tuple[float, float]:

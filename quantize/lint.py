@@ -8,8 +8,9 @@ the layer runs in float, is not fused, or is fused as something worse.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import numpy as np
 
 from . import pairs
@@ -59,17 +60,17 @@ _FUSED = frozenset(
 )
 
 
-class Violation(NamedTuple):
-    """A broken rule (a key of `RULES`) at a node, by name, and what is wrong there."""
+class Violation(msgspec.Struct, frozen=True):
+    """A broken rule (a key of `RULES`) at a node, by name, and what is wrong there.
+
+    `level`: whether TensorRT refuses it or it only costs. `origin`: the layer that the node belongs to.
+    """
 
     rule: str
     node: str
     text: str
-
-    @property
-    def level(self) -> Literal["error", "warning"]:
-        """Whether TensorRT refuses it or it only costs."""
-        return "warning" if self.rule in WARNINGS else "error"
+    level: Literal["error", "warning"] = "error"
+    origin: str = ""
 
 
 def check(model: onnx.ModelProto) -> list[Violation]:
@@ -80,7 +81,11 @@ def check(model: onnx.ModelProto) -> list[Violation]:
     graph = _Graph(model)
     if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear") or n.op_type in _INTEGER for n in model.graph.node):
         return []
-    found = list(dict.fromkeys([v for rule in _CHECKS for v in rule(graph)]))
+    layers = origins(model)
+    found = [
+        msgspec.structs.replace(v, level="warning" if v.rule in WARNINGS else "error", origin=layers[v.node])
+        for v in dict.fromkeys(v for rule in _CHECKS for v in rule(graph))
+    ]
     return sorted(found, key=lambda violation: violation.level)
 
 
@@ -138,11 +143,9 @@ class _Graph:
     def weights_at(self, name: str) -> onnx.NodeProto | None:
         """The DequantizeLinear of constant weights that makes `name`."""
         node = self.makers.get(name)
-        return (
-            node
-            if node is not None and node.op_type == "DequantizeLinear" and node.input[0] in self.constants
-            else None
-        )
+        if node is None or node.op_type != "DequantizeLinear" or node.input[0] not in self.constants:
+            return None
+        return node
 
 
 def _opset(graph: _Graph) -> Iterator[Violation]:

@@ -24,6 +24,13 @@ _DISABLED = ["WeightBiasQuantization"]
 (ONNX Runtime 1.31: a mixed MobileNetV1-0.25 gives random answers)."""
 _PRECISIONS: tuple[Precision, ...] = ("f32",)
 _KERNEL = "_kernel_time"
+_INT8 = frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger"})
+_FLOAT = frozenset(
+    {"Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
+)
+"""Kernels of layers with weights or matrix products, in INT8 and not."""
+_REORDERS = frozenset({"ReorderInput", "ReorderOutput", "QuantizeLinear", "DequantizeLinear", "Cast"})
+"""Kernels that only bring a tensor into another layout or type."""
 _TYPES = {"float": "f32", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "int8": "i8"}
 
 
@@ -85,9 +92,11 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
 
 def describe(handle: Handle) -> dict[str, Any]:
     """What really runs, from a profiled inference: `census` counts kernels by the type that they compute in, and
-    `operators` by name (a DequantizeLinear there was not fused into an INT8 kernel)."""
-    (kernels,) = _events(handle.path, handle.options, None, 1)
-    foreign = {kernel["args"]["provider"] for kernel in kernels} - set(_PROVIDERS)
+    `operators` by name (a DequantizeLinear there was not fused into an INT8 kernel); `layers` are the kernels with
+    weights or matrix products by type, `reorders` those that only change a layout or a type."""
+    (events,) = _events(handle.path, handle.options, None, 1)
+    kernels = [(event["args"]["op_name"], _type(event), event["args"]["provider"]) for event in events]
+    foreign = {provider for _, _, provider in kernels} - set(_PROVIDERS)
     if foreign:
         raise RuntimeFailed(
             f"ONNX Runtime placed part of the model on {', '.join(sorted(foreign))}.",
@@ -98,8 +107,10 @@ def describe(handle: Handle) -> dict[str, Any]:
         "precision": handle.options.precision,
         "threads": handle.options.threads or physical_cores(),
         "device": f"CPU {this_machine().model}",
-        "census": dict(Counter(_type(kernel) for kernel in kernels)),
-        "operators": dict(Counter(kernel["args"]["op_name"] for kernel in kernels)),
+        "census": dict(Counter(kind for _, kind, _ in kernels)),
+        "operators": dict(Counter(operator for operator, _, _ in kernels)),
+        "layers": dict(Counter("int8" if op in _INT8 else kind for op, kind, _ in kernels if op in _INT8 | _FLOAT)),
+        "reorders": sum(operator in _REORDERS for operator, _, _ in kernels),
     }
 
 

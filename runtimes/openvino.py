@@ -20,6 +20,8 @@ _NAME = "openvino"
 _DEVICE = "CPU"
 _CAPABILITIES: dict[str, Precision] = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 _NOT_WORK = {"Const", "Input", "Output", "Parameter", "Result"}
+_LAYERS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+_REORDERS = {"Reorder", "Convert", "FakeQuantize"}
 
 
 class Handle(NamedTuple):
@@ -122,15 +124,19 @@ def _originals(name: str, layer: Any) -> tuple[str, ...]:
 
 
 def describe(handle: Handle) -> dict[str, Any]:
-    """What really runs, from the compiled graph: `census` counts layers by the precision that they compute in."""
+    """What really runs, from the compiled graph: `census` counts layers by the precision that they compute in, and
+    `layers` those with weights or matrix products; `reorders` only change a layout or a type."""
     layers = [op.get_rt_info() for op in handle.compiled.get_runtime_model().get_ops()]
     work = [layer for layer in layers if _text(layer["layerType"]) not in _NOT_WORK]
+    kinds = [(_text(layer["layerType"]), _text(layer["runtimePrecision"])) for layer in work]
     return {
         "precision": handle.precision,
         "threads": handle.compiled.get_property("INFERENCE_NUM_THREADS"),
         "device": f"CPU {_core().get_property(_DEVICE, 'FULL_DEVICE_NAME')}",
-        "census": dict(Counter(_text(layer["runtimePrecision"]) for layer in work)),
-        "operators": dict(Counter(_text(layer["layerType"]) for layer in work)),
+        "census": dict(Counter(precision for _, precision in kinds)),
+        "operators": dict(Counter(operator for operator, _ in kinds)),
+        "layers": dict(Counter("int8" if kind in ("u8", "i8") else kind for op, kind in kinds if op in _LAYERS)),
+        "reorders": sum(operator in _REORDERS for operator, _ in kinds),
     }
 
 

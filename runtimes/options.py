@@ -76,6 +76,7 @@ def failure(runtime: str, doing: str, error: Exception) -> EdgewrightError:
         return known
     text = " ".join(str(error).split()) or type(error).__name__
     text = text if len(text) <= 400 else f"... {text[-400:]}"  # the reason stands last, after the library's own lines
-    if any(sign in text for sign in ("bad_alloc", "Failed to allocate memory", "out of memory")):
+    signs = ("bad_alloc", "failed to allocate memory", "out of memory", "could not be allocated")
+    if any(sign in text.lower() for sign in signs):
         return OutOfResources(f"{runtime} ran out of memory while trying to {doing}.", text, "Free memory.")
     return RuntimeFailed(f"{runtime} failed to {doing}.", text, "Choose another variant or runtime for this model.")

@@ -21,8 +21,9 @@ LITTLE_MEMORY = 2 << 30
 MODULES = {
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt_rtx",),
-    "cuda": ("cuda.bindings.runtime", "cuda.cudart"),  # cuda-python's places since 12.6, and before
+    "cuda": ("cuda.bindings.runtime", "cuda.cudart"),
 }
+"""Where each is found; cuda-python's places are those since 12.6, and before."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

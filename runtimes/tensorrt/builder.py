@@ -10,9 +10,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgewright.core.errors import OutOfResources, RuntimeFailed, Unavailable
+import msgspec
+
+from edgewright.core.errors import RuntimeFailed, Unavailable
 from edgewright.core.jail import Progress
-from edgewright.runtimes.options import Builder, Precision
+from edgewright.runtimes.options import Builder, Precision, failure
 
 from . import library
 from .library import Line
@@ -28,12 +30,16 @@ _PLACES = re.compile(r"\[checkMacros.*|\s*In \w+ at /_src\S*")
 _MEMORY = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
 
 
-class Problem(NamedTuple):
-    """What the parser says of a node: its name and operator, empty where it is not about one."""
+class Problem(msgspec.Struct, frozen=True):
+    """What the parser says of a node: its name and operator, empty where it is not about one.
+
+    `origin`: the layer that the node belongs to, where that was looked up.
+    """
 
     node: str
     operator: str
     text: str
+    origin: str = ""
 
 
 class Rejected(RuntimeFailed):
@@ -99,7 +105,7 @@ def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
     fallback = _fallback(config, layers) if job.builder.dla is not None else ()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _failed(lines)
+        raise failure("TensorRT", "build the plan", library.last(lines))
     cache = b"" if job.ahead_of_time else bytes(config.get_timing_cache().serialize())
     memory = {match[1].lower(): int(match[2]) for line in lines if (match := _MEMORY.search(line.text))}
     warnings = tuple(dict.fromkeys(line.text for line in lines if line.severity == library.WARNING))
@@ -157,8 +163,8 @@ def configure(
         cache = config.create_timing_cache(job.timing_cache)
         if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another device: begin with an empty one
             config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
-    if progress is not None and hasattr(config, "progress_monitor"):
-        config.progress_monitor = monitor(trt, progress)
+    if progress is not None and hasattr(trt, "IProgressMonitor"):  # from 10 on
+        watch(trt, config, progress)
     _open_batch(builder, config, network, job)
     return config
 
@@ -218,10 +224,8 @@ def _open_batch(builder: trt.Builder, config: trt.IBuilderConfig, network: trt.I
     config.add_optimization_profile(profile)
 
 
-def monitor(trt: Any, progress: Progress) -> trt.IProgressMonitor:
-    """The builder's phases as calls of `progress`: the outermost phase counts, the innermost is named."""
-    if not hasattr(trt, "IProgressMonitor"):
-        raise Unavailable(f"TensorRT {trt.__version__} does not tell its progress.", "", "Use TensorRT 10 or later.")
+def watch(trt: Any, config: trt.IBuilderConfig, progress: Progress) -> None:
+    """Tell the builder's phases to `progress`: the outermost phase counts, the innermost is named."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -244,16 +248,4 @@ def monitor(trt: Any, progress: Progress) -> trt.IProgressMonitor:
             done, total = next(iter(self.phases.values()))
             progress(done, total, phase_name)
 
-    return Monitor()
-
-
-def _failed(lines: list[Line]) -> RuntimeFailed | OutOfResources:
-    texts = library.errors(lines)
-    text = " ".join((texts[-1] if texts else "It gave no reason.").split())[:400]
-    if "memory" in text.lower() and ("alloc" in text.lower() or "out of" in text.lower()):
-        return OutOfResources(
-            "TensorRT ran out of memory while building.", text, "Lower `workspace_bytes`, or free memory."
-        )
-    return RuntimeFailed(
-        "TensorRT could not build the plan.", text, "Choose another variant or precision for this model."
-    )
+    config.progress_monitor = Monitor()

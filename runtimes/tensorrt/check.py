@@ -7,7 +7,6 @@ breaks the rules can crash the builder.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import msgspec
@@ -18,18 +17,11 @@ from edgewright.core.jail import Progress
 from edgewright.runtimes.options import Builder, Options
 
 from . import builder, library
+from .builder import Problem
 
 NEAREST = {"7.2": "7.5", "8.7": "8.0", "9.0": "8.9", "10.0": "12.0", "11.0": "12.0"}
 """Compute capabilities that TensorRT for RTX does not build for, and the one that is nearest: Orin's 8.7 has the shared
 memory of 8.0, Xavier's 7.2 the instructions of 7.5, Hopper's 9.0 those of 8.9 and more, Thor's 11.0 those of 12.0."""
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parser says of a node; `node` and `operator` are empty where it is about none."""
-
-    node: str
-    operator: str
-    text: str
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,11 +37,9 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     built: bool
     problems: tuple[Problem, ...] = ()
     reason: str | None = None
-    layers: int | None = None
     plan_bytes: int | None = None
     activation_bytes: int | None = None
     weight_bytes: int | None = None
-    seconds: float | None = None
 
 
 def ahead_of_time(
@@ -66,18 +56,15 @@ def ahead_of_time(
     wanted = replace(options.builder or Builder(), dla=None, sparse=False)
     job = builder.Job(model=Path(model), precision=options.precision, builder=wanted, ahead_of_time=nearest)
     nothing = Check(library=library.identity(trt), compute_capability=nearest, parsed=False, built=False)
-    begin = time.monotonic()
     try:
         built = builder.build(trt, job, progress)
     except builder.Rejected as error:
-        problems = tuple(Problem(node=p.node, operator=p.operator, text=p.text) for p in error.problems)
-        return replace(nothing, problems=problems)
+        return replace(nothing, problems=tuple(error.problems))
     except RuntimeFailed as error:
         return replace(nothing, parsed=True, reason=error.why)
     return replace(
-        nothing, parsed=True, built=True, layers=built.layers, plan_bytes=len(built.plan),
+        nothing, parsed=True, built=True, plan_bytes=len(built.plan),
         activation_bytes=built.memory.get("activation"), weight_bytes=built.memory.get("weights"),
-        seconds=round(time.monotonic() - begin, 2),
     )  # fmt: skip
 
 

@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgewright.core.errors import OutOfResources, RuntimeFailed, Unavailable
-
-_PLACES = ("cuda.bindings.runtime", "cuda.cudart")
-"""Where cuda-python keeps the runtime's functions: since 12.6, and before."""
+from edgewright.core.errors import EdgewrightError, OutOfResources, RuntimeFailed, Unavailable
+from edgewright.targets.checkup import MODULES
 
 
 class Device(NamedTuple):
@@ -27,7 +25,7 @@ class Device(NamedTuple):
 
 def cudart() -> Any:
     """The module of the CUDA runtime's functions; raises `Unavailable` where cuda-python is not installed."""
-    for place in _PLACES:
+    for place in MODULES["cuda"]:
         try:
             return importlib.import_module(place)
         except (ImportError, OSError):
@@ -77,7 +75,7 @@ class Buffer:
         self._pinned = check(cuda, cuda.cudaHostAlloc(self.bytes, cuda.cudaHostAllocDefault), "pin memory")
         try:
             self.device = check(cuda, cuda.cudaMalloc(self.bytes), "allocate memory on the GPU")
-        except OutOfResources:
+        except EdgewrightError:
             cuda.cudaFreeHost(self._pinned)
             raise
         self.host: np.ndarray = _view(self._pinned, self.bytes).view(dtype)[: int(np.prod(shape))].reshape(shape)

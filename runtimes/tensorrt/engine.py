@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from edgewright.core.errors import OutOfResources, RuntimeFailed
+from edgewright.core.errors import EdgewrightError, RuntimeFailed
+from edgewright.runtimes.options import failure
 
 from . import cuda, library
 from .library import Line
@@ -90,11 +91,13 @@ class Engine:
         try:
             for name in (self.inputs[0], *self.outputs):
                 buffers.append(self._buffer(name))
+                if not self._context.set_tensor_address(name, int(buffers[-1].device)):
+                    raise self._failure(f"take the memory of {name}")
             first, outputs = buffers[0], buffers[1:]
             self._queue(first, outputs)  # the first run may allocate, which a capture does not allow
             cuda.synchronize(self._cuda, self._stream)
             graph = cuda.capture(self._cuda, self._stream, lambda: self._queue(first, outputs))
-        except (RuntimeFailed, OutOfResources):
+        except EdgewrightError:
             for buffer in buffers:
                 buffer.free()
             raise
@@ -104,9 +107,7 @@ class Engine:
     def _buffer(self, name: str) -> cuda.Buffer:
         shape = tuple(self._context.get_tensor_shape(name))
         dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
-        buffer = cuda.Buffer(self._cuda, shape, dtype)
-        self._context.set_tensor_address(name, int(buffer.device))
-        return buffer
+        return cuda.Buffer(self._cuda, shape, dtype)
 
     def _queue(self, first: cuda.Buffer, outputs: list[cuda.Buffer]) -> None:
         first.upload(self._stream)
@@ -115,12 +116,8 @@ class Engine:
         for buffer in outputs:
             buffer.download(self._stream)
 
-    def _failure(self, doing: str) -> RuntimeFailed:
-        texts = library.errors(self._lines)
-        text = " ".join((texts[-1] if texts else "It gave no reason.").split())[:400]
-        return RuntimeFailed(
-            f"TensorRT failed to {doing}.", text, "Choose another variant or precision for this model."
-        )
+    def _failure(self, doing: str) -> EdgewrightError:
+        return failure("TensorRT", doing, library.last(self._lines))
 
 
 class _Bound(NamedTuple):

@@ -63,6 +63,7 @@ def logger(trt: Any, lines: list[Line]) -> trt.ILogger:
     return Log()
 
 
-def errors(lines: list[Line]) -> list[str]:
-    """The texts of what went wrong, without what a machine that has no GPU always says."""
-    return [line.text for line in lines if line.severity <= ERROR and "CUDA driver version" not in line.text]
+def last(lines: list[Line]) -> RuntimeError:
+    """What went wrong last, as an exception; without what a machine that has no GPU always says."""
+    texts = [line.text for line in lines if line.severity <= ERROR and "CUDA driver version" not in line.text]
+    return RuntimeError(texts[-1] if texts else "It gave no reason.")

@@ -55,8 +55,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def write(folder: Path, plan: bytes, timing_cache: bytes, outputs: tuple[str, ...], maker: Maker) -> None:
     """Write a plan that this machine built into `folder`, and the timings that it was chosen by."""
-    digests = (hashlib.sha256(content).hexdigest() for content in (plan, timing_cache))
-    about = About(sha256=next(digests), timing_cache=next(digests), maker=maker, outputs=outputs)
+    sha256, timings = (hashlib.sha256(content).hexdigest() for content in (plan, timing_cache))
+    about = About(sha256=sha256, timing_cache=timings, maker=maker, outputs=outputs)
     files.write(folder / PLAN, plan)
     files.write(folder / TIMING_CACHE, timing_cache)
     files.write(folder / ABOUT, encode(replace(about, code=_code(about))))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -31,13 +31,15 @@ from edgewright.pipeline import place as places
 from edgewright.pipeline import recipe as recipes
 from edgewright.pipeline import report as reports
 from edgewright.pipeline import run as runs
+from edgewright.pipeline.candidates import restrict
+from edgewright.pipeline.comparison import Audited
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
 from edgewright.runtimes import bundle as bundles
 from edgewright.targets import remote
 from edgewright.targets import target as targets
 from edgewright.targets.remote import Device
-from edgewright.targets.target import Target
+from edgewright.targets.target import Isa, Target
 
 if TYPE_CHECKING:
     from edgewright.pipeline.check import Checked
@@ -90,11 +92,13 @@ def optimize(
     remeasure: bool = False,
     time_budget_s: float | None = None,
     on: Device | str | None = None,
+    isa: Sequence[str] | None = None,
     watch: Watch = quiet,
 ) -> Outcome:
     """Build every candidate for `target`, measure all of them, and write report and chosen bundle into `out`.
 
-    `on`: a device ("user@host") that measures instead of this machine; the target is then what it says it is.
+    `on`: a device ("user@host") that measures instead of this machine; the target is then what it says it is. `isa`:
+    take the target's processor as one with only these instruction sets ("avx2").
 
     `time_budget_s`: seconds to search for mixtures of INT8 and float blocks; a recipe can ask for it too.
 
@@ -109,6 +113,7 @@ def optimize(
         raise UsageError(f"{folder} is a file.", "-o names the folder for report and bundle.", "Choose another path.")
     limits = budgets.parse(budget) if budget is not None else None
     with places.at(_device(on), plan, watch) as place:
+        meant, sets = places.target_for(place, target), _isa(isa)
         job = runs.Job(
             source=Source(
                 source=source,
@@ -119,7 +124,7 @@ def optimize(
             data=files.absolute(data),
             split=split,
             calibration=files.absolute(calibration) if calibration is not None else None,
-            target=places.target_for(place, target),
+            target=restrict(meant, sets, plan) if sets else meant,
             recipe=plan,
             budget=limits,
             remeasure=remeasure,
@@ -262,6 +267,29 @@ def compile(
     return manifest, made.checked
 
 
+def audit(
+    file: PathLike,
+    *,
+    data: PathLike,
+    split: str | None = None,
+    calibration: PathLike | None = None,
+    reference: PathLike | None = None,
+    isa: Sequence[str] | None = None,
+    runtime: str | None = None,
+    images: int = 64,
+    watch: Watch = quiet,
+) -> Audited:
+    """What a mean accuracy does not show of one ONNX file or bundle: see docs/audit.md.
+
+    `isa`: the instruction sets that the processor it is for has ("avx2"). A finding in error is returned, not raised.
+    """
+    return comparison.audit_file(
+        _workshop(Recipe(), watch), files.absolute(file), files.absolute(data), split,
+        files.absolute(calibration) if calibration is not None else None,
+        files.absolute(reference) if reference is not None else None, _isa(isa), runtime, images,
+    )  # fmt: skip
+
+
 def bench(
     bundles: Sequence[PathLike],
     *,
@@ -324,6 +352,15 @@ def gate(report: PathLike, *, budget: str | None = None, baseline: PathLike | No
     found = read_report(report)
     text = budget if budget is not None else found.budget
     return gates.gate(found, budgets.parse(text), read_report(baseline) if baseline is not None else None)
+
+
+def _isa(names: Sequence[str] | None) -> tuple[Isa, ...] | None:
+    """The instruction sets by their names; raises `UsageError` for an unknown one."""
+    known = get_args(Isa)
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"Unknown instruction set '{name}'.", f"Known: {', '.join(known)}.", "Use one of them.")
+    return tuple(names) if names else None  # type: ignore[arg-type]
 
 
 def _deliver(made: runs.Made, report: Report, folder: Path) -> Outcome:

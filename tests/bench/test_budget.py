@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from edgewright.bench import budget
-from edgewright.bench.results import Accuracy, Delta, Interval, Latency, Measurement, Ratio, Reference
+from edgewright.bench.results import Accuracy, Delta, Finding, Interval, Latency, Measurement, Ratio, Reference
 from edgewright.core.errors import UsageError
 
 
@@ -116,6 +116,15 @@ def test_chooses_the_fastest_inside_the_budget():
     choice = budget.choose(found, None, budget.parse("top1 >= -1.0"))
     assert choice.id == "good"
     assert "2 of 3 variants" in choice.why
+
+
+def test_what_the_audit_found_in_error_is_not_chosen():
+    wrong = measurement("wrong", 2.0, findings=(Finding(level="error", code="batch-rows", text="rows differ"),))
+    told = measurement("told", 4.0, findings=(Finding(level="warning", code="census", text="1 of 3 layers"),))
+    limits = budget.parse("top1 >= -1.0")
+    assert budget.choose([wrong, told], None, limits).id == "told"
+    alone = budget.choose([wrong], None, limits)
+    assert (alone.id, alone.nearest, alone.misses) == (None, "wrong", ("batch-rows: rows differ",))
 
 
 def test_of_equally_fast_ones_the_more_precise_is_chosen():

@@ -112,6 +112,19 @@ def test_markdown_without_a_choice_names_what_is_missed():
     assert "p95 &lt;= 1ms: 4.66 ms, misses by" in markdown.render(nothing_inside())
 
 
+def test_every_report_tells_what_the_audit_found_and_what_passed():
+    first, *rest = report(evil=False).measurements
+    error = results.Finding(level="error", code="saturation", text="6.9 dB as the exact sums.")
+    passed = results.Finding(level="ok", code="census", text="Layers ran as asked.")
+    first = msgspec.structs.replace(first, findings=(error,), passed=(passed,))
+    warning = results.Finding(level="warning", code="calibration-few", text="40 are few.")
+    found = msgspec.structs.replace(report(evil=False), measurements=(first, *rest), findings=(warning,))
+    page, text, screen = html.render(found), markdown.render(found), " ".join(plain(found).split())
+    assert 'id="audit"' in page and "error: saturation" in page and "<dt>census</dt><dd>1 variant</dd>" in page
+    assert f"error: **{first.id}**: saturation: 6.9 dB" in text and "passed: census: 1 variant" in text
+    assert f"error, saturation: {first.id}: 6.9 dB" in screen and "warning, calibration-few: images: 40 are" in screen
+
+
 def test_html_escapes_what_comes_from_outside(sample):
     page = html.render(sample)
     assert EVIL not in page

@@ -45,6 +45,15 @@ def test_step_by_step_ends_in_a_gate(tiny: Path) -> None:
         "quantize", "m.onnx", "--calibration", "images/calib", "--scheme", "ort-x86", "-o", "m8.onnx", cwd=tiny
     )
     assert run.returncode == 0, run.stderr
+    run = edgewright("audit", "m8.onnx", "--data", "images", "--reference", "m.onnx", "--json", cwd=tiny)
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert "findings" not in told, told
+    assert {"census", "runtime-parity", "batch-rows", "batch-size", "confidence", "calibration-domain"} <= {
+        check["code"] for check in told["passed"]
+    }
+    run = edgewright("audit", "m8.onnx", "--data", "images", "--calibration", "images/val", cwd=tiny)
+    assert run.returncode == 3 and "calibration-leak" in run.stdout and ".png is " in run.stderr
     for model, bundle in (("m.onnx", "float.edge"), ("m8.onnx", "int8.edge")):
         run = edgewright("compile", model, "--runtime", "onnxruntime", "-o", bundle, cwd=tiny)
         assert run.returncode == 0, run.stderr
@@ -211,3 +220,8 @@ def test_a_bug_of_ours_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capf
 def test_every_verb_has_help(verb: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command([verb, "--help"]) == 0
     assert "Usage" in capfd.readouterr().out
+
+
+def test_an_unknown_instruction_set_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["optimize", "m.onnx", "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--isa", "mmx"]) == 2
+    assert "Unknown instruction set 'mmx'" in capsys.readouterr().err

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgewright.core.errors import InvalidInput
-from edgewright.pipeline.candidates import enumerate_candidates, variations
+from edgewright.core.errors import InvalidInput, UsageError
+from edgewright.pipeline.candidates import enumerate_candidates, restrict, saturates, variations
 from edgewright.pipeline.recipe import Recipe
 from edgewright.quantize.schemes import SCHEMES
 from edgewright.targets import target
@@ -61,3 +61,18 @@ def test_variations_are_all_the_others() -> None:
     assert sorted(c.id for c in variations(base, recipe)) == [
         "onnxruntime-f32+uint8", "onnxruntime-f32-t1", "onnxruntime-f32-t1+uint8",
     ]  # fmt: skip
+
+
+def test_a_target_with_fewer_instruction_sets_gets_the_schemes_that_suit_them() -> None:
+    machine = target.load("x86-amx")
+    restricted = restrict(machine, ("avx2",), Recipe())
+    found = [c for c in enumerate_candidates(restricted, Recipe()) if c.variant.scheme]
+    assert {c.variant.scheme for c in found} == {"ort-x86", "openvino"}
+    assert not any("bf16" in c.id for c in enumerate_candidates(restricted, Recipe()))
+    named = Recipe(schemes=("ort-x86-vnni", "ort-x86"))
+    every = enumerate_candidates(restrict(machine, ("avx2",), named), named)
+    emulated = {c.variant.scheme for c in every if saturates(c, restricted, machine)}
+    assert emulated == {"ort-x86-vnni"}, "7 bits lose nothing"
+    assert not any(saturates(c, restricted, restricted) for c in every), "a machine without VNNI shows it itself"
+    with pytest.raises(UsageError, match="aarch64"):
+        restrict(target.load("raspberry-pi-5"), ("avx2",), Recipe())

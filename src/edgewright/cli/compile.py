@@ -59,10 +59,10 @@ def compile(
     screen, options = console.output(), manifest.artifact
     screen.print(f"{out}  [dim]{options.runtime}, {options.precision}[/]", soft_wrap=True)
     if checked:
-        _show(checked)
+        _show(checked, target or "this machine")
 
 
-def _show(checked: Checked) -> None:
+def _show(checked: Checked, target: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -86,5 +86,5 @@ def _show(checked: Checked) -> None:
     memory = f"{checked.weight_bytes / 1e6:.1f} MB of weights, {checked.activation_bytes / 1e6:.1f} MB of tensors"
     have = f" of {checked.memory_bytes / 1e9:.1f} GB for a model" if checked.memory_bytes else ""
     table.add_row("memory", memory + have)
-    table.add_row("", f"[dim]For {checked.target}, not measured: the device builds its plan from this bundle.[/]")
+    table.add_row("", f"[dim]For {escape(target)}, not measured: the device builds its plan from this bundle.[/]")
     console.output().print(table)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgewright.cli import (
+    audit,
     bench,
     bundle,
     cache,
@@ -45,6 +46,7 @@ app.command(rich_help_panel=STEPS)(export.export)
 app.command(rich_help_panel=STEPS)(quantize.quantize)
 app.command(rich_help_panel=STEPS)(sensitivity.sensitivity)
 app.command(rich_help_panel=STEPS)(compile.compile)
+app.command(rich_help_panel=STEPS)(audit.audit)
 app.command(rich_help_panel=STEPS)(bench.bench)
 app.command(rich_help_panel=STEPS)(report.report)
 app.command(rich_help_panel=STEPS)(gate.gate)

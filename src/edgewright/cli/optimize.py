@@ -42,6 +42,7 @@ def optimize(
         typer.Option(help="Search mixtures of INT8 and float blocks for so long: 90s, 10m, 1h (docs/search.md)."),
     ] = None,
     trust_checkpoint: o.TrustOption = False,
+    isa: o.IsaOption = None,
     on: o.OnOption = None,
     identity: o.IdentityOption = None,
     python: o.PythonOption = None,
@@ -72,6 +73,6 @@ def optimize(
         outcome = api.optimize(
             source, data=data, target=target, budget=budget, recipe=recipe, out=out, checkpoint=checkpoint, spec=spec,
             split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure,
-            time_budget_s=seconds, on=device, watch=watch,
+            time_budget_s=seconds, on=device, isa=o.words(isa), watch=watch,
         )  # fmt: skip
     o.show_outcome(outcome, as_json)

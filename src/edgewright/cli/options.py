@@ -31,6 +31,12 @@ SpecOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust-checkpoint", help="Load a pickle that can run code. Only for files that you made.")
 ]
+IsaOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES", help="Instruction sets of the x86 processor that it is for, e.g. avx2; commas between."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]
 DeviceArgument = Annotated[str, typer.Argument(metavar="USER@HOST", help="The device, as --on takes it.")]
 ON = "On a device over SSH"
@@ -68,6 +74,11 @@ def seconds(text: str) -> float:
     if not value:
         raise UsageError(f"'{text}' is no time.", "A time is a number above zero with s, m or h.", "Write e.g. 10m.")
     return value
+
+
+def words(text: str | None) -> list[str] | None:
+    """The words of a list with commas."""
+    return [word.strip() for word in text.split(",")] if text else None
 
 
 def device(

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from PIL import Image
@@ -27,6 +28,8 @@ from edgewright.core.spec import ModelSpec
 from . import coco, table, voc, yolo
 from .boxes import FORMATS, SUFFIXES, Box
 from .table import TABLE, is_index
+
+T = TypeVar("T")
 
 COCO, YOLO, VOC = "COCO", "YOLO", "VOC"
 ANNOTATED = (COCO, YOLO, VOC)
@@ -143,7 +146,8 @@ def require_disjoint(calibration: ImageSet, evaluation: ImageSet) -> None:
     if shared:
         one, other = shared[0]
         raise InvalidInput(
-            f"{len(shared)} of the evaluation images are also in the calibration set: {one.path} is {other.path}.",
+            f"calibration-leak: {len(shared)} of the evaluation images are also in the calibration set: "
+            f"{one.path} is {other.path}.",
             "Accuracy on images that the quantizer has seen says nothing.",
             "Use two splits without a common image.",
         )
@@ -171,6 +175,12 @@ def divide(images: ImageSet, calibration: int, seed: int = 0) -> tuple[ImageSet,
     calibrating = (item for k, item in enumerate(images.items) if keys[k] in chosen and first[keys[k]] == k)
     evaluating = (item for key, item in zip(keys, images.items) if key not in chosen)
     return _part(images, "calibration", calibrating), _part(images, "evaluation", evaluating)
+
+
+def spread(items: Sequence[T], count: int) -> tuple[T, ...]:
+    """At most `count` of `items`, evenly out of the list: sets of images are sorted by class."""
+    count = min(count, len(items))
+    return tuple(items[index * len(items) // count] for index in range(count))
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------

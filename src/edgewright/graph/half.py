@@ -14,7 +14,6 @@ import numpy as np
 from edgewright.core.errors import RuntimeFailed
 
 from . import upgrade
-from .inputs import real
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +23,7 @@ OPSET = 19
 
 LARGEST = 65504.0
 SMALLEST_NORMAL = 2.0**-14
-FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
+FLOAT32_INPUTS = {"Resize": (1, 2)}
 """Inputs that are float32 by the operator's definition: scales and regions."""
 MAKERS = {"Constant": "value", "ConstantOfShape": "value"}
 """Operators that make a tensor of the type of an attribute: without it they make float32."""
@@ -68,7 +67,7 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
                 node.input[index] = cast(name, onnx.TensorProto.FLOAT)
         ordered.append(node)
         if half:
-            _halve_attributes(node)
+            _change_attributes(node, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
         for index, name in enumerate(node.output):
             if name in halves and name in outputs:  # the model's outputs stay float32, under their own names
                 node.output[index] = f"{name}_half"
@@ -83,51 +82,29 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
     model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
 
 
-def simulate(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto:
-    """A float32 model that rounds every tensor which `apply` would store in float16, infinities included.
+def simulate(half: onnx.ModelProto) -> onnx.ModelProto:
+    """What `apply` made, computed in float32: every tensor of float16 is rounded to it, infinities included.
 
     Runtimes on a CPU compute float16 files in float32 and drop the casts between: what overflows they do not show.
     """
     import onnx
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    upgrade.apply(copy, OPSET)
-    _require_flat(copy)
-    version = _opset(copy)
-    halves, floats = _tensors(copy, keep)
-    requantize(copy)
-    renamed: dict[str, str] = {}
-    constants = {tensor.name for tensor in copy.graph.initializer}
+    copy = onnx.ModelProto.FromString(half.SerializeToString())
+    stored = {name for name, kind in _kinds(half).items() if kind == onnx.TensorProto.FLOAT16}
+    for tensor in copy.graph.initializer:
+        if tensor.name in stored:
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
+            )
     ordered: list[onnx.NodeProto] = []
-    made = {name for node in copy.graph.node for name in node.output}
-
-    def rounded(name: str) -> str:
-        if name not in renamed:
-            renamed[name] = f"{name}_rounded"
-            if name in constants:
-                value = next(onnx.numpy_helper.to_array(t) for t in copy.graph.initializer if t.name == name)
-                _add_constant(copy, renamed[name], _rounded(value).astype(np.float32))
-            else:
-                half = f"{name}_f16"
-                for source, target, kind in ((name, half, 10), (half, renamed[name], 1)):
-                    ordered.append(onnx.helper.make_node("Cast", [source], [target], f"{target}_cast", to=kind))
-        return renamed[name]
-
-    outputs = {value.name for value in copy.graph.output}
     for node in copy.graph.node:
-        half = node.name not in keep and takes_half(node, version)
-        for index, name in enumerate(node.input):
-            as_defined = index in FLOAT32_INPUTS.get(node.op_type, ())
-            if (name in halves and name in made) or (half and name in floats and not as_defined):
-                node.input[index] = rounded(name)
+        _change_attributes(node, onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT)
         ordered.append(node)
         for index, name in enumerate(node.output):
-            if name in halves and name in outputs:
-                node.output[index] = f"{name}_whole"
-                for source, target, kind in ((f"{name}_whole", f"{name}_f16", 10), (f"{name}_f16", name, 1)):
-                    ordered.append(onnx.helper.make_node("Cast", [source], [target], f"{target}_cast", to=kind))
-                renamed[name] = name
+            if name in stored:
+                node.output[index] = f"{name}_exact"
+                for source, target, kind in ((f"{name}_exact", f"{name}_half", 10), (f"{name}_half", name, 1)):
+                    ordered.append(onnx.helper.make_node("Cast", [source], [target], f"{target}_rounding", to=kind))
     _replace(copy.graph.node, ordered)
     return copy
 
@@ -199,16 +176,22 @@ def _tensors(model: onnx.ModelProto, keep: Collection[str]) -> tuple[set[str], s
     """The tensors that nodes will make in float16, and all float tensors."""
     import onnx
 
-    inferred, version = onnx.shape_inference.infer_shapes(model), _opset(model)
-    kinds = {
-        value.name: value.type.tensor_type.elem_type
-        for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
-    } | {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    floats = {name for name, kind in kinds.items() if kind == onnx.TensorProto.FLOAT}
+    version = _opset(model)
+    floats = {name for name, kind in _kinds(model).items() if kind == onnx.TensorProto.FLOAT}
     made = {
         name for node in model.graph.node if node.name not in keep and takes_half(node, version) for name in node.output
     }
     return floats & made, floats
+
+
+def _kinds(model: onnx.ModelProto) -> dict[str, int]:
+    """The element type of each tensor, as ONNX's numbers."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    values = (*inferred.value_info, *inferred.input, *inferred.output)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+    return kinds | {tensor.name: tensor.data_type for tensor in model.graph.initializer}
 
 
 def takes_half(node: onnx.NodeProto, opset: int) -> bool:
@@ -230,17 +213,17 @@ def _opset(model: onnx.ModelProto) -> int:
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=OPSET)
 
 
-def _halve_attributes(node: onnx.NodeProto) -> None:
-    import onnx
-    from onnx import numpy_helper
+def _change_attributes(node: onnx.NodeProto, before: int, after: int) -> None:
+    """Of a node that makes a tensor of the type `before` by its attributes, one that makes it of the type `after`."""
+    from onnx import helper, numpy_helper
 
     for attribute in node.attribute:
-        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
-            attribute.i = onnx.TensorProto.FLOAT16
-        if attribute.HasField("t") and attribute.t.data_type == onnx.TensorProto.FLOAT:
-            attribute.t.CopyFrom(
-                numpy_helper.from_array(_rounded(numpy_helper.to_array(attribute.t)), attribute.t.name)
-            )
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == before:
+            attribute.i = after
+        if attribute.HasField("t") and attribute.t.data_type == before:
+            with np.errstate(over="ignore"):
+                value = numpy_helper.to_array(attribute.t).astype(helper.tensor_dtype_to_np_dtype(after))
+            attribute.t.CopyFrom(numpy_helper.from_array(value, attribute.t.name))
 
 
 def _stored(scale: np.ndarray) -> np.ndarray:
@@ -269,7 +252,6 @@ def _require_flat(model: onnx.ModelProto) -> None:
             "FP16 is offered for models without branches and loops.",
             "Export the model with a fixed input size, or ask for precision f32.",
         )
-    assert len(real(model)) == 1, "sources have one image input"
 
 
 def _replace(field: Any, items: list[Any]) -> None:

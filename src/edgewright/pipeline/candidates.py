@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from edgewright.core.errors import InvalidInput
+from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.lazy import version
 from edgewright.pipeline.recipe import Recipe
 from edgewright.quantize import methods
 from edgewright.quantize.methods import METHODS, OTHERS
+from edgewright.quantize.schemes import SCHEMES
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Builder, Options
-from edgewright.targets.target import Target, TargetRuntime, memory_for_model
+from edgewright.targets import detect
+from edgewright.targets.target import Isa, Target, TargetRuntime, memory_for_model
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 """What must be installed here to compile for a runtime. Nothing for TensorRT: the device itself builds its plan."""
@@ -130,6 +132,30 @@ def builder_for(target: Target, wanted: Builder | None = None) -> Builder:
     return msgspec.structs.replace(wanted, workspace_bytes=left // 8)
 
 
+def restrict(target: Target, isa: tuple[Isa, ...], recipe: Recipe) -> Target:
+    """`target` as if its processor had only the instruction sets `isa`, with the INT8 schemes that suit these.
+
+    Schemes that the recipe names are added: what they lose there is what a user wants to see.
+    """
+    if target.arch != "x86_64":
+        raise UsageError(
+            f"--isa was given for {target.title}.", f"Its architecture is {target.arch}.", "It is for x86-64 only."
+        )
+    wanted = [SCHEMES[name] for name in recipe.schemes or () if name in SCHEMES]
+    runtimes = []
+    for runtime in detect.runtimes_for(target.arch, isa, target.gpu):
+        named: Any = tuple(s.name for s in wanted if s.runtime == runtime.name and s.name not in runtime.schemes)
+        runtimes.append(msgspec.structs.replace(runtime, schemes=(*runtime.schemes, *named)))
+    return msgspec.structs.replace(target, isa=isa, runtimes=tuple(runtimes))
+
+
+def saturates(candidate: Candidate, target: Target, machine: Target) -> bool:
+    """Whether the candidate may lose on `target`, which has no VNNI, what `machine`, which has, does not show."""
+    scheme = SCHEMES[candidate.variant.scheme] if candidate.variant.scheme else None
+    apart = "vnni" in machine.isa and "vnni" not in target.isa and target.arch == "x86_64"
+    return apart and scheme is not None and scheme.weight_bits == 8 and scheme.runtime in ("onnxruntime", "openvino")
+
+
 def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target) -> list[Candidate]:
     if runtime.name not in registry.names():
         raise InvalidInput(
@@ -149,7 +175,7 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target) -> list[
     options = {p: Options(precision=p, **common) for p in every}
     plain = [Candidate(variant=Variant(**first), options=options[p]) for p in precisions]
     # Beside INT8 layers the rest runs in the fastest float precision that the target has; with bf16 both are tried.
-    # TensorRT's FP16 is never slower than its float32 (an FP32 head costs a YOLO 17 %), so there it is the only one.
+    # For TensorRT it is FP16 alone where the target has it: NVIDIA's rule, what stays unquantized is FP16.
     beside = precisions or every
     if runtime.name == "tensorrt" and "f16" in beside:
         beside = ["f16"]

@@ -14,7 +14,7 @@ from edgewright.core.spec import encode
 from edgewright.core.store import Entry
 from edgewright.pipeline import stages
 from edgewright.pipeline.stages import MODEL, Workshop
-from edgewright.quantize.lint import RULES
+from edgewright.quantize.lint import RULES, Violation
 from edgewright.runtimes.options import Options
 from edgewright.runtimes.tensorrt.builder import PARSED
 from edgewright.runtimes.tensorrt.check import Check, crashed
@@ -25,25 +25,6 @@ MUCH = 0.5
 """From this share of the memory on a model is told to be large: the estimate knows no workspace and no library."""
 
 
-class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule of `quantize.lint` that a node of the file breaks; `origin` is the layer that it belongs to."""
-
-    rule: str
-    level: str
-    node: str
-    origin: str
-    text: str
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What TensorRT's parser says of a node."""
-
-    node: str
-    origin: str
-    operator: str
-    text: str
-
-
 class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``check.json``. `layers`: how many layers the graph asks to run in each precision (predicted, not observed).
 
@@ -52,13 +33,11 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     schema_version: int = 1
-    target: str
     layers: dict[str, int]
     weight_bytes: int
     activation_bytes: int
     memory_bytes: int | None = None
     violations: tuple[Violation, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
     ahead_of_time: Check | None = None
     unasked: str | None = None
 
@@ -66,7 +45,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def refused(self) -> tuple[str, str] | None:
         """What TensorRT will not take in the file, and why; None where nothing says so."""
         broken = [violation for violation in self.violations if violation.level == "error"]
-        told = [f"{refusal.operator} '{refusal.origin}': {refusal.text}" for refusal in self.refusals]
+        problems = self.ahead_of_time.problems if self.ahead_of_time else ()
+        told = [f"{problem.operator} '{problem.origin}': {problem.text}" for problem in problems]
         if broken:
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             what = f"TensorRT's rule '{broken[0].rule}' is broken at '{broken[0].origin}'{more}: {broken[0].text}"
@@ -124,14 +104,12 @@ def check(shop: Workshop, model: Entry, what: str, options: Options, target: Tar
         log, file = shop.log("check", what), str(model.path / MODEL)
         read = jail.call(f"{__name__}:examine", log=log, limits=shop.limits, model=file)
         ahead, unasked = _build(shop, log, file, options, capability, step)
-        found = msgspec.convert({**read, "target": target.name, "memory_bytes": memory_for_model(target)}, type=Checked)
-        refusals = tuple(
-            Refusal(node=p.node, origin=read["origins"].get(p.node, p.node), operator=p.operator, text=p.text)
-            for p in (ahead.problems if ahead else ())
-        )
-        (folder / FILE).write_bytes(
-            encode(msgspec.structs.replace(found, ahead_of_time=ahead, unasked=unasked, refusals=refusals))
-        )
+        found = msgspec.convert({**read, "memory_bytes": memory_for_model(target)}, type=Checked)
+        if ahead:
+            origins = read["origins"]
+            problems = [msgspec.structs.replace(p, origin=origins.get(p.node, p.node)) for p in ahead.problems]
+            ahead = msgspec.structs.replace(ahead, problems=tuple(problems))
+        (folder / FILE).write_bytes(encode(msgspec.structs.replace(found, ahead_of_time=ahead, unasked=unasked)))
 
     return shop.keep("check", what, inputs, make)
 
@@ -150,15 +128,10 @@ def examine(model: str) -> dict[str, Any]:
 
     graph = onnx_files.load(Path(model))
     name_nodes(graph)
-    origins = lint.origins(graph)
     memory = census.memory(graph)
-    violations = [
-        {"rule": v.rule, "level": v.level, "node": v.node, "origin": origins.get(v.node, v.node), "text": v.text}
-        for v in lint.check(graph)
-    ]
     return {
         "layers": census.layers(graph), "weight_bytes": memory.weights, "activation_bytes": memory.activations,
-        "violations": violations, "origins": origins,
+        "violations": lint.check(graph), "origins": lint.origins(graph),
     }  # fmt: skip
 
 

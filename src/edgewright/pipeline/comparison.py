@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgewright.bench import accuracy, detection_accuracy
+from edgewright.bench import accuracy, audit, detection_accuracy
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import (
     Accuracy,
     DataInfo,
+    Finding,
     Load,
     Measurement,
     ModelInfo,
@@ -33,20 +34,28 @@ from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry, key_of
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
+from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
+from edgewright.pipeline import place as places
 from edgewright.pipeline import search, stages
+from edgewright.pipeline.audit import Subject
 from edgewright.pipeline.candidates import Candidate, Variant, builder_for
 from edgewright.pipeline.check import Checked
+from edgewright.pipeline.images import Images
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import HALF_IMAGES, REFERENCE, Job, Made, Work, budget_for, prepare
+from edgewright.pipeline.run import REFERENCE as TORCH
+from edgewright.pipeline.run import Job, Made, Work, budget_for, prepare
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import bundle
 from edgewright.runtimes.options import Builder, Options
 from edgewright.targets import detect
-from edgewright.targets.target import Target, matches
+from edgewright.targets.target import Isa, Target, matches
+
+REFERENCE = Candidate(variant=Variant(), options=Options(runtime="onnxruntime"))
+"""How a float file that stands for the reference is compiled."""
 
 
 def import_file(shop: Workshop, model: Path, batch: int | None = 1) -> Entry:
@@ -117,9 +126,7 @@ def compile_file(
                 "What overflows in FP16 is found, and the rest proven, on images of the kind that the model will see.",
                 "Name some: --images DIR; or stay in float32: --precision f32.",
             )
-        found = sets.read(images)
-        found = sets.divide(found, HALF_IMAGES, 0)[0] if len(found.items) > HALF_IMAGES else found
-        entry = stages.halve(shop, entry, model.name, found, sets.digests(found))
+        entry = stages.halve(shop, entry, model.name, sets.read(images))
     here = target is None or matches(target, detect.this_machine())
     artifact = stages.compile_artifact(shop, entry, spec, candidate, here)
     checked = None
@@ -131,6 +138,81 @@ def compile_file(
                 *checked.refused, "Nothing was written. Correct the file, or quantize the float one: --scheme tensorrt."
             )
     return Compiled(artifact=artifact, spec=spec, options=wanted, checked=checked)
+
+
+class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `edgewright audit` found of a file on so many `images`, and which checks it passed."""
+
+    file: str
+    runtime: str
+    images: int
+    findings: tuple[Finding, ...] = ()
+    passed: tuple[Finding, ...] = ()
+
+
+def audit_file(
+    shop: Workshop, path: Path, data: Path, split: str | None, calibration: Path | None, reference: Path | None,
+    isa: tuple[Isa, ...] | None, runtime: str | None, count: int,
+) -> Audited:  # fmt: skip
+    """The audit of an ONNX file or of a bundle that holds one, on `count` images of `data`, run by this machine.
+
+    Confidence is compared with the float file `reference`; `isa`: what the processor it is for has (default: this
+    machine's).
+    """
+    machine = detect.this_machine()
+    options = Options(runtime="onnxruntime")
+    if path.is_dir():
+        options = bundle.verify(path).artifact
+        path = path / stages.MODEL
+        if not path.is_file():
+            raise InvalidInput(
+                f"The bundle {path.parent} holds no ONNX file.", f"It is compiled for {options.runtime}.",
+                f"Audit the .onnx file that it was compiled of: --runtime {options.runtime}",
+            )  # fmt: skip
+    if runtime:
+        options = msgspec.convert({"runtime": runtime}, Options)
+    evaluation = image_sets.read_evaluation(data, split)
+    given = image_sets.read_calibration(data, evaluation, calibration)
+    bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in sets.spread(evaluation.items, count))
+    images = msgspec.structs.replace(evaluation, items=tuple(bare))
+    digests = sets.digests(images)
+    model = import_file(shop, path)
+    spec = stages.spec_of(model)
+    found = _audit_images(shop, given, evaluation, spec) if given else []
+    artifact = stages.compile_artifact(shop, model, spec, Candidate(variant=Variant(), options=options), True)
+    identity = places.here().identity
+    answers = stages.evaluate(shop, artifact, path.name, images, digests, identity)
+    audited = audits.audit(
+        shop, path.name,
+        Subject(
+            model=model, artifact=artifact, options=options, spec=spec, answers=answers,
+            images=[item.path for item in images.items], digests=digests, isa=isa or machine.isa,
+            answered_with=machine.isa, described=audits.described(artifact, None),
+            runs_here=options.runtime != "tensorrt", count=count,
+        ),
+    )  # fmt: skip
+    found += audits.read(audited)
+    if reference:
+        plain = import_file(shop, reference)
+        float_artifact = stages.compile_artifact(shop, plain, stages.spec_of(plain), REFERENCE, True)
+        truth = stages.evaluate(shop, float_artifact, reference.name, images, digests, identity)
+        ours, theirs = (accuracy.load_outputs(entry.path) for entry in (answers, truth))
+        found.append(audit.confidence(ours, theirs, spec))
+    findings, passed = audit.split(found)
+    return Audited(file=str(path), runtime=options.runtime, images=len(images.items), findings=findings, passed=passed)
+
+
+def _audit_images(shop: Workshop, calibration: ImageSet, evaluation: ImageSet, spec: ModelSpec) -> list[Finding]:
+    try:
+        sets.require_disjoint(calibration, evaluation)
+    except InvalidInput as leak:
+        text = leak.what.removeprefix("calibration-leak: ")
+        return [Finding(level="error", code="calibration-leak", text=text)]
+    both = Images(
+        evaluation=evaluation, calibration=calibration, evaluation_digests=sets.digests(evaluation),
+        calibration_digests=sets.digests(calibration),
+    )  # fmt: skip
+    return audits.read(audits.audit_images(shop, both, spec))
 
 
 def finish_bundle(shop: Workshop, path: Path, out: Path) -> bundle.Manifest:
@@ -335,7 +417,7 @@ def sensitivity(job: Job, shop: Workshop, place: Place) -> Sensitivity:
         if reason:
             raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", reason, "Name another --scheme.")
     made = Made(
-        job=line.job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
+        job=line.job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=TORCH),
         works=[exact, int8], measured_here=True, place=place,
     )  # fmt: skip
     return search.family(line, made, exact, int8, timings, layers=True).table

@@ -41,6 +41,15 @@ def read_evaluation(data: Path, split: str | None) -> ImageSet:
     return sets.read(data, split)
 
 
+def read_calibration(data: Path, evaluation: ImageSet, calibration: Path | None) -> ImageSet | None:
+    """The images of the folder `calibration`, else of the calib or train split of `data`; None where there is none."""
+    if calibration is not None:
+        names = sets.splits(calibration)
+        return sets.read(calibration, next((name for name in CALIBRATE_ON if name in names), None))
+    name = next((n for n in CALIBRATE_ON if n in sets.splits(data) and n != evaluation.split), None)
+    return sets.read(data, name) if name else None
+
+
 def gather(data: Path, split: str | None, calibration: Path | None, count: int, seed: int) -> Images:
     """Evaluation and calibration images out of `data`, or the latter out of the folder `calibration`.
 
@@ -49,12 +58,8 @@ def gather(data: Path, split: str | None, calibration: Path | None, count: int, 
     share an image.
     """
     evaluation = read_evaluation(data, split)
-    if calibration is not None:
-        names = sets.splits(calibration)
-        found = sets.read(calibration, next((name for name in CALIBRATE_ON if name in names), None))
-    elif name := next((n for n in CALIBRATE_ON if n in sets.splits(data) and n != evaluation.split), None):
-        found = sets.read(data, name)
-    else:
+    found = read_calibration(data, evaluation, calibration)
+    if found is None:
         found, evaluation = sets.divide(evaluation, min(count, max(1, len(evaluation.items) // 4)), seed)
     if len(found.items) > count:
         found = sets.divide(found, count, seed)[0]

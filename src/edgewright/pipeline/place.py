@@ -25,6 +25,7 @@ from edgewright.core.jail import Limits, Progress
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Watch
 from edgewright.runtimes import artifact as artifacts
+from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options, Probe
 from edgewright.targets import detect, remote
 from edgewright.targets import target as targets
@@ -32,8 +33,6 @@ from edgewright.targets.remote import Device, Remote
 from edgewright.targets.target import Target, matches
 
 FINISH = "edgewright.runtimes.bundle:finish"
-FINISHED_THERE: frozenset[str] = frozenset({"tensorrt"})
-"""Runtimes whose artifacts are only complete when the device itself has built its part of them."""
 
 Finish = Callable[[Path, Path, Progress | None], None]
 """Completes the artifact in a folder on the device and puts the complete one into another folder."""
@@ -64,7 +63,7 @@ class Place:
 
     def finishes(self, options: Options) -> bool:
         """Whether an artifact with these options is to be completed there before it is measured."""
-        return self.finish is not None and options.runtime in FINISHED_THERE
+        return self.finish is not None and hasattr(registry.module(options.runtime), "finish")
 
 
 def here() -> Place:
@@ -151,7 +150,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
 
     return Place(
         name=name, machine=machine, environment=described,
-        identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}; {_versions(about['runtimes'])}",
+        identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}; {_versions(runtimes)}",
         unit=about["unit"],
         runtimes=runtimes,
         answer=answer, observe=observe, finish=finish,
@@ -173,9 +172,9 @@ def target_for(place: Place, name: str | Target | None) -> Target:
     return target
 
 
-def _versions(runtimes: Mapping[str, Any]) -> str:
+def _versions(runtimes: Mapping[str, Probe]) -> str:
     """Versions and devices of the runtimes, as they say themselves: TensorRT's need not be a Python distribution."""
-    return ", ".join(f"{name} {probe.get('version')} {probe.get('device')}" for name, probe in sorted(runtimes.items()))
+    return ", ".join(f"{name} {probe.version} {probe.device}" for name, probe in sorted(runtimes.items()))
 
 
 def fingerprint(machine: Environment) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 
 from edgewright import __version__
-from edgewright.bench import accuracy, budget
-from edgewright.bench.device import DESCRIBED
+from edgewright.bench import accuracy, audit, budget
 from edgewright.bench.figures import EMULATED
 from edgewright.bench.gallery import Pair, worst
 from edgewright.bench.latency import Timing
@@ -29,6 +28,7 @@ from edgewright.bench.results import (
 )  # fmt: skip
 from edgewright.core import files
 from edgewright.core.store import Entry, key_of
+from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
 from edgewright.pipeline.run import Made, Work
 from edgewright.pipeline.score import score
@@ -49,6 +49,7 @@ def assemble(made: Made) -> Report:
     loads = [work.timing.load for work in (made.reference, *made.works) if work.timing and work.timing.load]
     worst = max(loads, key=lambda load: load.other_cpu_percent or 0.0, default=None)
     choice = budget.choose(measurements, reference, limits)
+    findings, passed = audit.split(_images_audit(made))
     report = Report(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=_model(made),
@@ -62,6 +63,8 @@ def assemble(made: Made) -> Report:
         search=_search(made, choice),
         provenance=_provenance(made),
         stages=tuple(_stages(made)),
+        findings=findings,
+        passed=passed,
     )
     return msgspec.json.decode(msgspec.json.encode(report), type=Report)
 
@@ -137,6 +140,7 @@ def _reference(made: Made) -> Reference:
 
 def _measurement(made: Made, work: Work) -> Measurement:
     candidate, timing = work.candidate, work.timing
+    findings, passed = audit.split(_audit(made, work))
     measured = work.alive and timing is not None
     reason = work.reason if not work.alive else (None if measured else _target(made).why)
     return Measurement(
@@ -162,7 +166,8 @@ def _measurement(made: Made, work: Work) -> Measurement:
         artifact=work.artifact.key if work.artifact else None,
         described=_described(work),
         provenance=_quantization(work),
-        findings=(*_findings(work), *(checks.read(work.checked).findings() if work.checked else ())),
+        findings=(*_findings(work), *(checks.read(work.checked).findings() if work.checked else ()), *findings),
+        passed=passed,
     )
 
 
@@ -188,14 +193,11 @@ def _described(work: Work) -> dict[str, Any]:
     """What really ran: told where the artifact was built, or by the device that answered with it."""
     if work.artifact is None:
         return {}
-    described = artifacts.read(work.artifact.path).described
+    described = audits.described(work.artifact, work.evaluation)
     if work.half:
         described = {**described, "half": msgspec.json.decode((work.half.path / "half.json").read_bytes())}
     if work.checked:  # asked for by the graph, not observed
         described = {**described, "predicted": msgspec.to_builtins(checks.read(work.checked))}
-    told = Path(work.evaluation.path, DESCRIBED) if work.evaluation else None
-    if told and told.is_file():
-        described = {**described, **msgspec.json.decode(told.read_bytes())}
     return described
 
 
@@ -204,12 +206,34 @@ def _findings(work: Work) -> list[Finding]:
     options = work.candidate.options
     if work.emulated and work.evaluation:
         text = "Accuracy is emulated: ONNX Runtime computed the same graph on this CPU, not TensorRT."
+        if options.runtime != "tensorrt":
+            text = "Accuracy is emulated: sums were cut to 16 bits, as without VNNI. Latency is this machine's."
         return [Finding(level="note", code=EMULATED, text=text)]
     really, asked = _described(work).get("precision"), options.precision
     if really is None or really == asked:
         return []
     text = f"{options.runtime} was asked for {asked} and runs {really}."
     return [Finding(level="warning", code="precision", text=text)]
+
+
+def _audit(made: Made, work: Work) -> list[Finding]:
+    """What was checked of an artifact: what the audit's stage found, and how the scores moved."""
+    found = audits.read(work.audit) if work.audit else [work.unaudited] if work.unaudited else []
+    if work.evaluation and made.reference.evaluation:
+        answers, reference = (
+            accuracy.load_outputs(entry.path) for entry in (work.evaluation, made.reference.evaluation)
+        )
+        found.append(audit.confidence(answers, reference, made.spec))
+    return found
+
+
+def _images_audit(made: Made) -> list[Finding]:
+    found = audits.read(made.images_audit) if made.images_audit else []
+    target, machine = made.job.target, made.place.machine
+    if made.measured_here and "vnni" in machine.isa and "vnni" not in target.isa:
+        text = "The target has no VNNI and this machine has: INT8 is faster here than there."
+        found.append(Finding(level="note", code="isa", text=text))
+    return found
 
 
 def _provenance(made: Made) -> dict[str, Any]:
@@ -224,7 +248,7 @@ def _stages(made: Made) -> list[StageTime]:
     for work in (made.reference, *made.works):
         parts: dict[str, Entry | None] = {
             "quantize": work.quantized, "half": work.half, "compile": work.artifact, "check": work.checked,
-            "evaluate": work.evaluation,
+            "evaluate": work.evaluation, "audit": work.audit,
         }  # fmt: skip
         found += [_stage(stage, work.candidate.id, entry) for stage, entry in parts.items() if entry]
     return found

@@ -16,22 +16,32 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.results import Accuracy, Search
-from edgewright.core.errors import EdgewrightError, InvalidInput, RuntimeFailed
+from edgewright.bench.results import Accuracy, Finding, Search
+from edgewright.core.errors import DiskFull, EdgewrightError, InvalidInput, RuntimeFailed
 from edgewright.core.jail import Progress
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
+from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
 from edgewright.pipeline import search, stages
-from edgewright.pipeline.candidates import Candidate, Variant, enumerate_candidates, is_installed, variations
+from edgewright.pipeline.audit import Subject
+from edgewright.pipeline.candidates import (
+    Candidate,
+    Variant,
+    enumerate_candidates,
+    is_installed,
+    saturates,
+    variations,
+)  # fmt: skip
 from edgewright.pipeline.images import Images
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.calibration import require_enough
+from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
 from edgewright.targets.target import Target, matches
 
@@ -39,8 +49,6 @@ REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
 """How the reference is called among the artifacts of a latency run: no candidate runs on torch."""
 
 LATENCY_IMAGES = 4
-HALF_IMAGES = 64
-"""Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
 
 SCREENING = Rules(min_duration_s=0.3, min_count=20, max_duration_s=3.0, rounds=2, warm_up_s=0.6, cold_starts=1)
 """A first look at latency that only decides which candidates get variations; no figure of it is reported."""
@@ -64,10 +72,12 @@ class Job:
 class Work:
     """One candidate on its way: what was made of it so far, or where and why it failed.
 
-    `emulated` answers here as an artifact for TensorRT does on its device.
+    `model` is the ONNX file that was compiled. `emulated` answers here as the artifact does on its device: one for
+    TensorRT, or for a processor without VNNI. `unaudited` says why there is no audit.
     """
 
     candidate: Candidate
+    model: Entry | None = None
     quantized: Entry | None = None
     half: Entry | None = None
     artifact: Entry | None = None
@@ -75,6 +85,8 @@ class Work:
     emulated: Entry | None = None
     evaluation: Entry | None = None
     scored: Accuracy | None = None
+    audit: Entry | None = None
+    unaudited: Finding | None = None
     timing: Timing | None = None
     failed_in: str | None = None
     reason: str | None = None
@@ -110,6 +122,7 @@ class Made:
     place: Place
     base: str | None = None
     search: Search | None = None
+    images_audit: Entry | None = None
 
 
 def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
@@ -120,9 +133,11 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
     line, candidates = prepare(job, shop, place or places.here())
     job = line.job
     works = [line.build(candidate) for candidate in candidates]
+    quantizes = any(candidate.variant.scheme for candidate in candidates)
     made = Made(
         job=job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
         works=works, measured_here=line.measure, place=line.place,
+        images_audit=audits.audit_images(shop, line.images, line.spec) if quantizes else None,
     )  # fmt: skip
     if line.measure or any(work.emulated for work in works):
         made.reference.artifact = stages.compile_reference(shop, line.exported, line.spec)
@@ -132,6 +147,7 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
         works += line.vary(works) if line.measure else []
         for work in works:
             line.evaluate(work)
+            line.audit(work)
     return replace(made, base=line.time(made.reference, works)) if line.measure else made
 
 
@@ -191,7 +207,8 @@ class Line:
                 spec = stages.spec_of(model)
         if work.alive and candidate.is_half:
             with work.stage("half", self.shop):
-                work.half = model = self._halve(model, candidate)
+                work.half = model = stages.halve(self.shop, model, candidate.id, self.images.calibration)
+        work.model = model
         if work.alive:
             with work.stage("compile", self.shop):
                 run = self.measure and self.place.is_here
@@ -208,6 +225,9 @@ class Line:
                 )
         if work.alive and candidate.options.runtime == "tensorrt" and not self.measure:
             self._prove(work, model, spec)
+        if work.alive and self.measure and saturates(candidate, self.job.target, self.place.machine):
+            with work.stage("emulate", self.shop):
+                work.emulated = stages.emulate_saturation(self.shop, model, candidate, spec)
         return work
 
     def _prove(self, work: Work, model: Entry, spec: ModelSpec) -> None:
@@ -224,13 +244,6 @@ class Line:
             with work.stage("emulate", self.shop):
                 work.emulated = stages.emulate(self.shop, model, id, spec)
 
-    def _halve(self, model: Entry, candidate: Candidate) -> Entry:
-        images, digests = self.images.calibration, self.images.calibration_digests
-        count = min(HALF_IMAGES, len(images.items))
-        spread = [index * len(images.items) // count for index in range(count)]  # the list is sorted by class
-        some = msgspec.structs.replace(images, items=tuple(images.items[index] for index in spread))
-        return stages.halve(self.shop, model, candidate.id, some, [digests[index] for index in spread])
-
     def _quantize(self, variant: Variant) -> Entry:
         calibration, digests = self.images.calibration, self.images.calibration_digests
         uniform = msgspec.structs.replace(variant, float_layers=(), plan=0)
@@ -241,7 +254,7 @@ class Line:
 
     def evaluate(self, work: Work) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""
-        artifact = work.artifact if self.measure or work.candidate is REFERENCE else work.emulated
+        artifact = work.emulated or (work.artifact if self.measure or work.candidate is REFERENCE else None)
         if work.alive and artifact:
             place = places.here() if work.candidate is REFERENCE or work.emulated else self.place
             with work.stage("evaluate", self.shop):
@@ -250,6 +263,27 @@ class Line:
                     place.identity, place.answer,
                 )  # fmt: skip
         return work.evaluation
+
+    def audit(self, work: Work) -> None:
+        """What its accuracy does not show of an artifact that answered; that it could not be told is a finding too."""
+        if not (self.measure and work.alive and work.model and work.artifact and work.evaluation):
+            return
+        evaluation, target = self.images.evaluation, self.job.target
+        subject = Subject(
+            model=work.model, artifact=work.artifact, options=work.candidate.options,
+            spec=artifacts.read(work.artifact.path).spec, answers=work.evaluation,
+            images=[item.path for item in evaluation.items], digests=self.images.evaluation_digests, isa=target.isa,
+            answered_with=target.isa if work.emulated else self.place.machine.isa,
+            described=audits.described(work.artifact, work.evaluation),
+            runs_here=self.place.is_here and work.candidate.options.runtime != "tensorrt",
+        )  # fmt: skip
+        try:
+            work.audit = audits.audit(self.shop, work.candidate.id, subject)
+        except DiskFull:
+            raise
+        except EdgewrightError as error:
+            work.unaudited = audits.unaudited(error)
+            self.shop.watch("audit", work.candidate.id, 1, 1, f"failed: {error.what}")
 
     def vary(self, works: Sequence[Work]) -> list[Work]:
         """Build the recipe's variations of the candidates that are fastest at a first look."""

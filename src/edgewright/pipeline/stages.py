@@ -21,6 +21,7 @@ from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, decode, encode
 from edgewright.core.store import Entry, Store
+from edgewright.data import sets
 from edgewright.data.sets import ImageSet
 from edgewright.export.sources import ultralytics
 from edgewright.export.sources.parse import parse
@@ -39,6 +40,8 @@ Watch = Callable[[str, str, int, int, str], None]
 
 MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "reference.pt2"
 SIMULATED = "simulated.onnx"
+HALF_IMAGES = 64
+"""Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
 
 LIBRARIES = {
     "export": (
@@ -198,12 +201,16 @@ def fold(model: str, folder: str) -> None:
     files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
 
 
-def halve(shop: Workshop, model: Entry, what: str, images: ImageSet, digests: list[str]) -> Entry:
-    """``model.onnx`` in mixed FP16, proven on `images`; ``simulated.onnx`` and ``half.json`` (see `quantize.half`)."""
-    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
+def halve(shop: Workshop, model: Entry, what: str, images: ImageSet) -> Entry:
+    """``model.onnx`` in mixed FP16, ``simulated.onnx`` and ``half.json`` (see `quantize.half`).
+
+    It is proven on `HALF_IMAGES` of `images`, evenly out of the list, which is sorted by class.
+    """
+    some = msgspec.structs.replace(images, items=sets.spread(images.items, HALF_IMAGES))
+    inputs = {"model": model.key, "images": sets.digests(some), "made_by": made_by("quantize", "graph")}
     return shop.run(
         "half", what, inputs, "edgewright.quantize.half:convert", model=str(model.path / MODEL),
-        images=[item.path for item in images.items], into="out",
+        images=[item.path for item in some.items], into="out",
     )  # fmt: skip
 
 
@@ -212,6 +219,17 @@ def emulate(shop: Workshop, model: Entry, what: str, spec: ModelSpec) -> Entry:
     file = SIMULATED if (model.path / SIMULATED).exists() else MODEL
     options = Options(runtime="onnxruntime", emulate=True)
     return _compile(shop, f"{what}, emulated", model, file, spec, options, True)
+
+
+def emulate_saturation(shop: Workshop, model: Entry, candidate: Candidate, spec: ModelSpec) -> Entry:
+    """An artifact that answers as the candidate does on x86 without VNNI (`quantize.saturation`)."""
+    runtime = candidate.options.runtime
+    inputs = {"model": model.key, "runtime": runtime, "made_by": made_by("quantize", "graph")}
+    made = shop.run(
+        "saturate", candidate.id, inputs, "edgewright.quantize.saturation:convert", model=str(model.path / MODEL),
+        runtime=runtime, into="out",
+    )  # fmt: skip
+    return emulate(shop, made, candidate.id, spec)
 
 
 def compile_artifact(shop: Workshop, model: Entry, spec: ModelSpec, candidate: Candidate, run: bool) -> Entry:

@@ -1,0 +1,159 @@
+"""The audit: what a mean accuracy does not show. Each check is a pure function that returns one `Finding`.
+
+Answers are what `worker.predict` writes: of a classifier the first output (images, classes), of a detector its boxes
+(boxes, 7). How alike two sets of answers are is told by two figures: SQNR in dB for a classifier, for a detector the
+percentage of boxes that are found again. docs/audit.md lists the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from edgewright.bench import detection, statistics
+from edgewright.bench.results import Finding
+from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed
+from edgewright.core.spec import ModelSpec
+from edgewright.vision.postprocess import scores
+
+KINDS: dict[str, type[EdgewrightError]] = {
+    "saturation": GateFailed, "confidence": GateFailed, "runtime-parity": RuntimeFailed, "batch-rows": RuntimeFailed,
+    "batch-size": RuntimeFailed, "calibration-leak": InvalidInput,
+}  # fmt: skip
+"""What an "error" of a check ends the `audit` verb with."""
+
+Precision = Literal["int8", "f32", "bf16", "f16"]
+Level = Literal["ok", "warning", "error"]
+
+
+class Limits(NamedTuple):
+    """From which likeness on a check warns, and from which on it is an error: in dB, and in percent of the boxes."""
+
+    warning_db: float
+    error_db: float
+    warning_percent: float
+    error_percent: float
+
+
+PARITY: dict[Precision, Limits] = {
+    "f32": Limits(60.0, 40.0, 99.0, 97.0),
+    "f16": Limits(25.0, 12.0, 90.0, 75.0),
+    "bf16": Limits(12.0, 6.0, 90.0, 75.0),
+    "int8": Limits(18.0, 12.0, 85.0, 70.0),
+}
+"""A runtime against the exact computation of its graph. In INT8 values that stand between two steps of a grid fall to
+either side, and one that fell differently moves others: healthy files of the zoo keep 26 to 44 dB, bf16 19 to 50."""
+
+SATURATION = Limits(30.0, 20.0, 97.0, 90.0)
+"""Answers with the sums cut to 16 bits against the exact ones; of a file with 7-bit weights they are equal."""
+
+BATCH: dict[Precision, tuple[float, float]] = {
+    "f32": (80.0, 60.0),
+    "f16": (40.0, 25.0),
+    "bf16": (35.0, 20.0),
+    "int8": (30.0, 15.0),
+}
+"""dB: raw outputs of one image in another place or size of a batch. In float another order of additions costs the last
+of its 24 bits (140 dB); in INT8 the same may let a value between two steps fall to the other side, so that a few of
+some ten thousand values are one step off."""
+
+SHIFT, BOX_SHIFT = (0.05, 0.15), (0.02, 0.1)
+"""How far the mean confidence of a classifier, and of a detector's boxes, may move: beyond is a warning, an error."""
+
+
+def error(findings: Iterable[Finding]) -> EdgewrightError | None:
+    """What the gravest of `findings` ends a command with; None where none is an error."""
+    wrong = [finding for finding in findings if finding.level == "error"]
+    if not wrong:
+        return None
+    more = f" And {len(wrong) - 1} more." if len(wrong) > 1 else ""
+    return KINDS[wrong[0].code](f"{wrong[0].code}: {wrong[0].text}{more}", "", "docs/audit.md says what to do.")
+
+
+def split(found: Iterable[Finding]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """`found` as (what a reader should know, checks that were passed)."""
+    every = list(found)
+    return tuple(f for f in every if f.level != "ok"), tuple(f for f in every if f.level == "ok")
+
+
+def census(asked: Mapping[str, int], described: Mapping[str, Any]) -> Finding:
+    """Whether the layers that a file quantizes run in INT8.
+
+    `asked`: layers by precision as the graph has them (`graph.census.layers`); `described`: the runtime's own account.
+    """
+    ran: Mapping[str, int] = described.get("layers", {})
+    words = ", ".join(f"{count} {kind}" for kind, count in sorted(ran.items())) or "none"
+    reorders = f"{described.get('reorders', 0)} reorders or conversions"
+    lost = asked.get("int8", 0) - ran.get("int8", 0)
+    if lost > 0:
+        text = f"{lost} of {asked['int8']} layers that the file quantizes do not run in INT8. Ran: {words}; {reorders}."
+        return Finding(level="warning", code="census", text=text)
+    return Finding(level="ok", code="census", text=f"Layers ran as the file asks: {words}; {reorders}.")
+
+
+def saturation(saturated: np.ndarray, exact: np.ndarray, pairs: int, spec: ModelSpec) -> Finding:
+    """How far sums of 16 bits, as on x86 without VNNI, take the answers from those of exact sums."""
+    if not pairs:
+        return Finding(level="ok", code="saturation", text="No sum of two products can leave 16 bits.")
+    text = f"Without VNNI {pairs} pairs of weights can leave 16 bits: {{}} the exact sums."
+    return _alike("saturation", saturated, exact, SATURATION, spec, text)
+
+
+def parity(answered: np.ndarray, expected: np.ndarray, precisions: Sequence[Precision], spec: ModelSpec) -> Finding:
+    """How near the runtime's answers are to what its graph says, computed without any fusion; in what it computes."""
+    limits = min(PARITY[precision] for precision in precisions)
+    return _alike("runtime-parity", answered, expected, limits, spec, "The runtime gives {} the graph.")
+
+
+def batch(
+    code: Literal["batch-rows", "batch-size"], pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    precisions: Sequence[Precision], what: str,
+) -> Finding:  # fmt: skip
+    """Whether raw outputs of the same images agree, each a pair; `what` says how they were made."""
+    worst = min(statistics.sqnr_db(found, truth) for truth, found in pairs)
+    limits = min(BATCH[precision] for precision in precisions)
+    same = "equal" if worst == statistics.MAX_SQNR_DB else f"alike to {worst:.1f} dB"
+    return _graded(code, worst, limits, f"{what}: outputs are {same} (from {limits[0]:.0f} dB on they are the same).")
+
+
+def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Finding:
+    """How the confidence moved: of a classifier in its first answer, of a detector in the boxes found again."""
+    if spec.detect:
+        moved = detection.confidence_shift(answers, reference, spec.classes, spec.detect.score)
+        if not moved.matched:
+            return Finding(level="ok", code="confidence", text="No box of the reference is sure enough to compare.")
+        before, after, limits, what = moved.before, moved.after, BOX_SHIFT, "a box that is found again"
+    else:
+        means = [float(scores(np.asarray(part), spec.postprocess).max(1).mean()) for part in (reference, answers)]
+        before, after, limits, what = means[0], means[1], SHIFT, "the first answer"
+    text = f"The mean score of {what} is {after:.3f}, the reference's {before:.3f} (it may move by {limits[0]:g})."
+    return _graded("confidence", -abs(after - before), (-limits[0], -limits[1]), text)
+
+
+def likeness(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> tuple[float, float | None]:
+    """Percent of the images with the same answer (or boxes found again), and of a classifier the SQNR in dB."""
+    if spec.detect:
+        moved = detection.confidence_shift(answers, reference, spec.classes, spec.detect.score)
+        boxes = moved.matched + moved.lost
+        return (100 * moved.matched / boxes if boxes else 100.0), None
+    return 100 * statistics.agreement(answers, reference), statistics.sqnr_db(answers, reference)
+
+
+def _graded(code: str, value: float, limits: tuple[float, float], text: str) -> Finding:
+    """A finding on `value`, of which more is better: fine from the first of `limits` on, an error below the second."""
+    level: Level = "ok" if value >= limits[0] else "warning" if value >= limits[1] else "error"
+    return Finding(level=level, code=code, text=text)
+
+
+def _alike(
+    code: str, answers: np.ndarray, reference: np.ndarray, limits: Limits, spec: ModelSpec, text: str
+) -> Finding:
+    same, db = likeness(answers, reference, spec)
+    if db is None:
+        text = text.format(f"{same:.1f} % of the boxes of")
+        return _graded(code, same, (limits.warning_percent, limits.error_percent), text)
+    near = "equal scores" if db == statistics.MAX_SQNR_DB else f"{db:.1f} dB"
+    text = text.format(f"the same answer for {same:.1f} % of the images and {near} as")
+    return _graded(code, db, (limits.warning_db, limits.error_db), text)

@@ -1,0 +1,86 @@
+"""Whether calibration images are of the kind that is evaluated on: image by image a few plain numbers, compared.
+
+Of each image: the mean and the deviation of each colour channel, the sharpness (the mean step between neighbouring
+pixels at the model's own resolution), its pixels, and width over height. Each number is compared between the two sets
+by the two-sample Kolmogorov-Smirnov statistic D: the largest difference of the two shares of images below any value, 0
+for equal sets and 1 for sets that do not overlap. A difference counts where it is both sure (the p value, times the
+number of statistics, is below `SURE`) and large (D at least `LARGE`): honest splits of a set are not both, and with
+thousands of images the smallest difference is sure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from edgewright.bench.results import Finding
+from edgewright.data.sets import spread
+from edgewright.vision.image import open_image
+
+SURE, LARGE = 1e-4, 0.35
+
+IMAGES = 100
+"""Looked at of each set, evenly out of its list: decoding is all that this costs."""
+
+FEW = 64
+"""Fewer calibration images are told: a range that is an extreme over n images is left by one image in n + 1."""
+
+NAMES = (
+    "mean red", "mean green", "mean blue", "deviation of red", "deviation of green", "deviation of blue", "sharpness",
+    "pixels", "width over height",
+)  # fmt: skip
+
+
+def describe(path: str, size: tuple[int, int]) -> np.ndarray:
+    """The numbers `NAMES` of an image file; `size`: the model's input, (width, height) in pixels."""
+    image = open_image(path)
+    width, height = image.size
+    small = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR), np.float32)
+    grey = small.mean(2)
+    steps = np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
+    flat = small.reshape(-1, 3)
+    return np.array([*flat.mean(0), *flat.std(0), steps, width * height, width / height], np.float64)
+
+
+def compare(calibration: np.ndarray, evaluation: np.ndarray) -> Finding:
+    """The finding on two sets of numbers (images, `NAMES`)."""
+    from scipy.stats import ks_2samp
+
+    found = [ks_2samp(calibration[:, k], evaluation[:, k]) for k in range(len(NAMES))]
+    worst = max(range(len(NAMES)), key=lambda k: float(found[k].statistic) * (found[k].pvalue * len(NAMES) < SURE))
+    distance, sure = float(found[worst].statistic), found[worst].pvalue * len(NAMES) < SURE
+    of = f"of {len(calibration)} calibration and {len(evaluation)} evaluation images"
+    if not sure or distance < LARGE:
+        largest = max(float(one.statistic) for one in found)
+        text = f"Colours, sharpness and size {of} are alike (largest Kolmogorov-Smirnov distance {largest:.2f})."
+        return Finding(level="ok", code="calibration-domain", text=text)
+    medians = (float(np.median(values[:, worst])) for values in (calibration, evaluation))
+    ours, theirs = (f"{median:,.0f}" if median >= 1000 else f"{median:.3g}" for median in medians)
+    text = (
+        f"The calibration images differ from the evaluation images in {NAMES[worst]}: medians {ours} and {theirs}, "
+        f"Kolmogorov-Smirnov distance {distance:.2f} {of}."
+    )
+    return Finding(level="warning", code="calibration-domain", text=text)
+
+
+def look(calibration: Sequence[str], evaluation: Sequence[str], size: tuple[int, int]) -> Finding:
+    """`compare` for image files."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ours, theirs = (
+            np.stack(list(pool.map(lambda path: describe(path, size), spread(paths, IMAGES))))
+            for paths in (calibration, evaluation)
+        )
+    return compare(ours, theirs)
+
+
+def few(images: int) -> Finding:
+    """Whether there are enough different calibration images."""
+    left = f"about one image in {images + 1} leaves a range"
+    if images < FEW:
+        text = f"{images} different calibration images are few: {left}. Give at least {FEW}."
+        return Finding(level="warning", code="calibration-few", text=text)
+    return Finding(level="ok", code="calibration-few", text=f"{images} different calibration images: {left}.")

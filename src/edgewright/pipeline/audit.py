@@ -1,0 +1,255 @@
+"""The audit of what was built, and of the images: one stored stage each, made in a child (docs/audit.md)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgewright.bench import accuracy, domain
+from edgewright.bench import audit as checks
+from edgewright.bench.audit import Precision
+from edgewright.bench.device import DESCRIBED
+from edgewright.bench.results import Finding
+from edgewright.core import jail
+from edgewright.core.errors import EdgewrightError
+from edgewright.core.spec import ModelSpec
+from edgewright.core.store import Entry
+from edgewright.data import sets
+from edgewright.pipeline import stages
+from edgewright.pipeline.images import Images
+from edgewright.pipeline.stages import MODEL, Workshop
+from edgewright.runtimes import artifact as artifacts
+from edgewright.runtimes.options import Options
+from edgewright.targets.target import Isa
+
+if TYPE_CHECKING:
+    import onnx
+
+FILE = "audit.json"
+IMAGES = 32
+"""Answers are compared on so many images, evenly out of the list."""
+
+ROWS = 3
+"""The batch that a model of one image is tried with."""
+
+SATURATES = ("onnxruntime", "openvino")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is audited: an ONNX file, the artifact that was compiled of it, and what that answered on `images`.
+
+    `isa`: the instruction sets that the file is for, `answered_with` those of the machine that answered. `described`:
+    what its runtime says it ran. `runs_here`: whether this machine can run the artifact in other batches.
+    """
+
+    model: Entry
+    artifact: Entry
+    options: Options
+    spec: ModelSpec
+    answers: Entry
+    images: Sequence[str]
+    digests: Sequence[str]
+    isa: Sequence[Isa]
+    answered_with: Sequence[Isa]
+    described: Mapping[str, Any]
+    runs_here: bool
+    count: int = IMAGES
+
+
+def audit(shop: Workshop, what: str, subject: Subject) -> Entry:
+    """``audit.json``: the findings on one artifact, those of passed checks too."""
+    places = list(sets.spread(range(len(subject.images)), subject.count))
+    rooms = ("bench", "quantize", "runtimes", "graph", "pipeline")
+    how = {
+        "options": msgspec.to_builtins(subject.options), "spec": msgspec.to_builtins(subject.spec),
+        "isa": list(subject.isa), "answered_with": list(subject.answered_with),
+        "described": {name: subject.described.get(name) for name in ("layers", "reorders")},
+        "runs_here": subject.runs_here, "places": places,
+    }  # fmt: skip
+    inputs = {
+        "model": subject.model.key, "artifact": subject.artifact.key, "answers": subject.answers.key,
+        "images": [subject.digests[index] for index in places], **how, "made_by": stages.made_by("measure", *rooms),
+    }  # fmt: skip
+    return shop.run(
+        "audit", what, inputs, f"{__name__}:examine", model=str(subject.model.path / MODEL),
+        artifact=str(subject.artifact.path), answers=str(subject.answers.path),
+        images=[subject.images[index] for index in places], **how,
+    )  # fmt: skip
+
+
+def audit_images(shop: Workshop, images: Images, spec: ModelSpec) -> Entry:
+    """``audit.json``: the findings on the calibration images."""
+    size = (spec.input.width, spec.input.height)
+    inputs = {
+        "calibration": images.calibration_digests, "evaluation": images.evaluation_digests, "size": size,
+        "made_by": stages.made_by("measure", "bench", "pipeline"),
+    }  # fmt: skip
+    return shop.run(
+        "audit", "images", inputs, f"{__name__}:examine_images",
+        calibration=[item.path for item in images.calibration.items],
+        evaluation=[item.path for item in images.evaluation.items], size=size,
+        different=len(set(images.calibration_digests)),
+    )  # fmt: skip
+
+
+def described(artifact: Entry, evaluation: Entry | None) -> dict[str, Any]:
+    """What really ran: told where the artifact was built, or by the device that answered with it."""
+    found = artifacts.read(artifact.path).described
+    told = Path(evaluation.path, DESCRIBED) if evaluation else None
+    return {**found, **msgspec.json.decode(told.read_bytes())} if told and told.is_file() else found
+
+
+def read(entry: Entry) -> list[Finding]:
+    """The findings that a stage wrote."""
+    return msgspec.json.decode((entry.path / FILE).read_bytes(), type=list[Finding])
+
+
+def unaudited(error: EdgewrightError) -> Finding:
+    """The finding on an artifact that could not be audited."""
+    return Finding(level="warning", code="audit", text=f"It could not be audited: {error.what} {error.why}".strip())
+
+
+def examine_images(
+    calibration: list[str], evaluation: list[str], size: tuple[int, int], different: int, folder: str
+) -> None:
+    """Compare the two sets; runs in a child."""
+    apart = f"None of {different} calibration images is among the {len(evaluation)} evaluation images."
+    found = [
+        Finding(level="ok", code="calibration-leak", text=apart),
+        domain.few(different),
+        domain.look(calibration, evaluation, (size[0], size[1])),
+    ]
+    _write(found, folder)
+
+
+def examine(
+    model: str, artifact: str, answers: str, images: list[str], options: Options, spec: ModelSpec, isa: list[str],
+    answered_with: list[str], described: dict[str, Any], runs_here: bool, places: list[int], folder: str,
+    progress: jail.Progress | None = None,
+) -> None:  # fmt: skip
+    """Make every check on one artifact; runs in a child."""
+    from edgewright.graph import census
+    from edgewright.graph import files as onnx_files
+    from edgewright.quantize import saturation
+    from edgewright.quantize.quantize import name_nodes
+
+    options, spec = msgspec.convert(options, type=Options), msgspec.convert(spec, type=ModelSpec)
+    tell = progress or (lambda *_: None)
+    graph = onnx_files.load(Path(model))
+    name_nodes(graph)
+    layers = census.layers(graph)
+    precisions: list[Precision] = [*(["int8"] if "int8" in layers else []), options.precision]  # type: ignore[list-item]
+    found = [checks.census(layers, described)] if described.get("layers") else []
+    with tempfile.TemporaryDirectory(prefix="edgewright-audit-") as scratch:
+        tell(0, 3, "exact answers")
+        exact = expected = _emulated(graph, spec, images, Path(scratch, "exact"))
+        if "int8" in layers and _adds_in_16_bits(isa) and options.runtime in SATURATES:
+            tell(1, 3, "answers without VNNI")
+            copy = type(graph).FromString(graph.SerializeToString())
+            pairs = sum(saturation.apply(copy, options.runtime).values())  # type: ignore[arg-type]
+            without = _emulated(copy, spec, images, Path(scratch, "saturated")) if pairs else exact
+            found.append(checks.saturation(without, exact, pairs, spec))
+            expected = without if _adds_in_16_bits(answered_with) else exact
+        answered = _chosen(accuracy.load_outputs(Path(answers)), places, spec)
+        found.append(checks.parity(answered, expected, precisions, spec))
+        if runs_here:
+            tell(2, 3, "batches")
+            found += _batches(graph, Path(artifact), options, spec, images, precisions, Path(scratch, "batch"))
+    _write(found, folder)
+
+
+def _adds_in_16_bits(isa: Sequence[str]) -> bool:
+    return "avx2" in isa and "vnni" not in isa
+
+
+def _write(found: list[Finding], folder: str) -> None:
+    Path(folder, FILE).write_bytes(msgspec.json.encode(found))
+
+
+def _emulated(graph: onnx.ModelProto, spec: ModelSpec, images: list[str], folder: Path) -> np.ndarray:
+    """What the graph answers, computed as it is written."""
+    from edgewright.bench import worker
+    from edgewright.graph import files as onnx_files
+
+    folder.mkdir()
+    onnx_files.save(graph, folder / "source.onnx")
+    artifacts.build(folder / "source.onnx", spec, Options(runtime="onnxruntime", emulate=True), folder / "artifact")
+    worker.open_artifact(path=str(folder / "artifact"), images=images[:1])
+    worker.predict(images, str(folder / accuracy.OUTPUTS))
+    return np.array(accuracy.load_outputs(folder))
+
+
+def _chosen(outputs: np.ndarray, places: list[int], spec: ModelSpec) -> np.ndarray:
+    """Of the answers on all images those on the ones at `places`."""
+    if not spec.detect:
+        return np.array(outputs[places])
+    parts = [np.array(outputs[outputs[:, 0] == place]) for place in places]
+    for number, part in enumerate(parts):
+        part[:, 0] = number
+    return np.concatenate(parts)
+
+
+def _batches(
+    graph: onnx.ModelProto, artifact: Path, options: Options, spec: ModelSpec, images: list[str],
+    precisions: list[Precision], folder: Path,
+) -> list[Finding]:  # fmt: skip
+    """Identical rows in one batch, and a batch of one against a batch of several."""
+    from edgewright.graph import batch
+    from edgewright.graph import files as onnx_files
+    from edgewright.runtimes import session
+    from edgewright.vision.image import open_image
+    from edgewright.vision.preprocess import batch as prepare
+
+    fixed = spec.input.batch
+    rows = fixed if fixed and fixed > 1 else ROWS
+    other = 1 if fixed and fixed > 1 else rows
+    paths = [images[index % len(images)] for index in range(rows)]
+    x = prepare([open_image(path) for path in paths], spec)
+    with session.open(artifact) as opened:
+        if fixed is None:
+            one, several, same = _in_rows(opened, x), opened.run(x), opened.run(np.repeat(x[:1], rows, axis=0))
+        else:
+            folder.mkdir()
+            try:
+                batch.apply(graph, other)
+                onnx_files.save(graph, folder / "source.onnx")
+                about = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=other))
+                artifacts.build(folder / "source.onnx", about, options, folder / "artifact")
+            except EdgewrightError:
+                text = f"Not checked: its batch of {fixed} is frozen into the graph."
+                return [Finding(level="note", code="batch-size", text=text)]
+            with session.open(folder / "artifact") as changed:
+                single, many = (opened, changed) if fixed == 1 else (changed, opened)
+                one, several, same = _in_rows(single, x), many.run(x), many.run(np.repeat(x[:1], rows, axis=0))
+    equal = [np.repeat(output[:1], len(output), axis=0) for output in same]
+    pairs = [_in_order(a, b, spec) for a, b in zip(equal, same)]
+    alike = checks.batch("batch-rows", pairs, precisions, f"One image {rows} times in a batch")
+    if alike.level != "ok":  # then a batch answers otherwise than single images, too
+        return [alike]
+    pairs = [_in_order(a, b, spec) for a, b in zip(one, several)]
+    return [alike, checks.batch("batch-size", pairs, precisions, f"{rows} images one by one and in a batch")]
+
+
+def _in_order(reference: np.ndarray, found: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Both, of a detector that answers with a set query by query: without a tenth, which near ties replace."""
+    from edgewright.graph import compare
+
+    if spec.detect is None or spec.detect.decoder != "set":
+        return reference, found
+    ours, theirs = (x.reshape(-1, 4 + spec.classes) for x in (reference, compare.aligned(reference, found, spec)))
+    apart = np.abs(ours - theirs).max(axis=1)
+    kept = apart <= np.quantile(apart, 0.9)
+    return ours[kept], theirs[kept]
+
+
+def _in_rows(opened: Any, x: np.ndarray) -> list[np.ndarray]:
+    """The outputs for each row of `x` by itself, put together."""
+    every = [opened.run(x[index : index + 1]) for index in range(len(x))]
+    return [np.concatenate(parts) for parts in zip(*every)]
