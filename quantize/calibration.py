@@ -77,6 +77,10 @@ class Calibration:
             group = [chosen[(start + i) % len(chosen)] for i in range(self.batch_size)]
             yield {self.spec.input.name: np.stack([self._checked(path) for path in group])}
 
+    def read(self, index: int) -> np.ndarray:
+        """One preprocessed image, without the axis of a batch."""
+        return self._checked(self.images[index])
+
     def _checked(self, path: Path) -> np.ndarray:
         array = self._decode(path, self.spec)
         if array.dtype.kind == "f" and not np.isfinite(array).all():

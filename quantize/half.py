@@ -69,7 +69,7 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
     tick = progress or (lambda *_: None)
     calibration = Calibration(images, spec)
     bare = pairs.without(source)
-    (found,) = ranges.collect(bare, calibration, ("minmax",), True, tick)
+    found = ranges.find(ranges.collect(bare, calibration, tick, histograms=False), "minmax", True)
     overflow = half.beyond(source, found, half.LARGEST / HEADROOM)
     delicate = [node.name for node in source.graph.node if node.op_type in DELICATE]
     feeds = list(calibration.batches(16))

@@ -15,21 +15,25 @@ from .schemes import SCHEMES
 class Method(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is quantized.
 
-    `engine` places the Q/DQ pairs. `ranges` are the ways to find the activations' clipping ranges; of several the one
-    with the least loss of the answers is taken (NNCF finds its own). `bias_correction` "fast" is NNCF's (each layer by
-    itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
+    `engine` places the Q/DQ pairs. `ranges` are the ways to find the activations' clipping ranges ("output": the best
+    for each tensor, see `clipping`); of several the one with the least loss of the answers is taken (NNCF finds its
+    own). `equalize`: first even out the channels of tensors (see `equalize`). `bias_correction` "fast" is NNCF's (each
+    layer by itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
     `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is
     the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant` moves
-    outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022).
+    outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022). `distil`: at last learn
+    weights, scales and biases from the float model (see `distil`).
     """
 
     name: str
     engine: Literal["onnxruntime", "nncf"]
     ranges: tuple[Kind, ...] = ("minmax",)
+    equalize: bool = False
     bias_correction: Literal["none", "fast", "sequential"] = "none"
     reround: bool = False
     float_layers: float = 0.0
     smooth_quant: bool = False
+    distil: bool = False
 
     def fits(self, scheme: str) -> bool:
         """Whether this method can make files of the scheme called `scheme`."""
@@ -43,14 +47,14 @@ METHODS: dict[str, Method] = {
         Method(
             name="round",
             engine="onnxruntime",
-            ranges=("minmax", "mean"),
+            ranges=("minmax", "mean", "output"),
             bias_correction="sequential",
             reround=True,
         ),
         Method(
             name="round-mixed",
             engine="onnxruntime",
-            ranges=("minmax", "mean"),
+            ranges=("minmax", "mean", "output"),
             bias_correction="sequential",
             reround=True,
             float_layers=0.2,
@@ -76,6 +80,22 @@ OTHERS: dict[str, Method] = {
             name="entropy-round", engine="onnxruntime", ranges=("entropy",), bias_correction="sequential", reround=True
         ),
         Method(name="mse-round", engine="onnxruntime", ranges=("mse",), bias_correction="sequential", reround=True),
+        Method(
+            name="equalize-round",
+            engine="onnxruntime",
+            ranges=("minmax", "mean", "output"),
+            equalize=True,
+            bias_correction="sequential",
+            reround=True,
+        ),
+        Method(
+            name="distil",
+            engine="onnxruntime",
+            ranges=("minmax", "mean", "output"),
+            bias_correction="sequential",
+            reround=True,
+            distil=True,
+        ),
         Method(name="nncf-bias", engine="nncf", bias_correction="sequential"),
     )
 }

@@ -47,7 +47,7 @@ def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, floa
 
 def _options(scheme: Scheme) -> dict[str, Any]:
     return {
-        "ActivationSymmetric": scheme.symmetric and scheme.activations == "s8",
+        "ActivationSymmetric": scheme.centred,
         "WeightSymmetric": True,
         "QuantizeBias": scheme.quantize_bias,
         "MatMulConstBOnly": True,  # attention's products of two activations lose most and gain least

@@ -5,28 +5,35 @@ from __future__ import annotations
 import functools
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 import numpy as np
 
 from edgewright.core import files as core_files
-from edgewright.core.errors import InvalidInput
+from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
 from edgewright.core.spec import encode
 from edgewright.graph import files, metadata
 
-from . import activations, bias, head, methods, nncf, ort, ranges, schemes, sensitivity, tail, tensorrt
+from . import activations, bias, clipping, head, methods, nncf, ort, ranges, schemes, sensitivity, tail, tensorrt
 from .calibration import Calibration
-from .ranges import Range, Tick
+from .ranges import Kind, Range, Statistics, Tick
 
 if TYPE_CHECKING:
     import onnx
 
 
+OPSET = 17
+"""What per-channel Q/DQ pairs and all that the engines write need at least."""
+
+STATISTICS = "statistics.safetensors"
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """How an INT8 file came to be: ``provenance.json`` beside it."""
+    """How an INT8 file came to be: ``provenance.json`` beside it. `ranges`: of several the way that lost least."""
 
     schema_version: int = 1
     scheme: str
@@ -36,18 +43,29 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     images: int
     images_digest: str
     float_nodes: tuple[str, ...]
+    ranges: str | None = None
     versions: dict[str, str | None]
     seconds: float
 
 
 def quantize(
-    model: str, scheme: str, method: str, images: list[str], out: str, seed: int = 0, progress: Tick | None = None
+    model: str,
+    scheme: str,
+    method: str,
+    images: list[str],
+    out: str,
+    seed: int = 0,
+    statistics: str | None = None,
+    checkpoint: str | None = None,
+    progress: Tick | None = None,
 ) -> Provenance:
     """Quantize the float model at `model` and write ``model.onnx`` and ``provenance.json`` into the folder `out`.
 
-    `images`: files to calibrate on, at least `calibration.MINIMUM`. The ModelSpec is read from the model's metadata and
-    kept. The same input and seed give the same bytes. Raises `InvalidInput` for an unknown scheme or method, for a pair
-    that does not fit, a model without a spec, and images that are too few, broken or not finite.
+    `images`: files to calibrate on, at least `calibration.MINIMUM`; `statistics`: the folder in which `observe` wrote
+    of the same model and images. The ModelSpec is read from the model's metadata and kept. The same input and seed give
+    the same bytes. A distillation that was ended goes on from the folder `checkpoint`. Raises `InvalidInput` for an
+    unknown scheme or method, for a pair that does not fit, a model without a spec, and images that are too few, broken
+    or not finite.
     """
     chosen, how = schemes.get(scheme), methods.get(method)
     if not how.fits(scheme):
@@ -59,6 +77,60 @@ def quantize(
     start = time.monotonic()
     random.seed(seed)
     np.random.seed(seed)
+    source, calibration = read(model, images)
+    tick = progress or _silent
+    seen = ranges.read(Path(statistics, STATISTICS)) if statistics else None
+    quantized, kept, found = apply(source, chosen, how, calibration, tick, seen, seed)
+    if how.distil:
+        from . import distil
+
+        distil.distil(
+            quantized, source, calibration, tick, seed=seed, checkpoint=Path(checkpoint) if checkpoint else None
+        )
+    metadata.set_spec(quantized, calibration.spec)
+    files.check(quantized, "The quantized model")
+    provenance = Provenance(
+        scheme=scheme, method=method, seed=seed, model_digest=core_files.sha256(Path(model)),
+        images=calibration.provenance.images, images_digest=calibration.provenance.digest, float_nodes=kept,
+        ranges=found, seconds=round(time.monotonic() - start, 3),
+        versions={name: version(name) for name in ("edgewright", "nncf", "onnx", "onnxruntime", "numpy", "torch")},
+    )  # fmt: skip
+    files.save(quantized, Path(out, "model.onnx"))
+    if how.equalize:  # what a mixture gives back to float is of this model, not of the one that was exported
+        metadata.set_spec(source, calibration.spec)
+        files.save(source, Path(out, "float.onnx"))
+    core_files.write(Path(out, "provenance.json"), encode(provenance))
+    return provenance
+
+
+def observe(model: str, images: list[str], out: str, seed: int = 0, progress: Tick | None = None) -> None:
+    """Write what the float model at `model` does on `images` into the folder `out`: once, for every scheme and method.
+
+    Raises `InvalidInput` as `quantize` does.
+    """
+    source, calibration = read(model, images)
+    prepare(source)
+    seen = look(source, calibration, get_args(Kind), progress or _silent, seed)
+    ranges.save(seen, Path(out, STATISTICS))
+
+
+def look(model: onnx.ModelProto, calibration: Calibration, kinds: Sequence[Kind], tick: Tick, seed: int) -> Statistics:
+    """The statistics of the prepared float `model` that these kinds of ranges need.
+
+    A model with an operator that has no gradient here gets no ranges of the kind "output".
+    """
+    seen = ranges.collect(model, calibration, tick, histograms=not {*kinds} <= {"minmax", "mean"})
+    if "output" not in kinds:
+        return seen
+    try:
+        return clipping.choose(model, calibration, seen, tick, seed)
+    except RuntimeFailed as error:
+        tick(1, 1, f"no ranges by the model's answers: {error.what}")
+        return seen
+
+
+def read(model: str, images: list[str]) -> tuple[onnx.ModelProto, Calibration]:
+    """The model at `model`, and `images` as it takes them. Raises `InvalidInput` for a model without a spec."""
     source = files.load(Path(model))
     spec = metadata.get_spec(source)
     if spec is None:
@@ -67,28 +139,25 @@ def quantize(
             "Without it the calibration images cannot be preprocessed as in training.",
             "Export the model with edgewright first: edgewright export MODEL.onnx -o DIR",
         )
-    calibration = Calibration(images, spec)
-    quantized, kept = apply(source, chosen, how, calibration, progress or _silent)
-    metadata.set_spec(quantized, spec)
-    files.check(quantized, "The quantized model")
-    provenance = Provenance(
-        scheme=scheme, method=method, seed=seed, model_digest=core_files.sha256(Path(model)),
-        images=calibration.provenance.images, images_digest=calibration.provenance.digest, float_nodes=kept,
-        versions={name: version(name) for name in ("edgewright", "nncf", "onnx", "onnxruntime", "numpy")},
-        seconds=round(time.monotonic() - start, 3),
-    )  # fmt: skip
-    files.save(quantized, Path(out, "model.onnx"))
-    core_files.write(Path(out, "provenance.json"), encode(provenance))
-    return provenance
+    return source, Calibration(images, spec)
 
 
 def apply(
-    model: onnx.ModelProto, scheme: schemes.Scheme, method: methods.Method, calibration: Calibration, tick: Tick
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The INT8 form of the float model `model`, which is prepared in place, and the nodes that stayed in float."""
-    prepare(model, scheme)
+    model: onnx.ModelProto,
+    scheme: schemes.Scheme,
+    method: methods.Method,
+    calibration: Calibration,
+    tick: Tick,
+    seen: Statistics | None = None,
+    seed: int = 0,
+) -> tuple[onnx.ModelProto, tuple[str, ...], str | None]:
+    """The INT8 form of the float model `model`, which is prepared in place.
+
+    With it the nodes that stayed in float, and of several ways to find ranges the one that lost least.
+    """
+    prepare(model)
     protected = head.protected(model) if calibration.spec.task == "detect" else []
-    kept = list(protected)
+    kept, best = list(protected), None
     if method.engine == "nncf":
         quantized = nncf.place(_copy(model), calibration, scheme, method, kept, tick)
     else:
@@ -100,9 +169,12 @@ def apply(
                 activations.apply(placed, source)
             return placed
 
-        collected = ranges.collect(model, calibration, method.ranges, scheme.symmetric, tick)
-        trials = [functools.partial(place, found) for found in collected]
-        place_all = sensitivity.least_loss(model, trials, calibration, kept) if len(trials) > 1 else trials[0]
+        if seen is None:
+            seen = look(model, calibration, method.ranges, tick, seed)
+        kinds = [kind for kind in method.ranges if kind != "output" or len(seen.best)]
+        trials = {kind: functools.partial(place, ranges.find(seen, kind, scheme.centred)) for kind in kinds}
+        best = sensitivity.least_loss(model, trials, calibration, kept) if len(trials) > 1 else kinds[0]
+        place_all = trials[best]
 
         if method.float_layers:
             kept += sensitivity.most_sensitive(model, place_all, calibration, method.float_layers, kept, tick)
@@ -110,14 +182,14 @@ def apply(
     tail.apply(quantized, model, keep_convolutions=scheme.runtime == "onnxruntime")
     if method.bias_correction == "sequential":
         bias.correct(quantized, model, calibration, tick, method.reround, protected)
-    return quantized, tuple(kept)
+    return quantized, tuple(kept), best
 
 
-def prepare(model: onnx.ModelProto, scheme: schemes.Scheme) -> None:
+def prepare(model: onnx.ModelProto) -> None:
     """Raise the opset to what per-channel Q/DQ needs, name every node, give every layer a bias of its own; in place."""
     from edgewright.graph import upgrade
 
-    upgrade.apply(model, scheme.opset)
+    upgrade.apply(model, OPSET)
     name_nodes(model)
     bias.add_missing(model)
 

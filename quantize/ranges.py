@@ -6,9 +6,11 @@ every activation of every image).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 
 from .calibration import Calibration
@@ -18,48 +20,87 @@ if TYPE_CHECKING:
     import onnx
 
 Range = tuple[float, float]
-Kind = Literal["minmax", "mean", "percentile", "entropy", "mse"]
+Kind = Literal["minmax", "mean", "percentile", "entropy", "mse", "output"]
+"""Ways to find a range: by statistics of the tensor alone, or by what the model's answers lose (see `clipping`)."""
+
 Tick = Callable[[int, int, str], None]
 
 BINS = 2048
+COARSE = 513
+"""Bins of the entropy search, whose time grows with their square."""
 PERCENTILE = 99.99
 
 
-def collect(
-    model: onnx.ModelProto, calibration: Calibration, kinds: Sequence[Kind], symmetric: bool, tick: Tick
-) -> list[dict[str, Range]]:
-    """For each of `kinds` the range of every float tensor of `model`: (lowest, highest), zero always inside.
+class Statistics(NamedTuple):
+    """What activations were seen to do: collected once for a model and its images, read by every scheme and method.
 
-    "minmax" loses nothing, "mean" takes the mean of the batches' extremes, which clips the outliers of a few images;
-    "percentile", "mse" and "entropy" look at histograms.
-    `symmetric`: the range will be made symmetric around zero afterwards, so "mse" looks for the best such one.
+    Rows are batches, columns the tensors `names`: `lows` and `highs` (batches, tensors) hold the extremes, with zero
+    inside; `counts` (tensors, BINS) the histogram of what is not zero, between the least and the largest of them all.
+    `best` (2, tensors, 2): the range of each that costs the answers least, for grids with any zero point and for
+    centred ones; empty where it was not looked for.
+    """
+
+    names: list[str]
+    lows: np.ndarray
+    highs: np.ndarray
+    counts: np.ndarray
+    best: np.ndarray = np.zeros((0, 0, 2))
+
+
+def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histograms: bool = True) -> Statistics:
+    """Run the float `model` on all images, twice where `histograms` are wanted.
+
     `tick` is called with (batches done, batches in all, what).
     """
     names = float_tensors(model)
     session = open_session(until(model, names))
-    passes = 1 if {*kinds} <= {"minmax", "mean"} else 2
-    total = passes * len(calibration)
     lows, highs = np.zeros((len(calibration), len(names))), np.zeros((len(calibration), len(names)))
     for step, feed in enumerate(calibration.batches()):
         for i, array in enumerate(session.run(names, feed)):
             lows[step, i], highs[step, i] = min(0, array.min()), max(0, array.max())
-        tick(step + 1, total, "activation ranges")
+        tick(step + 1, len(calibration), "activation ranges")
     low, high = lows.min(axis=0), highs.max(axis=0)
-    counts = np.zeros((len(names), BINS if passes == 2 else 0))
-    for step, feed in enumerate(calibration.batches()) if passes == 2 else ():
+    counts = np.zeros((len(names), BINS if histograms else 0))
+    for step, feed in enumerate(calibration.batches()) if histograms else ():
         for i, array in enumerate(session.run(names, feed)):
             # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
             counts[i] += np.histogram(array[array != 0], BINS, (low[i], high[i] if high[i] > low[i] else low[i] + 1))[0]
-        tick(len(calibration) + step + 1, total, "activation histograms")
+        tick(step + 1, len(calibration), "activation histograms")
+    return Statistics(names, lows, highs, counts)
 
-    def of(kind: Kind) -> dict[str, Range]:
-        if kind in ("minmax", "mean"):
-            ends = (low, high) if kind == "minmax" else (lows.mean(axis=0), highs.mean(axis=0))
-            return {name: (float(a), float(b)) for name, a, b in zip(names, *ends)}
-        find = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}[kind]
-        return {name: find(counts[i], float(low[i]), float(high[i]), symmetric) for i, name in enumerate(names)}
 
-    return [of(kind) for kind in kinds]
+def find(seen: Statistics, kind: Kind, centred: bool) -> dict[str, Range]:
+    """The range of every tensor: (lowest, highest), zero always inside.
+
+    "minmax" loses nothing, "mean" takes the mean of the batches' extremes, which clips the outliers of a few images;
+    "percentile", "mse" and "entropy" look at histograms. `centred`: the range will be made the same on both sides of
+    zero afterwards, so "mse" looks for the best such one.
+    """
+    if kind == "output":
+        return {name: (float(low), float(high)) for name, (low, high) in zip(seen.names, seen.best[int(centred)])}
+    low, high = seen.lows.min(axis=0), seen.highs.max(axis=0)
+    if kind in ("minmax", "mean"):
+        ends = (low, high) if kind == "minmax" else (seen.lows.mean(axis=0), seen.highs.mean(axis=0))
+        return {name: (float(a), float(b)) for name, a, b in zip(seen.names, *ends)}
+    search = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}[kind]
+    return {name: search(seen.counts[i], float(low[i]), float(high[i]), centred) for i, name in enumerate(seen.names)}
+
+
+def save(seen: Statistics, path: Path) -> None:
+    """Write statistics as safetensors; the names stand in the metadata."""
+    from safetensors.numpy import save_file
+
+    arrays = {key: np.ascontiguousarray(getattr(seen, key)) for key in Statistics._fields[1:]}
+    save_file(arrays, path, metadata={"names": msgspec.json.encode(seen.names).decode()})
+
+
+def read(path: Path) -> Statistics:
+    """Read what `save` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        names = msgspec.json.decode(file.metadata()["names"], type=list[str])
+        return Statistics(names, *(file.get_tensor(key) for key in Statistics._fields[1:]))
 
 
 def _percentile(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:
@@ -106,8 +147,8 @@ def _entropy(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> R
         return low, high
     bound = max(-low, high)
     edges = np.linspace(low, high, BINS + 1)
-    centred, bins = np.histogram((edges[1:] + edges[:-1]) / 2, 1025, (-bound, bound), weights=counts)
-    collector = HistogramCollector("entropy", True, 1025, 128, 99.99, "same")
+    centred, bins = np.histogram((edges[1:] + edges[:-1]) / 2, COARSE, (-bound, bound), weights=counts)
+    collector = HistogramCollector("entropy", True, COARSE, 128, 99.99, "same")
     a, b = collector.get_entropy_threshold(
         (centred.astype(np.int64), bins, np.float64(low), np.float64(high), bound), 128
     )[:2]

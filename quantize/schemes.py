@@ -35,7 +35,11 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     placement: Literal["all", "inputs"] = "all"
     quantize_bias: bool = False
     fuses_functions: bool = False
-    opset: int = 17
+
+    @property
+    def centred(self) -> bool:
+        """Whether the range of an activation is the same on both sides of zero, as our engines write it."""
+        return self.symmetric and self.activations == "s8"
 
 
 SCHEMES: dict[str, Scheme] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,8 @@ from .tail import LAYERS
 
 if TYPE_CHECKING:
     import onnx
+
+Name = TypeVar("Name", bound=str)
 
 IMAGES, TRIAL_IMAGES = 16, 32
 BOX_SCORE = 0.1
@@ -50,11 +52,13 @@ def most_sensitive(
     return ranked[: int(np.ceil(fraction * len(layers)))]
 
 
-def least_loss(model: onnx.ModelProto, trials: Sequence[Place], calibration: Calibration, kept: Sequence[str]) -> Place:
-    """The one of `trials` whose answers, with all but `kept` quantized, lose least against the float model's."""
+def least_loss(
+    model: onnx.ModelProto, trials: Mapping[Name, Place], calibration: Calibration, kept: Sequence[str]
+) -> Name:
+    """The name of the trial whose answers, with all but `kept` quantized, lose least against the float model's."""
     feeds = list(calibration.batches(TRIAL_IMAGES))
     exact = _answers(model, feeds)
-    return min(trials, key=lambda place: loss(exact, _answers(place(model, list(kept)), feeds), calibration.spec))
+    return min(trials, key=lambda k: loss(exact, _answers(trials[k](model, list(kept)), feeds), calibration.spec))
 
 
 def loss(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> float:

@@ -53,15 +53,17 @@ def until(model: onnx.ModelProto, outputs: Sequence[str], given: Collection[str]
     return cut
 
 
-def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
+def open_session(model: onnx.ModelProto, threads: int = 0, optimize: bool = False) -> Any:
     """A session that computes the graph as it is written.
 
     Without optimization Q/DQ pairs are computed in float: exact INT8 arithmetic up to rounding, on every processor.
+    `optimize` is for float models.
     """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = False  # the arena keeps what the largest batch needed and grows in steps
     options.log_severity_level = 3

@@ -21,7 +21,7 @@ from edgewright.core import errors, files
 from edgewright.core.errors import RuntimeFailed
 from edgewright.core.lazy import require
 
-MANIFEST = "manifest.json"
+MANIFEST, CHECKPOINTS = "manifest.json", "checkpoints"
 FULL = 256 << 10
 """A disk with fewer free bytes than this is full."""
 
@@ -118,6 +118,10 @@ class Store:
             with self._locks.FileLock(self._lock_file(final)):
                 shutil.rmtree(final, ignore_errors=True)
 
+    def checkpoint(self, stage: str, inputs: Mapping[str, Any]) -> Path:
+        """A folder in which long work on the result for `inputs` may keep what it needs to go on after a kill."""
+        return self.root / CHECKPOINTS / key_of(stage, inputs)
+
     @staticmethod
     def damage(folder: Path) -> str:
         """What is wrong with a stored result, in words; empty where every byte is the one that was written."""
@@ -147,6 +151,10 @@ class Store:
             if not keep(path, size, used):
                 with self._locks.FileLock(self._lock_file(path)):
                     shutil.rmtree(path, ignore_errors=True)
+                freed += size
+        for path in self.root.glob(f"{CHECKPOINTS}/*"):
+            if not keep(path, size := files.size(path), path.stat().st_mtime):
+                shutil.rmtree(path, ignore_errors=True)
                 freed += size
         return freed + self.sweep()
 

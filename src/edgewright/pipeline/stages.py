@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from edgewright.data.sets import ImageSet
 from edgewright.export.sources import ultralytics
 from edgewright.export.sources.parse import parse
 from edgewright.pipeline.candidates import Candidate, Variant
+from edgewright.quantize import methods
 from edgewright.runtimes.options import Options
 from edgewright.targets.ssh import Lost, Unreachable
 
@@ -48,7 +50,7 @@ LIBRARIES = {
         "torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless", "onnx", "onnxscript", "onnxslim",
         "onnxruntime",
     ),
-    "quantize": ("nncf", "onnx", "onnxruntime"),
+    "quantize": ("nncf", "onnx", "onnxruntime", "torch"),
     "compile": ("onnxruntime", "openvino", "torch", "onnx", "tensorrt", "tensorrt-rtx-cu13"),
     "check": ("onnx", "tensorrt-rtx-cu13"),
     "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow", "opencv-python", "opencv-python-headless"),
@@ -134,11 +136,41 @@ def quantize(
     shop: Workshop, model: Entry, variant: Variant, calibration: ImageSet, calibration_digests: list[str], seed: int
 ) -> Entry:
     """``model.onnx`` in INT8 and ``provenance.json``; `variant` names scheme and method."""
+    assert variant.method is not None
+    method = methods.get(variant.method)
+    source = equalize(shop, model, calibration, calibration_digests) if method.equalize else model
+    paths = [item.path for item in calibration.items]
     how = {"scheme": variant.scheme, "method": variant.method, "seed": seed}
-    inputs = {"model": model.key, "images": calibration_digests, **how, "made_by": made_by("quantize", "graph")}
+    inputs = {"model": source.key, "images": calibration_digests, **how, "made_by": made_by("quantize", "graph")}
+    kwargs: dict[str, Any] = {"model": str(source.path / MODEL), "images": paths, **how}
+    if method.engine == "onnxruntime":
+        seen = observe(shop, source, calibration, calibration_digests, seed)
+        inputs["statistics"], kwargs["statistics"] = seen.key, str(seen.path)
+    if method.distil:
+        kwargs["checkpoint"] = str(shop.store.checkpoint("quantize", inputs))
+    made = shop.run(
+        "quantize", variant.name, inputs, "edgewright.quantize.quantize:quantize", **kwargs, into="out",
+    )  # fmt: skip
+    if method.distil:
+        shutil.rmtree(kwargs["checkpoint"], ignore_errors=True)
+    return made
+
+
+def observe(shop: Workshop, model: Entry, calibration: ImageSet, digests: list[str], seed: int) -> Entry:
+    """``statistics.safetensors``: what the model's activations do on the images; serves every scheme and method."""
+    inputs = {"model": model.key, "images": digests, "seed": seed, "made_by": made_by("quantize", "graph")}
     return shop.run(
-        "quantize", variant.name, inputs, "edgewright.quantize.quantize:quantize", model=str(model.path / MODEL),
-        images=[item.path for item in calibration.items], **how, into="out",
+        "observe", calibration.name, inputs, "edgewright.quantize.quantize:observe", model=str(model.path / MODEL),
+        images=[item.path for item in calibration.items], seed=seed, into="out",
+    )  # fmt: skip
+
+
+def equalize(shop: Workshop, model: Entry, calibration: ImageSet, digests: list[str]) -> Entry:
+    """``model.onnx``: the same function in float, with like ranges of a tensor's channels (see `quantize.equalize`)."""
+    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
+    return shop.run(
+        "equalize", calibration.name, inputs, "edgewright.quantize.equalize:equalize", model=str(model.path / MODEL),
+        images=[item.path for item in calibration.items], into="out",
     )  # fmt: skip
 
 

@@ -1,0 +1,373 @@
+"""Quantize and distil: the float model teaches its own quantized copy on images without labels.
+
+Weights, scales and biases are learned through the rounding (Esser et al. 2020, "Learned Step Size Quantization"), so
+that answers and features come near the float model's. Where the Q/DQ pairs stand and of what type they are stays what
+the engine made it: only the numbers in them change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from edgewright.core import files as core_files
+from edgewright.core.spec import ModelSpec
+from edgewright.graph import batch
+
+from . import network
+from .calibration import Calibration
+from .ranges import Tick
+from .sessions import open_session, until
+from .tail import LAYERS
+
+if TYPE_CHECKING:
+    import onnx
+
+Tensors = dict[str, torch.Tensor]
+
+CHECKPOINT, EVERY = "checkpoint.safetensors", 20
+FEATURES = 8
+"""Tensors within the network that are compared, evenly spread."""
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how fast is learned; rates are those of Adam at the start, and fall along half a cosine.
+
+    `weight_rate` is in steps of a weight's grid, `scale_rate` relative to a scale, `bias_rate` in standard deviations
+    of a layer's output: the same rates suit every model. `features`: weight of the features' loss beside the answers'.
+    A batch has `pixels`, at most `most_images`.
+    """
+
+    steps: int = 300
+    pixels: int = 8 * 224 * 224
+    most_images: int = 64
+    weight_rate: float = 0.02
+    scale_rate: float = 0.002
+    bias_rate: float = 0.001
+    features: float = 1.0
+    mirror: bool = True
+    zoom: float = 0.25
+
+
+TRAINING = Training()
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """Quantized weights: the layer that reads them, the tensor behind their pair, and what is stored of them."""
+
+    layer: str
+    output: str
+    integers: str
+    scale: str
+    axis: int
+    limit: int
+
+
+class Bias(msgspec.Struct, frozen=True, kw_only=True):
+    """The bias of a layer: the tensor it reads, what is stored, and for an int32 one its scale."""
+
+    layer: str
+    output: str
+    stored: str
+    scale: str | None
+
+
+class Student:
+    """A Q/DQ model with the numbers in it that are learned."""
+
+    def __init__(self, model: onnx.ModelProto, spread: dict[str, float]) -> None:
+        self.model = model
+        self.fixed = network.constants(model)
+        self.weights, self.biases = _weights(model, self.fixed), _biases(model, self.fixed, spread)
+        self.written: set[str] = set()
+        self.grid: Tensors = {}
+        self.scales: Tensors = {}
+        self.shifts: Tensors = {}
+        self.base: Tensors = {}
+        for w in self.weights:
+            integers = self.fixed[w.integers].float()
+            # From the middle of their cells: rounding was careful, and noise must not undo it at once.
+            self.grid[w.integers] = integers.clone().requires_grad_()
+        for name in [w.scale for w in self.weights] + _activation_scales(model, self.fixed):
+            self.scales[name] = torch.zeros_like(self.fixed[name]).requires_grad_()
+        for b in self.biases:
+            stored = self.fixed[b.stored].float()
+            self.base[b.output] = stored * self.fixed[b.scale] if b.scale else stored
+            self.shifts[b.output] = torch.zeros_like(stored).requires_grad_()
+        self.unit = {b.output: spread[b.layer] for b in self.biases}
+
+    def groups(self, training: Training) -> list[dict[str, Any]]:
+        """What the optimizer moves, and how fast."""
+        rates = (training.weight_rate, training.scale_rate, training.bias_rate)
+        return [
+            {"params": list(part.values()), "lr": rate}
+            for part, rate in zip((self.grid, self.scales, self.shifts), rates)
+        ]
+
+    def answer(self, feed: Tensors, outputs: Sequence[str]) -> list[torch.Tensor]:
+        """The tensors `outputs` for the inputs `feed`, rounded as the file is, with gradients."""
+        values: dict[str, Any] = {**self.fixed, **feed}
+        values |= {name: self.scale(name) for name in self.scales}
+        for w in self.weights:
+            rounded = _Round.apply(self.grid[w.integers], w.limit)
+            values[w.output] = rounded * self._along(values[w.scale], w)
+        values |= {b.output: self.bias(b) for b in self.biases}
+        return network.run(self.model, values, outputs, ROUNDING)
+
+    def scale(self, name: str) -> torch.Tensor:
+        """The scale `name` as it is now."""
+        return self.fixed[name] * torch.exp(self.scales[name])
+
+    def bias(self, b: Bias) -> torch.Tensor:
+        """The bias `b` as it is now, in float."""
+        return self.base[b.output] + self.unit[b.output] * self.shifts[b.output]
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def write(self) -> None:
+        """Put what was learned into the model's file."""
+        from onnx import numpy_helper
+
+        stored = {tensor.name: tensor for tensor in self.model.graph.initializer}
+
+        def put(name: str, value: torch.Tensor) -> None:
+            self.written.add(name)
+            array = value.numpy().astype(numpy_helper.to_array(stored[name]).dtype)
+            stored[name].CopyFrom(numpy_helper.from_array(array, name))
+
+        for name in self.scales:
+            put(name, self.scale(name))
+        for w in self.weights:
+            put(w.integers, self.grid[w.integers].round().clamp(-w.limit, w.limit))
+        inputs = {node.name: node.input for node in self.model.graph.node}
+        makers = {node.output[0]: node for node in self.model.graph.node}
+        scales = {w.layer: w.scale for w in self.weights}
+        for b in self.biases:
+            if b.scale is None:
+                put(b.stored, self.bias(b))
+                continue
+            # By definition of the integer kernels: the product of the scales of activations and weights.
+            step = self.scale(makers[inputs[b.layer][0]].input[1]) * self.scale(scales[b.layer])
+            put(b.scale, step.reshape(self.fixed[b.scale].shape))
+            put(b.stored, torch.round(self.bias(b).double() / step).clamp(-(2**31), 2**31 - 1))
+
+    def _along(self, scale: torch.Tensor, w: Weights) -> torch.Tensor:
+        shape = [1] * self.fixed[w.integers].ndim
+        shape[w.axis] = -1
+        return scale.reshape(shape)
+
+
+class _Round(torch.autograd.Function):  # type: ignore[misc]
+    """Rounding and clipping that gradients pass straight through."""
+
+    @staticmethod
+    def forward(_context: Any, x: torch.Tensor, limit: int) -> torch.Tensor:
+        return x.round().clamp(-limit, limit)
+
+    @staticmethod
+    def backward(_context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient, None
+
+
+def distil(
+    model: onnx.ModelProto,
+    reference: onnx.ModelProto,
+    calibration: Calibration,
+    tick: Tick,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    training: Training = TRAINING,
+) -> None:
+    """Train the numbers of the Q/DQ model `model`, in place; `reference` is the float model with the same node names.
+
+    Images come in an order, and are changed in a way, that `seed` and the step decide: training that was ended goes on
+    from the folder `checkpoint` as if it had not been. `tick` is called with (steps done, steps, what). Raises
+    `RuntimeFailed` for an operator that has no gradient here.
+    """
+    torch.manual_seed(seed)
+    shape = calibration.spec.input
+    size = max(1, min(training.most_images, training.pixels // (shape.height * shape.width)))
+    student_model, teacher_model = _copy(model), _copy(reference)
+    for one in (student_model, teacher_model):
+        batch.apply(one, size)
+    outputs = [value.name for value in reference.graph.output]
+    asked, told = ([*outputs, *names] for names in zip(*_features(model, reference)))
+    teacher = open_session(until(teacher_model, told), optimize=True)
+    student = Student(student_model, _spread(teacher_model, _batch(calibration, size, training, seed, 0)))
+    optimizer = torch.optim.Adam(student.groups(training))
+    rates = [group["lr"] for group in optimizer.param_groups]
+    identity = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    begin = _resume(checkpoint, identity, optimizer) if checkpoint else 0
+    for step in range(begin, training.steps):
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["lr"] = rate * (1 + math.cos(math.pi * step / training.steps)) / 2
+        feed = _batch(calibration, size, training, seed, step)
+        wanted = [torch.from_numpy(array) for array in teacher.run(told, feed)]
+        given = student.answer({name: torch.from_numpy(array) for name, array in feed.items()}, asked)
+        n = len(outputs)
+        loss = _answer_loss(given[:n], wanted[:n], calibration.spec)
+        loss = loss + training.features * sum(map(_relative, given[n:], wanted[n:])) / (len(given) - n)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        tick(step + 1, training.steps, f"distillation, loss {loss.item():.4g}")
+        if checkpoint and (step + 1) % EVERY == 0:
+            _keep(checkpoint, identity, optimizer, step + 1)
+    student.write()
+    learned = {tensor.name: tensor for tensor in student.model.graph.initializer}
+    for tensor in model.graph.initializer:
+        if tensor.name in student.written:
+            tensor.CopyFrom(learned[tensor.name])
+
+
+def _answer_loss(given: list[torch.Tensor], wanted: list[torch.Tensor], spec: ModelSpec) -> torch.Tensor:
+    """How far the answers are apart: relative energy of the error, and for class scores the divergence."""
+    loss = torch.stack([_relative(a, b) for a, b in zip(given, wanted)]).mean()
+    if spec.task == "classify" and spec.postprocess.scores == "softmax":
+        p, q = (F.log_softmax(x[0].flatten(1), 1) for x in (wanted, given))
+        loss = loss + F.kl_div(q, p, log_target=True, reduction="batchmean")
+    return loss
+
+
+def _relative(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """The energy of the error over that of the variation; of maps channel by channel, so that all of them count.
+
+    Channels are the shorter of the other axes: boxes lie in any order in a detector's answers.
+    """
+    error = (given - wanted).square()
+    if wanted.ndim < 3:
+        return error.sum() / ((wanted - wanted.mean(0, keepdim=True)).square().sum() + 1e-12)
+    axis = 1 if wanted.ndim == 4 else 1 + int(np.argmin(wanted.shape[1:]))
+    others = [a for a in range(wanted.ndim) if a != axis]
+    variation = (wanted - wanted.mean(others, keepdim=True)).square().sum(others)
+    return (error.sum(others) / (variation + 0.1 * variation.mean() + 1e-12)).mean()
+
+
+def _keep(folder: Path, identity: str, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Write what was learned, and the optimizer's moments, in place of what `folder` held."""
+    from safetensors.torch import save
+
+    tensors: Tensors = {}
+    for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+        state = optimizer.state[p]
+        tensors |= {f"{i}": p.detach(), f"{i}.mean": state["exp_avg"], f"{i}.square": state["exp_avg_sq"]}
+    folder.mkdir(parents=True, exist_ok=True)
+    core_files.write(folder / CHECKPOINT, save(tensors, metadata={"model": identity, "step": str(step)}))
+
+
+def _resume(folder: Path, identity: str, optimizer: torch.optim.Optimizer) -> int:
+    """Go on from what `folder` holds, where it is of this model; returns the steps that are done."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / CHECKPOINT, "pt") as file:
+            about = file.metadata() or {}
+            if about.get("model") != identity:
+                return 0
+            step = int(about["step"])
+            for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+                p.data.copy_(file.get_tensor(f"{i}"))
+                moments = {"exp_avg": file.get_tensor(f"{i}.mean"), "exp_avg_sq": file.get_tensor(f"{i}.square")}
+                optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
+            return step
+    except (OSError, SafetensorError):
+        return 0
+
+
+def _features(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[tuple[str, str]]:
+    """What every few layers read in `model`, and the same tensor of `reference`."""
+    named = {node.name: node for node in model.graph.node}
+    layers = [node for node in reference.graph.node if node.op_type in LAYERS and node.name in named]
+    found = list(dict.fromkeys((named[node.name].input[0], node.input[0]) for node in layers[1:]))
+    return found[:: -max(1, len(found) // FEATURES)]
+
+
+def _batch(calibration: Calibration, size: int, training: Training, seed: int, step: int) -> dict[str, np.ndarray]:
+    """The calibration images of a step, mirrored and zoomed into at random."""
+    generator = np.random.default_rng([seed, step])
+    chosen = generator.choice(len(calibration.images), size, replace=size > len(calibration.images))
+    images = [_changed(torch.from_numpy(calibration.read(int(i))), training, generator) for i in chosen]
+    return {calibration.spec.input.name: torch.stack(images).numpy()}
+
+
+def _changed(image: torch.Tensor, training: Training, generator: np.random.Generator) -> torch.Tensor:
+    """A float image (channels, height, width), or its mirror image, or a part of it enlarged."""
+    if training.mirror and generator.random() < 0.5:
+        image = image.flip(-1)
+    share = 1 - training.zoom * generator.random()
+    height, width = (round(side * share) for side in image.shape[-2:])
+    top, left = (int(generator.integers(0, old - new + 1)) for old, new in zip(image.shape[-2:], (height, width)))
+    part = image[..., top : top + height, left : left + width]
+    return F.interpolate(part[None], image.shape[-2:], mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def _spread(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> dict[str, float]:
+    """The standard deviation of each layer's output, over all of it."""
+    layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in LAYERS}
+    arrays = open_session(until(model, list(layers.values()))).run(list(layers.values()), feed)
+    return {name: float(array.std()) for name, array in zip(layers, arrays)}
+
+
+def _fake_quantize(_: network.Attributes, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """QuantizeLinear and its DequantizeLinear in one, with the gradients of LSQ."""
+    low, high = (0, 255) if zero.dtype == torch.uint8 else (-128, 127)
+    return torch._fake_quantize_learnable_per_tensor_affine(
+        x, scale.reshape(1), zero.float().reshape(1), low, high, 1.0
+    )
+
+
+ROUNDING: dict[str, network.Operator] = {
+    "QuantizeLinear": _fake_quantize,
+    "DequantizeLinear": lambda _, x, scale, zero=None: x,
+}
+
+
+def _weights(model: onnx.ModelProto, fixed: Tensors) -> list[Weights]:
+    layers = {node.input[1]: node for node in model.graph.node if node.op_type in LAYERS}
+    found = []
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or node.output[0] not in layers or node.input[0] not in fixed:
+            continue
+        integers = fixed[node.input[0]]
+        axis = int(network.attributes(node).get("axis", 1)) % integers.ndim
+        largest = int(integers.abs().max()) if integers.dtype != torch.int8 else int(integers.int().abs().max())
+        found.append(
+            Weights(
+                layer=layers[node.output[0]].name, output=node.output[0], integers=node.input[0], scale=node.input[1],
+                axis=axis, limit=64 if largest <= 64 else 127,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _biases(model: onnx.ModelProto, fixed: Tensors, spread: dict[str, float]) -> list[Bias]:
+    makers = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    found = []
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose", "Gemm") or len(node.input) < 3 or node.name not in spread:
+            continue
+        name = node.input[2]
+        pair = makers.get(name)
+        stored = pair.input[0] if pair is not None else name
+        if stored in fixed:
+            scale = pair.input[1] if pair is not None else None
+            found.append(Bias(layer=node.name, output=name, stored=stored, scale=scale))
+    return found
+
+
+def _activation_scales(model: onnx.ModelProto, fixed: Tensors) -> list[str]:
+    found = [n.input[1] for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] not in fixed]
+    return list(dict.fromkeys(found))
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    clone = type(model)()
+    clone.CopyFrom(model)
+    return clone
