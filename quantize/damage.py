@@ -77,7 +77,7 @@ def measure(
     """
     begin = time.monotonic()
     how = schemes.get(scheme)
-    exact, whole = mixture.load(Path(quantized), Path(model), how)
+    exact, whole = mixture.load(Path(quantized), Path(model))
     spec = metadata.get_spec(exact)
     if spec is None:
         raise InvalidInput(f"{model} holds no ModelSpec.", "", "Export the model with edgewright first.")

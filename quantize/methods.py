@@ -65,6 +65,9 @@ METHODS: dict[str, Method] = {
 }
 """What the pipeline tries where a recipe does not say: for each engine what the tool does by itself, and the best."""
 
+DISTIL = "distil"
+"""What is tried where none of the others stays inside the budget."""
+
 OTHERS: dict[str, Method] = {
     m.name: m
     for m in (
@@ -89,7 +92,7 @@ OTHERS: dict[str, Method] = {
             reround=True,
         ),
         Method(
-            name="distil",
+            name=DISTIL,
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             bias_correction="sequential",

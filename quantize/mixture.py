@@ -41,7 +41,7 @@ def build(
     (see `compose`).
     """
     provenance = msgspec.json.decode(Path(quantized, "provenance.json").read_bytes())
-    exact, whole = load(Path(quantized), Path(model), schemes.get(scheme))
+    exact, whole = load(Path(quantized), Path(model))
     spec = metadata.get_spec(exact)
     assert spec is not None  # the quantizer read it there
     anew = repairs(Path(quantized))
@@ -57,12 +57,12 @@ def build(
     core_files.write(Path(out, "provenance.json"), msgspec.json.encode({**provenance, "float_nodes": known}))
 
 
-def load(quantized: Path, model: Path, scheme: schemes.Scheme) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+def load(quantized: Path, model: Path) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The float model, prepared as the quantizer did, and the INT8 model of the folder `quantized`."""
     beside = quantized / FLOAT
     exact = files.load(beside if beside.is_file() else model)
     spec = metadata.get_spec(exact)
-    prepare(exact, scheme)
+    prepare(exact)
     if spec is not None:
         metadata.set_spec(exact, spec)
     return exact, files.load(quantized / "model.onnx")

@@ -27,6 +27,7 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions:
             readers.setdefault(name, []).append(node)
     makers = {out: node for node in graph.node for out in node.output}
     originals = {node.name: list(node.output) for node in reference.graph.node}
+    outputs = {value.name for value in graph.output}
     leads: set[str] = set()  # tensors from which a layer is reached
     for node in reversed(graph.node):
         if node.op_type in LAYERS or leads.intersection(node.output):
@@ -37,7 +38,11 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions:
         if node.op_type != "QuantizeLinear" or leads.intersection(node.output):
             continue
         maker = makers.get(node.input[0])
-        if maker is None or originals.get(maker.name) != list(maker.output):
+        if maker is None:
+            continue
+        # A pair on an answer takes its name, and what makes it gets another.
+        names = [pair.output[0] if pair.output[0] in outputs else node.input[0] for pair in readers[node.output[0]]]
+        if not set(names) <= set(originals.get(maker.name, ())):
             continue
         if keep_convolutions and maker.op_type in ("Conv", "ConvTranspose", "Relu", "Clip"):
             continue

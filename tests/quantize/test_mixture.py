@@ -41,7 +41,7 @@ def quantized_layers(model: onnx.ModelProto) -> set[str]:
 def test_all_float_is_the_float_model_and_no_float_the_int8_file(made: tuple[Path, str], tiny: Tiny) -> None:
     folder, name = made
     scheme = schemes.get(name)
-    exact, whole = mixture.load(folder, tiny.model, scheme)
+    exact, whole = mixture.load(folder, tiny.model)
     every = {node.name for node in exact.graph.node}
     assert np.array_equal(answers(mixture.compose(exact, whole, every, scheme), tiny), answers(exact, tiny))
     same, int8 = answers(mixture.compose(exact, whole, (), scheme), tiny), answers(whole, tiny)
@@ -62,7 +62,7 @@ def test_a_mixture_is_written_with_what_stayed_in_float(made: tuple[Path, str], 
 
 def test_nodes_that_a_method_put_in_are_refused(made: tuple[Path, str], tiny: Tiny) -> None:
     folder, name = made
-    exact, whole = mixture.load(folder, tiny.model, schemes.get(name))
+    exact, whole = mixture.load(folder, tiny.model)
     whole.graph.node.append(onnx.helper.make_node("Mul", ["logits", "logits"], ["more"], "smooth"))
     with pytest.raises(RuntimeFailed, match="smooth"):
         mixture.compose(exact, whole, (), schemes.get(name))
@@ -77,7 +77,7 @@ def test_damage_of_blocks_and_layers(made: tuple[Path, str], tiny: Tiny, tmp_pat
     assert [row.block.layers for row in found.layers] == [("conv1",), ("conv2",), ("conv3",), ("head",)]
     assert [row.block.layers for row in found.blocks] == [("conv1",), ("conv2", "conv3"), ("head",)]
     assert found.crossings == ((0, 1, 4096), (1, 2, 64))
-    exact, whole = mixture.load(folder, tiny.model, scheme)
+    exact, whole = mixture.load(folder, tiny.model)
     every, repaired = {node.name for node in exact.graph.node}, mixture.repairs(folder)
     session = open_session(exact, 1)
     images = [batch([path], tiny.spec) for path in tiny.images[:40]]

@@ -39,8 +39,10 @@ from edgewright.pipeline.candidates import (
 from edgewright.pipeline.images import Images
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.score import is_inside
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.calibration import require_enough
+from edgewright.quantize.methods import DISTIL
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
 from edgewright.targets.target import Target, matches
@@ -142,6 +144,9 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
     if line.measure or any(work.emulated for work in works):
         made.reference.artifact = stages.compile_reference(shop, line.exported, line.spec)
         line.evaluate(made.reference)
+        for work in works:
+            line.evaluate(work)
+        works += line.distil(made)
         if line.measure and job.recipe.search:
             made = search.look(line, made)
         works += line.vary(works) if line.measure else []
@@ -284,6 +289,27 @@ class Line:
         except EdgewrightError as error:
             work.unaudited = audits.unaudited(error)
             self.shop.watch("audit", work.candidate.id, 1, 1, f"failed: {error.what}")
+
+    def distil(self, made: Made) -> list[Work]:
+        """INT8 by distillation for each scheme and set of options with which no other method stays inside the budget.
+
+        Not where a recipe names the methods, nor where the float variant is outside too.
+        """
+        if self.job.recipe.methods is not None:
+            return []
+        families: dict[tuple[str, Options], list[Work]] = {}
+        for work in made.works:
+            if work.alive and (scheme := work.candidate.variant.scheme):
+                families.setdefault((scheme, work.candidate.options), []).append(work)
+        floats = {w.candidate.options: w for w in made.works if w.alive and not w.candidate.variant.scheme}
+        found = []
+        for (_, options), tried in families.items():
+            if any(is_inside(made, work) for work in tried) or not is_inside(made, floats.get(options, made.reference)):
+                continue
+            variant = msgspec.structs.replace(tried[0].candidate.variant, method=DISTIL)
+            found.append(self.build(Candidate(variant=variant, options=options)))
+            self.evaluate(found[-1])
+        return found
 
     def vary(self, works: Sequence[Work]) -> list[Work]:
         """Build the recipe's variations of the candidates that are fastest at a first look."""

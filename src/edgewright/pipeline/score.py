@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgewright.bench import accuracy, budget, detection_accuracy
-from edgewright.bench.results import Accuracy
+from edgewright.bench.results import Accuracy, Measurement, Term
 from edgewright.core.store import Entry
 
 if TYPE_CHECKING:
     from edgewright.pipeline.run import Made, Work
+
+ACCURACIES = frozenset({"top1", "map", "agreement", "sqnr", "confidence"})
+"""Metrics that a variant has before it is timed; others (size, p95) are left to the final choice."""
 
 
 def score(made: Made, work: Work) -> Accuracy | None:
@@ -40,3 +43,18 @@ def _score(made: Made, work: Work, evaluation: Entry, reference: Entry) -> Accur
             return accuracy.score(outputs, labels)
         found = accuracy.compare(outputs, truth, labels, margin=margin, seed=seed)
     return msgspec.structs.replace(found, results=evaluation.key)
+
+
+def checked(made: Made, work: Work) -> tuple[Term, ...]:
+    """The budget's terms against what is known of `work` now: its accuracy."""
+    assert made.job.budget is not None
+    row = Measurement(
+        id=work.candidate.id, variant=work.candidate.variant.name, runtime=work.candidate.options.runtime,
+        precision=work.candidate.precision, status="ok", accuracy=score(made, work),
+    )  # fmt: skip
+    return budget.check(row, None, made.job.budget)
+
+
+def is_inside(made: Made, work: Work) -> bool:
+    """Whether `work` meets all that the budget asks of its accuracy."""
+    return all(term.status == "met" for term in checked(made, work) if term.metric in ACCURACIES)

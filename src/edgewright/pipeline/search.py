@@ -15,11 +15,11 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench import profile
 from edgewright.bench.latency import Rules, Timing
-from edgewright.bench.results import Loss, Measurement, Mixture, Part, Ratio, Search, Sensitivity, Term
+from edgewright.bench.results import Loss, Mixture, Part, Ratio, Search, Sensitivity
 from edgewright.core.errors import EdgewrightError
 from edgewright.pipeline import stages
 from edgewright.pipeline.candidates import Candidate
-from edgewright.pipeline.score import score
+from edgewright.pipeline.score import ACCURACIES, checked, is_inside
 from edgewright.quantize import damage, search
 from edgewright.quantize.damage import Damage, Sensitivities
 from edgewright.quantize.search import Belief, Limit, Outcome, Plan, Space
@@ -32,8 +32,6 @@ SIDE_BY_SIDE = Rules(min_duration_s=1.5, min_count=60, max_duration_s=6.0, round
 """How plans are measured against the uniform variants: many short rounds, for a narrow paired interval."""
 FINALISTS = 2
 """Mixtures that go into the final run: the fastest that beat every uniform variant beyond doubt."""
-ACCURACIES = frozenset({"top1", "map", "agreement", "sqnr", "confidence"})
-"""Metrics that a plan is proposed by; others (size, p95) are left to the final choice."""
 IMAGES, QUICK_IMAGES = 8, 2
 """Calibration images that damage is measured on; fewer where all in INT8 is inside the budget and so nothing binds."""
 NOISE = 0.01
@@ -82,7 +80,7 @@ def look(line: Line, made: Made) -> Made:
         line.evaluate(work)
     first = line.screen(made.works)
     alive = [work for work in made.works if work.alive and _p50(first[work.candidate.id])]
-    inside = [work for work in alive if _is_inside(made, work)] or alive
+    inside = [work for work in alive if is_inside(made, work)] or alive
     pairs = _pairs(made, alive, first)
     if not inside or not pairs:
         return replace(
@@ -121,7 +119,7 @@ def family(line: Line, made: Made, exact: Work, int8: Work, first: dict[str, Tim
     assert int8.quantized and exact.artifact and int8.artifact
     calibration, digests = line.images.calibration, line.images.calibration_digests
     variant = int8.candidate.variant
-    binds = layers or not _is_inside(made, int8)
+    binds = layers or not is_inside(made, int8)
     count = IMAGES if binds else QUICK_IMAGES
     entry = stages.sensitivity(line.shop, line.exported, int8.quantized, variant, calibration, digests, count, layers)
     found = damage.read(entry.path)
@@ -200,7 +198,7 @@ def _measure(
         damages = None
         if ratio.value > 1.0 and line.evaluate(work):
             damages = tuple(_drops(made, work, ours.exact))
-            entry = msgspec.structs.replace(entry, inside=_is_inside(made, work))
+            entry = msgspec.structs.replace(entry, inside=is_inside(made, work))
             if entry.inside and ratio.low > 1.0:
                 log.winners.append((ratio.value, work))
         log.mixtures.append(entry)
@@ -228,7 +226,7 @@ def _pairs(made: Made, alive: Sequence[Work], first: dict[str, Timing]) -> list[
     """
 
     def worth(work: Work) -> tuple[bool, float]:
-        inside = _is_inside(made, work)
+        inside = is_inside(made, work)
         return not inside, _p50(first[work.candidate.id]) if inside else sum(_shortfalls(made, work))
 
     found = []
@@ -281,7 +279,7 @@ def _limits(made: Made, pair: tuple[Work, Work], found: Sensitivities) -> list[L
 def _terms(made: Made, work: Work, exact: Work) -> tuple[list[str], list[float], list[float]]:
     """The budget's accuracies that both have: their metrics, what `work` loses against `exact`, what it may lose."""
     metrics, lost, most = [], [], []
-    for ours, theirs in zip(_checked(made, work), _checked(made, exact)):
+    for ours, theirs in zip(checked(made, work), checked(made, exact)):
         if ours.metric not in ACCURACIES or ours.value is None or theirs.value is None or ours.limit is None:
             continue
         values = [_lost(ours.metric, value) for value in (ours.value, ours.limit, theirs.value)]
@@ -306,22 +304,8 @@ def _noise(found: Damage) -> float:
     return float(10 ** (-found.sqnr_db / 10))
 
 
-def _checked(made: Made, work: Work) -> tuple[Term, ...]:
-    """The budget's terms against what is known of `work` now: its accuracy."""
-    assert made.job.budget is not None
-    row = Measurement(
-        id=work.candidate.id, variant=work.candidate.variant.name, runtime=work.candidate.options.runtime,
-        precision=work.candidate.precision, status="ok", accuracy=score(made, work),
-    )  # fmt: skip
-    return budgets.check(row, None, made.job.budget)
-
-
-def _is_inside(made: Made, work: Work) -> bool:
-    return all(term.status == "met" for term in _checked(made, work) if term.metric in ACCURACIES)
-
-
 def _shortfalls(made: Made, work: Work) -> list[float]:
-    return [max(-(term.by or 0.0), 0.0) for term in _checked(made, work) if term.metric in ACCURACIES]
+    return [max(-(term.by or 0.0), 0.0) for term in checked(made, work) if term.metric in ACCURACIES]
 
 
 def _times(
