@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 PROPOSALS: tuple[Kind, ...] = ("minmax", "mean", "percentile", "entropy")
-IMAGES, DIRECTIONS = 32, 4
+PIXELS = 16 * 224 * 224
+"""How much is looked at: 16 images of 224 x 224, from 8 larger ones to 32 smaller."""
+DIRECTIONS = 4
 TRIMMED = 0.1
 SHRINKS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Parts of the widest range that are tried beside the ranges that statistics propose."""
@@ -51,7 +53,9 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
         for centred in proposed
     }
     errors: dict[tuple[str, bool], list[list[float]]] = {key: [] for key in ranges}
-    feeds = list(calibration.batches(IMAGES))
+    shape = calibration.spec.input
+    images = min(32, max(8, PIXELS // (shape.height * shape.width)))
+    feeds = list(calibration.batches(images))
     for step, feed in enumerate(feeds):
         given = {name: torch.from_numpy(array).requires_grad_() for name, array in feed.items()}
         values = dict(zip(names, network.run(model, {**constants, **given}, names)))

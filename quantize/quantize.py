@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -20,7 +19,7 @@ from edgewright.graph import files, metadata
 
 from . import activations, bias, clipping, head, methods, nncf, ort, ranges, schemes, sensitivity, tail, tensorrt
 from .calibration import Calibration
-from .ranges import Kind, Range, Statistics, Tick
+from .ranges import Range, Statistics, Tick
 
 if TYPE_CHECKING:
     import onnx
@@ -61,11 +60,11 @@ def quantize(
 ) -> Provenance:
     """Quantize the float model at `model` and write ``model.onnx`` and ``provenance.json`` into the folder `out`.
 
-    `images`: files to calibrate on, at least `calibration.MINIMUM`; `statistics`: the folder in which `observe` wrote
-    of the same model and images. The ModelSpec is read from the model's metadata and kept. The same input and seed give
-    the same bytes. A distillation that was ended goes on from the folder `checkpoint`. Raises `InvalidInput` for an
-    unknown scheme or method, for a pair that does not fit, a model without a spec, and images that are too few, broken
-    or not finite.
+    `images`: files to calibrate on, at least `calibration.MINIMUM`; `statistics`: the folder in which `observe` (and
+    `weigh`) wrote of the same model and images. The ModelSpec is read from the model's metadata and kept. The same
+    input and seed give the same bytes. A distillation that was ended goes on from the folder `checkpoint`. Raises
+    `InvalidInput` for an unknown scheme or method, for a pair that does not fit, a model without a spec, and images
+    that are too few, broken or not finite.
     """
     chosen, how = schemes.get(scheme), methods.get(method)
     if not how.fits(scheme):
@@ -103,25 +102,30 @@ def quantize(
     return provenance
 
 
-def observe(model: str, images: list[str], out: str, seed: int = 0, progress: Tick | None = None) -> None:
+def observe(model: str, images: list[str], out: str, progress: Tick | None = None) -> None:
     """Write what the float model at `model` does on `images` into the folder `out`: once, for every scheme and method.
 
     Raises `InvalidInput` as `quantize` does.
     """
     source, calibration = read(model, images)
     prepare(source)
-    seen = look(source, calibration, get_args(Kind), progress or _silent, seed)
+    ranges.save(ranges.collect(source, calibration, progress or _silent), Path(out, STATISTICS))
+
+
+def weigh(
+    model: str, images: list[str], statistics: str, out: str, seed: int = 0, progress: Tick | None = None
+) -> None:
+    """Add the ranges of the kind "output" to the `statistics` that `observe` wrote of the same model and images.
+
+    A model with an operator that has no gradient here gets none.
+    """
+    source, calibration = read(model, images)
+    prepare(source)
+    seen = _weighed(source, calibration, ranges.read(Path(statistics, STATISTICS)), progress or _silent, seed)
     ranges.save(seen, Path(out, STATISTICS))
 
 
-def look(model: onnx.ModelProto, calibration: Calibration, kinds: Sequence[Kind], tick: Tick, seed: int) -> Statistics:
-    """The statistics of the prepared float `model` that these kinds of ranges need.
-
-    A model with an operator that has no gradient here gets no ranges of the kind "output".
-    """
-    seen = ranges.collect(model, calibration, tick, histograms=not {*kinds} <= {"minmax", "mean"})
-    if "output" not in kinds:
-        return seen
+def _weighed(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, tick: Tick, seed: int) -> Statistics:
     try:
         return clipping.choose(model, calibration, seen, tick, seed)
     except RuntimeFailed as error:
@@ -170,7 +174,8 @@ def apply(
             return placed
 
         if seen is None:
-            seen = look(model, calibration, method.ranges, tick, seed)
+            seen = ranges.collect(model, calibration, tick, histograms=not {*method.ranges} <= {"minmax", "mean"})
+            seen = _weighed(model, calibration, seen, tick, seed) if "output" in method.ranges else seen
         kinds = [kind for kind in method.ranges if kind != "output" or len(seen.best)]
         trials = {kind: functools.partial(place, ranges.find(seen, kind, scheme.centred)) for kind in kinds}
         best = sensitivity.least_loss(model, trials, calibration, kept) if len(trials) > 1 else kinds[0]

@@ -144,7 +144,9 @@ def quantize(
     inputs = {"model": source.key, "images": calibration_digests, **how, "made_by": made_by("quantize", "graph")}
     kwargs: dict[str, Any] = {"model": str(source.path / MODEL), "images": paths, **how}
     if method.engine == "onnxruntime":
-        seen = observe(shop, source, calibration, calibration_digests, seed)
+        seen = observe(shop, source, calibration, calibration_digests)
+        if "output" in method.ranges:
+            seen = weigh(shop, source, seen, calibration, calibration_digests, seed)
         inputs["statistics"], kwargs["statistics"] = seen.key, str(seen.path)
     if method.distil:
         kwargs["checkpoint"] = str(shop.store.checkpoint("quantize", inputs))
@@ -156,12 +158,22 @@ def quantize(
     return made
 
 
-def observe(shop: Workshop, model: Entry, calibration: ImageSet, digests: list[str], seed: int) -> Entry:
+def observe(shop: Workshop, model: Entry, calibration: ImageSet, digests: list[str]) -> Entry:
     """``statistics.safetensors``: what the model's activations do on the images; serves every scheme and method."""
-    inputs = {"model": model.key, "images": digests, "seed": seed, "made_by": made_by("quantize", "graph")}
+    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
     return shop.run(
         "observe", calibration.name, inputs, "edgewright.quantize.quantize:observe", model=str(model.path / MODEL),
-        images=[item.path for item in calibration.items], seed=seed, into="out",
+        images=[item.path for item in calibration.items], into="out",
+    )  # fmt: skip
+
+
+def weigh(shop: Workshop, model: Entry, seen: Entry, calibration: ImageSet, digests: list[str], seed: int) -> Entry:
+    """``statistics.safetensors`` with the range of each tensor that costs the answers least (`quantize.clipping`)."""
+    how = {"seed": seed, "made_by": made_by("quantize", "graph")}
+    return shop.run(
+        "weigh", calibration.name, {"model": model.key, "statistics": seen.key, "images": digests, **how},
+        "edgewright.quantize.quantize:weigh", model=str(model.path / MODEL), statistics=str(seen.path), seed=seed,
+        images=[item.path for item in calibration.items], into="out",
     )  # fmt: skip
 
 

@@ -1,0 +1,113 @@
+"""All of the network in INT8 on real weights: how near its answers stay to the float model's, scheme by scheme.
+
+The file is computed as it is written (exact INT8 arithmetic), so that schemes of other processors are judged here too.
+"""
+
+from __future__ import annotations
+
+import functools
+import runpy
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgewright import api
+from edgewright.bench import statistics
+from edgewright.graph import files, metadata
+from edgewright.pipeline import images as image_sets
+from edgewright.quantize import quantize
+from edgewright.quantize.sessions import open_session
+from edgewright.vision.image import open_image
+from edgewright.vision.preprocess import preprocess
+
+pytestmark = pytest.mark.zoo
+HERE = Path(__file__).parent
+CASES = runpy.run_path(str(HERE / "test_main_job.py"))["CASES"]
+
+
+class Figures(NamedTuple):
+    """Points of top-1 lost, percent of the images with the float model's answer, SQNR of the logits in dB."""
+
+    loss: float
+    agreement: float
+    sqnr_db: float
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """What must hold: at most `loss` points of top-1 lost, at least the rest."""
+
+    loss: float
+    agreement: float = 0.0
+    sqnr_db: float = 0.0
+
+
+# SQNR: 5 dB above the better of ONNX Runtime's minmax and NNCF's default for the MobileNetV1s, that for SqueezeNet.
+BOUNDS = {
+    "mobilenetv1_075": Bound(loss=0.5, agreement=95, sqnr_db=22.2),
+    "mobilenetv1_025": Bound(loss=0.5, agreement=88, sqnr_db=19.5),
+    "squeezenet1_1": Bound(loss=0.5, agreement=96, sqnr_db=33.1),
+    "resnet18": Bound(loss=0.2),
+    "mobilenetv3_small_100": Bound(loss=0.2, agreement=97, sqnr_db=22),
+    "resnet20": Bound(loss=0.2),
+    "resnet56": Bound(loss=0.2),
+    "vit": Bound(loss=0.2),
+}
+
+
+@functools.cache
+def float_model(name: str, zoo: Path, folder: Path) -> tuple[Path, image_sets.Images, np.ndarray, np.ndarray]:
+    """(ONNX file, image sets, the float model's logits on the evaluation images, labels)."""
+    case = CASES[name]
+    path = folder / f"{name}.onnx"
+    api.export(
+        case.source, out=path, checkpoint=zoo / "weights" / case.checkpoint, spec=HERE / "specs" / f"{case.spec}.toml",
+        data=zoo / case.data, trust_checkpoint=case.checkpoint.endswith(".th"),
+    )  # fmt: skip
+    found = image_sets.gather(zoo / case.data, None, None, 300, 0)
+    spec = metadata.get_spec(files.load(path))
+    assert spec is not None
+    evaluation = image_sets.label(found.evaluation, spec)
+    labels = np.array([item.label for item in evaluation.items])
+    return path, found, answers(path, found), labels
+
+
+def answers(path: Path, found: image_sets.Images) -> np.ndarray:
+    """The logits of the file at `path` on the evaluation images, computed as it is written."""
+    model = files.load(path)
+    spec = metadata.get_spec(model)
+    assert spec is not None
+    session = open_session(model)
+    rows = [preprocess(open_image(item.path), spec.preprocess, spec.input) for item in found.evaluation.items]
+    return np.concatenate([session.run(None, {spec.input.name: x[None]})[0].reshape(1, -1) for x in rows])
+
+
+def figures(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> Figures:
+    """Quantize and compare; prints what it found."""
+    path, found, exact, labels = float_model(name, zoo, folder)
+    out = folder / f"{name}-{scheme}-{method}"
+    out.mkdir(exist_ok=True)
+    quantize.quantize(str(path), scheme, method, [item.path for item in found.calibration.items], str(out))
+    given = answers(out / "model.onnx", found)
+    right = [100 * float((a.argmax(1) == labels).mean()) for a in (exact, given)]
+    figures = Figures(right[0] - right[1], 100 * statistics.agreement(given, exact), statistics.sqnr_db(given, exact))
+    print(f"{name} {scheme} {method}: {right[1]:.2f} of {right[0]:.2f}, {figures}")
+    return figures
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("int8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["round", "distil"])
+@pytest.mark.parametrize("scheme", ["ort-x86-vnni", "openvino-vnni", "tensorrt"])
+@pytest.mark.parametrize("name", BOUNDS)
+def test_int8_keeps_the_answers(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> None:
+    found, bound = figures(name, scheme, method, zoo, folder), BOUNDS[name]
+    assert found.loss <= bound.loss + 1e-9
+    assert found.agreement >= bound.agreement
+    assert found.sqnr_db >= bound.sqnr_db
