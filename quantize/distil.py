@@ -183,7 +183,7 @@ def distil(
     tick: Tick,
     seed: int = 0,
     checkpoint: Path | None = None,
-    training: Training = TRAINING,
+    training: Training | None = None,
 ) -> None:
     """Train the numbers of the Q/DQ model `model`, in place; `reference` is the float model with the same node names.
 
@@ -191,7 +191,7 @@ def distil(
     from the folder `checkpoint` as if it had not been. `tick` is called with (steps done, steps, what). Raises
     `RuntimeFailed` for an operator that has no gradient here.
     """
-    torch.manual_seed(seed)
+    training = training or TRAINING
     shape = calibration.spec.input
     size = max(1, min(training.most_images, training.pixels // (shape.height * shape.width)))
     student_model, teacher_model = _copy(model), _copy(reference)

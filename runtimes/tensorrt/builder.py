@@ -163,7 +163,7 @@ def configure(
         cache = config.create_timing_cache(job.timing_cache)
         if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another device: begin with an empty one
             config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
-    if progress is not None and hasattr(trt, "IProgressMonitor"):  # from 10 on
+    if progress is not None:
         watch(trt, config, progress)
     _open_batch(builder, config, network, job)
     return config
@@ -225,7 +225,9 @@ def _open_batch(builder: trt.Builder, config: trt.IBuilderConfig, network: trt.I
 
 
 def watch(trt: Any, config: trt.IBuilderConfig, progress: Progress) -> None:
-    """Tell the builder's phases to `progress`: the outermost phase counts, the innermost is named."""
+    """Tell the builder's phases to `progress`: the outermost phase counts, the innermost is named. From 10 on."""
+    if not hasattr(trt, "IProgressMonitor"):
+        return
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:

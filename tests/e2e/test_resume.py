@@ -23,7 +23,7 @@ normalize = ["host"]
 min_duration_s = 0.1
 min_count = 30
 """
-KILLS = 5
+KILLS = 3
 
 
 def start(job: Path, store: Path, out: Path) -> subprocess.Popen[bytes]:

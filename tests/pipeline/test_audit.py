@@ -206,13 +206,21 @@ def test_the_pass_of_onnx_runtime_that_quantizes_anew_is_told(
     mixed, original = onnx.load(int8(plain, images, tmp_path / "int8")), onnx.load(plain)
     for tensor in original.graph.initializer:
         if tensor.name == "w4":  # one large channel: per tensor the others vanish
-            value = numpy_helper.to_array(tensor) * np.float32([[100], [1], [1], [1]])
+            value = numpy_helper.to_array(tensor) * np.float32([[1000], [1], [1], [1]])
             tensor.CopyFrom(numpy_helper.from_array(value, "w4"))
     head = next(n for n in mixed.graph.node if n.name == "head")
     for index, name in ((1, "w4"), (2, "b4")):
         mixed.graph.node.remove(next(n for n in mixed.graph.node if n.output[0] == head.input[index]))
         mixed.graph.initializer.append(next(t for t in original.graph.initializer if t.name == name))
     head.input[1:] = ["w4", "b4"]
+    # The pass wants a pair behind the layer too, which ours leaves out.
+    answer = head.output[0]
+    head.output[0] = "raw"
+    mixed.graph.initializer.append(numpy_helper.from_array(np.float32(0.05), "raw_scale"))
+    mixed.graph.initializer.append(numpy_helper.from_array(np.uint8(128), "raw_zero"))
+    constants = ["raw_scale", "raw_zero"]
+    mixed.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["raw", *constants], ["raw_q"], "raw_quantize"))
+    mixed.graph.node.append(onnx.helper.make_node("DequantizeLinear", ["raw_q", *constants], [answer], "raw_back"))
     onnx.save(mixed, tmp_path / "mixed.onnx")
     for disabled, wanted in ((["WeightBiasQuantization"], {}), ([], {"runtime-parity": "error"})):
         monkeypatch.setattr(ort_runtime, "_DISABLED", disabled)

@@ -53,8 +53,9 @@ def test_edited_external_data_is_another_source(tmp_path: Path) -> None:
 def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def keep(self: Workshop, stage: str, what: str, inputs: dict[str, object], make: object) -> None:
+    def keep(self: Workshop, stage: str, what: str, inputs: dict[str, object], make: object) -> Entry:
         seen.append(f"{stage}: {inputs}")
+        return model
 
     monkeypatch.setattr(Workshop, "keep", keep)
     shop = Workshop(store=Store(tmp_path))

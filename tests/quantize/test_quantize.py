@@ -115,7 +115,10 @@ def test_progress_reaches_its_total_in_every_phase(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("name", [*methods.OTHERS])
-def test_the_other_methods_work_too(name, tiny, tmp_path):
+def test_the_other_methods_work_too(name, tiny, tmp_path, monkeypatch):
+    from edgewright.quantize import distil
+
+    monkeypatch.setattr(distil, "TRAINING", distil.Training(steps=30))
     scheme = "openvino" if methods.OTHERS[name].engine == "nncf" else "ort-x86"
     quantize(str(tiny.model), scheme, name, tiny.images[:40], str(tmp_path))
     assert agreement(tmp_path, tiny, optimize=False) >= 0.9

@@ -27,6 +27,15 @@ LAYERS = {
 }
 
 
+STATE = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """The same in any order of the tests."""
+    RNG.bit_generator.state = STATE
+
+
 def heavy(*shape: int) -> np.ndarray:
     """Weights of which most neighbours can saturate."""
     return (RNG.integers(60, 128, shape) * RNG.choice([1, -1], shape, p=[0.7, 0.3])).astype(np.int8)

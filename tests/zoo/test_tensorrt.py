@@ -28,10 +28,10 @@ def load(name: str):
 
 
 CLASSIFIERS, DETECTORS = load("test_main_job").CASES, load("test_detectors").CASES
-QUICK = ("vit",)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in CLASSIFIERS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifiers_keep_their_answers(name: str, zoo: Path, tmp_path: Path) -> None:
     case = CLASSIFIERS[name]
     report = api.optimize(
