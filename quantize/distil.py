@@ -49,8 +49,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 300
     pixels: int = 8 * 224 * 224
     most_images: int = 64
-    weight_rate: float = 0.02
-    scale_rate: float = 0.002
+    weight_rate: float = 0.01
+    scale_rate: float = 0.001
     bias_rate: float = 0.001
     features: float = 1.0
     mirror: bool = True
