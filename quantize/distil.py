@@ -271,14 +271,14 @@ def _resume(folder: Path, identity: str, optimizer: torch.optim.Optimizer) -> in
             about = file.metadata() or {}
             if about.get("model") != identity:
                 return 0
-            step = int(about["step"])
-            for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-                p.data.copy_(file.get_tensor(f"{i}"))
-                moments = {"exp_avg": file.get_tensor(f"{i}.mean"), "exp_avg_sq": file.get_tensor(f"{i}.square")}
-                optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
-            return step
+            step, kept = int(about["step"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
-        return 0
+        return 0  # none, or a damaged one: training begins anew, and its progress says so
+    for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+        p.data.copy_(kept[f"{i}"])
+        moments = {"exp_avg": kept[f"{i}.mean"], "exp_avg_sq": kept[f"{i}.square"]}
+        optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
+    return step
 
 
 def _features(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[tuple[str, str]]:
@@ -337,7 +337,7 @@ def _weights(model: onnx.ModelProto, fixed: Tensors) -> list[Weights]:
             continue
         integers = fixed[node.input[0]]
         axis = int(network.attributes(node).get("axis", 1)) % integers.ndim
-        largest = int(integers.abs().max()) if integers.dtype != torch.int8 else int(integers.int().abs().max())
+        largest = int(integers.int().abs().max())
         found.append(
             Weights(
                 layer=layers[node.output[0]].name, output=node.output[0], integers=node.input[0], scale=node.input[1],

@@ -86,6 +86,8 @@ def maxima(model: onnx.ModelProto, found: Iterable[Site], feeds: Iterable[Feed])
     """The largest magnitude of each channel of the sites' tensors, over all feeds."""
     axes = {site.tensor: 1 if site.maker.op_type == "Conv" else -1 for site in found}
     largest: dict[str, np.ndarray] = {}
+    if not axes:
+        return largest
     session = open_session(until(model, list(axes)))
     for feed in feeds:
         for name, array in zip(axes, session.run(list(axes), feed)):

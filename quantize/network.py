@@ -1,6 +1,6 @@
 """An ONNX graph computed by torch, with gradients, so that what its Q/DQ pairs hold can be learned.
 
-Ours, since the library for it (onnx2torch 1.5.15) reads none of our exporter's files: they have operator set 20.
+Ours, since the library for it (onnx2torch 1.5.15) has no converters for operator set 20, which our exporter writes.
 Operators are those of the ONNX specification, for constant shapes and axes; one that is not here is refused by name.
 """
 

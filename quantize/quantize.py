@@ -32,7 +32,10 @@ STATISTICS = "statistics.safetensors"
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """How an INT8 file came to be: ``provenance.json`` beside it. `ranges`: of several the way that lost least."""
+    """How an INT8 file came to be: ``provenance.json`` beside it. `ranges`: of several the way that lost least.
+
+    `missing`: what of the method could not be done for this model, and why.
+    """
 
     schema_version: int = 1
     scheme: str
@@ -43,6 +46,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     images_digest: str
     float_nodes: tuple[str, ...]
     ranges: str | None = None
+    missing: str | None = None
     versions: dict[str, str | None]
     seconds: float
 
@@ -79,7 +83,7 @@ def quantize(
     source, calibration = read(model, images)
     tick = progress or _silent
     seen = ranges.read(Path(statistics, STATISTICS)) if statistics else None
-    quantized, kept, found = apply(source, chosen, how, calibration, tick, seen, seed)
+    quantized, kept, found, missing = apply(source, chosen, how, calibration, tick, seen, seed)
     if how.distil:
         from . import distil
 
@@ -91,7 +95,7 @@ def quantize(
     provenance = Provenance(
         scheme=scheme, method=method, seed=seed, model_digest=core_files.sha256(Path(model)),
         images=calibration.provenance.images, images_digest=calibration.provenance.digest, float_nodes=kept,
-        ranges=found, seconds=round(time.monotonic() - start, 3),
+        ranges=found, missing=missing, seconds=round(time.monotonic() - start, 3),
         versions={name: version(name) for name in ("edgewright", "nncf", "onnx", "onnxruntime", "numpy", "torch")},
     )  # fmt: skip
     files.save(quantized, Path(out, "model.onnx"))
@@ -129,8 +133,7 @@ def _weighed(model: onnx.ModelProto, calibration: Calibration, seen: Statistics,
     try:
         return clipping.choose(model, calibration, seen, tick, seed)
     except RuntimeFailed as error:
-        tick(1, 1, f"no ranges by the model's answers: {error.what}")
-        return seen
+        return seen._replace(missing=f"There are no ranges by the model's answers: {error.what}")
 
 
 def read(model: str, images: list[str]) -> tuple[onnx.ModelProto, Calibration]:
@@ -154,10 +157,11 @@ def apply(
     tick: Tick,
     seen: Statistics | None = None,
     seed: int = 0,
-) -> tuple[onnx.ModelProto, tuple[str, ...], str | None]:
+) -> tuple[onnx.ModelProto, tuple[str, ...], str | None, str | None]:
     """The INT8 form of the float model `model`, which is prepared in place.
 
-    With it the nodes that stayed in float, and of several ways to find ranges the one that lost least.
+    With it the nodes that stayed in float, of several ways to find ranges the one that lost least, and what could not
+    be done.
     """
     prepare(model)
     protected = head.protected(model) if calibration.spec.task == "detect" else []
@@ -187,7 +191,8 @@ def apply(
     tail.apply(quantized, model, keep_convolutions=scheme.runtime == "onnxruntime")
     if method.bias_correction == "sequential":
         bias.correct(quantized, model, calibration, tick, method.reround, protected)
-    return quantized, tuple(kept), best
+    missing = seen.missing if seen and "output" in method.ranges else ""
+    return quantized, tuple(kept), best, missing or None
 
 
 def prepare(model: onnx.ModelProto) -> None:

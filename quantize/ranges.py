@@ -37,7 +37,7 @@ class Statistics(NamedTuple):
     Rows are batches, columns the tensors `names`: `lows` and `highs` (batches, tensors) hold the extremes, with zero
     inside; `counts` (tensors, BINS) the histogram of what is not zero, between the least and the largest of them all.
     `best` (2, tensors, 2): the range of each that costs the answers least, for grids with any zero point and for
-    centred ones; empty where it was not looked for.
+    centred ones; empty where it was not looked for, or could not be found: `missing` says why.
     """
 
     names: list[str]
@@ -45,6 +45,10 @@ class Statistics(NamedTuple):
     highs: np.ndarray
     counts: np.ndarray
     best: np.ndarray = np.zeros((0, 0, 2))
+    missing: str = ""
+
+
+ARRAYS = ("lows", "highs", "counts", "best")
 
 
 def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histograms: bool = True) -> Statistics:
@@ -90,8 +94,8 @@ def save(seen: Statistics, path: Path) -> None:
     """Write statistics as safetensors; the names stand in the metadata."""
     from safetensors.numpy import save_file
 
-    arrays = {key: np.ascontiguousarray(getattr(seen, key)) for key in Statistics._fields[1:]}
-    save_file(arrays, path, metadata={"names": msgspec.json.encode(seen.names).decode()})
+    arrays = {key: np.ascontiguousarray(getattr(seen, key)) for key in ARRAYS}
+    save_file(arrays, path, metadata={"names": msgspec.json.encode(seen.names).decode(), "missing": seen.missing})
 
 
 def read(path: Path) -> Statistics:
@@ -99,8 +103,9 @@ def read(path: Path) -> Statistics:
     from safetensors import safe_open
 
     with safe_open(path, "np") as file:
-        names = msgspec.json.decode(file.metadata()["names"], type=list[str])
-        return Statistics(names, *(file.get_tensor(key) for key in Statistics._fields[1:]))
+        about = file.metadata()
+        names = msgspec.json.decode(about["names"], type=list[str])
+        return Statistics(names, **{key: file.get_tensor(key) for key in ARRAYS}, missing=about["missing"])
 
 
 def _percentile(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:

@@ -73,3 +73,13 @@ def test_rounding_is_that_of_quantize_linear(centred: bool) -> None:
     assert (y.min(), y.max()) == (pytest.approx(-128 * step if centred else -1, abs=step), pytest.approx(2, abs=step))
     inside = (x > -0.99) & (x < 1.99)
     assert float((y - x)[inside].abs().max()) <= step / 2 + 1e-6
+
+
+def test_what_cannot_be_done_stands_in_the_provenance(tiny, tmp_path, monkeypatch) -> None:
+    from edgewright.quantize import network
+    from edgewright.quantize.quantize import quantize
+
+    monkeypatch.delitem(network.OPERATORS, "AveragePool")
+    told = quantize(str(tiny.model), "ort-x86", "round", tiny.images[:40], str(tmp_path))
+    assert told.missing is not None and "AveragePool" in told.missing
+    assert told.ranges in ("minmax", "mean")

@@ -20,7 +20,7 @@ def made(tiny, scheme: str):
     """(INT8 model, float model, calibration): two fifths of the weights a step off, so that there is much to learn."""
     model = onnx.load(tiny.model)
     calibration = Calibration(tiny.images[:60], tiny.spec)
-    quantized, _, _ = quantize.apply(model, schemes.get(scheme), methods.get("minmax"), calibration, lambda *_: None)
+    quantized, _, _, _ = quantize.apply(model, schemes.get(scheme), methods.get("minmax"), calibration, lambda *_: None)
     rng = np.random.default_rng(0)
     for tensor in quantized.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor)

@@ -79,6 +79,7 @@ def test_a_tensor_that_is_an_answer_or_read_by_something_else_stays() -> None:
     model.graph.output.append(helper.make_tensor_value_info("r2", 1, [1, 8, 12, 12]))
     model.graph.node.append(helper.make_node("Sigmoid", ["r1"], ["s"], "gate"))
     assert equalize.sites(model) == []
+    assert equalize.maxima(model, [], feeds()) == {}
 
 
 def test_the_stage_writes_a_model_with_its_spec(tiny, tmp_path) -> None:

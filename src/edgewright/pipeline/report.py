@@ -203,6 +203,12 @@ def _described(work: Work) -> dict[str, Any]:
 
 def _findings(work: Work) -> list[Finding]:
     """What a reader should know: the runtime did not run the precision that was asked for."""
+    if missing := _quantization(work).get("missing"):
+        return [Finding(level="warning", code="method", text=missing), *_findings_of_precision(work)]
+    return _findings_of_precision(work)
+
+
+def _findings_of_precision(work: Work) -> list[Finding]:
     options = work.candidate.options
     if work.emulated and work.evaluation:
         text = "Accuracy is emulated: ONNX Runtime computed the same graph on this CPU, not TensorRT."

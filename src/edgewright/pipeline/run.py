@@ -260,7 +260,7 @@ class Line:
     def evaluate(self, work: Work) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""
         artifact = work.emulated or (work.artifact if self.measure or work.candidate is REFERENCE else None)
-        if work.alive and artifact:
+        if work.alive and artifact and work.evaluation is None:
             place = places.here() if work.candidate is REFERENCE or work.emulated else self.place
             with work.stage("evaluate", self.shop):
                 work.evaluation = stages.evaluate(
