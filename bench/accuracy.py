@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgewright.bench import statistics
 from edgewright.bench.results import Accuracy, Delta, Interval
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.jail import Child, Limits, Progress
+from edgewright.core.jail import YIELDING, Child, Limits, Progress
 from edgewright.core.spec import encode
 
 WORKER = "edgewright.bench.worker"
@@ -57,7 +57,7 @@ def evaluate(
 def _answer(
     artifact: Path, paths: Sequence[str], folder: Path, limits: Limits, progress: Progress | None
 ) -> dict[str, Any]:
-    with Child(folder / "log.txt", limits) as child:
+    with Child(folder / "log.txt", limits, YIELDING) as child:
         child.call(f"{WORKER}:open_artifact", path=str(artifact), images=list(paths[:1]))
         told: dict[str, Any] = child.call(
             f"{WORKER}:predict", images=list(paths), out=str(folder / OUTPUTS), progress=progress

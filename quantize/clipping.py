@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-PROPOSALS: tuple[Kind, ...] = ("minmax", "mean", "percentile", "entropy")
+PROPOSALS: tuple[Kind, ...] = ("minmax", "mean", "percentile")
 PIXELS = 16 * 224 * 224
 """How much is looked at: 16 images of 224 x 224, from 8 larger ones to 32 smaller."""
 DIRECTIONS = 4

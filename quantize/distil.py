@@ -42,7 +42,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how fast is learned; rates are those of Adam at the start, and fall along half a cosine.
 
     `weight_rate` is in steps of a weight's grid, `scale_rate` relative to a scale, `bias_rate` in standard deviations
-    of a layer's output: the same rates suit every model. `features`: weight of the features' loss beside the answers'.
+    of a layer's output: the same rates suit every model. `features`, `labels`: weights of these losses beside the answers'.
     A batch has `pixels`, at most `most_images`.
     """
 
@@ -53,11 +53,14 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     scale_rate: float = 0.001
     bias_rate: float = 0.001
     features: float = 1.0
+    labels: float = 1.0
     mirror: bool = True
     zoom: float = 0.25
 
 
 TRAINING = Training()
+SUPERVISED = Training(mirror=False)
+"""With labels, which need not hold for a mirror image: think of digits."""
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,14 +187,16 @@ def distil(
     seed: int = 0,
     checkpoint: Path | None = None,
     training: Training | None = None,
+    labels: Sequence[int] = (),
 ) -> None:
     """Train the numbers of the Q/DQ model `model`, in place; `reference` is the float model with the same node names.
 
     Images come in an order, and are changed in a way, that `seed` and the step decide: training that was ended goes on
-    from the folder `checkpoint` as if it had not been. `tick` is called with (steps done, steps, what). Raises
-    `RuntimeFailed` for an operator that has no gradient here.
+    from the folder `checkpoint` as if it had not been. `labels`: where they are known the class of each calibration
+    image, from which is learned too. `tick` is called with (steps done, steps, what). Raises `RuntimeFailed` for an
+    operator that has no gradient here.
     """
-    training = training or TRAINING
+    training = training or (SUPERVISED if labels else TRAINING)
     shape = calibration.spec.input
     size = max(1, min(training.most_images, training.pixels // (shape.height * shape.width)))
     student_model, teacher_model = _copy(model), _copy(reference)
@@ -200,7 +205,7 @@ def distil(
     outputs = [value.name for value in reference.graph.output]
     asked, told = ([*outputs, *names] for names in zip(*_features(model, reference)))
     teacher = open_session(until(teacher_model, told), optimize=True)
-    student = Student(student_model, _spread(teacher_model, _batch(calibration, size, training, seed, 0)))
+    student = Student(student_model, _spread(teacher_model, _batch(calibration, size, training, seed, 0)[0]))
     optimizer = torch.optim.Adam(student.groups(training))
     rates = [group["lr"] for group in optimizer.param_groups]
     identity = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
@@ -208,12 +213,15 @@ def distil(
     for step in range(begin, training.steps):
         for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate * (1 + math.cos(math.pi * step / training.steps)) / 2
-        feed = _batch(calibration, size, training, seed, step)
+        feed, chosen = _batch(calibration, size, training, seed, step)
         wanted = [torch.from_numpy(array) for array in teacher.run(told, feed)]
         given = student.answer({name: torch.from_numpy(array) for name, array in feed.items()}, asked)
         n = len(outputs)
         loss = _answer_loss(given[:n], wanted[:n], calibration.spec)
         loss = loss + training.features * sum(map(_relative, given[n:], wanted[n:])) / (len(given) - n)
+        if labels:
+            right = torch.tensor([labels[i] for i in chosen])
+            loss = loss + training.labels * F.cross_entropy(given[0].flatten(1), right)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -289,12 +297,14 @@ def _features(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[tuple[
     return found[:: -max(1, len(found) // FEATURES)]
 
 
-def _batch(calibration: Calibration, size: int, training: Training, seed: int, step: int) -> dict[str, np.ndarray]:
-    """The calibration images of a step, mirrored and zoomed into at random."""
+def _batch(
+    calibration: Calibration, size: int, training: Training, seed: int, step: int
+) -> tuple[dict[str, np.ndarray], list[int]]:
+    """The calibration images of a step, mirrored and zoomed into at random, and which they are."""
     generator = np.random.default_rng([seed, step])
-    chosen = generator.choice(len(calibration.images), size, replace=size > len(calibration.images))
-    images = [_changed(torch.from_numpy(calibration.read(int(i))), training, generator) for i in chosen]
-    return {calibration.spec.input.name: torch.stack(images).numpy()}
+    chosen = generator.choice(len(calibration.images), size, replace=size > len(calibration.images)).tolist()
+    images = [_changed(torch.from_numpy(calibration.read(i)), training, generator) for i in chosen]
+    return {calibration.spec.input.name: torch.stack(images).numpy()}, chosen
 
 
 def _changed(image: torch.Tensor, training: Training, generator: np.random.Generator) -> torch.Tensor:

@@ -22,7 +22,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is
     the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant` moves
     outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022). `distil`: at last learn
-    weights, scales and biases from the float model (see `distil`).
+    weights, scales and biases from the float model (see `distil`); `labels`: and from the images' labels.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     float_layers: float = 0.0
     smooth_quant: bool = False
     distil: bool = False
+    labels: bool = False
 
     def fits(self, scheme: str) -> bool:
         """Whether this method can make files of the scheme called `scheme`."""
@@ -98,6 +99,15 @@ OTHERS: dict[str, Method] = {
             bias_correction="sequential",
             reround=True,
             distil=True,
+        ),
+        Method(
+            name="qat",
+            engine="onnxruntime",
+            ranges=("minmax", "mean", "output"),
+            bias_correction="sequential",
+            reround=True,
+            distil=True,
+            labels=True,
         ),
         Method(name="nncf-bias", engine="nncf", bias_correction="sequential"),
     )

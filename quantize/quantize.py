@@ -60,12 +60,14 @@ def quantize(
     seed: int = 0,
     statistics: str | None = None,
     checkpoint: str | None = None,
+    labels: list[int] | None = None,
     progress: Tick | None = None,
 ) -> Provenance:
     """Quantize the float model at `model` and write ``model.onnx`` and ``provenance.json`` into the folder `out`.
 
     `images`: files to calibrate on, at least `calibration.MINIMUM`; `statistics`: the folder in which `observe` (and
-    `weigh`) wrote of the same model and images. The ModelSpec is read from the model's metadata and kept. The same
+    `weigh`) wrote of the same model and images; `labels`: the class of each image, for methods that learn from them. The
+    ModelSpec is read from the model's metadata and kept. The same
     input and seed give the same bytes. A distillation that was ended goes on from the folder `checkpoint`. Raises
     `InvalidInput` for an unknown scheme or method, for a pair that does not fit, a model without a spec, and images
     that are too few, broken or not finite.
@@ -87,9 +89,8 @@ def quantize(
     if how.distil:
         from . import distil
 
-        distil.distil(
-            quantized, source, calibration, tick, seed=seed, checkpoint=Path(checkpoint) if checkpoint else None
-        )
+        folder = Path(checkpoint) if checkpoint else None
+        distil.distil(quantized, source, calibration, tick, seed=seed, checkpoint=folder, labels=labels or ())
     metadata.set_spec(quantized, calibration.spec)
     files.check(quantized, "The quantized model")
     provenance = Provenance(

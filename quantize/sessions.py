@@ -66,6 +66,7 @@ def open_session(model: onnx.ModelProto, threads: int = 0, optimize: bool = Fals
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = False  # the arena keeps what the largest batch needed and grows in steps
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # nothing is timed here: leave the cores
     options.log_severity_level = 3
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

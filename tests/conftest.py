@@ -10,6 +10,9 @@ import pytest
 # Read when Ultralytics is imported, by whichever test comes first: it must not install packages into the tests.
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 
+# Read when torch is imported: two tests at once share the cores, and torch's threads must not spin on them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def zoo() -> Path:

@@ -41,9 +41,13 @@ def test_step_by_step_ends_in_a_gate(tiny: Path) -> None:
         "export", "torch:tiny:build", "--spec", tiny / "tiny.toml", "--data", tiny / "images", "-o", "m.onnx", cwd=tiny
     )
     assert run.returncode == 0, run.stderr
-    run = edgewright(
-        "quantize", "m.onnx", "--calibration", "images/calib", "--scheme", "ort-x86", "-o", "m8.onnx", cwd=tiny
-    )
+    asked = ("quantize", "m.onnx", "--scheme", "ort-x86", "--method", "qat", "-o", "m8.onnx", "--calibration")
+    (tiny / "unsorted").mkdir()
+    for path in (tiny / "images/calib").glob("*/*"):
+        (tiny / "unsorted" / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
+    run = edgewright(*asked, "unsorted", cwd=tiny)
+    assert run.returncode == 3 and "learns from a class" in run.stderr and "use distil" in run.stderr
+    run = edgewright(*asked, "images/calib", cwd=tiny)
     assert run.returncode == 0, run.stderr
     run = edgewright("audit", "m8.onnx", "--data", "images", "--reference", "m.onnx", "--json", cwd=tiny)
     assert run.returncode == 0, run.stderr

@@ -91,3 +91,15 @@ def test_a_checkpoint_of_another_model_is_not_taken(tiny, tmp_path: Path) -> Non
         other, model, calibration, lambda done, *_: steps.append(done), checkpoint=tmp_path, training=training
     )
     assert steps == [1, 2, 3]
+
+
+def test_labels_are_learned_from(tiny) -> None:
+    def answers(labels: list[int]) -> np.ndarray:
+        quantized, model, calibration = made(tiny, "openvino")
+        distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK, labels=labels)
+        session = sessions.open_session(quantized)
+        return np.concatenate([session.run(["logits"], feed)[0] for feed in calibration.batches()])
+
+    without, with_them = answers([]), answers([2] * 60)
+    first, second = ((x[:, 2] - x.max(axis=1)).mean() for x in (without, with_them))
+    assert second > first, "the class that all labels name comes nearer to the top"

@@ -33,6 +33,13 @@ Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is being done); total 0 means unknown."""
 
 
+YIELDING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""For children that are not timed: OpenMP's threads (torch's) sleep while they wait.
+
+Threads that spin instead make work several times slower wherever two processes share the cores.
+"""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a child may use: wall seconds a call, CPU seconds in all, bytes of private memory (RLIMIT_DATA)."""
 
@@ -42,7 +49,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child:
-    """A child process that answers calls until it is closed. Use as a context manager."""
+    """A child process that answers calls until it is closed. Use as a context manager.
+
+    `env`: variables that it gets where the caller's environment has none of the name.
+    """
 
     def __init__(self, log: Path, limits: Limits = Limits(), env: dict[str, str] | None = None) -> None:
         self.limits, self.log = limits, log
@@ -57,7 +67,7 @@ class Child:
                     msgspec.json.encode(limits).decode(),
                 ],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(read_request, write_answer),
-                env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}, start_new_session=True,
+                env={**(env or {}), **os.environ, "PYTHONFAULTHANDLER": "1"}, start_new_session=True,
             )  # fmt: skip
         os.close(read_request)
         os.close(write_answer)
@@ -151,7 +161,7 @@ def call(
     **kwargs: Any,
 ) -> Any:
     """Run ``module:function`` with `kwargs` in a child of its own and return what it returns."""
-    with Child(log, limits) as child:
+    with Child(log, limits, YIELDING) as child:
         return child.call(target, progress=progress, **kwargs)
 
 

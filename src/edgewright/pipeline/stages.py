@@ -138,9 +138,11 @@ def quantize(
     """``model.onnx`` in INT8 and ``provenance.json``; `variant` names scheme and method."""
     assert variant.method is not None
     method = methods.get(variant.method)
+    how: dict[str, Any] = {"scheme": variant.scheme, "method": variant.method, "seed": seed}
+    if method.labels:
+        how["labels"] = _classes(method.name, calibration, spec_of(model))
     source = equalize(shop, model, calibration, calibration_digests) if method.equalize else model
     paths = [item.path for item in calibration.items]
-    how = {"scheme": variant.scheme, "method": variant.method, "seed": seed}
     inputs = {"model": source.key, "images": calibration_digests, **how, "made_by": made_by("quantize", "graph")}
     kwargs: dict[str, Any] = {"model": str(source.path / MODEL), "images": paths, **how}
     if method.engine == "onnxruntime":
@@ -156,6 +158,21 @@ def quantize(
     if method.distil:
         shutil.rmtree(kwargs["checkpoint"], ignore_errors=True)
     return made
+
+
+def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
+    """The model's class for each image; raises `InvalidInput` where the images do not tell it."""
+    if spec.task != "classify":
+        raise InvalidInput(
+            f"The method '{method}' learns from a class for each image, and '{spec.name}' is no classifier.",
+            f"Its task is {spec.task}.", "Use distil, which learns from the float model alone.",
+        )  # fmt: skip
+    if any(item.label is None for item in images.items):
+        raise InvalidInput(
+            f"The method '{method}' learns from a class for each image, and the calibration images have none.",
+            f"They are those of '{images.name}'.", "Sort them into a folder a class, or use distil, which needs none.",
+        )  # fmt: skip
+    return [item.label for item in sets.match_labels(images, spec).items if item.label is not None]
 
 
 def observe(shop: Workshop, model: Entry, calibration: ImageSet, digests: list[str]) -> Entry:
