@@ -19,8 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from edgewright.core import files as core_files
-from edgewright.core.spec import ModelSpec
-from edgewright.graph import batch
+from edgewright.graph import batch, files
 
 from . import network
 from .calibration import Calibration
@@ -42,8 +41,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how fast is learned; rates are those of Adam at the start, and fall along half a cosine.
 
     `weight_rate` is in steps of a weight's grid, `scale_rate` relative to a scale, `bias_rate` in standard deviations
-    of a layer's output: the same rates suit every model. `features`, `labels`: weights of these losses beside the answers'.
-    A batch has `pixels`, at most `most_images`.
+    of a layer's output: the same rates suit every model. `features`, `labels`: weights of these losses beside that of
+    the answers. A batch has `pixels`, at most `most_images`.
     """
 
     steps: int = 300
@@ -197,15 +196,19 @@ def distil(
     operator that has no gradient here.
     """
     training = training or (SUPERVISED if labels else TRAINING)
-    shape = calibration.spec.input
+    spec, shape = calibration.spec, calibration.spec.input
     size = max(1, min(training.most_images, training.pixels // (shape.height * shape.width)))
-    student_model, teacher_model = _copy(model), _copy(reference)
-    for one in (student_model, teacher_model):
-        batch.apply(one, size)
+    student_model, teacher_model = files.copy(model), files.copy(reference)
+    if shape.batch is None:
+        for one in (student_model, teacher_model):
+            batch.apply(one, size)
+    at_once = shape.batch or size  # a frozen batch may be written all over a graph: then gradients of several add up
+    size = -(-size // at_once) * at_once
     outputs = [value.name for value in reference.graph.output]
     asked, told = ([*outputs, *names] for names in zip(*_features(model, reference)))
     teacher = open_session(until(teacher_model, told), optimize=True)
-    student = Student(student_model, _spread(teacher_model, _batch(calibration, size, training, seed, 0)[0]))
+    first, _ = _batch(calibration, size, training, seed, 0)
+    student = Student(student_model, _spread(teacher_model, first[shape.name][:at_once], shape.name))
     optimizer = torch.optim.Adam(student.groups(training))
     rates = [group["lr"] for group in optimizer.param_groups]
     identity = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
@@ -214,18 +217,26 @@ def distil(
         for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate * (1 + math.cos(math.pi * step / training.steps)) / 2
         feed, chosen = _batch(calibration, size, training, seed, step)
-        wanted = [torch.from_numpy(array) for array in teacher.run(told, feed)]
-        given = student.answer({name: torch.from_numpy(array) for name, array in feed.items()}, asked)
-        n = len(outputs)
-        loss = _answer_loss(given[:n], wanted[:n], calibration.spec)
-        loss = loss + training.features * sum(map(_relative, given[n:], wanted[n:])) / (len(given) - n)
-        if labels:
-            right = torch.tensor([labels[i] for i in chosen])
-            loss = loss + training.labels * F.cross_entropy(given[0].flatten(1), right)
+        parts = [feed[shape.name][start : start + at_once] for start in range(0, size, at_once)]
+        wanted = [[torch.from_numpy(array) for array in teacher.run(told, {shape.name: part})] for part in parts]
+        energies = [_energy(torch.cat(tensors)) for tensors in zip(*wanted)]
         optimizer.zero_grad()
-        loss.backward()
+        total = 0.0
+        for number, part in enumerate(parts):
+            given = student.answer({shape.name: _tensor(part)}, asked)
+            apart = [_relative(*three) for three in zip(given, wanted[number], energies)]
+            n = len(outputs)
+            loss = torch.stack(apart[:n]).mean() + training.features * torch.stack(apart[n:]).mean()
+            if spec.task == "classify" and spec.postprocess.scores == "softmax":
+                p, q = (F.log_softmax(x[0].flatten(1), 1) for x in (wanted[number], given))
+                loss = loss + F.kl_div(q, p, log_target=True, reduction="sum") / size
+            if labels:
+                right = torch.tensor([labels[i] for i in chosen[number * at_once :][:at_once]])
+                loss = loss + training.labels * F.cross_entropy(given[0].flatten(1), right, reduction="sum") / size
+            loss.backward()
+            total += loss.item()
         optimizer.step()
-        tick(step + 1, training.steps, f"distillation, loss {loss.item():.4g}")
+        tick(step + 1, training.steps, f"distillation, loss {total:.4g}")
         if checkpoint and (step + 1) % EVERY == 0:
             _keep(checkpoint, identity, optimizer, step + 1)
     student.write()
@@ -235,27 +246,25 @@ def distil(
             tensor.CopyFrom(learned[tensor.name])
 
 
-def _answer_loss(given: list[torch.Tensor], wanted: list[torch.Tensor], spec: ModelSpec) -> torch.Tensor:
-    """How far the answers are apart: relative energy of the error, and for class scores the divergence."""
-    loss = torch.stack([_relative(a, b) for a, b in zip(given, wanted)]).mean()
-    if spec.task == "classify" and spec.postprocess.scores == "softmax":
-        p, q = (F.log_softmax(x[0].flatten(1), 1) for x in (wanted, given))
-        loss = loss + F.kl_div(q, p, log_target=True, reduction="batchmean")
-    return loss
+def _relative(given: torch.Tensor, wanted: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
+    """The energy of the error over `energy`; the mean over channels where that has one for each."""
+    error = (given - wanted).square()
+    if energy.ndim == 0:
+        return error.sum() / energy
+    return (error.sum([a for a in range(error.ndim) if energy.shape[a] == 1], keepdim=True) / energy).mean()
 
 
-def _relative(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """The energy of the error over that of the variation; of maps channel by channel, so that all of them count.
+def _energy(wanted: torch.Tensor) -> torch.Tensor:
+    """The energy of what varies in all images of a step: of maps channel by channel, so that all of them count.
 
     Channels are the shorter of the other axes: boxes lie in any order in a detector's answers.
     """
-    error = (given - wanted).square()
     if wanted.ndim < 3:
-        return error.sum() / ((wanted - wanted.mean(0, keepdim=True)).square().sum() + 1e-12)
+        return (wanted - wanted.mean(0, keepdim=True)).square().sum() + 1e-12
     axis = 1 if wanted.ndim == 4 else 1 + int(np.argmin(wanted.shape[1:]))
     others = [a for a in range(wanted.ndim) if a != axis]
-    variation = (wanted - wanted.mean(others, keepdim=True)).square().sum(others)
-    return (error.sum(others) / (variation + 0.1 * variation.mean() + 1e-12)).mean()
+    variation = (wanted - wanted.mean(others, keepdim=True)).square().sum(others, keepdim=True)
+    return variation + 0.1 * variation.mean() + 1e-12
 
 
 def _keep(folder: Path, identity: str, optimizer: torch.optim.Optimizer, step: int) -> None:
@@ -318,10 +327,10 @@ def _changed(image: torch.Tensor, training: Training, generator: np.random.Gener
     return F.interpolate(part[None], image.shape[-2:], mode="bilinear", align_corners=False, antialias=True)[0]
 
 
-def _spread(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> dict[str, float]:
-    """The standard deviation of each layer's output, over all of it."""
+def _spread(model: onnx.ModelProto, images: np.ndarray, name: str) -> dict[str, float]:
+    """The standard deviation of each layer's output for `images` as the input `name`, over all of it."""
     layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in LAYERS}
-    arrays = open_session(until(model, list(layers.values()))).run(list(layers.values()), feed)
+    arrays = open_session(until(model, list(layers.values()))).run(list(layers.values()), {name: images})
     return {name: float(array.std()) for name, array in zip(layers, arrays)}
 
 
@@ -377,7 +386,7 @@ def _activation_scales(model: onnx.ModelProto, fixed: Tensors) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    clone = type(model)()
-    clone.CopyFrom(model)
-    return clone
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """Images channels last: convolutions and pools compute so in half of the time, and what follows stays so."""
+    tensor = torch.from_numpy(array)
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

@@ -23,19 +23,25 @@ from .sessions import Feed, open_session, until
 if TYPE_CHECKING:
     import onnx
 
-ALPHA = 0.5
-"""How much of the difficulty moves from the activations into the weights that read them."""
+ALPHA = 0.8
+"""How much of the difficulty moves from the activations into the weights that read them: weights have a scale a channel
+and are rounded with care, activations have one scale. SmoothQuant's 0.5 is for weights with one scale, too."""
 LARGEST = 16.0
 IMAGES = 128
 
 HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity"})
 """Operators that a positive factor for each channel passes through."""
 
+READERS = frozenset({"Conv", "Gemm", "MatMul"})
+
 
 class Site(NamedTuple):
-    """Where factors can move: the node that makes channels, the tensor that is read, and the layers that read it."""
+    """Where factors can move: the nodes that make a tensor's channels, the tensor, and the layers that read it.
 
-    maker: onnx.NodeProto
+    Of several makers each makes its part of the channels, in this order.
+    """
+
+    makers: list[onnx.NodeProto]
     tensor: str
     readers: list[onnx.NodeProto]
 
@@ -43,13 +49,15 @@ class Site(NamedTuple):
 def equalize(model: str, images: list[str], out: str, progress: Tick | None = None) -> int:
     """Write the equalized form of the float file `model` as ``model.onnx`` into the folder `out`.
 
-    Returns how many tensors were equalized: 0 leaves the model as it was.
+    Returns how many tensors were equalized: where there is none, nothing is written.
     """
     from .quantize import prepare, read
 
     source, calibration = read(model, images)
     prepare(source)
     found = sites(source)
+    if not found:
+        return 0
     apply(source, found, maxima(source, found, calibration.batches(IMAGES)))
     if progress:
         progress(1, 1, f"{len(found)} tensors equalized")
@@ -69,22 +77,32 @@ def sites(model: onnx.ModelProto) -> list[Site]:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     own = {name: shape for name, shape in shapes.items() if len(readers.get(name, [])) == 1}
+    produced = {name: node for node in graph.node for name in node.output}
+
+    def makers(tensor: str) -> list[onnx.NodeProto] | None:
+        """What makes the channels of `tensor`, where all of it takes a factor up; None where something does not."""
+        node = produced.get(tensor)
+        if node is None or tensor in outputs:
+            return None
+        if node.op_type in ("Conv", "Gemm", "LayerNormalization"):
+            return [node] if all(name in own for name in node.input[1:]) else None
+        joins = node.op_type == "Concat" and _option(node, "axis", 0) == 1
+        if not (joins or node.op_type in HOMOGENEOUS) or any(len(readers[name]) > 1 for name in node.input):
+            return None
+        parts = [makers(name) for name in node.input]
+        return None if None in parts or not parts else [maker for part in parts if part for maker in part]
+
     found = []
-    for node in graph.node:
-        if node.op_type not in ("Conv", "Gemm", "LayerNormalization") or any(n not in own for n in node.input[1:]):
-            continue
-        tensor = node.output[0]
-        while len(readers.get(tensor, [])) == 1 and readers[tensor][0].op_type in HOMOGENEOUS and tensor not in outputs:
-            tensor = readers[tensor][0].output[0]
-        behind = readers.get(tensor, [])
-        if behind and tensor not in outputs and all(_takes(reader, tensor, node, own) for reader in behind):
-            found.append(Site(node, tensor, behind))
+    for tensor, behind in readers.items():
+        made = makers(tensor) if all(reader.op_type in READERS for reader in behind) else None
+        if made and all(_takes(reader, tensor, maker, own) for reader in behind for maker in made):
+            found.append(Site(made, tensor, behind))
     return found
 
 
 def maxima(model: onnx.ModelProto, found: Iterable[Site], feeds: Iterable[Feed]) -> dict[str, np.ndarray]:
     """The largest magnitude of each channel of the sites' tensors, over all feeds."""
-    axes = {site.tensor: 1 if site.maker.op_type == "Conv" else -1 for site in found}
+    axes = {site.tensor: 1 if site.makers[0].op_type == "Conv" else -1 for site in found}
     largest: dict[str, np.ndarray] = {}
     if not axes:
         return largest
@@ -111,7 +129,7 @@ def apply(model: onnx.ModelProto, found: Iterable[Site], largest: dict[str, np.n
         along[axis] = -1
         stored[name].CopyFrom(numpy_helper.from_array((array * factors.reshape(along)).astype(array.dtype), name))
 
-    for maker, tensor, readers in found:
+    for makers, tensor, readers in found:
         weights = np.max([_reading(node, value(node.input[1])) for node in readers], axis=0)
         wide = largest[tensor]
         alive = (wide > 0) & (weights > 0)
@@ -119,9 +137,14 @@ def apply(model: onnx.ModelProto, found: Iterable[Site], largest: dict[str, np.n
         factors[alive] = wide[alive] ** ALPHA / weights[alive] ** (1 - ALPHA)
         factors[alive] /= np.exp(np.log(factors[alive]).mean()) if alive.any() else 1
         factors = np.clip(factors, 1 / LARGEST, LARGEST)
-        made = [(maker.input[1], _made_axis(maker))] + [(name, 0) for name in maker.input[2:3]]
-        for name, axis in made:
-            multiply(name, 1 / factors, axis)
+        begin = 0
+        for maker in makers:
+            axis = _made_axis(maker)
+            end = begin + value(maker.input[1]).shape[axis]
+            multiply(maker.input[1], 1 / factors[begin:end], axis)
+            for name in maker.input[2:3]:
+                multiply(name, 1 / factors[begin:end], 0)
+            begin = end
         for node in readers:
             multiply(node.input[1], factors, _read_axis(node))
 

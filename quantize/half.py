@@ -106,7 +106,7 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
 
 
 def _converted(model: onnx.ModelProto, keep: list[str]) -> onnx.ModelProto:
-    copy = type(model).FromString(model.SerializeToString())
+    copy = files.copy(model)
     half.apply(copy, keep)
     return copy
 

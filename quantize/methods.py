@@ -21,8 +21,9 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     layer by itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
     `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is
     the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant` moves
-    outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022). `distil`: at last learn
-    weights, scales and biases from the float model (see `distil`); `labels`: and from the images' labels.
+    outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022). `zero_points`: NNCF
+    gives activations a zero point also where the scheme can do without: a SiLU's range is hardly negative. `distil`: at
+    last learn weights, scales and biases from the float model (see `distil`); `labels`: and from the images' labels.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     reround: bool = False
     float_layers: float = 0.0
     smooth_quant: bool = False
+    zero_points: bool = False
     distil: bool = False
     labels: bool = False
 
@@ -49,6 +51,7 @@ METHODS: dict[str, Method] = {
             name="round",
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
+            equalize=True,
             bias_correction="sequential",
             reround=True,
         ),
@@ -56,12 +59,20 @@ METHODS: dict[str, Method] = {
             name="round-mixed",
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
+            equalize=True,
             bias_correction="sequential",
             reround=True,
             float_layers=0.2,
         ),
         Method(name="nncf", engine="nncf", bias_correction="fast"),
-        Method(name="nncf-round", engine="nncf", bias_correction="sequential", reround=True, smooth_quant=True),
+        Method(
+            name="nncf-round",
+            engine="nncf",
+            bias_correction="sequential",
+            reround=True,
+            smooth_quant=True,
+            zero_points=True,
+        ),
     )
 }
 """What the pipeline tries where a recipe does not say: for each engine what the tool does by itself, and the best."""
@@ -85,17 +96,10 @@ OTHERS: dict[str, Method] = {
         ),
         Method(name="mse-round", engine="onnxruntime", ranges=("mse",), bias_correction="sequential", reround=True),
         Method(
-            name="equalize-round",
-            engine="onnxruntime",
-            ranges=("minmax", "mean", "output"),
-            equalize=True,
-            bias_correction="sequential",
-            reround=True,
-        ),
-        Method(
             name=DISTIL,
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
+            equalize=True,
             bias_correction="sequential",
             reround=True,
             distil=True,
@@ -104,6 +108,7 @@ OTHERS: dict[str, Method] = {
             name="qat",
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
+            equalize=True,
             bias_correction="sequential",
             reround=True,
             distil=True,

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import onnx
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
-FLOAT = "float.onnx"
-"""Beside an INT8 file: the float model that it was made from, where that is another than the exported one."""
 
 
 def build(
@@ -35,10 +33,10 @@ def build(
 ) -> None:  # fmt: skip
     """Write ``model.onnx`` and ``provenance.json`` of a mixture into the folder `out`; runs in a child.
 
-    `quantized`: the folder of an INT8 file by `quantize`; `model`: the float model; `float_layers`: layers that go back
-    to float, with all of their block (`graph.blocks`); `images`: those it was calibrated on, for a method that corrects
-    biases: that is done anew. Raises `RuntimeFailed` where the method changed the graph
-    (see `compose`).
+    `quantized`: the folder of an INT8 file by `quantize`; `model`: the float model it was made of; `float_layers`:
+    layers that go back to float, with all of their block (`graph.blocks`); `images`: those it was calibrated on, for a
+    method that corrects biases: that is done anew. Raises `RuntimeFailed` where the method changed the graph (see
+    `compose`).
     """
     provenance = msgspec.json.decode(Path(quantized, "provenance.json").read_bytes())
     exact, whole = load(Path(quantized), Path(model))
@@ -59,8 +57,7 @@ def build(
 
 def load(quantized: Path, model: Path) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The float model, prepared as the quantizer did, and the INT8 model of the folder `quantized`."""
-    beside = quantized / FLOAT
-    exact = files.load(beside if beside.is_file() else model)
+    exact = files.load(model)
     spec = metadata.get_spec(exact)
     prepare(exact)
     if spec is not None:

@@ -22,19 +22,19 @@ def place(
 
     nncf.set_log_level(40)
     transformer = any(node.op_type == "LayerNormalization" for node in model.graph.node)
-    unsigned_only = scheme.activations == "u8"
+    zero_points = scheme.activations == "u8" or method.zero_points
     placed = nncf.quantize(
         model,
         nncf.Dataset(_Batches(calibration, tick)),
         subset_size=len(calibration),
-        preset=nncf.QuantizationPreset.MIXED if unsigned_only else nncf.QuantizationPreset.PERFORMANCE,
+        preset=nncf.QuantizationPreset.MIXED if zero_points else nncf.QuantizationPreset.PERFORMANCE,
         target_device=nncf.TargetDevice.CPU,
         fast_bias_correction=True,
         ignored_scope=nncf.IgnoredScope(names=float_nodes, validate=False),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
         advanced_parameters=_advanced(scheme, method),
     )
-    if unsigned_only:
+    if zero_points:
         unsigned.apply(placed)
     return placed
 

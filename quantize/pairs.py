@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgewright.graph import files
+
 if TYPE_CHECKING:
     import onnx
 
 
 def without(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` in which activations pass by their Q/DQ pairs; quantized weights stay what they are."""
-    copy = type(model)()
-    copy.CopyFrom(model)
+    copy = files.copy(model)
     quantizers = {node.output[0]: node for node in copy.graph.node if node.op_type == "QuantizeLinear"}
     behind = [node for node in copy.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in quantizers]
     renamed = {node.output[0]: quantizers[node.input[0]].input[0] for node in behind}

@@ -66,11 +66,10 @@ def quantize(
     """Quantize the float model at `model` and write ``model.onnx`` and ``provenance.json`` into the folder `out`.
 
     `images`: files to calibrate on, at least `calibration.MINIMUM`; `statistics`: the folder in which `observe` (and
-    `weigh`) wrote of the same model and images; `labels`: the class of each image, for methods that learn from them. The
-    ModelSpec is read from the model's metadata and kept. The same
-    input and seed give the same bytes. A distillation that was ended goes on from the folder `checkpoint`. Raises
-    `InvalidInput` for an unknown scheme or method, for a pair that does not fit, a model without a spec, and images
-    that are too few, broken or not finite.
+    `weigh`) wrote of the same model and images; `labels`: each image's class, for methods that learn from it. The
+    ModelSpec is read from the model's metadata and kept. The same input and seed give the same bytes. A distillation
+    that was ended goes on from the folder `checkpoint`. Raises `InvalidInput` for an unknown scheme or method, for a
+    pair that does not fit, a model without a spec, and images that are too few, broken or not finite.
     """
     chosen, how = schemes.get(scheme), methods.get(method)
     if not how.fits(scheme):
@@ -100,9 +99,6 @@ def quantize(
         versions={name: version(name) for name in ("edgewright", "nncf", "onnx", "onnxruntime", "numpy", "torch")},
     )  # fmt: skip
     files.save(quantized, Path(out, "model.onnx"))
-    if how.equalize:  # what a mixture gives back to float is of this model, not of the one that was exported
-        metadata.set_spec(source, calibration.spec)
-        files.save(source, Path(out, "float.onnx"))
     core_files.write(Path(out, "provenance.json"), encode(provenance))
     return provenance
 
@@ -168,12 +164,12 @@ def apply(
     protected = head.protected(model) if calibration.spec.task == "detect" else []
     kept, best = list(protected), None
     if method.engine == "nncf":
-        quantized = nncf.place(_copy(model), calibration, scheme, method, kept, tick)
+        quantized = nncf.place(files.copy(model), calibration, scheme, method, kept, tick)
     else:
         engine = tensorrt if scheme.placement == "inputs" else ort
 
         def place(found: dict[str, Range], source: onnx.ModelProto, float_nodes: list[str]) -> onnx.ModelProto:
-            placed = engine.place(_copy(source), found, scheme, float_nodes)
+            placed = engine.place(files.copy(source), found, scheme, float_nodes)
             if scheme.fuses_functions:
                 activations.apply(placed, source)
             return placed
@@ -212,12 +208,6 @@ def name_nodes(model: onnx.ModelProto) -> None:
         if not node.name or node.name in taken:
             node.name = f"{node.op_type}_{i}_{len(taken)}"
         taken.add(node.name)
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    clone = type(model)()
-    clone.CopyFrom(model)
-    return clone
 
 
 def _silent(_done: int, _total: int, _what: str) -> None:

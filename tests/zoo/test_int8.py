@@ -18,7 +18,7 @@ from edgewright import api
 from edgewright.bench import statistics
 from edgewright.graph import files, metadata
 from edgewright.pipeline import images as image_sets
-from edgewright.quantize import quantize
+from edgewright.quantize import equalize, quantize
 from edgewright.quantize.sessions import open_session
 from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import preprocess
@@ -89,7 +89,9 @@ def figures(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> Fig
     path, found, exact, labels = float_model(name, zoo, folder)
     out = folder / f"{name}-{scheme}-{method}"
     out.mkdir(exist_ok=True)
-    quantize.quantize(str(path), scheme, method, [item.path for item in found.calibration.items], str(out))
+    images = [item.path for item in found.calibration.items]
+    even = out / "model.onnx" if equalize.equalize(str(path), images, str(out)) else path
+    quantize.quantize(str(even), scheme, method, images, str(out))
     given = answers(out / "model.onnx", found)
     right = [100 * float((a.argmax(1) == labels).mean()) for a in (exact, given)]
     figures = Figures(right[0] - right[1], 100 * statistics.agreement(given, exact), statistics.sqnr_db(given, exact))

@@ -53,6 +53,13 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     files.write(path, model.SerializeToString(deterministic=True))
 
 
+def copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` again, for edits that must not reach the one that others hold."""
+    clone = type(model)()
+    clone.CopyFrom(model)
+    return clone
+
+
 def check(model: onnx.ModelProto, name: str) -> None:
     """Raise `InvalidInput` unless onnx.checker (with shape inference) accepts the model and its sizes are sane."""
     import onnx

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgewright.core.errors import RuntimeFailed
 
-from . import upgrade
+from . import files, upgrade
 
 if TYPE_CHECKING:
     import onnx
@@ -89,7 +89,7 @@ def simulate(half: onnx.ModelProto) -> onnx.ModelProto:
     """
     import onnx
 
-    copy = onnx.ModelProto.FromString(half.SerializeToString())
+    copy = files.copy(half)
     stored = {name for name, kind in _kinds(half).items() if kind == onnx.TensorProto.FLOAT16}
     for tensor in copy.graph.initializer:
         if tensor.name in stored:

@@ -152,7 +152,7 @@ def examine(
         exact = expected = _emulated(graph, spec, images, Path(scratch, "exact"))
         if "int8" in layers and _adds_in_16_bits(isa) and options.runtime in SATURATES:
             tell(1, 3, "answers without VNNI")
-            copy = type(graph).FromString(graph.SerializeToString())
+            copy = onnx_files.copy(graph)
             pairs = sum(saturation.apply(copy, options.runtime).values())  # type: ignore[arg-type]
             without = _emulated(copy, spec, images, Path(scratch, "saturated")) if pairs else exact
             found.append(checks.saturation(without, exact, pairs, spec))

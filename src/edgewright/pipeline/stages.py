@@ -141,7 +141,7 @@ def quantize(
     how: dict[str, Any] = {"scheme": variant.scheme, "method": variant.method, "seed": seed}
     if method.labels:
         how["labels"] = _classes(method.name, calibration, spec_of(model))
-    source = equalize(shop, model, calibration, calibration_digests) if method.equalize else model
+    source = quantized_from(shop, model, variant, calibration, calibration_digests)
     paths = [item.path for item in calibration.items]
     inputs = {"model": source.key, "images": calibration_digests, **how, "made_by": made_by("quantize", "graph")}
     kwargs: dict[str, Any] = {"model": str(source.path / MODEL), "images": paths, **how}
@@ -194,13 +194,17 @@ def weigh(shop: Workshop, model: Entry, seen: Entry, calibration: ImageSet, dige
     )  # fmt: skip
 
 
-def equalize(shop: Workshop, model: Entry, calibration: ImageSet, digests: list[str]) -> Entry:
-    """``model.onnx``: the same function in float, with like ranges of a tensor's channels (see `quantize.equalize`)."""
+def quantized_from(shop: Workshop, model: Entry, variant: Variant, calibration: ImageSet, digests: list[str]) -> Entry:
+    """The float model that is quantized: `model`, or for methods that equalize the same function so prepared."""
+    assert variant.method is not None
+    if not methods.get(variant.method).equalize:
+        return model
     inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
-    return shop.run(
+    made = shop.run(
         "equalize", calibration.name, inputs, "edgewright.quantize.equalize:equalize", model=str(model.path / MODEL),
         images=[item.path for item in calibration.items], into="out",
     )  # fmt: skip
+    return made if Path(made.path, MODEL).is_file() else model
 
 
 def mix(
@@ -209,9 +213,10 @@ def mix(
     """``model.onnx``, ``provenance.json`` of a mixture: `quantized` with the variant's layers given back to float."""
     how = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
     made = made_by("quantize", "graph")
-    inputs = {"model": model.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
+    source = quantized_from(shop, model, variant, calibration, digests)
+    inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
     return shop.run(
-        "mix", variant.name, inputs, "edgewright.quantize.mixture:build", model=str(model.path / MODEL),
+        "mix", variant.name, inputs, "edgewright.quantize.mixture:build", model=str(source.path / MODEL),
         quantized=str(quantized.path), images=[item.path for item in calibration.items], **how, into="out",
     )  # fmt: skip
 
@@ -223,9 +228,10 @@ def sensitivity(
     """``sensitivity.json``: the damage of each block, and of each layer, on `count` images (see `quantize.damage`)."""
     how: dict[str, Any] = {"scheme": variant.scheme, "count": count, "layers": layers}
     made = made_by("quantize", "graph")
-    inputs = {"model": model.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
+    source = quantized_from(shop, model, variant, calibration, digests)
+    inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
     return shop.run(
-        "damage", variant.name, inputs, "edgewright.quantize.damage:measure", model=str(model.path / MODEL),
+        "damage", variant.name, inputs, "edgewright.quantize.damage:measure", model=str(source.path / MODEL),
         quantized=str(quantized.path), images=[item.path for item in calibration.items], **how,
     )  # fmt: skip
 
