@@ -16,6 +16,7 @@ import msgspec
 
 from edgewright.bench.figures import quantity
 from edgewright.bench.results import Choice, Interval, Latency, Measurement, Reference, Term
+from edgewright.bench.statistics import ratio_of_rounds
 from edgewright.core.errors import UsageError
 
 LATENCIES = ("p50", "p90", "p95", "p99", "mean")
@@ -249,9 +250,10 @@ def _speedup(measurement: Measurement, reference: Reference | None, limit: Limit
 def choose(measurements: Sequence[Measurement], reference: Reference | None, budget: Budget) -> Choice:
     """The fastest measured variant inside the budget, by median latency (p50, which has the narrowest interval).
 
-    Variants whose p50 cannot be told from the fastest's (intervals overlap, or within 2 %) are as fast: of those the
-    more precise is taken, then the one closer to the reference. An unknown term is not met, and what the audit found in
-    error is left out. Where nothing is inside, the choice has no id, and names the nearest variant and what it misses.
+    Variants whose p50 cannot be told from the fastest's (by the rounds that both were measured in, or within 2 %) are
+    as fast: of those the more precise is taken, then the one closer to the reference. An unknown term is not met, and
+    what the audit found in error is left out. Where nothing is inside, the choice has no id, and names the nearest
+    variant and what it misses.
     """
     measured = [m for m in measurements if m.status == "ok" and m.latency and m.latency.p50_ms]
     sound = [m for m in measured if not _errors(m)]
@@ -327,7 +329,11 @@ def _p50(measurement: Measurement) -> float:
 def _as_fast(one: Measurement, fastest: Measurement) -> bool:
     if _p50(one) <= TIE * _p50(fastest):
         return True
-    ours, theirs = (m.latency.p50_interval_ms if m.latency else None for m in (one, fastest))
+    assert one.latency and fastest.latency
+    ratio = ratio_of_rounds(_p50(one) / _p50(fastest), one.latency.rounds_p50_ms, fastest.latency.rounds_p50_ms)
+    if ratio:
+        return ratio.low <= 1
+    ours, theirs = one.latency.p50_interval_ms, fastest.latency.p50_interval_ms  # of an older report
     return bool(ours and theirs and ours.low <= theirs.high)
 
 

@@ -359,7 +359,7 @@ def _timing(
     if seen.whole is None:
         return Timing(id=seen.id, stage=seen.stage, reason=seen.reason)
     ratio = statistics.ratio_of_medians(base, rounds)
-    latency, watts = _latency(seen, seen.whole, np.concatenate(rounds)), seen.whole.watts
+    latency, watts = _latency(seen, seen.whole, rounds), seen.whole.watts
     frames = _samples(seen.camera, folder)
     return Timing(
         id=seen.id,
@@ -376,16 +376,17 @@ def _timing(
     )
 
 
-def _latency(seen: Observed, whole: Watched, samples: statistics.Floats) -> Latency:
+def _latency(seen: Observed, whole: Watched, rounds: Sequence[statistics.Floats]) -> Latency:
     why = [environment.objection(whole.load)] if environment.objection(whole.load) else []
     if not seen.steady:
         why.append("it did not get steady in the warm-up")
     parts = {f"{part}_p50_ms": seconds * 1e3 for part, seconds in seen.parts_s.items()}
     return msgspec.structs.replace(
-        summarize(samples),
+        summarize(np.concatenate(rounds)),
         **parts,
         **_power(whole),
         rounds=len(whole.rounds),
+        rounds_p50_ms=tuple(round(float(np.median(part)) * 1e3, 5) for part in rounds),
         warmup_samples=seen.warm_up,
         steady=seen.steady,
         image=seen.image,

@@ -124,8 +124,9 @@ class Latency(Result, frozen=True, kw_only=True):
 
     A percentile and its interval are absent where `samples` do not support it at `confidence`. Its parts by
     themselves: `preprocess_p50_ms`, `runtime_p50_ms` (the runtime's call), `postprocess_p50_ms`. `quantiles_ms` are
-    evenly spaced quantiles (0 to 100 %) for plots. `image` says what image was in memory. `valid` False: measured under
-    conditions (`why`) that make the figures no evidence.
+    evenly spaced quantiles (0 to 100 %) for plots, `rounds_p50_ms` the median of each round: with those of another
+    artifact of the same run they tell in pairs which is faster. `image` says what image was in memory. `valid` False:
+    measured under conditions (`why`) that make the figures no evidence.
     """
 
     samples: int
@@ -156,6 +157,7 @@ class Latency(Result, frozen=True, kw_only=True):
     steady: bool = True
     image: str | None = None
     quantiles_ms: tuple[float, ...] = ()
+    rounds_p50_ms: tuple[float, ...] = ()
     valid: bool = True
     why: str | None = None
 

@@ -75,10 +75,22 @@ def ratio_of_medians(base: Sequence[Floats], other: Sequence[Floats], confidence
     pairs = [(float(np.median(a)), float(np.median(b))) for a, b in zip(base, other) if len(a) and len(b)]
     if len(pairs) < 3:
         return None
+    value = float(np.median(np.concatenate(base)) / np.median(np.concatenate(other)))
+    return ratio_of_rounds(value, [a for a, _ in pairs], [b for _, b in pairs], confidence)
+
+
+def ratio_of_rounds(
+    value: float, base: Sequence[float], other: Sequence[float], confidence: float = 0.95
+) -> Estimate | None:
+    """The ratio `value` with its interval, from the medians of `base` and `other` in the rounds both were measured in.
+
+    None with fewer than three rounds.
+    """
+    logs = np.log([a / b for a, b in zip(base, other)])
+    if len(logs) < 3:
+        return None
     from scipy.stats import t
 
-    value = float(np.median(np.concatenate(base)) / np.median(np.concatenate(other)))
-    logs = np.log([a / b for a, b in pairs])
     # With a handful of rounds a bootstrap is too narrow; Student's t of the rounds' log-ratios is not.
     half = float(t.ppf(0.5 + confidence / 2, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs)))
     return Estimate(value, value * math.exp(-half), value * math.exp(half))

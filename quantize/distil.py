@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from edgewright.core import files as core_files
-from edgewright.graph import batch, files
+from edgewright.graph import batch, files, inputs
 
 from . import network
 from .calibration import Calibration
@@ -199,16 +199,15 @@ def distil(
     spec, shape = calibration.spec, calibration.spec.input
     size = max(1, min(training.most_images, training.pixels // (shape.height * shape.width)))
     student_model, teacher_model = files.copy(model), files.copy(reference)
-    if shape.batch is None:
-        for one in (student_model, teacher_model):
-            batch.apply(one, size)
-    at_once = shape.batch or size  # a frozen batch may be written all over a graph: then gradients of several add up
-    size = -(-size // at_once) * at_once
     outputs = [value.name for value in reference.graph.output]
     asked, told = ([*outputs, *names] for names in zip(*_features(model, reference)))
+    first = _batch(calibration, size, training, seed, 0)[0][shape.name]
+    at_once = size if _takes(reference, outputs, shape.name, first) else shape.batch or 1
+    for one in (student_model, teacher_model):
+        batch.apply(one, at_once)
+    size = -(-size // at_once) * at_once  # where not all of them are taken at once, their gradients add up
     teacher = open_session(until(teacher_model, told), optimize=True)
-    first, _ = _batch(calibration, size, training, seed, 0)
-    student = Student(student_model, _spread(teacher_model, first[shape.name][:at_once], shape.name))
+    student = Student(student_model, _spread(teacher_model, first[:at_once], shape.name))
     optimizer = torch.optim.Adam(student.groups(training))
     rates = [group["lr"] for group in optimizer.param_groups]
     identity = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
@@ -244,6 +243,21 @@ def distil(
     for tensor in model.graph.initializer:
         if tensor.name in student.written:
             tensor.CopyFrom(learned[tensor.name])
+
+
+def _takes(model: onnx.ModelProto, outputs: list[str], name: str, images: np.ndarray) -> bool:
+    """Whether `model` answers for a batch of `images` as one by one: another size may be frozen all over a graph."""
+    changed, few = files.copy(model), images[: inputs.shape(inputs.real(model)[0])[0] or 1]
+    try:
+        batch.apply(changed, len(images))
+        several = open_session(until(changed, outputs)).run(outputs, {name: images})
+    except Exception:  # ONNX Runtime's errors have no class in common
+        return False
+    alone = open_session(until(model, outputs)).run(outputs, {name: few})
+    return all(
+        len(a) == len(images) and np.abs(a[: len(few)] - b).max() <= 1e-3 * np.abs(b).max()
+        for a, b in zip(several, alone)
+    )
 
 
 def _relative(given: torch.Tensor, wanted: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:

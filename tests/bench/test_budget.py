@@ -133,6 +133,14 @@ def test_of_equally_fast_ones_the_more_precise_is_chosen():
         measurement("bf16", 4.3, precision="bf16", delta=0, low=-0.3, half=0.2),
     )
     assert budget.choose([int8, bf16], None, budget.parse("")).id == "bf16", "their intervals overlap"
+
+    def in_rounds(one: Measurement, *p50_ms: float) -> Measurement:
+        return msgspec.structs.replace(one, latency=msgspec.structs.replace(one.latency, rounds_p50_ms=p50_ms))
+
+    loaded = in_rounds(int8, 3.9, 8.1, 4.0, 4.1), in_rounds(bf16, 4.2, 8.7, 4.4, 4.4)
+    assert budget.choose(loaded, None, budget.parse("")).id == "int8", "faster in every round"
+    mixed = in_rounds(int8, 3.9, 8.1, 4.0, 4.1), in_rounds(bf16, 4.2, 7.7, 4.4, 4.0)
+    assert budget.choose(mixed, None, budget.parse("")).id == "bf16"
     clear = msgspec.structs.replace(
         bf16, latency=Latency(samples=9, p50_ms=5.0, p50_interval_ms=Interval(low=4.9, high=5.1))
     )
