@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +17,13 @@ import numpy as np
 import pytest
 
 from edgewright import api
-from edgewright.bench import statistics
+from edgewright.bench import accuracy, detection_accuracy, statistics
 from edgewright.graph import files, metadata
 from edgewright.pipeline import images as image_sets
 from edgewright.quantize import equalize, quantize
 from edgewright.quantize.sessions import open_session
+from edgewright.runtimes import artifact as artifacts
+from edgewright.runtimes.options import Options
 from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import preprocess
 
@@ -113,3 +117,71 @@ def test_int8_keeps_the_answers(name: str, scheme: str, method: str, zoo: Path, 
     assert found.loss <= bound.loss + 1e-9
     assert found.agreement >= bound.agreement
     assert found.sqnr_db >= bound.sqnr_db
+
+
+DETECTORS = runpy.run_path(str(HERE / "test_detectors.py"))["CASES"]
+POINTS = 0.3
+"""Of mAP, that INT8 may lose."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "scheme", "method"),
+    [
+        ("yolox_nano", "openvino-vnni", "nncf-round"),
+        ("nanodet_m_320", "openvino-vnni", "distil"),
+        ("fastestdet", "openvino-vnni", "round"),
+        ("fastestdet", "tensorrt", "round"),
+    ],
+)
+def test_int8_keeps_the_boxes(name: str, scheme: str, method: str, zoo: Path, tmp_path: Path) -> None:
+    case, path = DETECTORS[name], tmp_path / "float.onnx"
+    api.export(
+        str(zoo / "weights" / case.file), out=path, spec=HERE / "specs" / f"{case.spec}.toml", data=zoo / "coco-val"
+    )
+    spec = metadata.get_spec(files.load(path))
+    assert spec is not None
+    found = image_sets.gather(zoo / "coco-val", None, zoo / "coco-train", 300, 0)
+    items = image_sets.label(found.evaluation, spec).items
+    images = [item.path for item in found.calibration.items]
+    even = tmp_path / "model.onnx" if equalize.equalize(str(path), images, str(tmp_path)) else path
+    (tmp_path / "int8").mkdir()
+    quantize.quantize(str(even if method != "nncf-round" else path), scheme, method, images, str(tmp_path / "int8"))
+
+    def boxes(model: Path, folder: Path) -> np.ndarray:
+        artifacts.build(model, spec, Options(runtime="onnxruntime", emulate=True), folder / "artifact")
+        accuracy.evaluate(folder / "artifact", [item.path for item in items], [None] * len(items), folder)
+        return np.array(accuracy.load_outputs(folder))
+
+    exact, given = boxes(path, tmp_path / "exact"), boxes(tmp_path / "int8/model.onnx", tmp_path / "given")
+    compared = detection_accuracy.compare(given, exact, items, spec.classes)
+    print(
+        f"{name} {scheme} {method}: mAP {compared.map:.2f}, {compared.delta}, scores {compared.confidence.shift:+.4f}"
+    )
+    assert compared.delta is not None and compared.delta.value >= -POINTS
+
+
+PEAK = """
+import resource, sys
+from edgewright.quantize import equalize, quantize
+model, out, *images = sys.argv[1:]
+equalize.equalize(model, images, out)
+quantize.observe(model, images, out)
+quantize.weigh(model, images, out, out)
+quantize.quantize(model, "openvino-vnni", "round", images, out, statistics=out)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_2000_images_take_the_memory_of_100(zoo: Path, folder: Path, tmp_path: Path) -> None:
+    model = float_model("resnet18", zoo, folder)[0]
+    images = sorted(str(path) for path in (zoo / CASES["resnet18"].data / "train").rglob("*.jpg"))
+    peaks = []
+    for count in (100, 2000):
+        (tmp_path / f"{count}").mkdir()
+        chosen = images[:: len(images) // count][:count]
+        run = [sys.executable, "-c", PEAK, str(model), str(tmp_path / f"{count}"), *chosen]
+        peaks.append(int(subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()[-1]))
+    print(f"peak of 100 and of 2000 images: {peaks[0] / 1024:.0f} and {peaks[1] / 1024:.0f} MiB")
+    assert peaks[1] <= 1.05 * peaks[0]
