@@ -45,13 +45,13 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     the answers. A batch has `pixels`, at most `most_images`.
     """
 
-    steps: int = 300
+    steps: int = 600
     pixels: int = 8 * 224 * 224
     most_images: int = 64
-    weight_rate: float = 0.01
-    scale_rate: float = 0.001
-    bias_rate: float = 0.001
-    features: float = 1.0
+    weight_rate: float = 0.04
+    scale_rate: float = 0.004
+    bias_rate: float = 0.004
+    features: float = 0.3
     labels: float = 1.0
     mirror: bool = True
     zoom: float = 0.25

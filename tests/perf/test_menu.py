@@ -22,7 +22,7 @@ CASES = runpy.run_path(str(ZOO / "test_main_job.py"))["CASES"]
 
 def test_the_menu_of_a_mobilenet(benchmark: Any, zoo: Path, tmp_path: Path) -> None:
     case = CASES["mobilenetv1_075"]
-    model = tmp_path / "float.onnx"
+    model, images = tmp_path / "float.onnx", linked(zoo / case.data, tmp_path / "images", 100)
     spec, weights = ZOO / "specs" / f"{case.spec}.toml", zoo / "weights" / case.checkpoint
     api.export(case.source, out=model, checkpoint=weights, spec=spec, data=zoo / case.data)
     learned = {name for name, method in methods.OTHERS.items() if method.distil}
@@ -33,7 +33,7 @@ def test_the_menu_of_a_mobilenet(benchmark: Any, zoo: Path, tmp_path: Path) -> N
                 continue
             begin = time.monotonic()
             out = tmp_path / f"{name}.onnx"
-            api.quantize(model, calibration=zoo / case.data, out=out, method=name, images=100)
+            api.quantize(model, calibration=images, out=out, method=name, images=100)
             print(f"{name:<18} {time.monotonic() - begin:6.1f} s")
 
     benchmark.pedantic(menu, rounds=1)
@@ -43,10 +43,15 @@ def test_the_menu_of_a_mobilenet(benchmark: Any, zoo: Path, tmp_path: Path) -> N
 def test_distillation_of_a_model_with_2_5_million_weights(benchmark: Any, zoo: Path, tmp_path: Path) -> None:
     model, data = tmp_path / "float.onnx", zoo / CASES["mobilenetv1_075"].data
     api.export("timm:mobilenetv3_small_100?pretrained=false", out=model, data=data)
-    images = tmp_path / "images"
-    images.mkdir()
-    for number, path in enumerate(sorted(data.rglob("*.webp"))):
-        (images / f"{number:04}{path.suffix}").symlink_to(path)
+    images = linked(data, tmp_path / "images", 500)
     run = {"calibration": images, "out": tmp_path / "int8.onnx", "method": methods.DISTIL, "images": 500}
     benchmark.pedantic(lambda: api.quantize(model, **run), rounds=1)
     print(f"{len(list(images.iterdir()))} images {benchmark.stats.stats.max:6.1f} s")
+
+
+def linked(data: Path, folder: Path, count: int) -> Path:
+    """A folder of `count` of the images below `data`."""
+    folder.mkdir()
+    for path in sorted(data.rglob("*.webp"))[:count]:
+        (folder / path.name).symlink_to(path)
+    return folder
