@@ -223,9 +223,7 @@ def distil(
         total = 0.0
         for number, part in enumerate(parts):
             given = student.answer({shape.name: _tensor(part)}, asked)
-            apart = [_relative(*three) for three in zip(given, wanted[number], energies)]
-            n = len(outputs)
-            loss = torch.stack(apart[:n]).mean() + training.features * torch.stack(apart[n:]).mean()
+            loss = _loss(given, wanted[number], energies, len(outputs), training)
             if spec.task == "classify" and spec.postprocess.scores == "softmax":
                 p, q = (F.log_softmax(x[0].flatten(1), 1) for x in (wanted[number], given))
                 loss = loss + F.kl_div(q, p, log_target=True, reduction="sum") / size
@@ -258,6 +256,17 @@ def _takes(model: onnx.ModelProto, outputs: list[str], name: str, images: np.nda
         len(a) == len(images) and np.abs(a[: len(few)] - b).max() <= 1e-3 * np.abs(b).max()
         for a, b in zip(several, alone)
     )
+
+
+def _loss(
+    given: list[torch.Tensor], wanted: list[torch.Tensor], energies: list[torch.Tensor], answers: int,
+    training: Training,
+) -> torch.Tensor:  # fmt: skip
+    """How far tensors are apart, of which the first `answers` are outputs and the others features."""
+    apart = [_relative(*three) for three in zip(given, wanted, energies)]
+    loss = torch.stack(apart[:answers]).mean()
+    features = apart[answers:]  # none in a model of one layer
+    return loss + training.features * torch.stack(features).mean() if features else loss
 
 
 def _relative(given: torch.Tensor, wanted: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:

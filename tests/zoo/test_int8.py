@@ -9,8 +9,9 @@ import functools
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,6 +27,9 @@ from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
 from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import preprocess
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 pytestmark = pytest.mark.zoo
 HERE = Path(__file__).parent
@@ -108,10 +112,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("int8")
 
 
+SCHEMES = ("ort-x86-vnni", "openvino-vnni", "tensorrt")
+METHODS = {
+    ("squeezenet1_1", "tensorrt"): "distil",
+    **{("mobilenetv3_small_100", scheme): "distil" for scheme in SCHEMES},
+}
+"""What is needed to stay inside; else post-training rounding does it."""
+
+MISSED: dict[tuple[str, str], str] = {}
+
+
+def cases() -> Iterator[ParameterSet]:
+    """Every model under every scheme; what is known to miss its bound says by how much."""
+    for name in BOUNDS:
+        for scheme in SCHEMES:
+            why = MISSED.get((name, scheme))
+            marks = [pytest.mark.xfail(raises=AssertionError, reason=why)] if why else []
+            yield pytest.param(name, scheme, METHODS.get((name, scheme), "round"), marks=marks)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["round", "distil"])
-@pytest.mark.parametrize("scheme", ["ort-x86-vnni", "openvino-vnni", "tensorrt"])
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize(("name", "scheme", "method"), cases())
 def test_int8_keeps_the_answers(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> None:
     found, bound = figures(name, scheme, method, zoo, folder), BOUNDS[name]
     assert found.loss <= bound.loss + 1e-9
