@@ -122,13 +122,17 @@ METHODS = {
 MISSED: dict[tuple[str, str], str] = {}
 
 
+def missed(why: str) -> pytest.MarkDecorator:
+    """What is known to miss its bound, by how much."""
+    return pytest.mark.xfail(raises=AssertionError, reason=why)
+
+
 def cases() -> Iterator[ParameterSet]:
     """Every model under every scheme; what is known to miss its bound says by how much."""
     for name in BOUNDS:
         for scheme in SCHEMES:
             why = MISSED.get((name, scheme))
-            marks = [pytest.mark.xfail(raises=AssertionError, reason=why)] if why else []
-            yield pytest.param(name, scheme, METHODS.get((name, scheme), "round"), marks=marks)
+            yield pytest.param(name, scheme, METHODS.get((name, scheme), "round"), marks=missed(why) if why else [])
 
 
 @pytest.mark.slow
@@ -153,6 +157,9 @@ POINTS = 0.3
         ("nanodet_m_320", "openvino-vnni", "distil"),
         ("fastestdet", "openvino-vnni", "round"),
         ("fastestdet", "tensorrt", "round"),
+        pytest.param("yolox_nano", "openvino-vnni", "round", marks=missed("-13.3: one scale in front of depthwise")),
+        pytest.param("yolox_nano", "tensorrt", "round-mixed", marks=missed("-0.42")),
+        pytest.param("nanodet_m_320", "tensorrt", "round", marks=missed("-0.60")),
     ],
 )
 def test_int8_keeps_the_boxes(name: str, scheme: str, method: str, zoo: Path, tmp_path: Path) -> None:
