@@ -119,7 +119,12 @@ METHODS = {
 }
 """What is needed to stay inside; else post-training rounding does it."""
 
-MISSED: dict[tuple[str, str], str] = {}
+MISSED = {
+    ("mobilenetv1_075", "tensorrt"): "0.75 points lost, 94.5 % agreement, 19.6 dB",
+    ("squeezenet1_1", "tensorrt"): "agreement and SQNR",
+    ("mobilenetv3_small_100", "ort-x86-vnni"): "96.9 % agreement",
+    ("mobilenetv3_small_100", "tensorrt"): "96.9 % agreement",
+}
 
 
 def missed(why: str) -> pytest.MarkDecorator:
