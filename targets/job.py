@@ -57,7 +57,7 @@ def _run(request: Request, folder: Path) -> dict[str, Any]:
 
     try:
         value = jail.call(
-            request.target, log=folder / "log", limits=request.limits, progress=progress,
+            request.target, log=folder / "log", limits=request.limits, progress=progress, env=None,
             **request.kwargs, **{request.into: str(out)},
         )  # fmt: skip
         return {"ok": value, "files": {name: files.sha256(out / name) for name in files.tree(out)}}

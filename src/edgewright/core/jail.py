@@ -34,7 +34,7 @@ Progress = Callable[[int, int, str], None]
 
 
 YIELDING = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""For children that are not timed: OpenMP's threads (torch's) sleep while they wait.
+"""For children that are not timed, nor start ones that are: OpenMP's threads (torch's) sleep while they wait.
 
 Threads that spin instead make work several times slower wherever two processes share the cores.
 """
@@ -158,10 +158,11 @@ def call(
     log: Path,
     limits: Limits = Limits(),
     progress: Progress | None = None,
+    env: dict[str, str] | None = YIELDING,
     **kwargs: Any,
 ) -> Any:
     """Run ``module:function`` with `kwargs` in a child of its own and return what it returns."""
-    with Child(log, limits, YIELDING) as child:
+    with Child(log, limits, env) as child:
         return child.call(target, progress=progress, **kwargs)
 
 

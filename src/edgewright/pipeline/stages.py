@@ -79,7 +79,7 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
         room = target.partition(":")[0].split(".")[1]
 
         def make(folder: Path, step: jail.Progress) -> None:
-            jail.call(target, log=log, limits=self.limits, progress=step, **kwargs, **{into: str(folder)})
+            jail.call(target, log=log, limits=self.limits, progress=step, **{**kwargs, into: str(folder)})
 
         return self.keep(stage, what, {**inputs, "code": code_digest(room)}, make)
 
