@@ -31,7 +31,7 @@ from edgewright.vision.preprocess import preprocess
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
-pytestmark = pytest.mark.zoo
+pytestmark = [pytest.mark.zoo, pytest.mark.timeout(3600)]  # distillation takes ten minutes on two idle cores
 HERE = Path(__file__).parent
 CASES = runpy.run_path(str(HERE / "test_main_job.py"))["CASES"]
 
@@ -121,7 +121,7 @@ METHODS = {
 
 MISSED = {
     ("mobilenetv1_075", "tensorrt"): "0.75 points lost, 94.5 % agreement, 19.6 dB",
-    ("squeezenet1_1", "tensorrt"): "agreement and SQNR",
+    ("squeezenet1_1", "tensorrt"): "94.8 % agreement, 31.0 dB",
     ("mobilenetv3_small_100", "ort-x86-vnni"): "96.9 % agreement",
     ("mobilenetv3_small_100", "tensorrt"): "96.9 % agreement",
 }
@@ -141,7 +141,7 @@ def cases() -> Iterator[ParameterSet]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "scheme", "method"), cases())
+@pytest.mark.parametrize(("name", "scheme", "method"), [*cases()])
 def test_int8_keeps_the_answers(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> None:
     found, bound = figures(name, scheme, method, zoo, folder), BOUNDS[name]
     assert found.loss <= bound.loss + 1e-9
