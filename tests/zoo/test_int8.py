@@ -113,15 +113,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SCHEMES = ("ort-x86-vnni", "openvino-vnni", "tensorrt")
-METHODS = {
-    ("squeezenet1_1", "tensorrt"): "distil",
-    **{("mobilenetv3_small_100", scheme): "distil" for scheme in SCHEMES},
-}
+METHODS = {("mobilenetv3_small_100", scheme): "distil" for scheme in SCHEMES}
 """What is needed to stay inside; else post-training rounding does it."""
 
 MISSED = {
     ("mobilenetv1_075", "tensorrt"): "0.75 points lost, 94.5 % agreement, 19.6 dB",
-    ("squeezenet1_1", "tensorrt"): "94.8 % agreement, 31.0 dB",
+    ("squeezenet1_1", "tensorrt"): "0.75 points lost, 94.5 % agreement, 28.0 dB",
     ("mobilenetv3_small_100", "ort-x86-vnni"): "96.9 % agreement",
     ("mobilenetv3_small_100", "tensorrt"): "96.9 % agreement",
 }
