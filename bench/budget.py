@@ -333,7 +333,7 @@ def _as_fast(one: Measurement, fastest: Measurement) -> bool:
     ratio = ratio_of_rounds(_p50(one) / _p50(fastest), one.latency.rounds_p50_ms, fastest.latency.rounds_p50_ms)
     if ratio:
         return ratio.low <= 1
-    ours, theirs = one.latency.p50_interval_ms, fastest.latency.p50_interval_ms  # of an older report
+    ours, theirs = one.latency.p50_interval_ms, fastest.latency.p50_interval_ms  # too few rounds
     return bool(ours and theirs and ours.low <= theirs.high)
 
 

@@ -41,8 +41,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how fast is learned; rates are those of Adam at the start, and fall along half a cosine.
 
     `weight_rate` is in steps of a weight's grid, `scale_rate` relative to a scale, `bias_rate` in standard deviations
-    of a layer's output: the same rates suit every model. `features`, `labels`: weights of these losses beside that of
-    the answers. A batch has `pixels`, at most `most_images`.
+    of a layer's output, so that rates do not depend on a model's scale. `features`, `labels`: weights of these losses
+    beside that of the answers. A batch has `pixels`, at most `most_images`.
     """
 
     steps: int = 600
@@ -410,6 +410,6 @@ def _activation_scales(model: onnx.ModelProto, fixed: Tensors) -> list[str]:
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    """Images channels last: convolutions and pools compute so in half of the time, and what follows stays so."""
+    """Images channels last, the layout of torch's fast pools and convolutions on CPUs; what follows stays so."""
     tensor = torch.from_numpy(array)
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

@@ -57,8 +57,8 @@ def open_session(model: onnx.ModelProto, threads: int = 0, optimize: bool = Fals
     """A session that computes the graph as it is written.
 
     Q/DQ pairs are computed in float: exact INT8 arithmetic up to rounding, on every processor. `optimize`: all but them
-    is fused, in two thirds of the time; sums are made in another order then, and what lies between two steps may fall
-    to the other one.
+    is fused, which is faster; sums are made in another order then, and what lies between two steps may fall to the
+    other one.
     """
     import onnxruntime as ort
 

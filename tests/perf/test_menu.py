@@ -1,6 +1,6 @@
 """How long INT8 takes: every method of the menu, statistics collected once, and distillation of a 2.5 M model.
 
-EDGEWRIGHT_ZOO=... make bench PYTEST="tests/perf/test_menu.py -s"
+EDGEWRIGHT_ZOO=... pytest tests/perf/test_menu.py --benchmark-only -s
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ Progress = Callable[[int, int, str], None]
 YIELDING = {"OMP_WAIT_POLICY": "PASSIVE"}
 """For children that are not timed, nor start ones that are: OpenMP's threads (torch's) sleep while they wait.
 
-Threads that spin instead make work several times slower wherever two processes share the cores.
+Threads that spin instead make work much slower wherever two processes share the cores.
 """
 
 
