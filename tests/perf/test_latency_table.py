@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
@@ -26,7 +28,7 @@ from edgewright.graph.layers import Layer, layers
 from edgewright.pipeline import latency_table
 from edgewright.pipeline.stages import Workshop
 from edgewright.quantize.quantize import quantize
-from edgewright.runtimes import artifact
+from edgewright.runtimes import artifact, openvino
 from edgewright.runtimes.options import Options
 
 COUNT = 10
@@ -89,6 +91,39 @@ def test_steps_of_widths(benchmark: Any, runtime: str, scheme: str | None) -> No
     for what, found in benchmark.pedantic(measure, rounds=1).items():
         print(f"\n{runtime} {scheme or 'f32'}, {what}:", *(f"{n}:{us:.0f}" for n, us in zip(sizes, found)), end="")
     print()
+
+
+def test_steps_of_max_pools(benchmark: Any, tmp_path: Path) -> None:
+    """What OpenVINO takes for an INT8 max pool of 16 to 96 channels."""
+    options = Options(runtime="openvino", threads=1)
+    (tmp_path / "artifact").mkdir()
+    files.save(max_pools(range(16, 97, 8)), tmp_path / "pools.onnx")
+    openvino.build(tmp_path / "pools.onnx", options, tmp_path / "artifact")
+    x = np.ones((1, 1, 1, 1), np.float32)
+    kernels = benchmark.pedantic(lambda: openvino.profile(tmp_path / "artifact", options, x, 20, 0.0), rounds=1)
+    print("\nmax pools:", *(f"{k.names[0]}:{k.microseconds:.0f}" for k in kernels if k.kind.startswith("MaxPool")))
+
+
+def max_pools(widths: Sequence[int]) -> onnx.ModelProto:
+    """One INT8 max pool of 112 x 112 behind the other; a number goes from each to the next."""
+    nodes, last = [], "x"
+    constants = {"s": np.array(0.02, np.float32), "z": np.array(0, np.uint8)}
+    for c in widths:
+        constants[f"shape{c}"] = np.array([1, c, 112, 112])
+        sides = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
+        for operator, given, made, told in (
+            ("Expand", [last, f"shape{c}"], f"e{c}", {}), ("QuantizeLinear", [f"e{c}", "s", "z"], f"q{c}", {}),
+            ("DequantizeLinear", [f"q{c}", "s", "z"], f"d{c}", {}), ("MaxPool", [f"d{c}"], f"p{c}", sides),
+            ("QuantizeLinear", [f"p{c}", "s", "z"], f"r{c}", {}),
+            ("DequantizeLinear", [f"r{c}", "s", "z"], f"t{c}", {}),
+            ("ReduceMean", [f"t{c}"], f"m{c}", {"axes": [0, 1, 2, 3], "keepdims": 1}),
+        ):  # fmt: skip
+            nodes.append(helper.make_node(operator, given, [made], f"{operator}{c}", **told))
+        last = f"m{c}"
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, 1, 1]) for name in ("x", last)]
+    made = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "pools", values[:1], values[1:], made)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def parts_ms(timing: Timing) -> tuple[float, float]:

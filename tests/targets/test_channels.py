@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgewright.targets.channels import channel_block
+from edgewright.targets.channels import channel_block, pooled_block
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,8 @@ from edgewright.targets.channels import channel_block
 )  # fmt: skip
 def test_a_block_of_channels(runtime: str, precision: str, isa: tuple[str, ...], block: int) -> None:
     assert channel_block(runtime, precision, isa) == block
+
+
+def test_channels_of_an_int8_max_pool_come_in_larger_blocks() -> None:
+    assert pooled_block("openvino", "int8", ("avx2",)) == 32
+    assert pooled_block("openvino", "f32", ("avx2",)) == pooled_block("onnxruntime", "int8") == 8
