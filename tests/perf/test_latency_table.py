@@ -1,8 +1,8 @@
 """How well the latency table predicts networks with fewer channels, and in which steps channels save time.
 
-Each network is narrowed ten times at random, every width that can shrink to 40 to 100 % of it, rounded to 8. Predicted
-is from the table and the unchanged network's latency alone; then all are measured, interleaved in one run. Weights and
-images are random: only latency is looked at.
+Each network is narrowed ten times at random, every width that can shrink to 40 to 100 % of it, rounded to what the
+runtime wants (`targets/channels.py`). Predicted is from the table and the unchanged network's latency alone; then all
+are measured, interleaved in one run. Weights and images are random: only latency is looked at.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from edgewright.pipeline.stages import Workshop
 from edgewright.quantize.quantize import quantize
 from edgewright.runtimes import artifact, openvino
 from edgewright.runtimes.options import Options
+from edgewright.targets.channels import CPU, POOLED
 
 COUNT = 10
 SIDES = {"resnet18": 224, "mobilenetv3_large_100": 224, "yolo11n": 320}
@@ -153,8 +154,11 @@ def narrower(name: str, seed: int) -> Any:
         if root in done:
             continue
         group = graph.get_pruning_group(root, pruning.prune_conv_out_channels, list(range(root.out_channels)))
-        done.update(item.target.module for item, _ in group if item.handler in outputs)
-        kept = max(8, round(root.out_channels * share.uniform(0.4, 1.0) / 8) * 8)
+        own = {item.target.module for item, _ in group if item.handler in outputs}
+        done |= own
+        # The first width of a ResNet is that of its max pool.
+        step = POOLED if name == "resnet18" and not len(done - own) else CPU
+        kept = max(step, round(root.out_channels * share.uniform(0.4, 1.0) / step) * step)
         if kept < root.out_channels:
             gone = share.sample(range(root.out_channels), root.out_channels - kept)
             graph.get_pruning_group(root, pruning.prune_conv_out_channels, gone).prune()
