@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,15 @@ SPEC = ModelSpec(
     preprocess=Preprocess(resize="exact", resize_to=(8, 8), mean=(0.3, 0.3, 0.3), std=(0.4, 0.4, 0.4)),
 )  # fmt: skip
 QUICK = Schedule(epochs=4, batch=32, rate=0.01, zoom=0.8)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small wait for threads longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Digits(msgspec.Struct):
@@ -103,7 +113,7 @@ def test_what_was_ended_goes_on_to_the_same_weights(learnt: Digits, tmp_path: Pa
         if done == 28:
             raise Killed
 
-    every = msgspec.structs.replace(QUICK, checkpoint_s=0.0, augment="rand-m5-mstd0.5")
+    every = msgspec.structs.replace(QUICK, epochs=3, checkpoint_s=0.0, augment="rand-m5-mstd0.5")
     whole, again = network(6), network(6)
     learn(learnt, whole, every)
     with pytest.raises(Killed):
