@@ -26,15 +26,17 @@ from edgewright.bench.results import Report, Sensitivity
 from edgewright.core import files, jail
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
-from edgewright.pipeline import comparison, images, stages
+from edgewright.pipeline import comparison, distillation, images, stages
 from edgewright.pipeline import place as places
 from edgewright.pipeline import recipe as recipes
 from edgewright.pipeline import report as reports
 from edgewright.pipeline import run as runs
 from edgewright.pipeline.candidates import restrict
 from edgewright.pipeline.comparison import Audited
+from edgewright.pipeline.distillation import Distilled
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
+from edgewright.quantize.schedule import STUDENT, Schedule
 from edgewright.runtimes import bundle as bundles
 from edgewright.targets import remote
 from edgewright.targets import target as targets
@@ -184,6 +186,46 @@ def quantize(
     files.write(files.absolute(out), (made.path / stages.MODEL).read_bytes())
     provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
     return {**provenance, "scheme": scheme, "method": provenance.get("method", method)}
+
+
+def distill(
+    source: str,
+    *,
+    student: str,
+    data: PathLike,
+    out: PathLike,
+    checkpoint: PathLike | None = None,
+    student_checkpoint: PathLike | None = None,
+    spec: PathLike | None = None,
+    split: str | None = None,
+    calibration: PathLike | None = None,
+    schedule: Schedule = STUDENT,
+    labels: bool | None = None,
+    seed: int = 0,
+    trust_checkpoint: bool = False,
+    watch: Watch = quiet,
+) -> Distilled:
+    """Train the source `student` under `source` on your images; the folder `out` is then a source itself.
+
+    `calibration`: images to learn from (default: the train or calib split of `data`, else three quarters of it).
+    `labels`: learn from them too (default: where all images have them). `schedule`: see `quantize.schedule`; a killed
+    call goes on where it was. Raises `InvalidInput` where teacher, student and data do not fit.
+    """
+    folder = files.absolute(out)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file.", "-o names the folder of the student.", "Choose another path.")
+    made, found = distillation.distil(
+        _workshop(Recipe(), watch),
+        Source(
+            source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec),
+            trust_checkpoint=trust_checkpoint,
+        ),
+        Source(source=student, checkpoint=_absolute(student_checkpoint), trust_checkpoint=trust_checkpoint),
+        files.absolute(data), split, files.absolute(calibration) if calibration is not None else None, schedule, labels,
+        seed,
+    )  # fmt: skip
+    distillation.copy(made, folder)
+    return found
 
 
 def sensitivity(

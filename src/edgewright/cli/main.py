@@ -15,6 +15,7 @@ from edgewright.cli import (
     cache,
     compile,
     demo,
+    distill,
     doctor,
     export,
     gate,
@@ -44,6 +45,7 @@ app.command(rich_help_panel=MAIN)(demo.demo)
 app.command(rich_help_panel=MAIN)(optimize.optimize)
 app.command(rich_help_panel=STEPS)(export.export)
 app.command(rich_help_panel=STEPS)(quantize.quantize)
+app.command(rich_help_panel=STEPS)(distill.distill)
 app.command(rich_help_panel=STEPS)(sensitivity.sensitivity)
 app.command(rich_help_panel=STEPS)(compile.compile)
 app.command(rich_help_panel=STEPS)(audit.audit)

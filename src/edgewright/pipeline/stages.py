@@ -51,6 +51,7 @@ LIBRARIES = {
         "onnxruntime",
     ),
     "quantize": ("nncf", "onnx", "onnxruntime", "torch"),
+    "distill": ("torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless"),
     "compile": ("onnxruntime", "openvino", "torch", "onnx", "tensorrt", "tensorrt-rtx-cu13"),
     "check": ("onnx", "tensorrt-rtx-cu13"),
     "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow", "opencv-python", "opencv-python-headless"),

@@ -1,0 +1,143 @@
+"""Images as a training looks at them: decoded once where memory allows, cropped and mirrored anew each time.
+
+The teacher sees the same pixels as the student. Both get them by the model's own rule (colour order, division, mean,
+std), and evaluation sees what `vision.preprocess` gives, bit by bit.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from PIL import Image
+
+from edgewright.core.spec import ModelSpec
+from edgewright.vision.image import open_image
+from edgewright.vision.preprocess import preprocess
+
+MEMORY = 1 << 30
+"""Bytes of decoded images that are kept; what is beyond is read from its file each time."""
+ROOM = 1.15
+"""How much larger than for the evaluation a photo is kept, so that a crop of it still has all of the input's detail."""
+
+
+class Batch(NamedTuple):
+    """Images to learn from: `pixels` (N, C, H, W) float32 as the model takes them, their numbers, which are flipped."""
+
+    pixels: torch.Tensor
+    indices: list[int]
+    mirrored: list[bool]
+
+
+class Views:
+    """The training images `paths` of a model with this `spec`.
+
+    Classifiers get timm's random crops (no smaller a share of the area than `zoom`), mirrored half of the time with
+    `mirror`, and what `augment` names in timm's ``auto_augment``; detectors the evaluation's own pixels, mirrored half
+    of the time. Raises `InvalidInput` for a file that is no image, when it is first looked at.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | Path], spec: ModelSpec, *, zoom: float = 1.0, mirror: bool = False,
+        augment: str | None = None, memory: int = MEMORY,
+    ) -> None:  # fmt: skip
+        self.paths, self.mirror = [str(path) for path in paths], mirror
+        # Torch modules take planes, and normalization is done here for a batch at once.
+        self._input = msgspec.structs.replace(spec.input, layout="NCHW", dtype="uint8")
+        self._how = msgspec.structs.replace(spec.preprocess, normalize="graph")
+        self._scale = spec.preprocess
+        crops = spec.task == "classify" and self._how.resize in ("shorter", "exact")
+        self._crop = self._crops(zoom, augment) if crops else None
+        self._kept: dict[tuple[str, int], np.ndarray] = {}
+        self._free = memory
+        self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow's decoders release the lock
+
+    def evaluation(self, indices: Sequence[int]) -> torch.Tensor:
+        """The images as they are evaluated, (N, C, H, W) float32."""
+        return self._normalized(torch.from_numpy(np.stack(self._read("evaluation", indices))))
+
+    def training(self, indices: Sequence[int], seed: int) -> Batch:
+        """The images as they are learned from; how they are cropped and mirrored depends on `seed` alone."""
+        indices = list(indices)
+        if self._crop is None:
+            pixels = torch.from_numpy(np.stack(self._read("evaluation", indices)))
+            chosen = torch.rand(len(indices), generator=torch.Generator().manual_seed(seed)) < 0.5
+            mirrored = [bool(self.mirror and one) for one in chosen]
+            pixels = torch.stack([image.flip(2) if flip else image for image, flip in zip(pixels, mirrored)])
+            return Batch(self._normalized(pixels), indices, mirrored)
+        with randomness(seed):  # timm draws from the generators of all three libraries
+            views = [self._crop(Image.fromarray(array)) for array in self._read("picture", indices)]
+            flips = [self.mirror and random.random() < 0.5 for _ in views]
+        pixels = torch.stack([view.flip(2) if flip else view for view, flip in zip(views, flips)])
+        if self._how.color == "BGR":
+            pixels = pixels.flip(1)
+        return Batch(self._normalized(pixels), indices, flips)
+
+    def _crops(self, zoom: float, augment: str | None) -> Any:
+        from timm.data import create_transform
+
+        i, how = self._input, self._how
+        interpolation = "bilinear" if how.interpolation == "opencv" else how.interpolation
+        return create_transform(
+            (i.channels, i.height, i.width), is_training=True, scale=(zoom, 1.0), hflip=0.0, color_jitter=None,
+            auto_augment=augment, interpolation=interpolation, normalize=False,
+        )  # fmt: skip
+
+    def _read(self, kind: str, indices: Sequence[int]) -> list[np.ndarray]:
+        """uint8: the pixels of the evaluation (C, H, W), or a picture (height, width[, 3]) to crop from."""
+        missing = [index for index in dict.fromkeys(indices) if (kind, index) not in self._kept]
+        fresh = dict(zip(missing, self._pool.map(self._evaluated if kind == "evaluation" else self._picture, missing)))
+        found = [self._kept[kind, index] if (kind, index) in self._kept else fresh[index] for index in indices]
+        for index, array in fresh.items():
+            if array.nbytes <= self._free:
+                self._free -= array.nbytes
+                self._kept[kind, index] = array
+        return found
+
+    def _evaluated(self, index: int) -> np.ndarray:
+        return preprocess(open_image(self.paths[index]), self._how, self._input)
+
+    def _picture(self, index: int) -> np.ndarray:
+        """The image in the model's colours, no larger than needed; squashed where the evaluation squashes it."""
+        image = open_image(self.paths[index]).convert("L" if self._how.color == "L" else "RGB")
+        to_height, to_width = (round(ROOM * side) for side in self._how.resize_to)
+        width, height = image.size
+        if self._how.resize == "exact":
+            if width > to_width or height > to_height or width * to_height != height * to_width:
+                image = self._resize(image, (to_width, to_height))
+        elif (scale := max(to_width, to_height) / min(width, height)) < 1:
+            image = self._resize(image, (round(width * scale), round(height * scale)))
+        return np.asarray(image)
+
+    def _resize(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        name = "bilinear" if self._how.interpolation == "opencv" else self._how.interpolation
+        return image.resize(size, Image.Resampling[name.upper()])
+
+    def _normalized(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(pixel / divide - mean) / std, each step rounded to float32 as in `vision.preprocess`."""
+        how = self._scale
+        mean, std = (torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1) for values in (how.mean, how.std))
+        return (pixels.float() / torch.tensor(how.divide, dtype=torch.float32) - mean) / std
+
+
+@contextmanager
+def randomness(seed: int) -> Iterator[None]:
+    """While the block runs Python's, numpy's and torch's random numbers begin at `seed`; then go on as before."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])

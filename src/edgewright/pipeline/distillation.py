@@ -1,0 +1,238 @@
+"""A smaller student trained under the user's model, as one stage, and both answered side by side."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgewright.bench import accuracy, detection_accuracy
+from edgewright.bench.results import Accuracy
+from edgewright.core import files, jail
+from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import ModelSpec, decode
+from edgewright.core.store import Entry
+from edgewright.data import sets
+from edgewright.data.sets import ImageSet
+from edgewright.export.sources import parse as sources
+from edgewright.export.sources import plan as plans
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline import place as places
+from edgewright.pipeline import stages
+from edgewright.pipeline.stages import Source, Workshop
+from edgewright.quantize.schedule import History, Schedule
+
+if TYPE_CHECKING:
+    from edgewright.export.sources.loaded import Trainable
+
+LEARN_FROM = ("train", "calib", "calibration")
+PARITY_IMAGES = 8
+LONGEST_S = 7 * 86400.0
+"""A training is ended by its schedule, not by the limit of a stage; after this long it hangs."""
+SHARE = 0.75
+"""Of a data set without splits this much is learned from, and the rest evaluated on."""
+
+
+class Distilled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a distillation.
+
+    `student`: its source, as the folder rebuilds it. `parameters` (teacher, student) are numbers of weights.
+    `accuracy_teacher`, `accuracy_student`: on the same evaluation images, the latter paired with the former; without
+    labels it has their agreement only. `learned_from`: images.
+    """
+
+    teacher: str
+    student: str
+    parameters: tuple[int, int]
+    history: History
+    accuracy_teacher: Accuracy
+    accuracy_student: Accuracy
+    learned_from: int
+
+
+def distil(
+    shop: Workshop, teacher: Source, student: Source, data: Path, split: str | None, learn_from: Path | None,
+    schedule: Schedule, labels: bool | None, seed: int = 0,
+) -> tuple[Entry, Distilled]:  # fmt: skip
+    """``weights.safetensors`` and ``plan.json`` of the trained student, and how it compares with its teacher.
+
+    `learn_from`: a folder of images; default the train or calib split of `data`, else three quarters of it. `labels`:
+    learn from them too; default: where every image has one. Raises `InvalidInput` where images are shared with the
+    evaluation, labels are missing that were asked for, or teacher and student do not fit.
+    """
+    evaluation, training = gather(data, split, learn_from, seed)
+    shop.watch("data", str(data), 1, 1, f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from")
+    digests = sets.digests(evaluation)
+    exported = _export(shop, teacher, evaluation, digests)
+    spec = stages.spec_of(exported)
+    evaluation = image_sets.label(evaluation, spec)
+    training = _labelled(training, spec, labels)
+    fitted = msgspec.structs.replace(student, source=fit(student.source, spec))
+    made = _train(shop, teacher, fitted, exported, training, schedule, labels, seed)
+    told = msgspec.json.decode((made.path / sources.PLAN).read_bytes(), type=plans.Plan).made
+    learner = Source(source=str(made.path), trust_checkpoint=True)  # our own folder, of a source that the user named
+    ours, theirs = (
+        _answers(shop, entry, name, evaluation, digests)
+        for entry, name in ((_export(shop, learner, evaluation, digests), "student"), (exported, "teacher"))
+    )
+    outputs, truth = accuracy.load_outputs(ours.path), accuracy.load_outputs(theirs.path)
+    items = evaluation.items
+    if spec.detect:
+        reference = detection_accuracy.score(truth, items, spec.classes)
+        found = detection_accuracy.compare(outputs, truth, items, spec.classes, floor=spec.detect.score)
+    else:
+        classes = [item.label for item in items]
+        reference, found = accuracy.score(truth, classes), accuracy.compare(outputs, truth, classes)
+    return made, Distilled(
+        teacher=teacher.source, student=fitted.source, parameters=tuple(told["parameters"]),
+        history=msgspec.convert(told["history"], History), accuracy_teacher=reference, accuracy_student=found,
+        learned_from=len(training.items),
+    )  # fmt: skip
+
+
+def gather(data: Path, split: str | None, learn_from: Path | None, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Images to evaluate on and to learn from, without a common one; raises `InvalidInput` where they share one."""
+    evaluation = image_sets.read_evaluation(data, split)
+    if learn_from is not None:
+        names = sets.splits(learn_from)
+        training = sets.read(learn_from, next((name for name in LEARN_FROM if name in names), None))
+    elif name := next((n for n in LEARN_FROM if n in sets.splits(data) and n != evaluation.split), None):
+        training = sets.read(data, name)
+    else:
+        training, evaluation = sets.divide(evaluation, max(1, int(SHARE * len(evaluation.items))), seed)
+    image_sets.require_readable(training)
+    image_sets.require_readable(evaluation)
+    sets.require_disjoint(training, evaluation)
+    return evaluation, training
+
+
+def fit(student: str, spec: ModelSpec) -> str:
+    """The source `student` with the options that its library needs to give the teacher's classes and input."""
+    parsed = sources.parse(student)
+    wanted: dict[str, Any] = {}
+    if parsed.kind in ("timm", "torchvision"):
+        wanted["num_classes"] = spec.classes
+    if parsed.kind == "timm" and spec.input.channels != 3:
+        wanted["in_chans"] = spec.input.channels
+    if parsed.kind == "ultralytics":
+        wanted["imgsz"] = f"[{spec.input.height},{spec.input.width}]"
+        if parsed.name.endswith((".yaml", ".yml")):
+            wanted["nc"] = spec.classes
+    added = [f"{key}={value}" for key, value in wanted.items() if key not in parsed.options]
+    return student + ("&" if "?" in student else "?") + "&".join(added) if added else student
+
+
+def _export(shop: Workshop, source: Source, images: ImageSet, digests: list[str]) -> Entry:
+    some = [item.path for item in images.items[:PARITY_IMAGES]]
+    return stages.export(shop, source, some, digests[: len(some)], 1)
+
+
+def _answers(shop: Workshop, exported: Entry, name: str, images: ImageSet, digests: list[str]) -> Entry:
+    artifact = stages.compile_reference(shop, exported, stages.spec_of(exported))
+    return stages.evaluate(shop, artifact, name, images, digests, places.here().identity)
+
+
+def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:
+    """`training` with the model's classes where they are to be learned from, else without any labels."""
+    if asked is not False and image_sets.labelled(training):
+        return image_sets.label(training, spec)
+    if asked:
+        raise InvalidInput(
+            f"Labels were to be learned from, and the images of '{training.name}' have none.",
+            "Every image needs one." if spec.task == "classify" else "Every image needs its boxes.",
+            "Sort the images into a folder a class (or add COCO, YOLO or VOC files), or leave --labels out: the "
+            "student then learns from the teacher alone.",
+        )  # fmt: skip
+    bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in training.items)
+    return msgspec.structs.replace(training, items=tuple(bare))
+
+
+def _train(
+    shop: Workshop, teacher: Source, student: Source, exported: Entry, training: ImageSet, schedule: Schedule,
+    labels: bool | None, seed: int,
+) -> Entry:  # fmt: skip
+    classes = [item.label for item in training.items if item.label is not None]
+    boxes = [
+        [(box.label, box.x1, box.y1, box.x2, box.y2) for box in item.boxes if not box.crowd]
+        for item in training.items
+        if item.boxes is not None
+    ]
+    how = {"schedule": msgspec.to_builtins(schedule), "labels": classes, "boxes": boxes, "seed": seed}
+    inputs = {
+        "teacher": exported.key, "student": student.identity(), "images": sets.digests(training), **how,
+        "strict": labels is True, "made_by": stages.made_by("distill", "quantize", "export"),
+    }  # fmt: skip
+    checkpoint = shop.store.checkpoint("distill", inputs)
+    patient = msgspec.structs.replace(shop, limits=msgspec.structs.replace(shop.limits, wall_s=LONGEST_S))
+    made = patient.run(
+        "distill", student.source, inputs, f"{__name__}:train", teacher=msgspec.to_builtins(teacher),
+        student=msgspec.to_builtins(student), spec=str(exported.path / stages.SPEC),
+        images=[item.path for item in training.items], strict=labels is True, checkpoint=str(checkpoint), **how,
+    )  # fmt: skip
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return made
+
+
+# --- in the child -----------------------------------------------------------------------------------------------------
+
+
+def train(
+    teacher: dict[str, Any], student: dict[str, Any], spec: str, images: list[str], labels: list[int],
+    boxes: list[list[Any]], schedule: dict[str, Any], seed: int, strict: bool, checkpoint: str, folder: str,
+    progress: jail.Progress | None = None,
+) -> None:  # fmt: skip
+    """Train the student and write it into `folder`; `strict`: boxes must be learned from. Runs in a child."""
+    from edgewright.quantize import recovery, supervision
+
+    about = decode(Path(spec).read_bytes(), ModelSpec, spec)
+    guide, learner = (_trainable(msgspec.convert(source, Source)) for source in (teacher, student))
+    supervised = None
+    if boxes and (strict or hasattr(learner.module, "init_criterion")):
+        supervised = supervision.ultralytics(images, boxes, about)
+    history = recovery.recover(
+        learner.module, guide.module, images, learner.answers, spec=about,
+        schedule=msgspec.convert(schedule, Schedule), labels=labels, supervised=supervised,
+        checkpoint=Path(checkpoint), seed=seed, tick=progress or (lambda *_: None),
+    )  # fmt: skip
+    write(Path(folder), student["source"], learner.module, about, {
+        "method": "distillation", "teacher": teacher["source"], "history": msgspec.to_builtins(history),
+        "parameters": [sum(p.numel() for p in module.parameters()) for module in (guide.module, learner.module)],
+    })  # fmt: skip
+
+
+def write(folder: Path, source: str, module: Any, spec: ModelSpec, made: dict[str, Any]) -> None:
+    """The trained `module` of `source` as a folder that is a source itself, for images prepared as `spec` says."""
+    parsed = sources.parse(source)
+    removed: tuple[str, ...] = ()
+    if parsed.kind == "plan":  # a pruned model that learned: the plan of its own source, with new weights
+        plan = plans.read(files.absolute(parsed.name))
+        source, removed = plan.source, plan.removed
+        parsed = sources.parse(source)
+    fields = msgspec.to_builtins(spec)
+    described = {key: fields[key] for key in ("preprocess", "postprocess", "classes", "labels")}
+    described["input"] = {key: fields["input"][key] for key in ("height", "width", "channels")}
+    plans.write(folder, source, _original(parsed), module, removed=removed, description=described, made=made)
+
+
+def _original(source: sources.Source) -> Any:
+    """The module as the source builds it: its shapes count, not its weights."""
+    from edgewright.export.sources import trainable
+
+    if source.kind in ("timm", "torchvision"):
+        source = msgspec.structs.replace(source, options={**source.options, "pretrained": False})
+    return trainable(source, None, True).module
+
+
+def _trainable(source: Source) -> Trainable:
+    from edgewright.export.sources import trainable
+
+    return trainable(sources.parse(source.source), source.checkpoint, source.trust_checkpoint)
+
+
+def copy(made: Entry, out: Path) -> None:
+    """Put the folder of the trained student at `out`, whole or not at all."""
+    with files.new_folder(out) as folder:
+        for name in (plans.WEIGHTS, sources.PLAN):
+            shutil.copyfile(made.path / name, folder / name)
