@@ -357,9 +357,13 @@ def _spread(model: onnx.ModelProto, images: np.ndarray, name: str) -> dict[str, 
     return {name: float(array.std()) for name, array in zip(layers, arrays)}
 
 
-def _fake_quantize(_: network.Attributes, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """QuantizeLinear and its DequantizeLinear in one, with the gradients of LSQ."""
+def _fake_quantize(a: network.Attributes, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """QuantizeLinear and its DequantizeLinear in one, with the gradients of LSQ, by one scale or one a channel."""
     low, high = (0, 255) if zero.dtype == torch.uint8 else (-128, 127)
+    if scale.numel() > 1:
+        return torch._fake_quantize_learnable_per_channel_affine(
+            x, scale, zero.float(), a.get("axis", 1), low, high, 1.0
+        )
     return torch._fake_quantize_learnable_per_tensor_affine(
         x, scale.reshape(1), zero.float().reshape(1), low, high, 1.0
     )
