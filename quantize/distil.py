@@ -305,7 +305,9 @@ def _resume(folder: Path, identity: str, optimizer: torch.optim.Optimizer, start
         p.data.copy_(kept[f"{i}"])
         moments = {"exp_avg": kept[f"{i}.mean"], "exp_avg_sq": kept[f"{i}.square"]}
         optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
-    return step, Best(int(about["best"]), float.fromhex(about["loss"]), [kept[f"{i}.best"] for i in range(i + 1)])
+    return step, Best(
+        int(about["best"]), float.fromhex(about["loss"]), [kept[f"{i}.best"] for i in range(len(start.tensors))]
+    )
 
 
 def _features(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[tuple[str, str]]:

@@ -62,7 +62,9 @@ def test_the_five_folders_are_links_into_the_package() -> None:
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 import edgewright
-trains = {"edgewright.quantize.network", "edgewright.quantize.distil"}  # what wraps torch; nothing imports it first
+trains = {  # what wraps torch; nothing imports it first
+    f"edgewright.quantize.{name}" for name in ("network", "distil", "lessons", "distance")
+}
 for found in pkgutil.walk_packages(edgewright.__path__, "edgewright."):
     if found.name not in trains:
         importlib.import_module(found.name)
