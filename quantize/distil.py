@@ -11,20 +11,19 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from edgewright.core import files as core_files
-from edgewright.graph import batch, files, inputs
+from edgewright.graph import batch, files
 
 from . import network
 from .calibration import Calibration
+from .lessons import Lesson, Lessons
 from .ranges import Tick
-from .sessions import open_session, until
 from .tail import LAYERS
 
 if TYPE_CHECKING:
@@ -40,9 +39,11 @@ FEATURES = 8
 class Training(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how fast is learned; rates are those of Adam at the start, and fall along half a cosine.
 
-    `weight_rate` is in steps of a weight's grid, `scale_rate` relative to a scale, `bias_rate` in standard deviations
-    of a layer's output, so that rates do not depend on a model's scale. `features`, `labels`: weights of these losses
-    beside that of the answers. A batch has `pixels`, at most `most_images`.
+    A batch has `pixels`, at most `most_images`, which the rates are for. With fewer images gradients are noisier: rates
+    are multiplied by the square root of the share (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive
+    Gradient Algorithms"). `weight_rate` is in steps of a weight's grid, `scale_rate` relative to a scale, `bias_rate`
+    in standard deviations of a layer's output, so that rates do not depend on a model's scale. `features`, `labels`:
+    weights of these losses beside that of the answers.
     """
 
     steps: int = 600
@@ -80,6 +81,15 @@ class Bias(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     stored: str
     scale: str | None
+
+
+class Best(NamedTuple):
+    """The state that was nearest to the teacher on the images that are not learned from: after which step, how far it
+    was, and what was learned by then."""
+
+    step: int
+    loss: float
+    tensors: list[torch.Tensor]
 
 
 class Student:
@@ -132,6 +142,22 @@ class Student:
         """The bias `b` as it is now, in float."""
         return self.base[b.output] + self.unit[b.output] * self.shifts[b.output]
 
+    def state(self) -> list[torch.Tensor]:
+        """A copy of what was learned, in the optimizer's order."""
+        return [p.detach().clone() for p in self._learned()]
+
+    def go_back(self, state: list[torch.Tensor]) -> None:
+        """Be again what `state` says."""
+        for p, value in zip(self._learned(), state):
+            p.data.copy_(value)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def examined(self, exam: Lesson, name: str, outputs: Sequence[str]) -> float:
+        """The distance from the teacher in `exam`, whose images go into the input `name`."""
+        parts, distance = exam
+        answers = (self.answer({name: _tensor(part)}, outputs) for part in parts)
+        return sum(float(distance.of(number, tensors)) for number, tensors in enumerate(answers))
+
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def write(self) -> None:
         """Put what was learned into the model's file."""
@@ -159,6 +185,9 @@ class Student:
             step = self.scale(makers[inputs[b.layer][0]].input[1]) * self.scale(scales[b.layer])
             put(b.scale, step.reshape(self.fixed[b.scale].shape))
             put(b.stored, torch.round(self.bias(b).double() / step).clamp(-(2**31), 2**31 - 1))
+
+    def _learned(self) -> list[torch.Tensor]:
+        return [*self.grid.values(), *self.scales.values(), *self.shifts.values()]
 
     def _along(self, scale: torch.Tensor, w: Weights) -> torch.Tensor:
         shape = [1] * self.fixed[w.integers].ndim
@@ -192,50 +221,46 @@ def distil(
 
     Images come in an order, and are changed in a way, that `seed` and the step decide: training that was ended goes on
     from the folder `checkpoint` as if it had not been. `labels`: where they are known the class of each calibration
-    image, from which is learned too. `tick` is called with (steps done, steps, what). Raises `RuntimeFailed` for an
-    operator that has no gradient here.
+    image, from which is learned too. An eighth of the images is held out: every `EVERY` steps they tell how far the
+    answers are from the float model's, and the nearest state is written; where none is nearer than the start, `model`
+    stays as it is. `tick` is called with (steps done, steps, what). Raises `RuntimeFailed` for an operator that has no
+    gradient here.
     """
     training = training or (SUPERVISED if labels else TRAINING)
-    spec, shape = calibration.spec, calibration.spec.input
-    size = max(1, min(training.most_images, training.pixels // (shape.height * shape.width)))
-    student_model, teacher_model = files.copy(model), files.copy(reference)
     outputs = [value.name for value in reference.graph.output]
     asked, told = ([*outputs, *names] for names in zip(*_features(model, reference)))
-    first = _batch(calibration, size, training, seed, 0)[0][shape.name]
-    at_once = size if _takes(reference, outputs, shape.name, first) else shape.batch or 1
-    for one in (student_model, teacher_model):
-        batch.apply(one, at_once)
-    size = -(-size // at_once) * at_once  # where not all of them are taken at once, their gradients add up
-    teacher = open_session(until(teacher_model, told), optimize=True)
-    student = Student(student_model, _spread(teacher_model, first[:at_once], shape.name))
+    lessons = Lessons(reference, told, calibration, training, seed, labels)
+    student_model = files.copy(model)
+    batch.apply(student_model, lessons.at_once)
+    student = Student(student_model, lessons.spread)
     optimizer = torch.optim.Adam(student.groups(training))
-    rates = [group["lr"] for group in optimizer.param_groups]
+    share = min(1.0, lessons.size / training.most_images) ** 0.5
+    rates = [group["lr"] * share for group in optimizer.param_groups]
     identity = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    begin = _resume(checkpoint, identity, optimizer) if checkpoint else 0
+    exam = lessons.exam()
+    before = student.examined(exam, lessons.name, outputs)
+    best = Best(0, before, student.state())
+    begin = 0
+    if checkpoint:
+        begin, best = _resume(checkpoint, identity, optimizer, best)
     for step in range(begin, training.steps):
         for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate * (1 + math.cos(math.pi * step / training.steps)) / 2
-        feed, chosen = _batch(calibration, size, training, seed, step)
-        parts = [feed[shape.name][start : start + at_once] for start in range(0, size, at_once)]
-        wanted = [[torch.from_numpy(array) for array in teacher.run(told, {shape.name: part})] for part in parts]
-        energies = [_energy(torch.cat(tensors)) for tensors in zip(*wanted)]
+        parts, distance = lessons.of(step)
         optimizer.zero_grad()
-        total = 0.0
         for number, part in enumerate(parts):
-            given = student.answer({shape.name: _tensor(part)}, asked)
-            loss = _loss(given, wanted[number], energies, len(outputs), training)
-            if spec.task == "classify" and spec.postprocess.scores == "softmax":
-                p, q = (F.log_softmax(x[0].flatten(1), 1) for x in (wanted[number], given))
-                loss = loss + F.kl_div(q, p, log_target=True, reduction="sum") / size
-            if labels:
-                right = torch.tensor([labels[i] for i in chosen[number * at_once :][:at_once]])
-                loss = loss + training.labels * F.cross_entropy(given[0].flatten(1), right, reduction="sum") / size
-            loss.backward()
-            total += loss.item()
+            distance.of(number, student.answer({lessons.name: _tensor(part)}, asked)).backward()
         optimizer.step()
-        tick(step + 1, training.steps, f"distillation, loss {total:.4g}")
-        if checkpoint and (step + 1) % EVERY == 0:
-            _keep(checkpoint, identity, optimizer, step + 1)
+        done = step + 1
+        if done % EVERY == 0 or done == training.steps:
+            loss = student.examined(exam, lessons.name, outputs)
+            best = Best(done, loss, student.state()) if loss < best.loss else best
+        tick(done, training.steps, f"distillation, loss {best.loss:.4g} at step {best.step}, {before:.4g} before")
+        if checkpoint and done % EVERY == 0:
+            _keep(checkpoint, identity, optimizer, done, best)
+    if not best.step:
+        return  # no state was nearer than the start: the file stays what it was
+    student.go_back(best.tensors)
     student.write()
     learned = {tensor.name: tensor for tensor in student.model.graph.initializer}
     for tensor in model.graph.initializer:
@@ -243,82 +268,46 @@ def distil(
             tensor.CopyFrom(learned[tensor.name])
 
 
-def _takes(model: onnx.ModelProto, outputs: list[str], name: str, images: np.ndarray) -> bool:
-    """Whether `model` answers for a batch of `images` as one by one: another size may be frozen all over a graph."""
-    changed, few = files.copy(model), images[: inputs.shape(inputs.real(model)[0])[0] or 1]
-    try:
-        batch.apply(changed, len(images))
-        several = open_session(until(changed, outputs)).run(outputs, {name: images})
-    except Exception:  # ONNX Runtime's errors have no class in common
-        return False
-    alone = open_session(until(model, outputs)).run(outputs, {name: few})
-    return all(
-        len(a) == len(images) and np.abs(a[: len(few)] - b).max() <= 1e-3 * np.abs(b).max()
-        for a, b in zip(several, alone)
-    )
+def _learned(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def _loss(
-    given: list[torch.Tensor], wanted: list[torch.Tensor], energies: list[torch.Tensor], answers: int,
-    training: Training,
-) -> torch.Tensor:  # fmt: skip
-    """How far tensors are apart, of which the first `answers` are outputs and the others features."""
-    apart = [_relative(*three) for three in zip(given, wanted, energies)]
-    loss = torch.stack(apart[:answers]).mean()
-    features = apart[answers:]  # none in a model of one layer
-    return loss + training.features * torch.stack(features).mean() if features else loss
-
-
-def _relative(given: torch.Tensor, wanted: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
-    """The energy of the error over `energy`; the mean over channels where that has one for each."""
-    error = (given - wanted).square()
-    if energy.ndim == 0:
-        return error.sum() / energy
-    return (error.sum([a for a in range(error.ndim) if energy.shape[a] == 1], keepdim=True) / energy).mean()
-
-
-def _energy(wanted: torch.Tensor) -> torch.Tensor:
-    """The energy of what varies in all images of a step: of maps channel by channel, so that all of them count.
-
-    Channels are the shorter of the other axes: boxes lie in any order in a detector's answers.
-    """
-    if wanted.ndim < 3:
-        return (wanted - wanted.mean(0, keepdim=True)).square().sum() + 1e-12
-    axis = 1 if wanted.ndim == 4 else 1 + int(np.argmin(wanted.shape[1:]))
-    others = [a for a in range(wanted.ndim) if a != axis]
-    variation = (wanted - wanted.mean(others, keepdim=True)).square().sum(others, keepdim=True)
-    return variation + 0.1 * variation.mean() + 1e-12
-
-
-def _keep(folder: Path, identity: str, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Write what was learned, and the optimizer's moments, in place of what `folder` held."""
+def _keep(folder: Path, identity: str, optimizer: torch.optim.Optimizer, step: int, best: Best) -> None:
+    """Write what was learned, the optimizer's moments, and the best state, in place of what `folder` held."""
     from safetensors.torch import save
 
     tensors: Tensors = {}
-    for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+    for i, (p, kept) in enumerate(zip(_learned(optimizer), best.tensors)):
         state = optimizer.state[p]
         tensors |= {f"{i}": p.detach(), f"{i}.mean": state["exp_avg"], f"{i}.square": state["exp_avg_sq"]}
+        tensors[f"{i}.best"] = kept
+    about = {"model": identity, "step": str(step), "best": str(best.step), "loss": best.loss.hex()}
     folder.mkdir(parents=True, exist_ok=True)
-    core_files.write(folder / CHECKPOINT, save(tensors, metadata={"model": identity, "step": str(step)}))
+    core_files.write(folder / CHECKPOINT, save(tensors, metadata=about))
 
 
-def _resume(folder: Path, identity: str, optimizer: torch.optim.Optimizer) -> int:
-    """Go on from what `folder` holds, where it is of this model; returns the steps that are done."""
+def _resume(folder: Path, identity: str, optimizer: torch.optim.Optimizer, start: Best) -> tuple[int, Best]:
+    """Go on from what `folder` holds, where it is of this model; returns the steps that are done and the best state.
+
+    That is `start` where there is nothing to go on from.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder / CHECKPOINT, "pt") as file:
             about = file.metadata() or {}
             if about.get("model") != identity:
-                return 0
+                return 0, start
             step, kept = int(about["step"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
-        return 0  # none, or a damaged one: training begins anew, and its progress says so
-    for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+        return 0, start  # none, or a damaged one: training begins anew, and its progress says so
+    for i, p in enumerate(_learned(optimizer)):
         p.data.copy_(kept[f"{i}"])
         moments = {"exp_avg": kept[f"{i}.mean"], "exp_avg_sq": kept[f"{i}.square"]}
         optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
-    return step
+    return step, Best(
+        int(about["best"]), float.fromhex(about["loss"]), [kept[f"{i}.best"] for i in range(len(start.tensors))]
+    )
 
 
 def _features(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[tuple[str, str]]:
@@ -329,37 +318,13 @@ def _features(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[tuple[
     return found[:: -max(1, len(found) // FEATURES)]
 
 
-def _batch(
-    calibration: Calibration, size: int, training: Training, seed: int, step: int
-) -> tuple[dict[str, np.ndarray], list[int]]:
-    """The calibration images of a step, mirrored and zoomed into at random, and which they are."""
-    generator = np.random.default_rng([seed, step])
-    chosen = generator.choice(len(calibration.images), size, replace=size > len(calibration.images)).tolist()
-    images = [_changed(torch.from_numpy(calibration.read(i)), training, generator) for i in chosen]
-    return {calibration.spec.input.name: torch.stack(images).numpy()}, chosen
-
-
-def _changed(image: torch.Tensor, training: Training, generator: np.random.Generator) -> torch.Tensor:
-    """A float image (channels, height, width), or its mirror image, or a part of it enlarged."""
-    if training.mirror and generator.random() < 0.5:
-        image = image.flip(-1)
-    share = 1 - training.zoom * generator.random()
-    height, width = (round(side * share) for side in image.shape[-2:])
-    top, left = (int(generator.integers(0, old - new + 1)) for old, new in zip(image.shape[-2:], (height, width)))
-    part = image[..., top : top + height, left : left + width]
-    return F.interpolate(part[None], image.shape[-2:], mode="bilinear", align_corners=False, antialias=True)[0]
-
-
-def _spread(model: onnx.ModelProto, images: np.ndarray, name: str) -> dict[str, float]:
-    """The standard deviation of each layer's output for `images` as the input `name`, over all of it."""
-    layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in LAYERS}
-    arrays = open_session(until(model, list(layers.values()))).run(list(layers.values()), {name: images})
-    return {name: float(array.std()) for name, array in zip(layers, arrays)}
-
-
-def _fake_quantize(_: network.Attributes, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """QuantizeLinear and its DequantizeLinear in one, with the gradients of LSQ."""
+def _fake_quantize(a: network.Attributes, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """QuantizeLinear and its DequantizeLinear in one, with the gradients of LSQ, by one scale or one a channel."""
     low, high = (0, 255) if zero.dtype == torch.uint8 else (-128, 127)
+    if scale.numel() > 1:
+        return torch._fake_quantize_learnable_per_channel_affine(
+            x, scale, zero.float(), a.get("axis", 1), low, high, 1.0
+        )
     return torch._fake_quantize_learnable_per_tensor_affine(
         x, scale.reshape(1), zero.float().reshape(1), low, high, 1.0
     )

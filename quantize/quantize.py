@@ -17,9 +17,23 @@ from edgewright.core.lazy import version
 from edgewright.core.spec import encode
 from edgewright.graph import files, metadata
 
-from . import activations, bias, clipping, head, methods, nncf, ort, ranges, schemes, sensitivity, tail, tensorrt
+from . import (
+    activations,
+    bias,
+    clipping,
+    depthwise,
+    head,
+    methods,
+    nncf,
+    ort,
+    ranges,
+    schemes,
+    sensitivity,
+    tail,
+    tensorrt,
+)
 from .calibration import Calibration
-from .ranges import Range, Statistics, Tick
+from .ranges import ChannelRanges, Range, Statistics, Tick
 
 if TYPE_CHECKING:
     import onnx
@@ -167,14 +181,19 @@ def apply(
         quantized = nncf.place(files.copy(model), calibration, scheme, method, kept, tick)
     else:
 
-        def placed(found: dict[str, Range], source: onnx.ModelProto, float_nodes: list[str]) -> onnx.ModelProto:
-            return place(source, found, scheme, float_nodes)
+        def placed(
+            found: dict[str, Range], channels: ChannelRanges, source: onnx.ModelProto, float_nodes: list[str]
+        ) -> onnx.ModelProto:
+            return place(source, found, scheme, float_nodes, channels)
 
         if seen is None:
             seen = ranges.collect(model, calibration, tick, histograms=not {*method.ranges} <= {"minmax", "mean"})
             seen = _weighed(model, calibration, seen, tick, seed) if "output" in method.ranges else seen
         kinds = [kind for kind in method.ranges if kind != "output" or len(seen.best)]
-        trials = {kind: functools.partial(placed, ranges.find(seen, kind, scheme.centred)) for kind in kinds}
+        trials = {}
+        for kind in kinds:
+            channels = ranges.find_channels(seen, kind) if scheme.depthwise_input == "channel" else {}
+            trials[kind] = functools.partial(placed, ranges.find(seen, kind, scheme.centred), channels)
         best = sensitivity.least_loss(model, trials, calibration, kept) if len(trials) > 1 else kinds[0]
         place_all = trials[best]
 
@@ -189,16 +208,19 @@ def apply(
 
 
 def place(
-    model: onnx.ModelProto, found: dict[str, Range], scheme: schemes.Scheme, float_nodes: list[str]
-) -> onnx.ModelProto:
+    model: onnx.ModelProto, found: dict[str, Range], scheme: schemes.Scheme, float_nodes: list[str],
+    channels: ChannelRanges | None = None,
+) -> onnx.ModelProto:  # fmt: skip
     """A copy of `model` with the Q/DQ pairs of `scheme`, for the range `found` of each tensor.
 
-    `float_nodes` stay in float.
+    `float_nodes` stay in float. `channels`: ranges of each channel, where layers are to have them (`depthwise`).
     """
     engine = tensorrt if scheme.placement == "inputs" else ort
     placed = engine.place(files.copy(model), found, scheme, float_nodes)
     if scheme.fuses_functions:
         activations.apply(placed, model)
+    if channels:
+        depthwise.apply(placed, channels)
     return placed
 
 

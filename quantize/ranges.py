@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 import numpy as np
 
+from . import depthwise
 from .calibration import Calibration
 from .sessions import float_tensors, open_session, until
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
 Range = tuple[float, float]
+ChannelRanges = dict[str, tuple[np.ndarray, np.ndarray]]
+"""By tensor the lowest and the highest value of each channel (channels,)."""
 Kind = Literal["minmax", "mean", "percentile", "entropy", "mse", "output"]
 """Ways to find a range: by statistics of the tensor alone, or by what the model's answers lose (see `clipping`)."""
 
@@ -37,7 +40,9 @@ class Statistics(NamedTuple):
     Rows are batches, columns the tensors `names`: `lows` and `highs` (batches, tensors) hold the extremes, with zero
     inside; `counts` (tensors, BINS) the histogram of what is not zero, between the least and the largest of them all.
     `best` (2, tensors, 2): the range of each that costs the answers least, for grids with any zero point and for
-    centred ones; empty where it was not looked for, or could not be found: `missing` says why.
+    centred ones; empty where it was not looked for, or could not be found: `missing` says why. `channels` (4, all
+    channels): least, largest, mean low and mean high over batches of each channel of the tensors that depthwise
+    convolutions alone read, tensor after tensor; `widths` (tensors,): how many of them each tensor has.
     """
 
     names: list[str]
@@ -46,9 +51,11 @@ class Statistics(NamedTuple):
     counts: np.ndarray
     best: np.ndarray = np.zeros((0, 0, 2))
     missing: str = ""
+    channels: np.ndarray = np.zeros((4, 0))
+    widths: np.ndarray = np.zeros(0, np.int64)
 
 
-ARRAYS = ("lows", "highs", "counts", "best")
+ARRAYS = ("lows", "highs", "counts", "best", "channels", "widths")
 
 
 def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histograms: bool = True) -> Statistics:
@@ -57,11 +64,17 @@ def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histog
     `tick` is called with (batches done, batches in all, what).
     """
     names = float_tensors(model)
+    split = depthwise.inputs(model)
+    widths = np.array([split.get(name, 0) for name in names], np.int64)
+    ends = np.cumsum(widths)
+    channels = np.zeros((4, int(widths.sum())))
     session = open_session(until(model, names))
     lows, highs = np.zeros((len(calibration), len(names))), np.zeros((len(calibration), len(names)))
     for step, feed in enumerate(calibration.batches()):
         for i, array in enumerate(session.run(names, feed)):
             lows[step, i], highs[step, i] = min(0, array.min()), max(0, array.max())
+            if widths[i]:
+                _widen(channels[:, ends[i] - widths[i] : ends[i]], array, len(calibration))
         tick(step + 1, len(calibration), "activation ranges")
     low, high = lows.min(axis=0), highs.max(axis=0)
     counts = np.zeros((len(names), BINS if histograms else 0))
@@ -70,7 +83,15 @@ def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histog
             # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
             counts[i] += np.histogram(array[array != 0], BINS, (low[i], high[i] if high[i] > low[i] else low[i] + 1))[0]
         tick(step + 1, len(calibration), "activation histograms")
-    return Statistics(names, lows, highs, counts)
+    return Statistics(names, lows, highs, counts, channels=channels, widths=widths)
+
+
+def _widen(rows: np.ndarray, array: np.ndarray, batches: int) -> None:
+    """Take the batch `array` (images, channels, ...) into `rows` (4, channels) of `Statistics.channels`, in place."""
+    others = tuple(axis for axis in range(array.ndim) if axis != 1)
+    low, high = np.minimum(0, array.min(axis=others)), np.maximum(0, array.max(axis=others))
+    rows[0], rows[1] = np.minimum(rows[0], low), np.maximum(rows[1], high)
+    rows[2:] += np.stack([low, high]) / batches
 
 
 def find(seen: Statistics, kind: Kind, centred: bool) -> dict[str, Range]:
@@ -88,6 +109,24 @@ def find(seen: Statistics, kind: Kind, centred: bool) -> dict[str, Range]:
         return {name: (float(a), float(b)) for name, a, b in zip(seen.names, *ends)}
     search = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}[kind]
     return {name: search(seen.counts[i], float(low[i]), float(high[i]), centred) for i, name in enumerate(seen.names)}
+
+
+def find_channels(seen: Statistics, kind: Kind) -> ChannelRanges:
+    """The range of each channel of the tensors that depthwise convolutions alone read, zero always inside.
+
+    By "mean" it is the mean of the batches' extremes; else all that was seen, but no more than the tensor's range of
+    this kind. A channel that was always zero gets the tensor's: other images may wake it.
+    """
+    whole = find(seen, kind, False)
+    lows, highs = seen.channels[2:] if kind == "mean" else seen.channels[:2]
+    found: ChannelRanges = {}
+    for name, width, end in zip(seen.names, seen.widths, np.cumsum(seen.widths)):
+        if width:
+            low, high = whole[name]
+            least, most = np.maximum(lows[end - width : end], low), np.minimum(highs[end - width : end], high)
+            asleep = least == most
+            found[name] = (np.where(asleep, low, least), np.where(asleep, high, most))
+    return found
 
 
 def save(seen: Statistics, path: Path) -> None:

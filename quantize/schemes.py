@@ -23,7 +23,8 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     activations wrongly, see `unsigned`). `placement` "all": tensors between
     quantized operators are quantized too, so that a chain stays in INT8; "inputs": only the inputs of convolutions and
     matrix products, and the skip input of residual additions. `fuses_functions`: the runtime computes a layer's
-    activation function within the layer, and wants no pair between them.
+    activation function within the layer, and wants no pair between them. `depthwise_input` "channel": what depthwise
+    convolutions alone read has a scale for each channel (see `depthwise`).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     placement: Literal["all", "inputs"] = "all"
     quantize_bias: bool = False
     fuses_functions: bool = False
+    depthwise_input: Literal["tensor", "channel"] = "tensor"
 
     @property
     def centred(self) -> bool:
@@ -60,10 +62,11 @@ SCHEMES: dict[str, Scheme] = {
         Scheme(
             name="openvino", title="OpenVINO, any x86: 7-bit weights and unsigned activations",
             runtime="openvino", activations="u8", symmetric=False, weight_bits=7, fuses_functions=True,
+            depthwise_input="channel",
         ),
         Scheme(
             name="openvino-vnni", title="OpenVINO, x86 with VNNI or AMX", runtime="openvino",
-            activations="u8 or s8", symmetric=True, fuses_functions=True,
+            activations="u8 or s8", symmetric=True, fuses_functions=True, depthwise_input="channel",
         ),
         Scheme(
             name="tensorrt", title="TensorRT 8.6 and later", runtime="tensorrt",

@@ -64,7 +64,10 @@ import importlib, pkgutil, sys
 import edgewright
 trains = {  # what wraps torch; nothing imports it first
     "edgewright.quantize." + name
-    for name in ("network", "distil", "recovery", "imitation", "features", "views", "training_state", "supervision")
+    for name in (
+        "network", "distil", "lessons", "distance", "recovery", "imitation", "features", "views", "training_state",
+        "supervision", "pruning.groups", "pruning.importance",
+    )  # fmt: skip
 }
 for found in pkgutil.walk_packages(edgewright.__path__, "edgewright."):
     if found.name not in trains:

@@ -180,8 +180,9 @@ def _difference(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, Va
     found: dict[str, Value] = {}
     for key, value in vars(after).items():
         new, old = _whole(value), _whole(getattr(before, key, None))
-        known = new is not None and old is not None  # what a run leaves behind is no part of a plan
-        if known and new != old and not key.startswith("_"):
+        if new is None or old is None:  # what a run leaves behind is no part of a plan
+            continue
+        if new != old and not key.startswith("_"):
             found[key] = new
     return found
 

@@ -8,11 +8,15 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from edgewright.quantize import distil, lint, methods, quantize, schemes, sessions
 from edgewright.quantize.calibration import Calibration
+from edgewright.quantize.lessons import Lessons
 
 QUICK = distil.Training(steps=60, most_images=16, mirror=False, weight_rate=0.05)
+WILD = distil.Training(steps=60, most_images=16, mirror=False, weight_rate=40, scale_rate=2)
+"""Rates that lead away from the teacher."""
 SCHEMES = ("ort-x86-vnni", "ort-x86", "openvino", "tensorrt")
 
 
@@ -60,9 +64,10 @@ def test_answers_come_nearer_and_the_file_stays_what_it_was(tiny, scheme: str) -
         assert all(stored[name].shape[1] == 1 for name in full), "7 bits stay 7 bits, but for depthwise weights"
 
 
-def test_what_was_ended_goes_on_to_the_same_result(tiny, tmp_path: Path) -> None:
+@pytest.mark.parametrize("training", [QUICK, WILD])
+def test_what_was_ended_goes_on_to_the_same_result(training: distil.Training, tiny, tmp_path: Path) -> None:
     whole, model, calibration = made(tiny, "openvino")
-    distil.distil(whole, model, calibration, lambda *_: None, training=QUICK)
+    distil.distil(whole, model, calibration, lambda *_: None, training=training)
 
     class Killed(Exception):
         pass
@@ -73,10 +78,12 @@ def test_what_was_ended_goes_on_to_the_same_result(tiny, tmp_path: Path) -> None
 
     first, model, calibration = made(tiny, "openvino")
     with pytest.raises(Killed):
-        distil.distil(first, model, calibration, kill, checkpoint=tmp_path, training=QUICK)
+        distil.distil(first, model, calibration, kill, checkpoint=tmp_path, training=training)
     again, model, calibration = made(tiny, "openvino")
     steps: list[int] = []
-    distil.distil(again, model, calibration, lambda done, *_: steps.append(done), checkpoint=tmp_path, training=QUICK)
+    distil.distil(
+        again, model, calibration, lambda done, *_: steps.append(done), checkpoint=tmp_path, training=training
+    )
     assert steps[0] == 41, "the checkpoint of step 40"
     assert again.SerializeToString(deterministic=True) == whole.SerializeToString(deterministic=True)
 
@@ -103,3 +110,56 @@ def test_labels_are_learned_from(tiny) -> None:
     without, with_them = answers([]), answers([2] * 60)
     first, second = ((x[:, 2] - x.max(axis=1)).mean() for x in (without, with_them))
     assert second > first, "the class that all labels name comes nearer to the top"
+
+
+@pytest.mark.parametrize("scheme", ["openvino", "ort-x86"])
+def test_it_never_ends_worse_than_it_began(scheme: str, tiny) -> None:
+    quantized, model, calibration = made(tiny, scheme)
+    start, told = quantized.SerializeToString(deterministic=True), []
+    distil.distil(quantized, model, calibration, lambda *tick: told.append(tick), training=WILD)
+    assert quantized.SerializeToString(deterministic=True) == start
+    assert told[-1][:2] == (60, 60)
+    assert " at step 0, " in told[-1][2]
+
+
+def test_the_nearest_state_is_written_and_not_the_last(tiny, monkeypatch) -> None:
+    examined = distil.Student.examined
+    seen: list[tuple[float, list[np.ndarray]]] = []
+
+    def spoil(student: distil.Student, *exam) -> float:
+        loss = examined(student, *exam) + (100 if len(seen) == 3 else 0)  # the state after the last step
+        seen.append((loss, [tensor.numpy() for tensor in student.state()]))
+        return loss
+
+    monkeypatch.setattr(distil.Student, "examined", spoil)
+    quantized, model, calibration = made(tiny, "tensorrt")
+    distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK)
+    assert len(seen) == 4, "the start, and every 20 of 60 steps"
+    best = min(range(4), key=lambda i: seen[i][0])
+    assert best in (1, 2)
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.graph.initializer}
+    names = distil.Student(quantized, {}).grid
+    for name, learned in zip(names, seen[best][1]):
+        np.testing.assert_array_equal(stored[name], np.clip(np.rint(learned), -127, 127).astype(np.int8))
+
+
+def test_held_out_images_are_not_learned_from(tiny) -> None:
+    calibration = Calibration(tiny.images[:60], tiny.spec)
+    lessons = Lessons(onnx.load(tiny.model), ["logits"], calibration, QUICK, 0, [])
+    assert lessons.held == [0, 8, 17, 25, 34, 42, 51]
+    learned = {image for step in range(20) for image in lessons._images(step)[1]}
+    assert learned == {*range(60)} - {*lessons.held}
+
+
+def test_a_smaller_batch_is_learned_from_slower(tiny, monkeypatch) -> None:
+    rates = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam, "step",
+        lambda adam, *_: (rates.append([group["lr"] for group in adam.param_groups]), step(adam))[1],
+    )  # fmt: skip
+    for pixels in (16 * 16 * 16, 4 * 16 * 16):
+        quantized, model, calibration = made(tiny, "openvino")
+        training = msgspec.structs.replace(QUICK, steps=1, pixels=pixels)
+        distil.distil(quantized, model, calibration, lambda *_: None, training=training)
+    np.testing.assert_allclose(rates[1], np.array(rates[0]) / 2)

@@ -1,0 +1,67 @@
+"""How far a student's tensors are from its teacher's: what distillation makes small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from edgewright.core.spec import ModelSpec
+
+
+class Distance:
+    """The distance from what the teacher answered for some images, told a part of them at a time.
+
+    `wanted`: for each part of the images the teacher's tensors, of which the first `answers` are outputs of the model
+    and the others features; these count `features` times. An error counts by its energy relative to that of what
+    varies in all of the images. For class scores the divergence of the probabilities is added, in nats an image, and
+    where `labels` (for each part the classes) are known, `label_weight` times the cross entropy.
+    """
+
+    def __init__(
+        self, wanted: Sequence[Sequence[torch.Tensor]], answers: int, spec: ModelSpec, features: float = 0.0,
+        labels: Sequence[torch.Tensor] = (), label_weight: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.wanted, self.answers, self.features = wanted, answers, features
+        self.labels, self.label_weight = labels, label_weight
+        self.energies = [_energy(torch.cat(tensors)) for tensors in zip(*wanted)]
+        self.images = sum(len(part[0]) for part in wanted)
+        self.softmax = spec.task == "classify" and spec.postprocess.scores == "softmax"
+
+    def of(self, part: int, given: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The share of the part numbered `part`, for which the student's tensors are `given`: a scalar."""
+        wanted = self.wanted[part]
+        apart = [_relative(*three) for three in zip(given, wanted, self.energies)]
+        loss = torch.stack(apart[: self.answers]).mean()
+        if features := apart[self.answers :]:  # none in a model of one layer
+            loss = loss + self.features * torch.stack(features).mean()
+        if self.softmax:
+            p, q = (F.log_softmax(x[0].flatten(1), 1) for x in (wanted, given))
+            loss = loss + F.kl_div(q, p, log_target=True, reduction="sum") / self.images
+        if self.labels:
+            entropy = F.cross_entropy(given[0].flatten(1), self.labels[part], reduction="sum")
+            loss = loss + self.label_weight * entropy / self.images
+        return loss
+
+
+def _relative(given: torch.Tensor, wanted: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
+    """The energy of the error over `energy`; the mean over channels where that has one for each."""
+    error = (given - wanted).square()
+    if energy.ndim == 0:
+        return error.sum() / energy
+    return (error.sum([a for a in range(error.ndim) if energy.shape[a] == 1], keepdim=True) / energy).mean()
+
+
+def _energy(wanted: torch.Tensor) -> torch.Tensor:
+    """The energy of what varies in all images: of maps channel by channel, so that all of them count.
+
+    Channels are the shorter of the other axes: boxes lie in any order in a detector's answers.
+    """
+    if wanted.ndim < 3:
+        return (wanted - wanted.mean(0, keepdim=True)).square().sum() + 1e-12
+    axis = 1 if wanted.ndim == 4 else 1 + int(np.argmin(wanted.shape[1:]))
+    others = [a for a in range(wanted.ndim) if a != axis]
+    variation = (wanted - wanted.mean(others, keepdim=True)).square().sum(others, keepdim=True)
+    return variation + 0.1 * variation.mean() + 1e-12
