@@ -32,15 +32,15 @@ def options(group: Group, block: int, least: float) -> list[int]:
 
 
 def choose(
-    groups: Sequence[Group], lost: Mapping[str, Sequence[float]], cost: Cost, wanted_ms: float, block: int,
-    least: float = 0.1,
+    groups: Sequence[Group], lost: Mapping[str, Sequence[float]], cost: Cost, wanted_ms: float,
+    block: Mapping[str, int], least: float = 0.1,
 ) -> dict[str, int]:  # fmt: skip
     """The units that go of each group so that `cost` is at most `wanted_ms` and the least is lost.
 
-    `lost`: what goes with the 0, 1, 2 ... least units of a group. Raises `InvalidInput` where the narrowest widths are
-    not fast enough: the model is bound by something else than its widths.
+    `lost`: what goes with the 0, 1, 2 ... least units of a group; `block`: the multiple that its channels stay. Raises
+    `InvalidInput` where the narrowest widths are not fast enough: the model is bound by something else than its widths.
     """
-    allowed = {group.name: options(group, block, least) for group in groups}
+    allowed = {group.name: options(group, block[group.name], least) for group in groups}
     narrowest = {name: max(some) for name, some in allowed.items()}
     now = {group.name: 0 for group in groups}
     first, floor = cost(now), cost(narrowest)
@@ -60,7 +60,7 @@ def choose(
     return now
 
 
-def uniform(groups: Iterable[Group], share: float, block: int) -> dict[str, int]:
+def uniform(groups: Iterable[Group], share: float, block: Mapping[str, int]) -> dict[str, int]:
     """The units that go of each group where the share `share` of all is to go: the nearest that `options` has.
 
     Raises `InvalidInput` for a share that leaves no channels, or takes none.
@@ -70,10 +70,10 @@ def uniform(groups: Iterable[Group], share: float, block: int) -> dict[str, int]
             f"The ratio is {share:g}.", "It is the share of channels that go: more than 0, less than 1.",
             "Give e.g. --ratio 0.3.",
         )  # fmt: skip
-    found = {g.name: min(options(g, block, 0.0), key=lambda gone: abs(gone - share * g.units)) for g in groups}
+    found = {g.name: min(options(g, block[g.name], 0.0), key=lambda gone: abs(gone - share * g.units)) for g in groups}
     if not any(found.values()):
         raise InvalidInput(
-            f"A ratio of {share:g} takes nothing away.", f"Widths are multiples of {block} channels here.",
+            f"A ratio of {share:g} takes nothing away.", f"Widths are multiples of {max(block.values())} here.",
             "Give a larger ratio.",
         )  # fmt: skip
     return found

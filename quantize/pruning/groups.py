@@ -116,6 +116,44 @@ def prune(
     return changed.eval()
 
 
+class Shape(NamedTuple):
+    """A layer as it is run on one image, in the words of `edgewright.graph.layers.Layer`."""
+
+    kind: str
+    cin: int
+    cout: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    groups: int
+    height: int
+    width: int
+
+
+def shapes(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> dict[str, Shape]:
+    """The layers of `module` by name, in the order in which they run."""
+    found: dict[str, Shape] = {}
+    names = {one: name for name, one in module.named_modules() if isinstance(one, LAYERS)}
+
+    def see(one: torch.nn.Module, given: tuple[torch.Tensor, ...], _: Any) -> None:
+        x = given[0]
+        if isinstance(one, torch.nn.Linear):
+            rows = x.numel() // one.in_features
+            found[names[one]] = Shape("linear", one.in_features, one.out_features, (1, 1), (1, 1), 1, rows, 1)
+        else:
+            kind = "transposed" if one.transposed else "conv"
+            size = (one.kernel_size, one.stride, one.groups, *x.shape[-2:])
+            found[names[one]] = Shape(kind, one.in_channels, one.out_channels, *size)
+
+    hooks = [one.register_forward_hook(see) for one in names]
+    try:
+        with torch.no_grad():
+            answers(module, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
 def indices(group: Group, worth: torch.Tensor, units: int) -> list[int]:
     """The channels of `group` that go where `units` of it go: those of least `worth` (one value a channel).
 
@@ -378,7 +416,7 @@ def _proven(
                 truth = answers(_silenced(module, answers, images, same, some), images)
         except (RuntimeError, ValueError, IndexError, AssertionError, AttributeError) as error:
             return f"the model does not run: {' '.join(str(error).split())[:120] or type(error).__name__}"
-        if [a.shape for a in found] != shapes:
+        if [a.shape for a in found] != wanted:
             return "the model's answers have another shape"
         apart = max(float((a - b).abs().max() / (b.abs().max() + 1e-12)) for a, b in zip(plain, truth))
         return "" if apart < SAME else "other channels than these would be read"
@@ -395,7 +433,7 @@ def _proven(
         return good(some[:half]) + good(some[half:])
 
     with torch.no_grad():
-        shapes = [a.shape for a in answers(module, images)]
+        wanted = [a.shape for a in answers(module, images)]
     left = good(groups) if groups else []
     while left and len(left) < len(groups) and (wrong := runs(left)):  # two that run alone need not run together
         kept[left[-1].name] = f"with other groups narrowed too {wrong}"

@@ -132,7 +132,7 @@ def test_the_choice_is_as_good_as_trying_all_of_them() -> None:
     torch.manual_seed(1)
     lost = {g.name: groups.lost(g, torch.rand(32) * s) for g, s in zip(found, (1.0, 3.0, 2.0))}
     wanted = 0.6 * cost({"a": 0, "b": 0, "c": 0})
-    chosen = choice.choose(found, lost, cost, wanted, 8)
+    chosen = choice.choose(found, lost, cost, wanted, dict.fromkeys("abc", 8))
     assert cost(chosen) <= wanted
     every = itertools.product(*(choice.options(g, 8, 0.1) for g in found))
     best = min(
@@ -146,10 +146,10 @@ def test_what_widths_cannot_reach_is_said() -> None:
     found = [made("a", 32), made("b", 32)]
     lost = {g.name: groups.lost(g, torch.ones(32)) for g in found}
     with pytest.raises(InvalidInput, match="its depth costs the rest"):
-        choice.choose(found, lost, by_hand(found, {"a": 0.1, "b": 0.1}), 0.5, 8)
+        choice.choose(found, lost, by_hand(found, {"a": 0.1, "b": 0.1}), 0.5, dict.fromkeys("ab", 8))
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -1.0, 0.05])
 def test_a_ratio_that_leaves_nothing_or_takes_nothing_is_refused(ratio: float) -> None:
     with pytest.raises(InvalidInput, match="ratio"):
-        choice.uniform([made("a", 16)], ratio, 8)
+        choice.uniform([made("a", 16)], ratio, {"a": 8})

@@ -187,7 +187,7 @@ def train(
     from edgewright.quantize import recovery, supervision
 
     about = decode(Path(spec).read_bytes(), ModelSpec, spec)
-    guide, learner = (_trainable(msgspec.convert(source, Source)) for source in (teacher, student))
+    guide, learner = (trainable_of(msgspec.convert(source, Source)) for source in (teacher, student))
     supervised = None
     if boxes and (strict or hasattr(learner.module, "init_criterion")):
         supervised = supervision.ultralytics(images, boxes, about)
@@ -225,7 +225,8 @@ def _original(source: sources.Source) -> Any:
     return trainable(source, None, True).module
 
 
-def _trainable(source: Source) -> Trainable:
+def trainable_of(source: Source) -> Trainable:
+    """The torch module that `source` names, with its weights."""
     from edgewright.export.sources import trainable
 
     return trainable(sources.parse(source.source), source.checkpoint, source.trust_checkpoint)
