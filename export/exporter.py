@@ -120,7 +120,7 @@ def _load(
     source: Source, checkpoint: str | None, trust: bool, spec_file: str | None, batch: int | None
 ) -> tuple[Loaded, ModelSpec]:
     """The model and its whole spec: what its library says, with the user's TOML laid over it."""
-    from .sources import onnx, timm, torch, torchvision, ultralytics
+    from .sources import onnx, trainable, ultralytics
 
     toml = overrides.find(checkpoint or ultralytics.own_file(source), spec_file)
     over = overrides.read(toml) if toml else {}
@@ -129,8 +129,7 @@ def _load(
         outputs, task = over.pop("outputs", ()), over.get("task")
         loaded = onnx.load(source.name, (size.get("height"), size.get("width")), outputs, task)
     else:
-        module = {"timm": timm, "torchvision": torchvision, "ultralytics": ultralytics, "torch": torch}[source.kind]
-        loaded = module.load(source.name, source.options, checkpoint, trust)
+        loaded = trainable(source, checkpoint, trust).load()
     fields = overrides.merge(loaded.spec, over)
     fields["source"] = source.text
     if "input" in fields:

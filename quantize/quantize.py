@@ -166,19 +166,15 @@ def apply(
     if method.engine == "nncf":
         quantized = nncf.place(files.copy(model), calibration, scheme, method, kept, tick)
     else:
-        engine = tensorrt if scheme.placement == "inputs" else ort
 
-        def place(found: dict[str, Range], source: onnx.ModelProto, float_nodes: list[str]) -> onnx.ModelProto:
-            placed = engine.place(files.copy(source), found, scheme, float_nodes)
-            if scheme.fuses_functions:
-                activations.apply(placed, source)
-            return placed
+        def placed(found: dict[str, Range], source: onnx.ModelProto, float_nodes: list[str]) -> onnx.ModelProto:
+            return place(source, found, scheme, float_nodes)
 
         if seen is None:
             seen = ranges.collect(model, calibration, tick, histograms=not {*method.ranges} <= {"minmax", "mean"})
             seen = _weighed(model, calibration, seen, tick, seed) if "output" in method.ranges else seen
         kinds = [kind for kind in method.ranges if kind != "output" or len(seen.best)]
-        trials = {kind: functools.partial(place, ranges.find(seen, kind, scheme.centred)) for kind in kinds}
+        trials = {kind: functools.partial(placed, ranges.find(seen, kind, scheme.centred)) for kind in kinds}
         best = sensitivity.least_loss(model, trials, calibration, kept) if len(trials) > 1 else kinds[0]
         place_all = trials[best]
 
@@ -190,6 +186,20 @@ def apply(
         bias.correct(quantized, model, calibration, tick, method.reround, protected)
     missing = seen.missing if seen and "output" in method.ranges else ""
     return quantized, tuple(kept), best, missing or None
+
+
+def place(
+    model: onnx.ModelProto, found: dict[str, Range], scheme: schemes.Scheme, float_nodes: list[str]
+) -> onnx.ModelProto:
+    """A copy of `model` with the Q/DQ pairs of `scheme`, for the range `found` of each tensor.
+
+    `float_nodes` stay in float.
+    """
+    engine = tensorrt if scheme.placement == "inputs" else ort
+    placed = engine.place(files.copy(model), found, scheme, float_nodes)
+    if scheme.fuses_functions:
+        activations.apply(placed, model)
+    return placed
 
 
 def prepare(model: onnx.ModelProto) -> None:

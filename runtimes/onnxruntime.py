@@ -114,14 +114,17 @@ def describe(handle: Handle) -> dict[str, Any]:
     }
 
 
-def profile(folder: Path, options: Options, x: np.ndarray, count: int) -> list[Kernel]:
-    """The kernels of the artifact in `folder` in the order in which they run, with medians over `count` inferences."""
+def profile(folder: Path, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
+    """The kernels of the artifact in `folder` in the order in which they run.
+
+    Their times are medians, or another `quantile`, of `count` inferences on `x`.
+    """
     require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")
     rows = _events(folder / MODEL, options, x, count + 2)[2:]  # the first two fill caches
     return [
         Kernel(
             (kernels[0]["name"].removesuffix(_KERNEL),), f"{kernels[0]['args']['op_name']} {_type(kernels[0])}",
-            float(np.median([kernel["dur"] for kernel in kernels])),
+            float(np.quantile([kernel["dur"] for kernel in kernels], quantile)),
         )
         for kernels in zip(*rows)
     ]  # fmt: skip

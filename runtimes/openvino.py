@@ -21,6 +21,8 @@ _DEVICE = "CPU"
 _CAPABILITIES: dict[str, Precision] = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 _NOT_WORK = {"Const", "Input", "Output", "Parameter", "Result"}
 _LAYERS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+_LEAD = 2
+"""Inferences that fill caches before a profile counts."""
 _REORDERS = {"Reorder", "Convert", "FakeQuantize"}
 
 
@@ -99,22 +101,41 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
         raise failure("OpenVINO", "run the model", error) from error
 
 
-def profile(folder: Path, options: Options, x: np.ndarray, count: int) -> list[Kernel]:
-    """The kernels of the artifact in `folder` in the order in which they run, with medians over `count` inferences."""
+def profile(folder: Path, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
+    """The kernels of the artifact in `folder` in the order in which they run.
+
+    Their times are medians, or another `quantile`, of `count` inferences on `x`.
+    """
     handle = load(folder, options, profiled=True)
     layers = {op.get_friendly_name(): op.get_rt_info() for op in handle.compiled.get_runtime_model().get_ops()}
-    times: dict[str, list[float]] = {}
+    averages: dict[str, list[float]] = {}
     kinds: dict[str, str] = {}
-    for number in range(count + 2):  # the first two fill caches
+    for _ in range(count + _LEAD):
         run(handle, x)
-        for info in handle.request.get_profiling_info() if number > 1 else ():
-            if info.status == info.Status.EXECUTED:
-                times.setdefault(info.node_name, []).append(info.real_time.total_seconds() * 1e6)
+        for info in handle.request.get_profiling_info():
+            # Not those with the status EXECUTED: a kernel of less than a microsecond is told as one that did not run.
+            if info.node_type not in _NOT_WORK:
+                averages.setdefault(info.node_name, []).append(info.real_time.total_seconds() * 1e6)
                 kinds[info.node_name] = f"{info.node_type} {info.exec_type}"
     return [
-        Kernel(_originals(name, layers.get(name)), kinds[name], float(np.median(found)))
-        for name, found in times.items()
+        Kernel(_originals(name, layers.get(name)), kinds[name], float(np.quantile(_each(found), quantile)))
+        for name, found in averages.items()
     ]
+
+
+def _each(averages: list[float]) -> np.ndarray:
+    """The times of single inferences, without the first `_LEAD`, from what the profiler told after each of them.
+
+    That is the mean since the model was compiled, in whole microseconds: one slow inference, the first above all, would
+    stay in every later figure. Where undoing it would leave more than a twentieth of rounding, several are taken
+    together.
+    """
+    totals = np.asarray(averages) * np.arange(1, len(averages) + 1)
+    count = len(averages) - _LEAD
+    whole = max(float(np.median(np.diff(totals)[_LEAD - 1 :])), 1.0)
+    together = min(count, max(1, round(len(averages) / (0.05 * whole))))
+    ends = totals[_LEAD - 1 :: together]
+    return np.maximum(np.diff(ends) / together, 0.0)
 
 
 def _originals(name: str, layer: Any) -> tuple[str, ...]:

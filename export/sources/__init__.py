@@ -1,6 +1,33 @@
-"""Where models come from, one module a library, each with ``load(...)``.
+"""Where models come from, one module a library, each with ``trainable(...)`` (``onnx``: ``load(...)``).
 
-``parse`` (the text that names a source), ``timm``, ``torchvision``, ``ultralytics``, ``torch`` (any factory),
-``onnx`` (an existing file; ``ultralytics_onnx``: what Ultralytics wrote into it), ``checkpoint`` (trained weights, read
-without running code in them), ``loaded`` (what each of them gives).
+``parse`` (the text that names a source), ``timm``, ``torchvision``, ``ultralytics``, ``torch`` (any factory), ``plan``
+(a model of one of these with other widths or weights: a folder), ``onnx`` (an existing file; ``ultralytics_onnx``: what
+Ultralytics wrote into it), ``checkpoint`` (trained weights, read without running code in them), ``loaded`` (what each
+of them gives).
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from edgewright.core.errors import InvalidInput
+
+from .loaded import Trainable
+from .parse import Source
+
+
+def trainable(source: Source, checkpoint: str | None = None, trust: bool = False) -> Trainable:
+    """The torch module that `source` names, with its weights or those of the file `checkpoint`.
+
+    `trust`: the checkpoint may be a pickle that runs code. Raises what the module of the source's library raises, and
+    `InvalidInput` for an ONNX file, which holds no torch module.
+    """
+    if source.kind == "onnx":
+        raise InvalidInput(
+            f"{source.name} is an ONNX file.", "Only the original model can be trained or pruned.",
+            "Name its library's source instead: timm:NAME, ultralytics:NAME, torch:package.module:factory.",
+        )  # fmt: skip
+    found: Trainable = import_module(f".{source.kind}", __name__).trainable(
+        source.name, source.options, checkpoint, trust
+    )
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from edgewright.core.errors import InvalidInput
@@ -19,6 +20,29 @@ class Loaded(NamedTuple):
     spec: dict[str, Any]
     weights: str
     notes: tuple[str, ...] = ()
+
+
+class Trainable(NamedTuple):
+    """A model as it is trained: its batch norms are not folded and its head is whole.
+
+    `finish` gives what is exported of it, or of a copy whose weights or widths were changed; it may change what it is
+    given. `answers`: what the module computes for images (N, channels, height, width) before anything is decoded, each
+    tensor (N, ...): the logits of a classifier, the maps of a detector's head.
+    """
+
+    module: Any
+    finish: Callable[[Any], Loaded]
+    answers: Callable[[Any, Any], list[Any]]
+
+    def load(self) -> Loaded:
+        """What is exported of it as it is."""
+        return self.finish(self.module)
+
+
+def outputs(module: Any, images: Any) -> list[Any]:
+    """What `module` answers, as a list of tensors."""
+    found = module(images)
+    return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 def torch_module(model: Any, name: str) -> Any:

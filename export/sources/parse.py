@@ -10,12 +10,16 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from edgewright.core import files
 from edgewright.core.errors import UsageError
 
 EXAMPLES = (
     "timm:resnet18?num_classes=10, torchvision:squeezenet1_1, ultralytics:yolo11n, "
-    "torch:package.module:factory?width=0.5, torch:models.py:factory, or a path to an .onnx file"
+    "torch:package.module:factory?width=0.5, torch:models.py:factory, or a path to an .onnx file or to a folder that "
+    "prune or distill wrote"
 )
+PLAN = "plan.json"
+"""The file that makes a folder a source (see `plan`)."""
 _FACTORY = re.compile(r"([\w.]+|.+\.py):[A-Za-z_]\w*")
 
 
@@ -42,6 +46,8 @@ def parse(text: str, options: Mapping[str, str] | None = None) -> Source:
         return Source(kind="onnx", name=body, options=values, text=text)
     if colon and name and kind in ("timm", "torchvision", "ultralytics"):
         return Source(kind=kind, name=name, options=values, text=text)
+    if (files.absolute(body) / PLAN).is_file():
+        return Source(kind="plan", name=body, options=values, text=text)
     factory = name if kind == "torch" else body
     if _FACTORY.fullmatch(factory) and kind != "transformers":
         return Source(kind="torch", name=factory, options=values, text=text)

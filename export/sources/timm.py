@@ -11,10 +11,10 @@ from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.lazy import require
 
 from . import checkpoint as weights_file
-from .loaded import Loaded, torch_module
+from .loaded import Loaded, Trainable, outputs, torch_module
 
 
-def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Loaded:
+def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The timm model `name`. Weights: `checkpoint`, else the pretrained ones; random with option ``pretrained=false``.
 
     Other options go to ``timm.create_model``. Raises `InvalidInput` (unknown name or option), `Unavailable` (the hub
@@ -41,7 +41,11 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
     if checkpoint is not None:
         weights_file.apply(model, checkpoint, trust)
     weights = str(checkpoint) if checkpoint else "timm, pretrained" if pretrained else "random, seed 0"
-    return Loaded(torch_module(model, name), spec_of(model, architecture, options), weights)
+
+    def finish(module: Any) -> Loaded:
+        return Loaded(torch_module(module, name), spec_of(module, architecture, options), weights)
+
+    return Trainable(torch_module(model, name), finish, outputs)
 
 
 def spec_of(model: Any, name: str, options: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from edgewright.core.errors import InvalidInput
 
 from . import checkpoint as weights_file
 from . import timm
-from .loaded import Loaded, torch_module
+from .loaded import Loaded, Trainable, outputs, torch_module
 from .parse import EXAMPLES
 
 
-def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Loaded:
+def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """Call the factory `name` (``package.module:factory`` or ``file.py:factory``) with `options`.
 
     The factory is the user's own code and runs. A model with timm's ``pretrained_cfg`` brings its spec; any other needs
@@ -44,8 +44,13 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
     model = torch_module(model, name)
     if checkpoint is not None:
         weights_file.apply(model, checkpoint, trust)
-    spec = timm.spec_of(model, function) if getattr(model, "pretrained_cfg", None) else {"name": function}
-    return Loaded(model, spec, str(checkpoint) if checkpoint else f"as {name} gives them")
+    weights = str(checkpoint) if checkpoint else f"as {name} gives them"
+
+    def finish(module: Any) -> Loaded:
+        spec = timm.spec_of(module, function) if getattr(module, "pretrained_cfg", None) else {"name": function}
+        return Loaded(torch_module(module, name), spec, weights)
+
+    return Trainable(model, finish, outputs)
 
 
 def _import(name: str) -> ModuleType:

@@ -12,10 +12,10 @@ from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.lazy import require
 
 from . import checkpoint as weights_file
-from .loaded import Loaded, torch_module
+from .loaded import Loaded, Trainable, outputs, torch_module
 
 
-def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Loaded:
+def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The torchvision classifier or detector `name`.
 
     Weights: `checkpoint`, else the pretrained; random with ``pretrained=false``. Option ``weights`` (IMAGENET1K_V1 ...)
@@ -27,7 +27,7 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
 
     known = models.list_models(module=models)
     if name in models.list_models(module=models.detection):
-        return detection.load(name, options, checkpoint, trust)
+        return detection.trainable(name, options, checkpoint, trust)
     if name not in known:
         known += detection.NAMES
         raise InvalidInput(
@@ -36,7 +36,11 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
             'List them: python -c "import torchvision as t; print(t.models.list_models(module=t.models))"',
         )
     model, described, weights = build(name, options, checkpoint, trust)
-    return Loaded(torch_module(model, name), spec_of(described, name, options), weights)
+
+    def finish(module: Any) -> Loaded:
+        return Loaded(torch_module(module, name), spec_of(described, name, options), weights)
+
+    return Trainable(torch_module(model, name), finish, outputs)
 
 
 def build(name: str, options: dict[str, Any], checkpoint: str | None, trust: bool, **bare: Any) -> tuple[Any, Any, str]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from edgewright.core.errors import InvalidInput
 
-from .loaded import Loaded, torch_module
+from .loaded import Loaded, Trainable, outputs, torch_module
 from .torchvision import build, unique
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _SIZE = "800x1344"
 _DIVISOR = 32
 
 
-def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Loaded:
+def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The torchvision detector `name`, as a module that gives class logits (N, A, classes) and box deltas (N, A, 4).
 
     Weights: `checkpoint`, else the pretrained; random with ``pretrained=false``. Option ``size`` (HEIGHTxWIDTH) is the
@@ -62,9 +62,12 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
         )
     size = _size(_SIZE if asked is None else asked) if retina else None
     model, described, weights = build(name, options, checkpoint, trust, weights_backbone=None)
-    model = torch_module(model, name)
-    spec = spec_of(model, name, described.meta["categories"], size)
-    return Loaded(torch_module(_heads(model), name), spec, weights)
+
+    def finish(module: Any) -> Loaded:
+        spec = spec_of(module, name, described.meta["categories"], size)
+        return Loaded(torch_module(_heads(module), name), spec, weights)
+
+    return Trainable(torch_module(model, name), finish, lambda module, images: outputs(_heads(module), images))
 
 
 def spec_of(model: Any, name: str, categories: list[str], size: tuple[int, int] | None = None) -> dict[str, Any]:

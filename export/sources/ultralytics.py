@@ -19,7 +19,7 @@ from edgewright.core.lazy import require
 from edgewright.core.store import default_root
 
 from . import checkpoint as weights_file
-from .loaded import Loaded, torch_module
+from .loaded import Loaded, Trainable, outputs, torch_module
 from .parse import Source
 
 _YAML = (".yaml", ".yml")
@@ -32,7 +32,7 @@ WEIGHTS = "ultralytics"
 """The folder in our cache that official weights are downloaded to."""
 
 
-def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Loaded:
+def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The detector `name`: an official ``yolo11n`` (``.pt``), a local ``.pt``, or a ``.yaml`` with random weights.
 
     Options: ``imgsz`` (side, or [height, width]; default: as trained) and, of a ``.yaml``, ``nc`` (classes).
@@ -65,8 +65,12 @@ def load(name: str, options: dict[str, Any], checkpoint: str | None = None, trus
                 "Leave the checkpoint out, or name the architecture: ultralytics:yolo11n.yaml --checkpoint FILE",
             )
         model, weights = _loaded(name, trust)
-    spec = _spec_of(model, name, options.get("imgsz"))
-    return Loaded(torch_module(_raw(model), name), spec, weights)
+
+    def finish(module: Any) -> Loaded:
+        spec = _spec_of(module, name, options.get("imgsz"))
+        return Loaded(torch_module(_raw(module), name), spec, weights)
+
+    return Trainable(torch_module(model, name), finish, _maps)
 
 
 def file_of(name: str) -> Path | None:
@@ -195,6 +199,27 @@ def _official(name: str, asset: str) -> Path:
             f"Go online, copy the file here and pass it with --trust-checkpoint, or put it at {path}.",
         ) from None
     return path
+
+
+def _maps(model: Any, images: Any) -> list[Any]:
+    """The maps (N, 4 x bins + classes, height, width) of each level of each head of `model`; RT-DETR's outputs."""
+    import torch
+
+    head = model.model[-1]
+    if type(head).__name__ == "RTDETRDecoder":
+        return outputs(model, images)
+    names = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
+    last = [level[-1] for name in names for level in getattr(head, name, None) or ()]
+    found: list[Any] = []
+    hooks = [module.register_forward_hook(lambda _module, _inputs, map_: found.append(map_)) for module in last]
+    try:
+        model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    step = 2 * head.nl  # of each head the boxes of all levels, then the scores
+    starts = range(0, len(found), step)
+    return [torch.cat([found[s + i], found[s + head.nl + i]], 1) for s in starts for i in range(head.nl)]
 
 
 def _raw(model: Any) -> Any:

@@ -61,7 +61,7 @@ def test_the_training_command_makes_weights_that_the_source_takes(
     out = tmp_path / "weights.safetensors"
     for count in (16, 32):  # the second time in a folder that the library has been in
         train_detector.train(out, tmp_path / "work", count=count, epochs=1)
-    loaded = source.load("yolo11n.yaml", {"nc": 10, "imgsz": train_detector.SIDE}, str(out))
+    loaded = source.trainable("yolo11n.yaml", {"nc": 10, "imgsz": train_detector.SIDE}, str(out)).load()
     assert loaded.spec["classes"] == 10
     with safe_open(str(out), "np") as file:
         assert "--scenes 32 --epochs 1" in file.metadata()["command"]

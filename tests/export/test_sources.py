@@ -136,24 +136,24 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 
 def test_timm_brings_its_preprocessing_and_labels() -> None:
-    loaded = timm.load("resnet18", {"pretrained": False})
+    loaded = timm.trainable("resnet18", {"pretrained": False}).load()
     assert loaded.weights == "random, seed 0"
     assert loaded.spec["preprocess"]["resize_to"] == (235, 235)  # 224 / 0.95, as timm's own transform floors it
     assert loaded.spec["preprocess"]["interpolation"] == "bicubic"
     labels = loaded.spec["labels"]
     assert len(set(labels)) == 1000
     assert labels[0].startswith("tench")
-    assert timm.load("resnet18", {"pretrained": False, "num_classes": 10}).spec["labels"] == ()
+    assert timm.trainable("resnet18", {"pretrained": False, "num_classes": 10}).load().spec["labels"] == ()
 
 
 def test_timm_errors_name_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InvalidInput, match="resnet18"):
-        timm.load("resnet81", {})
+        timm.trainable("resnet81", {}).load()
     with pytest.raises(InvalidInput, match="no_such_option"):
-        timm.load("resnet18", {"pretrained": False, "no_such_option": 1})
+        timm.trainable("resnet18", {"pretrained": False, "no_such_option": 1}).load()
     with pytest.raises(InvalidInput, match="tag"):
-        timm.load("resnet18.no_such_tag", {"pretrained": False})
+        timm.trainable("resnet18.no_such_tag", {"pretrained": False}).load()
 
 
 def test_without_a_network_the_hub_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -167,29 +167,29 @@ def test_without_a_network_the_hub_is_unavailable(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(Unavailable, match="--checkpoint"):
-        timm.load("resnet18", {})
+        timm.trainable("resnet18", {}).load()
     with pytest.raises(Unavailable, match="pretrained=false"):
-        torchvision.load("squeezenet1_1", {})
+        torchvision.trainable("squeezenet1_1", {}).load()
 
 
 def test_torchvision_describes_itself_without_a_network() -> None:
-    spec = torchvision.load("resnet50", {"pretrained": False}).spec
+    spec = torchvision.trainable("resnet50", {"pretrained": False}).load().spec
     assert spec["preprocess"]["resize_to"] == (232, 232)
     assert spec["input"] == {"height": 224, "width": 224}
     assert len(set(spec["labels"])) == 1000
-    older = torchvision.load("resnet50", {"pretrained": False, "weights": "IMAGENET1K_V1"}).spec
+    older = torchvision.trainable("resnet50", {"pretrained": False, "weights": "IMAGENET1K_V1"}).load().spec
     assert older["preprocess"]["resize_to"] == (256, 256)
     with pytest.raises(InvalidInput, match="IMAGENET1K_V1"):
-        torchvision.load("squeezenet1_1", {"weights": "V9"})
+        torchvision.trainable("squeezenet1_1", {"weights": "V9"}).load()
     with pytest.raises(InvalidInput, match="squeezenet1_1"):
-        torchvision.load("squeezenet1_2", {})
+        torchvision.trainable("squeezenet1_2", {}).load()
 
 
 def test_a_factory_may_stand_in_a_file_or_a_module(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import torch\ndef make(n=2): return torch.nn.Linear(n, n)\nthing = 3\n")
     file = f"{tmp_path}/mine.py"
-    assert torch_source.load(f"{file}:make", {"n": 5}).model.in_features == 5
-    assert isinstance(torch_source.load("torch.nn:Identity", {}).model, torch.nn.Identity)
+    assert torch_source.trainable(f"{file}:make", {"n": 5}).load().model.in_features == 5
+    assert isinstance(torch_source.trainable("torch.nn:Identity", {}).load().model, torch.nn.Identity)
     for name, options, said in [
         (f"{file}:other", {}, "no function 'other'"),
         (f"{file}:make", {"m": 5}, "unexpected keyword"),
@@ -198,4 +198,4 @@ def test_a_factory_may_stand_in_a_file_or_a_module(tmp_path: Path) -> None:
         ("os:getcwd", {}, "gave str"),
     ]:
         with pytest.raises(InvalidInput, match=said):
-            torch_source.load(name, options)
+            torch_source.trainable(name, options).load()

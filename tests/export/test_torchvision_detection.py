@@ -108,7 +108,7 @@ def retinanet(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 def loaded(name: str, options: dict[str, Any], pair: Pair) -> tuple[Any, ModelSpec]:
-    made = torchvision.load(name, options, str(pair.checkpoint))
+    made = torchvision.trainable(name, options, str(pair.checkpoint)).load()
     return made.model, overrides.build(made.spec, name)
 
 
@@ -192,7 +192,7 @@ def test_anchors_are_those_of_torchvisions_generators(name: str, options: dict[s
     from torchvision.models import detection
     from torchvision.models.detection.image_list import ImageList
 
-    spec = overrides.build(torchvision.load(name, {"pretrained": False, **options}).spec, name)
+    spec = overrides.build(torchvision.trainable(name, {"pretrained": False, **options}).load().spec, name)
     d, size = spec.detect, (spec.input.height, spec.input.width)
     assert d is not None and len(spec.labels) == len(set(spec.labels)) == spec.classes == 91
     assert spec.labels[:2] == ("__background__", "person")
@@ -212,9 +212,9 @@ def test_anchors_are_those_of_torchvisions_generators(name: str, options: dict[s
 
 
 def test_the_spec_holds_the_limits_that_the_model_was_built_with() -> None:
-    made = torchvision.load(
+    made = torchvision.trainable(
         SSDLITE, {"pretrained": False, "num_classes": 3, "nms_thresh": 0.3, "detections_per_img": 7}
-    )
+    ).load()
     spec = overrides.build(made.spec, "x")
     assert spec.detect is not None and (spec.detect.iou, spec.detect.most, spec.detect.scores) == (0.3, 7, "softmax")
     assert (spec.classes, spec.labels, made.weights) == (3, (), "random, seed 0")
@@ -224,7 +224,7 @@ def test_the_spec_holds_the_limits_that_the_model_was_built_with() -> None:
 @pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "fcos_resnet50_fpn"])
 def test_other_detectors_are_refused_with_those_that_are_supported(name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        torchvision.load(name, {"pretrained": False})
+        torchvision.trainable(name, {"pretrained": False}).load()
     assert name in caught.value.what
     assert all(supported in caught.value.fix for supported in torchvision_detection.NAMES)
 
@@ -232,14 +232,14 @@ def test_other_detectors_are_refused_with_those_that_are_supported(name: str) ->
 @pytest.mark.parametrize("size", ["800", "800x", "0x0", "256x330", "-32x32", 640])
 def test_a_size_that_torchvision_would_pad_is_refused(size: object) -> None:
     with pytest.raises(InvalidInput, match="size="):
-        torchvision.load(RETINANET, {"size": size, "pretrained": False})
+        torchvision.trainable(RETINANET, {"size": size, "pretrained": False}).load()
 
 
 def test_options_that_would_be_ignored_are_refused() -> None:
     with pytest.raises(InvalidInput, match="min_size"):
-        torchvision.load(RETINANET, {"min_size": 300, "pretrained": False})
+        torchvision.trainable(RETINANET, {"min_size": 300, "pretrained": False}).load()
     with pytest.raises(InvalidInput, match="takes no option size"):
-        torchvision.load(SSDLITE, {"size": "256x256", "pretrained": False})
+        torchvision.trainable(SSDLITE, {"size": "256x256", "pretrained": False}).load()
 
 
 def test_a_misspelt_detector_is_named_and_no_network_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +247,7 @@ def test_a_misspelt_detector_is_named_and_no_network_is_unavailable(monkeypatch:
         raise OSError("Network is unreachable")
 
     with pytest.raises(InvalidInput, match=SSDLITE):
-        torchvision.load("ssdlite320_mobilenet_v3", {})
+        torchvision.trainable("ssdlite320_mobilenet_v3", {}).load()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(Unavailable, match="pretrained=false"):
-        torchvision.load(SSDLITE, {})
+        torchvision.trainable(SSDLITE, {}).load()

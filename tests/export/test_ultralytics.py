@@ -155,14 +155,14 @@ def test_a_local_checkpoint_loads_only_when_it_is_trusted(tmp_path: Path) -> Non
     path = tmp_path / "mine.pt"
     torch.save({"model": model.model, "train_args": {"imgsz": 96}}, path)
     with pytest.raises(IntegrityError, match="--trust-checkpoint"):
-        source.load(str(path), {})
-    loaded = source.load(str(path), {}, trust=True)
+        source.trainable(str(path), {}).load()
+    loaded = source.trainable(str(path), {}, trust=True).load()
     assert loaded.spec["input"]["height"] == 96
     assert loaded.spec["labels"][:2] == ("thing 0", "thing 1")
     assert loaded.weights == str(path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InvalidInput, match=r"mine\.pt cannot be read"):
-        source.load(str(path), {}, trust=True)
+        source.trainable(str(path), {}, trust=True).load()
 
 
 EVIL = "__import__('pathlib').Path('PWNED').write_text('x') and torch.nn.SiLU()"
@@ -176,16 +176,16 @@ def test_code_in_a_local_description_never_runs(what: str, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     plain = {k: v for k, v in yaml_model_load("yolo11n.yaml").items() if k != "yaml_file"}
     Path("mine.yaml").write_text(yaml.safe_dump(plain))
-    assert source.load("mine.yaml", {"nc": 2, "imgsz": 64}).spec["classes"] == 2
+    assert source.trainable("mine.yaml", {"nc": 2, "imgsz": 64}).load().spec["classes"] == 2
     key, value = next(iter(yaml.safe_load(what).items()))
     head = [*value, *plain["head"]] if key == "head" else plain["head"]
     Path("evil.yaml").write_text(yaml.safe_dump({**plain, "head": head, **({key: value} if key != "head" else {})}))
     with pytest.raises(IntegrityError, match="no torch module"):
-        source.load("evil.yaml", {})
+        source.trainable("evil.yaml", {}).load()
     assert not Path("PWNED").exists()
     Path("odd.yaml").write_text("nc: 3\n")
     with pytest.raises(InvalidInput, match="cannot build"):
-        source.load("odd.yaml", {})
+        source.trainable("odd.yaml", {}).load()
 
 
 def test_official_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_official_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.M
 
     monkeypatch.setattr(downloads, "safe_download", offline)
     with pytest.raises(Unavailable, match=r"yolo11n\.pt cannot be fetched"):
-        source.load("yolo11n", {})
+        source.trainable("yolo11n", {}).load()
 
 
 @pytest.mark.parametrize(
@@ -218,4 +218,4 @@ def test_official_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.M
 )
 def test_what_is_no_detector_of_the_library_is_named(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        source.load(name, options)
+        source.trainable(name, options).load()

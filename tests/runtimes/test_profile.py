@@ -10,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgewright.bench import profile
-from edgewright.runtimes import registry
+from edgewright.runtimes import openvino, registry
 from edgewright.runtimes.options import Kernel, Options
 
 
@@ -55,6 +55,14 @@ def test_what_has_no_name_belongs_to_what_follows() -> None:
         Kernel(("conv_token_4",), "Conv", 20.0), Kernel(("Convert_9",), "Convert", 2.0),
     ]  # fmt: skip
     assert profile.attribute(kernels, {"conv_1": 1, "conv": 0}, 2) == [22.0, 11.0]
+
+
+def test_openvino_tells_means_since_the_start_which_are_undone() -> None:
+    slow_start = np.array([5000.0, 900, 500, 510, 20_000, 490, 500, 505])
+    told = np.floor(np.cumsum(slow_start) / np.arange(1, 9))
+    assert openvino._each(list(told)) == pytest.approx(slow_start[2:], abs=8)
+    small = np.floor(np.cumsum([3000.0, *[12.0] * 11]) / np.arange(1, 13))
+    assert openvino._each(list(small)) == pytest.approx([12.0], abs=1.3), "too short to be told apart one by one"
 
 
 def test_tensorrt_has_no_profiler_that_was_ever_run() -> None:

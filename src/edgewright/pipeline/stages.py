@@ -24,8 +24,8 @@ from edgewright.core.spec import ModelSpec, decode, encode
 from edgewright.core.store import Entry, Store
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
-from edgewright.export.sources import ultralytics
-from edgewright.export.sources.parse import parse
+from edgewright.export.sources import plan, ultralytics
+from edgewright.export.sources.parse import PLAN, parse
 from edgewright.pipeline.candidates import Candidate, Variant
 from edgewright.quantize import methods
 from edgewright.runtimes.options import Options
@@ -408,6 +408,8 @@ def _named_digest(source: str) -> str | None:
     library, _, rest = source.partition("?")[0].partition(":")
     if library == "ultralytics" and (path := ultralytics.file_of(rest)):
         return files.sha256(path)
+    if (folder := files.absolute(source) / PLAN).is_file():
+        return files.sha256(folder) + files.sha256(folder.with_name(plan.WEIGHTS))
     if library != "torch":
         return None
     module = rest.rpartition(":")[0] or rest

@@ -1,0 +1,202 @@
+"""A model with other widths, fewer blocks or other weights than its source gives: a folder of two plain files.
+
+``weights.safetensors`` holds the tensors of the module as it is trained; ``plan.json`` (`Plan`) says which source
+builds it and what is changed in it then: attributes of modules (channels, groups, heads), shapes of tensors, blocks
+that became identities. No class is pickled, so that no code of another library is needed to load it, nor runs from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgewright.core import files
+from edgewright.core.errors import IntegrityError, InvalidInput
+from edgewright.core.lazy import require
+from edgewright.core.spec import decode, encode
+
+from .loaded import Loaded, Trainable
+from .parse import PLAN, parse
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = "weights.safetensors"
+Value = int | tuple[int, ...]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change in the module that `source` builds before ``weights.safetensors`` fits it.
+
+    `attributes`: of modules by name, e.g. ``{"layer1.0.conv1": {"out_channels": 40}}``. `shapes`: of the parameters and
+    buffers that are not as the source builds them. `removed`: blocks that give back what they are given. `description`:
+    the fields of the ModelSpec. `made`: how it came about, for people.
+    """
+
+    schema_version: int = 1
+    source: str
+    attributes: dict[str, dict[str, Value]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    removed: tuple[str, ...] = ()
+    description: dict[str, Any] = {}
+    made: dict[str, Any] = {}
+
+
+def write(
+    folder: Path,
+    source: str,
+    original: torch.nn.Module,
+    changed: torch.nn.Module,
+    *,
+    removed: Iterable[str] = (),
+    description: dict[str, Any] | None = None,
+    made: dict[str, Any] | None = None,
+) -> Plan:
+    """Write `changed`, which was made of the module `original` of `source`, into `folder`; returns its plan.
+
+    Raises `InvalidInput` where `source` is a plan itself and `original` is not that of its own source.
+    """
+    from safetensors.torch import save
+
+    removed = tuple(removed)
+    gone = tuple(f"{name}." for name in removed)
+    before, own = dict(original.named_modules()), changed.state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in original.state_dict().items()}
+    attributes = {
+        name: difference
+        for name, module in changed.named_modules()
+        if name not in removed and (difference := _difference(before[name], module))
+    }
+    plan = Plan(
+        source=source, attributes=attributes, removed=removed,
+        shapes={name: tuple(t.shape) for name, t in own.items() if tuple(t.shape) != shapes[name]},
+        description=description or {}, made=made or {},
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in own.items() if not name.startswith(gone)}
+    files.write(folder / WEIGHTS, save(kept))
+    files.write(folder / PLAN, encode(plan))
+    return plan
+
+
+def read(folder: Path) -> Plan:
+    """The plan in `folder`; raises `InvalidInput` where there is none, or a damaged or newer one."""
+    with files.open_contained(folder, PLAN) as file:
+        return decode(file.read(), Plan, str(folder / PLAN))
+
+
+def origin(folder: Path) -> str:
+    """The source that the model in `folder` was made of."""
+    return read(folder).source
+
+
+def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
+    """The model in the folder `name`: its source's module with the plan's changes and the folder's weights.
+
+    Raises `InvalidInput` for options or a checkpoint beside it, and where plan, weights and source do not fit;
+    `IntegrityError` where loading it could run code and `trust` does not allow that.
+    """
+    from . import trainable as build
+
+    folder = files.absolute(name)
+    if options or checkpoint is not None:
+        raise InvalidInput(
+            f"{folder} was given {'a checkpoint' if checkpoint else 'options'} too.",
+            f"Its {PLAN} and {WEIGHTS} say all of the model.", "Leave that out.",
+        )  # fmt: skip
+    plan = read(folder)
+    source = parse(plan.source)
+    if source.kind == "torch" and not trust:
+        raise IntegrityError(
+            f"{folder / PLAN} names the factory {source.name}.", "It would be called, with the options that are there.",
+            "Pass --trust-checkpoint if the folder's origin is trusted.",
+        )  # fmt: skip
+    if source.kind in ("timm", "torchvision"):
+        source = msgspec.structs.replace(source, options={**source.options, "pretrained": False})
+    found = build(source, None, trust)
+    apply(found.module, plan, tensors(folder), str(folder))
+
+    def finish(module: torch.nn.Module) -> Loaded:
+        loaded = found.finish(module)
+        return loaded._replace(spec={**loaded.spec, **plan.description}, weights=str(folder))
+
+    return found._replace(finish=finish)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights in `folder`; raises `InvalidInput` where they are missing or damaged."""
+    library = require("safetensors", "host")
+    load = require("safetensors.torch", "host").load
+    with files.open_contained(folder, WEIGHTS) as file:
+        content = file.read()
+    try:
+        found: dict[str, torch.Tensor] = load(content)
+    except library.SafetensorError as error:
+        raise InvalidInput(
+            f"{folder / WEIGHTS} is damaged: {error}", f"It has {len(content)} bytes.", "Copy or make it again."
+        ) from None
+    return found
+
+
+def apply(module: torch.nn.Module, plan: Plan, weights: dict[str, torch.Tensor], origin: str) -> None:
+    """Change `module`, as the plan's source builds it, as `plan` says, and give it `weights`.
+
+    Raises `InvalidInput`, naming `origin`, where module, plan and weights do not fit one another.
+    """
+    import torch
+
+    modules = dict(module.named_modules())
+    for name in plan.removed:
+        _require(name in modules and name != "", f"The plan removes '{name}', which the source has not.", origin)
+        parent, _, leaf = name.rpartition(".")
+        setattr(modules[parent], leaf, torch.nn.Identity())
+    modules = dict(module.named_modules())
+    for name, values in plan.attributes.items():
+        for key, value in values.items():
+            known = name in modules and isinstance(getattr(modules[name], key, None), (int, tuple))
+            _require(known, f"The plan sets '{name}.{key}', which the source has not.", origin)
+            setattr(modules[name], key, value)
+    own = module.state_dict()
+    wrong = sorted(set(own) ^ set(weights))
+    _require(not wrong, f"The weights {', '.join(wrong[:4])} are in one of source and file only.", origin)
+    for name, tensor in weights.items():
+        shape = plan.shapes.get(name, tuple(own[name].shape))
+        said = f"The weights '{name}' are {list(tensor.shape)}, not {list(shape)}."
+        _require(tuple(tensor.shape) == shape, said, origin)
+        finite = not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+        _require(finite, f"The weights '{name}' are not all finite.", origin)
+        parent, _, leaf = name.rpartition(".")
+        if leaf in modules[parent]._parameters:
+            modules[parent]._parameters[leaf] = torch.nn.Parameter(tensor, requires_grad=False)
+        else:
+            modules[parent]._buffers[leaf] = tensor
+
+
+def _difference(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, Value]:
+    """The attributes of `after` that are whole numbers, or tuples of them, and other than those of `before`."""
+    found: dict[str, Value] = {}
+    for key, value in vars(after).items():
+        new, old = _whole(value), _whole(getattr(before, key, None))
+        known = new is not None and old is not None  # what a run leaves behind is no part of a plan
+        if known and new != old and not key.startswith("_"):
+            found[key] = new
+    return found
+
+
+def _whole(value: Any) -> Value | None:
+    """`value` where it is a whole number or several, else None."""
+    if type(value) is int:
+        return value
+    several = isinstance(value, (tuple, list)) and value and all(type(one) is int for one in value)
+    return tuple(value) if several else None
+
+
+def _require(holds: bool, what: str, origin: str) -> None:
+    if not holds:
+        raise InvalidInput(
+            what, f"Plan, weights and source of {origin} must be of one model and version of its library.",
+            "Make the folder again: edgewright prune SOURCE --data DIR -o FOLDER",
+        )  # fmt: skip

@@ -1,0 +1,132 @@
+"""Which widths to keep: the least worth for the wanted latency, as a knapsack over groups.
+
+Latency is that of a table of the target, not a count of multiplications. The price of a channel depends on the widths
+around it, so the way to the wanted latency is gone in steps, and prices are told anew at each (Shen et al. 2022,
+"Structural Pruning via Latency-Saliency Knapsack").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from edgewright.core.errors import InvalidInput
+
+from .groups import Group
+
+Cost = Callable[[Mapping[str, int]], float]
+"""The latency in ms where so many units of each group (by its name) are gone."""
+STEPS = 6
+"""Steps to the wanted latency: at each about the same share of what is left goes."""
+
+
+def options(group: Group, block: int, least: float) -> list[int]:
+    """How many units of `group` may go: those that leave each block a multiple of `block` channels, and none of all.
+
+    At least the share `least` of the units stays. A unit of more than one channel (a head) counts as it is.
+    """
+    step = 1 if group.grain > 1 else block
+    kept = [n for n in range(step, group.units, step) if n >= least * group.units]
+    return [0, *(group.units - n for n in reversed(kept))]
+
+
+def choose(
+    groups: Sequence[Group], lost: Mapping[str, Sequence[float]], cost: Cost, wanted_ms: float, block: int,
+    least: float = 0.1,
+) -> dict[str, int]:  # fmt: skip
+    """The units that go of each group so that `cost` is at most `wanted_ms` and the least is lost.
+
+    `lost`: what goes with the 0, 1, 2 ... least units of a group. Raises `InvalidInput` where the narrowest widths are
+    not fast enough: the model is bound by something else than its widths.
+    """
+    allowed = {group.name: options(group, block, least) for group in groups}
+    narrowest = {name: max(some) for name, some in allowed.items()}
+    now = {group.name: 0 for group in groups}
+    first, floor = cost(now), cost(narrowest)
+    if floor > wanted_ms:
+        raise InvalidInput(
+            f"By narrowing its layers the model cannot get from {first:.3g} to {wanted_ms:.3g} ms.",
+            f"With the least channels in every group {floor:.3g} ms are predicted: its depth costs the rest.",
+            "Ask for less, or take whole blocks out: --blocks N.",
+        )
+    step = (wanted_ms / first) ** (1 / STEPS)
+    while (latency := cost(now)) > wanted_ms:
+        target = max(wanted_ms, latency * min(step, 0.98))
+        found = _knapsack(now, allowed, lost, cost, latency, target)
+        if found == now:  # what is left of savings is less than the steps of the widths
+            found = _narrowed(now, allowed, lost, cost, latency)
+        now = found
+    return now
+
+
+def uniform(groups: Iterable[Group], share: float, block: int) -> dict[str, int]:
+    """The units that go of each group where the share `share` of all is to go: the nearest that `options` has.
+
+    Raises `InvalidInput` for a share that leaves no channels, or takes none.
+    """
+    if not 0 < share < 1:
+        raise InvalidInput(
+            f"The ratio is {share:g}.", "It is the share of channels that go: more than 0, less than 1.",
+            "Give e.g. --ratio 0.3.",
+        )  # fmt: skip
+    found = {g.name: min(options(g, block, 0.0), key=lambda gone: abs(gone - share * g.units)) for g in groups}
+    if not any(found.values()):
+        raise InvalidInput(
+            f"A ratio of {share:g} takes nothing away.", f"Widths are multiples of {block} channels here.",
+            "Give a larger ratio.",
+        )  # fmt: skip
+    return found
+
+
+def _knapsack(
+    now: Mapping[str, int], allowed: Mapping[str, Sequence[int]], lost: Mapping[str, Sequence[float]], cost: Cost,
+    latency: float, target: float,
+) -> dict[str, int]:  # fmt: skip
+    """The options of least loss whose savings, each told with the other groups as they are, reach `target`."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    rows: list[tuple[str, int, float, float]] = []
+    for name, some in allowed.items():
+        for gone in some:
+            if gone >= now[name]:
+                saved = latency - cost({**now, name: gone}) if gone > now[name] else 0.0
+                rows.append((name, gone, lost[name][gone] - lost[name][now[name]], saved))
+    names = list(allowed)
+    one_of = np.array([[float(row[0] == name) for row in rows] for name in names])
+    savings = np.array([[row[3] for row in rows]])
+    scale = max(row[2] for row in rows) or 1.0
+    need = min(latency - target, _most(rows))
+    found = milp(
+        np.array([row[2] / scale for row in rows]), integrality=np.ones(len(rows)), bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(one_of, 1, 1), LinearConstraint(savings, need * (1 - 1e-9), np.inf)],
+    )  # fmt: skip
+    if found.x is None:
+        return dict(now)
+    return {row[0]: row[1] for row, taken in zip(rows, found.x) if taken > 0.5}
+
+
+def _most(rows: Sequence[tuple[str, int, float, float]]) -> float:
+    best: dict[str, float] = {}
+    for name, _, _, saved in rows:
+        best[name] = max(best.get(name, 0.0), saved)
+    return sum(best.values())
+
+
+def _narrowed(
+    now: Mapping[str, int], allowed: Mapping[str, Sequence[int]], lost: Mapping[str, Sequence[float]], cost: Cost,
+    latency: float,
+) -> dict[str, int]:  # fmt: skip
+    """`now` with the group one step narrower that loses least for what it saves; all of them where none saves."""
+    steps = {
+        name: min(gone for gone in some if gone > now[name]) for name, some in allowed.items() if max(some) > now[name]
+    }
+    price = {}
+    for name, gone in steps.items():
+        saved = latency - cost({**now, name: gone})
+        if saved > 0:
+            price[name] = (lost[name][gone] - lost[name][now[name]]) / saved
+    if not price:
+        return {**now, **steps}
+    best = min(price, key=lambda name: price[name])
+    return {**now, best: steps[best]}

@@ -1,0 +1,409 @@
+"""Which channels of a torch module hang together, and taking some of them out.
+
+The dependency graph is that of torch-pruning (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning"): a channel
+of a residual sum, a concatenation or a depthwise layer goes in all layers that touch it. What is added here: parts that
+must lose equally many channels (the halves of a chunk, the groups of a convolution), heads of attention, modules that
+the graph cannot see through, and the proof that what is left still runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from unittest import mock
+
+import msgspec
+import torch
+import torch_pruning as tp
+
+from edgewright.core.errors import InvalidInput
+
+Answers = Callable[[torch.nn.Module, torch.Tensor], list[torch.Tensor]]
+TABLE = "relative_position_bias_table"
+SAME = 1e-3
+"""How far the largest answer may be off, relative to it, for another order of summation."""
+LAYERS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)
+
+
+class Member(NamedTuple):
+    """A layer that a group narrows: on its side "in" or "out", by `channels` where the whole group went."""
+
+    layer: str
+    side: str
+    channels: int
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Channels that hang together, counted at the output of the layer `name`.
+
+    `blocks`: equal parts of them, one behind the other, that must lose equally many; `grain`: neighbours that go
+    together; `aligned`: the same ones in each block (query, key and value of a head). `normed`: one of them changes
+    what becomes of the others (LayerNorm).
+    """
+
+    name: str
+    channels: int
+    members: tuple[Member, ...]
+    blocks: int = 1
+    grain: int = 1
+    aligned: bool = False
+    normed: bool = False
+
+    @property
+    def units(self) -> int:
+        """How many can be taken out one by one: one of each block."""
+        return self.channels // self.blocks // self.grain
+
+
+class Found(NamedTuple):
+    """The groups of a module, and the layers whose outputs stay as they are, with the reason for each."""
+
+    groups: tuple[Group, ...]
+    kept: dict[str, str]
+
+
+def find(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> Found:
+    """The groups of `module`; `images` (N, channels, height, width) are what it is traced with.
+
+    Raises `InvalidInput` where no layer of it can lose a channel.
+    """
+    module = copy.deepcopy(module)
+    names = {one: name for name, one in module.named_modules()}
+    found: list[Group] = []
+    kept: dict[str, str] = {}
+    with dependencies(module, answers, images) as graph:
+        for root in _roots(graph, names):
+            if names[root] in kept or any(names[root] == m.layer for g in found for m in g.members if m.side == "out"):
+                continue
+            prune_out = graph.get_pruner_of_module(root).prune_out_channels
+            group = graph.get_pruning_group(root, prune_out, list(range(graph.get_out_channels(root))))
+            members = tuple(_members(graph, group, names))
+            try:
+                made = Group(
+                    name=names[root], channels=len(group[0].idxs), members=members, **_parts(graph, group, root, module)
+                )
+                if made.units < 2:
+                    raise _Fixed("it has one channel, or head, in each part")
+                found.append(made)
+            except _Fixed as reason:
+                kept |= {m.layer: str(reason) for m in members if m.side == "out"} | {names[root]: str(reason)}
+    return _proven(module, answers, images, found, kept)
+
+
+def prune(
+    module: torch.nn.Module, answers: Answers, images: torch.Tensor, gone: Mapping[str, Sequence[int]],
+    groups: Iterable[Group],
+) -> torch.nn.Module:  # fmt: skip
+    """A copy of `module` without the units `gone` (numbers, by the name of their group); see `indices`."""
+    changed = copy.deepcopy(module)
+    modules = dict(changed.named_modules())
+    with dependencies(changed, answers, images) as graph:
+        for group in groups:
+            channels = gone.get(group.name, ())
+            if not len(channels):
+                continue
+            root = modules[group.name]
+            pruner = graph.get_pruner_of_module(root)
+            graph.get_pruning_group(root, pruner.prune_out_channels, sorted(channels)).prune(record_history=False)
+            if group.aligned:
+                _take_heads(modules[group.name.rpartition(".")[0]], channels, group)
+    return changed.eval()
+
+
+def indices(group: Group, worth: torch.Tensor, units: int) -> list[int]:
+    """The channels of `group` that go where `units` of it go: those of least `worth` (one value a channel).
+
+    Of each block go equally many, of aligned blocks the same ones.
+    """
+    each, channels = _by_unit(group, worth), torch.arange(group.channels).view(group.blocks, -1, group.grain)
+    least = each.argsort(dim=1, stable=True)[:, :units].expand(group.blocks, -1)
+    return sorted(channels.gather(1, least[..., None].expand(-1, -1, group.grain)).flatten().tolist())
+
+
+def lost(group: Group, worth: torch.Tensor) -> list[float]:
+    """What goes with the 0, 1, 2 ... units of `group` that are worth least."""
+    each = _by_unit(group, worth).double().sort(dim=1)[0]
+    each = each.sum(0)
+    return [0.0, *each.cumsum(0).tolist()]
+
+
+def _by_unit(group: Group, worth: torch.Tensor) -> torch.Tensor:
+    """The worth of each unit of each block, (blocks, units); of aligned blocks, which go together, one row."""
+    each = worth.view(group.blocks, -1, group.grain).sum(-1)
+    return each.sum(0, keepdim=True) if group.aligned else each
+
+
+def _silenced(
+    module: torch.nn.Module, answers: Answers, images: torch.Tensor, gone: Mapping[str, Sequence[int]],
+    groups: Iterable[Group],
+) -> torch.nn.Module:  # fmt: skip
+    """A copy of `module` of its whole width in which nothing reads the channels `gone`."""
+    changed = copy.deepcopy(module)
+    modules = dict(changed.named_modules())
+    with dependencies(changed, answers, images) as graph, torch.no_grad():
+        for group in groups:
+            if not len(gone.get(group.name, ())):
+                continue
+            prune_out = graph.get_pruner_of_module(modules[group.name]).prune_out_channels
+            for dep, channels in graph.get_pruning_group(modules[group.name], prune_out, sorted(gone[group.name])):
+                layer = dep.target.module
+                reads = isinstance(layer, LAYERS) and not graph.is_out_channel_pruning_fn(dep.handler)
+                if reads and not is_depthwise(layer):
+                    layer.weight.data[:, channels] = 0
+    return changed
+
+
+class _Fixed(Exception):
+    """Why a group stays as it is."""
+
+
+@contextlib.contextmanager
+def dependencies(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> Iterator[Any]:
+    """The dependency graph of `module`, in which what it cannot see through stands as one layer, a `_StandIn`."""
+    before = {p: p.requires_grad for p in module.parameters()}
+    opaque = [one for one in module.modules() if _is_opaque(one)]
+    tables = [p for name, p in module.named_parameters() if name.endswith(TABLE)]
+    with torch.no_grad(), _slicing() as pieces:
+        stand_ins = _stand_ins(module, answers, images, opaque)
+    markers = torch.nn.ModuleList(torch.nn.BatchNorm2d(channels) for channels in pieces)
+    both = torch.nn.ModuleList([module, markers])  # what torch-pruning looks for layers in
+    for one, layer in stand_ins.items():
+        one.stand_in = layer
+        one.forward = functools.partial(torch.nn.Module.__call__, layer)
+    module.requires_grad_(True)
+    try:
+        with warnings.catch_warnings(), torch.enable_grad(), _slicing(markers):
+            warnings.simplefilter("ignore")  # it tells of parameters that it finds by itself
+            graph = tp.DependencyGraph().build_dependency(
+                both, images, forward_fn=lambda both, x: answers(both[0], x), ignored_params=tables, verbose=False
+            )
+        yield graph
+    finally:
+        for one in stand_ins:
+            del one.forward
+            del one.stand_in
+        for p in module.parameters():  # pruning makes new ones
+            p.requires_grad_(before.get(p, False))
+
+
+@contextlib.contextmanager
+def _slicing(markers: Sequence[torch.nn.Module] | None = None) -> Iterator[list[int]]:
+    """Let maps be cut along their channels by slices, each through the next one of `markers`; yields their widths.
+
+    torch-pruning takes the parts of a split in the order in which it comes upon them, and one part that is read twice
+    for two. A slice says where it begins; a norm behind it says how wide it is, also when it has become narrower.
+    """
+    widths: list[int] = []
+    split = torch.Tensor.split
+
+    def sliced(x: torch.Tensor, sizes: Sequence[int]) -> tuple[torch.Tensor, ...]:
+        ends = list(itertools.accumulate(sizes))
+        found = []
+        for start, end in zip([0, *ends], ends):
+            piece = x[:, start:end]
+            found.append(piece if markers is None else markers[len(widths)](piece))
+            widths.append(end - start)
+        return tuple(found)
+
+    def new_split(x: torch.Tensor, size: Any, dim: int = 0) -> tuple[torch.Tensor, ...]:
+        if x.ndim != 4 or dim not in (1, -3):
+            return tuple(split(x, size, dim))
+        many = x.shape[1] // size if isinstance(size, int) else 0
+        rest = [x.shape[1] % size] if many and x.shape[1] % size else []
+        return sliced(x, [size] * many + rest if many else list(size))
+
+    def new_chunk(x: torch.Tensor, chunks: int, dim: int = 0) -> tuple[torch.Tensor, ...]:
+        return new_split(x, -(-x.shape[dim] // chunks), dim)
+
+    with mock.patch.multiple(torch.Tensor, split=new_split, chunk=new_chunk), mock.patch.multiple(
+        torch, split=new_split, chunk=new_chunk
+    ):  # fmt: skip
+        yield widths
+
+
+class _StandIn(torch.nn.Conv2d):  # type: ignore[misc]
+    """A layer instead of a module that gives maps, or rows of features, of the shape that it is given."""
+
+    def __init__(self, channels: int, is_map: bool) -> None:
+        super().__init__(channels, channels, 1)
+        self.is_map = is_map
+
+    def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        if self.is_map:
+            return super().forward(x)
+        return super().forward(x.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
+
+
+def _stand_ins(
+    module: torch.nn.Module, answers: Answers, images: torch.Tensor, opaque: list[torch.nn.Module]
+) -> dict[torch.nn.Module, _StandIn]:
+    """A stand-in for each of the modules `opaque` of `module`."""
+    found: dict[torch.nn.Module, _StandIn] = {}
+
+    def see(one: torch.nn.Module, given: tuple[Any, ...], answer: Any) -> None:
+        x = given[0]
+        if not isinstance(answer, torch.Tensor) or answer.shape != x.shape:
+            raise InvalidInput(
+                f"{type(one).__name__} cannot be pruned around: it does not give what has the shape of its input.",
+                "Attention of other forms than timm's and Ultralytics' is not known here.", "Prune another model.",
+            )  # fmt: skip
+        found[one] = _StandIn(x.shape[1] if x.ndim == 4 else x.shape[-1], x.ndim == 4)
+
+    hooks = [one.register_forward_hook(see) for one in opaque]
+    try:
+        answers(module, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _is_heads(one: torch.nn.Module) -> bool:
+    """Whether `one` is attention with query, key and value in one Linear, and a Linear behind the heads."""
+    linear = [isinstance(getattr(one, name, None), torch.nn.Linear) for name in ("qkv", "proj")]
+    return all(linear) and isinstance(getattr(one, "num_heads", None), int)
+
+
+def _is_opaque(one: torch.nn.Module) -> bool:
+    return isinstance(getattr(one, "num_heads", None), int) and not _is_heads(one)
+
+
+def _roots(graph: Any, names: Mapping[torch.nn.Module, str]) -> list[torch.nn.Module]:
+    """The layers that groups are counted at: first those whose channels are split, then the others as they are run."""
+    layers = [one for one in graph.module2node if isinstance(one, LAYERS) and one in names]
+    layers.sort(key=lambda one: list(names).index(one))
+    split = [one for one in layers if _parted(graph, one)]
+    return split + [one for one in layers if one not in split]
+
+
+def _parted(graph: Any, layer: torch.nn.Module) -> bool:
+    """Whether what `layer` gives is split into parts, before any other layer."""
+    waiting = list(graph.module2node[layer].outputs)
+    while waiting:
+        node = waiting.pop()
+        if node.type in (tp.ops.OPTYPE.SLICE, tp.ops.OPTYPE.UNBIND):
+            return True
+        if node.type in (tp.ops.OPTYPE.BN, tp.ops.OPTYPE.ELEMENTWISE, tp.ops.OPTYPE.RESHAPE):
+            waiting += [out for out in node.outputs if len(node.inputs) == 1]
+    return False
+
+
+def _members(graph: Any, group: Any, names: Mapping[torch.nn.Module, str]) -> Iterator[Member]:
+    """The layers that `group` narrows."""
+    for dep, channels in group:
+        layer = dep.target.module
+        if isinstance(layer, LAYERS) and layer in names:
+            both = is_depthwise(layer)
+            if both or graph.is_out_channel_pruning_fn(dep.handler):
+                yield Member(names[layer], "out", len(channels))
+            if both or not graph.is_out_channel_pruning_fn(dep.handler):
+                yield Member(names[layer], "in", len(channels))
+
+
+def _parts(graph: Any, group: Any, root: torch.nn.Module, module: torch.nn.Module) -> dict[str, Any]:
+    """What of its channels must go together: `Group.blocks`, `grain` and `aligned`. Raises `_Fixed`."""
+    channels, kinds = len(group[0].idxs), tp.ops.OPTYPE
+    blocks, slices = {1}, set()
+    for dep, _ in group:
+        node, one = dep.target, dep.target.module
+        last = isinstance(one, LAYERS) and not node.outputs and graph.is_out_channel_pruning_fn(dep.handler)
+        if node.type == kinds.OUTPUT or last:
+            raise _Fixed("the model's answers come from it")
+        if isinstance(one, _StandIn):
+            raise _Fixed("it feeds attention that is not divided by heads here")
+        if node.type == kinds.SLICE and one.dim == 1:
+            slices.add((one.start, one.end))
+        if isinstance(one, torch.nn.Conv2d) and one.groups > 1 and not is_depthwise(one):
+            blocks.add(one.groups)
+        if isinstance(one, torch.nn.GroupNorm) and 1 < one.num_groups < one.num_channels:
+            blocks.add(one.num_groups)
+    if slices:
+        size = channels // len(slices)
+        if sorted(slices) != [(start, start + size) for start in range(0, channels, size)]:
+            raise _Fixed("its channels are divided into parts that are not alike")
+        blocks.add(len(slices))
+    heads = _heads_of(root, module)
+    if heads is not None:
+        return {"blocks": 3, "grain": channels // 3 // heads, "aligned": True}
+    number = math.lcm(*blocks)
+    if channels % number:
+        raise _Fixed(f"{channels} channels are no {number} equal parts")
+    normed = any(dep.target.type in (kinds.LN, kinds.GN, kinds.IN) for dep, _ in group)
+    return {"blocks": number, "normed": normed}
+
+
+def _heads_of(root: torch.nn.Module, module: torch.nn.Module) -> int | None:
+    """The number of heads where `root` gives query, key and value of an attention in `module`, else None."""
+    return next((int(one.num_heads) for one in module.modules() if _is_heads(one) and one.qkv is root), None)
+
+
+def is_depthwise(layer: torch.nn.Module) -> bool:
+    """Whether each channel of `layer` is a group of its own."""
+    return isinstance(layer, torch.nn.Conv2d) and 1 < layer.groups == layer.in_channels == layer.out_channels
+
+
+def _take_heads(attention: torch.nn.Module, channels: Sequence[int], group: Group) -> None:
+    """Tell `attention` that the heads to which `channels` belong are gone."""
+    size = group.channels // group.blocks
+    gone = sorted({c // group.grain for c in channels if c < size})
+    left = [head for head in range(size // group.grain) if head not in gone]
+    attention.num_heads = len(left)
+    if hasattr(attention, "attn_dim"):
+        attention.attn_dim = len(left) * group.grain
+    if (table := getattr(attention, TABLE, None)) is not None:
+        setattr(attention, TABLE, torch.nn.Parameter(table[:, left].clone(), requires_grad=table.requires_grad))
+
+
+def _proven(
+    module: torch.nn.Module, answers: Answers, images: torch.Tensor, groups: list[Group], kept: dict[str, str]
+) -> Found:
+    """`groups` without those with whose narrowing `module` does not run: all are tried at once, then in halves."""
+
+    def order(group: Group) -> torch.Tensor:
+        return torch.rand(group.channels, generator=torch.Generator().manual_seed(0))  # not in one piece
+
+    def runs(some: list[Group]) -> str:
+        gone = {group.name: indices(group, order(group), max(1, group.units // 4)) for group in some}
+        same = {group.name: gone[group.name] for group in some if not group.normed}
+        try:
+            with torch.no_grad():
+                found = answers(prune(module, answers, images, gone, some), images)
+                plain = answers(prune(module, answers, images, same, some), images) if same != gone else found
+                truth = answers(_silenced(module, answers, images, same, some), images)
+        except (RuntimeError, ValueError, IndexError, AssertionError, AttributeError) as error:
+            return f"the model does not run: {' '.join(str(error).split())[:120] or type(error).__name__}"
+        if [a.shape for a in found] != shapes:
+            return "the model's answers have another shape"
+        apart = max(float((a - b).abs().max() / (b.abs().max() + 1e-12)) for a, b in zip(plain, truth))
+        return "" if apart < SAME else "other channels than these would be read"
+
+    def good(some: list[Group]) -> list[Group]:
+        wrong = runs(some)
+        if not wrong:
+            return some
+        if len(some) == 1:
+            reason = f"without some of its channels {wrong}"
+            kept.update({m.layer: reason for m in some[0].members if m.side == "out"})
+            return []
+        half = len(some) // 2
+        return good(some[:half]) + good(some[half:])
+
+    with torch.no_grad():
+        shapes = [a.shape for a in answers(module, images)]
+    left = good(groups) if groups else []
+    while left and len(left) < len(groups) and (wrong := runs(left)):  # two that run alone need not run together
+        kept[left[-1].name] = f"with other groups narrowed too {wrong}"
+        left = left[:-1]
+    if not left:
+        raise InvalidInput(
+            "No layer of the model can lose a channel.",
+            "; ".join(f"{name}: {why}" for name, why in list(kept.items())[:3]) or "It has no layers.",
+            "Prune another model, or take whole blocks out: --blocks",
+        )
+    return Found(tuple(left), kept)

@@ -1,0 +1,101 @@
+"""The latency table wired: which layers are not in the store yet, quantized as networks are, timed in a child.
+
+Each layer is a result of its own in the store, so that models share what was measured, and a run that was killed goes
+on behind the last chunk of layers that it finished.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.bench.layer_table import Cost, Table, grid, time_layers
+from edgewright.core import jail
+from edgewright.core.store import Entry
+from edgewright.graph.layers import Layer
+from edgewright.pipeline import stages
+from edgewright.pipeline.stages import Workshop
+from edgewright.runtimes.options import Options
+from edgewright.targets.channels import channel_block
+
+STAGE, FILE = "layer", "cost.json"
+CHUNK = 32
+"""Layers of one probe: few enough that its maps stay small and little is lost by a kill."""
+
+
+def measure(
+    shop: Workshop, layers: Iterable[Layer], options: Options, scheme: str | None, machine: str, isa: Sequence[str] = ()
+) -> Table:
+    """The table of `layers`, each at a few widths, on this machine (`machine` names it in the keys).
+
+    `options` are those of the artifacts that are predicted, `scheme` their Q/DQ flavour (None: float). `isa`: the
+    machine's instruction sets, by which the step of the widths goes. Measures what is not in the store. Raises
+    `Unavailable` for a runtime without a profiler, and what the runtime raises.
+    """
+    block = channel_block(options.runtime, "int8" if scheme else options.precision, isa)
+    wanted = list(dict.fromkeys(point for layer in layers for point in grid(layer, block)))
+    how = {
+        "options": msgspec.to_builtins(options), "scheme": scheme, "machine": machine,
+        "made_by": stages.made_by("measure", "bench", "runtimes", "quantize", "graph"),
+    }  # fmt: skip
+    found: dict[Layer, Cost] = {}
+    missing = []
+    for layer in wanted:
+        entry = shop.store.find(STAGE, _inputs(layer, how))
+        if entry:
+            found[layer] = _read(entry)
+        else:
+            missing.append(layer)
+    what = f"{options.runtime} {scheme or options.precision}"
+    shop.watch(STAGE, what, 0, max(len(missing), 1), f"{len(found)} of {len(wanted)} layers from the store")
+    for start in range(0, len(missing), CHUNK):
+        chunk = missing[start : start + CHUNK]
+        for layer, cost in zip(chunk, _timed(shop, what, chunk, options, scheme)):
+            found[layer] = _read(shop.store.stage(STAGE, _inputs(layer, how), functools.partial(_write, cost)))
+        done = start + len(chunk)
+        shop.watch(STAGE, what, done, len(missing), f"{done} of {len(missing)} layers measured")
+    return Table(found, block)
+
+
+def time(layers: list[Any], options: Any, scheme: str | None, progress: jail.Progress | None = None) -> list[Cost]:
+    """The cost of each of `layers`, measured here and now; runs in a child."""
+    from edgewright.graph import files, probe
+
+    layers, options = msgspec.convert(layers, list[Layer]), msgspec.convert(options, Options)
+    tell = progress or (lambda *_: None)
+    tell(0, 2, "probe")
+    model = probe.build(layers)
+    if scheme:
+        from edgewright.quantize import quantize, schemes
+
+        model = quantize.place(model, probe.ranges(layers), schemes.get(scheme), probe.outside(model))
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+        files.save(model, Path(scratch, "probe.onnx"))
+        tell(1, 2, "times")
+        return time_layers(Path(scratch, "probe.onnx"), len(layers), options, Path(scratch, "artifact"))
+
+
+def _timed(shop: Workshop, what: str, layers: list[Layer], options: Options, scheme: str | None) -> list[Cost]:
+    # No YIELDING: what is timed must have the threads that a measured artifact has.
+    found = jail.call(
+        f"{__name__}:time", log=shop.log(STAGE, what), limits=shop.limits, env=None,
+        layers=msgspec.to_builtins(layers), options=msgspec.to_builtins(options), scheme=scheme,
+    )  # fmt: skip
+    return msgspec.convert(found, list[Cost])
+
+
+def _inputs(layer: Layer, how: dict[str, Any]) -> dict[str, Any]:
+    return {"layer": msgspec.to_builtins(layer), **how}
+
+
+def _write(cost: Cost, folder: Path) -> None:
+    Path(folder, FILE).write_bytes(msgspec.json.encode(cost))
+
+
+def _read(entry: Entry) -> Cost:
+    return msgspec.json.decode((entry.path / FILE).read_bytes(), type=Cost)

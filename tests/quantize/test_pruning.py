@@ -1,0 +1,155 @@
+"""Channels that hang together go together, nothing else does, and the wanted latency is met with the least lost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import nn
+
+from edgewright.core.errors import InvalidInput
+from edgewright.export.sources import trainable
+from edgewright.export.sources.loaded import outputs
+from edgewright.export.sources.parse import parse
+from edgewright.quantize.pruning import choice, groups, importance
+from edgewright.quantize.pruning.groups import Group, Member
+
+
+class Split(nn.Module):  # type: ignore[misc]
+    """A residual sum, a chunk whose second half is read twice, and a concatenation: what YOLO's C2f has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.norm, self.last = nn.BatchNorm2d(24), nn.Conv2d(24, 12, 1)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.first(x).chunk(2, 1)
+        joined = self.norm(torch.cat([a, b, b + self.inner(b)], 1)).relu()
+        return self.head(self.last(joined).relu().mean((2, 3)))
+
+
+def test_halves_of_a_chunk_lose_equally_many() -> None:
+    torch.manual_seed(0)
+    net, images = Split().eval(), torch.rand(2, 3, 8, 8)
+    found = groups.find(net, outputs, images)
+    by_name = {group.name: group for group in found.groups}
+    assert by_name["first"].blocks == 2
+    assert "answers" in found.kept["head"]
+    gone = groups.indices(by_name["first"], torch.arange(16.0), 3)
+    assert gone == [0, 1, 2, 8, 9, 10]
+    narrow = groups.prune(net, outputs, images, {"first": gone}, found.groups)
+    assert (narrow.first.out_channels, narrow.inner.in_channels, narrow.last.in_channels) == (10, 5, 15)
+    with torch.no_grad():  # silence the same channels instead
+        net.last.weight[:, [0, 1, 2, 8, 9, 10, 16, 17, 18]] = 0
+        net.inner.weight[:, [0, 1, 2]] = 0
+        assert torch.allclose(narrow(images), net(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["timm:test_vit", "timm:test_efficientnet", "timm:test_convnext", "ultralytics:yolo11n.yaml?imgsz=64&nc=3"],
+)
+def test_groups_of_real_architectures_can_go(source: str) -> None:
+    if source.startswith("timm"):
+        source += "?pretrained=false&num_classes=4"
+    found = trainable(parse(source))
+    side = found.finish(trainable(parse(source)).module).spec["input"]["height"]
+    images = torch.rand(1, 3, side, side)
+    every = groups.find(found.module, found.answers, images).groups  # proves them, or leaves them out
+    layers = sum(isinstance(one, groups.LAYERS) for one in found.module.modules())
+    assert sum(m.side == "out" for g in every for m in g.members) > 0.6 * layers
+    gone = {g.name: groups.indices(g, torch.rand(g.channels), g.units // 3) for g in every}
+    narrow = groups.prune(found.module, found.answers, images, gone, every)
+    before, after = (sum(p.numel() for p in m.parameters()) for m in (found.module, narrow))
+    assert after < 0.75 * before
+    with torch.no_grad():
+        assert [a.shape for a in found.answers(narrow, images)] == [
+            a.shape for a in found.answers(found.module, images)
+        ]
+
+
+def test_heads_go_as_a_whole() -> None:
+    found = trainable(parse("timm:test_vit?pretrained=false&num_classes=4"))
+    images = torch.rand(1, 3, 160, 160)
+    group = next(g for g in groups.find(found.module, found.answers, images).groups if g.aligned)
+    worth = torch.zeros(group.channels)
+    worth[: group.grain] = 1.0  # the first head is worth most
+    gone = groups.indices(group, worth, 1)
+    assert len(gone) == 3 * group.grain
+    assert min(gone) == group.grain
+    attention = groups.prune(found.module, found.answers, images, {group.name: gone}, [group]).get_submodule(
+        group.name.rpartition(".")[0]
+    )
+    assert attention.num_heads == group.units - 1
+
+
+@pytest.mark.parametrize("kind", ["fisher", "taylor", "l1", "l2"])
+def test_channels_that_do_nothing_are_worth_least(kind: importance.Importance) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4))
+    with torch.no_grad():
+        for dead in (2, 5):
+            net[0].weight[dead] *= 1e-3
+            net[0].bias[dead] = 0
+            net[2].weight[:, dead] *= 1e-3
+    images = torch.rand(16, 3, 8, 8)
+    found = groups.find(net.eval(), outputs, images[:1]).groups
+    worth = importance.measure(kind, net, outputs, found, [(images, torch.randint(0, 4, (16,)))])
+    assert sorted(worth["0"].argsort()[:2].tolist()) == [2, 5]
+
+
+def test_images_weigh_alike_whatever_the_order() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    images = torch.rand(8, 3, 8, 8)
+    found = groups.find(net, outputs, images[:1]).groups
+    once, again = (
+        importance.measure("fisher", net, outputs, found, [(images, None)], seed=seed)["0"] for seed in (1, 1)
+    )
+    assert torch.equal(once, again)
+
+
+def by_hand(found: list[Group], price: Mapping[str, float]) -> choice.Cost:
+    """A cost in which two neighbours multiply, as channels in and out do."""
+
+    def cost(gone: Mapping[str, int]) -> float:
+        left = {g.name: 1 - gone[g.name] / g.units for g in found}
+        return 1.0 + sum(price[n] * left[n] for n in left) + left["a"] * left["b"]
+
+    return cost
+
+
+def made(name: str, channels: int) -> Group:
+    return Group(name=name, channels=channels, members=(Member(name, "out", channels),))
+
+
+def test_the_choice_is_as_good_as_trying_all_of_them() -> None:
+    found = [made("a", 32), made("b", 32), made("c", 32)]
+    cost = by_hand(found, {"a": 1.0, "b": 2.0, "c": 3.0})
+    torch.manual_seed(1)
+    lost = {g.name: groups.lost(g, torch.rand(32) * s) for g, s in zip(found, (1.0, 3.0, 2.0))}
+    wanted = 0.6 * cost({"a": 0, "b": 0, "c": 0})
+    chosen = choice.choose(found, lost, cost, wanted, 8)
+    assert cost(chosen) <= wanted
+    every = itertools.product(*(choice.options(g, 8, 0.1) for g in found))
+    best = min(
+        sum(lost[g.name][n] for g, n in zip(found, some)) for some in every if cost(dict(zip("abc", some))) <= wanted
+    )
+    assert sum(lost[name][n] for name, n in chosen.items()) <= 1.15 * best
+    assert all((g.units - chosen[g.name]) % 8 == 0 for g in found)
+
+
+def test_what_widths_cannot_reach_is_said() -> None:
+    found = [made("a", 32), made("b", 32)]
+    lost = {g.name: groups.lost(g, torch.ones(32)) for g in found}
+    with pytest.raises(InvalidInput, match="its depth costs the rest"):
+        choice.choose(found, lost, by_hand(found, {"a": 0.1, "b": 0.1}), 0.5, 8)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -1.0, 0.05])
+def test_a_ratio_that_leaves_nothing_or_takes_nothing_is_refused(ratio: float) -> None:
+    with pytest.raises(InvalidInput, match="ratio"):
+        choice.uniform([made("a", 16)], ratio, 8)
