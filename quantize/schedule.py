@@ -76,6 +76,12 @@ RECOVERY = Schedule(rate=5e-4, zoom=0.7)
 """For a student that already knows nearly all: a pruned copy of the teacher."""
 
 
+def replaced(schedule: Schedule, **values: float | None) -> Schedule:
+    """`schedule` with those of `values` that are given; raises `UsageError` for one that is out of range."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return Schedule(**{**{f: getattr(schedule, f) for f in schedule.__struct_fields__}, **given})
+
+
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """One pass: the mean loss, and the metric on held-out images of the averaged weights after it."""
 

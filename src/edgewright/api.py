@@ -26,7 +26,7 @@ from edgewright.bench.results import Report, Sensitivity
 from edgewright.core import files, jail
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
-from edgewright.pipeline import comparison, distillation, images, stages
+from edgewright.pipeline import comparison, distillation, images, pruning, stages
 from edgewright.pipeline import place as places
 from edgewright.pipeline import recipe as recipes
 from edgewright.pipeline import report as reports
@@ -34,9 +34,10 @@ from edgewright.pipeline import run as runs
 from edgewright.pipeline.candidates import restrict
 from edgewright.pipeline.comparison import Audited
 from edgewright.pipeline.distillation import Distilled
+from edgewright.pipeline.pruning import Pruned, Wanted
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
-from edgewright.quantize.schedule import STUDENT, Schedule
+from edgewright.quantize.schedule import RECOVERY, STUDENT, Schedule
 from edgewright.runtimes import bundle as bundles
 from edgewright.targets import remote
 from edgewright.targets import target as targets
@@ -224,6 +225,53 @@ def distill(
         files.absolute(data), split, files.absolute(calibration) if calibration is not None else None, schedule, labels,
         seed,
     )  # fmt: skip
+    distillation.copy(made.path, folder)
+    return found
+
+
+def prune(
+    source: str,
+    *,
+    data: PathLike,
+    out: PathLike,
+    wanted: Wanted,
+    target: str | Target | None = None,
+    runtime: str | None = None,
+    scheme: str | None = None,
+    precision: str | None = None,
+    checkpoint: PathLike | None = None,
+    spec: PathLike | None = None,
+    split: str | None = None,
+    calibration: PathLike | None = None,
+    schedule: Schedule | None = RECOVERY,
+    seed: int = 0,
+    trust_checkpoint: bool = False,
+    watch: Watch = quiet,
+) -> Pruned:
+    """Take channels out of `source`, train the rest under it, and measure; the folder `out` is then a source itself.
+
+    Latency is that of the first INT8 artifact (or, with `precision`, float one) that `target`, `runtime` and `scheme`
+    call for, quantized by the first method. `schedule` None: no training. A killed call goes on where it was. Raises
+    what `optimize` raises for wrong input, and what `pipeline.pruning.prune` does.
+    """
+    folder = files.absolute(out)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file.", "-o names the folder of the model.", "Choose another path.")
+    place = places.here()
+    recipe = Recipe(
+        runtimes=(runtime,) if runtime else None, schemes=(scheme,) if scheme else None,
+        precisions=(precision,) if precision else None, normalize=("host",), finalists=0, seed=seed,
+    )  # fmt: skip
+    job = runs.Job(
+        source=Source(
+            source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec),
+            trust_checkpoint=trust_checkpoint,
+        ),
+        data=files.absolute(data), split=split,
+        calibration=files.absolute(calibration) if calibration is not None else None,
+        target=places.target_for(place, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
+    )  # fmt: skip
+    made, found = pruning.prune(job, _workshop(recipe, watch), place, wanted, job.calibration, schedule)
     distillation.copy(made, folder)
     return found
 

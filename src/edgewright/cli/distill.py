@@ -61,13 +61,10 @@ def distill(
     """
     from edgewright import api
     from edgewright.cli import console
-    from edgewright.quantize.schedule import Schedule
+    from edgewright.quantize.schedule import STUDENT, replaced
 
-    given = {
-        "epochs": epochs, "time_budget_s": o.seconds(time_budget) if time_budget else None, "rate": rate,
-        "batch": batch,
-    }  # fmt: skip
-    schedule = Schedule(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    limit = o.seconds(time_budget) if time_budget else None
+    schedule = replaced(STUDENT, epochs=epochs, time_budget_s=limit, rate=rate, batch=batch)
     with console.Watcher() as watch:
         found = api.distill(
             source, student=student, data=data, out=out, checkpoint=checkpoint, student_checkpoint=student_checkpoint,

@@ -20,6 +20,7 @@ from edgewright.cli import (
     export,
     gate,
     optimize,
+    prune,
     quantize,
     report,
     run,
@@ -45,6 +46,7 @@ app.command(rich_help_panel=MAIN)(demo.demo)
 app.command(rich_help_panel=MAIN)(optimize.optimize)
 app.command(rich_help_panel=STEPS)(export.export)
 app.command(rich_help_panel=STEPS)(quantize.quantize)
+app.command(rich_help_panel=STEPS)(prune.prune)
 app.command(rich_help_panel=STEPS)(distill.distill)
 app.command(rich_help_panel=STEPS)(sensitivity.sensitivity)
 app.command(rich_help_panel=STEPS)(compile.compile)

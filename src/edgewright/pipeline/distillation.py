@@ -232,8 +232,8 @@ def trainable_of(source: Source) -> Trainable:
     return trainable(sources.parse(source.source), source.checkpoint, source.trust_checkpoint)
 
 
-def copy(made: Entry, out: Path) -> None:
-    """Put the folder of the trained student at `out`, whole or not at all."""
+def copy(made: Path, out: Path) -> None:
+    """Put the model of the folder `made` at `out`, whole or not at all."""
     with files.new_folder(out) as folder:
         for name in (plans.WEIGHTS, sources.PLAN):
-            shutil.copyfile(made.path / name, folder / name)
+            shutil.copyfile(made / name, folder / name)

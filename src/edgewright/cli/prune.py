@@ -1,0 +1,135 @@
+"""`edgewright prune`: fewer channels, chosen by measured latency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgewright.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgewright.pipeline.pruning import Pruned
+
+HOW_FAR, TRAINING = "How far", "Training after the cut"
+
+
+def prune(
+    source: o.SourceArgument,
+    data: Annotated[
+        Path, typer.Option("--data", help="Images, as for optimize: one split to evaluate on, one to learn from.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model; it is then a SOURCE itself.")],
+    speedup: Annotated[
+        float | None, typer.Option(rich_help_panel=HOW_FAR, help="So many times faster, e.g. 1.5.")
+    ] = None,
+    latency: Annotated[
+        float | None, typer.Option(rich_help_panel=HOW_FAR, metavar="MS", help="At most so many milliseconds.")
+    ] = None,
+    ratio: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=HOW_FAR, help="This share of every layer's channels, whatever it saves."),
+    ] = None,
+    least: Annotated[
+        float, typer.Option(rich_help_panel=HOW_FAR, help="Share of a layer's channels that stays at least.")
+    ] = 0.1,
+    importance: Annotated[
+        str, typer.Option(help="What a channel is worth by: fisher, taylor (gradients), l1, l2 (weights).")
+    ] = "fisher",
+    epochs: Annotated[
+        int | None,
+        typer.Option(rich_help_panel=TRAINING, help="Passes over the images; 0: none. Default: 120 000 images in all."),
+    ] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(rich_help_panel=TRAINING, help="As many passes as fit into this time, e.g. 20m.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(rich_help_panel=TRAINING, help="Peak learning rate for 64 images a step.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Device name; it must be this machine. Default: detected.")] = None,
+    runtime: Annotated[str | None, typer.Option(help="Whose latency counts; default: the target's first.")] = None,
+    scheme: Annotated[str | None, typer.Option(help="Flavour of INT8; default: the target's first.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Count the latency in f32 (or bf16) instead of INT8.")] = None,
+    checkpoint: o.CheckpointOption = None,
+    spec: o.SpecOption = None,
+    split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of images to learn from; default: the train or calib split of --data.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides order and crops of the training.")] = 0,
+    trust_checkpoint: o.TrustOption = False,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Take channels out of a model until it is as fast as you want, and train the rest under the original.
+
+    Each layer is timed at a few widths on this machine, in INT8 where INT8 will run; by that table the channels go that
+    are worth least for the time they cost. The result is built and measured beside the unpruned one. The folder is a
+    source like any other: export, optimize and distill take it. More in docs/pruning.md.
+
+    [dim]edgewright prune timm:resnet18 --data photos/ --speedup 1.8 --time-budget 30m -o slim
+    edgewright optimize slim --data photos/ -o out/[/]
+    """
+    from edgewright import api
+    from edgewright.cli import console
+    from edgewright.pipeline.pruning import Wanted
+    from edgewright.quantize.schedule import RECOVERY, replaced
+
+    wanted = Wanted(speedup=speedup, latency_ms=latency, ratio=ratio, importance=importance, least=least)
+    schedule = None
+    if epochs != 0:
+        limit = o.seconds(time_budget) if time_budget else None
+        schedule = replaced(RECOVERY, epochs=epochs, time_budget_s=limit, rate=rate)
+    with console.Watcher() as watch:
+        found = api.prune(
+            source, data=data, out=out, wanted=wanted, target=target, runtime=runtime, scheme=scheme,
+            precision=precision, checkpoint=checkpoint, spec=spec, split=split, calibration=calibration,
+            schedule=schedule, seed=seed, trust_checkpoint=trust_checkpoint, watch=watch,
+        )  # fmt: skip
+    if as_json:
+        console.print_json(found)
+        return
+    screen = console.output()
+    screen.print(_table(found))
+    for line in _notes(found):
+        screen.print(line, style="dim", soft_wrap=True)
+    screen.print(f"{out}  [dim]{found.artifact}, {found.images} images to evaluate on[/]", soft_wrap=True)
+
+
+def _table(found: Pruned) -> Table:
+    from rich.table import Table
+
+    metric = "mAP" if found.accuracy.map is not None else "top-1"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("model", "weights", "predicted ms", "p50 ms", "faster", metric, "difference", "agree"):
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    ours, theirs = found.accuracy, found.accuracy_before
+    before, after = (f"{count / 1e6:.2f} M" for count in found.parameters)
+    score, base = (f"{a.score:.1f}" if a.score is not None else "" for a in (ours, theirs))
+    delta = f"{ours.delta.value:+.1f} [{ours.delta.low:+.1f},{ours.delta.high:+.1f}]" if ours.delta else ""
+    agree = f"{ours.agreement:.1f}" if ours.agreement is not None else ""
+    predicted = f"{found.predicted_ms:.3g}" if found.predicted_ms else ""
+    mark = "" if found.valid else "~"
+    table.add_row("as it was", before, "", f"{mark}{found.before_ms:.3g}", "", base, "", "")
+    faster = f"{found.speedup.value:.2f}x" if found.speedup else ""
+    table.add_row("pruned", after, predicted, f"{mark}{found.after_ms:.3g}", faster, score, delta, agree)
+    return table
+
+
+def _notes(found: Pruned) -> list[str]:
+    notes = []
+    if not found.valid:
+        notes.append("~ measured beside other work, or before it was steady: the order holds, not the milliseconds.")
+    if found.history:
+        h = found.history
+        kept = f"epoch {h.best_epoch} of {len(h.epochs)}" if h.best_epoch else "what the cut left: no epoch was better"
+        notes.append(f"training kept {kept}; held-out {h.metric} {h.began:.3g} -> {h.ended:.3g}")
+    narrowed = sum(after < before for before, after in found.widths.values())
+    notes.append(f"{narrowed} of {len(found.widths)} groups of channels are narrower; see plan.json for the widths")
+    others = [f"{name} ({why})" for name, why in found.fixed.items() if "answers come from" not in why]
+    if others:
+        more = f" and {len(others) - 2} more" if len(others) > 2 else ""
+        notes.append(f"left as they are: {', '.join(others[:2])}{more}")
+    return notes
