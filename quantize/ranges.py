@@ -32,6 +32,7 @@ BINS = 2048
 COARSE = 513
 """Bins of the entropy search, whose time grows with their square."""
 PERCENTILE = 99.99
+UNEVEN = 2.0
 
 
 class Statistics(NamedTuple):
@@ -112,10 +113,12 @@ def find(seen: Statistics, kind: Kind, centred: bool) -> dict[str, Range]:
 
 
 def find_channels(seen: Statistics, kind: Kind) -> ChannelRanges:
-    """The range of each channel of the tensors that depthwise convolutions alone read, zero always inside.
+    """The range of each channel of the uneven tensors that depthwise convolutions alone read, zero always inside.
 
     By "mean" it is the mean of the batches' extremes; else all that was seen, but no more than the tensor's range of
-    this kind. A channel that was always zero gets the tensor's: other images may wake it.
+    this kind. A channel that was always zero gets the tensor's: other images may wake it. Tensors are uneven where half
+    of the channels lose a bit or more by the tensor's range (`UNEVEN`): where they would win less, as behind a ReLU6,
+    other images that leave a channel's narrow range cost more.
     """
     whole = find(seen, kind, False)
     lows, highs = seen.channels[2:] if kind == "mean" else seen.channels[:2]
@@ -125,7 +128,9 @@ def find_channels(seen: Statistics, kind: Kind) -> ChannelRanges:
             low, high = whole[name]
             least, most = np.maximum(lows[end - width : end], low), np.minimum(highs[end - width : end], high)
             asleep = least == most
-            found[name] = (np.where(asleep, low, least), np.where(asleep, high, most))
+            least, most = np.where(asleep, low, least), np.where(asleep, high, most)
+            if high - low >= UNEVEN * np.median(most - least):
+                found[name] = (least, most)
     return found
 
 
