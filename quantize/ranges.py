@@ -32,6 +32,7 @@ BINS = 2048
 COARSE = 513
 """Bins of the entropy search, whose time grows with their square."""
 PERCENTILE = 99.99
+UNEVEN = 2.0
 
 
 class Statistics(NamedTuple):
@@ -40,9 +41,9 @@ class Statistics(NamedTuple):
     Rows are batches, columns the tensors `names`: `lows` and `highs` (batches, tensors) hold the extremes, with zero
     inside; `counts` (tensors, BINS) the histogram of what is not zero, between the least and the largest of them all.
     `best` (2, tensors, 2): the range of each that costs the answers least, for grids with any zero point and for
-    centred ones; empty where it was not looked for, or could not be found: `missing` says why. `channels` (4, all
-    channels): least, largest, mean low and mean high over batches of each channel of the tensors that depthwise
-    convolutions alone read, tensor after tensor; `widths` (tensors,): how many of them each tensor has.
+    centred ones; empty where it was not looked for, or could not be found: `missing` says why. `channels` (2, all
+    channels): the extremes of each channel of the tensors that depthwise convolutions alone read, tensor after tensor;
+    `widths` (tensors,): how many of them each tensor has.
     """
 
     names: list[str]
@@ -51,7 +52,7 @@ class Statistics(NamedTuple):
     counts: np.ndarray
     best: np.ndarray = np.zeros((0, 0, 2))
     missing: str = ""
-    channels: np.ndarray = np.zeros((4, 0))
+    channels: np.ndarray = np.zeros((2, 0))
     widths: np.ndarray = np.zeros(0, np.int64)
 
 
@@ -67,14 +68,14 @@ def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histog
     split = depthwise.inputs(model)
     widths = np.array([split.get(name, 0) for name in names], np.int64)
     ends = np.cumsum(widths)
-    channels = np.zeros((4, int(widths.sum())))
+    channels = np.zeros((2, int(widths.sum())))
     session = open_session(until(model, names))
     lows, highs = np.zeros((len(calibration), len(names))), np.zeros((len(calibration), len(names)))
     for step, feed in enumerate(calibration.batches()):
         for i, array in enumerate(session.run(names, feed)):
             lows[step, i], highs[step, i] = min(0, array.min()), max(0, array.max())
             if widths[i]:
-                _widen(channels[:, ends[i] - widths[i] : ends[i]], array, len(calibration))
+                _widen(channels[:, ends[i] - widths[i] : ends[i]], array)
         tick(step + 1, len(calibration), "activation ranges")
     low, high = lows.min(axis=0), highs.max(axis=0)
     counts = np.zeros((len(names), BINS if histograms else 0))
@@ -86,12 +87,10 @@ def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histog
     return Statistics(names, lows, highs, counts, channels=channels, widths=widths)
 
 
-def _widen(rows: np.ndarray, array: np.ndarray, batches: int) -> None:
-    """Take the batch `array` (images, channels, ...) into `rows` (4, channels) of `Statistics.channels`, in place."""
+def _widen(rows: np.ndarray, array: np.ndarray) -> None:
+    """Take the batch `array` (images, channels, ...) into `rows` (2, channels) of `Statistics.channels`, in place."""
     others = tuple(axis for axis in range(array.ndim) if axis != 1)
-    low, high = np.minimum(0, array.min(axis=others)), np.maximum(0, array.max(axis=others))
-    rows[0], rows[1] = np.minimum(rows[0], low), np.maximum(rows[1], high)
-    rows[2:] += np.stack([low, high]) / batches
+    rows[0], rows[1] = np.minimum(rows[0], array.min(axis=others)), np.maximum(rows[1], array.max(axis=others))
 
 
 def find(seen: Statistics, kind: Kind, centred: bool) -> dict[str, Range]:
@@ -112,20 +111,25 @@ def find(seen: Statistics, kind: Kind, centred: bool) -> dict[str, Range]:
 
 
 def find_channels(seen: Statistics, kind: Kind) -> ChannelRanges:
-    """The range of each channel of the tensors that depthwise convolutions alone read, zero always inside.
+    """The range of each channel of the uneven tensors that depthwise convolutions alone read, zero always inside.
 
-    By "mean" it is the mean of the batches' extremes; else all that was seen, but no more than the tensor's range of
-    this kind. A channel that was always zero gets the tensor's: other images may wake it.
+    It is all that was seen, but no more than the tensor's range of this kind. (A mean of the batches' extremes would
+    clip a channel that most images leave alone.) A channel that was always zero gets the tensor's: other images may
+    wake it. Tensors are uneven where half
+    of the channels lose a bit or more by the tensor's range (`UNEVEN`): where they would win less, as behind a ReLU6,
+    other images that leave a channel's narrow range cost more.
     """
     whole = find(seen, kind, False)
-    lows, highs = seen.channels[2:] if kind == "mean" else seen.channels[:2]
+    lows, highs = seen.channels
     found: ChannelRanges = {}
     for name, width, end in zip(seen.names, seen.widths, np.cumsum(seen.widths)):
         if width:
             low, high = whole[name]
             least, most = np.maximum(lows[end - width : end], low), np.minimum(highs[end - width : end], high)
             asleep = least == most
-            found[name] = (np.where(asleep, low, least), np.where(asleep, high, most))
+            least, most = np.where(asleep, low, least), np.where(asleep, high, most)
+            if high - low >= UNEVEN * np.median(most - least):
+                found[name] = (least, most)
     return found
 
 

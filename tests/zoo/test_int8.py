@@ -120,7 +120,6 @@ MISSED = {
     ("mobilenetv1_075", "tensorrt"): "0.75 points lost, 94.5 % agreement, 19.6 dB",
     ("squeezenet1_1", "tensorrt"): "0.75 points lost, 94.5 % agreement, 28.0 dB",
     ("mobilenetv3_small_100", "ort-x86-vnni"): "96.9 % agreement",
-    ("mobilenetv3_small_100", "tensorrt"): "96.9 % agreement",
 }
 
 
