@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edgewright.bench import accuracy, detection_accuracy
+from edgewright.bench import profile as profiles
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.layer_table import Cost, Table, predict
+from edgewright.bench.layer_table import QUANTILE, Cost, Table, predict
 from edgewright.bench.results import Accuracy, Ratio
 from edgewright.core import jail
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable, UsageError
@@ -71,7 +72,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of a pruning. Latencies are p50 in ms of the artifact `artifact`, image to answer.
 
-    `predicted_ms`: by the table, before it was built (absent with a ratio). `speedup`: measured, interleaved.
+    `predicted_ms`: by the table, before it was built, of `before_ms` (absent with a ratio). `speedup`: measured, interleaved.
     `accuracy`: of the pruned artifact, paired with that of the unpruned one, `accuracy_before`. `widths`: of each group
     of channels, by its layer, how many there were and are. `fixed`: layers that stay as they are, with the reason.
     """
@@ -90,6 +91,14 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     widths: dict[str, tuple[int, int]]
     fixed: dict[str, str]
     history: History | None = None
+
+
+class Anchor(msgspec.Struct, frozen=True, kw_only=True):
+    """What predictions go out from, in ms: see `bench.layer_table.predict`."""
+
+    measured_ms: float = 0.0
+    fixed_ms: float = 0.0
+    kernels_ms: float | None = None
 
 
 class Measured(NamedTuple):
@@ -124,8 +133,7 @@ def prune(
     candidate = next((c for c in candidates if c.variant.scheme), candidates[0])
     before = _built(line, candidate)
     _, training = distillation.gather(job.data, job.split, learn_from, job.recipe.seed)
-    start_ms, fixed_ms = _anchor(line, before, place)
-    table, graph_layers = None, {}
+    anchor, table, graph_layers = Anchor(), None, {}
     if wanted.ratio is None:
         from edgewright.graph import files as onnx_files
 
@@ -133,7 +141,8 @@ def prune(
         table = latency_table.measure(
             shop, graph_layers.values(), candidate.options, candidate.variant.scheme, place.identity, job.target.isa
         )
-    made = _cut(line, candidate, training, wanted, graph_layers, table, start_ms, fixed_ms)
+        anchor = _anchor(line, before, place)
+    made = _cut(line, candidate, training, wanted, graph_layers, table, anchor)
     told = msgspec.json.decode((made.path / REPORT).read_bytes())
     folder, history = made.path, None
     if schedule is not None:
@@ -149,7 +158,9 @@ def prune(
     times = _measured(line, before, after, place)
     return folder, Pruned(
         artifact=candidate.id, importance=wanted.importance, images=len(line.images.evaluation.items),
-        before_ms=times.before, predicted_ms=told.get("predicted_ms"),
+        before_ms=times.before,
+        # A machine is not as busy as when the prediction was made: what is foretold is the share that is left.
+        predicted_ms=told["predicted_ms"] / anchor.measured_ms * times.before if "predicted_ms" in told else None,
         after_ms=times.after, speedup=times.speedup, valid=times.valid, parameters=tuple(told["parameters"]),
         accuracy_before=accuracies[0], accuracy=accuracies[1],
         widths={name: tuple(pair) for name, pair in told["widths"].items()}, fixed=told["fixed"], history=history,
@@ -163,12 +174,18 @@ def _built(line: Line, candidate: Candidate) -> Work:
     return work
 
 
-def _anchor(line: Line, work: Work, place: Place) -> tuple[float, float]:
-    """The latency of an artifact in ms, and what of it is outside the network."""
+def _anchor(line: Line, work: Work, place: Place) -> Anchor:
+    """What the unpruned artifact takes."""
     found = _timed(line, {"before": work}, place, None)["before"].latency
-    if found is None or not found.p50_ms:
+    if found is None or not found.p50_ms or not work.artifact:
         raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
-    return found.p50_ms, found.p50_ms - (found.runtime_p50_ms or found.p50_ms)
+    first, digest = line.images.evaluation.items[0].path, line.images.evaluation_digests[0]
+    told = stages.profile(line.shop, {"before": work.artifact}, first, digest, place.identity, QUANTILE)
+    kernels = profiles.read(told.path)["before"]
+    return Anchor(
+        measured_ms=found.p50_ms, fixed_ms=found.p50_ms - (found.runtime_p50_ms or found.p50_ms),
+        kernels_ms=sum(kernel.microseconds for kernel in kernels) / 1e3,
+    )  # fmt: skip
 
 
 def _timed(line: Line, works: Mapping[str, Work], place: Place, base: str | None) -> Mapping[str, Any]:
@@ -220,7 +237,7 @@ def _compared(line: Line, before: Work, narrow: Line, after: Work) -> tuple[Accu
 
 def _cut(
     line: Line, candidate: Candidate, training: ImageSet, wanted: Wanted, known: Mapping[str, Layer],
-    table: Table | None, before_ms: float, fixed_ms: float,
+    table: Table | None, anchor: Anchor,
 ) -> Entry:  # fmt: skip
     """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the narrowed model, not trained yet."""
     some = sets.spread(training.items, IMAGES)
@@ -228,7 +245,7 @@ def _cut(
     precision = "int8" if candidate.variant.scheme else candidate.options.precision
     runtime, isa = candidate.options.runtime, line.job.target.isa
     how: dict[str, Any] = {
-        "wanted": msgspec.to_builtins(wanted), "before_ms": before_ms, "fixed_ms": fixed_ms,
+        "wanted": msgspec.to_builtins(wanted), "anchor": msgspec.to_builtins(anchor),
         "block": channel_block(runtime, precision, isa), "pooled": pooled_block(runtime, precision, isa),
         "labels": labels if None not in labels else [], "seed": line.job.recipe.seed,
     }  # fmt: skip
@@ -250,7 +267,7 @@ def _cut(
 
 def cut(
     source: dict[str, Any], model: str, spec: str, images: list[str], labels: list[int], wanted: dict[str, Any],
-    known: list[Any], costs: list[Any], before_ms: float, fixed_ms: float, block: int, pooled: int, seed: int,
+    known: list[Any], costs: list[Any], anchor: dict[str, Any], block: int, pooled: int, seed: int,
     folder: str, progress: jail.Progress | None = None,
 ) -> None:  # fmt: skip
     """Narrow the module of `source` and write it into `folder`; runs in a child."""
@@ -285,11 +302,15 @@ def cut(
         table = Table(dict(msgspec.convert(costs, list[tuple[Layer, Cost]])), block)
         shapes = groups.shapes(original.module, original.answers, first)
         cost = _Costs(
-            dict(msgspec.convert(known, list[tuple[str, Layer]])), shapes, found.groups, table, before_ms, fixed_ms
+            dict(msgspec.convert(known, list[tuple[str, Layer]])),
+            shapes,
+            found.groups,
+            table,
+            msgspec.convert(anchor, Anchor),
         )
         blocks |= dict.fromkeys(cost.pooled(model), pooled)
         lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
-        target_ms = asked.latency_ms if asked.latency_ms is not None else before_ms / (asked.speedup or 1)
+        target_ms = asked.latency_ms if asked.latency_ms is not None else anchor["measured_ms"] / (asked.speedup or 1)
         gone = choice.choose(found.groups, lost, cost, target_ms, blocks, asked.least)
         predicted = cost(gone)
     tell(3, 4, "the cut")
@@ -309,10 +330,9 @@ class _Costs:
 
     def __init__(
         self, known: Mapping[str, Layer], shapes: Mapping[str, Any], groups: Sequence[Any], table: Table,
-        before_ms: float, fixed_ms: float,
+        anchor: Anchor,
     ) -> None:  # fmt: skip
-        self.before, self.table = list(known.values()), table
-        self.anchor = before_ms, fixed_ms
+        self.before, self.table, self.anchor = list(known.values()), table, anchor
         self.names = list(known)
         self.owner = _matched(known, shapes)
         self.members: dict[str, list[tuple[str, str, float]]] = {}
@@ -325,7 +345,8 @@ class _Costs:
     def __call__(self, gone: Mapping[str, int]) -> float:
         after = [self._narrowed(name, layer, gone) for name, layer in zip(self.names, self.before)]
         cached: Any = _Cached(self.time)
-        return predict(cached, self.before, after, *self.anchor)
+        a = self.anchor
+        return predict(cached, self.before, after, a.measured_ms, a.fixed_ms, a.kernels_ms)
 
     def pooled(self, model: str) -> list[str]:
         """The groups whose channels a max pool reads."""
