@@ -66,7 +66,7 @@ trains = {  # what wraps torch; nothing imports it first
     "edgewright.quantize." + name
     for name in (
         "network", "distil", "lessons", "distance", "recovery", "imitation", "features", "views", "training_state",
-        "supervision", "pruning.groups", "pruning.importance",
+        "supervision", "pruning.groups", "pruning.importance", "pruning.blocks",
     )  # fmt: skip
 }
 for found in pkgutil.walk_packages(edgewright.__path__, "edgewright."):

@@ -63,13 +63,8 @@ def choose(
 def uniform(groups: Iterable[Group], share: float, block: Mapping[str, int]) -> dict[str, int]:
     """The units that go of each group where the share `share` of all is to go: the nearest that `options` has.
 
-    Raises `InvalidInput` for a share that leaves no channels, or takes none.
+    Raises `InvalidInput` for a share that takes none.
     """
-    if not 0 < share < 1:
-        raise InvalidInput(
-            f"The ratio is {share:g}.", "It is the share of channels that go: more than 0, less than 1.",
-            "Give e.g. --ratio 0.3.",
-        )  # fmt: skip
     found = {g.name: min(options(g, block[g.name], 0.0), key=lambda gone: abs(gone - share * g.units)) for g in groups}
     if not any(found.values()):
         raise InvalidInput(

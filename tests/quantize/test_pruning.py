@@ -13,7 +13,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.export.sources import trainable
 from edgewright.export.sources.loaded import outputs
 from edgewright.export.sources.parse import parse
-from edgewright.quantize.pruning import choice, groups, importance
+from edgewright.quantize.pruning import blocks, choice, groups, importance
 from edgewright.quantize.pruning.groups import Group, Member
 
 
@@ -149,7 +149,26 @@ def test_what_widths_cannot_reach_is_said() -> None:
         choice.choose(found, lost, by_hand(found, {"a": 0.1, "b": 0.1}), 0.5, dict.fromkeys("ab", 8))
 
 
-@pytest.mark.parametrize("ratio", [0.0, 1.0, -1.0, 0.05])
-def test_a_ratio_that_leaves_nothing_or_takes_nothing_is_refused(ratio: float) -> None:
-    with pytest.raises(InvalidInput, match="ratio"):
-        choice.uniform([made("a", 16)], ratio, {"a": 8})
+def test_a_ratio_that_takes_nothing_is_refused() -> None:
+    assert choice.uniform([made("a", 32)], 0.3, {"a": 8}) == {"a": 8}
+    with pytest.raises(InvalidInput, match="takes nothing away"):
+        choice.uniform([made("a", 16)], 0.05, {"a": 8})
+
+
+def test_blocks_that_can_go_are_the_smallest_residual_ones() -> None:
+    found = trainable(parse("timm:resnet18?pretrained=false&num_classes=4&zero_init_last=false"))
+    images = torch.rand(2, 3, 64, 64)
+    names = blocks.find(found.module, found.answers, images)
+    assert names == ["layer1.0", "layer1.1", "layer2.1", "layer3.1", "layer4.1"]  # the others change the shape
+    transformer = trainable(parse("timm:test_vit?pretrained=false&num_classes=4"))
+    images = torch.rand(1, 3, 160, 160)
+    assert all(name.startswith("blocks.") for name in blocks.find(transformer.module, transformer.answers, images))
+    with torch.no_grad():
+        for parameter in found.module.layer3[1].parameters():
+            parameter.mul_(1e-3)
+    batches = [torch.rand(2, 3, 64, 64)]
+    gone = blocks.choose(found.module, found.answers, batches, 2)
+    assert gone[0] == "layer3.1"
+    assert isinstance(blocks.remove(found.module, gone).layer3[1], nn.Identity)
+    with pytest.raises(InvalidInput, match="5 residual blocks"):
+        blocks.choose(found.module, found.answers, batches, 6)

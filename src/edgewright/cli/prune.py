@@ -33,6 +33,9 @@ def prune(
         float | None,
         typer.Option(rich_help_panel=HOW_FAR, help="This share of every layer's channels, whatever it saves."),
     ] = None,
+    blocks: Annotated[
+        int | None, typer.Option(rich_help_panel=HOW_FAR, help="So many whole residual blocks, of those worth least.")
+    ] = None,
     least: Annotated[
         float, typer.Option(rich_help_panel=HOW_FAR, help="Share of a layer's channels that stays at least.")
     ] = 0.1,
@@ -77,7 +80,7 @@ def prune(
     from edgewright.pipeline.pruning import Wanted
     from edgewright.quantize.schedule import RECOVERY, replaced
 
-    wanted = Wanted(speedup=speedup, latency_ms=latency, ratio=ratio, importance=importance, least=least)
+    wanted = Wanted(speedup=speedup, latency_ms=latency, ratio=ratio, blocks=blocks, importance=importance, least=least)
     schedule = None
     if epochs != 0:
         limit = o.seconds(time_budget) if time_budget else None
@@ -126,6 +129,9 @@ def _notes(found: Pruned) -> list[str]:
         h = found.history
         kept = f"epoch {h.best_epoch} of {len(h.epochs)}" if h.best_epoch else "what the cut left: no epoch was better"
         notes.append(f"training kept {kept}; held-out {h.metric} {h.began:.3g} -> {h.ended:.3g}")
+    if found.removed:
+        notes.append(f"blocks that are gone: {', '.join(found.removed)}")
+        return notes
     narrowed = sum(after < before for before, after in found.widths.values())
     notes.append(f"{narrowed} of {len(found.widths)} groups of channels are narrower; see plan.json for the widths")
     others = [f"{name} ({why})" for name, why in found.fixed.items() if "answers come from" not in why]

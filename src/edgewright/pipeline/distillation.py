@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,13 +203,17 @@ def train(
     })  # fmt: skip
 
 
-def write(folder: Path, source: str, module: Any, spec: ModelSpec, made: dict[str, Any]) -> None:
-    """The trained `module` of `source` as a folder that is a source itself, for images prepared as `spec` says."""
+def write(
+    folder: Path, source: str, module: Any, spec: ModelSpec, made: dict[str, Any], removed: Sequence[str] = ()
+) -> None:
+    """The changed `module` of `source` as a folder that is a source itself, for images prepared as `spec` says.
+
+    `removed`: blocks that are gone from it.
+    """
     parsed = sources.parse(source)
-    removed: tuple[str, ...] = ()
     if parsed.kind == "plan":  # a pruned model that learned: the plan of its own source, with new weights
         plan = plans.read(files.absolute(parsed.name))
-        source, removed = plan.source, plan.removed
+        source, removed = plan.source, (*plan.removed, *removed)
         parsed = sources.parse(source)
     fields = msgspec.to_builtins(spec)
     described = {key: fields[key] for key in ("preprocess", "postprocess", "classes", "labels")}

@@ -37,34 +37,47 @@ from edgewright.targets.channels import channel_block, pooled_block
 
 IMAGES, BATCH = 256, 16
 """Images that importance is measured on, and how many at once."""
+IMPORTANCES = ("fisher", "taylor", "l1", "l2")
+"""Those of `quantize.pruning.importance`."""
 RULES = Rules(min_duration_s=1.5, min_count=100)
 REPORT = "pruned.json"
 """What the cut tells, beside the plan: numbers of channels and parameters, and what was predicted."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is to go: a `speedup` or a `latency_ms` by the table, or the share `ratio` of all channels alike.
+    """How much is to go: a `speedup` or `latency_ms` by the table, the share `ratio` of all channels, so many `blocks`.
 
-    `least`: the share of a layer's channels that stays at least. Raises `UsageError` unless it is one of the three.
+    `least`: the share of a layer's channels that stays at least. Raises `UsageError` unless it is one of the four.
     """
 
     speedup: float | None = None
     latency_ms: float | None = None
     ratio: float | None = None
+    blocks: int | None = None
     importance: str = "fisher"
     least: float = 0.1
 
     def __post_init__(self) -> None:
-        given = [name for name in ("speedup", "latency_ms", "ratio") if getattr(self, name) is not None]
+        given = [name for name in ("speedup", "latency_ms", "ratio", "blocks") if getattr(self, name) is not None]
         if len(given) != 1:
             raise UsageError(
                 f"{' and '.join(given) or 'Nothing'} was given to say how much is to be pruned.",
-                "It is one of a speed-up, a latency and a ratio of channels.", "Give e.g. --speedup 1.5.",
+                "It is one of a speed-up, a latency, a ratio of channels and a number of blocks.",
+                "Give e.g. --speedup 1.5.",
             )  # fmt: skip
         if self.speedup is not None and not self.speedup > 1:
             raise UsageError(f"The speed-up is {self.speedup:g}.", "It is more than 1.", "Give e.g. --speedup 1.5.")
         if self.latency_ms is not None and not self.latency_ms > 0:
             raise UsageError(f"The latency is {self.latency_ms:g} ms.", "It is above zero.", "Correct it.")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise UsageError(
+                f"The ratio is {self.ratio:g}.", "It is the share of channels that go: more than 0, less than 1.",
+                "Give e.g. --ratio 0.3.",
+            )  # fmt: skip
+        if self.importance not in IMPORTANCES:
+            raise UsageError(
+                f"There is no importance '{self.importance}'.", f"Known: {', '.join(IMPORTANCES)}.", "Use one of them."
+            )
         if not 0 < self.least <= 1:
             raise UsageError(f"least is {self.least:g}.", "It is a share of channels.", "Give e.g. 0.1.")
 
@@ -72,9 +85,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of a pruning. Latencies are p50 in ms of the artifact `artifact`, image to answer.
 
-    `predicted_ms`: by the table, before it was built, of `before_ms` (absent with a ratio). `speedup`: measured, interleaved.
-    `accuracy`: of the pruned artifact, paired with that of the unpruned one, `accuracy_before`. `widths`: of each group
-    of channels, by its layer, how many there were and are. `fixed`: layers that stay as they are, with the reason.
+    `predicted_ms`: by the table, before it was built, of `before_ms` (absent with a ratio). `speedup`: measured,
+    interleaved. `accuracy`: of the pruned artifact, paired with that of the unpruned one, `accuracy_before`. `widths`:
+    of each group of channels, by its layer, how many there were and are. `fixed`: layers that stay as they are, with
+    the reason. `removed`: blocks that are gone.
     """
 
     artifact: str
@@ -90,6 +104,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     accuracy: Accuracy
     widths: dict[str, tuple[int, int]]
     fixed: dict[str, str]
+    removed: tuple[str, ...] = ()
     history: History | None = None
 
 
@@ -134,7 +149,7 @@ def prune(
     before = _built(line, candidate)
     _, training = distillation.gather(job.data, job.split, learn_from, job.recipe.seed)
     anchor, table, graph_layers = Anchor(), None, {}
-    if wanted.ratio is None:
+    if wanted.ratio is None and wanted.blocks is None:
         from edgewright.graph import files as onnx_files
 
         graph_layers = layers(onnx_files.load(line.exported.path / stages.MODEL))
@@ -163,7 +178,8 @@ def prune(
         predicted_ms=told["predicted_ms"] / anchor.measured_ms * times.before if "predicted_ms" in told else None,
         after_ms=times.after, speedup=times.speedup, valid=times.valid, parameters=tuple(told["parameters"]),
         accuracy_before=accuracies[0], accuracy=accuracies[1],
-        widths={name: tuple(pair) for name, pair in told["widths"].items()}, fixed=told["fixed"], history=history,
+        widths={name: tuple(pair) for name, pair in told["widths"].items()}, fixed=told["fixed"],
+        removed=tuple(told["removed"]), history=history,
     )  # fmt: skip
 
 
@@ -273,17 +289,13 @@ def cut(
     """Narrow the module of `source` and write it into `folder`; runs in a child."""
     import torch
 
-    from edgewright.quantize.pruning import choice, groups, importance
+    from edgewright.quantize.pruning import blocks, choice, groups, importance
     from edgewright.vision import preprocess
 
     tell = progress or (lambda *_: None)
     asked, about = msgspec.convert(wanted, Wanted), decode(Path(spec).read_bytes(), ModelSpec, spec)
     given = msgspec.convert(source, Source)
-    tell(0, 4, "what hangs together")
     original = distillation.trainable_of(given)
-    first = torch.zeros(about.input.shape(1))
-    found = groups.find(original.module, original.answers, first)
-    tell(1, 4, "what channels are worth")
     batches = [
         (
             torch.from_numpy(preprocess.batch(images[i : i + BATCH], about)),
@@ -291,38 +303,41 @@ def cut(
         )
         for i in range(0, len(images), BATCH)
     ]
-    kind: Any = asked.importance
-    worth = importance.measure(kind, original.module, original.answers, found.groups, batches, seed=seed)
-    tell(2, 4, "the choice")
-    blocks = dict.fromkeys((group.name for group in found.groups), block)
-    predicted = None
-    if asked.ratio is not None:
-        gone = choice.uniform(found.groups, asked.ratio, blocks)
+    if asked.blocks is not None:
+        removed = blocks.choose(original.module, original.answers, [x for x, _ in batches], asked.blocks, tell)
+        narrow = blocks.remove(original.module, removed)
+        told: dict[str, Any] = {"widths": {}, "fixed": {}, "removed": removed}
     else:
-        table = Table(dict(msgspec.convert(costs, list[tuple[Layer, Cost]])), block)
-        shapes = groups.shapes(original.module, original.answers, first)
-        cost = _Costs(
-            dict(msgspec.convert(known, list[tuple[str, Layer]])),
-            shapes,
-            found.groups,
-            table,
-            msgspec.convert(anchor, Anchor),
-        )
-        blocks |= dict.fromkeys(cost.pooled(model), pooled)
-        lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
-        target_ms = asked.latency_ms if asked.latency_ms is not None else anchor["measured_ms"] / (asked.speedup or 1)
-        gone = choice.choose(found.groups, lost, cost, target_ms, blocks, asked.least)
-        predicted = cost(gone)
-    tell(3, 4, "the cut")
-    chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
-    narrow = groups.prune(original.module, original.answers, first, chosen, found.groups)
-    parameters = [sum(p.numel() for p in module.parameters()) for module in (original.module, narrow)]
-    widths = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
-    made = {"method": "pruning", "importance": asked.importance, "parameters": parameters, "widths": widths}
-    distillation.write(Path(folder), given.source, narrow, about, made)
-    Path(folder, REPORT).write_bytes(
-        msgspec.json.encode({**made, "fixed": found.kept, **({"predicted_ms": predicted} if predicted else {})})
-    )
+        first = torch.zeros(about.input.shape(1))
+        tell(0, 4, "what hangs together")
+        found = groups.find(original.module, original.answers, first)
+        tell(1, 4, "what channels are worth")
+        kind: Any = asked.importance
+        worth = importance.measure(kind, original.module, original.answers, found.groups, batches, seed=seed)
+        tell(2, 4, "the choice")
+        steps, predicted = dict.fromkeys((group.name for group in found.groups), block), None
+        if asked.ratio is not None:
+            gone = choice.uniform(found.groups, asked.ratio, steps)
+        else:
+            start = msgspec.convert(anchor, Anchor)
+            table = Table(dict(msgspec.convert(costs, list[tuple[Layer, Cost]])), block)
+            shapes = groups.shapes(original.module, original.answers, first)
+            cost = _Costs(dict(msgspec.convert(known, list[tuple[str, Layer]])), shapes, found.groups, table, start)
+            steps |= dict.fromkeys(cost.pooled(model), pooled)
+            lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
+            limit = asked.latency_ms if asked.latency_ms is not None else start.measured_ms / (asked.speedup or 1)
+            gone = choice.choose(found.groups, lost, cost, limit, steps, asked.least)
+            predicted = cost(gone)
+        tell(3, 4, "the cut")
+        chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
+        narrow = groups.prune(original.module, original.answers, first, chosen, found.groups)
+        widths = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
+        told = {"widths": widths, "fixed": found.kept, "removed": []}
+        told |= {"predicted_ms": predicted} if predicted else {}
+    told["parameters"] = [sum(p.numel() for p in module.parameters()) for module in (original.module, narrow)]
+    made = {"method": "pruning", "wanted": wanted, "parameters": told["parameters"]}
+    distillation.write(Path(folder), given.source, narrow, about, made, told["removed"])
+    Path(folder, REPORT).write_bytes(msgspec.json.encode(told))
 
 
 class _Costs:

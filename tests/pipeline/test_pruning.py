@@ -1,0 +1,101 @@
+"""The verb prune, from images to a folder that is a source; what cannot be pruned is refused before anything is cut."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgewright.cli.main import run_command
+from edgewright.data import digits
+
+NET = """\
+import torch
+from torch import nn
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+    )
+"""
+SPEC = """\
+name = "digits"
+classes = 10
+[input]
+height = 32
+width = 32
+[preprocess]
+resize = "exact"
+resize_to = [32, 32]
+mean = [0.3, 0.3, 0.3]
+std = [0.4, 0.4, 0.4]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits, a network for them, and its description."""
+    folder = tmp_path_factory.mktemp("prune")
+    digits.write(folder / "digits")
+    (folder / "net.py").write_text(NET)
+    (folder / "net.toml").write_text(SPEC)
+    return folder
+
+
+def prune(folder: Path, *arguments: str) -> int:
+    """The exit code of the verb on the network of `folder`."""
+    source = ["prune", f"torch:{folder}/net.py:network", "--spec", f"{folder}/net.toml"]
+    return run_command([*source, "--data", f"{folder}/digits", "-o", f"{folder}/slim", *arguments])
+
+
+def test_a_model_loses_channels_by_the_table_and_is_a_source_again(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--runtime", "openvino", "--speedup", "1.5", "--epochs", "1", "--json")
+    assert prune(folder, *arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    before, after = found["parameters"]
+    assert after < before
+    assert found["predicted_ms"] < found["before_ms"]
+    assert all(after % 8 == 0 for _, after in found["widths"].values())
+    assert any(after < before for before, after in found["widths"].values())
+    assert found["history"]["epochs"]
+    plan = json.loads((folder / "slim" / "plan.json").read_text())
+    assert plan["source"].endswith("net.py:network")
+    out = folder / "slim.onnx"
+    # A plan that calls a factory must be trusted.
+    assert run_command(["export", f"{folder}/slim", "-o", str(out)]) == 4
+    assert run_command(["export", f"{folder}/slim", "--trust-checkpoint", "-o", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "Nothing was given"),
+        (("--speedup", "2", "--ratio", "0.3"), 2, "speedup and ratio"),
+        (("--speedup", "0.5"), 2, "more than 1"),
+        (("--ratio", "1.0"), 2, "share of channels that go"),
+        (("--ratio", "0.3", "--calibration", "no/such"), 3, "no/such"),
+        (("--ratio", "0.3", "--importance", "luck"), 2, "no importance 'luck'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    folder: Path, arguments: tuple[str, ...], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prune(folder, *arguments) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_data_set_of_one_split_is_not_enough(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only = folder / "only"
+    only.mkdir()
+    for number in range(10):
+        (only / str(number)).symlink_to(next((folder / "digits").glob(f"*/{number}")))
+    source = ["prune", f"torch:{folder}/net.py:network", "--spec", f"{folder}/net.toml", "--ratio", "0.3"]
+    assert run_command([*source, "--data", str(only), "-o", str(folder / "x")]) == 3
+    assert "no images to learn from" in capsys.readouterr().err
