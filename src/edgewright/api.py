@@ -132,7 +132,7 @@ def optimize(
             budget=limits,
             remeasure=remeasure,
         )
-        made = runs.run(job, _workshop(plan, watch), place)
+        made = runs.run(job, _workshop(plan, watch), place, pruning.compress)
         begin = time.monotonic()
         watch("report", str(folder), 0, 0, "statistics over images")
         outcome = _deliver(made, reports.assemble(made), folder)
@@ -271,7 +271,7 @@ def prune(
         calibration=files.absolute(calibration) if calibration is not None else None,
         target=places.target_for(place, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
     )  # fmt: skip
-    made, found = pruning.prune(job, _workshop(recipe, watch), place, wanted, job.calibration, schedule)
+    made, found = pruning.prune(job, _workshop(recipe, watch), place, wanted, schedule)
     distillation.copy(made, folder)
     return found
 

@@ -47,6 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _own_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One store for all tests here: the network is exported, and its layers are timed, once."""
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(folder / "store"))
+
+
 def prune(folder: Path, *arguments: str) -> int:
     """The exit code of the verb on the network of `folder`."""
     source = ["prune", f"torch:{folder}/net.py:network", "--spec", f"{folder}/net.toml"]
@@ -99,3 +105,25 @@ def test_a_data_set_of_one_split_is_not_enough(folder: Path, capsys: pytest.Capt
     source = ["prune", f"torch:{folder}/net.py:network", "--spec", f"{folder}/net.toml", "--ratio", "0.3"]
     assert run_command([*source, "--data", str(only), "-o", str(folder / "x")]) == 3
     assert "no images to learn from" in capsys.readouterr().err
+
+
+def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -> None:
+    import edgewright
+    from edgewright.pipeline.recipe import Recipe
+
+    recipe = Recipe(
+        runtimes=("openvino",), schemes=("openvino",), methods=("minmax",), normalize=("host",), finalists=0,
+        min_duration_s=0.1, min_count=20, prune=(1.5, 1000.0), prune_time_s=5.0,
+    )  # fmt: skip
+    found = edgewright.optimize(
+        f"torch:{folder}/net.py:network", spec=folder / "net.toml", data=folder / "digits", out=folder / "out",
+        budget="top1 >= -100", recipe=recipe,
+    ).report  # fmt: skip
+    rows = {row.id: row for row in found.measurements}
+    assert {"openvino-f32", "openvino-f32-pruned1.5x", "openvino-int8-minmax-pruned1.5x"} <= set(rows)
+    whole, slim = rows["openvino-f32"], rows["openvino-f32-pruned1.5x"]
+    assert slim.status == whole.status == "ok"
+    assert slim.size_bytes < whole.size_bytes
+    assert slim.accuracy is not None and slim.accuracy.delta is not None, "paired with the reference"
+    impossible = next(row for row in found.measurements if row.status == "failed")
+    assert impossible.stage == "prune" and "its depth costs the rest" in (impossible.reason or "")

@@ -26,12 +26,14 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """A chain of compressions: float where `scheme` is None, else INT8 with that scheme and method.
 
     `float_layers`: layers that are given back to float, with all of their block; `plan` numbers such mixtures.
+    `compression`: what was done to the float model before ("pruned1.8x"), empty for the model as it was given.
     """
 
     scheme: str | None = None
     method: str | None = None
     float_layers: tuple[str, ...] = ()
     plan: int = 0
+    compression: str = ""
     normalize: Literal["host", "graph"] = "host"
 
     @property
@@ -40,6 +42,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
         base = (
             f"int8-{self.scheme}-{self.method}" + (f"-plan{self.plan}" if self.plan else "") if self.scheme else "float"
         )
+        base += f"-{self.compression}" if self.compression else ""
         return base + ("+uint8" if self.normalize == "graph" else "")
 
 
@@ -62,6 +65,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             flavour = self.variant.scheme.removeprefix("ort").removeprefix(runtime).strip("-")
             parts = [runtime, "int8", "" if precision == "f32" else precision, flavour, self.variant.method or ""]
             parts += [f"plan{self.variant.plan}"] if self.variant.plan else []
+        parts.append(self.variant.compression)
         if self.options.threads:
             parts.append(f"t{self.options.threads}")
         return "-".join(part for part in parts if part) + ("+uint8" if self.variant.normalize == "graph" else "")

@@ -20,7 +20,14 @@ from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.layer_table import QUANTILE, Cost, Table, predict
 from edgewright.bench.results import Accuracy, Ratio
 from edgewright.core import jail
-from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable, UsageError
+from edgewright.core.errors import (
+    DiskFull,
+    EdgewrightError,
+    InvalidInput,
+    RuntimeFailed,
+    Unavailable,
+    UsageError,
+)
 from edgewright.core.spec import ModelSpec, decode
 from edgewright.core.store import Entry
 from edgewright.data import sets
@@ -30,9 +37,10 @@ from edgewright.pipeline import distillation, latency_table, stages
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidates import Candidate
 from edgewright.pipeline.place import Place
-from edgewright.pipeline.run import LATENCY_IMAGES, Job, Line, Work, prepare
+from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.run import LATENCY_IMAGES, Job, Line, Work, export, prepare
 from edgewright.pipeline.stages import Source, Workshop
-from edgewright.quantize.schedule import History, Schedule
+from edgewright.quantize.schedule import RECOVERY, History, Schedule, replaced
 from edgewright.targets.channels import channel_block, pooled_block
 
 IMAGES, BATCH = 256, 16
@@ -125,52 +133,31 @@ class Measured(NamedTuple):
     valid: bool
 
 
-def prune(
-    job: Job, shop: Workshop, place: Place, wanted: Wanted, learn_from: Path | None, schedule: Schedule | None
-) -> tuple[Path, Pruned]:
+class Narrowed(NamedTuple):
+    """A pruned model: its folder, what the cut told, its training, what went out from, and the unpruned artifact."""
+
+    folder: Path
+    told: dict[str, Any]
+    history: History | None
+    anchor: Anchor
+    before: Work
+
+
+def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Schedule | None) -> tuple[Path, Pruned]:
     """The folder of the pruned model (a source), and what it gained and lost in the first artifact of `job`.
 
     `schedule` None: it is not trained after the cut. Raises `Unavailable` where the target is another machine,
     `InvalidInput` for a model that cannot be pruned so far, `RuntimeFailed` where the artifact cannot be built.
     """
-    if image_sets.read_calibration(job.data, image_sets.read_evaluation(job.data, job.split), learn_from) is None:
-        raise InvalidInput(
-            f"{job.data} has no images to learn from beside those to evaluate on.",
-            "What a channel is worth, and its recovery, are found on other images than the loss is measured on.",
-            "Sort them into folders train and val, or name some: --calibration DIR",
-        )  # fmt: skip
+    _require_two_sets(job)
     line, candidates = prepare(job, shop, place)
-    if not line.measure or not place.is_here:
-        raise Unavailable(
-            f"This machine is {place.machine.title}, not {job.target.title}.",
-            "Layers are timed where the model will run.", "Leave --target away, or run this on the device.",
-        )  # fmt: skip
-    candidate = next((c for c in candidates if c.variant.scheme), candidates[0])
-    before = _built(line, candidate)
-    _, training = distillation.gather(job.data, job.split, learn_from, job.recipe.seed)
-    anchor, table, graph_layers = Anchor(), None, {}
-    if wanted.ratio is None and wanted.blocks is None:
-        from edgewright.graph import files as onnx_files
-
-        graph_layers = layers(onnx_files.load(line.exported.path / stages.MODEL))
-        table = latency_table.measure(
-            shop, graph_layers.values(), candidate.options, candidate.variant.scheme, place.identity, job.target.isa
-        )
-        anchor = _anchor(line, before, place)
-    made = _cut(line, candidate, training, wanted, graph_layers, table, anchor)
-    told = msgspec.json.decode((made.path / REPORT).read_bytes())
-    folder, history = made.path, None
-    if schedule is not None:
-        student = Source(source=str(made.path), trust_checkpoint=True)
-        taught, distilled = distillation.distil(
-            shop, job.source, student, job.data, job.split, learn_from, schedule, None, job.recipe.seed
-        )
-        folder, history = taught.path, distilled.history
+    candidate = _first(candidates)
+    folder, told, history, anchor, before = narrow(line, candidate, wanted, schedule)
     pruned = Source(source=str(folder), trust_checkpoint=True)
-    narrow, _ = prepare(replace(job, source=pruned), shop, place)
-    after = _built(narrow, candidate)
-    accuracies = _compared(line, before, narrow, after)
-    times = _measured(line, before, after, place)
+    slim, _ = prepare(replace(job, source=pruned), shop, place)
+    after = _built(slim, candidate)
+    accuracies = _compared(line, before, slim, after)
+    times = _measured(line, before, after)
     return folder, Pruned(
         artifact=candidate.id, importance=wanted.importance, images=len(line.images.evaluation.items),
         before_ms=times.before,
@@ -183,6 +170,73 @@ def prune(
     )  # fmt: skip
 
 
+def compress(line: Line, candidates: Sequence[Candidate]) -> dict[str, Entry | EdgewrightError]:
+    """The exported models of the recipe's `prune`, by the name of their variants; or why there is none.
+
+    Each is as many times faster as the recipe says in the first INT8 artifact of `candidates`, by its table.
+    """
+    found: dict[str, Entry | EdgewrightError] = {}
+    for speedup in line.job.recipe.prune:
+        try:
+            _require_two_sets(line.job)
+            made = narrow(line, _first(candidates), Wanted(speedup=speedup), _schedule(line.job.recipe))
+            slim = Source(source=str(made.folder), trust_checkpoint=True)
+            found[f"pruned{speedup:g}x"] = export(line.shop, replace(line.job, source=slim), line.images)
+        except DiskFull:
+            raise
+        except EdgewrightError as error:
+            found[f"pruned{speedup:g}x"] = error
+    return found
+
+
+def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule | None) -> Narrowed:
+    """The model of `line` cut as is `wanted` for `candidate`, and trained by `schedule`. Raises what `prune` does."""
+    job, shop, place = line.job, line.shop, line.place
+    if not line.measure or not place.is_here:
+        raise Unavailable(
+            f"This machine is {place.machine.title}, not {job.target.title}.",
+            "Layers are timed where the model will run.", "Leave --target away, or run this on the device.",
+        )  # fmt: skip
+    before = _built(line, candidate)
+    _, training = distillation.gather(job.data, job.split, job.calibration, job.recipe.seed)
+    anchor, table, graph_layers = Anchor(), None, {}
+    if wanted.ratio is None and wanted.blocks is None:
+        from edgewright.graph import files as onnx_files
+
+        graph_layers = layers(onnx_files.load(line.exported.path / stages.MODEL))
+        table = latency_table.measure(
+            shop, graph_layers.values(), candidate.options, candidate.variant.scheme, place.identity, job.target.isa
+        )
+        anchor = _anchor(line, before)
+    made = _cut(line, candidate, training, wanted, graph_layers, table, anchor)
+    told = msgspec.json.decode((made.path / REPORT).read_bytes())
+    if schedule is None:
+        return Narrowed(made.path, told, None, anchor, before)
+    student = Source(source=str(made.path), trust_checkpoint=True)
+    taught, distilled = distillation.distil(
+        shop, job.source, student, job.data, job.split, job.calibration, schedule, None, job.recipe.seed
+    )
+    return Narrowed(taught.path, told, distilled.history, anchor, before)
+
+
+def _schedule(recipe: Recipe) -> Schedule:
+    return replaced(RECOVERY, time_budget_s=recipe.prune_time_s)
+
+
+def _first(candidates: Sequence[Candidate]) -> Candidate:
+    """The artifact whose latency counts: the first in INT8, else in float."""
+    return next((c for c in candidates if c.variant.scheme), candidates[0])
+
+
+def _require_two_sets(job: Job) -> None:
+    if image_sets.read_calibration(job.data, image_sets.read_evaluation(job.data, job.split), job.calibration) is None:
+        raise InvalidInput(
+            f"{job.data} has no images to learn from beside those to evaluate on.",
+            "What a channel is worth, and its recovery, are found on other images than the loss is measured on.",
+            "Sort them into folders train and val, or name some: --calibration DIR",
+        )  # fmt: skip
+
+
 def _built(line: Line, candidate: Candidate) -> Work:
     work = line.build(candidate)
     if work.reason:
@@ -190,13 +244,13 @@ def _built(line: Line, candidate: Candidate) -> Work:
     return work
 
 
-def _anchor(line: Line, work: Work, place: Place) -> Anchor:
+def _anchor(line: Line, work: Work) -> Anchor:
     """What the unpruned artifact takes."""
-    found = _timed(line, {"before": work}, place, None)["before"].latency
+    found = _timed(line, {"before": work}, None)["before"].latency
     if found is None or not found.p50_ms or not work.artifact:
         raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
     first, digest = line.images.evaluation.items[0].path, line.images.evaluation_digests[0]
-    told = stages.profile(line.shop, {"before": work.artifact}, first, digest, place.identity, QUANTILE)
+    told = stages.profile(line.shop, {"before": work.artifact}, first, digest, line.place.identity, QUANTILE)
     kernels = profiles.read(told.path)["before"]
     return Anchor(
         measured_ms=found.p50_ms, fixed_ms=found.p50_ms - (found.runtime_p50_ms or found.p50_ms),
@@ -204,7 +258,7 @@ def _anchor(line: Line, work: Work, place: Place) -> Anchor:
     )  # fmt: skip
 
 
-def _timed(line: Line, works: Mapping[str, Work], place: Place, base: str | None) -> Mapping[str, Any]:
+def _timed(line: Line, works: Mapping[str, Work], base: str | None) -> Mapping[str, Any]:
     """The artifacts measured in one interleaved run, now."""
     paths = {name: work.artifact.path for name, work in works.items() if work.artifact}
     images = [item.path for item in line.images.evaluation.items[:LATENCY_IMAGES]]
@@ -213,7 +267,7 @@ def _timed(line: Line, works: Mapping[str, Work], place: Place, base: str | None
     def make(folder: Path, step: jail.Progress) -> None:
         found = measure_interleaved(
             paths, images, folder, rules=RULES, limits=line.shop.limits, reference=base, target=line.job.target,
-            progress=step, measure=place.observe,
+            progress=step, measure=line.place.observe,
         )  # fmt: skip
         (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
@@ -224,8 +278,8 @@ def _timed(line: Line, works: Mapping[str, Work], place: Place, base: str | None
     return found
 
 
-def _measured(line: Line, before: Work, after: Work, place: Place) -> Measured:
-    found = _timed(line, {"before": before, "after": after}, place, "before")
+def _measured(line: Line, before: Work, after: Work) -> Measured:
+    found = _timed(line, {"before": before, "after": after}, "before")
     for name, timing in found.items():
         if timing.latency is None or not timing.latency.p50_ms:
             raise RuntimeFailed(f"The model {name} pruning cannot be measured.", timing.reason or "", "See the log.")

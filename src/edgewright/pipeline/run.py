@@ -7,8 +7,8 @@ checkpoint, a full disk) ends the run.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -127,14 +127,22 @@ class Made:
     images_audit: Entry | None = None
 
 
-def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
+Compress = Callable[["Line", Sequence[Candidate]], Mapping[str, Entry | EdgewrightError]]
+"""Gives the exported models of a recipe's compressions by name, or for each why there is none."""
+
+
+def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress | None = None) -> Made:
     """Build every candidate and, where `place` (default: this machine) is the target, measure it there.
 
+    `compress` makes what the recipe wants to be compared with the model as it is: every candidate is built of it too.
     Candidates for TensorRT on a device that is not at hand are checked, and their answers emulated, here.
     """
     line, candidates = prepare(job, shop, place or places.here())
     job = line.job
-    works = [line.build(candidate) for candidate in candidates]
+    failed: list[Work] = []
+    if compress and job.recipe.prune:
+        line, candidates, failed = _compressed(line, candidates, compress)
+    works = [line.build(candidate) for candidate in candidates] + failed
     quantizes = any(candidate.variant.scheme for candidate in candidates)
     made = Made(
         job=job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
@@ -156,6 +164,29 @@ def run(job: Job, shop: Workshop, place: Place | None = None) -> Made:
     return replace(made, base=line.time(made.reference, works)) if line.measure else made
 
 
+def _compressed(
+    line: Line, candidates: list[Candidate], compress: Compress
+) -> tuple[Line, list[Candidate], list[Work]]:
+    """`line` and `candidates` with those of each compressed model, and a failed work for each that there is not."""
+    models, every, failed = {}, list(candidates), []
+    for name, found in compress(line, candidates).items():
+        named = [
+            msgspec.structs.replace(c, variant=msgspec.structs.replace(c.variant, compression=name)) for c in candidates
+        ]
+        if isinstance(found, EdgewrightError):
+            failed.append(Work(candidate=named[0], failed_in="prune", reason=f"{found.what} {found.why}".strip()))
+        else:
+            models[name] = found
+            every += named
+    return replace(line, compressed=models), every, failed
+
+
+def export(shop: Workshop, job: Job, images: Images) -> Entry:
+    """The exported model of the job's source, proven on the first of its `images`."""
+    parity = [item.path for item in images.evaluation.items[: job.recipe.parity_images]]
+    return stages.export(shop, job.source, parity, images.evaluation_digests[: len(parity)], job.recipe.batch)
+
+
 def prepare(job: Job, shop: Workshop, place: Place) -> tuple[Line, list[Candidate]]:
     """The production line of a job, and the candidates that go through it."""
     images = image_sets.gather(job.data, job.split, job.calibration, job.recipe.calibration_images, job.recipe.seed)
@@ -171,9 +202,7 @@ def prepare(job: Job, shop: Workshop, place: Place) -> tuple[Line, list[Candidat
     candidates = enumerate_candidates(job.target, job.recipe)
     if any(candidate.variant.scheme for candidate in candidates):
         require_enough(len(set(images.calibration_digests)))
-    parity = [item.path for item in images.evaluation.items[: job.recipe.parity_images]]
-    batch = job.recipe.batch
-    exported = stages.export(shop, job.source, parity, images.evaluation_digests[: len(parity)], batch)
+    exported = export(shop, job, images)
     spec = stages.spec_of(exported)
     job = replace(job, budget=budget_for(spec, job.budget))
     images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec))
@@ -195,11 +224,16 @@ class Line:
     exported: Entry
     place: Place
     measure: bool
+    compressed: Mapping[str, Entry] = field(default_factory=dict)
+
+    def model_of(self, variant: Variant) -> Entry:
+        """The exported model that `variant` is made of."""
+        return self.compressed[variant.compression] if variant.compression else self.exported
 
     def build(self, candidate: Candidate) -> Work:
         """Quantize, fold and compile one candidate."""
         work = Work(candidate=candidate)
-        model, spec = self.exported, self.spec
+        model, spec = self.model_of(candidate.variant), self.spec
         if not is_installed(candidate):
             work.failed_in, work.reason = "compile", f"{candidate.options.runtime} is not installed on this machine."
             return work
@@ -252,10 +286,10 @@ class Line:
     def _quantize(self, variant: Variant) -> Entry:
         calibration, digests = self.images.calibration, self.images.calibration_digests
         uniform = msgspec.structs.replace(variant, float_layers=(), plan=0)
-        whole = stages.quantize(self.shop, self.exported, uniform, calibration, digests, self.job.recipe.seed)
+        whole = stages.quantize(self.shop, self.model_of(variant), uniform, calibration, digests, self.job.recipe.seed)
         if not variant.float_layers:
             return whole
-        return stages.mix(self.shop, self.exported, whole, variant, calibration, digests)
+        return stages.mix(self.shop, self.model_of(variant), whole, variant, calibration, digests)
 
     def evaluate(self, work: Work) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""
@@ -297,14 +331,21 @@ class Line:
         """
         if self.job.recipe.methods is not None:
             return []
-        families: dict[tuple[str, Options], list[Work]] = {}
+        families: dict[tuple[str, str, Options], list[Work]] = {}
         for work in made.works:
             if work.alive and (scheme := work.candidate.variant.scheme):
-                families.setdefault((scheme, work.candidate.options), []).append(work)
-        floats = {w.candidate.options: w for w in made.works if w.alive and not w.candidate.variant.scheme}
+                families.setdefault((work.candidate.variant.compression, scheme, work.candidate.options), []).append(
+                    work
+                )
+        floats = {
+            (w.candidate.variant.compression, w.candidate.options): w
+            for w in made.works
+            if w.alive and not w.candidate.variant.scheme
+        }
         found = []
-        for (_, options), tried in families.items():
-            if any(is_inside(made, work) for work in tried) or not is_inside(made, floats.get(options, made.reference)):
+        for (compression, _, options), tried in families.items():
+            exact = floats.get((compression, options), made.reference)
+            if any(is_inside(made, work) for work in tried) or not is_inside(made, exact):
                 continue
             variant = msgspec.structs.replace(tried[0].candidate.variant, method=DISTIL)
             found.append(self.build(Candidate(variant=variant, options=options)))

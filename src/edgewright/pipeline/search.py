@@ -79,7 +79,8 @@ def look(line: Line, made: Made) -> Made:
     for work in made.works:
         line.evaluate(work)
     first = line.screen(made.works)
-    alive = [work for work in made.works if work.alive and _p50(first[work.candidate.id])]
+    whole = [work for work in made.works if not work.candidate.variant.compression]
+    alive = [work for work in whole if work.alive and _p50(first[work.candidate.id])]
     inside = [work for work in alive if is_inside(made, work)] or alive
     pairs = _pairs(made, alive, first)
     if not inside or not pairs:
