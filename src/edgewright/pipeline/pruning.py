@@ -252,8 +252,10 @@ def _anchor(line: Line, work: Work) -> Anchor:
     first, digest = line.images.evaluation.items[0].path, line.images.evaluation_digests[0]
     told = stages.profile(line.shop, {"before": work.artifact}, first, digest, line.place.identity, QUANTILE)
     kernels = profiles.read(told.path)["before"]
+    # Parts are medians of runs of their own, which do not add up to that of the whole: what counts is their share.
+    outside = (found.preprocess_p50_ms or 0.0) + (found.postprocess_p50_ms or 0.0)
     return Anchor(
-        measured_ms=found.p50_ms, fixed_ms=found.p50_ms - (found.runtime_p50_ms or found.p50_ms),
+        measured_ms=found.p50_ms, fixed_ms=found.p50_ms * outside / (outside + (found.runtime_p50_ms or found.p50_ms)),
         kernels_ms=sum(kernel.microseconds for kernel in kernels) / 1e3,
     )  # fmt: skip
 
