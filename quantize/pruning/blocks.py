@@ -9,7 +9,7 @@ import torch
 
 from edgewright.core.errors import InvalidInput
 
-from .groups import LAYERS, Answers
+from .groups import LAYERS, Answers, watched
 
 Tick = Callable[[int, int, str], None]
 CLOSE = 1e-4
@@ -30,13 +30,8 @@ def find(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> lis
         if isinstance(x, torch.Tensor) and isinstance(answer, torch.Tensor) and answer.shape == x.shape:
             seen[names[one]] = x.detach()
 
-    hooks = [one.register_forward_hook(see) for one in names]
-    try:
-        with torch.no_grad():
-            answers(module, images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with watched(names, see), torch.no_grad():
+        answers(module, images)
     residual = [name for name, x in seen.items() if _is_residual(module.get_submodule(name), x)]
     return [name for name in residual if not any(other.startswith(f"{name}.") for other in residual)]
 

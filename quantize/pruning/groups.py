@@ -144,13 +144,8 @@ def shapes(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> d
             size = (one.kernel_size, one.stride, one.groups, *x.shape[-2:])
             found[names[one]] = Shape(kind, one.in_channels, one.out_channels, *size)
 
-    hooks = [one.register_forward_hook(see) for one in names]
-    try:
-        with torch.no_grad():
-            answers(module, images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with watched(names, see), torch.no_grad():
+        answers(module, images)
     return found
 
 
@@ -265,6 +260,17 @@ def _slicing(markers: Sequence[torch.nn.Module] | None = None) -> Iterator[list[
         yield widths
 
 
+@contextlib.contextmanager
+def watched(modules: Iterable[torch.nn.Module], see: Callable[[torch.nn.Module, Any, Any], None]) -> Iterator[None]:
+    """Call ``see(module, inputs, output)`` whenever one of `modules` has run."""
+    hooks = [one.register_forward_hook(see) for one in modules]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 class _StandIn(torch.nn.Conv2d):  # type: ignore[misc]
     """A layer instead of a module that gives maps, or rows of features, of the shape that it is given."""
 
@@ -293,12 +299,8 @@ def _stand_ins(
             )  # fmt: skip
         found[one] = _StandIn(x.shape[1] if x.ndim == 4 else x.shape[-1], x.ndim == 4)
 
-    hooks = [one.register_forward_hook(see) for one in opaque]
-    try:
+    with watched(opaque, see):
         answers(module, images)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 

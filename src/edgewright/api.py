@@ -262,15 +262,10 @@ def prune(
         runtimes=(runtime,) if runtime else None, schemes=(scheme,) if scheme else None,
         precisions=(precision,) if precision else None, normalize=("host",), finalists=0, seed=seed,
     )  # fmt: skip
-    job = runs.Job(
-        source=Source(
-            source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec),
-            trust_checkpoint=trust_checkpoint,
-        ),
-        data=files.absolute(data), split=split,
-        calibration=files.absolute(calibration) if calibration is not None else None,
-        target=places.target_for(place, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
-    )  # fmt: skip
+    where = Source(
+        source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
+    )
+    job = _job_here(place, where, recipe, data, split, calibration, target)
     made, found = pruning.prune(job, _workshop(recipe, watch), place, wanted, schedule)
     distillation.copy(made, folder)
     return found
@@ -301,15 +296,10 @@ def sensitivity(
     recipe = Recipe(
         schemes=(scheme,) if scheme else None, methods=(method,) if method else None, normalize=("host",), finalists=0
     )
-    job = runs.Job(
-        source=Source(
-            source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec),
-            trust_checkpoint=trust_checkpoint,
-        ),
-        data=files.absolute(data), split=split,
-        calibration=files.absolute(calibration) if calibration is not None else None,
-        target=places.target_for(place, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
-    )  # fmt: skip
+    where = Source(
+        source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
+    )
+    job = _job_here(place, where, recipe, data, split, calibration, target)
     found = comparison.sensitivity(job, _workshop(recipe, watch), place)
     if out is not None:
         sensitivities.write(found, files.absolute(out))
@@ -442,6 +432,18 @@ def gate(report: PathLike, *, budget: str | None = None, baseline: PathLike | No
     found = read_report(report)
     text = budget if budget is not None else found.budget
     return gates.gate(found, budgets.parse(text), read_report(baseline) if baseline is not None else None)
+
+
+def _job_here(
+    place: places.Place, source: Source, recipe: Recipe, data: PathLike, split: str | None,
+    calibration: PathLike | None, target: str | Target | None,
+) -> runs.Job:  # fmt: skip
+    """A job on this machine that nothing is to be chosen by: its budget holds for unlabelled images too."""
+    return runs.Job(
+        source=source, data=files.absolute(data), split=split,
+        calibration=files.absolute(calibration) if calibration is not None else None,
+        target=places.target_for(place, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
+    )  # fmt: skip
 
 
 def _isa(names: Sequence[str] | None) -> tuple[Isa, ...] | None:
