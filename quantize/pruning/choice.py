@@ -8,12 +8,14 @@ around it, so the way to the wanted latency is gone in steps, and prices are tol
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgewright.core.errors import InvalidInput
 
-from .groups import Group
+if TYPE_CHECKING:
+    from .groups import Group
 
 Cost = Callable[[Mapping[str, int]], float]
 """The latency in ms where so many units of each group (by its name) are gone."""
