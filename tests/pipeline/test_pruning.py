@@ -73,6 +73,13 @@ def test_a_model_loses_channels_by_the_table_and_is_a_source_again(
     assert found["history"]["epochs"]
     plan = json.loads((folder / "slim" / "plan.json").read_text())
     assert plan["source"].endswith("net.py:network")
+    assert prune(folder, *arguments) == 0  # the same cut and the same training, from the store
+    again = capsys.readouterr()
+    told = json.loads(again.out)
+    assert (told["widths"], told["history"]) == (found["widths"], found["history"])
+    lines = [line for line in again.err.splitlines() if " prune " in line or " distill " in line]
+    assert len(lines) == 2
+    assert all("from the store" in line for line in lines)
     out = folder / "slim.onnx"
     # A plan that calls a factory must be trusted.
     assert run_command(["export", f"{folder}/slim", "-o", str(out)]) == 4

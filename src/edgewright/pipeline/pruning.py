@@ -245,8 +245,8 @@ def _built(line: Line, candidate: Candidate) -> Work:
 
 
 def _anchor(line: Line, work: Work) -> Anchor:
-    """What the unpruned artifact takes."""
-    found = _timed(line, {"before": work}, None)["before"].latency
+    """What the unpruned artifact takes: kept, so that the same cut is found again after a kill."""
+    found = _timed(line, {"before": work}, None, fresh=False)["before"].latency
     if found is None or not found.p50_ms or not work.artifact:
         raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
     first, digest = line.images.evaluation.items[0].path, line.images.evaluation_digests[0]
@@ -260,11 +260,15 @@ def _anchor(line: Line, work: Work) -> Anchor:
     )  # fmt: skip
 
 
-def _timed(line: Line, works: Mapping[str, Work], base: str | None) -> Mapping[str, Any]:
-    """The artifacts measured in one interleaved run, now."""
+def _timed(line: Line, works: Mapping[str, Work], base: str | None, fresh: bool = True) -> dict[str, Timing]:
+    """The artifacts measured in one interleaved run; not `fresh`: as they were measured before, where they were."""
     paths = {name: work.artifact.path for name, work in works.items() if work.artifact}
     images = [item.path for item in line.images.evaluation.items[:LATENCY_IMAGES]]
-    inputs = {"artifacts": {name: work.artifact.key for name, work in works.items() if work.artifact}}
+    inputs = {
+        "artifacts": {name: work.artifact.key for name, work in works.items() if work.artifact},
+        "images": line.images.evaluation_digests[:LATENCY_IMAGES], "rules": RULES, "base": base,
+        "machine": line.place.identity, "made_by": stages.made_by("measure", "bench", "targets"),
+    }  # fmt: skip
 
     def make(folder: Path, step: jail.Progress) -> None:
         found = measure_interleaved(
@@ -273,22 +277,20 @@ def _timed(line: Line, works: Mapping[str, Work], base: str | None) -> Mapping[s
         )  # fmt: skip
         (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
-    line.shop.store.forget("latency", inputs)  # of this run, whatever was measured before
+    if fresh:
+        line.shop.store.forget("latency", inputs)
     entry = line.shop.keep("latency", f"{len(paths)} artifacts, interleaved", inputs, make)
-    found: dict[str, Any] = msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
-    line.shop.store.forget("latency", inputs)
-    return found
+    return msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
 
 
 def _measured(line: Line, before: Work, after: Work) -> Measured:
     found = _timed(line, {"before": before, "after": after}, "before")
+    p50, valid = {}, True
     for name, timing in found.items():
         if timing.latency is None or not timing.latency.p50_ms:
             raise RuntimeFailed(f"The model {name} pruning cannot be measured.", timing.reason or "", "See the log.")
-    return Measured(
-        found["before"].latency.p50_ms, found["after"].latency.p50_ms, found["after"].speedup,
-        all(timing.latency.valid for timing in found.values()),
-    )  # fmt: skip
+        p50[name], valid = timing.latency.p50_ms, valid and timing.latency.valid
+    return Measured(p50["before"], p50["after"], found["after"].speedup, valid)
 
 
 def _compared(line: Line, before: Work, narrow: Line, after: Work) -> tuple[Accuracy, Accuracy]:
@@ -324,7 +326,7 @@ def _cut(
     costs = [(layer, cost) for layer, cost in table.costs.items()] if table else []
     inputs = {
         "model": line.exported.key, "images": sets.digests(msgspec.structs.replace(training, items=some)), **how,
-        "costs": msgspec.to_builtins(costs), "made_by": stages.made_by("distill", "quantize", "export", "bench"),
+        "costs": msgspec.to_builtins(costs), "made_by": stages.made_by("prune", "quantize", "export", "bench"),
     }  # fmt: skip
     return line.shop.run(
         "prune", line.job.source.source, inputs, f"{__name__}:cut", source=msgspec.to_builtins(line.job.source),

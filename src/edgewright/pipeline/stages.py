@@ -52,6 +52,7 @@ LIBRARIES = {
     ),
     "quantize": ("nncf", "onnx", "onnxruntime", "torch"),
     "distill": ("torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless"),
+    "prune": ("torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless", "torch-pruning", "scipy"),
     "compile": ("onnxruntime", "openvino", "torch", "onnx", "tensorrt", "tensorrt-rtx-cu13"),
     "check": ("onnx", "tensorrt-rtx-cu13"),
     "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow", "opencv-python", "opencv-python-headless"),
