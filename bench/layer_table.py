@@ -150,17 +150,14 @@ class Table(NamedTuple):
 
 
 def predict(
-    table: Table, before: Sequence[Layer], after: Sequence[Layer], measured_ms: float, fixed_ms: float = 0.0,
-    kernels_ms: float | None = None,
-) -> float:  # fmt: skip
+    table: Table, before: Sequence[Layer], after: Sequence[Layer], measured_ms: float, fixed_ms: float = 0.0
+) -> float:
     """The latency in ms of a model whose layers `before` became `after` (in the same order), from its own before that.
 
     `measured_ms`: the unchanged model's latency, of which `fixed_ms` go to what does not change, such as preprocessing.
-    `kernels_ms`: the sum of all its kernels by the profiler that the table is from (default: what was measured). What
-    of it is in no layer (additions, pools, calls) shrinks by the share `SHRINKING` with the values that layers write.
-    The prediction is the share of the kernels that is left, of the latency that was measured: so it holds too where
-    other work slowed the one down and not the other. Raises `InvalidInput` where the layers are not the same ones, or
-    where the table lacks one.
+    Of what is in no layer (additions, pools, calls) the share `SHRINKING` goes with the values that layers write. Where
+    the layers of the table take more than the model they were slowed down by other work, all alike. Raises
+    `InvalidInput` where the layers are not the same ones, or where the table lacks one.
     """
     if len(before) != len(after):
         raise InvalidInput(
@@ -171,10 +168,10 @@ def predict(
     own = sum(table.microseconds(layer) for layer in before) / 1e3
     left = sum(table.microseconds(layer, of) for layer, of in zip(after, before)) / 1e3
     network = measured_ms - fixed_ms
-    outside = max((network if kernels_ms is None else kernels_ms) - own, 0.0)
+    scale = min(1.0, network / own)
+    outside = network - scale * own
     share = sum(layer.outputs for layer in after) / sum(layer.outputs for layer in before)
-    remains = (left + outside * (1 - SHRINKING + SHRINKING * share)) / (own + outside)
-    return fixed_ms + network * remains
+    return fixed_ms + scale * left + outside * (1 - SHRINKING + SHRINKING * share)
 
 
 def _linear(at: float, points: list[tuple[int, float]]) -> float:

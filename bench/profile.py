@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
 import msgspec
-import numpy as np
 
 from edgewright.core.jail import Progress
 from edgewright.runtimes import artifact as artifacts
@@ -29,14 +29,12 @@ def profile(
     folder: str,
     rounds: int = 5,
     count: int = 12,
-    quantile: float = 0.5,
     progress: Progress | None = None,
 ) -> None:
     """Write ``profile.json`` into `folder`: for each artifact (id -> folder) its kernels; runs in a child.
 
     The artifacts are profiled in turn, `rounds` times with `count` inferences on `image` each, so that drift of the
-    machine falls on all alike; a kernel's time is the `quantile` of the rounds' quantiles: the median by default, 0 for
-    the least, which other work beside it does not lengthen.
+    machine falls on all alike; a kernel's time is the median of the rounds' medians.
     """
     found: dict[str, list[list[Kernel]]] = {id: [] for id in profiled}
     for number in range(rounds):
@@ -44,14 +42,11 @@ def profile(
             about = artifacts.read(Path(path))
             x = batch([open_image(image)] * (about.spec.input.batch or 1), about.spec)
             runtime = registry.module(about.options.runtime)
-            found[id].append(runtime.profile(Path(path), about.options, x, count, quantile))  # type: ignore[attr-defined]
+            found[id].append(runtime.profile(Path(path), about.options, x, count))  # type: ignore[attr-defined]
         if progress:
             progress(number + 1, rounds, "profile")
     kernels = {
-        id: [
-            Kernel(row[0].names, row[0].kind, float(np.quantile([k.microseconds for k in row], quantile)))
-            for row in zip(*turns)
-        ]
+        id: [Kernel(row[0].names, row[0].kind, median(k.microseconds for k in row)) for row in zip(*turns)]
         for id, turns in found.items()
     }
     Path(folder, FILE).write_bytes(msgspec.json.encode(kernels))

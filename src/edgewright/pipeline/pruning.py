@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edgewright.bench import accuracy, detection_accuracy
-from edgewright.bench import profile as profiles
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.layer_table import QUANTILE, Cost, Table, predict
+from edgewright.bench.layer_table import Cost, Table, predict
 from edgewright.bench.results import Accuracy, Ratio
 from edgewright.core import jail
 from edgewright.core.errors import (
@@ -49,7 +48,7 @@ IMPORTANCES = ("fisher", "taylor", "l1", "l2")
 """Those of `quantize.pruning.importance`."""
 RULES = Rules(min_duration_s=1.5, min_count=100)
 REPORT = "pruned.json"
-"""What the cut tells, beside the plan: numbers of channels and parameters, and what was predicted."""
+"""What the cut tells, beside the plan: widths, parameters, and the share of the latency that is to be left."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,11 +116,15 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):
-    """What predictions go out from, in ms: see `bench.layer_table.predict`."""
+    """What predictions go out from, in ms: the unpruned artifact's median and least latency, and what of it is fixed.
 
-    measured_ms: float = 0.0
+    The table is of least times, which other work on the machine does not lengthen: what is predicted from it is the
+    share of the least latency that is left.
+    """
+
+    p50_ms: float = 1.0
+    least_ms: float = 1.0
     fixed_ms: float = 0.0
-    kernels_ms: float | None = None
 
 
 class Measured(NamedTuple):
@@ -134,12 +137,11 @@ class Measured(NamedTuple):
 
 
 class Narrowed(NamedTuple):
-    """A pruned model: its folder, what the cut told, its training, what went out from, and the unpruned artifact."""
+    """A pruned model: its folder, what the cut told, its training, and the unpruned artifact."""
 
     folder: Path
     told: dict[str, Any]
     history: History | None
-    anchor: Anchor
     before: Work
 
 
@@ -152,7 +154,7 @@ def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Sche
     _require_two_sets(job)
     line, candidates = prepare(job, shop, place)
     candidate = _first(candidates)
-    folder, told, history, anchor, before = narrow(line, candidate, wanted, schedule)
+    folder, told, history, before = narrow(line, candidate, wanted, schedule)
     pruned = Source(source=str(folder), trust_checkpoint=True)
     slim, _ = prepare(replace(job, source=pruned), shop, place)
     after = _built(slim, candidate)
@@ -162,7 +164,7 @@ def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Sche
         artifact=candidate.id, importance=wanted.importance, images=len(line.images.evaluation.items),
         before_ms=times.before,
         # A machine is not as busy as when the prediction was made: what is foretold is the share that is left.
-        predicted_ms=told["predicted_ms"] / anchor.measured_ms * times.before if "predicted_ms" in told else None,
+        predicted_ms=told["left"] * times.before if "left" in told else None,
         after_ms=times.after, speedup=times.speedup, valid=times.valid, parameters=tuple(told["parameters"]),
         accuracy_before=accuracies[0], accuracy=accuracies[1],
         widths={name: tuple(pair) for name, pair in told["widths"].items()}, fixed=told["fixed"],
@@ -211,12 +213,12 @@ def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule 
     made = _cut(line, candidate, training, wanted, graph_layers, table, anchor)
     told = msgspec.json.decode((made.path / REPORT).read_bytes())
     if schedule is None:
-        return Narrowed(made.path, told, None, anchor, before)
+        return Narrowed(made.path, told, None, before)
     student = Source(source=str(made.path), trust_checkpoint=True)
     taught, distilled = distillation.distil(
         shop, job.source, student, job.data, job.split, job.calibration, schedule, None, job.recipe.seed
     )
-    return Narrowed(taught.path, told, distilled.history, anchor, before)
+    return Narrowed(taught.path, told, distilled.history, before)
 
 
 def _schedule(recipe: Recipe) -> Schedule:
@@ -247,17 +249,12 @@ def _built(line: Line, candidate: Candidate) -> Work:
 def _anchor(line: Line, work: Work) -> Anchor:
     """What the unpruned artifact takes: kept, so that the same cut is found again after a kill."""
     found = _timed(line, {"before": work}, None, fresh=False)["before"].latency
-    if found is None or not found.p50_ms or not work.artifact:
+    if found is None or not found.p50_ms or not found.min_ms:
         raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
-    first, digest = line.images.evaluation.items[0].path, line.images.evaluation_digests[0]
-    told = stages.profile(line.shop, {"before": work.artifact}, first, digest, line.place.identity, QUANTILE)
-    kernels = profiles.read(told.path)["before"]
     # Parts are medians of runs of their own, which do not add up to that of the whole: what counts is their share.
     outside = (found.preprocess_p50_ms or 0.0) + (found.postprocess_p50_ms or 0.0)
-    return Anchor(
-        measured_ms=found.p50_ms, fixed_ms=found.p50_ms * outside / (outside + (found.runtime_p50_ms or found.p50_ms)),
-        kernels_ms=sum(kernel.microseconds for kernel in kernels) / 1e3,
-    )  # fmt: skip
+    share = outside / (outside + (found.runtime_p50_ms or found.p50_ms))
+    return Anchor(p50_ms=found.p50_ms, least_ms=found.min_ms, fixed_ms=share * found.min_ms)
 
 
 def _timed(line: Line, works: Mapping[str, Work], base: str | None, fresh: bool = True) -> dict[str, Timing]:
@@ -373,7 +370,7 @@ def cut(
         kind: Any = asked.importance
         worth = importance.measure(kind, original.module, original.answers, found.groups, batches, seed=seed)
         tell(2, 4, "the choice")
-        steps, predicted = dict.fromkeys((group.name for group in found.groups), block), None
+        steps, left = dict.fromkeys((group.name for group in found.groups), block), None
         if asked.ratio is not None:
             gone = choice.uniform(found.groups, asked.ratio, steps)
         else:
@@ -383,15 +380,15 @@ def cut(
             cost = _Costs(dict(msgspec.convert(known, list[tuple[str, Layer]])), shapes, found.groups, table, start)
             steps |= dict.fromkeys(cost.pooled(model), pooled)
             lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
-            limit = asked.latency_ms if asked.latency_ms is not None else start.measured_ms / (asked.speedup or 1)
-            gone = choice.choose(found.groups, lost, cost, limit, steps, asked.least)
-            predicted = cost(gone)
+            share = asked.latency_ms / start.p50_ms if asked.latency_ms is not None else 1 / (asked.speedup or 1)
+            gone = choice.choose(found.groups, lost, cost, share * start.least_ms, steps, asked.least)
+            left = cost(gone) / start.least_ms
         tell(3, 4, "the cut")
         chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
         narrow = groups.prune(original.module, original.answers, first, chosen, found.groups)
         widths = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
         told = {"widths": widths, "fixed": found.kept, "removed": []}
-        told |= {"predicted_ms": predicted} if predicted else {}
+        told |= {"left": left} if left else {}
     told["parameters"] = [sum(p.numel() for p in module.parameters()) for module in (original.module, narrow)]
     made = {"method": "pruning", "wanted": wanted, "parameters": told["parameters"]}
     distillation.write(Path(folder), given.source, narrow, about, made, told["removed"])
@@ -418,8 +415,7 @@ class _Costs:
     def __call__(self, gone: Mapping[str, int]) -> float:
         after = [self._narrowed(name, layer, gone) for name, layer in zip(self.names, self.before)]
         cached: Any = _Cached(self.time)
-        a = self.anchor
-        return predict(cached, self.before, after, a.measured_ms, a.fixed_ms, a.kernels_ms)
+        return predict(cached, self.before, after, self.anchor.least_ms, self.anchor.fixed_ms)
 
     def pooled(self, model: str) -> list[str]:
         """The groups whose channels a max pool reads."""

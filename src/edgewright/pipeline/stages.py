@@ -238,21 +238,18 @@ def sensitivity(
     )  # fmt: skip
 
 
-def profile(
-    shop: Workshop, artifacts: Mapping[str, Entry], image: str, digest: str, machine: str, quantile: float = 0.5
-) -> Entry:
+def profile(shop: Workshop, artifacts: Mapping[str, Entry], image: str, digest: str, machine: str) -> Entry:
     """``profile.json``: the kernels of the artifacts (id -> entry) with their times, measured in turn here."""
     keys = {id: entry.key for id, entry in artifacts.items()}
     inputs = {
         "artifacts": keys,
         "image": digest,
         "machine": machine,
-        "quantile": quantile,
         "made_by": made_by("measure", "bench", "runtimes"),
     }
     return shop.run(
         "profile", " and ".join(artifacts), inputs, "edgewright.bench.profile:profile",
-        profiled={id: str(entry.path) for id, entry in artifacts.items()}, image=image, quantile=quantile,
+        profiled={id: str(entry.path) for id, entry in artifacts.items()}, image=image,
     )  # fmt: skip
 
 
