@@ -114,6 +114,7 @@ def test_a_data_set_of_one_split_is_not_enough(folder: Path, capsys: pytest.Capt
     assert "no images to learn from" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -> None:
     import edgewright
     from edgewright.pipeline.recipe import Recipe
