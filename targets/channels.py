@@ -10,8 +10,9 @@ ONNX Runtime, float32 and INT8, take at least as long as with 56, and with 48 vi
 Runtime wants multiples of 4, OpenVINO takes any. With AVX-512 the blocked layouts of oneDNN
 (nChw16c) and MLAS (NCHWc) have 16 channels, by their sources. Arm's were not measured."""
 TENSORRT = {"int8": 32, "f16": 8, "bf16": 8, "f32": 4}
-"""TensorRT's vectorized formats: kCHW32 in INT8, kHWC8 in FP16; in float32 (TF32) four channels fill the 16 bytes that
-tensor cores want (NVIDIA, "Matrix Multiplication Background", requirements for tensor cores)."""
+"""TensorRT's vectorized formats: kCHW32 in INT8, kHWC8 in FP16 (NVIDIA, TensorRT's "Data Format Descriptions"); in
+float32 (TF32) four channels fill the 16 bytes that tensor cores want (NVIDIA, "Matrix Multiplication Background",
+requirements for tensor cores)."""
 
 POOLED = 32
 """OpenVINO without AVX-512 takes ten times as long for an INT8 max pool of more than 32 channels that are no multiple

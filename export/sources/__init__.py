@@ -22,12 +22,17 @@ def trainable(source: Source, checkpoint: str | None = None, trust: bool = False
     `trust`: the checkpoint may be a pickle that runs code. Raises what the module of the source's library raises, and
     `InvalidInput` for an ONNX file, which holds no torch module.
     """
+    require_torch(source)
+    found: Trainable = import_module(f".{source.kind}", __name__).trainable(
+        source.name, source.options, checkpoint, trust
+    )
+    return found
+
+
+def require_torch(source: Source) -> None:
+    """Raise `InvalidInput` where `source` is an ONNX file."""
     if source.kind == "onnx":
         raise InvalidInput(
             f"{source.name} is an ONNX file.", "Only the original model can be trained or pruned.",
             "Name its library's source instead: timm:NAME, ultralytics:NAME, torch:package.module:factory.",
         )  # fmt: skip
-    found: Trainable = import_module(f".{source.kind}", __name__).trainable(
-        source.name, source.options, checkpoint, trust
-    )
-    return found

@@ -55,9 +55,9 @@ def write(
     description: dict[str, Any] | None = None,
     made: dict[str, Any] | None = None,
 ) -> Plan:
-    """Write `changed`, which was made of the module `original` of `source`, into `folder`; returns its plan.
+    """Write `changed`, which was made of the module `original` that `source` builds, into `folder`; returns its plan.
 
-    Raises `InvalidInput` where `source` is a plan itself and `original` is not that of its own source.
+    A model that was made of another plan's is written as one of that plan's own source.
     """
     from safetensors.torch import save
 
@@ -86,11 +86,6 @@ def read(folder: Path) -> Plan:
     """The plan in `folder`; raises `InvalidInput` where there is none, or a damaged or newer one."""
     with files.open_contained(folder, PLAN) as file:
         return decode(file.read(), Plan, str(folder / PLAN))
-
-
-def origin(folder: Path) -> str:
-    """The source that the model in `folder` was made of."""
-    return read(folder).source
 
 
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +12,10 @@ import torch_pruning as tp
 
 from edgewright.core.errors import InvalidInput
 
+from . import Importance
 from . import groups as grouping
 from .groups import Answers, Group
 
-Importance = Literal["fisher", "taylor", "l1", "l2"]
 Tick = Callable[[int, int, str], None]
 
 

@@ -67,7 +67,7 @@ def damaged(folder: Path, to: Path, change: dict[str, Any]) -> Path:
     [
         ({"removed": ["no.such"]}, "removes 'no.such'"),
         ({"attributes": {"conv1": {"no_such": 3}}}, "sets 'conv1.no_such'"),
-        ({"shapes": {}}, "The weights 'conv1.0.weight' are|The weights '"),
+        ({"shapes": {}}, "The weights '.*' are"),
         ({"source": "timm:test_vit?num_classes=4"}, "in one of source and file only|which the source has not"),
         ({"schema_version": 99}, "schema version 99"),
     ],

@@ -104,6 +104,12 @@ def test_what_cannot_be_done_is_said(
     assert message in capsys.readouterr().err
 
 
+def test_an_onnx_file_is_refused_before_anything_is_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = ["prune", "net.onnx", "--data", f"{folder}/digits", "--speedup", "2", "-o", f"{folder}/x"]
+    assert run_command(source) == 3
+    assert "is an ONNX file" in capsys.readouterr().err
+
+
 def test_a_data_set_of_one_split_is_not_enough(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only = folder / "only"
     only.mkdir()

@@ -134,6 +134,10 @@ def _notes(found: Pruned) -> list[str]:
         return notes
     narrowed = sum(after < before for before, after in found.widths.values())
     notes.append(f"{narrowed} of {len(found.widths)} groups of channels are narrower; see plan.json for the widths")
+    if found.untimed:
+        notes.append(
+            f"not in the prediction, for no layer of the graph was told to be them: {', '.join(found.untimed[:4])}"
+        )
     others = [f"{name} ({why})" for name, why in found.fixed.items() if "answers come from" not in why]
     if others:
         more = f" and {len(others) - 2} more" if len(others) > 2 else ""

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -31,6 +31,8 @@ from edgewright.core.spec import ModelSpec, decode
 from edgewright.core.store import Entry
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
+from edgewright.export.sources import require_torch
+from edgewright.export.sources.parse import parse
 from edgewright.graph.layers import Layer, layers, narrowed
 from edgewright.pipeline import distillation, latency_table, stages
 from edgewright.pipeline import images as image_sets
@@ -39,13 +41,12 @@ from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.run import LATENCY_IMAGES, Job, Line, Work, export, prepare
 from edgewright.pipeline.stages import Source, Workshop
+from edgewright.quantize.pruning import Importance
 from edgewright.quantize.schedule import RECOVERY, History, Schedule, replaced
 from edgewright.targets.channels import channel_block, pooled_block
 
 IMAGES, BATCH = 256, 16
 """Images that importance is measured on, and how many at once."""
-IMPORTANCES = ("fisher", "taylor", "l1", "l2")
-"""Those of `quantize.pruning.importance`."""
 RULES = Rules(min_duration_s=1.5, min_count=100)
 REPORT = "pruned.json"
 """What the cut tells, beside the plan: widths, parameters, and the share of the latency that is to be left."""
@@ -81,9 +82,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
                 f"The ratio is {self.ratio:g}.", "It is the share of channels that go: more than 0, less than 1.",
                 "Give e.g. --ratio 0.3.",
             )  # fmt: skip
-        if self.importance not in IMPORTANCES:
+        if self.importance not in (known := get_args(Importance)):
             raise UsageError(
-                f"There is no importance '{self.importance}'.", f"Known: {', '.join(IMPORTANCES)}.", "Use one of them."
+                f"There is no importance '{self.importance}'.", f"Known: {', '.join(known)}.", "Use one of them."
             )
         if not 0 < self.least <= 1:
             raise UsageError(f"least is {self.least:g}.", "It is a share of channels.", "Give e.g. 0.1.")
@@ -95,7 +96,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `predicted_ms`: by the table, before it was built, of `before_ms` (absent with a ratio). `speedup`: measured,
     interleaved. `accuracy`: of the pruned artifact, paired with that of the unpruned one, `accuracy_before`. `widths`:
     of each group of channels, by its layer, how many there were and are. `fixed`: layers that stay as they are, with
-    the reason. `removed`: blocks that are gone.
+    the reason. `removed`: blocks that are gone. `untimed`: narrowed layers that no prediction counts.
     """
 
     artifact: str
@@ -112,6 +113,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     widths: dict[str, tuple[int, int]]
     fixed: dict[str, str]
     removed: tuple[str, ...] = ()
+    untimed: tuple[str, ...] = ()
     history: History | None = None
 
 
@@ -151,7 +153,7 @@ def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Sche
     `schedule` None: it is not trained after the cut. Raises `Unavailable` where the target is another machine,
     `InvalidInput` for a model that cannot be pruned so far, `RuntimeFailed` where the artifact cannot be built.
     """
-    _require_two_sets(job)
+    _require_prunable(job)
     line, candidates = prepare(job, shop, place)
     candidate = _first(candidates)
     folder, told, history, before = narrow(line, candidate, wanted, schedule)
@@ -168,7 +170,7 @@ def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Sche
         after_ms=times.after, speedup=times.speedup, valid=times.valid, parameters=tuple(told["parameters"]),
         accuracy_before=accuracies[0], accuracy=accuracies[1],
         widths={name: tuple(pair) for name, pair in told["widths"].items()}, fixed=told["fixed"],
-        removed=tuple(told["removed"]), history=history,
+        removed=tuple(told["removed"]), untimed=tuple(told["untimed"]), history=history,
     )  # fmt: skip
 
 
@@ -180,7 +182,7 @@ def compress(line: Line, candidates: Sequence[Candidate]) -> dict[str, Entry | E
     found: dict[str, Entry | EdgewrightError] = {}
     for speedup in line.job.recipe.prune:
         try:
-            _require_two_sets(line.job)
+            _require_prunable(line.job)
             made = narrow(line, _first(candidates), Wanted(speedup=speedup), _schedule(line.job.recipe))
             slim = Source(source=str(made.folder), trust_checkpoint=True)
             found[f"pruned{speedup:g}x"] = export(line.shop, replace(line.job, source=slim), line.images)
@@ -230,7 +232,9 @@ def _first(candidates: Sequence[Candidate]) -> Candidate:
     return next((c for c in candidates if c.variant.scheme), candidates[0])
 
 
-def _require_two_sets(job: Job) -> None:
+def _require_prunable(job: Job) -> None:
+    """Raise `InvalidInput` where the source is no torch module, or where there are no images to learn from."""
+    require_torch(parse(job.source.source))
     if image_sets.read_calibration(job.data, image_sets.read_evaluation(job.data, job.split), job.calibration) is None:
         raise InvalidInput(
             f"{job.data} has no images to learn from beside those to evaluate on.",
@@ -344,7 +348,7 @@ def cut(
     """Narrow the module of `source` and write it into `folder`; runs in a child."""
     import torch
 
-    from edgewright.quantize.pruning import blocks, choice, groups, importance
+    from edgewright.quantize.pruning import blocks
     from edgewright.vision import preprocess
 
     tell = progress or (lambda *_: None)
@@ -361,48 +365,66 @@ def cut(
     if asked.blocks is not None:
         removed = blocks.choose(original.module, original.answers, [x for x, _ in batches], asked.blocks, tell)
         narrow = blocks.remove(original.module, removed)
-        told: dict[str, Any] = {"widths": {}, "fixed": {}, "removed": removed}
+        told: dict[str, Any] = {"widths": {}, "fixed": {}, "untimed": [], "removed": removed}
     else:
-        first = torch.zeros(about.input.shape(1))
-        tell(0, 4, "what hangs together")
-        found = groups.find(original.module, original.answers, first)
-        tell(1, 4, "what channels are worth")
-        kind: Any = asked.importance
-        worth = importance.measure(kind, original.module, original.answers, found.groups, batches, seed=seed)
-        tell(2, 4, "the choice")
-        steps, left = dict.fromkeys((group.name for group in found.groups), block), None
-        if asked.ratio is not None:
-            gone = choice.uniform(found.groups, asked.ratio, steps)
-        else:
-            start = msgspec.convert(anchor, Anchor)
+        cost_of = None
+        if asked.ratio is None:
             table = Table(dict(msgspec.convert(costs, list[tuple[Layer, Cost]])), block)
-            shapes = groups.shapes(original.module, original.answers, first)
-            cost = _Costs(dict(msgspec.convert(known, list[tuple[str, Layer]])), shapes, found.groups, table, start)
-            steps |= dict.fromkeys(cost.pooled(model), pooled)
-            lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
-            share = asked.latency_ms / start.p50_ms if asked.latency_ms is not None else 1 / (asked.speedup or 1)
-            gone = choice.choose(found.groups, lost, cost, share * start.least_ms, steps, asked.least)
-            left = cost(gone) / start.least_ms
-        tell(3, 4, "the cut")
-        chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
-        narrow = groups.prune(original.module, original.answers, first, chosen, found.groups)
-        widths = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
-        told = {"widths": widths, "fixed": found.kept, "removed": []}
-        told |= {"left": left} if left else {}
+            start = msgspec.convert(anchor, Anchor)
+            cost_of = functools.partial(_Costs, dict(msgspec.convert(known, list[tuple[str, Layer]])), table, start)
+        narrow, told = _without_channels(original, about, asked, batches, model, cost_of, (block, pooled), seed, tell)
     told["parameters"] = [sum(p.numel() for p in module.parameters()) for module in (original.module, narrow)]
     made = {"method": "pruning", "wanted": wanted, "parameters": told["parameters"]}
     distillation.write(Path(folder), given.source, narrow, about, made, told["removed"])
     Path(folder, REPORT).write_bytes(msgspec.json.encode(told))
 
 
+def _without_channels(
+    original: Any, spec: ModelSpec, asked: Wanted, batches: Sequence[Any], model: str, cost_of: Any,
+    steps: tuple[int, int], seed: int, tell: jail.Progress,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """The module without the channels that go, and what is told of it.
+
+    `steps`: of widths, and of those that a max pool reads. `cost_of` makes the `_Costs` of shapes and groups; None: a
+    ratio is asked for, which needs none.
+    """
+    import torch
+
+    from edgewright.quantize.pruning import choice, groups, importance
+
+    first = torch.zeros(spec.input.shape(1))
+    tell(0, 4, "what hangs together")
+    found = groups.find(original.module, original.answers, first)
+    tell(1, 4, "what channels are worth")
+    kind: Any = asked.importance
+    worth = importance.measure(kind, original.module, original.answers, found.groups, batches, seed=seed)
+    tell(2, 4, "the choice")
+    block = dict.fromkeys((group.name for group in found.groups), steps[0])
+    told: dict[str, Any] = {"fixed": found.kept, "untimed": [], "removed": []}
+    if cost_of is None:
+        gone = choice.uniform(found.groups, asked.ratio or 0.0, block)
+    else:
+        cost = cost_of(groups.shapes(original.module, original.answers, first), found.groups)
+        block |= dict.fromkeys(cost.pooled(model), steps[1])
+        lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
+        start = cost.anchor
+        share = asked.latency_ms / start.p50_ms if asked.latency_ms is not None else 1 / (asked.speedup or 1)
+        gone = choice.choose(found.groups, lost, cost, share * start.least_ms, block, asked.least)
+        told |= {"left": cost(gone) / start.least_ms, "untimed": cost.untimed}
+    tell(3, 4, "the cut")
+    chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
+    told["widths"] = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
+    return groups.prune(original.module, original.answers, first, chosen, found.groups), told
+
+
 class _Costs:
     """The predicted latency of a model by how many units of each group are gone."""
 
     def __init__(
-        self, known: Mapping[str, Layer], shapes: Mapping[str, Any], groups: Sequence[Any], table: Table,
-        anchor: Anchor,
+        self, known: Mapping[str, Layer], table: Table, anchor: Anchor, shapes: Mapping[str, Any],
+        groups: Sequence[Any],
     ) -> None:  # fmt: skip
-        self.before, self.table, self.anchor = list(known.values()), table, anchor
+        self.before, self.anchor = list(known.values()), anchor
         self.names = list(known)
         self.owner = _matched(known, shapes)
         self.members: dict[str, list[tuple[str, str, float]]] = {}
@@ -411,6 +433,8 @@ class _Costs:
                 share = (group.name, member.side, member.channels / group.units)
                 self.members.setdefault(member.layer, []).append(share)
         self.time = functools.cache(table.microseconds)
+        self.untimed = sorted(set(self.members) - set(self.owner.values()))
+        """Layers whose node in the graph was not found: what they cost is not in the prediction."""
 
     def __call__(self, gone: Mapping[str, int]) -> float:
         after = [self._narrowed(name, layer, gone) for name, layer in zip(self.names, self.before)]
