@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from edgewright.core import files as core_files
-from edgewright.graph import batch, files
+from edgewright.graph import batch, files, sparsity
 
 from . import network
 from .calibration import Calibration
@@ -101,13 +101,18 @@ class Student:
         self.weights, self.biases = _weights(model, self.fixed), _biases(model, self.fixed, spread)
         self.written: set[str] = set()
         self.grid: Tensors = {}
+        self.kept: Tensors = {}
         self.scales: Tensors = {}
         self.shifts: Tensors = {}
         self.base: Tensors = {}
+        nodes = {node.name: node for node in model.graph.node}
         for w in self.weights:
             integers = self.fixed[w.integers].float()
             # From the middle of their cells: rounding was careful, and noise must not undo it at once.
             self.grid[w.integers] = integers.clone().requires_grad_()
+            along = sparsity.inputs_axis(nodes[w.layer])
+            if along is not None and sparsity.has_pattern(integers.numpy(), along):
+                self.kept[w.integers] = integers != 0  # 2:4 zeros stay: sparse kernels want them all
         for name in [w.scale for w in self.weights] + _activation_scales(model, self.fixed):
             self.scales[name] = torch.zeros_like(self.fixed[name]).requires_grad_()
         for b in self.biases:
@@ -129,7 +134,8 @@ class Student:
         values: dict[str, Any] = {**self.fixed, **feed}
         values |= {name: self.scale(name) for name in self.scales}
         for w in self.weights:
-            rounded = _Round.apply(self.grid[w.integers], w.limit)
+            grid = self.grid[w.integers]
+            rounded = _Round.apply(grid * self.kept[w.integers] if w.integers in self.kept else grid, w.limit)
             values[w.output] = rounded * self._along(values[w.scale], w)
         values |= {b.output: self.bias(b) for b in self.biases}
         return network.run(self.model, values, outputs, ROUNDING)

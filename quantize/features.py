@@ -13,6 +13,9 @@ from edgewright.core.errors import InvalidInput
 Pair = tuple[str, str]
 """The names of a module in the student and of its counterpart in the teacher."""
 
+Answers = Callable[[torch.nn.Module, torch.Tensor], list[torch.Tensor]]
+"""What of a module's answer to images (N, C, H, W) is compared: [logits], or a detector's raw head; in either mode."""
+
 SMALLEST = 2
 """Maps with a shorter side are not compared: a pooled feature has nothing that spreads."""
 

@@ -25,13 +25,12 @@ from edgewright.core.spec import ModelSpec
 
 from . import features as feature_maps
 from . import imitation, training_state
-from .features import Pair, caught
+from .features import Answers, Pair, caught
+from .pruning import sparsity
 from .schedule import STUDENT, Epoch, History, Schedule
 from .training_state import Progress
 from .views import Batch, Views, randomness
 
-Answers = Callable[[torch.nn.Module, torch.Tensor], list[torch.Tensor]]
-"""What of a module's answer to images (N, C, H, W) is compared: [logits], or a detector's raw head; in either mode."""
 Supervised = Callable[[torch.nn.Module, Any, Batch], torch.Tensor]
 """A loss from labels, the mean over images: of the student, of what it just gave, and of the images it saw."""
 Validate = Callable[[torch.nn.Module], float]
@@ -114,6 +113,7 @@ class _Training:
         _let_learn(student)
         # Convolutions are a fifth to a half faster with channels last, on CPUs as on GPUs.
         self.student = student.to(self.device, memory_format=torch.channels_last)
+        self.masks = sparsity.masks(self.student)
         self.teacher = copy.deepcopy(teacher).to(self.device, memory_format=torch.channels_last).eval()
         self.answers, self.spec, self.schedule, self.seed, self.tick = answers, spec, schedule, seed, tick
         self.labels = torch.tensor(list(labels), dtype=torch.long)
@@ -223,6 +223,9 @@ class _Training:
             norm = float(torch.nn.utils.clip_grad_norm_(student.parameters(), CLIP))
             if math.isfinite(norm):
                 optimizer.step()
+                with torch.no_grad():
+                    for name, kept in self.masks.items():
+                        student.get_parameter(name).mul_(kept)
                 return value
         what = "loss" if not math.isfinite(value) else "gradient"
         kept = f" The checkpoint before it stays in {self.checkpoint}." if self.checkpoint else ""

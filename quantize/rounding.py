@@ -25,7 +25,8 @@ def round_weights(weights: np.ndarray, scale: np.ndarray, second_moment: np.ndar
     """Integers q that make ``scale * q`` act like `weights` on inputs with this second moment.
 
     `weights` (groups, outputs, inputs), `scale` (groups, outputs, 1), `second_moment` (groups, inputs, inputs), the
-    mean of x x^T over positions. Returns integers in [low, high], as float64 and in the shape of `weights`.
+    mean of x x^T over positions. Returns integers in [low, high], as float64 and in the shape of `weights`; zeros stay
+    zero, for sparse kernels (as in SparseGPT, Frantar and Alistarh 2023).
     """
     rounded = np.empty(weights.shape)
     for group, unordered in enumerate(second_moment.astype(np.float64)):
@@ -42,12 +43,12 @@ def _in_order(rest: np.ndarray, scale: np.ndarray, upper: np.ndarray, low: int, 
 
     Errors reach the rows beyond a block of `BLOCK` once a block: the same sums, in one matrix product.
     """
-    rounded = np.empty_like(rest)
+    rounded, kept = np.empty_like(rest), rest != 0
     for start in range(0, len(rest), BLOCK):
         stop = min(start + BLOCK, len(rest))
         errors = np.empty((stop - start, rest.shape[1]))
         for i in range(start, stop):
-            rounded[i] = np.clip(np.rint(rest[i] / scale), low, high)
+            rounded[i] = np.clip(np.rint(rest[i] / scale), low, high) * kept[i]
             errors[i - start] = (rest[i] - rounded[i] * scale) / upper[i, i]
             rest[i + 1 : stop] -= np.outer(upper[i, i + 1 : stop], errors[i - start])
         rest[stop:] -= upper[start:stop, stop:].T @ errors

@@ -67,6 +67,7 @@ trains = {  # what wraps torch; nothing imports it first
     for name in (
         "network", "distil", "lessons", "distance", "recovery", "imitation", "features", "views", "training_state",
         "supervision", "pruning.groups", "pruning.importance", "pruning.blocks",
+        "pruning.sparsity",
     )  # fmt: skip
 }
 for found in pkgutil.walk_packages(edgewright.__path__, "edgewright."):

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from edgewright.core.errors import InvalidInput
+from edgewright.quantize.features import Answers
 
-from .groups import LAYERS, Answers, watched
+from .groups import LAYERS, watched
 
 Tick = Callable[[int, int, str], None]
 CLOSE = 1e-4

@@ -26,25 +26,23 @@ STEPS = 6
 def options(group: Group, block: int, least: float) -> list[int]:
     """How many units of `group` may go: those that leave each block a multiple of `block` channels, and none of all.
 
-    At least the share `least` of the units stays. A unit of more than one channel (a head) counts as it is.
+    At least `least` of the group's channels stay. A unit of more than one channel (a head) counts as it is.
     """
     step = 1 if group.grain > 1 else block
-    kept = [n for n in range(step, group.units, step) if n >= least * group.units]
+    kept = [n for n in range(step, group.units, step) if n * group.channels >= least * group.units]
     return [0, *(group.units - n for n in reversed(kept))]
 
 
 def choose(
-    groups: Sequence[Group], lost: Mapping[str, Sequence[float]], cost: Cost, wanted_ms: float,
-    block: Mapping[str, int], least: float = 0.1,
-) -> dict[str, int]:  # fmt: skip
+    allowed: Mapping[str, Sequence[int]], lost: Mapping[str, Sequence[float]], cost: Cost, wanted_ms: float
+) -> dict[str, int]:
     """The units that go of each group so that `cost` is at most `wanted_ms` and the least is lost.
 
-    `lost`: what goes with the 0, 1, 2 ... least units of a group; `block`: the multiple that its channels stay. Raises
-    `InvalidInput` where the narrowest widths are not fast enough: the model is bound by something else than its widths.
+    `allowed`: the `options` of each group; `lost`: what goes with its 0, 1, 2 ... least units. Raises `InvalidInput`
+    where the narrowest widths are not fast enough: the model is bound by something else than its widths.
     """
-    allowed = {group.name: options(group, block[group.name], least) for group in groups}
     narrowest = {name: max(some) for name, some in allowed.items()}
-    now = {group.name: 0 for group in groups}
+    now = dict.fromkeys(allowed, 0)
     first, floor = cost(now), cost(narrowest)
     if floor > wanted_ms:
         raise InvalidInput(

@@ -23,8 +23,8 @@ import torch
 import torch_pruning as tp
 
 from edgewright.core.errors import InvalidInput
+from edgewright.quantize.features import Answers
 
-Answers = Callable[[torch.nn.Module, torch.Tensor], list[torch.Tensor]]
 TABLE = "relative_position_bias_table"
 SAME = 1e-3
 """How far the largest answer may be off, relative to it, for another order of summation."""

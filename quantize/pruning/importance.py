@@ -11,10 +11,11 @@ import torch.nn.functional as F
 import torch_pruning as tp
 
 from edgewright.core.errors import InvalidInput
+from edgewright.quantize.features import Answers
 
 from . import Importance
 from . import groups as grouping
-from .groups import Answers, Group
+from .groups import Group
 
 Tick = Callable[[int, int, str], None]
 

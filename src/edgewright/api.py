@@ -26,15 +26,16 @@ from edgewright.bench.results import Report, Sensitivity
 from edgewright.core import files, jail
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
-from edgewright.pipeline import comparison, distillation, images, pruning, stages
+from edgewright.pipeline import comparison, compression, distillation, images, pruning, stages
 from edgewright.pipeline import place as places
 from edgewright.pipeline import recipe as recipes
 from edgewright.pipeline import report as reports
 from edgewright.pipeline import run as runs
 from edgewright.pipeline.candidates import restrict
 from edgewright.pipeline.comparison import Audited
+from edgewright.pipeline.cut import Wanted
 from edgewright.pipeline.distillation import Distilled
-from edgewright.pipeline.pruning import Pruned, Wanted
+from edgewright.pipeline.pruning import Pruned
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
 from edgewright.quantize.schedule import RECOVERY, STUDENT, Schedule
@@ -132,7 +133,7 @@ def optimize(
             budget=limits,
             remeasure=remeasure,
         )
-        made = runs.run(job, _workshop(plan, watch), place, pruning.compress)
+        made = runs.run(job, _workshop(plan, watch), place, compression.compress)
         begin = time.monotonic()
         watch("report", str(folder), 0, 0, "statistics over images")
         outcome = _deliver(made, reports.assemble(made), folder)
@@ -251,8 +252,9 @@ def prune(
     """Take channels out of `source`, train the rest under it, and measure; the folder `out` is then a source itself.
 
     Latency is that of the first INT8 artifact (or, with `precision`, float one) that `target`, `runtime` and `scheme`
-    call for, quantized by the first method. `schedule` None: no training. A killed call goes on where it was. Raises
-    what `optimize` raises for wrong input, and what `pipeline.pruning.prune` does.
+    call for, quantized by the first method; on a device that is not this machine only TensorRT's answers are known.
+    `schedule` None: no training. A killed call goes on where it was. Raises what `optimize` raises for wrong input, and
+    what `pipeline.pruning.prune` does.
     """
     folder = files.absolute(out)
     if folder.exists() and not folder.is_dir():

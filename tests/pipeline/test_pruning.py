@@ -70,13 +70,13 @@ def test_a_model_loses_channels_by_the_table_and_is_a_source_again(
     assert found["predicted_ms"] < found["before_ms"]
     assert all(after % 8 == 0 for _, after in found["widths"].values())
     assert any(after < before for before, after in found["widths"].values())
-    assert found["history"]["epochs"]
+    assert found["rounds"][0]["history"]["epochs"]
     plan = json.loads((folder / "slim" / "plan.json").read_text())
     assert plan["source"].endswith("net.py:network")
     assert prune(folder, *arguments) == 0  # the same cut and the same training, from the store
     again = capsys.readouterr()
     told = json.loads(again.out)
-    assert (told["widths"], told["history"]) == (found["widths"], found["history"])
+    assert (told["widths"], told["rounds"]) == (found["widths"], found["rounds"])
     lines = [line for line in again.err.splitlines() if " prune " in line or " distill " in line]
     assert len(lines) == 2
     assert all("from the store" in line for line in lines)
@@ -84,6 +84,34 @@ def test_a_model_loses_channels_by_the_table_and_is_a_source_again(
     # A plan that calls a factory must be trusted.
     assert run_command(["export", f"{folder}/slim", "-o", str(out)]) == 4
     assert run_command(["export", f"{folder}/slim", "--trust-checkpoint", "-o", str(out)]) == 0
+
+
+def test_each_round_goes_out_from_what_the_one_before_it_reached(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--runtime", "openvino", "--ratio", "0.5", "--rounds", "2", "--epochs", "2", "--json")
+    assert prune(folder, *arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    first, second = found["rounds"]
+    assert found["parameters"][0] > first["parameters"] > second["parameters"] == found["parameters"][1]
+    assert [len(one["history"]["epochs"]) for one in (first, second)] == [1, 1], "the passes are shared out"
+    assert found["widths"]["0"] == [32, 16]
+    assert found["widths"]["3"] == [64, 32]
+
+
+def test_zeros_for_a_device_that_is_not_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--sparsity", "2:4", "--epochs", "1", "--json")
+    assert prune(folder, *arguments, "--runtime", "openvino") == 5
+    assert "no kernels for 2:4 zeros" in capsys.readouterr().err
+    assert prune(folder, *arguments, "--target", "jetson-xavier-nx") == 5
+    assert "Ampere and later" in capsys.readouterr().err
+    assert prune(folder, *arguments, "--target", "jetson-orin-nano-8gb") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["artifact"].startswith("tensorrt-int8")
+    assert found["sparse"] == ["3", "7"]
+    assert found["accuracy"]["agreement"] > 0
+    assert "not measured" in found["unmeasured"]
+    assert "after_ms" not in found
 
 
 @pytest.mark.parametrize(
@@ -95,6 +123,11 @@ def test_a_model_loses_channels_by_the_table_and_is_a_source_again(
         (("--ratio", "1.0"), 2, "share of channels that go"),
         (("--ratio", "0.3", "--calibration", "no/such"), 3, "no/such"),
         (("--ratio", "0.3", "--importance", "luck"), 2, "no importance 'luck'"),
+        (("--sparsity", "1:2"), 2, "no sparsity '1:2'"),
+        (("--blocks", "2", "--rounds", "3"), 2, "1 to 2"),
+        (("--speedup", "2", "--target", "jetson-orin-nano-8gb"), 5, "Layers are timed where the model will run"),
+        (("--ratio", "0.3", "--target", "raspberry-pi-5"), 5, "only TensorRT's answers are emulated"),
+        (("--latency", "1000", "--runtime", "openvino"), 3, "ms as it is"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -127,7 +160,8 @@ def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -
 
     recipe = Recipe(
         runtimes=("openvino",), schemes=("openvino",), methods=("minmax",), normalize=("host",), finalists=0,
-        min_duration_s=0.1, min_count=20, prune=(1.5, 1000.0), prune_time_s=5.0,
+        min_duration_s=0.1, min_count=20, prune=(1.5, 1000.0), distill=(f"torch:{folder}/net.py:network",),
+        train_time_s=5.0,
     )  # fmt: skip
     found = edgewright.optimize(
         f"torch:{folder}/net.py:network", spec=folder / "net.toml", data=folder / "digits", out=folder / "out",
@@ -135,6 +169,9 @@ def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -
     ).report  # fmt: skip
     rows = {row.id: row for row in found.measurements}
     assert {"openvino-f32", "openvino-f32-pruned1.5x", "openvino-int8-minmax-pruned1.5x"} <= set(rows)
+    assert rows["openvino-int8-minmax-student-net.py-network"].status == "ok"
+    failed = next(row for row in found.measurements if row.status == "failed")
+    assert "its depth costs the rest" in failed.reason
     whole, slim = rows["openvino-f32"], rows["openvino-f32-pruned1.5x"]
     assert slim.status == whole.status == "ok"
     assert slim.size_bytes < whole.size_bytes

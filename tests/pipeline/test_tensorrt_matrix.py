@@ -36,6 +36,8 @@ SIZE = {"swin_tiny": 112}
 EXACT = 'resize = "exact"\nresize_to = [{0}, {0}]\ncrop = [{0}, {0}]\n'
 LONG = ("rtdetr", "swin_tiny", "resnet50")
 """Not tried with both INT8 and FP16: proving FP16 anew on their INT8 form takes longest."""
+SLOW = ("rtdetr", "swin_tiny")
+"""Two minutes each, as long as all others together."""
 
 pytestmark = [
     pytest.mark.skipif(not importlib.util.find_spec("tensorrt_rtx"), reason="needs tensorrt-rtx-cu13"),
@@ -59,7 +61,7 @@ def check(model: Path, precision: str) -> dict:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in SOURCES])
 def test_the_real_parser_and_builder_accept_every_precision(name: str, images: list[str], tmp_path: Path):
     source = SOURCES[name]
     if source.startswith("ultralytics"):

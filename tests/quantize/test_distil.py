@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+from edgewright.graph import sparsity
 from edgewright.quantize import distil, lint, methods, quantize, schemes, sessions
 from edgewright.quantize.calibration import Calibration
 from edgewright.quantize.lessons import Lessons
@@ -163,3 +164,18 @@ def test_a_smaller_batch_is_learned_from_slower(tiny, monkeypatch) -> None:
         training = msgspec.structs.replace(QUICK, steps=1, pixels=pixels)
         distil.distil(quantized, model, calibration, lambda *_: None, training=training)
     np.testing.assert_allclose(rates[1], np.array(rates[0]) / 2)
+
+
+def test_zeros_for_sparse_kernels_stay(tiny) -> None:
+    quantized, model, calibration = made(tiny, "tensorrt")
+    constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    pairs = {node.output[0]: node.input[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
+    layer = next(n for n in quantized.graph.node if n.op_type == "Conv" and n.name == "conv3")
+    tensor = constants[pairs[layer.input[1]]]
+    array = onnx.numpy_helper.to_array(tensor).copy()
+    array[:, ::2] = 0
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    assert sparsity.count(quantized).sparse == 1
+    distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK)
+    assert sparsity.count(quantized).sparse == 1
+    assert not np.array_equal(onnx.numpy_helper.to_array(tensor), array), "the others learned"

@@ -13,7 +13,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.export.sources import trainable
 from edgewright.export.sources.loaded import outputs
 from edgewright.export.sources.parse import parse
-from edgewright.quantize.pruning import blocks, choice, groups, importance
+from edgewright.quantize.pruning import blocks, choice, groups, importance, sparsity
 from edgewright.quantize.pruning.groups import Group, Member
 
 
@@ -133,9 +133,10 @@ def test_the_choice_is_as_good_as_trying_all_of_them() -> None:
     torch.manual_seed(1)
     lost = {g.name: groups.lost(g, torch.rand(32) * s) for g, s in zip(found, (1.0, 3.0, 2.0))}
     wanted = 0.6 * cost({"a": 0, "b": 0, "c": 0})
-    chosen = choice.choose(found, lost, cost, wanted, dict.fromkeys("abc", 8))
+    allowed = {g.name: choice.options(g, 8, 3.2) for g in found}
+    chosen = choice.choose(allowed, lost, cost, wanted)
     assert cost(chosen) <= wanted
-    every = itertools.product(*(choice.options(g, 8, 0.1) for g in found))
+    every = itertools.product(*allowed.values())
     best = min(
         sum(lost[g.name][n] for g, n in zip(found, some)) for some in every if cost(dict(zip("abc", some))) <= wanted
     )
@@ -146,8 +147,16 @@ def test_the_choice_is_as_good_as_trying_all_of_them() -> None:
 def test_what_widths_cannot_reach_is_said() -> None:
     found = [made("a", 32), made("b", 32)]
     lost = {g.name: groups.lost(g, torch.ones(32)) for g in found}
+    allowed = {g.name: choice.options(g, 8, 3.2) for g in found}
     with pytest.raises(InvalidInput, match="its depth costs the rest"):
-        choice.choose(found, lost, by_hand(found, {"a": 0.1, "b": 0.1}), 0.5, dict.fromkeys("ab", 8))
+        choice.choose(allowed, lost, by_hand(found, {"a": 0.1, "b": 0.1}), 0.5)
+
+
+def test_what_must_stay_is_counted_in_channels() -> None:
+    heads = Group(name="heads", channels=64, members=(), grain=16)
+    assert choice.options(heads, 8, 0.0) == [0, 1, 2, 3]
+    assert choice.options(heads, 8, 33.0) == [0, 1]
+    assert choice.options(made("a", 32), 8, 17.0) == [0, 8]
 
 
 def test_a_ratio_that_takes_nothing_is_refused() -> None:
@@ -173,3 +182,22 @@ def test_blocks_that_can_go_are_the_smallest_residual_ones() -> None:
     assert isinstance(blocks.remove(found.module, gone).layer3[1], nn.Identity)
     with pytest.raises(InvalidInput, match="5 residual blocks"):
         blocks.choose(found.module, found.answers, batches, 6)
+
+
+def test_two_of_four_weights_go_where_sparse_kernels_can_use_it() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.Conv2d(16, 24, 3), nn.Conv2d(24, 24, 3, groups=24), nn.Flatten(), nn.Linear(64, 8)
+    )
+    less, names = sparsity.prune(net)
+    assert names == ["1", "4"]  # three inputs are too few, and depthwise layers have no products to skip
+    assert torch.equal(less[2].weight, net[2].weight)
+    for layer, whole in ((less[1], net[1]), (less[4], net[4])):
+        fours = layer.weight.movedim(1, -1).reshape(-1, 4)
+        assert ((fours == 0).sum(1) == 2).all()
+        was = whole.weight.movedim(1, -1).reshape(-1, 4)
+        assert torch.equal(fours.abs().sum(1), was.abs().topk(2, 1).values.sum(1))  # the larger two stay, as they were
+    assert set(sparsity.masks(less)) == {"1.weight", "4.weight"}
+    assert not sparsity.masks(net)
+    with pytest.raises(InvalidInput, match="No layer can be made 2:4 sparse"):
+        sparsity.prune(nn.Conv2d(3, 8, 3))

@@ -16,6 +16,7 @@ from edgewright.core.errors import EdgewrightError, InvalidInput, RuntimeFailed,
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.data import digits
 from edgewright.quantize import features, imitation, recovery, training_state
+from edgewright.quantize.pruning import sparsity
 from edgewright.quantize.schedule import Schedule
 from edgewright.quantize.views import Views
 
@@ -141,6 +142,16 @@ def test_momentum_of_another_optimizer_is_kept_too(learnt: Digits, tmp_path: Pat
         learn(learnt, network(6), schedule, checkpoint=tmp_path, tick=kill)
     assert learn(learnt, again, schedule, checkpoint=tmp_path).resumed_at == 5
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters()))
+
+
+def test_zeros_of_a_sparse_student_stay(learnt: Digits) -> None:
+    student, names = sparsity.prune(network(16))
+    assert names == ["3"]
+    zeros, before = student[3].weight == 0, student[3].weight.clone()
+    history = learn(learnt, student)
+    assert history.best_epoch
+    assert not student[3].weight[zeros].any()
+    assert not torch.equal(student[3].weight, before), "the others learned"
 
 
 def test_a_perfect_student_stays_what_it_is_and_training_ends_early(learnt: Digits) -> None:

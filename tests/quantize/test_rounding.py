@@ -31,6 +31,14 @@ def test_the_error_of_the_outputs_falls(groups, outputs, inputs):
     assert error(q) < 0.7 * error(np.rint(weights / scale))
 
 
+def test_zeros_stay_zero():
+    weights, scale, moment, _ = layer(np.random.default_rng(2), 2, 4, 40)
+    weights[..., ::2] = 0
+    q = rounding.round_weights(weights, scale, moment, -16, 16)
+    assert not q[..., ::2].any()
+    assert q[..., 1::2].any()
+
+
 def test_blocks_change_nothing(monkeypatch):
     weights, scale, moment, _ = layer(np.random.default_rng(1), 1, 4, 50)
     whole = rounding.round_weights(weights, scale, moment, -16, 16)

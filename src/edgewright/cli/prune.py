@@ -36,6 +36,13 @@ def prune(
     blocks: Annotated[
         int | None, typer.Option(rich_help_panel=HOW_FAR, help="So many whole residual blocks, of those worth least.")
     ] = None,
+    sparsity: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=HOW_FAR, help="2:4: zeros for TensorRT's sparse kernels (Ampere and later)."),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(rich_help_panel=HOW_FAR, help="Take it away in so many turns, each trained and measured.")
+    ] = 1,
     least: Annotated[
         float, typer.Option(rich_help_panel=HOW_FAR, help="Share of a layer's channels that stays at least.")
     ] = 0.1,
@@ -77,10 +84,13 @@ def prune(
     """
     from edgewright import api
     from edgewright.cli import console
-    from edgewright.pipeline.pruning import Wanted
+    from edgewright.pipeline.cut import Wanted
     from edgewright.quantize.schedule import RECOVERY, replaced
 
-    wanted = Wanted(speedup=speedup, latency_ms=latency, ratio=ratio, blocks=blocks, importance=importance, least=least)
+    wanted = Wanted(
+        speedup=speedup, latency_ms=latency, ratio=ratio, blocks=blocks, sparsity=sparsity, rounds=rounds,
+        importance=importance, least=least,
+    )  # fmt: skip
     schedule = None
     if epochs != 0:
         limit = o.seconds(time_budget) if time_budget else None
@@ -115,20 +125,33 @@ def _table(found: Pruned) -> Table:
     agree = f"{ours.agreement:.1f}" if ours.agreement is not None else ""
     predicted = f"{found.predicted_ms:.3g}" if found.predicted_ms else ""
     mark = "" if found.valid else "~"
-    table.add_row("as it was", before, "", f"{mark}{found.before_ms:.3g}", "", base, "", "")
+    was, now = (f"{mark}{ms:.3g}" if ms else "" for ms in (found.before_ms, found.after_ms))
+    table.add_row("as it was", before, "", was, "", base, "", "")
     faster = f"{found.speedup.value:.2f}x" if found.speedup else ""
-    table.add_row("pruned", after, predicted, f"{mark}{found.after_ms:.3g}", faster, score, delta, agree)
+    table.add_row("pruned", after, predicted, now, faster, score, delta, agree)
     return table
 
 
 def _notes(found: Pruned) -> list[str]:
+    from edgewright.pipeline.cut import SPARSITY
+
     notes = []
     if not found.valid:
         notes.append("~ measured beside other work, or before it was steady: the order holds, not the milliseconds.")
-    if found.history:
-        h = found.history
-        kept = f"epoch {h.best_epoch} of {len(h.epochs)}" if h.best_epoch else "what the cut left: no epoch was better"
-        notes.append(f"training kept {kept}; held-out {h.metric} {h.began:.3g} -> {h.ended:.3g}")
+    if found.unmeasured:
+        notes.append(found.unmeasured)
+    for number, one in enumerate(found.rounds, 1):
+        if h := one.history:
+            name = f"training {number}" if len(found.rounds) > 1 else "training"
+            kept = (
+                f"epoch {h.best_epoch} of {len(h.epochs)}" if h.best_epoch else "what the cut left: nothing was better"
+            )
+            notes.append(f"{name} kept {kept}; held-out {h.metric} {h.began:.3g} -> {h.ended:.3g}")
+    if found.sparse:
+        notes.append(
+            f"{len(found.sparse)} layers have {SPARSITY} zeros; optimize takes them with builder.sparse = true"
+        )
+        return notes
     if found.removed:
         notes.append(f"blocks that are gone: {', '.join(found.removed)}")
         return notes

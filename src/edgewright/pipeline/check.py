@@ -29,7 +29,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``check.json``. `layers`: how many layers the graph asks to run in each precision (predicted, not observed).
 
     Bytes are computed from shapes; `memory_bytes` is what the target has for a model. `ahead_of_time` is None where
-    parser and builder were not asked, and `unasked` says why.
+    parser and builder were not asked, and `unasked` says why. `sparse`: layers with 2:4 zeros of all that could have
+    them, where sparse kernels are asked for.
     """
 
     schema_version: int = 1
@@ -40,6 +41,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     violations: tuple[Violation, ...] = ()
     ahead_of_time: Check | None = None
     unasked: str | None = None
+    sparse: tuple[int, int] | None = None
 
     @property
     def refused(self) -> tuple[str, str] | None:
@@ -84,6 +86,12 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             found.append(Finding(level="note", code="built-ahead-of-time", text=text))
         else:
             found.append(Finding(level="warning", code="not-built", text=self.unbuilt or ""))
+        if self.sparse:
+            some, every = self.sparse
+            text = f"{some} of {every} layers have 2:4 zeros. What sparse kernels gain was not measured."
+            if not some:
+                text = f"Sparse kernels are asked for, and none of {every} layers has 2:4 zeros: prune --sparsity 2:4."
+            found.append(Finding(level="note" if some else "warning", code="sparsity", text=text))
         needed = self.weight_bytes + self.activation_bytes
         if self.memory_bytes and needed > MUCH * self.memory_bytes:
             text = f"Weights and tensors take {needed / 1e6:.0f} MB of {self.memory_bytes / 1e6:.0f} MB for a model."
@@ -104,6 +112,8 @@ def check(shop: Workshop, model: Entry, what: str, options: Options, target: Tar
         log, file = shop.log("check", what), str(model.path / MODEL)
         read = jail.call(f"{__name__}:examine", log=log, limits=shop.limits, model=file)
         ahead, unasked = _build(shop, log, file, options, capability, step)
+        if not (options.builder and options.builder.sparse):
+            read["sparse"] = None
         found = msgspec.convert({**read, "memory_bytes": memory_for_model(target)}, type=Checked)
         if ahead:
             origins = read["origins"]
@@ -121,7 +131,7 @@ def read(entry: Entry) -> Checked:
 
 def examine(model: str) -> dict[str, Any]:
     """Rules, layers and memory of the ONNX file `model`, and the layer that each node belongs to; runs in a child."""
-    from edgewright.graph import census
+    from edgewright.graph import census, sparsity
     from edgewright.graph import files as onnx_files
     from edgewright.quantize import lint
     from edgewright.quantize.quantize import name_nodes
@@ -131,7 +141,7 @@ def examine(model: str) -> dict[str, Any]:
     memory = census.memory(graph)
     return {
         "layers": census.layers(graph), "weight_bytes": memory.weights, "activation_bytes": memory.activations,
-        "violations": lint.check(graph), "origins": lint.origins(graph),
+        "sparse": tuple(sparsity.count(graph)), "violations": lint.check(graph), "origins": lint.origins(graph),
     }  # fmt: skip
 
 

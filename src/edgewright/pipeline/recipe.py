@@ -20,8 +20,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT's
     settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's. `search`:
     look for mixtures of INT8 and float blocks too, for at most `time_budget_s` (docs/search.md). `prune`: for each
-    speed-up named here a pruned copy of the model goes through all that the model goes through, trained for
-    `prune_time_s` seconds (docs/pruning.md).
+    speed-up named here a pruned copy of the model goes through all that the model goes through (docs/pruning.md);
+    "2:4": one with sparse weights, for TensorRT. `distill`: so do these sources, after they learned from the model
+    (docs/distillation.md). Each of them is trained for `train_time_s` seconds.
     """
 
     schema_version: int = 1
@@ -45,19 +46,20 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     builder: Builder | None = None
     search: bool = False
     time_budget_s: float = 180.0
-    prune: tuple[float, ...] = ()
-    prune_time_s: float = 1200.0
+    prune: tuple[float | Literal["2:4"], ...] = ()
+    distill: tuple[str, ...] = ()
+    train_time_s: float = 1200.0
 
     def __post_init__(self) -> None:
         for name in ("finalists", "min_duration_s", "margin"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         counts = ("batch", "calibration_images", "parity_images", "min_count")
-        for name in (*counts, "stage_timeout_s", "time_budget_s", "prune_time_s"):
+        for name in (*counts, "stage_timeout_s", "time_budget_s", "train_time_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
         for speedup in self.prune:
-            if not speedup > 1:
+            if isinstance(speedup, float) and not speedup > 1:
                 raise ValueError(f"prune names speed-ups above 1, got {speedup:g}")
         if self.rate is not None and not 0.1 <= self.rate <= 1000:
             raise ValueError(f"rate must be from 0.1 to 1000 frames a second, got {self.rate:g}")

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -127,8 +128,15 @@ class Made:
     images_audit: Entry | None = None
 
 
-Compress = Callable[["Line", Sequence[Candidate]], Mapping[str, Entry | EdgewrightError]]
-"""Gives the exported models of a recipe's compressions by name, or for each why there is none."""
+class Compressed(NamedTuple):
+    """An exported model that was made of the given one, or why there is none, and what to build of it."""
+
+    model: Entry | EdgewrightError
+    candidates: Sequence[Candidate]
+
+
+Compress = Callable[["Line", Sequence[Candidate]], Mapping[str, Compressed]]
+"""Gives the compressions of a recipe by name, from the candidates of the model as it is."""
 
 
 def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress | None = None) -> Made:
@@ -140,7 +148,7 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
     line, candidates = prepare(job, shop, place or places.here())
     job = line.job
     failed: list[Work] = []
-    if compress and job.recipe.prune:
+    if compress:
         line, candidates, failed = _compressed(line, candidates, compress)
     works = [line.build(candidate) for candidate in candidates] + failed
     quantizes = any(candidate.variant.scheme for candidate in candidates)
@@ -169,14 +177,12 @@ def _compressed(
 ) -> tuple[Line, list[Candidate], list[Work]]:
     """`line` and `candidates` with those of each compressed model, and a failed work for each that there is not."""
     models, every, failed = {}, list(candidates), []
-    for name, found in compress(line, candidates).items():
-        named = [
-            msgspec.structs.replace(c, variant=msgspec.structs.replace(c.variant, compression=name)) for c in candidates
-        ]
-        if isinstance(found, EdgewrightError):
-            failed.append(Work(candidate=named[0], failed_in="prune", reason=f"{found.what} {found.why}".strip()))
+    for name, (model, own) in compress(line, candidates).items():
+        named = [msgspec.structs.replace(c, variant=msgspec.structs.replace(c.variant, compression=name)) for c in own]
+        if isinstance(model, EdgewrightError):
+            failed.append(Work(candidate=named[0], failed_in="train", reason=f"{model.what} {model.why}".strip()))
         else:
-            models[name] = found
+            models[name] = model
             every += named
     return replace(line, compressed=models), every, failed
 

@@ -1,0 +1,73 @@
+"""What a recipe makes of the model before it is quantized: copies with less in them, and students."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from edgewright.core.errors import DiskFull, EdgewrightError
+from edgewright.core.store import Entry
+from edgewright.export.sources.parse import parse
+from edgewright.pipeline import distillation, pruning
+from edgewright.pipeline.candidates import Candidate
+from edgewright.pipeline.cut import SPARSITY, Wanted
+from edgewright.pipeline.run import Compressed, Line, export
+from edgewright.pipeline.stages import Source
+from edgewright.quantize.schedule import RECOVERY, STUDENT, replaced
+
+
+def compress(line: Line, candidates: Sequence[Candidate]) -> dict[str, Compressed]:
+    """What `prune` and `distill` of the recipe make, by the names of their variants."""
+    asked: dict[str, tuple[Any, Any]] = {_named(amount): (_pruned, amount) for amount in line.job.recipe.prune}
+    for student in line.job.recipe.distill:
+        name = _student(student)
+        names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+        asked[next(one for one in names if one not in asked)] = (_taught, student)
+    return {name: _tried(line, candidates, make, what) for name, (make, what) in asked.items()}
+
+
+def _tried(
+    line: Line, candidates: Sequence[Candidate], make: Callable[[Line, Sequence[Candidate], Any], Entry], what: Any
+) -> Compressed:
+    """What `make` made of `what`: if one of several models goes wrong, that is a row of its own in the report."""
+    if what == SPARSITY:
+        candidates = [pruning.sparse(c) for c in candidates if c.options.runtime == "tensorrt"] or candidates
+    try:
+        return Compressed(make(line, candidates, what), candidates)
+    except DiskFull:
+        raise
+    except EdgewrightError as error:
+        return Compressed(error, candidates)
+
+
+def _pruned(line: Line, candidates: Sequence[Candidate], amount: float | str) -> Entry:
+    """The model less `amount` for the first INT8 artifact of `candidates`, trained and exported."""
+    pruning.require_prunable(line.job)
+    wanted = Wanted(sparsity=amount) if isinstance(amount, str) else Wanted(speedup=amount)
+    schedule = replaced(RECOVERY, time_budget_s=line.job.recipe.train_time_s)
+    made = pruning.narrow(line, pruning.first(candidates), wanted, schedule)
+    return export(line.shop, replace(line.job, source=pruning.ours(made.folder)), line.images)
+
+
+def _taught(line: Line, candidates: Sequence[Candidate], student: str) -> Entry:
+    """The source `student` after it learned from the model of `line`, exported."""
+    job = line.job
+    pruning.require_prunable(job)
+    schedule = replaced(STUDENT, time_budget_s=job.recipe.train_time_s)
+    learner = Source(source=student, trust_checkpoint=job.source.trust_checkpoint)
+    made, _ = distillation.distil(
+        line.shop, job.source, learner, job.data, job.split, job.calibration, schedule, None, job.recipe.seed
+    )
+    return export(line.shop, replace(job, source=pruning.ours(made.path)), line.images)
+
+
+def _named(amount: float | str) -> str:
+    return f"sparse-{amount.replace(':', 'of')}" if isinstance(amount, str) else f"pruned{amount:g}x"
+
+
+def _student(student: str) -> str:
+    """E.g. ``student-mobilenetv3_small_050`` for timm:mobilenetv3_small_050?pretrained=false."""
+    return "student-" + re.sub(r"[^A-Za-z0-9_.]+", "-", parse(student).name.rstrip("/").rpartition("/")[2])
