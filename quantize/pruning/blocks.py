@@ -52,8 +52,9 @@ def choose(
 ) -> list[str]:  # fmt: skip
     """The `count` blocks of `module` that change its answers to `batches` least, taken out one after the other.
 
-    Each time all that are left are tried: what a block is worth depends on those that are gone. Raises `InvalidInput`
-    where there are not so many.
+    What a block is worth depends on those that are gone: it rises. So each time the one of least worth so far is tried
+    anew, then the next, until one is worth less than the others were before. Raises `InvalidInput` where there are not
+    so many.
     """
     left = find(module, answers, batches[0][:1])
     if not 0 < count <= len(left):
@@ -64,14 +65,18 @@ def choose(
     with torch.no_grad():
         wanted = [answers(module, images) for images in batches]
     gone: list[str] = []
-    total = sum(len(left) - i for i in range(count))
-    for _ in range(count):
-        damage = {}
-        for name in left:
-            damage[name] = _damage(remove(module, [*gone, name]), answers, batches, wanted)
-            tick(total - sum(len(left) - i for i in range(count - len(gone))) + len(damage), total, "blocks")
-        gone.append(min(left, key=lambda name: damage[name]))
-        left.remove(gone[-1])
+    worth = dict.fromkeys(left, 0.0)
+    while len(gone) < count:
+        best = None
+        for name in sorted(worth, key=lambda name: worth[name]):
+            if best is not None and worth[name] >= worth[best]:
+                break
+            tick(len(gone), count, f"blocks, {name}")
+            worth[name] = _damage(remove(module, [*gone, name]), answers, batches, wanted)
+            if best is None or worth[name] < worth[best]:
+                best = name
+        gone.append(str(best))
+        del worth[gone[-1]]
     return gone
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from edgewright.core.errors import DiskFull, InvalidInput
-from edgewright.core.store import Entry
 from edgewright.pipeline import candidates, compression
 from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.run import Job
+from edgewright.pipeline.stages import Source
 from edgewright.targets import target as targets
 
 STUDENTS = ("timm:mobilenetv3_small_050", "timm:mobilenetv3_small_050?drop_rate=0.1")
@@ -21,16 +22,18 @@ def compressed(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, target: str, **f
     """What is made of `recipe` where cutting and teaching give a folder at once, or what `fails` says."""
 
     def make(what: str) -> Any:
-        def made(_line: object, _candidates: object, amount: object) -> Entry:
+        def made(_line: object, _candidate: object, amount: object) -> compression.Made:
             if what in fails:
                 raise fails[what]
-            return Entry(path=Path(str(amount)), key="key", reused=False, seconds=0.0)
+            return compression.Made(Source(source=str(amount)), 0.7 if what == "pruned" else None)
 
         return made
 
     monkeypatch.setattr(compression, "_pruned", make("pruned"))
     monkeypatch.setattr(compression, "_taught", make("taught"))
-    line: Any = SimpleNamespace(job=SimpleNamespace(recipe=recipe))
+    monkeypatch.setattr(compression, "export", lambda _shop, job, _images: job.source.source)
+    job = Job(source=None, data=Path(), split=None, calibration=None, target=None, recipe=recipe, budget=None)
+    line: Any = SimpleNamespace(job=job, shop=None, images=None)
     return compression.compress(line, candidates.enumerate_candidates(targets.load(target), recipe))
 
 
@@ -44,7 +47,7 @@ def test_each_model_has_a_name_and_sparse_ones_sparse_kernels(monkeypatch: pytes
     others = found["pruned1.5x"].candidates
     assert {"tensorrt", "onnxruntime"} <= {c.options.runtime for c in others}
     assert not any(c.options.builder.sparse for c in others if c.options.builder)
-    assert str(found["student-mobilenetv3_small_050-2"].model.path) == STUDENTS[1]
+    assert str(found["student-mobilenetv3_small_050-2"].model) == STUDENTS[1]
 
 
 def test_one_that_fails_is_no_end_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +55,7 @@ def test_one_that_fails_is_no_end_of_the_others(monkeypatch: pytest.MonkeyPatch)
     found = compressed(monkeypatch, Recipe(prune=(9.0,), distill=STUDENTS[:1]), "x86-avx2", pruned=error)
     assert found["pruned9x"].model is error
     assert found["pruned9x"].candidates
-    assert found["student-mobilenetv3_small_050"].model.key == "key"
+    assert found["student-mobilenetv3_small_050"].model == STUDENTS[0]
     full = DiskFull("The disk is full.", "0 bytes are left.", "Free some.")
     with pytest.raises(DiskFull):
         compressed(monkeypatch, Recipe(prune=(2.0,)), "x86-avx2", pruned=full)

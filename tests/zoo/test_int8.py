@@ -117,6 +117,7 @@ METHODS = {("mobilenetv3_small_100", scheme): "distil" for scheme in SCHEMES}
 """What is needed to stay inside; else post-training rounding does it."""
 
 MISSED = {
+    # No weights help: see test_tensorrts_signed_activations_are_all_that_is_lost.
     ("mobilenetv1_075", "tensorrt"): "0.75 points lost, 94.5 % agreement, 19.6 dB",
     ("squeezenet1_1", "tensorrt"): "0.75 points lost, 94.5 % agreement, 28.0 dB",
     ("mobilenetv3_small_100", "ort-x86-vnni"): "96.9 % agreement",
@@ -143,6 +144,45 @@ def test_int8_keeps_the_answers(name: str, scheme: str, method: str, zoo: Path, 
     assert found.loss <= bound.loss + 1e-9
     assert found.agreement >= bound.agreement
     assert found.sqnr_db >= bound.sqnr_db
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenetv1_075", "squeezenet1_1"])
+def test_tensorrts_signed_activations_are_all_that_is_lost(name: str, zoo: Path, folder: Path) -> None:
+    """Why no rounding of weights meets the bound there: with exact weights it is missed by as much."""
+    path, found, exact, _ = float_model(name, zoo, folder)
+    images = [item.path for item in found.calibration.items]
+    evened, out = folder / f"{name}-even", folder / f"{name}-exact"
+    evened.mkdir(), out.mkdir()
+    source = evened / "model.onnx" if equalize.equalize(str(path), images, str(evened)) else path
+    quantize.quantize(str(source), "tensorrt", "round", images, str(out))
+    rows = answers(out / "model.onnx", found), answers(with_exact_weights(out / "model.onnx", source), found)
+    whole, activations = (statistics.sqnr_db(given, exact) for given in rows)
+    agreement = 100 * statistics.agreement(rows[1], exact)
+    print(f"{name} {whole:.1f} dB; weights in float32: {agreement:.2f} %, {activations:.1f} dB")
+    assert activations < BOUNDS[name].sqnr_db
+    assert abs(activations - whole) < 1
+
+
+def with_exact_weights(quantized: Path, exact: Path) -> Path:
+    """A file beside `quantized` with the weights and biases of `exact`, the model it was made of, in its layers."""
+    model, whole = files.load(quantized), files.load(exact)
+    originals = {tensor.name: tensor for tensor in whole.graph.initializer}
+    stored = {tensor.name for tensor in model.graph.initializer}
+    pairs = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    layers, quantized_layers = (
+        [n for n in m.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")] for m in (whole, model)
+    )
+    assert len(layers) == len(quantized_layers)
+    for layer, node in zip(layers, quantized_layers):
+        for place in range(1, len(node.input)):
+            if pairs.get(node.input[place]) in stored:
+                tensor = model.graph.initializer.add()
+                tensor.CopyFrom(originals[layer.input[place]])
+                tensor.name = node.input[place] = f"exact {node.name} {place}"
+    out = quantized.with_name("exact.onnx")
+    files.save(model, out)
+    return out
 
 
 DETECTORS = runpy.run_path(str(HERE / "test_detectors.py"))["CASES"]

@@ -18,8 +18,8 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="timm:NAME, torchvision:NAME, torch:package.module:factory (options after '?', e.g. "
-        "timm:resnet18?num_classes=10), or the path of an .onnx file.",
+        help="timm:NAME, torchvision:NAME, ultralytics:NAME, torch:package.module:factory (options after '?', e.g. "
+        "timm:resnet18?num_classes=10), an .onnx file, or a folder that prune or distill made.",
     ),
 ]
 CheckpointOption = Annotated[

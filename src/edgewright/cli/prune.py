@@ -59,7 +59,7 @@ def prune(
     rate: Annotated[
         float | None, typer.Option(rich_help_panel=TRAINING, help="Peak learning rate for 64 images a step.")
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Device name; it must be this machine. Default: detected.")] = None,
+    target: Annotated[str | None, typer.Option(help="Device name; for speed-ups this machine.")] = None,
     runtime: Annotated[str | None, typer.Option(help="Whose latency counts; default: the target's first.")] = None,
     scheme: Annotated[str | None, typer.Option(help="Flavour of INT8; default: the target's first.")] = None,
     precision: Annotated[str | None, typer.Option(help="Count the latency in f32 (or bf16) instead of INT8.")] = None,

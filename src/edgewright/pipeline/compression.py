@@ -6,10 +6,9 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgewright.core.errors import DiskFull, EdgewrightError
-from edgewright.core.store import Entry
 from edgewright.export.sources.parse import parse
 from edgewright.pipeline import distillation, pruning
 from edgewright.pipeline.candidates import Candidate
@@ -17,6 +16,13 @@ from edgewright.pipeline.cut import SPARSITY, Wanted
 from edgewright.pipeline.run import Compressed, Line, export
 from edgewright.pipeline.stages import Source
 from edgewright.quantize.schedule import RECOVERY, STUDENT, replaced
+
+
+class Made(NamedTuple):
+    """A source, and the share of the latency that was to be left of it, where that was told."""
+
+    source: Source
+    left: float | None = None
 
 
 def compress(line: Line, candidates: Sequence[Candidate]) -> dict[str, Compressed]:
@@ -30,38 +36,41 @@ def compress(line: Line, candidates: Sequence[Candidate]) -> dict[str, Compresse
 
 
 def _tried(
-    line: Line, candidates: Sequence[Candidate], make: Callable[[Line, Sequence[Candidate], Any], Entry], what: Any
+    line: Line, candidates: Sequence[Candidate], make: Callable[[Line, Candidate, Any], Made], what: Any
 ) -> Compressed:
     """What `make` made of `what`: if one of several models goes wrong, that is a row of its own in the report."""
     if what == SPARSITY:
         candidates = [pruning.sparse(c) for c in candidates if c.options.runtime == "tensorrt"] or candidates
+    counts = pruning.first(candidates)
+    ordered = [counts, *(c for c in candidates if c is not counts)]
     try:
-        return Compressed(make(line, candidates, what), candidates)
+        source, left = make(line, counts, what)
+        return Compressed(export(line.shop, replace(line.job, source=source), line.images), ordered, left)
     except DiskFull:
         raise
     except EdgewrightError as error:
-        return Compressed(error, candidates)
+        return Compressed(error, ordered)
 
 
-def _pruned(line: Line, candidates: Sequence[Candidate], amount: float | str) -> Entry:
-    """The model less `amount` for the first INT8 artifact of `candidates`, trained and exported."""
-    pruning.require_prunable(line.job)
+def _pruned(line: Line, candidate: Candidate, amount: float | str) -> Made:
+    """The model less `amount` for `candidate`, trained."""
+    pruning.require_teachable(line.job)
     wanted = Wanted(sparsity=amount) if isinstance(amount, str) else Wanted(speedup=amount)
     schedule = replaced(RECOVERY, time_budget_s=line.job.recipe.train_time_s)
-    made = pruning.narrow(line, pruning.first(candidates), wanted, schedule)
-    return export(line.shop, replace(line.job, source=pruning.ours(made.folder)), line.images)
+    made = pruning.narrow(line, candidate, wanted, schedule)
+    return Made(pruning.ours(made.folder), made.cut.left)
 
 
-def _taught(line: Line, candidates: Sequence[Candidate], student: str) -> Entry:
-    """The source `student` after it learned from the model of `line`, exported."""
+def _taught(line: Line, _: Candidate, student: str) -> Made:
+    """The source `student` after it learned from the model of `line`."""
     job = line.job
-    pruning.require_prunable(job)
+    pruning.require_teachable(job)
     schedule = replaced(STUDENT, time_budget_s=job.recipe.train_time_s)
     learner = Source(source=student, trust_checkpoint=job.source.trust_checkpoint)
-    made, _ = distillation.distil(
+    made = distillation.distil(
         line.shop, job.source, learner, job.data, job.split, job.calibration, schedule, None, job.recipe.seed
-    )
-    return export(line.shop, replace(job, source=pruning.ours(made.path)), line.images)
+    )[0]
+    return Made(pruning.ours(made.path))
 
 
 def _named(amount: float | str) -> str:

@@ -107,7 +107,7 @@ def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Sche
     another machine, where its answers cannot be known here, and where it has no sparse kernels for a pattern;
     `InvalidInput` for a model that cannot be pruned so far, `RuntimeFailed` where the artifact cannot be built.
     """
-    require_prunable(job)
+    require_teachable(job)
     line, candidates = prepare(job, shop, place)
     candidate = first(candidates)
     if not line.measure and candidate.options.runtime != "tensorrt":
@@ -186,13 +186,13 @@ def sparse(candidate: Candidate) -> Candidate:
     return msgspec.structs.replace(candidate, options=msgspec.structs.replace(candidate.options, builder=builder))
 
 
-def require_prunable(job: Job) -> None:
+def require_teachable(job: Job) -> None:
     """Raise `InvalidInput` where the source is no torch module, or where there are no images to learn from."""
     require_torch(parse(job.source.source))
     if image_sets.read_calibration(job.data, image_sets.read_evaluation(job.data, job.split), job.calibration) is None:
         raise InvalidInput(
             f"{job.data} has no images to learn from beside those to evaluate on.",
-            "What a channel is worth, and its recovery, are found on other images than the loss is measured on.",
+            "What goes, and what the rest learns, is found on other images than it is judged by.",
             "Sort them into folders train and val, or name some: --calibration DIR",
         )  # fmt: skip
 

@@ -141,6 +141,7 @@ def _reference(made: Made) -> Reference:
 def _measurement(made: Made, work: Work) -> Measurement:
     candidate, timing = work.candidate, work.timing
     findings, passed = audit.split(_audit(made, work))
+    proved = checks.read(work.checked).findings() if work.checked else ()
     measured = work.alive and timing is not None
     reason = work.reason if not work.alive else (None if measured else _target(made).why)
     return Measurement(
@@ -166,7 +167,7 @@ def _measurement(made: Made, work: Work) -> Measurement:
         artifact=work.artifact.key if work.artifact else None,
         described=_described(work),
         provenance=_quantization(work),
-        findings=(*_findings(work), *(checks.read(work.checked).findings() if work.checked else ()), *findings),
+        findings=(*_findings(work), *_predicted(made, work), *proved, *findings),
         passed=passed,
     )
 
@@ -206,6 +207,19 @@ def _findings(work: Work) -> list[Finding]:
     if missing := _quantization(work).get("missing"):
         return [Finding(level="warning", code="method", text=missing), *_findings_of_precision(work)]
     return _findings_of_precision(work)
+
+
+def _predicted(made: Made, work: Work) -> list[Finding]:
+    """The latency of a pruned artifact by the table, and as it was measured."""
+    before, left = made.predicted.get(work.candidate.id, ("", 0.0))
+    rows = {one.candidate.id: one.timing.latency for one in made.works if one.timing and one.timing.latency}
+    was, now = (row.p50_ms if (row := rows.get(name)) else None for name in (before, work.candidate.id))
+    if not was or not now:
+        return []
+    text = (
+        f"By the latency table {left * was:.3g} ms were predicted, of {was:.3g} ms of {before}; measured: {now:.3g} ms."
+    )
+    return [Finding(level="note", code="predicted-latency", text=text)]
 
 
 def _findings_of_precision(work: Work) -> list[Finding]:

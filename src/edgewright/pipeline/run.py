@@ -113,7 +113,10 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """All that a run made; `pipeline.report` reads the figures out of it. `base`: what speedups are relative to."""
+    """All that a run made; `pipeline.report` reads the figures out of it. `base`: what speedups are relative to.
+
+    `predicted`: of a pruned artifact the one it was predicted from, and the share of its latency that was to be left.
+    """
 
     job: Job
     spec: ModelSpec
@@ -126,13 +129,18 @@ class Made:
     base: str | None = None
     search: Search | None = None
     images_audit: Entry | None = None
+    predicted: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 class Compressed(NamedTuple):
-    """An exported model that was made of the given one, or why there is none, and what to build of it."""
+    """An exported model that was made of the given one, or why there is none, and what to build of it.
+
+    `left`: the share of the latency of ``candidates[0]`` that was to be left, by the latency table.
+    """
 
     model: Entry | EdgewrightError
     candidates: Sequence[Candidate]
+    left: float | None = None
 
 
 Compress = Callable[["Line", Sequence[Candidate]], Mapping[str, Compressed]]
@@ -148,14 +156,15 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
     line, candidates = prepare(job, shop, place or places.here())
     job = line.job
     failed: list[Work] = []
+    predicted: dict[str, tuple[str, float]] = {}
     if compress:
-        line, candidates, failed = _compressed(line, candidates, compress)
+        line, candidates, failed, predicted = _compressed(line, candidates, compress)
     works = [line.build(candidate) for candidate in candidates] + failed
     quantizes = any(candidate.variant.scheme for candidate in candidates)
     made = Made(
         job=job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
         works=works, measured_here=line.measure, place=line.place,
-        images_audit=audits.audit_images(shop, line.images, line.spec) if quantizes else None,
+        images_audit=audits.audit_images(shop, line.images, line.spec) if quantizes else None, predicted=predicted,
     )  # fmt: skip
     if line.measure or any(work.emulated for work in works):
         made.reference.artifact = stages.compile_reference(shop, line.exported, line.spec)
@@ -174,17 +183,20 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
 
 def _compressed(
     line: Line, candidates: list[Candidate], compress: Compress
-) -> tuple[Line, list[Candidate], list[Work]]:
-    """`line` and `candidates` with those of each compressed model, and a failed work for each that there is not."""
-    models, every, failed = {}, list(candidates), []
-    for name, (model, own) in compress(line, candidates).items():
+) -> tuple[Line, list[Candidate], list[Work], dict[str, tuple[str, float]]]:
+    """`line` and `candidates` with those of each compressed model, a failed work for each that there is not, and what
+    is predicted of them (as in `Made`)."""
+    models, every, failed, predicted = {}, list(candidates), list[Work](), {}
+    for name, (model, own, left) in compress(line, candidates).items():
         named = [msgspec.structs.replace(c, variant=msgspec.structs.replace(c.variant, compression=name)) for c in own]
         if isinstance(model, EdgewrightError):
             failed.append(Work(candidate=named[0], failed_in="train", reason=f"{model.what} {model.why}".strip()))
-        else:
-            models[name] = model
-            every += named
-    return replace(line, compressed=models), every, failed
+            continue
+        models[name] = model
+        every += named
+        if left is not None:
+            predicted[named[0].id] = (own[0].id, left)
+    return replace(line, compressed=models), every, failed, predicted
 
 
 def export(shop: Workshop, job: Job, images: Images) -> Entry:
