@@ -1,8 +1,9 @@
 """A model with other widths, fewer blocks or other weights than its source gives: a folder of two plain files.
 
 ``weights.safetensors`` holds the tensors of the module as it is trained; ``plan.json`` (`Plan`) says which source
-builds it and what is changed in it then: attributes of modules (channels, groups, heads), shapes of tensors, blocks
-that became identities. No class is pickled, so that no code of another library is needed to load it, nor runs from it.
+builds it (where that is a pickle, ``model.yaml`` does) and what is changed in it then: attributes of modules (channels,
+groups, heads), shapes of tensors, blocks that became identities. No class is pickled, so that no code of another
+library is needed to load it, nor runs from it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from edgewright.core.lazy import require
 from edgewright.core.spec import decode, encode
 
 from .loaded import Loaded, Trainable
-from .parse import PLAN, parse
+from .parse import PLAN, Source, parse
 
 if TYPE_CHECKING:
     import torch
 
 WEIGHTS = "weights.safetensors"
+ARCHITECTURE = "model.yaml"
+"""Of a model that an Ultralytics checkpoint gave: what builds it, so that the pickle is not needed again."""
 Value = int | tuple[int, ...]
 
 
@@ -88,6 +91,24 @@ def read(folder: Path) -> Plan:
         return decode(file.read(), Plan, str(folder / PLAN))
 
 
+def keep_architecture(folder: Path, module: torch.nn.Module) -> str:
+    """Write what builds Ultralytics' `module` into `folder`; the source that a plan there may name from now on."""
+    import json
+
+    from . import ultralytics
+
+    files.write(folder / ARCHITECTURE, json.dumps(ultralytics.description(module)).encode())  # JSON is YAML
+    return f"ultralytics:{ARCHITECTURE}"
+
+
+def source_of(plan: Plan, folder: Path) -> Source:
+    """What the plan in `folder` changes: its source, or the architecture that lies beside it."""
+    source = parse(plan.source)
+    if source.kind == "ultralytics" and source.name == ARCHITECTURE:
+        return msgspec.structs.replace(source, name=str(folder / ARCHITECTURE))
+    return source
+
+
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The model in the folder `name`: its source's module with the plan's changes and the folder's weights.
 
@@ -103,7 +124,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
             f"Its {PLAN} and {WEIGHTS} say all of the model.", "Leave that out.",
         )  # fmt: skip
     plan = read(folder)
-    source = parse(plan.source)
+    source = source_of(plan, folder)
     if source.kind == "torch" and not trust:
         raise IntegrityError(
             f"{folder / PLAN} names the factory {source.name}.", "It would be called, with the options that are there.",

@@ -86,6 +86,15 @@ def own_file(source: Source) -> str | None:
     return str(path) if path else source.name if source.kind == "onnx" else None
 
 
+def description(model: Any) -> dict[str, Any]:
+    """What builds the architecture of `model` anew, as plain data: the content of a ``.yaml``."""
+    described = {key: value for key, value in model.yaml.items() if key not in ("scale", "yaml_file")}
+    scales, scale = described.get("scales", {}), model.yaml.get("scale")
+    if scale in scales:  # of a file called otherwise than its scale the library takes the first
+        described["scales"] = {scale: scales[scale]}
+    return described
+
+
 def _built(name: str, classes: int | None, trust: bool) -> Any:
     """The model that a YAML describes, the library's own or a local one, with seeded random weights."""
     import torch

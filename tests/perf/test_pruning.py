@@ -22,7 +22,7 @@ from edgewright.quantize.schedule import RECOVERY, replaced
 pytestmark = pytest.mark.zoo
 SPEC = Path(__file__).parents[1] / "zoo" / "specs" / "cifar64.toml"
 SEEDS, RATIO = 3, 0.4
-TRAINING = replaced(RECOVERY, epochs=3)
+TRAINING = replaced(RECOVERY, epochs=2)
 
 
 def test_by_latency_and_all_alike(benchmark: Any, zoo: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Input, ModelSpec
+from edgewright.core.spec import Detect, Input, ModelSpec
 from edgewright.core.store import Store
 from edgewright.data import digits, sets
 from edgewright.pipeline import distillation
@@ -39,6 +39,12 @@ resize_to = [8, 8]
 mean = [0.3, 0.3, 0.3]
 std = [0.4, 0.4, 0.4]
 """
+
+
+DETECTOR = ModelSpec(
+    name="detector", task="detect", input=Input(height=96, width=96), classes=80, outputs=("head",),
+    detect=Detect(decoder="dfl", scores="sigmoid"),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +162,33 @@ def test_labels_are_left_out_where_that_is_asked(job: Path) -> None:
         training, items=tuple(msgspec.structs.replace(item, label=None) for item in training.items)
     )
     assert {item.label for item in distillation._labelled(bare, spec, None).items} == {None}
+
+
+def test_a_folder_does_without_the_checkpoint_that_it_was_made_of(tmp_path: Path) -> None:
+    library = pytest.importorskip("ultralytics")
+    import torch
+
+    from edgewright.export.sources import trainable
+    from edgewright.export.sources.parse import parse
+
+    net = library.YOLO("yolo11s.yaml").model
+    net.names = {0: "cat", 1: "dog"} | {k: str(k) for k in range(2, 80)}
+    torch.save({"model": net, "train_args": {"imgsz": 96}}, tmp_path / "mine.pt")
+    given = f"ultralytics:{tmp_path}/mine.pt"
+    taught = trainable(parse(given), None, True)
+    with torch.no_grad():
+        for parameter in taught.module.parameters():
+            parameter.mul_(1.01)
+    spec = ModelSpec(**{**msgspec.structs.asdict(DETECTOR), "labels": ("cat", "dog", *map(str, range(2, 80)))})
+    distillation.write(tmp_path / "first", given, taught.module, spec, {})
+    distillation.write(tmp_path / "second", str(tmp_path / "first"), taught.module, spec, {})
+    distillation.copy(tmp_path / "second", tmp_path / "last")
+    for name in ("mine.pt", "first/plan.json", "second/plan.json"):
+        (tmp_path / name).unlink()
+    again = trainable(parse(str(tmp_path / "last")))  # a pickle would have to be trusted
+    images = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        for ours, theirs in zip(again.answers(again.module, images), taught.answers(taught.module, images)):
+            assert torch.equal(ours, theirs)
+    found = again.finish(again.module).spec
+    assert (list(found["labels"][:2]), found["input"]["height"]) == (["cat", "dog"], 96)

@@ -22,6 +22,7 @@ from edgewright.export.sources import plan as plans
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
 from edgewright.pipeline import stages
+from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.schedule import History, Schedule
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from edgewright.export.sources.loaded import Trainable
 
 LEARN_FROM = ("train", "calib", "calibration")
-PARITY_IMAGES = 8
+PARITY_IMAGES = Recipe().parity_images
+"""As many as in the main job, which then finds the exports of a distillation in the store."""
 LONGEST_S = 7 * 86400.0
 """A training is ended by its schedule, not by the limit of a stage; after this long it hangs."""
 SHARE = 0.75
@@ -210,11 +212,18 @@ def write(
 
     `removed`: blocks that are gone from it.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     parsed = sources.parse(source)
     if parsed.kind == "plan":  # a pruned model that learned: the plan of its own source, with new weights
-        plan = plans.read(files.absolute(parsed.name))
+        before = files.absolute(parsed.name)
+        plan = plans.read(before)
         source, removed = plan.source, (*plan.removed, *removed)
-        parsed = sources.parse(source)
+        parsed = plans.source_of(plan, before)
+        if (before / plans.ARCHITECTURE).is_file():
+            shutil.copyfile(before / plans.ARCHITECTURE, folder / plans.ARCHITECTURE)
+    elif parsed.kind == "ultralytics" and not parsed.name.endswith((".yaml", ".yml")):
+        source = plans.keep_architecture(folder, module)
+        parsed = plans.source_of(plans.Plan(source=source), folder)
     fields = msgspec.to_builtins(spec)
     described = {key: fields[key] for key in ("preprocess", "postprocess", "classes", "labels")}
     described["input"] = {key: fields["input"][key] for key in ("height", "width", "channels")}
@@ -240,5 +249,6 @@ def trainable_of(source: Source) -> Trainable:
 def copy(made: Path, out: Path) -> None:
     """Put the model of the folder `made` at `out`, whole or not at all."""
     with files.new_folder(out) as folder:
-        for name in (plans.WEIGHTS, sources.PLAN):
-            shutil.copyfile(made / name, folder / name)
+        for name in (plans.WEIGHTS, sources.PLAN, plans.ARCHITECTURE):
+            if (made / name).is_file():
+                shutil.copyfile(made / name, folder / name)
