@@ -41,6 +41,8 @@ MINIMUM = 16
 """Fewest images to learn from."""
 MOST_HELD_OUT = 2000
 PIXELS = 64 * 224 * 224
+STEPS, SMALLEST = 150, 16
+"""An epoch has so many steps where batches of this size make them: of few images few large steps teach little."""
 ALIKE = 0.75
 """From which share of held-out images on, whose mirror image the teacher gives the same class, images are mirrored."""
 WORST = -1e30
@@ -120,7 +122,7 @@ class _Training:
         self.supervised, self.validate, self.checkpoint = supervised, validate, checkpoint
         self.learning, self.held_out = _divide(len(images), schedule.held_out, seed)
         side = spec.input.height * spec.input.width
-        self.batch = min(schedule.batch or max(4, min(64, PIXELS // side)), len(self.learning))
+        self.batch = min(schedule.batch or _batch(len(self.learning), side), len(self.learning))
         self.views = Views(images, spec)
         self._agree()
         mirror = self._mirrors() if schedule.mirror is None else schedule.mirror
@@ -422,6 +424,11 @@ def _divide(images: int, share: float, seed: int) -> tuple[list[int], list[int]]
     order = torch.randperm(images, generator=torch.Generator().manual_seed(seed)).tolist()
     held_out = max(1, min(MOST_HELD_OUT, round(images * share)))
     return sorted(order[held_out:]), sorted(order[:held_out])
+
+
+def _batch(images: int, pixels: int) -> int:
+    """Images a step for so many `images` of `pixels` each."""
+    return max(4, min(64, PIXELS // pixels, max(SMALLEST, images // STEPS)))
 
 
 def _let_learn(student: torch.nn.Module) -> None:

@@ -177,6 +177,14 @@ def test_a_time_becomes_a_number_of_epochs(learnt: Digits) -> None:
     assert 0 < history.feeding < 1 and history.images_per_s > 0
 
 
+@pytest.mark.parametrize(
+    ("images", "side", "batch"),
+    [(50_000, 224, 64), (50_000, 448, 16), (50_000, 2048, 4), (3000, 64, 20), (100, 64, 16)],
+)
+def test_few_images_are_learned_from_in_small_steps(images: int, side: int, batch: int) -> None:
+    assert recovery._batch(images, side * side) == batch
+
+
 def test_one_image_a_step_leaves_normalization_as_it_is(learnt: Digits) -> None:
     student = copy.deepcopy(learnt.teacher)
     nn.init.zeros_(student[-1].weight)
