@@ -314,3 +314,13 @@ def test_cifar10_reads_as_it_is_and_is_compared_quickly(zoo: Path) -> None:
     start = time.process_time()
     assert len(set(digests(test))) > 2990
     assert time.process_time() - start < 20  # 0.6 s; a guard against something quadratic, not a speed
+
+
+def test_a_file_that_was_written_anew_has_another_digest(tmp_path: Path) -> None:
+    path = picture(tmp_path / "cat" / "a.png", 1)
+    images = read(tmp_path)
+    found = []
+    for seed in (1, 2, 1):
+        picture(path, seed)
+        found += digests(images)
+    assert found[0] == found[2] != found[1]

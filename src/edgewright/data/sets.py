@@ -8,6 +8,7 @@ error.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -421,6 +422,13 @@ def _mismatch(images: ImageSet, spec: ModelSpec, what: str) -> InvalidInput:
 
 
 def _digest(path: str) -> str:
+    about = Path(path).stat()
+    return _digest_once(path, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _digest_once(path: str, *_state: int) -> str:
+    """The digest of a file in this state: a run asks for those of its images several times."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode not in ("RGB", "L", "P", "RGBA", "LA", "1"):
