@@ -19,7 +19,7 @@ from edgewright.data import sets
 from edgewright.pipeline.cut import Wanted
 from edgewright.quantize.schedule import RECOVERY, replaced
 
-pytestmark = pytest.mark.zoo
+pytestmark = [pytest.mark.zoo, pytest.mark.timeout(7200)]
 SPEC = Path(__file__).parents[1] / "zoo" / "specs" / "cifar64.toml"
 SEEDS, RATIO = 3, 0.4
 TRAINING = replaced(RECOVERY, epochs=2)
