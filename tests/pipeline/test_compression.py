@@ -22,10 +22,10 @@ def compressed(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, target: str, **f
     """What is made of `recipe` where cutting and teaching give a folder at once, or what `fails` says."""
 
     def make(what: str) -> Any:
-        def made(_line: object, _candidate: object, amount: object) -> compression.Made:
+        def made(*given: object) -> compression.Made:
             if what in fails:
                 raise fails[what]
-            return compression.Made(Source(source=str(amount)), 0.7 if what == "pruned" else None)
+            return compression.Made(Source(source=str(given[-1])), 0.7 if what == "pruned" else None)
 
         return made
 

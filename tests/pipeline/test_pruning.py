@@ -173,8 +173,6 @@ def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -
     assert rows["openvino-int8-minmax-student-net.py-network"].status == "ok"
     slim8 = rows["openvino-int8-minmax-pruned1.5x"]
     assert any(f.code == "predicted-latency" and "measured" in f.text for f in slim8.findings)
-    failed = next(row for row in found.measurements if row.status == "failed")
-    assert "its depth costs the rest" in failed.reason
     whole, slim = rows["openvino-f32"], rows["openvino-f32-pruned1.5x"]
     assert slim.status == whole.status == "ok"
     assert slim.size_bytes < whole.size_bytes

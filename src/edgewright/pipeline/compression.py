@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -27,29 +27,27 @@ class Made(NamedTuple):
 
 def compress(line: Line, candidates: Sequence[Candidate]) -> dict[str, Compressed]:
     """What `prune` and `distill` of the recipe make, by the names of their variants."""
-    asked: dict[str, tuple[Any, Any]] = {_named(amount): (_pruned, amount) for amount in line.job.recipe.prune}
+    asked: dict[str, tuple[str, Any]] = {_named(amount): ("prune", amount) for amount in line.job.recipe.prune}
     for student in line.job.recipe.distill:
         name = _student(student)
         names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-        asked[next(one for one in names if one not in asked)] = (_taught, student)
-    return {name: _tried(line, candidates, make, what) for name, (make, what) in asked.items()}
+        asked[next(one for one in names if one not in asked)] = ("distill", student)
+    return {name: _tried(line, candidates, stage, what) for name, (stage, what) in asked.items()}
 
 
-def _tried(
-    line: Line, candidates: Sequence[Candidate], make: Callable[[Line, Candidate, Any], Made], what: Any
-) -> Compressed:
-    """What `make` made of `what`: if one of several models goes wrong, that is a row of its own in the report."""
+def _tried(line: Line, candidates: Sequence[Candidate], stage: str, what: Any) -> Compressed:
+    """What `stage` made of `what`: if one of several models goes wrong, that is a row of its own in the report."""
     if what == SPARSITY:
         candidates = [pruning.sparse(c) for c in candidates if c.options.runtime == "tensorrt"] or candidates
     counts = pruning.first(candidates)
     ordered = [counts, *(c for c in candidates if c is not counts)]
     try:
-        source, left = make(line, counts, what)
-        return Compressed(export(line.shop, replace(line.job, source=source), line.images), ordered, left)
+        source, left = _pruned(line, counts, what) if stage == "prune" else _taught(line, what)
+        return Compressed(stage, export(line.shop, replace(line.job, source=source), line.images), ordered, left)
     except DiskFull:
         raise
     except EdgewrightError as error:
-        return Compressed(error, ordered)
+        return Compressed(stage, error, ordered)
 
 
 def _pruned(line: Line, candidate: Candidate, amount: float | str) -> Made:
@@ -61,7 +59,7 @@ def _pruned(line: Line, candidate: Candidate, amount: float | str) -> Made:
     return Made(pruning.ours(made.folder), made.cut.left)
 
 
-def _taught(line: Line, _: Candidate, student: str) -> Made:
+def _taught(line: Line, student: str) -> Made:
     """The source `student` after it learned from the model of `line`."""
     job = line.job
     pruning.require_teachable(job)

@@ -135,9 +135,11 @@ class Made:
 class Compressed(NamedTuple):
     """An exported model that was made of the given one, or why there is none, and what to build of it.
 
-    `left`: the share of the latency of ``candidates[0]`` that was to be left, by the latency table.
+    `stage`: "prune" or "distill". `left`: the share of the latency of ``candidates[0]`` that was to be left, by the
+    latency table.
     """
 
+    stage: str
     model: Entry | EdgewrightError
     candidates: Sequence[Candidate]
     left: float | None = None
@@ -187,10 +189,10 @@ def _compressed(
     """`line` and `candidates` with those of each compressed model, a failed work for each that there is not, and what
     is predicted of them (as in `Made`)."""
     models, every, failed, predicted = {}, list(candidates), list[Work](), {}
-    for name, (model, own, left) in compress(line, candidates).items():
+    for name, (stage, model, own, left) in compress(line, candidates).items():
         named = [msgspec.structs.replace(c, variant=msgspec.structs.replace(c.variant, compression=name)) for c in own]
         if isinstance(model, EdgewrightError):
-            failed.append(Work(candidate=named[0], failed_in="train", reason=f"{model.what} {model.why}".strip()))
+            failed.append(Work(candidate=named[0], failed_in=stage, reason=f"{model.what} {model.why}".strip()))
             continue
         models[name] = model
         every += named
