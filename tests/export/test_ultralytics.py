@@ -92,7 +92,10 @@ def unmatched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[~near.any(1)]
 
 
-@pytest.mark.parametrize("name", ["yolov8n.yaml", "yolo11n.yaml", "yolo26n.yaml", "rtdetr-l.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    ["yolov8n.yaml", "yolo11n.yaml", "yolo26n.yaml", pytest.param("rtdetr-l.yaml", marks=pytest.mark.slow)],
+)
 def test_boxes_are_those_of_the_librarys_predictor(name: str, tmp_path: Path) -> None:
     side, least = 160 if name.startswith("rtdetr") else 320, 0.02
     weights = tmp_path / "weights.safetensors"

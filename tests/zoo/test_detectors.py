@@ -37,7 +37,7 @@ MARKS: dict[str, list[pytest.MarkDecorator]] = {
         pytest.mark.slow,
         pytest.mark.xfail(raises=AssertionError, reason="INT8 keeps 98.2 % of its mAP, not 99"),
     ],
-    "fastestdet": [pytest.mark.slow],
+    "yolox_nano": [pytest.mark.slow],
 }
 
 
