@@ -8,6 +8,7 @@ library is needed to load it, nor runs from it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,8 +94,6 @@ def read(folder: Path) -> Plan:
 
 def keep_architecture(folder: Path, module: torch.nn.Module) -> str:
     """Write what builds Ultralytics' `module` into `folder`; the source that a plan there may name from now on."""
-    import json
-
     from . import ultralytics
 
     files.write(folder / ARCHITECTURE, json.dumps(ultralytics.description(module)).encode())  # JSON is YAML

@@ -52,9 +52,9 @@ def choose(
 ) -> list[str]:  # fmt: skip
     """The `count` blocks of `module` that change its answers to `batches` least, taken out one after the other.
 
-    What a block is worth depends on those that are gone: it rises. So each time the one of least worth so far is tried
-    anew, then the next, until one is worth less than the others were before. Raises `InvalidInput` where there are not
-    so many.
+    What a block is worth depends on those that are gone, and is taken to rise as they go (it need not): each time the
+    one of least worth so far is tried anew, then the next, until one is worth less than the others were before (Minoux
+    1978, "Accelerated greedy algorithms"). Raises `InvalidInput` where there are not so many.
     """
     left = find(module, answers, batches[0][:1])
     if not 0 < count <= len(left):
