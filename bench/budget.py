@@ -250,25 +250,29 @@ def _speedup(measurement: Measurement, reference: Reference | None, limit: Limit
 def choose(measurements: Sequence[Measurement], reference: Reference | None, budget: Budget) -> Choice:
     """The fastest measured variant inside the budget, by median latency (p50, which has the narrowest interval).
 
-    Variants whose p50 cannot be told from the fastest's (by the rounds that both were measured in, or within 2 %) are
-    as fast: of those the more precise is taken, then the one closer to the reference. An unknown term is not met, and
-    what the audit found in error is left out. Where nothing is inside, the choice has no id, and names the nearest
-    variant and what it misses.
+    Of those within 2 % of the fastest the more precise is taken, then the one closer to the reference; that a still
+    more precise one may be as fast is told. A mixture is left out unless it is faster than each uniform variant beyond
+    doubt, by the rounds that both were measured in, and by more than 2 %. An unknown term is not met, and what the
+    audit found in error is left out. Where nothing is inside, the choice has no id, and names the nearest variant and
+    what it misses.
     """
     measured = [m for m in measurements if m.status == "ok" and m.latency and m.latency.p50_ms]
     sound = [m for m in measured if not _errors(m)]
     inside = [m for m in sound if all(term.status == "met" for term in check(m, reference, budget))]
     if not inside:
         return _nothing(measured, measurements, reference, budget)
-    fastest = min(inside, key=_p50)
-    equal = [m for m in inside if _as_fast(m, fastest)]
+    uniform = [m for m in inside if not m.float_layers]
+    proven = [m for m in inside if not any(_may_be_as_fast(u, m) for u in uniform if m.float_layers)]
+    fastest = min(proven, key=_p50)
+    equal = [m for m in proven if _p50(m) <= TIE * _p50(fastest)]
     best = min(equal, key=lambda m: (_rank(m), -_closeness(m), _p50(m), m.id))
     of = f"{len(inside)} of {len(measurements)} variants inside '{budget.text}'"
     why = f"The fastest of {of if budget.text else f'{len(measured)} measured variants'}"
     if best is not fastest:
         times = f"{_p50(fastest):.3g} against {_p50(best):.3g} ms"
-        why += f"; {fastest.id} is not faster beyond doubt ({times}) and no more precise"
-    return Choice(id=best.id, why=" ".join([f"{why}.", *_doubts(best)]))
+        why += f"; {fastest.id} is not faster by more than {TIE - 1:.0%} ({times}) and no more precise"
+    rivals = sorted((m for m in proven if _rank(m) < _rank(best) and _may_be_as_fast(m, best)), key=_p50)
+    return Choice(id=best.id, why=" ".join([f"{why}.", *_doubts(best, rivals)]))
 
 
 def describe(term: Term) -> str:
@@ -281,8 +285,11 @@ def describe(term: Term) -> str:
     return f"{found}, {'met' if term.status == 'met' else f'unknown, {term.why}'}"
 
 
-def _doubts(best: Measurement) -> Iterator[str]:
-    """What the choice rests on that is not proven."""
+def _doubts(best: Measurement, rivals: Sequence[Measurement]) -> Iterator[str]:
+    """What the choice rests on that is not proven; `rivals` are more precise and may be as fast."""
+    if rivals:
+        times = f"{_p50(best):.3g} against {_p50(rivals[0]):.3g} ms"
+        yield f"That it is faster than {rivals[0].id}, which is more precise, is not beyond doubt ({times})."
     delta = best.accuracy.delta if best.accuracy else None
     if best.accuracy and delta and delta.verdict == "undecided":
         margin = quantity(delta.margin, "points").lstrip("+")
@@ -326,14 +333,15 @@ def _p50(measurement: Measurement) -> float:
     return measurement.latency.p50_ms
 
 
-def _as_fast(one: Measurement, fastest: Measurement) -> bool:
-    if _p50(one) <= TIE * _p50(fastest):
+def _may_be_as_fast(one: Measurement, other: Measurement) -> bool:
+    """Whether the median of `one` is within 2 % of the `other`'s, or cannot be told from it."""
+    if _p50(one) <= TIE * _p50(other):
         return True
-    assert one.latency and fastest.latency
-    ratio = ratio_of_rounds(_p50(one) / _p50(fastest), one.latency.rounds_p50_ms, fastest.latency.rounds_p50_ms)
+    assert one.latency and other.latency
+    ratio = ratio_of_rounds(_p50(one) / _p50(other), one.latency.rounds_p50_ms, other.latency.rounds_p50_ms)
     if ratio:
         return ratio.low <= 1
-    ours, theirs = one.latency.p50_interval_ms, fastest.latency.p50_interval_ms  # too few rounds
+    ours, theirs = one.latency.p50_interval_ms, other.latency.p50_interval_ms  # too few rounds
     return bool(ours and theirs and ours.low <= theirs.high)
 
 

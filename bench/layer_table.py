@@ -21,6 +21,7 @@ from edgewright.runtimes import registry
 from edgewright.runtimes.options import Kernel, Options
 
 from .profile import has_profiler
+from .results import Latency
 
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
 """Shares of a layer's channels at which it is measured."""
@@ -172,6 +173,19 @@ def predict(
     outside = network - scale * own
     share = sum(layer.outputs for layer in after) / sum(layer.outputs for layer in before)
     return fixed_ms + scale * left + outside * (1 - SHRINKING + SHRINKING * share)
+
+
+def outside(latency: Latency) -> float:
+    """The share of a latency, image to answer, that the network has no part in: it stays when the network shrinks.
+
+    All that is not the runtime's own call, which is measured by itself. Parts alone find their data in the caches and
+    may not add up to the whole: it is at least the share of pre- and postprocessing in the sum of parts. 0 where
+    there are no parts.
+    """
+    around, runtime = (latency.preprocess_p50_ms or 0.0) + (latency.postprocess_p50_ms or 0.0), latency.runtime_p50_ms
+    if not runtime or not latency.p50_ms:
+        return 0.0
+    return max(around / (around + runtime), 1 - runtime / latency.p50_ms)
 
 
 def _linear(at: float, points: list[tuple[int, float]]) -> float:

@@ -128,23 +128,35 @@ def test_what_the_audit_found_in_error_is_not_chosen():
 
 
 def test_of_equally_fast_ones_the_more_precise_is_chosen():
-    int8, bf16 = (
-        measurement("int8", 4.0, half=0.2),
-        measurement("bf16", 4.3, precision="bf16", delta=0, low=-0.3, half=0.2),
-    )
-    assert budget.choose([int8, bf16], None, budget.parse("")).id == "bf16", "their intervals overlap"
+    int8, bf16 = measurement("int8", 4.0), measurement("bf16", 4.07, precision="bf16", delta=0, low=-0.3)
+    choice = budget.choose([int8, bf16], None, budget.parse(""))
+    assert choice.id == "bf16"
+    assert "int8 is not faster by more than 2% (4 against 4.07 ms) and no more precise" in choice.why
 
-    def in_rounds(one: Measurement, *p50_ms: float) -> Measurement:
-        return msgspec.structs.replace(one, latency=msgspec.structs.replace(one.latency, rounds_p50_ms=p50_ms))
 
-    loaded = in_rounds(int8, 3.9, 8.1, 4.0, 4.1), in_rounds(bf16, 4.2, 8.7, 4.4, 4.4)
-    assert budget.choose(loaded, None, budget.parse("")).id == "int8", "faster in every round"
-    mixed = in_rounds(int8, 3.9, 8.1, 4.0, 4.1), in_rounds(bf16, 4.2, 7.7, 4.4, 4.0)
-    assert budget.choose(mixed, None, budget.parse("")).id == "bf16"
-    clear = msgspec.structs.replace(
-        bf16, latency=Latency(samples=9, p50_ms=5.0, p50_interval_ms=Interval(low=4.9, high=5.1))
-    )
-    assert budget.choose([int8, clear], None, budget.parse("")).id == "int8"
+def in_rounds(one: Measurement, *p50_ms: float) -> Measurement:
+    return msgspec.structs.replace(one, latency=msgspec.structs.replace(one.latency, rounds_p50_ms=p50_ms))
+
+
+def test_that_a_more_precise_one_may_be_as_fast_is_told():
+    int8 = in_rounds(measurement("int8", 4.0), 3.9, 8.1, 4.0, 4.1)
+    bf16 = measurement("bf16", 4.3, precision="bf16", delta=0, low=-0.3)
+    sure, mixed = in_rounds(bf16, 4.2, 8.7, 4.4, 4.4), in_rounds(bf16, 4.2, 7.7, 4.4, 4.0)
+    told = "That it is faster than bf16, which is more precise, is not beyond doubt (4 against 4.3 ms)."
+    for other, doubts in ((sure, False), (mixed, True)):
+        choice = budget.choose([int8, other], None, budget.parse(""))
+        assert choice.id == "int8"
+        assert (told in choice.why) is doubts
+
+
+def test_a_mixture_is_chosen_only_where_it_is_faster_beyond_doubt():
+    mixture = in_rounds(measurement("mixture", 3.8, float_layers=("a",)), 3.7, 7.7, 3.8, 3.9)
+    uniform = measurement("int8", 4.0)
+    sure, mixed = in_rounds(uniform, 3.9, 8.1, 4.0, 4.1), in_rounds(uniform, 3.9, 7.6, 4.1, 3.9)
+    exact = measurement("f32", 4.2, precision="f32")
+    assert budget.choose([mixture, sure, exact], None, budget.parse("")).id == "mixture"
+    assert budget.choose([mixture, mixed, exact], None, budget.parse("")).id == "int8"
+    assert budget.choose([mixture], None, budget.parse("")).id == "mixture"
 
 
 def test_nothing_inside_names_the_nearest_and_what_it_misses():

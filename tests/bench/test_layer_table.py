@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgewright.bench import layer_table
-from edgewright.bench.layer_table import Cost, Table, grid, predict, time_layers, widths
+from edgewright.bench.layer_table import Cost, Table, grid, outside, predict, time_layers, widths
+from edgewright.bench.results import Latency
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.graph import files, probe
 from edgewright.graph.layers import Layer, narrowed
@@ -93,3 +95,11 @@ def test_a_prediction_is_anchored_by_the_model_itself() -> None:
     assert predict(table, before, after, own / 2) == pytest.approx(left / 2), "the table was measured under load"
     with pytest.raises(InvalidInput, match="2 layers and are 1"):
         predict(table, before, after[:1], 1.0)
+
+
+def test_what_is_outside_the_network_is_what_its_own_call_does_not_take() -> None:
+    found = Latency(samples=9, p50_ms=1.2, preprocess_p50_ms=0.2, runtime_p50_ms=0.7, postprocess_p50_ms=0.1)
+    assert outside(found) == pytest.approx(0.5 / 1.2), "a call takes 0.2 ms beside its parts"
+    slower_alone = msgspec.structs.replace(found, runtime_p50_ms=1.2)
+    assert outside(slower_alone) == pytest.approx(0.3 / 1.5)
+    assert outside(Latency(samples=9, p50_ms=1.2)) == 0

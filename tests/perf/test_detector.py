@@ -5,6 +5,9 @@ objects. The library's predictor is called as an application calls it, and its p
 beside. Ultralytics decodes distances and scores of all cells inside its network, we those of the few that count
 outside: what its decoding takes is shown by itself, and the ratio with and without it.
 
+Over ONNX Runtime float32: what the main job chooses for detectors with real weights and photos, inside the default
+budget (of YOLO11n the weights are random, and only latency is looked at).
+
 From image to boxes: the demo's detector through the main job, and through ``yolo export format=openvino int8=True``
 with the same calibration images, on the same test scenes with the same thresholds, scored by the same mAP.
 """
@@ -22,6 +25,7 @@ import pytest
 from msgspec.structs import replace
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from edgewright import api
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.vision import preprocess
 from edgewright.vision.detection import detect
@@ -150,6 +154,28 @@ def test_outside_the_network(benchmark: BenchmarkFixture, monkeypatch: pytest.Mo
     benchmark.pedantic(lambda: (ours_before(), ours_after()), rounds=20)
 
 
+@pytest.mark.timeout(3600)
+@pytest.mark.benchmark(group="over ONNX Runtime float32")
+@pytest.mark.parametrize("name", ["yolox_nano_416", "nanodet_m_320", "yolo11n_320"])
+def test_best_over_onnxruntime_float32(benchmark: BenchmarkFixture, name: str, zoo: Path, tmp_path: Path) -> None:
+    if name == "yolo11n_320":
+        source, more = "ultralytics:yolo11n.yaml?imgsz=320", {"budget": "p50 <= 1000ms"}
+    else:
+        spec = {"yolox_nano_416": "yolox", "nanodet_m_320": "nanodet320"}[name]
+        source = str(zoo / "weights" / f"{name}_coco.onnx")
+        more = {"spec": Path(__file__).parents[1] / "zoo" / "specs" / f"{spec}.toml"}
+    job = {"data": zoo / "coco-val", "calibration": zoo / "coco-train", "out": tmp_path / "out", **more}
+    report = benchmark.pedantic(lambda: api.optimize(source, **job), rounds=1).report
+    rows = {m.id: m for m in report.measurements if m.latency and m.latency.p50_ms}
+    base = rows["onnxruntime-f32"].latency.p50_ms
+    print(f"\n{name}")
+    for row in sorted(rows.values(), key=lambda row: row.latency.p50_ms):
+        mark = ">" if report.choice and row.id == report.choice.id else " "
+        found = row.accuracy and row.accuracy.delta
+        print(f"{mark} {row.id:<42} {row.latency.p50_ms:8.2f} ms  {base / row.latency.p50_ms:5.2f} x  {found or ''}")
+    print(report.choice.why if report.choice else "nothing was chosen")
+
+
 @pytest.mark.benchmark(group="image to boxes")
 def test_image_to_boxes(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ultralytics = pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
@@ -162,7 +188,7 @@ def test_image_to_boxes(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch
     from edgewright.pipeline.recipe import Recipe
     from edgewright.vision.image import open_image
 
-    recipe = Recipe(runtimes=("openvino",), precisions=("f32", "int8"), methods=scenes.RECIPE.methods, finalists=0)
+    recipe = Recipe(runtimes=("openvino",), methods=scenes.RECIPE.methods, finalists=0)
     outcome = scenes.run(tmp_path / "ours", recipe=recipe)
     assert outcome.best is not None
 

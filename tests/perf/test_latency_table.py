@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.layer_table import predict
+from edgewright.bench.layer_table import outside, predict
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.graph import clean, files, metadata, slim
@@ -128,10 +128,10 @@ def max_pools(widths: Sequence[int]) -> onnx.ModelProto:
 
 
 def parts_ms(timing: Timing) -> tuple[float, float]:
-    """The median latency, and what of it goes to pre- and postprocessing."""
+    """The median latency, and what of it is not the network's."""
     found = timing.latency
     assert found and found.p50_ms, timing.reason
-    return found.p50_ms, (found.preprocess_p50_ms or 0.0) + (found.postprocess_p50_ms or 0.0)
+    return found.p50_ms, outside(found) * found.p50_ms
 
 
 def narrower(name: str, seed: int) -> Any:

@@ -16,6 +16,7 @@ import msgspec
 
 from edgewright.bench import accuracy, detection_accuracy
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.bench.layer_table import outside
 from edgewright.bench.results import Accuracy, Ratio
 from edgewright.core import jail
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
@@ -296,10 +297,7 @@ def _anchor(line: Line, work: Work) -> Anchor:
     found = _timed(line, {"before": work}, None, fresh=False)["before"].latency
     if found is None or not found.p50_ms or not found.min_ms:
         raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
-    # Parts are medians of runs of their own, which do not add up to that of the whole: what counts is their share.
-    outside = (found.preprocess_p50_ms or 0.0) + (found.postprocess_p50_ms or 0.0)
-    share = outside / (outside + (found.runtime_p50_ms or found.p50_ms))
-    return Anchor(p50_ms=found.p50_ms, least_ms=found.min_ms, fixed_ms=share * found.min_ms)
+    return Anchor(p50_ms=found.p50_ms, least_ms=found.min_ms, fixed_ms=outside(found) * found.min_ms)
 
 
 def _timed(line: Line, works: Mapping[str, Work], base: str | None, fresh: bool = True) -> dict[str, Timing]:

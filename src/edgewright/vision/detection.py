@@ -75,7 +75,7 @@ def detect(
     `sizes`: (width, height) of the N original images. `score`: the least score, instead of the spec's.
 
     Raises `InvalidInput` where the outputs have other shapes than the decoder takes, or do not belong to N images, and
-    `RuntimeFailed` where a value is not finite.
+    `RuntimeFailed` where a value that is read is not finite.
     """
     d = spec.detect
     if d is None:
@@ -286,16 +286,28 @@ def _from_centre(boxes: np.ndarray) -> np.ndarray:
 def _from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
     """Boxes from logits (K, 4 x bins) of the distances left, up, right, down of the cells' centres, in strides: each
     distance is the mean of its bins' numbers under softmax (generalized focal loss, Li et al. 2020), or is given."""
+    _require_finite(logits)
     distances = logits
     if d.bins > 1:
         each = logits.reshape(-1, d.bins)
         weights = np.exp(each - each.max(axis=1, keepdims=True))
-        sums = weights @ np.stack([np.ones(d.bins), np.arange(d.bins)], axis=1).astype(np.float32)
+        sums = weights @ _moments(d.bins)
         distances = (sums[:, 1] / sums[:, 0]).reshape(-1, 4)
     grid = _grid(spec.input.height, spec.input.width, d.strides)[cells]
+    boxes = np.empty_like(distances)
     centre, stride = grid[:, :2] + 0.5, grid[:, 2:]
-    boxes: np.ndarray = np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], axis=1) * stride
+    np.subtract(centre, distances[:, :2], out=boxes[:, :2])
+    np.add(centre, distances[:, 2:], out=boxes[:, 2:])
+    boxes *= stride
     return boxes
+
+
+@lru_cache(maxsize=16)
+def _moments(bins: int) -> np.ndarray:
+    """(bins, 2) float32: ones, and the bins' numbers."""
+    both = np.stack([np.ones(bins), np.arange(bins)], axis=1).astype(np.float32)
+    both.setflags(write=False)
+    return both
 
 
 @lru_cache(maxsize=16)
@@ -341,7 +353,7 @@ def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
 
 
 def _checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) -> list[np.ndarray]:
-    """The outputs as float32 with N first, all finite."""
+    """The outputs as float32 with N first, all scores in them finite."""
     if d.scores == "softmax" and (d.decoder != "anchors" or spec.classes < 2):
         raise InvalidInput(
             f'The decoder "{d.decoder}" is described with scores = "softmax" and {spec.classes} classes.',
@@ -355,16 +367,21 @@ def _checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int)
     if not _fit(arrays, expected, images):
         raise _misfit([np.asarray(output) for output in outputs], spec, d, images)
     for array in arrays:
-        flat = array.reshape(-1)
-        with np.errstate(all="ignore"):
-            finite = math.isfinite(np.dot(flat, flat))  # one pass; the exact test only where this one overflows
-        if not finite and not np.isfinite(flat).all():
-            raise RuntimeFailed(
-                "The model's output holds NaN or infinite values.",
-                "No box can be read from it; weights that overflow in a low precision are the usual cause.",
-                "Build the artifact with a higher precision, or check the checkpoint.",
-            )
+        # Of distances only those of the boxes that are left are read, and checked there.
+        _require_finite(array[:, 4 * d.bins :] if d.decoder == "dfl" and not d.transposed else array)
     return arrays
+
+
+def _require_finite(array: np.ndarray) -> None:
+    flat = array.reshape(-1)
+    with np.errstate(all="ignore"):
+        finite = math.isfinite(np.dot(flat, flat))  # one pass; the exact test only where this one overflows
+    if not finite and not np.isfinite(flat).all():
+        raise RuntimeFailed(
+            "The model's output holds NaN or infinite values.",
+            "No box can be read from it; weights that overflow in a low precision are the usual cause.",
+            "Build the artifact with a higher precision, or check the checkpoint.",
+        )
 
 
 def _fit(arrays: list[np.ndarray], expected: list[Shape], images: int) -> bool:

@@ -24,7 +24,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 
 from .image import Picture, Source, open_image, open_picture, size_of
-from .resize import bilinear
+from .resize import Planes, bilinear, planes
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -89,19 +89,18 @@ def _fill(out: np.ndarray, image: Picture, p: Preprocess, i: Input) -> None:
         raise _contradiction(f"the colour order {p.color} does not give {i.channels} channels")
     image = _colored(image, p)
     place = placement(size_of(image), p, i)
-    pixels = _resized(image, p)
+    rows = out if i.layout == "NHWC" else out.transpose(1, 2, 0)  # (height, width, channels), whatever lies in memory
+    pixels = _resized(image, p, _room(rows, size_of(image), place, p))
     if pixels.ndim == 2:
         pixels = pixels[..., None]  # one grey channel, repeated by broadcasting where the model takes three
-    if p.color == "BGR":
-        pixels = pixels[..., ::-1]
     top, left = max(place.top, 0), max(place.left, 0)
     pixels = pixels[top - place.top :, left - place.left :][: i.height - top, : i.width - left]
     bottom, right = top + pixels.shape[0], left + pixels.shape[1]
-    rows = out if i.layout == "NHWC" else out.transpose(1, 2, 0)  # (height, width, channels), whatever lies in memory
     inside = rows[top:bottom, left:right]
-    inside[...] = pixels
     if p.normalize == "host":
-        _normalize(inside.transpose(2, 0, 1), p)
+        _normalize(inside.transpose(2, 0, 1), planes(pixels)[:: -1 if p.color == "BGR" else 1], p)
+    elif not np.may_share_memory(inside, pixels):
+        inside[...] = pixels[..., ::-1] if p.color == "BGR" else pixels
     if (i.height, i.width) != pixels.shape[:2]:
         around = _around(p, i).reshape(-1)
         for border in (rows[:top], rows[bottom:], rows[top:bottom, :left], rows[top:bottom, right:]):
@@ -114,8 +113,18 @@ def _around(p: Preprocess, i: Input) -> np.ndarray:
     color = np.empty((i.channels, 1, 1), _dtype(p))
     color[...] = np.reshape(p.pad if p.resize == "letterbox" else 0, (-1, 1, 1))
     if p.normalize == "host":
-        _normalize(color, p)
+        _normalize(color, color.copy(), p)
     return color
+
+
+def _room(rows: np.ndarray, size: tuple[int, int], place: Placement, p: Preprocess) -> np.ndarray | None:
+    """The part of `rows` that an image of (width, height) `size` fills as it is when resized; None where it must be
+    copied there: where it is cut off, or channels, type or memory are in another order."""
+    width, height = _target(size, p)
+    if min(place.left, place.top) < 0 or p.color != "RGB" or rows.dtype != np.uint8:
+        return None
+    room = rows[place.top : place.top + height, place.left : place.left + width]
+    return room if room.shape[:2] == (height, width) and room.flags.c_contiguous else None
 
 
 def _colored(image: Picture, p: Preprocess) -> Picture:
@@ -129,11 +138,12 @@ def _colored(image: Picture, p: Preprocess) -> Picture:
     return image.convert("L") if p.color == "L" and image.mode != "L" else image
 
 
-def _resized(image: Picture, p: Preprocess) -> np.ndarray:
-    """The resized pixels, (height, width) or (height, width, 3)."""
+def _resized(image: Picture, p: Preprocess, into: np.ndarray | None) -> np.ndarray:
+    """The resized pixels, (height, width) or (height, width, 3); where that is faster, they lie in `into`."""
     width, height = _target(size_of(image), p)
     if p.interpolation == "opencv":
-        return bilinear(np.asarray(image), width, height)
+        pixels = np.asarray(image)
+        return bilinear(pixels, width, height, into if pixels.ndim == 3 else None)
     if size_of(image) == (width, height):
         return np.asarray(image)
     if isinstance(image, np.ndarray):
@@ -179,18 +189,21 @@ def _check_size(height: int, width: int, i: Input) -> None:
         raise _contradiction(f"it gives {height}x{width} pixels, the input takes {i.height}x{i.width}")
 
 
-def _normalize(planes: np.ndarray, p: Preprocess) -> None:
-    """(pixel / divide - mean) / std of (channels, height, width) in place, each step rounded to float32 as in torch."""
+def _normalize(out: np.ndarray, pixels: Planes, p: Preprocess) -> None:
+    """(pixel / divide - mean) / std, each step rounded to float32 as in torch, from `pixels` into `out`, both
+    (channels, height, width); one plane of pixels serves all channels. Plane by plane, each stays in the cache."""
     channels = 1 if p.color == "L" else 3
     if not len(p.mean) == len(p.std) == channels:
         raise _contradiction(f"mean and std must have {channels} values each, they have {len(p.mean)} and {len(p.std)}")
     if p.divide == 0 or 0 in p.std:
         raise _contradiction("divide and std must not be 0")
-    planes /= np.float32(p.divide)
-    if any(p.mean):  # detectors often have neither, and each pass over the pixels takes time
-        planes -= np.asarray(p.mean, np.float32).reshape(-1, 1, 1)
-    if any(value != 1 for value in p.std):
-        planes /= np.asarray(p.std, np.float32).reshape(-1, 1, 1)
+    for number in range(len(out)):
+        np.divide(pixels[number % len(pixels)], np.float32(p.divide), out=out[number], dtype=np.float32)
+        mean, std = np.float32(p.mean[number % channels]), np.float32(p.std[number % channels])
+        if mean:  # detectors often have neither, and each pass over the pixels takes time
+            out[number] -= mean
+        if std != 1:
+            out[number] /= std
 
 
 def _contradiction(why: str) -> InvalidInput:
