@@ -114,8 +114,10 @@ def _part(session: Any, pixels: list[np.ndarray], part: str) -> tuple[Callable[[
     assert part == "postprocess", part
     if not _open["answers"]:
         for array in pixels:
-            first = [output[:1] for output in session.run(_input(session, array))]
-            _open["answers"].append((first, [(array.shape[1], array.shape[0])]))
+            x = _input(session, array)
+            # One image's outputs may have no batch axis: only where there are more is there one to cut.
+            answers = [output[:1] if len(x) > 1 else output for output in session.run(x)]
+            _open["answers"].append((answers, [(array.shape[1], array.shape[0])]))
     return lambda answer: session.read(*answer), _open["answers"]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from edgewright.bench import accuracy, environment, latency
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.jail import Child
-from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, session
 from edgewright.runtimes.options import Options
 
@@ -106,6 +106,32 @@ def test_two_artifacts_are_measured_against_each_other(tmp_path, images):
     assert found["same"].speedup.low < found["same"].speedup.value < found["same"].speedup.high
     assert found["missing"].stage == "load"
     assert str(missing) in found["missing"].reason
+
+
+def test_a_detector_whose_outputs_have_no_axis_for_images_is_measured(tmp_path, images):
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Tile", ["flat", "times"], ["cells"]),
+    ]
+    times = onnx.numpy_helper.from_array(np.array([4, 3]), "times")
+    graph = helper.make_graph(
+        nodes, "cells", [helper.make_tensor_value_info("images", tensor, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("cells", tensor, [4, 9])], [times],
+    )  # fmt: skip
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    spec = ModelSpec(
+        name="cells", task="detect", classes=4, outputs=("cells",), input=Input(height=8, width=8, batch=1),
+        preprocess=Preprocess(resize="exact", resize_to=(8, 8)),
+        detect=Detect(decoder="yolox", strides=(4,), scores="none"),
+    )  # fmt: skip
+    artifact.build(path, spec, Options(runtime="onnxruntime"), tmp_path / "artifact")
+    rules = latency.Rules(min_duration_s=0.1, min_count=10, rounds=1, warm_up_s=0.1, cold_starts=1)
+    found = latency.measure_interleaved({"it": tmp_path / "artifact"}, images[0][:2], tmp_path / "out", rules=rules)
+    assert found["it"].reason is None
+    assert found["it"].latency.postprocess_p50_ms > 0
 
 
 def test_an_idle_serving_child_sleeps_and_holds_no_torch(tmp_path, images):
