@@ -6,7 +6,7 @@ beside. Ultralytics decodes distances and scores of all cells inside its network
 outside: what its decoding takes is shown by itself, and the ratio with and without it.
 
 Over ONNX Runtime float32: what the main job chooses for detectors with real weights and photos, inside the default
-budget (of YOLO11n the weights are random, and only latency is looked at).
+budget, among the methods that they keep their boxes by (of YOLO11n the weights are random, and only latency is looked at).
 
 From image to boxes: the demo's detector through the main job, and through ``yolo export format=openvino int8=True``
 with the same calibration images, on the same test scenes with the same thresholds, scored by the same mAP.
@@ -27,6 +27,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from edgewright import api
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.pipeline.recipe import Recipe
 from edgewright.vision import preprocess
 from edgewright.vision.detection import detect
 
@@ -164,7 +165,14 @@ def test_best_over_onnxruntime_float32(benchmark: BenchmarkFixture, name: str, z
         spec = {"yolox_nano_416": "yolox", "nanodet_m_320": "nanodet320"}[name]
         source = str(zoo / "weights" / f"{name}_coco.onnx")
         more = {"spec": Path(__file__).parents[1] / "zoo" / "specs" / f"{spec}.toml"}
-    job = {"data": zoo / "coco-val", "calibration": zoo / "coco-train", "out": tmp_path / "out", **more}
+    recipe = Recipe(methods=("nncf", "nncf-round", "round-mixed"))
+    job = {
+        "data": zoo / "coco-val",
+        "calibration": zoo / "coco-train",
+        "out": tmp_path / "out",
+        "recipe": recipe,
+        **more,
+    }
     report = benchmark.pedantic(lambda: api.optimize(source, **job), rounds=1).report
     rows = {m.id: m for m in report.measurements if m.latency and m.latency.p50_ms}
     base = rows["onnxruntime-f32"].latency.p50_ms
@@ -185,7 +193,6 @@ def test_image_to_boxes(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch
     from edgewright.bench import detection
     from edgewright.data import sets
     from edgewright.demo import scenes, train_detector
-    from edgewright.pipeline.recipe import Recipe
     from edgewright.vision.image import open_image
 
     recipe = Recipe(runtimes=("openvino",), methods=scenes.RECIPE.methods, finalists=0)
