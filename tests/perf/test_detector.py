@@ -6,7 +6,7 @@ beside. Ultralytics decodes distances and scores of all cells inside its network
 outside: what its decoding takes is shown by itself, and the ratio with and without it.
 
 Over ONNX Runtime float32: what the main job chooses for detectors with real weights and photos, inside the default
-budget, among the methods that they keep their boxes by (of YOLO11n the weights are random, and only latency is looked at).
+budget, among the methods that they keep their boxes by. Of YOLO11n the weights are random: only latency is looked at.
 
 From image to boxes: the demo's detector through the main job, and through ``yolo export format=openvino int8=True``
 with the same calibration images, on the same test scenes with the same thresholds, scored by the same mAP.

@@ -239,11 +239,16 @@ def test_a_spec_without_detect_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_refused(value: float) -> None:
-    outputs, _ = make("boxes", np.random.default_rng(1), False)
-    outputs[0][0, 1, 7] = value
-    with pytest.raises(RuntimeFailed, match="NaN"):
-        detect(outputs, spec("boxes"), [(SIDE, SIDE)])
+@pytest.mark.parametrize("decoder", ["boxes", "dfl"])
+def test_values_that_are_not_finite_are_refused(decoder: str, value: float) -> None:
+    whole, _ = make(decoder, np.random.default_rng(1), False)
+    scores = whole[0][0, -spec(decoder).classes :]
+    likely = int(scores.max(axis=0).argmax())
+    for place in (np.s_[0, 1, likely], np.s_[0, -len(scores) :, 0]):
+        outputs = [array.copy() for array in whole]
+        outputs[0][place] = value
+        with pytest.raises(RuntimeFailed, match="NaN"):
+            detect(outputs, spec(decoder), [(SIDE, SIDE)])
 
 
 def test_large_finite_values_are_not_taken_for_infinity() -> None:

@@ -255,7 +255,9 @@ _DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Detect, float], Deco
 
 def _best(values: np.ndarray, least: float, several: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cells, classes and values of (cells, classes) `values` not below `least`, best first, ties in their order."""
-    cells = np.flatnonzero(values.max(axis=1) >= least)
+    most = values.max(axis=1)  # NaN where there is one
+    _require_finite(most)
+    cells = np.flatnonzero(most >= least)
     some = values[cells]
     if several:
         rows, classes = np.nonzero(some >= least)
@@ -279,6 +281,7 @@ def _scored(values: np.ndarray, d: Detect) -> np.ndarray:
 
 def _from_centre(boxes: np.ndarray) -> np.ndarray:
     """Centre, width and height (K, 4) as x1, y1, x2, y2."""
+    _require_finite(boxes)
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
@@ -353,7 +356,7 @@ def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
 
 
 def _checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) -> list[np.ndarray]:
-    """The outputs as float32 with N first, all scores in them finite."""
+    """The outputs as float32 with N first."""
     if d.scores == "softmax" and (d.decoder != "anchors" or spec.classes < 2):
         raise InvalidInput(
             f'The decoder "{d.decoder}" is described with scores = "softmax" and {spec.classes} classes.',
@@ -366,9 +369,9 @@ def _checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int)
         arrays = [a[None] if a.ndim == len(shape) else a for a, shape in zip(arrays, expected)]
     if not _fit(arrays, expected, images):
         raise _misfit([np.asarray(output) for output in outputs], spec, d, images)
-    for array in arrays:
-        # Of distances only those of the boxes that are left are read, and checked there.
-        _require_finite(array[:, 4 * d.bins :] if d.decoder == "dfl" and not d.transposed else array)
+    if d.decoder not in ("boxes", "dfl"):  # there the best score of each cell is checked, and what boxes are made of
+        for array in arrays:
+            _require_finite(array)
     return arrays
 
 
