@@ -23,7 +23,7 @@ from edgewright.core.jail import Progress
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, encode
 from edgewright.graph import batch as batch_pass
-from edgewright.graph import clean, compare, cut, inputs, metadata, slim
+from edgewright.graph import clean, compare, cut, inputs, metadata, slim, space_to_depth
 from edgewright.graph import files as onnx_files
 from edgewright.graph import normalize as normalize_pass
 from edgewright.vision import preprocess
@@ -263,12 +263,14 @@ def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> None:
     before = type(model)()
     before.CopyFrom(model)
     slim.apply(model)
+    space_to_depth.apply(model)
     clean.apply(model)
     align = functools.partial(compare.aligned, spec=spec)
     gap = compare.difference(before, model, compare.random_input(before), align)
     if gap > _SLIM_LIMIT:
         raise RuntimeFailed(
-            f"onnxslim {version('onnxslim')} changed what the model computes: relative difference {gap:.3g}.",
+            f"Simplifying with onnxslim {version('onnxslim')} changed what the model computes: relative difference "
+            f"{gap:.3g}.",
             f"At most {_SLIM_LIMIT:g} is rounding.",
             "Report it with the source's name; an older onnxslim may do.",
         )
