@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.jail import Progress
@@ -156,19 +155,20 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
 
 
 def _predict_boxes(session: Any, images: Sequence[str], out: str, progress: Progress | None) -> dict[str, Any]:
+    from edgewright.vision.detection import evaluated
+
     spec, rows = session.spec, []
-    step, several = spec.input.batch or min(8, session.most), spec.detect.multi_label or spec.detect.multi_label_eval
+    step = spec.input.batch or min(8, session.most)
     try:
-        session.spec = replace(spec, detect=replace(spec.detect, score=spec.detect.score_eval, multi_label=several))
+        session.spec = evaluated(spec)
         for start in range(0, len(images), step):
             for number, found in enumerate(session(list(images[start : start + step]))):
-                image = np.full((len(found), 1), start + number, np.float32)
-                rows.append(np.hstack([image, found.boxes, found.scores[:, None], found.indices[:, None]]))
+                rows.append(found.rows(start + number))
             if progress:
                 progress(min(start + step, len(images)), len(images), "images")
     finally:
         session.spec = spec
-    boxes = np.concatenate(rows).astype(np.float32)
+    boxes = np.concatenate(rows)
     np.save(out, boxes)
     return {"images": len(images), "boxes": len(boxes)}
 

@@ -42,11 +42,15 @@ def answers(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: float
     if spec.task == "classify":
         return classes(given[0].flatten(1), wanted[0].flatten(1), spec.postprocess.scores, temperature)
     if spec.detect and spec.detect.decoder == "dfl":
-        joined = [torch.cat([t.flatten(2) for t in tensors], 2) for tensors in (given, wanted)]
-        return dense(joined[0], joined[1], spec.detect)
+        return dense(joined(given), joined(wanted), spec.detect)
     if spec.detect and spec.detect.decoder == "anchors" and len(given) == 2:
         return anchored(given, wanted, spec.detect)
     return torch.stack([relative(a, b) for a, b in zip(given, wanted)]).mean()
+
+
+def joined(maps: Tensors) -> torch.Tensor:
+    """The maps of a dense head (N, values, height, width), a stride each, as the (N, values, cells) of its export."""
+    return torch.cat([t.flatten(2) for t in maps], 2)
 
 
 def classes(given: torch.Tensor, wanted: torch.Tensor, scores: str, temperature: float) -> torch.Tensor:

@@ -33,8 +33,8 @@ from .views import Batch, Views, randomness
 
 Supervised = Callable[[torch.nn.Module, Any, Batch], torch.Tensor]
 """A loss from labels, the mean over images: of the student, of what it just gave, and of the images it saw."""
-Validate = Callable[[torch.nn.Module], float]
-"""How good a module is (higher is better)."""
+Validate = Callable[[torch.nn.Module, Sequence[int]], float]
+"""The mAP of a module on the images of these numbers, in percent; NaN where it has none."""
 Tick = Callable[[int, int, str], None]
 
 MINIMUM = 16
@@ -72,8 +72,8 @@ def recover(
     """Train `student` in place, on the image files `images`, to answer as `teacher` does.
 
     `spec` is the teacher's: both take the same input. `labels`: a class for each image, of a classifier; `supervised`:
-    the loss of any other labels. `validate` decides which weights are kept, instead of accuracy (with labels) or
-    agreement with the teacher on held-out images. `features`: names of modules to compare (student, teacher), default
+    the loss of any other labels. `validate` decides by held-out images which weights are kept, instead of accuracy
+    (with labels) or agreement with the teacher. `features`: names of modules to compare (student, teacher), default
     the last maps of each resolution. In the folder `checkpoint` it keeps what it needs to go on after a kill to the
     same result. `tick` is called with (steps done, steps, what).
 
@@ -270,7 +270,7 @@ class _Training:
                     truth = self.labels[part].to(self.device) if len(self.labels) else wanted[0].flatten(1).argmax(1)
                     right += int((given[0].flatten(1).argmax(1) == truth).sum())
                 count += len(part)
-            found = self.validate(module) if self.validate else None
+            found = self.validate(module, self.held_out) if self.validate else None
         loss = -loss / count if math.isfinite(loss) else WORST
         if found is not None:
             return (found if math.isfinite(found) else WORST), loss
@@ -279,7 +279,7 @@ class _Training:
     @property
     def _metric(self) -> Any:
         if self.validate:
-            return "score"
+            return "mAP"
         if self.spec.task != "classify":
             return "loss"
         return "accuracy" if len(self.labels) else "agreement"

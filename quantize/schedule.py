@@ -94,14 +94,14 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     """What a training did.
 
     `metric`: "accuracy" (percent of held-out images that get their label), "agreement" (percent that get the teacher's
-    class), "loss" (how far answers are from the teacher's: lower is better) or "score" (of the caller's own function).
+    class), "loss" (how far answers are from the teacher's: lower is better) or "mAP" (of a detector with known boxes).
     `began` and `ended` are its values for the weights before and for those that were kept; `best_epoch` (from 1) is the
     epoch that they are of, None where none was better than the beginning: the student is then what it was.
     `stopped`: "done", "patience" or "time". `images_per_s`: learned from, teacher and all included; `feeding`: the
     share of the time that went into reading and cropping images: ``1 - feeding`` of the pure computation's speed.
     """
 
-    metric: Literal["accuracy", "agreement", "loss", "score"]
+    metric: Literal["accuracy", "agreement", "loss", "mAP"]
     began: float
     ended: float
     best_epoch: int | None

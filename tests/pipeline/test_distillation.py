@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, Input, ModelSpec
+from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.data import digits, sets
 from edgewright.pipeline import distillation
+from edgewright.pipeline.stages import Source
 
 NETS = """\
 import torch
@@ -192,3 +195,31 @@ def test_a_folder_does_without_the_checkpoint_that_it_was_made_of(tmp_path: Path
             assert torch.equal(ours, theirs)
     found = again.finish(again.module).spec
     assert (list(found["labels"][:2]), found["input"]["height"]) == (["cat", "dog"], 96)
+
+
+def test_a_detectors_weights_are_judged_by_map(tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
+    from edgewright.data import scenes
+    from edgewright.demo import scenes as demo
+    from edgewright.demo.train_detector import WEIGHTS
+
+    scenes.write(tmp_path / "scenes", {"train": 24})
+    items = sets.read(tmp_path / "scenes", "train").items
+    rows = [[(box.label, box.x1, box.y1, box.x2, box.y2) for box in item.boxes or ()] for item in items]
+    learner = distillation.trainable_of(Source(source=demo.SOURCE, checkpoint=WEIGHTS))
+    spec = ModelSpec(
+        name="scenes", task="detect", classes=10, outputs=("head",), input=Input(height=160, width=160),
+        preprocess=Preprocess(resize="letterbox", resize_to=(160, 160), interpolation="opencv"),
+        detect=Detect(decoder="dfl", scores="sigmoid", multi_label_eval=True),
+    )  # fmt: skip
+    judge = distillation._by_map([item.path for item in items], rows, learner.answers, spec)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        learned = judge(learner.module, range(24))
+        assert 50 < learned < 95
+        assert judge(learner.module, range(12)) != learned, "on the images that are named"
+        for parameter in learner.module.parameters():
+            parameter.copy_(torch.randn_like(parameter) / 10)
+        assert judge(learner.module, range(24)) < 10
+        next(iter(learner.module.parameters())).fill_(torch.nan)
+        assert math.isnan(judge(learner.module, range(24)))

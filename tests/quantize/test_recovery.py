@@ -166,8 +166,8 @@ def test_a_perfect_student_stays_what_it_is_and_training_ends_early(learnt: Digi
 
 def test_a_callers_own_judge_decides_which_weights_are_kept(learnt: Digits) -> None:
     scores = iter([0.5, 0.1, 0.9, 0.2, 0.3])
-    history = learn(learnt, network(6), validate=lambda _module: next(scores))
-    assert (history.metric, history.began, history.ended, history.best_epoch) == ("score", 0.5, 0.9, 2)
+    history = learn(learnt, network(6), validate=lambda _module, _numbers: next(scores))
+    assert (history.metric, history.began, history.ended, history.best_epoch) == ("mAP", 0.5, 0.9, 2)
 
 
 def test_a_time_becomes_a_number_of_epochs(learnt: Digits) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from edgewright.bench import accuracy, detection_accuracy
 from edgewright.bench.results import Accuracy
 from edgewright.core import files, jail
-from edgewright.core.errors import InvalidInput
+from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec, decode
 from edgewright.core.store import Entry
 from edgewright.data import sets
@@ -34,6 +36,8 @@ PARITY_IMAGES = Recipe().parity_images
 """As many as in the main job, which then finds the exports of a distillation in the store."""
 LONGEST_S = 7 * 86400.0
 """A training is ended by its schedule, not by the limit of a stage; after this long it hangs."""
+AT_ONCE = 16
+"""Images that a detector answers at once where its mAP is measured."""
 SHARE = 0.75
 """Of a data set without splits this much is learned from, and the rest evaluated on."""
 
@@ -165,7 +169,7 @@ def _train(
     how = {"schedule": msgspec.to_builtins(schedule), "labels": classes, "boxes": boxes, "seed": seed}
     inputs = {
         "teacher": exported.key, "student": student.identity(), "images": sets.digests(training), **how,
-        "strict": labels is True, "made_by": stages.made_by("distill", "quantize", "export"),
+        "strict": labels is True, "made_by": stages.made_by("distill", "quantize", "export", "bench"),
     }  # fmt: skip
     checkpoint = shop.store.checkpoint("distill", inputs)
     patient = msgspec.structs.replace(shop, limits=msgspec.structs.replace(shop.limits, wall_s=LONGEST_S))
@@ -194,15 +198,52 @@ def train(
     supervised = None
     if boxes and (strict or hasattr(learner.module, "init_criterion")):
         supervised = supervision.ultralytics(images, boxes, about)
+    known = about.detect and about.detect.decoder == "dfl" and not about.detect.transposed
+    validate = _by_map(images, boxes, learner.answers, about) if boxes and known else None
     history = recovery.recover(
         learner.module, guide.module, images, learner.answers, spec=about,
         schedule=msgspec.convert(schedule, Schedule), labels=labels, supervised=supervised,
-        checkpoint=Path(checkpoint), seed=seed, tick=progress or (lambda *_: None),
+        validate=validate, checkpoint=Path(checkpoint), seed=seed, tick=progress or (lambda *_: None),
     )  # fmt: skip
     write(Path(folder), student["source"], learner.module, about, {
         "method": "distillation", "teacher": teacher["source"], "history": msgspec.to_builtins(history),
         "parameters": [sum(p.numel() for p in module.parameters()) for module in (guide.module, learner.module)],
     })  # fmt: skip
+
+
+def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any, spec: ModelSpec) -> Any:
+    """A `recovery.Validate` of a dense head, by the `boxes` of `images`: a row of class and corners each."""
+    import torch
+
+    from edgewright.bench import detection
+    from edgewright.data.boxes import Box
+    from edgewright.quantize.imitation import joined
+    from edgewright.vision import preprocess
+    from edgewright.vision.detection import detect, evaluated
+    from edgewright.vision.image import open_picture, size_of
+
+    items = [
+        sets.Item(path, None, tuple(Box(c, x1, y1, x2, y2, (x2 - x1) * (y2 - y1)) for c, x1, y1, x2, y2 in rows))
+        for path, rows in zip(images, boxes)
+    ]
+
+    def validate(module: Any, numbers: Sequence[int]) -> float:
+        chosen = [items[number] for number in numbers]
+        if not any(item.boxes for item in chosen):
+            return math.nan
+        device, found = next(module.parameters()).device, []
+        for start in range(0, len(chosen), AT_ONCE):
+            pictures = [open_picture(item.path) for item in chosen[start : start + AT_ONCE]]
+            pixels = torch.from_numpy(preprocess.batch(pictures, spec)).to(device)
+            raw = joined(answers(module, pixels)).float().cpu().numpy()
+            try:
+                told = detect([raw], evaluated(spec), [size_of(picture) for picture in pictures])
+            except RuntimeFailed:
+                return math.nan  # answers that are not finite
+            found += [one.rows(start + number) for number, one in enumerate(told)]
+        return detection.score(np.concatenate(found), chosen, spec.classes).map
+
+    return validate
 
 
 def write(

@@ -66,6 +66,19 @@ class Detections:
     def __iter__(self) -> Iterator[Detection]:
         return (self[k] for k in range(len(self)))
 
+    def rows(self, image: int) -> np.ndarray:
+        """(N, 7) float32: the number `image`, the box, score and class; what mAP is computed from."""
+        number = np.full((len(self), 1), image, np.float32)
+        return np.hstack([number, self.boxes, self.scores[:, None], self.indices[:, None]]).astype(np.float32)
+
+
+def evaluated(spec: ModelSpec) -> ModelSpec:
+    """`spec` of a detector with the thresholds of an evaluation: mAP wants boxes of low scores too."""
+    d = spec.detect
+    assert d is not None, spec.name
+    several = d.multi_label or d.multi_label_eval
+    return msgspec.structs.replace(spec, detect=msgspec.structs.replace(d, score=d.score_eval, multi_label=several))
+
 
 def detect(
     outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], score: float | None = None
