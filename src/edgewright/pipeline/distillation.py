@@ -199,7 +199,7 @@ def train(
     if boxes and (strict or hasattr(learner.module, "init_criterion")):
         supervised = supervision.ultralytics(images, boxes, about)
     known = about.detect and about.detect.decoder == "dfl" and not about.detect.transposed
-    validate = _by_map(images, boxes, learner.answers, about) if boxes and known else None
+    validate = _by_map(images, boxes, learner.answers, about) if known and any(boxes) else None
     history = recovery.recover(
         learner.module, guide.module, images, learner.answers, spec=about,
         schedule=msgspec.convert(schedule, Schedule), labels=labels, supervised=supervised,

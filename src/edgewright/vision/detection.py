@@ -111,6 +111,7 @@ def all_cells(outputs: list[np.ndarray], spec: ModelSpec) -> tuple[np.ndarray, n
     assert d is not None and d.decoder in ("boxes", "dfl"), d
     boxes, scores = [], []
     for array in _checked(outputs, spec, d, len(outputs[0]))[0]:
+        _require_finite(array)
         rows = array if d.transposed else array.T
         width = 4 if d.decoder == "boxes" else 4 * d.bins
         cells, raw = np.arange(len(rows)), rows[:, :width]
