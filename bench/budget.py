@@ -271,6 +271,9 @@ def choose(measurements: Sequence[Measurement], reference: Reference | None, bud
     if best is not fastest:
         times = f"{_p50(fastest):.3g} against {_p50(best):.3g} ms"
         why += f"; {fastest.id} is not faster by more than {TIE - 1:.0%} ({times}) and no more precise"
+    passed = min(inside, key=_p50)
+    if passed.float_layers and passed not in proven:
+        why += f"; the mixture {passed.id} ({_p50(passed):.3g} ms) is not faster than a uniform variant beyond doubt"
     rivals = sorted((m for m in proven if _rank(m) < _rank(best) and _may_be_as_fast(m, best)), key=_p50)
     return Choice(id=best.id, why=" ".join([f"{why}.", *_doubts(best, rivals)]))
 

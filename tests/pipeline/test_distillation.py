@@ -205,7 +205,7 @@ def test_a_detectors_weights_are_judged_by_map(tmp_path: Path) -> None:
 
     scenes.write(tmp_path / "scenes", {"train": 24})
     items = sets.read(tmp_path / "scenes", "train").items
-    rows = [[(box.label, box.x1, box.y1, box.x2, box.y2) for box in item.boxes or ()] for item in items]
+    rows = [[msgspec.structs.astuple(box) for box in item.boxes or ()] for item in items]
     learner = distillation.trainable_of(Source(source=demo.SOURCE, checkpoint=WEIGHTS))
     spec = ModelSpec(
         name="scenes", task="detect", classes=10, outputs=("head",), input=Input(height=160, width=160),

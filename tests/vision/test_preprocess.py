@@ -258,3 +258,10 @@ def test_placement_says_where_a_pixel_went(p: Preprocess) -> None:
 def test_placement_refuses_what_does_not_fit_the_input() -> None:
     with pytest.raises(InvalidInput, match="does not fit"):
         placement((64, 64), Preprocess(resize="letterbox", resize_to=(32, 32)), Input(height=64, width=32))
+
+
+@pytest.mark.parametrize("color", ["RGB", "BGR"])
+def test_an_image_that_lies_outside_of_the_crop_leaves_the_margin(color: str) -> None:
+    p = Preprocess(resize="letterbox", resize_to=(64, 64), align="corner", crop=(32, 32), pad=114, color=color)  # type: ignore[arg-type]
+    found = preprocess(noise(64, 10), p, Input(height=32, width=32))
+    np.testing.assert_allclose(found, 114 / 255, rtol=1e-6)

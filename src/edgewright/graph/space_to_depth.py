@@ -53,13 +53,15 @@ def apply(model: onnx.ModelProto) -> bool:
         first = pieces[0]
         if first is None or first.of not in sizes or any(p is None or p[::3] != first[::3] for p in pieces):
             continue
+        known = [piece for piece in pieces if piece]
+        if {(p.y, p.x) for p in known} != set(np.ndindex(first.step, first.step)) or len(known) != first.step**2:
+            continue  # with fewer pieces the one convolution would multiply by zeros
         if not all(size and size % first.step == 0 for size in sizes[first.of]) or not _is_plain(_told(conv)):
             continue
-        known = [piece for piece in pieces if piece]
         weights = numpy_helper.to_array(constants[conv.input[1]])
         step, pads = first.step, _told(conv).get("pads", [0, 0, 0, 0])
         new = _spread(weights, known)
-        name = f"{conv.input[1]}/strided"
+        name = f"{conv.output[0]}/strided"
         graph.initializer.append(numpy_helper.from_array(new, name))
         conv.input[0], conv.input[1] = first.of, name
         told = {"kernel_shape": new.shape[2:], "strides": [step, step], "pads": [step * pad for pad in pads]}

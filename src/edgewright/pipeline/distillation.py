@@ -36,6 +36,8 @@ PARITY_IMAGES = Recipe().parity_images
 """As many as in the main job, which then finds the exports of a distillation in the store."""
 LONGEST_S = 7 * 86400.0
 """A training is ended by its schedule, not by the limit of a stage; after this long it hangs."""
+HELD_OUT = 8
+"""Fewest held-out images to judge a detector by."""
 AT_ONCE = 16
 """Images that a detector answers at once where its mAP is measured."""
 SHARE = 0.75
@@ -162,7 +164,7 @@ def _train(
 ) -> Entry:  # fmt: skip
     classes = [item.label for item in training.items if item.label is not None]
     boxes = [
-        [(box.label, box.x1, box.y1, box.x2, box.y2) for box in item.boxes if not box.crowd]
+        [(box.label, box.x1, box.y1, box.x2, box.y2, box.area, box.crowd) for box in item.boxes]
         for item in training.items
         if item.boxes is not None
     ]
@@ -197,12 +199,16 @@ def train(
     guide, learner = (trainable_of(msgspec.convert(source, Source)) for source in (teacher, student))
     supervised = None
     if boxes and (strict or hasattr(learner.module, "init_criterion")):
-        supervised = supervision.ultralytics(images, boxes, about)
-    known = about.detect and about.detect.decoder == "dfl" and not about.detect.transposed
-    validate = _by_map(images, boxes, learner.answers, about) if known and any(boxes) else None
+        objects = [[tuple(row[:5]) for row in rows if not row[6]] for rows in boxes]
+        supervised = supervision.ultralytics(images, objects, about)
+    how = msgspec.convert(schedule, Schedule)
+    # Judged by mAP where the held-out images are enough, and most have boxes: by none it cannot be told.
+    enough = len(boxes) * how.held_out >= HELD_OUT and 2 * sum(map(bool, boxes)) >= len(boxes)
+    dense = about.detect and about.detect.decoder == "dfl" and not about.detect.transposed
+    validate = _by_map(images, boxes, learner.answers, about) if dense and enough else None
     history = recovery.recover(
         learner.module, guide.module, images, learner.answers, spec=about,
-        schedule=msgspec.convert(schedule, Schedule), labels=labels, supervised=supervised,
+        schedule=how, labels=labels, supervised=supervised,
         validate=validate, checkpoint=Path(checkpoint), seed=seed, tick=progress or (lambda *_: None),
     )  # fmt: skip
     write(Path(folder), student["source"], learner.module, about, {
@@ -212,7 +218,7 @@ def train(
 
 
 def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any, spec: ModelSpec) -> Any:
-    """A `recovery.Validate` of a dense head, by the `boxes` of `images`: a row of class and corners each."""
+    """A `recovery.Validate` of a dense head, by the `boxes` of `images`: of each the fields of a `Box`."""
     import torch
 
     from edgewright.bench import detection
@@ -222,10 +228,7 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
     from edgewright.vision.detection import detect, evaluated
     from edgewright.vision.image import open_picture, size_of
 
-    items = [
-        sets.Item(path, None, tuple(Box(c, x1, y1, x2, y2, (x2 - x1) * (y2 - y1)) for c, x1, y1, x2, y2 in rows))
-        for path, rows in zip(images, boxes)
-    ]
+    items = [sets.Item(path, None, tuple(Box(*row) for row in rows)) for path, rows in zip(images, boxes)]
 
     def validate(module: Any, numbers: Sequence[int]) -> float:
         chosen = [items[number] for number in numbers]

@@ -38,7 +38,7 @@ Planes = Sequence[np.ndarray] | np.ndarray
 def planes(pixels: np.ndarray) -> Planes:
     """The channels of `pixels` (uint8, height x width x channels), each contiguous."""
     cv2 = _opencv()
-    if cv2 is None or pixels.shape[2] == 1:
+    if cv2 is None or pixels.shape[2] == 1 or not pixels.size:  # of nothing OpenCV makes no planes
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
     split: Sequence[np.ndarray] = cv2.split(pixels)  # twice as fast
     return split
