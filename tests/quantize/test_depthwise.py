@@ -146,9 +146,9 @@ def test_distillation_learns_each_channels_scale(tiny) -> None:
     before = numpy_helper.to_array(next(t for t in quantized.graph.initializer if t.name == "silu_channels_scale"))
     feeds = [feed["images"] for feed in calibration.batches(16)]
     kept = sqnr(answers(model, feeds), answers(quantized, feeds))
-    distil.distil(
-        quantized, model, calibration, lambda *_: None, training=distil.Training(steps=60, most_images=16, mirror=False)
-    )
+    # Slowly: so few parameters overshoot at the usual rates, and whether a state is nearer would be chance.
+    slow = distil.Training(steps=60, most_images=16, mirror=False, scale_rate=0.001, bias_rate=0.001)
+    distil.distil(quantized, model, calibration, lambda *_: None, training=slow)
     after = numpy_helper.to_array(next(t for t in quantized.graph.initializer if t.name == "silu_channels_scale"))
     assert sqnr(answers(model, feeds), answers(quantized, feeds)) > kept
     assert after.shape == (CHANNELS,)
