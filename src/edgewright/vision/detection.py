@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -126,21 +127,22 @@ def nms(boxes: np.ndarray, classes: np.ndarray, iou: float, most: int) -> np.nda
     A box goes where an earlier one of its class, itself kept, covers it with an intersection over union above `iou`.
     Blocks of boxes are compared at once, and work ends with the last box that is needed.
     """
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    sides = np.ascontiguousarray(boxes.T)
+    areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
+    kinds = classes.astype(np.int32)  # compared four times as fast as int64
     kept = np.zeros(0, np.int64)
     for start in range(0, len(boxes), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(boxes)))
         if len(kept):
-            _, covered = _covering(boxes, areas, classes, kept, block, iou)
+            _, covered = _covering(sides, areas, kinds[kept][:, None] == kinds[block], kept, block, iou)
             block = np.delete(block, covered)
-        rows, covered = _covering(boxes, areas, classes, block, block, iou)
-        earlier = rows < covered
-        rows, covered = rows[earlier], covered[earlier]
+        same = (kinds[block][:, None] == kinds[block]) & _later()[: len(block), : len(block)]
+        rows, covered = _covering(sides, areas, same, block, block, iou)
         alive = np.ones(len(block), bool)
         starts = np.searchsorted(rows, np.arange(len(block) + 1)).tolist()
-        for row in range(len(block)):
-            if starts[row] < starts[row + 1] and alive[row]:
-                alive[covered[starts[row] : starts[row + 1]]] = False
+        for row, (first, last) in enumerate(pairwise(starts)):
+            if first < last and alive[row]:
+                alive[covered[first:last]] = False
         kept = np.concatenate([kept, block[alive]])
         if len(kept) >= most:
             break
@@ -148,21 +150,27 @@ def nms(boxes: np.ndarray, classes: np.ndarray, iou: float, most: int) -> np.nda
 
 
 def _covering(
-    boxes: np.ndarray, areas: np.ndarray, classes: np.ndarray, rows: np.ndarray, columns: np.ndarray, iou: float
+    sides: np.ndarray, areas: np.ndarray, pairs: np.ndarray, rows: np.ndarray, columns: np.ndarray, iou: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs (place in `rows`, place in `columns`), in order, of boxes of one class that overlap by more than `iou`.
+    """Those `pairs` (place in `rows`, place in `columns`), in order, of boxes that overlap by more than `iou`.
 
-    Areas are computed for pairs of one class only: of 20 objects with 8 boxes each these are 5 % of all.
+    `sides` (4, N): x1, y1, x2, y2 of all boxes; `pairs`, (rows, columns) bool, are those to compare. Of 20 objects with
+    8 boxes each those of one class are 5 % of all.
     """
-    same = classes[rows][:, None] == classes[columns]
-    first, second = np.divmod(np.flatnonzero(same), len(columns))  # faster than nonzero in two dimensions
+    first, second = np.divmod(np.flatnonzero(pairs), len(columns))  # faster than nonzero in two dimensions
     one, other = rows[first], columns[second]
-    a, b = boxes[one].T, boxes[other].T
+    a, b = sides.take(one, axis=1), sides.take(other, axis=1)
     shared = np.maximum(np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]), 0)
     shared *= np.maximum(np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]), 0)
     with np.errstate(invalid="ignore", divide="ignore"):  # two boxes without area: NaN, which is not above `iou`
         over = shared / (areas[one] + areas[other] - shared) > iou
     return first[over], second[over]
+
+
+@cache
+def _later() -> np.ndarray:
+    """(_BLOCK, _BLOCK) bool: the pairs of which the second is the later one."""
+    return np.triu(np.ones((_BLOCK, _BLOCK), bool), 1)
 
 
 # --- one image: raw arrays to Detections
@@ -306,12 +314,13 @@ def _from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: D
     _require_finite(logits)
     distances = logits
     if d.bins > 1:
-        each = logits.reshape(-1, d.bins)
+        # Bins ahead of boxes: reduced along its last, short axis the maximum alone took half of the time.
+        each = np.ascontiguousarray(logits.T).reshape(4, d.bins, -1)
         weights = np.exp(each - each.max(axis=1, keepdims=True))
-        sums = weights @ _moments(d.bins)
-        distances = (sums[:, 1] / sums[:, 0]).reshape(-1, 4)
+        sums = _moments(d.bins) @ weights
+        distances = (sums[:, 1] / sums[:, 0]).T
     grid = _grid(spec.input.height, spec.input.width, d.strides)[cells]
-    boxes = np.empty_like(distances)
+    boxes = np.empty(distances.shape, np.float32)
     centre, stride = grid[:, :2] + 0.5, grid[:, 2:]
     np.subtract(centre, distances[:, :2], out=boxes[:, :2])
     np.add(centre, distances[:, 2:], out=boxes[:, 2:])
@@ -321,8 +330,8 @@ def _from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: D
 
 @lru_cache(maxsize=16)
 def _moments(bins: int) -> np.ndarray:
-    """(bins, 2) float32: ones, and the bins' numbers."""
-    both = np.stack([np.ones(bins), np.arange(bins)], axis=1).astype(np.float32)
+    """(2, bins) float32: ones, and the bins' numbers."""
+    both = np.stack([np.ones(bins), np.arange(bins)]).astype(np.float32)
     both.setflags(write=False)
     return both
 
