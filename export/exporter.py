@@ -23,7 +23,7 @@ from edgewright.core.jail import Progress
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, encode
 from edgewright.graph import batch as batch_pass
-from edgewright.graph import clean, compare, cut, inputs, metadata, slim, space_to_depth
+from edgewright.graph import cells, clean, compare, cut, inputs, metadata, slim, space_to_depth
 from edgewright.graph import files as onnx_files
 from edgewright.graph import normalize as normalize_pass
 from edgewright.vision import preprocess
@@ -264,6 +264,7 @@ def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> None:
     before.CopyFrom(model)
     slim.apply(model)
     space_to_depth.apply(model)
+    cells.apply(model)
     clean.apply(model)
     align = functools.partial(compare.aligned, spec=spec)
     gap = compare.difference(before, model, compare.random_input(before), align)
