@@ -17,6 +17,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from edgewright.core.errors import EdgewrightError
 
 WIDTH = 100
+SILENCE_S = 30.0
+"""Where nothing is drawn, a step at work is told of after so many seconds without a line, and then again."""
 
 
 def output() -> Console:
@@ -49,11 +51,14 @@ def _plain(text: str) -> str:
 
 
 class Watcher:
-    """A `pipeline.stages.Watch` that draws: a line for each finished step, a bar for the one at work."""
+    """A `pipeline.stages.Watch` that draws: a line for each finished step, a bar for the one at work.
+
+    In a file or a log, which cannot draw, a line now and then says how far a long step is.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
-        self._start = time.monotonic()
+        self._start = self._told = time.monotonic()
         self._tasks: dict[tuple[str, str], TaskID] = {}
         self._progress = Progress(
             SpinnerColumn(),
@@ -78,10 +83,14 @@ class Watcher:
             self._progress.update(self._tasks[key], completed=done, total=total or None, step=step[:40])
         if finished and key in self._tasks:
             self._progress.remove_task(self._tasks.pop(key))
-        if finished:
-            elapsed = time.monotonic() - self._start
-            line = f"[dim]{elapsed:7.1f} s[/]  [bold]{stage:<10}[/] {_plain(what)}"
+        now = time.monotonic()
+        waited = not self._console.is_terminal and now - self._told >= SILENCE_S
+        if finished or waited:
+            line = f"[dim]{now - self._start:7.1f} s[/]  [bold]{stage:<10}[/] {_plain(what)}"
+            if not finished and total > 0:
+                line += f"  [dim]{100 * done // total} %[/]"
             self._console.print(line + (f"  [dim]{_plain(step)}[/]" if step else ""), soft_wrap=True)
+            self._told = now
 
     def __enter__(self) -> Watcher:
         self._progress.start()
