@@ -49,6 +49,8 @@ WORST = -1e30
 """The rank of weights whose answers are not finite."""
 CLIP = 5.0
 """The largest norm of a step's gradient: one odd batch must not undo an epoch."""
+MOST_EPOCHS = 1000
+"""A plan of more, of few images, would be one of ranks."""
 REHEARSAL = 8
 """Steps that are timed, on copies, where a time is given instead of a number of epochs."""
 
@@ -145,7 +147,7 @@ class _Training:
             rank = self._rank(self.student)
             progress = Progress(planned=self._plan(time.monotonic() - start), began=rank[0], rank=rank)
             best = _copied(self.student)
-        begin, before = progress.step, progress.seconds
+        begin, before = self.begun, self.spent = progress.step, progress.seconds
         self.kept, self.started = time.monotonic(), time.monotonic() - before
         stopped = self._epochs(progress, best)
         self.student.load_state_dict(best)
@@ -176,13 +178,26 @@ class _Training:
             shown = -rank[0] if self._metric == "loss" else rank[0]
             progress.epochs.append(Epoch(loss=progress.loss / steps, metric=shown))
             progress.loss, progress.seconds = 0.0, time.monotonic() - self.started
+            overdue = self._refit(progress, epoch + 1)
             self._keep(progress, best)
-            limit = self.schedule.time_budget_s
-            if limit and progress.seconds > 1.3 * limit and epoch + 1 < progress.planned:
+            if overdue:
                 return "time"
             if epoch + 1 - (progress.best_epoch or 0) >= patience and epoch + 1 < progress.planned:
                 return "patience"
         return "done"
+
+    def _refit(self, progress: Progress, done: int) -> bool:
+        """Plan anew how many epochs fit, by what those of this call took; returns whether the time is up before the
+        plan's end. A machine gets busy: a rate that falls too slowly would be cut off high, and its gain lost."""
+        limit = self.schedule.time_budget_s
+        if not limit or done >= progress.planned:
+            return False
+        if progress.seconds >= limit:
+            return True
+        here = (progress.seconds - self.spent) / (progress.step - self.begun) * self._steps
+        fit = min(MOST_EPOCHS, done + max(1, round((limit - progress.seconds) / here)))
+        progress.planned = min(fit, progress.planned) if self.schedule.epochs else fit
+        return False
 
     def _learn(self, progress: Progress, epoch: int, at: int, best: dict[str, torch.Tensor]) -> None:
         """The steps of one epoch from `at` on."""
@@ -325,10 +340,9 @@ class _Training:
             with randomness(number):
                 self._step(student, optimizer, self.views.training(chosen, number), number)
             seconds.append(time.monotonic() - begin)
-        # The first rank was `spent`, nearly all of it; every epoch ends with another. A plan of more epochs than images
-        # would be one of ranks.
+        # The first rank was `spent`, nearly all of it; every epoch ends with another.
         step = sorted(seconds)[len(seconds) // 2]
-        return max(1, min(1000, int((budget - spent - sum(seconds)) / (step * self._steps + spent))))
+        return max(1, min(MOST_EPOCHS, int((budget - spent - sum(seconds)) / (step * self._steps + spent))))
 
     def _agree(self) -> None:
         """Raise `InvalidInput` unless the answers of both have the same shapes, in the student's training mode too."""

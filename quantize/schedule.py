@@ -16,10 +16,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """A training from a teacher. The defaults are those for a student with random weights.
 
     `epochs`: passes over the training images; default: about `SEEN` images in all, from 10 to 100 epochs, or as many as
-    fit into `time_budget_s` (wall seconds; at least one). `batch`: images a step; default: 64 of 224 x 224 pixels or
-    fewer, else as many as have as many pixels, at least 4; where an epoch would have less than 150 steps, down to 16.
-    `optimizer`: one of timm's. `rate` is for 64 images a step, goes with the root of their number, rises over the share
-    `warmup` of the steps and falls along half a cosine.
+    fit into `time_budget_s` (wall seconds; at least one), planned anew after each by how long they take. `batch`:
+    images a step; default: 64 of 224 x 224 pixels or fewer, else as many as have as many pixels, at least 4; where an
+    epoch would have less than 150 steps, down to 16. `optimizer`: one of timm's. `rate` is for 64 images a step, goes
+    with the root of their number, rises over the share `warmup` of the steps and falls along half a cosine.
 
     `temperature` softens class probabilities. `answers`, `labels`, `features`: the weights of the three losses (see
     `imitation`). `zoom`: the smallest share of an image's area that a random crop keeps. `mirror`: flip half of the

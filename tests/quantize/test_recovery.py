@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -175,6 +176,28 @@ def test_a_time_becomes_a_number_of_epochs(learnt: Digits) -> None:
     assert 1 <= len(history.epochs) <= history.planned <= 1000
     assert history.seconds < 10
     assert 0 < history.feeding < 1 and history.images_per_s > 0
+
+
+@pytest.mark.parametrize(("later", "stopped"), [(0.4, "done"), (0.02, "done"), (100.0, "time")])
+def test_a_plan_follows_a_machine_that_gets_slower_or_faster(
+    learnt: Digits, monkeypatch: pytest.MonkeyPatch, later: float, stopped: str
+) -> None:
+    """The rate has fallen to its end when the time is up; only where no epoch is left is it cut off."""
+    now, steps, real = 0.0, 0, recovery._Training._step
+
+    def step(*args: object) -> float:
+        nonlocal now, steps
+        steps += 1
+        now += 0.1 if steps <= 30 else later
+        return real(*args)
+
+    monkeypatch.setattr(recovery, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(recovery._Training, "_step", step)
+    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=None, time_budget_s=12.0, patience=1.0))
+    epoch = history.images // history.batch * later
+    assert history.stopped == stopped
+    assert (len(history.epochs) == history.planned) == (stopped == "done")
+    assert stopped == "time" or abs(history.seconds - 12) <= epoch
 
 
 @pytest.mark.parametrize(
