@@ -145,9 +145,13 @@ class _Training:
             progress, best = resumed
         else:
             rank = self._rank(self.student)
-            progress = Progress(planned=self._plan(time.monotonic() - start), began=rank[0], rank=rank)
+            planned = self._plan(time.monotonic() - start)
+            progress = Progress(
+                planned=planned, warmup=int(self.schedule.warmup * self._steps * planned), began=rank[0], rank=rank,
+                seconds=time.monotonic() - start,
+            )  # fmt: skip
             best = _copied(self.student)
-        begin, before = self.begun, self.spent = progress.step, progress.seconds
+        begin, before = progress.step, progress.seconds
         self.kept, self.started = time.monotonic(), time.monotonic() - before
         stopped = self._epochs(progress, best)
         self.student.load_state_dict(best)
@@ -167,36 +171,39 @@ class _Training:
     def _epochs(self, progress: Progress, best: dict[str, torch.Tensor]) -> Any:
         """Learn until it is done, gets no better or takes too long; `best` changes in place. Returns why it ended."""
         steps = self._steps
-        patience = max(5, math.ceil(self.schedule.patience * progress.planned))
         while progress.step < steps * progress.planned:
             epoch, at = divmod(progress.step, steps)
+            begin = time.monotonic()
             self._learn(progress, epoch, at, best)
+            learned = time.monotonic()
             rank = self._rank(self.ema.module)
+            took = (learned - begin) / (steps - at) * steps + time.monotonic() - learned
             if rank > progress.rank:
                 progress.rank, progress.best_epoch = rank, epoch + 1
                 best.update(_copied(self.ema.module))
             shown = -rank[0] if self._metric == "loss" else rank[0]
             progress.epochs.append(Epoch(loss=progress.loss / steps, metric=shown))
             progress.loss, progress.seconds = 0.0, time.monotonic() - self.started
-            overdue = self._refit(progress, epoch + 1)
+            overdue = self._refit(progress, epoch + 1, took)
             self._keep(progress, best)
             if overdue:
                 return "time"
+            patience = max(5, math.ceil(self.schedule.patience * progress.planned))
             if epoch + 1 - (progress.best_epoch or 0) >= patience and epoch + 1 < progress.planned:
                 return "patience"
         return "done"
 
-    def _refit(self, progress: Progress, done: int) -> bool:
-        """Plan anew how many epochs fit, by what those of this call took; returns whether the time is up before the
-        plan's end. A machine gets busy: a rate that falls too slowly would be cut off high, and its gain lost."""
+    def _refit(self, progress: Progress, done: int, took: float) -> bool:
+        """Plan anew how many epochs fit into the time, where the last one `took` so many seconds; returns whether the
+        time is up before the plan's end. A machine gets busy, and a rate that falls too slowly would be cut off high.
+        """
         limit = self.schedule.time_budget_s
         if not limit or done >= progress.planned:
             return False
         if progress.seconds >= limit:
             return True
-        here = (progress.seconds - self.spent) / (progress.step - self.begun) * self._steps
-        fit = min(MOST_EPOCHS, done + max(1, round((limit - progress.seconds) / here)))
-        progress.planned = min(fit, progress.planned) if self.schedule.epochs else fit
+        fit = done + max(1, int((limit - progress.seconds) / took))
+        progress.planned = min(fit, self.schedule.epochs or MOST_EPOCHS)
         return False
 
     def _learn(self, progress: Progress, epoch: int, at: int, best: dict[str, torch.Tensor]) -> None:
@@ -205,8 +212,8 @@ class _Training:
 
         total, rate = self._steps * progress.planned, self._rate
         scheduler = CosineLRScheduler(
-            self.optimizer, t_initial=total, lr_min=rate / 100, warmup_t=int(self.schedule.warmup * total),
-            warmup_lr_init=rate / 100, t_in_epochs=False,
+            self.optimizer, t_initial=total, lr_min=rate / 100, warmup_lr_init=rate / 100, t_in_epochs=False,
+            warmup_t=min(progress.warmup, int(self.schedule.warmup * total)),  # a longer plan does not warm up again
         )  # fmt: skip
         order = torch.randperm(
             len(self.learning), generator=torch.Generator().manual_seed(self._number(epoch, 0))

@@ -18,12 +18,14 @@ FILE = "training.safetensors"
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """Where a training stands: steps done and planned, and what its history will tell.
+    """Where a training stands: steps done, epochs planned, and what its history will tell.
 
-    `rank`: what the kept weights are better by, the metric and then the loss on held-out images.
+    `warmup`: steps in which the rate rises, by the first plan. `rank`: what the kept weights are better by, the metric
+    and then the loss on held-out images. `seconds`: since its first call began, pauses between calls left out.
     """
 
     planned: int
+    warmup: int
     began: float
     rank: tuple[float, float]
     step: int = 0

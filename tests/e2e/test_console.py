@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from edgewright.cli import console
@@ -9,7 +11,8 @@ from edgewright.cli import console
 
 def test_a_log_tells_how_far_a_step_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = 100.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.delenv("FORCE_COLOR", raising=False)  # rich takes it for a terminal
     with console.Watcher() as watch:
         for second in range(65):
             now = 100.0 + second

@@ -17,9 +17,13 @@ SIZES = ((4, 6), (2, 3))
 
 def head(
     images: str | int = "N", shape: tuple[int, ...] = (0, 5, -1), joined: bool = True,
-    perm: tuple[int, ...] = (0, 2, 1), read_twice: bool = False, behind: bool = False,
+    perm: tuple[int, ...] = (0, 2, 1), sizes: tuple[tuple[int, int], ...] = SIZES, axis: int = -1, read: str = "",
+    inside: str = "", behind: bool = False,
 ) -> onnx.ModelProto:  # fmt: skip
-    """Two maps of 5 channels, each flattened to `shape`; joined and turned by `perm`, or each turned by itself."""
+    """Two maps of 5 channels, each flattened to `shape`; joined and turned by `perm`, or each turned by itself.
+
+    `read`, `inside`: a tensor that is read a second time, by a node and by one in a nested graph.
+    """
     node, nodes, outputs = helper.make_node, [], ["answer"] if joined else ["answer0", "answer1"]
     for number in range(2):
         nodes += [
@@ -29,26 +33,33 @@ def head(
         if not joined:
             nodes.append(node("Transpose", [f"line{number}"], [f"answer{number}"], perm=perm))
     if joined:
-        nodes.append(node("Concat", ["line0", "line1"], ["lines"], axis=-1))
+        nodes.append(node("Concat", ["line0", "line1"], ["lines"], axis=axis))
         nodes.append(node("Transpose", ["lines"], ["turned" if behind else "answer"], perm=perm))
     if behind:
         nodes.append(node("Sigmoid", ["turned"], ["answer"]))
-    if read_twice:
-        nodes.append(node("Relu", ["line0"], ["other"]))
+    if read:
+        nodes.append(node("Relu", [read], ["other"]))
         outputs.append("other")
-    value, maps = helper.make_tensor_value_info, enumerate(SIZES)
+    if inside:
+        other = helper.make_tensor_value_info("other", TensorProto.FLOAT, None)
+        branch = helper.make_graph([node("Relu", [inside], ["other"])], "branch", [], [other])
+        nodes.append(node("If", ["true"], ["other"], then_branch=branch, else_branch=branch))
+        outputs.append("other")
+    value, maps = helper.make_tensor_value_info, enumerate(sizes)
     graph = helper.make_graph(
         nodes, "head", [value(f"map{n}", TensorProto.FLOAT, [images, 5, *size]) for n, size in maps],
         [value(name, TensorProto.FLOAT, None) for name in outputs],
-        [numpy_helper.from_array(np.array(shape, np.int64), "shape")],
+        [numpy_helper.from_array(np.array(shape, np.int64), "shape"), numpy_helper.from_array(np.array(True), "true")],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
 def answers(model: onnx.ModelProto, images: int) -> list[np.ndarray]:
     random = np.random.default_rng(0)
-    feed = {f"map{n}": random.normal(size=(images, 5, *size)).astype(np.float32) for n, size in enumerate(SIZES)}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    feed = {
+        value.name: random.normal(size=(images, *value.shape[1:])).astype(np.float32) for value in session.get_inputs()
+    }
     found: list[np.ndarray] = session.run(None, feed)
     return found
 
@@ -80,14 +91,30 @@ def test_maps_become_rows_at_once(how: dict[str, Any], images: int) -> None:
     "how",
     [
         {"perm": (0, 1, 2)},
-        {"read_twice": True},
+        {"read": "line0"},
+        {"read": "lines"},
+        {"inside": "line0"},
+        {"inside": "lines"},
         {"behind": True},
-        {"shape": (0, -1, 1)},
+        {"shape": (0, -1, 1), "joined": False},
+        {"axis": 1, "shape": (0, 5, 6), "sizes": ((2, 3), (3, 2))},
+        {"images": 2, "shape": (5, -1), "perm": (1, 0)},
     ],
-    ids=["another order", "read twice", "within the network", "other lines"],
+    ids=[
+        "another order",
+        "a line read twice",
+        "lines read twice",
+        "a line read inside",
+        "lines read inside",
+        "within the network",
+        "other lines",
+        "channels joined",
+        "images and channels in one",
+    ],
 )
 def test_what_is_something_else_stays(how: dict[str, Any]) -> None:
     model = head(**how)
+    assert answers(model, 2), "a model that runs"
     before = model.SerializeToString()
     assert not cells.apply(model)
     assert model.SerializeToString() == before

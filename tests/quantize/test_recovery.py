@@ -178,26 +178,81 @@ def test_a_time_becomes_a_number_of_epochs(learnt: Digits) -> None:
     assert 0 < history.feeding < 1 and history.images_per_s > 0
 
 
-@pytest.mark.parametrize(("later", "stopped"), [(0.4, "done"), (0.02, "done"), (100.0, "time")])
+class Clock:
+    """A machine that takes 0.1 s for each of its first `quick` steps, `later` s for others, and 0.3 s to judge."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, later: float, quick: int = 30) -> None:
+        self.now, self.steps, self.rates = 0.0, 0, []
+        step, rank = recovery._Training._step, recovery._Training._rank
+
+        def slow_step(training, student, optimizer, batch, number):
+            self.steps += 1
+            self.now += 0.1 if self.steps <= quick else later
+            self.rates.append(optimizer.param_groups[0]["lr"])
+            return step(training, student, optimizer, batch, number)
+
+        def slow_rank(training, module):
+            self.now += 0.3
+            return rank(training, module)
+
+        monkeypatch.setattr(recovery, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(recovery._Training, "_step", slow_step)
+        monkeypatch.setattr(recovery._Training, "_rank", slow_rank)
+
+
+@pytest.mark.parametrize("later", [0.4, 0.02])
 def test_a_plan_follows_a_machine_that_gets_slower_or_faster(
-    learnt: Digits, monkeypatch: pytest.MonkeyPatch, later: float, stopped: str
+    learnt: Digits, monkeypatch: pytest.MonkeyPatch, later: float
 ) -> None:
-    """The rate has fallen to its end when the time is up; only where no epoch is left is it cut off."""
-    now, steps, real = 0.0, 0, recovery._Training._step
+    clock = Clock(monkeypatch, later)
+    schedule = msgspec.structs.replace(QUICK, epochs=None, time_budget_s=20.0, patience=1.0)
+    history = learn(learnt, network(6), schedule)
+    epoch = history.images // history.batch * later + 0.3
+    assert history.stopped == "done" and len(history.epochs) == history.planned
+    assert history.seconds == pytest.approx(clock.now) and 20 - 2 * epoch <= clock.now <= 20
+    assert clock.rates[-1] < 0.1 * max(clock.rates), "the rate has fallen to its end"
 
-    def step(*args: object) -> float:
-        nonlocal now, steps
-        steps += 1
-        now += 0.1 if steps <= 30 else later
-        return real(*args)
 
-    monkeypatch.setattr(recovery, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(recovery._Training, "_step", step)
-    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=None, time_budget_s=12.0, patience=1.0))
-    epoch = history.images // history.batch * later
-    assert history.stopped == stopped
-    assert (len(history.epochs) == history.planned) == (stopped == "done")
-    assert stopped == "time" or abs(history.seconds - 12) <= epoch
+def test_a_longer_plan_does_not_warm_up_again(learnt: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, later=0.001, quick=recovery.REHEARSAL + 11)
+    schedule = msgspec.structs.replace(QUICK, epochs=None, time_budget_s=14.0, patience=1.0, warmup=0.1)
+    history = learn(learnt, network(6), schedule)
+    assert history.planned > 30, "many times the first plan"
+    rates = clock.rates[recovery.REHEARSAL :]
+    assert rates[22] > 0.9 * rates[21]
+
+
+def test_an_epoch_longer_than_the_time_ends_it(learnt: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch, later=100.0)
+    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=None, time_budget_s=12.0))
+    assert history.stopped == "time" and len(history.epochs) < history.planned
+
+
+def test_a_slow_first_epoch_does_not_take_away_from_the_epochs_asked_for(
+    learnt: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, later=0.02, quick=11)
+    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=12, time_budget_s=10.0, patience=1.0))
+    assert len(history.epochs) == history.planned == 12
+    assert clock.now < 10
+
+
+def test_a_training_that_goes_on_plans_as_if_it_had_not_been_ended(
+    learnt: Digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With one step left of an epoch, judging it must not count as part of each step."""
+    clock = Clock(monkeypatch, later=0.1)
+    schedule = msgspec.structs.replace(QUICK, epochs=None, time_budget_s=20.0, patience=1.0, checkpoint_s=0.0)
+
+    def kill(done: int, _total: int, _what: str) -> None:
+        if done == 2 * 11:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(learnt, network(6), schedule, checkpoint=tmp_path, tick=kill)
+    history = learn(learnt, network(6), schedule, checkpoint=tmp_path)
+    assert history.resumed_at == 21
+    assert history.planned == 13 == len(history.epochs), clock.now
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from edgewright import api
+from edgewright.graph import files
 from edgewright.pipeline.recipe import Recipe
 from edgewright.targets import detect
 
@@ -47,6 +48,17 @@ MARKS: dict[str, list[pytest.MarkDecorator]] = {
         )
     ],
 }
+
+
+@pytest.mark.parametrize(("name", "maps"), [("yolox_nano", 3), ("nanodet_m_320", 6)])
+def test_heads_are_exported_with_channels_last_and_no_slices(name: str, maps: int, zoo: Path, tmp_path: Path) -> None:
+    case, path = CASES[name], tmp_path / "model.onnx"
+    api.export(str(zoo / "weights" / case.file), out=path, spec=HERE / "specs" / f"{case.spec}.toml")
+    nodes = files.load(path).graph.node
+    orders = [list(node.attribute[0].ints) for node in nodes if node.op_type == "Transpose"]
+    assert orders.count([0, 2, 3, 1]) == maps
+    assert not {(0, 2, 1), (1, 0)}.intersection(map(tuple, orders))
+    assert name != "yolox_nano" or all(node.op_type != "Slice" for node in nodes)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, [])) for n in CASES])

@@ -18,7 +18,7 @@ from edgewright.core.errors import EdgewrightError
 
 WIDTH = 100
 SILENCE_S = 30.0
-"""Where nothing is drawn, a step at work is told of after so many seconds without a line, and then again."""
+"""Where nothing is drawn, a step that goes on is told of where for so many seconds there was no line."""
 
 
 def output() -> Console:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import files
+
 if TYPE_CHECKING:
     import onnx
 
@@ -26,12 +28,7 @@ def apply(model: onnx.ModelProto) -> bool:
 
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, int] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
-    for value in graph.output:
-        readers[value.name] = readers.get(value.name, 0) + 1
+    readers = files.readers(graph)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     inferred = onnx.shape_inference.infer_shapes(model).graph
     maps = {

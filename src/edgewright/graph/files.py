@@ -6,6 +6,7 @@ into the model, and onnx.checker sees the whole before anything else does. Runti
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,17 @@ def nodes(graph: Any) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 yield from nodes(inner)
+
+
+def readers(graph: Any) -> Counter[str]:
+    """How often each tensor of a graph is read: by nodes, those of nested graphs included, and as a graph's output."""
+    found = Counter(value.name for value in graph.output)
+    for node in nodes(graph):
+        found.update(node.input)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                found.update(value.name for value in inner.output)
+    return found
 
 
 def _parse(path: Path, limit_bytes: int) -> onnx.ModelProto:

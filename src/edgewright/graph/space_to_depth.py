@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import files
+
 if TYPE_CHECKING:
     import onnx
 
@@ -32,11 +34,7 @@ def apply(model: onnx.ModelProto) -> bool:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    answers = {value.name for value in graph.output}
+    readers = files.readers(graph)
     sizes = {
         value.name: [size.dim_value for size in value.type.tensor_type.shape.dim[2:]]
         for value in graph.input
@@ -47,7 +45,7 @@ def apply(model: onnx.ModelProto) -> bool:
         concat = makers.get(conv.input[0]) if conv.op_type == "Conv" else None
         if concat is None or concat.op_type != "Concat" or conv.input[1] not in constants:
             continue
-        if len(readers[concat.output[0]]) > 1 or concat.output[0] in answers or _told(concat).get("axis") != 1:
+        if readers[concat.output[0]] > 1 or _told(concat).get("axis") != 1:
             continue
         pieces = [_piece(name, makers, constants) for name in concat.input]
         first = pieces[0]
