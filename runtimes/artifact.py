@@ -31,6 +31,11 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     versions: dict[str, str]
     described: dict[str, Any]
 
+    @property
+    def precision(self) -> str:
+        """ "int8" where layers of it ran so, else what its options ask for."""
+        return "int8" if self.described.get("layers", {}).get("int8") else self.options.precision
+
 
 def build(
     model: str | Path,

@@ -58,13 +58,15 @@ def test_step_by_step_ends_in_a_gate(tiny: Path) -> None:
     }
     run = edgewright("audit", "m8.onnx", "--data", "images", "--calibration", "images/val", cwd=tiny)
     assert run.returncode == 3 and "calibration-leak" in run.stdout and ".png is " in run.stderr
-    for model, bundle in (("m.onnx", "float.edge"), ("m8.onnx", "int8.edge")):
+    for model, bundle, precision in (("m.onnx", "float.edge", "f32"), ("m8.onnx", "int8.edge", "int8")):
         run = edgewright("compile", model, "--runtime", "onnxruntime", "-o", bundle, cwd=tiny)
         assert run.returncode == 0, run.stderr
+        assert f"onnxruntime, {precision}" in run.stdout, "what runs, not what the rest was asked to be"
     run = edgewright("bench", "float.edge", "int8.edge", "--data", "images", "-o", "bench", "--rate", 100, cwd=tiny)
     assert run.returncode == 0, run.stderr
     rows = json.loads((tiny / "bench/report.json").read_bytes())["measurements"]
     assert [row["camera"]["rate_hz"] for row in rows] == [100, 100]
+    assert [row["precision"] for row in rows] == ["f32", "int8"]
     assert "at 100 frames/s" in run.stdout
     assert "int8" in run.stdout
     assert max(map(len, run.stdout.splitlines())) <= 100

@@ -47,6 +47,7 @@ def compile(
     """
     from edgewright import api
     from edgewright.cli import console
+    from edgewright.runtimes import artifact
 
     with console.Watcher() as watch:
         manifest, checked = api.compile(
@@ -56,8 +57,8 @@ def compile(
     if as_json:
         console.print_json({"manifest": manifest, "check": checked} if checked else manifest)
         return
-    screen, options = console.output(), manifest.artifact
-    screen.print(f"{out}  [dim]{options.runtime}, {options.precision}[/]", soft_wrap=True)
+    screen = console.output()
+    screen.print(f"{out}  [dim]{manifest.artifact.runtime}, {artifact.read(out).precision}[/]", soft_wrap=True)
     if checked:
         _show(checked, target or "this machine")
 

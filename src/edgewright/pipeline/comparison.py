@@ -49,6 +49,7 @@ from edgewright.pipeline.run import REFERENCE as TORCH
 from edgewright.pipeline.run import Job, Made, Work, budget_for, prepare
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize import methods, schemes
+from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import bundle
 from edgewright.runtimes.options import Builder, Options
 from edgewright.targets import detect
@@ -327,7 +328,7 @@ def _report(
     if timing.reason:
         raise InvalidInput(f"The first bundle cannot be measured: {timing.reason}", "", "Give one that runs here.")
     reference = Reference(
-        runtime=first.artifact.runtime, device=place.machine.title, precision=first.artifact.precision,
+        runtime=first.artifact.runtime, device=place.machine.title, precision=artifacts.read(paths[0]).precision,
         why=f"First bundle: {base}.",
         latency=timing.latency, accuracy=_score(first.spec, outputs[base], evaluation), size_bytes=files.size(paths[0]),
         peak_memory_bytes=timing.peak_memory_bytes, cold_start_ms=timing.cold_start_ms, camera=timing.camera,
@@ -338,7 +339,7 @@ def _report(
         name, options = _name(path), manifests[_name(path)].artifact
         seen = timings[name]
         row = Measurement(
-            id=name, variant=name, runtime=options.runtime, precision=options.precision,
+            id=name, variant=name, runtime=options.runtime, precision=artifacts.read(path).precision,
             options=msgspec.to_builtins(options), status="failed" if seen.reason else "ok", stage=seen.stage,
             reason=seen.reason, latency=seen.latency, speedup=seen.speedup, size_bytes=files.size(path),
             accuracy=_compare(first.spec, outputs[name], outputs[base], evaluation, budget.margin())
