@@ -184,27 +184,27 @@ class _Training:
             shown = -rank[0] if self._metric == "loss" else rank[0]
             progress.epochs.append(Epoch(loss=progress.loss / steps, metric=shown))
             progress.loss, progress.seconds = 0.0, time.monotonic() - self.started
-            overdue = self._refit(progress, epoch + 1, took)
+            progress.planned = self._refitted(progress, epoch + 1, took)
             self._keep(progress, best)
-            if overdue:
+            if self._overdue(progress, epoch + 1):
                 return "time"
             patience = max(5, math.ceil(self.schedule.patience * progress.planned))
             if epoch + 1 - (progress.best_epoch or 0) >= patience and epoch + 1 < progress.planned:
                 return "patience"
         return "done"
 
-    def _refit(self, progress: Progress, done: int, took: float) -> bool:
-        """Plan anew how many epochs fit into the time, where the last one `took` so many seconds; returns whether the
-        time is up before the plan's end. A machine gets busy, and a rate that falls too slowly would be cut off high.
-        """
+    def _refitted(self, progress: Progress, done: int, took: float) -> int:
+        """How many epochs fit into the time, where the last of those `done` took `took` seconds: at least one more, so
+        that the rate falls to its end. A machine gets busy, and a rate that falls too slowly would be cut off high."""
         limit = self.schedule.time_budget_s
-        if not limit or done >= progress.planned:
-            return False
-        if progress.seconds >= limit:
-            return True
-        fit = done + max(1, int((limit - progress.seconds) / took))
-        progress.planned = min(fit, self.schedule.epochs or MOST_EPOCHS)
-        return False
+        if not limit or done >= progress.planned or self._overdue(progress, done):
+            return progress.planned
+        return min(done + max(1, int((limit - progress.seconds) / took)), self.schedule.epochs or MOST_EPOCHS)
+
+    def _overdue(self, progress: Progress, done: int) -> bool:
+        """Whether the time is up before the plan's end."""
+        limit = self.schedule.time_budget_s
+        return limit is not None and progress.seconds >= limit and done < progress.planned
 
     def _learn(self, progress: Progress, epoch: int, at: int, best: dict[str, torch.Tensor]) -> None:
         """The steps of one epoch from `at` on."""

@@ -39,12 +39,12 @@ def apply(model: onnx.ModelProto) -> bool:
     changed = False
     answers = {value.name for value in graph.output}
     for turn in [node for node in graph.node if node.op_type == "Transpose" and node.output[0] in answers]:
-        order = _told(turn).get("perm")
+        order = files.attributes(turn).get("perm")
         rank = next((rank for rank, swapped in _LAST_TWO.items() if order == swapped), None)
         joined = makers.get(turn.input[0])
         if rank is None or joined is None or readers[turn.input[0]] > 1:
             continue
-        joins = joined.op_type == "Concat" and _told(joined)["axis"] % rank == rank - 1
+        joins = joined.op_type == "Concat" and files.attributes(joined)["axis"] % rank == rank - 1
         lines = [makers.get(name) for name in joined.input] if joins else [joined]
         if any(line is None or not _is_line(line, rank, maps, constants) for line in lines):
             continue
@@ -65,7 +65,7 @@ def _is_line(node: Any, rank: int, maps: Mapping[str, list[int]], constants: Map
     wanted = numpy_helper.to_array(constants[node.input[1]]).tolist()
     if rank == 2:
         return images == 1 and len(wanted) == 2 and wanted[0] == channels and wanted[1] in (-1, height * width)
-    if len(wanted) != 3 or wanted[1] not in (0, channels) or _told(node).get("allowzero"):
+    if len(wanted) != 3 or wanted[1] not in (0, channels) or files.attributes(node).get("allowzero"):
         return False
     return wanted[2] == height * width or (wanted[2] == -1 and wanted[0] in (0, images or -1))
 
@@ -89,9 +89,3 @@ def _swap(graph: Any, turn: Any, joined: Any, lines: list[Any], rank: int, maps:
         next(a for a in joined.attribute if a.name == "axis").i = rank - 2
     graph.node.remove(turn)
     (lines[0] if joined is None else joined).output[0] = turn.output[0]
-
-
-def _told(node: Any) -> dict[str, Any]:
-    from onnx import helper
-
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}

@@ -122,6 +122,13 @@ def nodes(graph: Any) -> Iterator[onnx.NodeProto]:
                 yield from nodes(inner)
 
 
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of `node` as Python values; strings as bytes."""
+    from onnx import helper
+
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
 def readers(graph: Any) -> Counter[str]:
     """How often each tensor of a graph is read: by nodes, those of nested graphs included, and as a graph's output."""
     found = Counter(value.name for value in graph.output)

@@ -45,7 +45,7 @@ def apply(model: onnx.ModelProto) -> bool:
         concat = makers.get(conv.input[0]) if conv.op_type == "Conv" else None
         if concat is None or concat.op_type != "Concat" or conv.input[1] not in constants:
             continue
-        if readers[concat.output[0]] > 1 or _told(concat).get("axis") != 1:
+        if readers[concat.output[0]] > 1 or files.attributes(concat).get("axis") != 1:
             continue
         pieces = [_piece(name, makers, constants) for name in concat.input]
         first = pieces[0]
@@ -54,18 +54,19 @@ def apply(model: onnx.ModelProto) -> bool:
         known = [piece for piece in pieces if piece]
         if {(p.y, p.x) for p in known} != set(np.ndindex(first.step, first.step)) or len(known) != first.step**2:
             continue  # with fewer pieces the one convolution would multiply by zeros
-        if not all(size and size % first.step == 0 for size in sizes[first.of]) or not _is_plain(_told(conv)):
+        told = files.attributes(conv)
+        if not all(size and size % first.step == 0 for size in sizes[first.of]) or not _is_plain(told):
             continue
         weights = numpy_helper.to_array(constants[conv.input[1]])
-        step, pads = first.step, _told(conv).get("pads", [0, 0, 0, 0])
+        step, pads = first.step, told.get("pads", [0, 0, 0, 0])
         new = _spread(weights, known)
         name = f"{conv.output[0]}/strided"
         graph.initializer.append(numpy_helper.from_array(new, name))
         conv.input[0], conv.input[1] = first.of, name
-        told = {"kernel_shape": new.shape[2:], "strides": [step, step], "pads": [step * pad for pad in pads]}
-        kept = [a for a in conv.attribute if a.name not in told]
+        changes = {"kernel_shape": new.shape[2:], "strides": [step, step], "pads": [step * pad for pad in pads]}
+        kept = [a for a in conv.attribute if a.name not in changes]
         del conv.attribute[:]
-        conv.attribute.extend([*kept, *(helper.make_attribute(key, list(value)) for key, value in told.items())])
+        conv.attribute.extend([*kept, *(helper.make_attribute(key, list(value)) for key, value in changes.items())])
         changed = True
     return changed
 
@@ -101,9 +102,3 @@ def _is_plain(told: Mapping[str, Any]) -> bool:
     """Whether a convolution has no groups, strides and dilations, and says how it pads."""
     ones = all(value == 1 for key in ("strides", "dilations") for value in told.get(key, ()))
     return ones and told.get("group", 1) == 1 and told.get("auto_pad", b"NOTSET") == b"NOTSET"
-
-
-def _told(node: onnx.NodeProto) -> dict[str, Any]:
-    from onnx import helper
-
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
