@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
-from edgewright.graph import batch, clean, compare, files, inputs, metadata, normalize, slim, upgrade
+from edgewright.graph import batch, channel_order, clean, compare, files, inputs, metadata, normalize, slim, upgrade
 
 
 def copy(model: Any) -> Any:
@@ -129,6 +131,137 @@ def test_normalize_takes_bytes_and_answers_the_same(small: Any, padding: int, gr
     x = ((pixels.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(compare.run(graph, pixels)[0], compare.run(host, x)[0], rtol=1e-4, atol=1e-5)
     assert not normalize.apply(graph)
+
+
+BGR = msgspec.structs.replace(
+    SPEC,
+    preprocess=Preprocess(color="BGR", pad=(1, 2, 3), divide=1.0, mean=(103.5, 116.3, 123.7), std=(57.4, 57.1, 58.4)),
+)
+
+
+def quantized(model: Any) -> Any:
+    """`model` with Q/DQ pairs on its images and on its first convolution's weights (a scale for each output)."""
+    node, array = onnx.helper.make_node, onnx.numpy_helper.from_array
+    weights = onnx.numpy_helper.to_array(model.graph.initializer[0])
+    steps = (np.abs(weights).max(axis=(1, 2, 3)) / 127).astype(np.float32)
+    integers = np.round(weights / steps.reshape(-1, 1, 1, 1)).astype(np.int8)
+    numbers = {"step": np.float32(0.02), "zero": np.int8(0), "steps": steps, "integers": integers}
+    model.graph.initializer.extend(array(np.asarray(value), name) for name, value in numbers.items())
+    pairs = [
+        node("QuantizeLinear", ["images", "step", "zero"], ["q"]),
+        node("DequantizeLinear", ["q", "step", "zero"], ["d"]),
+        node("DequantizeLinear", ["integers", "steps"], ["dequantized"], axis=0),
+    ]
+    rest = list(model.graph.node)
+    rest[0].input[:2] = ["d", "dequantized"]
+    del model.graph.node[:]
+    model.graph.node.extend([*pairs, *rest])
+    return model
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("kind", ["float", "int8", "also read otherwise"])
+def test_normalize_takes_a_bgr_models_images_as_rgb_where_a_convolution_can(
+    small: Any, kind: str, padding: int
+) -> None:
+    host = quantized(small(padding=padding)) if kind == "int8" else small(padding=padding)
+    if kind == "also read otherwise":
+        host.graph.node.append(onnx.helper.make_node("GlobalMaxPool", ["images"], ["brightest"]))
+        host.graph.output.append(onnx.helper.make_tensor_value_info("brightest", 1, [1, 3, 1, 1]))
+    graph = copy(host)
+    metadata.set_spec(graph, BGR)
+    normalize.apply(graph)
+    files.check(graph, "m")
+    found = metadata.get_spec(graph)
+    assert found is not None
+    reversed_ = kind != "also read otherwise"
+    assert found.preprocess.color == ("RGB" if reversed_ else "BGR")
+    assert found.preprocess.pad == ((3, 2, 1) if reversed_ else (1, 2, 3))
+    assert found.preprocess.mean == (BGR.preprocess.mean[::-1] if reversed_ else BGR.preprocess.mean)
+    rgb = compare.random_input(graph)
+    bgr = rgb[..., ::-1]
+    x = (bgr.astype(np.float32) - np.float32(BGR.preprocess.mean)) / np.float32(BGR.preprocess.std)
+    expected = compare.run(host, np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    for a, b in zip(compare.run(graph, rgb if reversed_ else np.ascontiguousarray(bgr)), expected):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def two_convolutions(shared: bool) -> Any:
+    """Two convolutions of the images, by one tensor of weights or by two, one of which is called as a copy might be."""
+    node, rng = onnx.helper.make_node, np.random.default_rng(0)
+    names = ["w", "w"] if shared else ["w", "w_reversed"]
+    nodes = [node("Conv", ["images", name], [f"y{i}"], f"conv{i}") for i, name in enumerate(names)]
+    weights = [
+        onnx.numpy_helper.from_array(rng.normal(size=(4, 3, 3, 3)).astype(np.float32), name) for name in set(names)
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "two", [value("images", 1, [1, 3, 8, 8])], [value(f"y{i}", 1, [1, 4, 6, 6]) for i in range(2)], weights
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_channels_are_reversed_for_every_convolution_of_the_images(shared: bool) -> None:
+    model = two_convolutions(shared)
+    turned = copy(model)
+    assert channel_order.reverse(turned, "images")
+    files.check(turned, "m")
+    x = compare.random_input(model)
+    for a, b in zip(compare.run(turned, np.ascontiguousarray(x[:, ::-1])), compare.run(model, x)):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def by_inputs(model: Any) -> None:
+    """A scale of the weights for each input."""
+    model.graph.node[2].attribute[0].i = 1
+    steps = next(tensor for tensor in model.graph.initializer if tensor.name == "steps")
+    steps.CopyFrom(onnx.numpy_helper.from_array(np.full(3, 0.01, np.float32), "steps"))
+
+
+def in_groups(model: Any) -> None:
+    model.graph.node[3].attribute.append(onnx.helper.make_attribute("group", 3))
+
+
+def read_elsewhere(model: Any) -> None:
+    model.graph.node.append(onnx.helper.make_node("ReduceMax", ["dequantized"], ["most"]))
+
+
+def answered(model: Any) -> None:
+    """The dequantized images are an output."""
+    model.graph.output.append(onnx.helper.make_tensor_value_info("d", 1, [1, 3, 8, 8]))
+
+
+def in_a_branch(model: Any) -> None:
+    """A nested graph reads the dequantized images."""
+    helper = onnx.helper
+    inner = helper.make_node("Identity", ["d"], ["inner"])
+    branch = helper.make_graph([inner], "b", [], [helper.make_tensor_value_info("inner", 1, None)])
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["z"], then_branch=branch, else_branch=branch))
+
+
+def by_channel(model: Any) -> None:
+    """A scale of the images for each channel."""
+    step = next(tensor for tensor in model.graph.initializer if tensor.name == "step")
+    step.CopyFrom(onnx.numpy_helper.from_array(np.full(3, 0.02, np.float32), "step"))
+
+
+def as_weights(model: Any) -> None:
+    """The images are a convolution's weights."""
+    model.graph.node.append(onnx.helper.make_node("Conv", ["images", "d"], ["z"]))
+
+
+@pytest.mark.parametrize(
+    "change", [by_inputs, in_groups, read_elsewhere, answered, in_a_branch, by_channel, as_weights]
+)
+def test_channels_stay_where_weights_cannot_take_their_order(small: Any, change: Callable[[Any], None]) -> None:
+    assert channel_order.reverse(quantized(small()), "images")
+    model = quantized(small())
+    change(model)
+    before = model.SerializeToString(deterministic=True)
+    assert not channel_order.reverse(model, "images")
+    assert model.SerializeToString(deterministic=True) == before
 
 
 def test_normalize_without_a_spec_is_refused(small: Any) -> None:

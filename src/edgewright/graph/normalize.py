@@ -3,6 +3,7 @@
 Cast, Transpose, then (x - mean * divide) / (divide * std) per channel. Where the first thing that happens to the images
 is a convolution, the scale goes into its weights, which is exact with any padding (zero stays zero). The offset goes
 into its bias only where nothing is padded; padding is zero after normalization, so with padding it stays a subtraction.
+A model of BGR images takes RGB from then on where its first convolutions can (see `channel_order`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import msgspec
 import numpy as np
 
 from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import Preprocess
 
-from . import clean
+from . import channel_order, clean
 from .metadata import get_spec, set_spec
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 def apply(model: onnx.ModelProto) -> bool:
     """Fold the division, mean and std of the model's stored spec into `model`, and update the spec; both in place.
+
+    A spec of BGR images becomes one of RGB where `channel_order` can make it so.
 
     False where the spec says that they are inside already. Results equal those of host-side normalization to float
     rounding. Raises `InvalidInput` where the model has no spec or takes no float32 images.
@@ -41,19 +45,29 @@ def apply(model: onnx.ModelProto) -> bool:
     target = f"{name}_normalized"
     for node in model.graph.node:
         node.input[:] = [target if used == name else used for used in node.input]
-    scale = 1.0 / (spec.preprocess.divide * np.asarray(spec.preprocess.std, np.float64))
-    offset = spec.preprocess.divide * np.asarray(spec.preprocess.mean, np.float64)
+    preprocess = spec.preprocess
+    if preprocess.color == "BGR" and planar and channel_order.reverse(model, target):
+        preprocess = _rgb(preprocess)
+    scale = 1.0 / (preprocess.divide * np.asarray(preprocess.std, np.float64))
+    offset = preprocess.divide * np.asarray(preprocess.mean, np.float64)
     steps: dict[str, np.ndarray] = {"Sub": offset, "Mul": scale}
     if planar and (conv := _only_conv(model, target)) is not None:
         steps = {"Sub": offset} if _into_conv(model, conv, scale, offset) else {}
+    clean.apply(model)  # the old weights, unless something else uses them
     _prepend(model, name, target, planar, steps)
     value = next(value for value in model.graph.input if value.name == name)
     _retype(value, (spec.input.height, spec.input.width, spec.input.channels))
     structs = msgspec.structs
-    inside = structs.replace(spec.preprocess, normalize="graph")
+    inside = structs.replace(preprocess, normalize="graph")
     bytes_in = structs.replace(spec.input, dtype="uint8", layout="NHWC")
     set_spec(model, structs.replace(spec, input=bytes_in, preprocess=inside))
     return True
+
+
+def _rgb(bgr: Preprocess) -> Preprocess:
+    """`bgr`, the colours of which are in the order BGR, in the order RGB."""
+    pad = bgr.pad if isinstance(bgr.pad, int) else (bgr.pad[2], bgr.pad[1], bgr.pad[0])
+    return msgspec.structs.replace(bgr, color="RGB", mean=bgr.mean[::-1], std=bgr.std[::-1], pad=pad)
 
 
 def _prepend(model: onnx.ModelProto, name: str, target: str, planar: bool, steps: dict[str, np.ndarray]) -> None:
@@ -108,7 +122,6 @@ def _into_conv(model: onnx.ModelProto, conv: onnx.NodeProto, scale: np.ndarray, 
     for name, value in new.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
     conv.input[:] = [conv.input[0], *new, *([] if len(new) > 1 else conv.input[2:])]
-    clean.apply(model)  # the old weights, unless something else uses them
     return padded
 
 
