@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -249,6 +250,31 @@ def test_values_that_are_not_finite_are_refused(decoder: str, value: float) -> N
         outputs[0][place] = value
         with pytest.raises(RuntimeFailed, match="NaN"):
             detect(outputs, spec(decoder), [(SIDE, SIDE)])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_of_separate_maps_that_are_read_and_not_finite_are_refused(value: float) -> None:
+    whole, _ = make("nanodet", np.random.default_rng(1), False)
+    cell, kind = np.unravel_index(whole[0][0].argmax(), whole[0][0].shape)
+    for number, place in ((0, (0, 3, kind)), (len(whole) // 2, (0, cell, 0))):
+        outputs = [array.copy() for array in whole]
+        outputs[number][place] = value
+        with pytest.raises(RuntimeFailed, match="NaN"):
+            detect(outputs, spec("nanodet"), [(SIDE, SIDE)])
+
+
+@pytest.mark.parametrize("least", [0.0, 0.001, 0.9])
+def test_cells_classes_and_scores_do_not_depend_on_the_memory_layout(least: float) -> None:
+    outputs, _ = make("boxes", np.random.default_rng(1), False)
+    other = msgspec.structs.replace(
+        spec("boxes"), detect=msgspec.structs.replace(spec("boxes").detect, transposed=True)
+    )
+    turned = np.ascontiguousarray(outputs[0].transpose(0, 2, 1))
+    (a,), (b,) = (detect([x], s, [(SIDE, SIDE)], least) for x, s in ((outputs[0], spec("boxes")), (turned, other)))
+    assert len(a) == len(b)
+    np.testing.assert_array_equal(a.boxes, b.boxes)
+    np.testing.assert_array_equal(a.scores, b.scores)
+    np.testing.assert_array_equal(a.indices, b.indices)
 
 
 def test_large_finite_values_are_not_taken_for_infinity() -> None:

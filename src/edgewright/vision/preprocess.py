@@ -198,7 +198,11 @@ def _normalize(out: np.ndarray, pixels: Planes, p: Preprocess) -> None:
     if p.divide == 0 or 0 in p.std:
         raise _contradiction("divide and std must not be 0")
     for number in range(len(out)):
-        np.divide(pixels[number % len(pixels)], np.float32(p.divide), out=out[number], dtype=np.float32)
+        plane = pixels[number % len(pixels)]
+        if p.divide == 1:
+            out[number] = plane  # a third of a division's time
+        else:
+            np.divide(plane, np.float32(p.divide), out=out[number], dtype=np.float32)
         mean, std = np.float32(p.mean[number % channels]), np.float32(p.std[number % channels])
         if mean:  # detectors often have neither, and each pass over the pixels takes time
             out[number] -= mean
