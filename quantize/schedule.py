@@ -22,9 +22,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     with the root of their number, rises over the share `warmup` of the steps and falls along half a cosine.
 
     `temperature` softens class probabilities. `answers`, `labels`, `features`: the weights of the three losses (see
-    `imitation`). `zoom`: the smallest share of an image's area that a random crop keeps. `mirror`: flip half of the
-    images; default: where the teacher gives 3 of 4 held-out mirror images the same class. `augment`: a name that
-    timm's ``auto_augment`` takes, e.g. "rand-m7-mstd0.5".
+    `imitation`). `zoom`: the smallest share of an image's area that a random crop keeps; detectors see images enlarged
+    by as much at most, and cut off, or made as much smaller. `mirror`: flip half of the images; default: where the
+    teacher gives 3 of 4 held-out mirror images the same class. `augment`: a name that timm's ``auto_augment`` takes,
+    e.g. "rand-m7-mstd0.5".
 
     `held_out`: the share of the images that is not learned from and decides which weights are kept. `patience`: the
     share of the epochs, five at least, after which a training that gets no better ends. `checkpoint_s`: seconds between

@@ -14,16 +14,20 @@ from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import placement
 
 from .recovery import Supervised
-from .views import Batch
+from .views import Batch, Move
 
 Row = tuple[int, float, float, float, float]
 """A class of the model, and a box's corners x1, y1, x2, y2 in pixels of the image file."""
 
 
+VISIBLE = 0.1
+"""Of a box's area: with less of it in sight there is nothing to find. Ultralytics' own bound for its views."""
+
+
 def ultralytics(images: Sequence[str], boxes: Sequence[Sequence[Row]], spec: ModelSpec) -> Supervised:
     """Ultralytics' training loss (task-aligned assignment; box, class and distribution losses with its own gains).
 
-    `boxes`: those of each image of `images`; they are put where preprocessing puts the image, and mirrored with it. The
+    `boxes`: those of each image of `images`; they are put where preprocessing puts the image, and moved with it. The
     student must be an Ultralytics ``DetectionModel`` in training mode. Raises `InvalidInput` for another module.
     """
     placed = [_placed(path, rows, spec) for path, rows in zip(images, boxes)]
@@ -31,7 +35,7 @@ def ultralytics(images: Sequence[str], boxes: Sequence[Sequence[Row]], spec: Mod
     def loss(student: torch.nn.Module, given: Any, batch: Batch) -> torch.Tensor:
         _require_criterion(student)
         device = batch.pixels.device
-        rows = [_mirrored(placed[i]) if flip else placed[i] for i, flip in zip(batch.indices, batch.mirrored)]
+        rows = [_moved(placed[i], move) for i, move in zip(batch.indices, batch.moves)]
         numbers = torch.cat([torch.full((len(some),), float(number)) for number, some in enumerate(rows)])
         every = torch.cat(rows)
         target = {"batch_idx": numbers, "cls": every[:, :1], "bboxes": every[:, 1:]}
@@ -68,7 +72,15 @@ def _placed(path: str, rows: Sequence[Row], spec: ModelSpec) -> torch.Tensor:
     return torch.stack([found[:, 0], x.mean(1), y.mean(1), *sides], 1)[inside]
 
 
-def _mirrored(boxes: torch.Tensor) -> torch.Tensor:
-    flipped = boxes.clone()
-    flipped[:, 1] = 1 - flipped[:, 1]
-    return flipped
+def _moved(boxes: torch.Tensor, move: Move) -> torch.Tensor:
+    """Boxes (N, 5) as `_placed` gives them after `move`: cut off at the input's edges, without those of which less than
+    the share `VISIBLE` is left."""
+    half = boxes[:, 3:] / 2
+    shift = torch.tensor([move.right, move.down])
+    low, high = ((boxes[:, 1:3] + sign * half) * move.zoom + shift for sign in (-1, 1))
+    left, right = low.clamp(0, 1), high.clamp(0, 1)
+    seen = (right - left).prod(1) > VISIBLE * (high - low).prod(1)
+    moved = torch.cat([boxes[:, :1], (left + right) / 2, right - left], 1)[seen]
+    if move.mirrored:
+        moved[:, 1] = 1 - moved[:, 1]
+    return moved

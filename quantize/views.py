@@ -29,20 +29,34 @@ ROOM = 1.15
 """How much larger than for the evaluation a photo is kept, so that a crop of it still has all of the input's detail."""
 
 
+class Move(NamedTuple):
+    """Where a view shows what the evaluation has at (x, y), as shares of the input's sides: at (`zoom` x + `right`,
+    `zoom` y + `down`), then, where it is `mirrored`, seen in a mirror that stands beside it."""
+
+    zoom: float = 1.0
+    right: float = 0.0
+    down: float = 0.0
+    mirrored: bool = False
+
+
 class Batch(NamedTuple):
-    """Images to learn from: `pixels` (N, C, H, W) float32 as the model takes them, their numbers, which are flipped."""
+    """Images to learn from: `pixels` (N, C, H, W) float32 as the model takes them, their numbers, what became of them.
+
+    `moves` tells it for detectors, whose boxes go the same way; classifiers' crops have the class wherever they are.
+    """
 
     pixels: torch.Tensor
     indices: list[int]
-    mirrored: list[bool]
+    moves: list[Move]
 
 
 class Views:
     """The training images `paths` of a model with this `spec`.
 
     Classifiers get timm's random crops (no smaller a share of the area than `zoom`), mirrored half of the time with
-    `mirror`, and what `augment` names in timm's ``auto_augment``; detectors the evaluation's own pixels, mirrored half
-    of the time. Raises `InvalidInput` for a file that is no image, when it is first looked at.
+    `mirror`, and what `augment` names in timm's ``auto_augment``; detectors the evaluation's pixels enlarged or made
+    smaller, from the share `zoom` of the area to its inverse, and moved, with `pad` around them; mirrored likewise.
+    Raises `InvalidInput` for a file that is no image, when it is first looked at.
     """
 
     def __init__(
@@ -56,6 +70,7 @@ class Views:
         self._scale = spec.preprocess
         crops = spec.task == "classify" and self._how.resize in ("shorter", "exact")
         self._crop = self._crops(zoom, augment) if crops else None
+        self._zoom = zoom if spec.task == "detect" else 1.0
         self._kept: dict[tuple[str, int], np.ndarray] = {}
         self._free = memory
         self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow's decoders release the lock
@@ -65,21 +80,47 @@ class Views:
         return self._normalized(torch.from_numpy(np.stack(self._read("evaluation", indices))))
 
     def training(self, indices: Sequence[int], seed: int) -> Batch:
-        """The images as they are learned from; how they are cropped and mirrored depends on `seed` alone."""
+        """The images as they are learned from; how they are cropped, moved and mirrored depends on `seed` alone."""
         indices = list(indices)
         if self._crop is None:
-            pixels = torch.from_numpy(np.stack(self._read("evaluation", indices)))
-            chosen = torch.rand(len(indices), generator=torch.Generator().manual_seed(seed)) < 0.5
-            mirrored = [bool(self.mirror and one) for one in chosen]
-            pixels = torch.stack([image.flip(2) if flip else image for image, flip in zip(pixels, mirrored)])
-            return Batch(self._normalized(pixels), indices, mirrored)
+            read = self._read("evaluation", indices)
+            moves = self._moves(len(indices), seed)
+            pixels = torch.stack(list(self._pool.map(self._moved, read, moves)))
+            return Batch(self._normalized(pixels), indices, moves)
         with randomness(seed):  # timm draws from the generators of all three libraries
             views = [self._crop(Image.fromarray(array)) for array in self._read("picture", indices)]
             flips = [self.mirror and random.random() < 0.5 for _ in views]
         pixels = torch.stack([view.flip(2) if flip else view for view, flip in zip(views, flips)])
         if self._how.color == "BGR":
             pixels = pixels.flip(1)
-        return Batch(self._normalized(pixels), indices, flips)
+        return Batch(self._normalized(pixels), indices, [Move(mirrored=flip) for flip in flips])
+
+    def _moves(self, count: int, seed: int) -> list[Move]:
+        """For each of `count` images whether it is mirrored, how far it is enlarged, and where it is put: anywhere
+        where it fills the input, or where the input holds it."""
+        generator = torch.Generator().manual_seed(seed)
+        mirrored = (torch.rand(count, generator=generator) < 0.5).tolist()
+        far, right, down = torch.rand(3, count, generator=generator).tolist()
+        zooms = [self._zoom ** (0.5 - share) for share in far]  # of a side: both ways alike, on average none
+        return [
+            Move(zoom, (1 - zoom) * x, (1 - zoom) * y, self.mirror and flip)
+            for zoom, x, y, flip in zip(zooms, right, down, mirrored)
+        ]
+
+    def _moved(self, image: np.ndarray, move: Move) -> torch.Tensor:
+        """The evaluation's pixels (C, H, W) after `move`."""
+        from torchvision.transforms.v2 import InterpolationMode, functional
+
+        pixels = torch.from_numpy(image)
+        if move.zoom != 1:
+            pad = self._how.pad
+            height, width = pixels.shape[1:]
+            shift = [(move.right + (move.zoom - 1) / 2) * width, (move.down + (move.zoom - 1) / 2) * height]
+            pixels = functional.affine(
+                pixels, angle=0, translate=shift, scale=move.zoom, shear=[0, 0], fill=pad if isinstance(pad, int)
+                else list(pad), interpolation=InterpolationMode.BILINEAR,
+            )  # fmt: skip
+        return pixels.flip(2) if move.mirrored else pixels
 
     def _crops(self, zoom: float, augment: str | None) -> Any:
         from timm.data import create_transform

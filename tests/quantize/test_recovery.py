@@ -396,11 +396,11 @@ def test_views_are_the_evaluations_own_pixels_but_for_the_crop(learnt: Digits) -
         told = preprocess(open_image(learnt.images[2]), spec.preprocess, spec.input)
         assert torch.equal(plain[2], torch.from_numpy(told))
         assert torch.equal(batch.pixels, views.training(range(5), 3).pixels), "a seed decides everything"
-        assert batch.mirrored == [False] * 5
+        assert not any(move.mirrored for move in batch.moves)
         # No smaller crop than the whole: only its shape varies a little.
         assert (plain - batch.pixels).abs().mean() < 0.35
     cropped = Views(learnt.images[:5], SPEC, zoom=0.5, mirror=True)
-    assert any(cropped.training(range(5), 0).mirrored)
+    assert any(move.mirrored for move in cropped.training(range(5), 0).moves)
     assert not torch.equal(cropped.training(range(5), 0).pixels, cropped.training(range(5), 1).pixels)
 
 
@@ -408,6 +408,6 @@ def test_a_detectors_views_are_mirrored_and_say_so(learnt: Digits) -> None:
     spec = msgspec.structs.replace(YOLO, preprocess=Preprocess(resize="letterbox", resize_to=(8, 8)))
     views = Views(learnt.images[:8], spec, mirror=True)
     plain, batch = views.evaluation(range(8)), views.training(range(8), 0)
-    assert len(set(batch.mirrored)) == 2
-    for image, seen, mirrored in zip(plain, batch.pixels, batch.mirrored):
-        assert torch.equal(image.flip(2) if mirrored else image, seen)
+    assert len(set(batch.moves)) == 2
+    for image, seen, move in zip(plain, batch.pixels, batch.moves):
+        assert torch.equal(image.flip(2) if move.mirrored else image, seen)
