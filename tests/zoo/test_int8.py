@@ -196,7 +196,7 @@ POINTS = 0.3
     [
         ("yolox_nano", "openvino-vnni", "nncf-round"),
         ("yolox_nano", "openvino-vnni", "round"),
-        ("nanodet_m_320", "openvino-vnni", "distil"),
+        ("nanodet_m_320", "openvino-vnni", "round-mixed"),
         ("fastestdet", "openvino-vnni", "round"),
         ("fastestdet", "tensorrt", "round"),
         pytest.param("yolox_nano", "tensorrt", "round-mixed", marks=missed("more than 0.3 points")),
