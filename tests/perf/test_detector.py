@@ -193,8 +193,12 @@ def test_best_over_onnxruntime_float32(benchmark: BenchmarkFixture, name: str, z
     print(f"\n{name}")
     for row in sorted(rows.values(), key=lambda row: row.latency.p50_ms):
         mark = ">" if report.choice and row.id == report.choice.id else " "
-        found = row.accuracy and row.accuracy.delta
-        print(f"{mark} {row.id:<42} {row.latency.p50_ms:8.2f} ms  {base / row.latency.p50_ms:5.2f} x  {found or ''}")
+        kept = row.accuracy and row.accuracy.delta
+        loss = f"{kept.value:+5.1f} [{kept.low:+.1f},{kept.high:+.1f}]" if kept else ""
+        parts = [row.latency.preprocess_p50_ms, row.latency.runtime_p50_ms, row.latency.postprocess_p50_ms]
+        told = " + ".join(f"{part:.2f}" for part in parts if part is not None)
+        took = f"{row.latency.p50_ms:6.2f} ms ({told})  {base / row.latency.p50_ms:5.2f}x"
+        print(f"{mark} {row.id:<42} {took}  {loss}")
     assert report.choice and report.choice.id and any(row.precision == "int8" for row in rows.values())
     print(report.choice.why)
 
