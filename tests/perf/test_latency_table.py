@@ -56,7 +56,12 @@ def test_predicted_and_measured(benchmark: Any, name: str, scheme: str | None, t
     table = benchmark.pedantic(
         lambda: latency_table.measure(shop, shapes["0"], options, scheme, "here"), rounds=1
     )  # fmt: skip
-    timings = measure_interleaved(artifacts, images[:2], tmp_path / "run", rules=RULES, reference="0")
+    # A process may be slow for all of its life, by where its memory lies: the better of two.
+    runs = [
+        measure_interleaved(artifacts, images[:2], tmp_path / f"run{number}", rules=RULES, reference="0")
+        for number in range(2)
+    ]
+    timings = {seed: min((run[seed] for run in runs), key=lambda timing: parts_ms(timing)[0]) for seed in artifacts}
     whole, least, share = parts_ms(timings["0"])
     kind = f"{name} {scheme or 'f32'}"
     print(f"\n{kind}: {len(table.costs)} layers in the table, {whole:.2f} ms unchanged, {least:.2f} the least")
