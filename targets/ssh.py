@@ -257,7 +257,9 @@ class Connection:
     def _failure(self, code: int | None, said: IO[bytes]) -> Exception:
         said.seek(0)
         text = said.read().decode(errors="replace").strip()
-        if code not in (SSH_FAILED, None, -9):
+        # OpenSSH may report success of a session that was cut; a program that has answered before does not just end.
+        cut = code == 0 and self._known and not text
+        if code not in (SSH_FAILED, None, -9) and not cut:
             return _no_python(text, code, self.python, self.address)
         error, lasting = explain(text, self.address)
         return error if lasting or (not self._known and isinstance(error, Unreachable)) else Dropped(error)

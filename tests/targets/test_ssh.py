@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from loopback import Sshd, free_port
 
-from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
+from edgewright.core.errors import IntegrityError, InvalidInput, RuntimeFailed, UsageError
 from edgewright.targets import ssh
 from edgewright.targets.remote import Device, clean
 from edgewright.targets.ssh import Address, Lost, Unreachable, parse
@@ -125,6 +125,25 @@ def test_a_device_without_python_and_one_with_an_old_one(sshd: Sshd, tmp_path: P
     old.chmod(0o755)
     with pytest.raises(Unreachable, match=r"is Python 3\.8\.10"):
         ask(sshd.address, python=str(old))
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_session_that_ends_early_without_a_word_is_tried_again_once_python_answered(
+    sshd: Sshd, tmp_path: Path, call: int
+) -> None:
+    program, calls = tmp_path / "python", tmp_path / "calls"
+    program.write_text(
+        f'#!/bin/sh\necho x >> {calls}\n[ $(wc -l < {calls}) = {call} ] && exit 0\nexec {sys.executable} "$@"\n'
+    )
+    program.chmod(0o755)
+    with ssh.Connection(parse(sshd.address), python=str(program), patience_s=5.0) as connection:
+        if call == 1:
+            with pytest.raises(RuntimeFailed, match="ended with code 0"):
+                connection.ask("clean", root="~/no-such")
+        else:
+            connection.ask("clean", root="~/no-such")
+            connection.ask("clean", root="~/no-such")
+    assert calls.read_text().count("x") == {1: 1, 2: 3}[call]
 
 
 def test_what_a_login_script_prints_is_no_answer(sshd: Sshd) -> None:
