@@ -82,9 +82,8 @@ def test_boxes_stay_around_what_they_are_drawn_around(tmp_path: Path) -> None:
         told = [(x - width / 2) * 128, (y - height / 2) * 96, (x + width / 2) * 128, (y + height / 2) * 96]
         assert [left, top, right, bottom] == pytest.approx(told, abs=1.0)
         weight = ((batch.pixels[0] - grey[:, None, None]) / (1 - grey[:, None, None])).amin(0).clamp(0, 1)
-        if (
-            min(left, top) > 1 and right < 127 and bottom < 95
-        ):  # all of it is in sight: its centre, to a part of a pixel
+        if min(left, top) > 1 and right < 127 and bottom < 95:
+            # All of it is in sight: its centre, to a part of a pixel.
             rows, columns = torch.meshgrid(torch.arange(96) + 0.5, torch.arange(128) + 0.5, indexing="ij")
             centre = [float((weight * place).sum() / weight.sum()) for place in (columns, rows)]
             assert centre == pytest.approx([x * 128, y * 96], abs=0.15)
@@ -100,10 +99,8 @@ def test_views_are_enlarged_and_made_smaller_alike_and_put_anywhere(images: list
     assert max(move.zoom for move in moves) == pytest.approx(0.5**-0.5, abs=0.02)
     assert 0.4 < sum(move.zoom > 1 for move in moves) / len(moves) < 0.6
     assert 0.4 < sum(move.mirrored for move in moves) / len(moves) < 0.6
-    for side in (
-        "right",
-        "down",
-    ):  # how far of the room that there is: a smaller image stays inside, a larger one fills
+    # How far of the room that there is: a smaller image stays inside, a larger one fills.
+    for side in ("right", "down"):
         shares = [getattr(move, side) / (1 - move.zoom) for move in moves]
         assert 0 <= min(shares) < 0.02 and 0.98 < max(shares) <= 1
         assert sum(shares) / len(shares) == pytest.approx(0.5, abs=0.06)

@@ -280,11 +280,11 @@ _DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Detect, float], Deco
 def _best(values: np.ndarray, least: float, several: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cells, classes and values of (cells, classes) `values` not below `least`, best first, ties in their order."""
     if values.flags.c_contiguous:
-        # Numpy is slow to reduce along short rows: one pass over all, and the few that count are spread over cells.
+        # Numpy is slow to find the largest of each short row: one pass over all, then the few that count.
         _require_finite(values)
-        counts = np.zeros(len(values), bool)
-        counts[np.flatnonzero(values >= least) // values.shape[1]] = True
-        cells = np.flatnonzero(counts)
+        likely = np.zeros(len(values), bool)
+        likely[np.flatnonzero(values >= least) // values.shape[1]] = True
+        cells = np.flatnonzero(likely)
     else:
         most = values.max(axis=1)  # NaN where there is one
         _require_finite(most)
