@@ -1,8 +1,8 @@
 """A table of what each layer costs on a machine, and from it the latency of a model whose layers were narrowed.
 
 Layers are timed on the runtime itself, in the real precision, by its profiler (`graph.probe`), at a few widths each;
-between them times are interpolated. A model's latency is not the sum of its layers (additions, pools and the cost of
-calling operators are outside), so what was measured of the model itself anchors the prediction.
+between them times are interpolated. A model's latency is not the sum of its layers, so two measured networks, the model
+itself and a narrower one, anchor the prediction.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from edgewright.runtimes import registry
 from edgewright.runtimes.options import Kernel, Options
 
 from .profile import has_profiler
-from .results import Latency
 
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
 """Shares of a layer's channels at which it is measured."""
@@ -29,9 +28,6 @@ FIXED = 4
 """So few channels are an image's or a mask's: nothing is taken from them."""
 QUANTILE = 0.0
 """Of a kernel's times the least: other work on the machine only adds to them, and adds more to the longer ones."""
-SHRINKING = 0.75
-"""Of the time outside of layers, the share that shrinks with the values that layers write: additions, pools, functions;
-the cost of calling operators does not. Fitted on ResNet, MobileNetV3 and YOLO11 (tests/perf/test_latency_table.py)."""
 _BEGIN = re.compile(r"spread(\d+)(?=$|_)")
 _AROUND = re.compile(r"(?:spread|in|mean|keep|kept|flat|next)\d+(?=$|_)")
 _INT8 = re.compile(r"_[IiUu]8$| [ui]8$")
@@ -121,6 +117,13 @@ def costs(kernels: Sequence[Kernel], count: int) -> list[Cost]:
     ]  # fmt: skip
 
 
+class Network(NamedTuple):
+    """A network that was measured: what the table says of its layers, and its latency from image to answer."""
+
+    microseconds: float
+    ms: float
+
+
 class Table(NamedTuple):
     """What measured layers cost, and `block`: the channels that the runtime computes at once (`channel_block`)."""
 
@@ -150,42 +153,19 @@ class Table(NamedTuple):
         return min(-(-channels // self.block) * self.block, most)
 
 
-def predict(
-    table: Table, before: Sequence[Layer], after: Sequence[Layer], measured_ms: float, fixed_ms: float = 0.0
-) -> float:
-    """The latency in ms of a model whose layers `before` became `after` (in the same order), from its own before that.
+def predict(microseconds: float, whole: Network, narrow: Network) -> float:
+    """The latency in ms of a narrowed network whose layers take `microseconds` by the table.
 
-    `measured_ms`: the unchanged model's latency, of which `fixed_ms` go to what does not change, such as preprocessing.
-    Of what is in no layer (additions, pools, calls) the share `SHRINKING` goes with the values that layers write. Where
-    the layers of the table take more than the model they were slowed down by other work, all alike. Raises
-    `InvalidInput` where the layers are not the same ones, or where the table lacks one.
+    Measured were the unchanged network and one that is narrower everywhere; between them, and beyond, latency follows
+    the table: it knows where time goes, they know how much of it does not (additions, pools, calls, caches that layers
+    share). Where the narrower one was not faster nothing is: the network is bound by something else than its widths.
     """
-    if len(before) != len(after):
-        raise InvalidInput(
-            f"There were {len(before)} layers and are {len(after)}.",
-            "A prediction compares each layer with what became of it.",
-            "Leave layers in; they can have any width.",
-        )
-    own = sum(table.microseconds(layer) for layer in before) / 1e3
-    left = sum(table.microseconds(layer, of) for layer, of in zip(after, before)) / 1e3
-    network = measured_ms - fixed_ms
-    scale = min(1.0, network / own)
-    outside = network - scale * own
-    share = sum(layer.outputs for layer in after) / sum(layer.outputs for layer in before)
-    return fixed_ms + scale * left + outside * (1 - SHRINKING + SHRINKING * share)
-
-
-def outside(latency: Latency) -> float:
-    """The share of a latency, image to answer, that the network has no part in: it stays when the network shrinks.
-
-    All that is not the runtime's own call, which is measured by itself. Parts alone find their data in the caches and
-    may not add up to the whole: it is at least the share of pre- and postprocessing in the sum of parts. 0 where
-    there are no parts.
-    """
-    around, runtime = (latency.preprocess_p50_ms or 0.0) + (latency.postprocess_p50_ms or 0.0), latency.runtime_p50_ms
-    if not runtime or not latency.p50_ms:
-        return 0.0
-    return max(around / (around + runtime), 1 - runtime / latency.p50_ms)
+    layers, saved = whole.microseconds - narrow.microseconds, whole.ms - narrow.ms
+    if layers <= 0 or saved <= 0:
+        return whole.ms
+    # At most in proportion: less than nothing is never left.
+    each = min(saved / layers, whole.ms / whole.microseconds)
+    return whole.ms - each * (whole.microseconds - microseconds)
 
 
 def _linear(at: float, points: list[tuple[int, float]]) -> float:

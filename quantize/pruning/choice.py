@@ -68,8 +68,9 @@ def uniform(groups: Iterable[Group], share: float, block: Mapping[str, int]) -> 
     found = {g.name: min(options(g, block[g.name], 0.0), key=lambda gone: abs(gone - share * g.units)) for g in groups}
     if not any(found.values()):
         raise InvalidInput(
-            f"A ratio of {share:g} takes nothing away.", f"Widths are multiples of {max(block.values())} here.",
-            "Give a larger ratio.",
+            f"A ratio of {share:g} of every layer's channels takes nothing away.",
+            f"Widths are multiples of {max(block.values(), default=1)} here.",
+            "Ask for more, or take whole blocks out: --blocks N.",
         )  # fmt: skip
     return found
 

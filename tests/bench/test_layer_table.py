@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from edgewright.bench import layer_table
-from edgewright.bench.layer_table import Cost, Table, grid, outside, predict, time_layers, widths
-from edgewright.bench.results import Latency
+from edgewright.bench.layer_table import Cost, Network, Table, grid, predict, time_layers, widths
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.graph import files, probe
 from edgewright.graph.layers import Layer, narrowed
@@ -84,22 +82,14 @@ def test_between_measured_widths_times_are_interpolated_in_steps_of_the_block() 
         table.microseconds(narrowed(CONV, 32, 41))
 
 
-def test_a_prediction_is_anchored_by_the_model_itself() -> None:
+def test_a_prediction_is_anchored_by_the_model_and_a_narrower_one() -> None:
     head = Layer(kind="linear", cin=64, cout=10)
     before, after = [CONV, head], [narrowed(CONV, 32, 32), narrowed(head, 32, 10)]
     table = Table({point: linear(point) for layer in before for point in grid(layer, 8)}, 8)
-    assert predict(table, before, before, 1.7, 0.2) == pytest.approx(1.7)
-    own, left = (sum(linear(layer).microseconds for layer in row) / 1e3 for row in (before, after))
-    share = 0.25 + 0.75 * (32 * 400 + 10) / (64 * 400 + 10)
-    assert predict(table, before, after, own + 0.3, 0.2) == pytest.approx(0.2 + left + 0.1 * share)
-    assert predict(table, before, after, own / 2) == pytest.approx(left / 2), "the table was measured under load"
-    with pytest.raises(InvalidInput, match="2 layers and are 1"):
-        predict(table, before, after[:1], 1.0)
-
-
-def test_what_is_outside_the_network_is_what_its_own_call_does_not_take() -> None:
-    found = Latency(samples=9, p50_ms=1.2, preprocess_p50_ms=0.2, runtime_p50_ms=0.7, postprocess_p50_ms=0.1)
-    assert outside(found) == pytest.approx(0.5 / 1.2), "a call takes 0.2 ms beside its parts"
-    slower_alone = msgspec.structs.replace(found, runtime_p50_ms=1.2)
-    assert outside(slower_alone) == pytest.approx(0.3 / 1.5)
-    assert outside(Latency(samples=9, p50_ms=1.2)) == 0
+    us = [sum(map(table.microseconds, row, before)) for row in (before, after)]
+    whole, narrow = Network(us[0], 1.7), Network(us[1], 1.3)
+    assert predict(us[0], whole, narrow) == pytest.approx(1.7)
+    assert predict(us[1], whole, narrow) == pytest.approx(1.3)
+    assert predict((us[0] + us[1]) / 2, whole, narrow) == pytest.approx(1.5)
+    assert predict(us[1] / 2, whole, Network(us[1], 0.1)) > 0, "saves more than the table has: in proportion at most"
+    assert predict(us[1], whole, Network(us[1], 1.8)) == 1.7, "narrower and not faster: its depth costs all"

@@ -1,15 +1,16 @@
 """How well the latency table predicts networks with fewer channels, and in which steps channels save time.
 
-Each network is narrowed ten times at random, every width that can shrink to 40 to 100 % of it, rounded to what the
-runtime wants (`targets/channels.py`). Predicted is from the table and the unchanged network's latency alone; then all
-are measured, interleaved in one run. Weights and images are random: only latency is looked at.
+Each network is narrowed ten times at random: every group of channels that `prune` would narrow to 40 to 100 % of it, in
+steps of what the runtime wants (`targets/channels.py`). Predicted is from the table and from two measured networks, the
+unchanged one and one with half of all channels; measured are all interleaved. Told is the latency from image to answer,
+which `prune` predicts, and that of the runtime's own call. Weights and images are random: only latency is looked at.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -19,62 +20,87 @@ import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.layer_table import outside, predict
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.bench.latency import Rules, measure_interleaved
+from edgewright.bench.layer_table import Network, predict
+from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Store
-from edgewright.graph import clean, files, metadata, slim
+from edgewright.graph import files
 from edgewright.graph.layers import Layer, layers
-from edgewright.pipeline import latency_table
-from edgewright.pipeline.stages import Workshop
+from edgewright.pipeline import distillation, latency_table, stages
+from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.quantize import quantize
 from edgewright.runtimes import artifact, openvino
 from edgewright.runtimes.options import Options
-from edgewright.targets.channels import CPU, POOLED
+from edgewright.targets.channels import channel_block, pooled_block
+from edgewright.targets.detect import this_machine
 
-COUNT = 10
+COUNT, NARROW = 10, "half"
+SOURCES = {
+    "resnet18": "timm:resnet18?pretrained=false",
+    "mobilenetv3_large_100": "timm:mobilenetv3_large_100?pretrained=false",
+    "yolo11n": "ultralytics:yolo11n.yaml?imgsz=320",
+}
 SIDES = {"resnet18": 224, "mobilenetv3_large_100": 224, "yolo11n": 320}
+POOLED = {"resnet18": "conv1", "mobilenetv3_large_100": None, "yolo11n": "model.9.cv1.conv"}
+"""The layer that a max pool reads."""
 RULES = Rules(min_duration_s=3.0, min_count=60, max_duration_s=10.0, rounds=15, warm_up_s=0.5, cold_starts=1)
 
 
-@pytest.mark.parametrize("scheme", [None, "openvino"], ids=["f32", "int8"])
-@pytest.mark.parametrize("name", list(SIDES))
-def test_predicted_and_measured(benchmark: Any, name: str, scheme: str | None, tmp_path: Path) -> None:
-    images = write_images(tmp_path / "images")
+@pytest.mark.parametrize("int8", [False, True], ids=["f32", "int8"])
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_predicted_and_measured(benchmark: Any, name: str, int8: bool, tmp_path: Path) -> None:
+    target = this_machine()
     options = Options(runtime="openvino")
-    artifacts, shapes = {}, {}
-    for seed in range(COUNT + 1):
-        model = tmp_path / f"{seed}.onnx"
-        shapes[str(seed)] = export(narrower(name, seed), name, model)
-        if scheme:
-            (tmp_path / f"q{seed}").mkdir()
-            quantize(str(model), scheme, "minmax", images, str(tmp_path / f"q{seed}"))
-            model = tmp_path / f"q{seed}" / "model.onnx"
-        artifacts[str(seed)] = tmp_path / f"a{seed}"
-        artifact.build(model, spec_of(name), options, artifacts[str(seed)])
+    scheme = next(one for one in target.runtimes if one.name == "openvino").schemes[0] if int8 else None
+    block = channel_block("openvino", "int8" if int8 else "f32", target.isa)
+    pooled = pooled_block("openvino", "int8" if int8 else "f32", target.isa)
     shop = Workshop(store=Store(tmp_path / "store"))
+    side = SIDES[name]
+    images = write_images(tmp_path / "images", side)
+    described = tmp_path / "spec.toml"
+    described.write_text(f'[preprocess]\nresize = "exact"\nresize_to = [{side}, {side}]\n')
+    given = Source(source=SOURCES[name], spec_file=str(described))
+    artifacts, shapes = {}, {}
+    whole = stages.export(shop, given, images[:2], images[:2], None)
+    for id, source in [("0", given), *narrower(name, stages.spec_of(whole), block, pooled, tmp_path)]:
+        made = stages.export(shop, source, images[:2], images[:2], None)
+        model = made.path / stages.MODEL
+        shapes[id] = tuple(layers(files.load(model)).values())
+        if scheme:
+            (tmp_path / f"q{id}").mkdir()
+            quantize(str(model), scheme, "minmax", images, str(tmp_path / f"q{id}"))
+            model = tmp_path / f"q{id}" / "model.onnx"
+        artifacts[id] = tmp_path / f"a{id}"
+        artifact.build(model, stages.spec_of(made), options, artifacts[id])
     table = benchmark.pedantic(
-        lambda: latency_table.measure(shop, shapes["0"], options, scheme, "here"), rounds=1
+        lambda: latency_table.measure(shop, shapes["0"], options, scheme, "here", target.isa), rounds=1
     )  # fmt: skip
+    assert {len(own) for own in shapes.values()} == {len(shapes["0"])}
+    us = {id: sum(map(table.microseconds, own, shapes["0"])) for id, own in shapes.items()}
     # A process may be slow or fast for all of its life, by where its memory lies, and so may the machine for minutes:
     # ratios to the unchanged network of the same run, the middle one of three.
     runs = [
         measure_interleaved(artifacts, images[:2], tmp_path / f"run{number}", rules=RULES, reference="0")
         for number in range(3)
     ]
-    whole, least, share = (float(np.median(values)) for values in zip(*(parts_ms(run["0"]) for run in runs)))
-    kind = f"{name} {scheme or 'f32'}"
-    print(f"\n{kind}: {len(table.costs)} layers in the table, {whole:.2f} ms unchanged, {least:.2f} the least")
+    print(f"\n{name} {scheme or 'f32'}, widths by {block}: {len(table.costs)} layers in the table")
+    for what in ("p50_ms", "runtime_p50_ms"):
+        compare(what, us, {id: np.array([getattr(run[id].latency, what) for run in runs]) for id in artifacts})
+
+
+def compare(what: str, us: Mapping[str, float], ms: Mapping[str, np.ndarray]) -> None:
+    """Print what was predicted of each network and what was measured in the runs, `ms`; `us` is what the table says."""
+    whole = float(np.median(ms["0"]))
+    found = {id: whole * float(np.median(row / ms["0"])) for id, row in ms.items()}
+    anchors = [Network(us[id], found[id]) for id in ("0", NARROW)]
+    print(f"{what}: unchanged {anchors[0].ms:.2f}, half of all channels {anchors[1].ms:.2f}; ", end="")
+    print(f"their layers by the table {anchors[0].microseconds / 1e3:.2f} and {anchors[1].microseconds / 1e3:.2f}")
     errors = []
-    for seed in map(str, range(1, COUNT + 1)):
-        # As `prune` does: what is left of the least latency, which is the table's own measure, is left of the median.
-        told = whole * predict(table, shapes["0"], shapes[seed], least, share * least) / least
-        found = whole * float(np.median([parts_ms(run[seed])[0] / parts_ms(run["0"])[0] for run in runs]))
-        errors.append(told / found - 1)
-        busy = max((load.other_cpu_percent or 0.0 for run in runs if (load := run[seed].load)), default=0.0)
-        beside = f"at most {busy:.0f} % of the machine busy with others"
-        print(f"  predicted {told:8.2f} ms, measured {found:8.2f} ms, {errors[-1]:+6.1%}  {beside}")
-    print(f"  mean {np.mean(errors):+.1%}, standard deviation {np.std(errors):.1%}, most {np.abs(errors).max():.1%}")
+    for id in map(str, range(1, COUNT + 1)):
+        told = predict(us[id], *anchors)
+        errors.append(100 * (told / found[id] - 1))
+        print(f"  predicted {told:8.2f} ms, measured {found[id]:8.2f} ms, {errors[-1]:+6.1f} %")
+    print(f"  mean {np.mean(errors):+.1f} %, standard deviation {np.std(errors):.1f}, most {np.abs(errors).max():.1f}")
 
 
 @pytest.mark.parametrize(
@@ -134,100 +160,41 @@ def max_pools(widths: Sequence[int]) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def parts_ms(timing: Timing) -> tuple[float, float, float]:
-    """The median latency, the least, and the share of it that is not the network's."""
-    found = timing.latency
-    assert found and found.p50_ms and found.min_ms, timing.reason
-    return found.p50_ms, found.min_ms, outside(found)
+def narrower(name: str, spec: ModelSpec, block: int, pooled: int, folder: Path) -> Iterator[tuple[str, Source]]:
+    """Folders of the network `name` with other widths, each behind its number: `COUNT` at random, and `NARROW`, half of
+    all channels, as `prune` anchors its predictions.
 
-
-def narrower(name: str, seed: int) -> Any:
-    """The network `name` with random widths; with seed 0 as it is."""
+    Every group of channels that `prune` would narrow keeps 40 to 100 %, a multiple of `block`, or of `pooled` where a
+    max pool reads them.
+    """
     import torch
+
+    from edgewright.quantize.pruning import choice, groups
 
     torch.manual_seed(0)
-    share = random.Random(seed)
-    if name == "yolo11n":
-        return narrower_yolo(lambda: share.uniform(0.4, 1.0) if seed else 1.0)
-    timm = pytest.importorskip("timm")
-    pruning = pytest.importorskip("torch_pruning")
-    model = timm.create_model(name, pretrained=False).eval()
-    if not seed:
-        return model
-    graph = pruning.DependencyGraph().build_dependency(model, torch.zeros(1, 3, SIDES[name], SIDES[name]))
-    outputs = (pruning.prune_conv_out_channels, pruning.prune_depthwise_conv_out_channels)
-    done: set[Any] = set()
-    for root in [m for m in model.modules() if isinstance(m, torch.nn.Conv2d) and m.groups == 1]:
-        if root in done:
-            continue
-        group = graph.get_pruning_group(root, pruning.prune_conv_out_channels, list(range(root.out_channels)))
-        own = {item.target.module for item, _ in group if item.handler in outputs}
-        done |= own
-        # The first width of a ResNet is that of its max pool.
-        step = POOLED if name == "resnet18" and not len(done - own) else CPU
-        kept = max(step, round(root.out_channels * share.uniform(0.4, 1.0) / step) * step)
-        if kept < root.out_channels:
-            gone = share.sample(range(root.out_channels), root.out_channels - kept)
-            graph.get_pruning_group(root, pruning.prune_conv_out_channels, gone).prune()
-    return model
+    source, first = SOURCES[name], torch.zeros(spec.input.shape(1))
+    whole = distillation.trainable_of(Source(source=source))
+    found = groups.find(whole.module, whole.answers, first).groups
+    step = {
+        group.name: pooled if any(one.layer == POOLED[name] and one.side == "out" for one in group.members) else block
+        for group in found
+    }
+    cuts = {NARROW: choice.uniform(found, 0.5, dict.fromkeys(step, block))}
+    for seed in range(1, COUNT + 1):
+        random = Random(seed)
+        options = {group.name: choice.options(group, step[group.name], 0.4 * group.channels) for group in found}
+        cuts[str(seed)] = {name: random.choice(some) for name, some in options.items()}
+    for id, gone in cuts.items():
+        chosen = {group.name: groups.indices(group, torch.rand(group.channels), gone[group.name]) for group in found}
+        less = groups.prune(whole.module, whole.answers, first, chosen, found)
+        distillation.write(folder / f"less{id}", source, less, spec, {})
+        yield id, Source(source=str(folder / f"less{id}"))
 
 
-def narrower_yolo(share: Callable[[], float]) -> Any:
-    """YOLO11n with other widths in its description; the attention and what enters it are left as they are."""
-    tasks = pytest.importorskip("ultralytics.nn.tasks")
-    described = tasks.yaml_model_load("yolo11n.yaml")
-    described |= {"scales": {"n": [0.5, 1.0, 1_000_000]}, "scale": "n"}
-    for number, row in enumerate(described["backbone"] + described["head"]):
-        if row[2] in ("Conv", "C3k2", "SPPF", "C2PSA"):
-            width = row[3][0] // 4
-            row[3][0] = width if number in (8, 9, 10) else max(16, round(width * share() / 8) * 8)
-    model = tasks.DetectionModel(described, verbose=False).eval().fuse(verbose=False)
-    head = model.model[-1]
-    head.export = True
-
-    def forward(features: list[Any]) -> Any:
-        import torch
-
-        raw = head.forward_head(features, **head.one2many)
-        return torch.cat([raw["boxes"], raw["scores"]], 1)
-
-    head.forward = forward
-    return model
-
-
-def export(module: Any, name: str, path: Path) -> Sequence[Layer]:
-    """Write `module` as ONNX; its layers."""
-    import torch
-
-    sample = torch.zeros(1, 3, SIDES[name], SIDES[name])
-    module.requires_grad_(False)
-    exported = torch.export.export(module, (sample,))
-    model = torch.onnx.export(
-        exported, dynamo=True, opset_version=20, external_data=False, verbose=False, input_names=["images"],
-        output_names=["logits"],
-    ).model_proto  # fmt: skip
-    for change in (clean, slim, clean):
-        change.apply(model)
-    metadata.set_spec(model, spec_of(name))
-    files.save(model, path)
-    return tuple(layers(model).values())
-
-
-def spec_of(name: str) -> ModelSpec:
-    side = SIDES[name]
-    plain = {"input": Input(height=side, width=side), "preprocess": Preprocess(resize="exact", resize_to=(side, side))}
-    if name == "yolo11n":
-        return ModelSpec(
-            name=name, task="detect", outputs=("logits",), classes=80, detect=Detect(decoder="dfl", scores="sigmoid"),
-            **plain,
-        )  # fmt: skip
-    return ModelSpec(name=name, classes=1000, **plain)
-
-
-def write_images(folder: Path) -> list[str]:
+def write_images(folder: Path, side: int) -> list[str]:
     rng = np.random.default_rng(0)
     folder.mkdir()
     for index in range(32):
-        pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        pixels = rng.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
         Image.fromarray(pixels).save(folder / f"{index:02}.png")
     return sorted(map(str, folder.iterdir()))

@@ -17,10 +17,10 @@ from torch import nn
 def network():
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
-        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+        nn.Conv2d(3, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.Conv2d(64, 128, 3, padding=1), nn.BatchNorm2d(128), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(128, 128, 3, padding=1), nn.BatchNorm2d(128), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10),
     )
 """
 SPEC = """\
@@ -78,7 +78,7 @@ def test_a_model_loses_channels_by_the_table_and_is_a_source_again(
     told = json.loads(again.out)
     assert (told["widths"], told["rounds"]) == (found["widths"], found["rounds"])
     lines = [line for line in again.err.splitlines() if " prune " in line or " distill " in line]
-    assert len(lines) == 2
+    assert len(lines) == 3, "the half that anchors the table, the cut and the training"
     assert all("from the store" in line for line in lines)
     out = folder / "slim.onnx"
     # A plan that calls a factory must be trusted.
@@ -96,8 +96,8 @@ def test_each_round_goes_out_from_what_the_one_before_it_reached(
     first, second = found["rounds"]
     assert found["parameters"][0] > first["parameters"] > second["parameters"] == found["parameters"][1]
     assert [len(one["history"]["epochs"]) for one in (first, second)] == [1, 1], "the passes are shared out"
-    assert found["widths"]["0"] == [32, 16]
-    assert found["widths"]["3"] == [64, 32]
+    assert found["widths"]["0"] == [64, 32]
+    assert found["widths"]["3"] == [128, 64]
 
 
 def test_zeros_for_a_device_that_is_not_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

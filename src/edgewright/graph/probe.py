@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from .layers import Layer
@@ -40,7 +41,7 @@ def build(layers: Sequence[Layer], seed: int = 0) -> onnx.ModelProto:
         return made
 
     last = INPUT
-    for i, layer in enumerate(layers):
+    for i, layer in enumerate(map(_unstrided, layers)):
         name = f"layer{i}"
         linear = layer.kind == "linear"
         shape = _input_shape(layer)
@@ -100,6 +101,18 @@ def outside(model: onnx.ModelProto) -> list[str]:
     The mean behind each layer is none of them: in a network, too, what a layer makes is quantized for the next.
     """
     return [node.name for node in model.graph.node if not node.name.startswith(("layer", "mean"))]
+
+
+def _unstrided(layer: Layer) -> Layer:
+    """A pointwise layer with a stride as one over the pixels that it reads.
+
+    Where no other layer reads its input, OpenVINO moves such a stride up to what makes it, as a pool; between that and
+    quantization the layer then runs in float32. In a network, a block's shortcut, something else reads it.
+    """
+    if layer.kind != "conv" or layer.kernel != (1, 1) or layer.stride == (1, 1):
+        return layer
+    height, width = (-(-size // step) for size, step in zip((layer.height, layer.width), layer.stride))
+    return msgspec.structs.replace(layer, stride=(1, 1), height=height, width=width)
 
 
 def _input_shape(layer: Layer) -> list[int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from edgewright.bench.layer_table import Cost, Table, predict
+from edgewright.bench.layer_table import Cost, Network, Table, predict
 from edgewright.core import jail
 from edgewright.core.errors import UsageError
 from edgewright.core.spec import ModelSpec, decode
@@ -91,15 +91,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):
-    """What predictions go out from, in ms: the uncut artifact's median and least latency, and what of it is fixed.
+    """What predictions go out from, in ms: the latency of the uncut artifact, and of a narrower one beside it.
 
-    The table is of least times, which other work on the machine does not lengthen: what is predicted from it is the
-    share of the least latency that is left.
+    `widths` of the narrower: of each group of channels, how many there were and are.
     """
 
-    p50_ms: float = 1.0
-    least_ms: float = 1.0
-    fixed_ms: float = 0.0
+    whole_ms: float
+    narrow_ms: float
+    widths: dict[str, tuple[int, int]]
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,7 +121,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def cut(
     line: Line, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
-    known: Mapping[str, Layer], table: Table | None, anchor: Anchor,
+    known: Mapping[str, Layer], table: Table | None, anchor: Anchor | None,
 ) -> Entry:  # fmt: skip
     """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `line`, not trained yet.
 
@@ -161,8 +160,8 @@ def read(entry: Entry) -> Cut:
 
 def make(
     source: dict[str, Any], model: str, spec: str, images: list[str], labels: list[int], wanted: dict[str, Any],
-    original: dict[str, int], known: list[Any], costs: list[Any], anchor: dict[str, Any], block: int, pooled: int,
-    seed: int, folder: str, progress: jail.Progress | None = None,
+    original: dict[str, int], known: list[Any], costs: list[Any], anchor: dict[str, Any] | None, block: int,
+    pooled: int, seed: int, folder: str, progress: jail.Progress | None = None,
 ) -> None:  # fmt: skip
     """Cut the module of `source` and write it into `folder`; runs in a child."""
     import torch
@@ -234,9 +233,9 @@ def _without_channels(
             group.name: choice.options(group, block[group.name], asked.least * original.get(group.name, group.channels))
             for group in found.groups
         }
-        start = cost.anchor
-        gone = choice.choose(allowed, lost, cost, start.least_ms / (asked.speedup or 1.0))
-        told |= {"left": cost(gone) / start.least_ms, "untimed": cost.untimed}
+        whole_ms = cost.whole.ms
+        gone = choice.choose(allowed, lost, cost, whole_ms / (asked.speedup or 1.0))
+        told |= {"left": cost(gone) / whole_ms, "untimed": cost.untimed}
     tell(3, 4, "the cut")
     chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
     told["widths"] = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
@@ -250,8 +249,7 @@ class _Costs:
         self, known: Mapping[str, Layer], table: Table, anchor: Anchor, shapes: Mapping[str, Any],
         groups: Sequence[Any],
     ) -> None:  # fmt: skip
-        self.before, self.anchor = list(known.values()), anchor
-        self.names = list(known)
+        self.before, self.names = list(known.values()), list(known)
         self.owner = _matched(known, shapes)
         self.members: dict[str, list[tuple[str, str, float]]] = {}
         for group in groups:
@@ -261,11 +259,16 @@ class _Costs:
         self.time = functools.cache(table.microseconds)
         self.untimed = sorted(set(self.members) - set(self.owner.values()))
         """Layers whose node in the graph was not found: what they cost is not in the prediction."""
+        narrower = {}
+        for group in groups:
+            was, kept = anchor.widths[group.name]
+            narrower[group.name] = (was - kept) * group.units // was
+        nothing = dict.fromkeys(narrower, 0)
+        self.whole = Network(self._microseconds(nothing), anchor.whole_ms)
+        self.narrow = Network(self._microseconds(narrower), anchor.narrow_ms)
 
     def __call__(self, gone: Mapping[str, int]) -> float:
-        after = [self._narrowed(name, layer, gone) for name, layer in zip(self.names, self.before)]
-        cached: Any = _Cached(self.time)
-        return predict(cached, self.before, after, self.anchor.least_ms, self.anchor.fixed_ms)
+        return predict(self._microseconds(gone), self.whole, self.narrow)
 
     def pooled(self, model: str) -> list[str]:
         """The groups whose channels a max pool reads."""
@@ -278,6 +281,10 @@ class _Costs:
             found += [name for name, side, _ in self.members.get(layer or "", ()) if side == "out"]
         return found
 
+    def _microseconds(self, gone: Mapping[str, int]) -> float:
+        after = [self._narrowed(name, layer, gone) for name, layer in zip(self.names, self.before)]
+        return sum(map(self.time, after, self.before))
+
     def _narrowed(self, node: str, layer: Layer, gone: Mapping[str, int]) -> Layer:
         less = {"in": 0.0, "out": 0.0}
         for group, side, each in self.members.get(self.owner.get(node, ""), ()):
@@ -285,12 +292,6 @@ class _Costs:
         if not any(less.values()):
             return layer
         return narrowed(layer, layer.cin - round(less["in"]), layer.cout - round(less["out"]))
-
-
-class _Cached(NamedTuple):
-    """A table whose lookups are kept."""
-
-    microseconds: Any
 
 
 def _matched(known: Mapping[str, Layer], shapes: Mapping[str, Any]) -> dict[str, str]:

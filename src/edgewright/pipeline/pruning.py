@@ -16,7 +16,6 @@ import msgspec
 
 from edgewright.bench import accuracy, detection_accuracy
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.layer_table import outside
 from edgewright.bench.results import Accuracy, Ratio
 from edgewright.core import jail
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
@@ -36,6 +35,8 @@ from edgewright.quantize.schedule import History, Schedule, replaced
 from edgewright.runtimes.options import Builder
 
 RULES = Rules(min_duration_s=1.5, min_count=100)
+NARROW = 0.5
+"""The share of all channels that the second network goes without by which predictions are anchored."""
 REACHED = 0.97
 """From this share of the wanted speed-up on nothing more is taken away: the steps of widths are coarser."""
 
@@ -154,7 +155,7 @@ def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule 
     before = _built(line, candidate)
     speedup = wanted.speedup
     if wanted.latency_ms is not None:
-        speedup = _speedup_to(wanted.latency_ms, _anchor(line, before).p50_ms)
+        speedup = _speedup_to(wanted.latency_ms, _now_ms(line, before))
     _, training = distillation.gather(job.data, job.split, job.calibration, job.recipe.seed)
     share = schedule and _share(schedule, wanted.rounds, len(training.items))
     now, work, folder, cuts, rounds = line, before, Path(), list[Cut](), list[Round]()
@@ -252,7 +253,7 @@ def _cut_once(
     line: Line, work: Work, training: ImageSet, wanted: Wanted, widths: Mapping[str, tuple[int, int]]
 ) -> Entry:
     """The cut of one round; `work` is what is timed before it, `widths` were before all rounds."""
-    anchor, table, known = Anchor(), None, {}
+    anchor, table, known = None, None, {}
     options, scheme = work.candidate.options, work.candidate.variant.scheme
     if wanted.speedup is not None:
         from edgewright.graph import files as onnx_files
@@ -261,7 +262,7 @@ def _cut_once(
         table = latency_table.measure(
             line.shop, known.values(), options, scheme, line.place.identity, line.job.target.isa
         )
-        anchor = _anchor(line, work)
+        anchor = _anchor(line, work, training)
     original = {name: before for name, (before, _) in widths.items()}
     return cut.cut(line, work.candidate, training, wanted, original, known, table, anchor)
 
@@ -292,12 +293,22 @@ def _built(line: Line, candidate: Candidate) -> Work:
     return work
 
 
-def _anchor(line: Line, work: Work) -> Anchor:
-    """What the unpruned artifact takes: kept, so that the same cut is found again after a kill."""
+def _anchor(line: Line, work: Work, training: ImageSet) -> Anchor:
+    """The unpruned artifact and one with half of all channels, measured: kept, so that the same cut is found again."""
+    half = Wanted(ratio=NARROW, importance="l1")
+    entry = cut.cut(line, work.candidate, training, half, {}, {}, None, None)
+    narrow, _ = prepare(replace(line.job, source=ours(entry.path)), line.shop, line.place)
+    found = _measured(line, work, _built(narrow, work.candidate), fresh=False)
+    share = 1 / found.speedup.value if found.speedup else found.after / found.before
+    return Anchor(whole_ms=found.before, narrow_ms=share * found.before, widths=cut.read(entry).widths)
+
+
+def _now_ms(line: Line, work: Work) -> float:
+    """The latency of an artifact by itself: kept, so that the same cut is found again after a kill."""
     found = _timed(line, {"before": work}, None, fresh=False)["before"].latency
-    if found is None or not found.p50_ms or not found.min_ms:
+    if found is None or not found.p50_ms:
         raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
-    return Anchor(p50_ms=found.p50_ms, least_ms=found.min_ms, fixed_ms=outside(found) * found.min_ms)
+    return found.p50_ms
 
 
 def _timed(line: Line, works: Mapping[str, Work], base: str | None, fresh: bool = True) -> dict[str, Timing]:
