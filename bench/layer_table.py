@@ -153,19 +153,19 @@ class Table(NamedTuple):
         return min(-(-channels // self.block) * self.block, most)
 
 
-def predict(microseconds: float, whole: Network, narrow: Network) -> float:
+def predict(microseconds: float, wide: Network, narrow: Network) -> float:
     """The latency in ms of a narrowed network whose layers take `microseconds` by the table.
 
-    Measured were the unchanged network and one that is narrower everywhere; between them, and beyond, latency follows
-    the table: it knows where time goes, they know how much of it does not (additions, pools, calls, caches that layers
-    share). Where the narrower one was not faster nothing is: the network is bound by something else than its widths.
+    Measured were a network, at first the unchanged one, and one that is narrower; between them, and beyond, latency
+    follows the table: it knows where time goes, they know how much of it does not (additions, pools, calls, caches that
+    layers share). Where the narrower one was not faster nothing is: the network is bound by something else than widths.
     """
-    layers, saved = whole.microseconds - narrow.microseconds, whole.ms - narrow.ms
+    layers, saved = wide.microseconds - narrow.microseconds, wide.ms - narrow.ms
     if layers <= 0 or saved <= 0:
-        return whole.ms
+        return wide.ms
     # At most in proportion: less than nothing is never left.
-    each = min(saved / layers, whole.ms / whole.microseconds)
-    return whole.ms - each * (whole.microseconds - microseconds)
+    each = min(saved / layers, wide.ms / wide.microseconds)
+    return wide.ms - each * (wide.microseconds - microseconds)
 
 
 def _linear(at: float, points: list[tuple[int, float]]) -> float:

@@ -9,6 +9,8 @@ import pytest
 
 from edgewright.cli.main import run_command
 from edgewright.data import digits
+from edgewright.pipeline import pruning
+from edgewright.targets.detect import this_machine
 
 NET = """\
 import torch
@@ -49,8 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One store for all tests here: the network is exported, and its layers are timed, once."""
+    """One store for all tests here: the network is exported, and its layers are timed, once; what is measured to choose
+    by, too."""
     monkeypatch.setenv("EDGEWRIGHT_CACHE", str(folder / "store"))
+    monkeypatch.setattr(pruning, "ANCHOR_RUNS", 1)
 
 
 def prune(folder: Path, *arguments: str) -> int:
@@ -78,7 +82,7 @@ def test_a_model_loses_channels_by_the_table_and_is_a_source_again(
     told = json.loads(again.out)
     assert (told["widths"], told["rounds"]) == (found["widths"], found["rounds"])
     lines = [line for line in again.err.splitlines() if " prune " in line or " distill " in line]
-    assert len(lines) == 3, "the half that anchors the table, the cut and the training"
+    assert len(lines) >= 3, "the half that anchors the table, cuts by it and the training"
     assert all("from the store" in line for line in lines)
     out = folder / "slim.onnx"
     # A plan that calls a factory must be trusted.
@@ -159,8 +163,10 @@ def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -
     import edgewright
     from edgewright.pipeline.recipe import Recipe
 
+    scheme = next(one for one in this_machine().runtimes if one.name == "openvino").schemes[0]
+    int8 = scheme.replace("openvino", "openvino-int8") + "-minmax"
     recipe = Recipe(
-        runtimes=("openvino",), schemes=("openvino",), methods=("minmax",), normalize=("host",), finalists=0,
+        runtimes=("openvino",), schemes=(scheme,), methods=("minmax",), normalize=("host",), finalists=0,
         min_duration_s=0.1, min_count=20, prune=(1.5, 1000.0), distill=(f"torch:{folder}/net.py:network",),
         train_time_s=5.0,
     )  # fmt: skip
@@ -169,9 +175,9 @@ def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -
         budget="top1 >= -100", recipe=recipe,
     ).report  # fmt: skip
     rows = {row.id: row for row in found.measurements}
-    assert {"openvino-f32", "openvino-f32-pruned1.5x", "openvino-int8-minmax-pruned1.5x"} <= set(rows)
-    assert rows["openvino-int8-minmax-student-net.py-network"].status == "ok"
-    slim8 = rows["openvino-int8-minmax-pruned1.5x"]
+    assert {"openvino-f32", "openvino-f32-pruned1.5x", f"{int8}-pruned1.5x"} <= set(rows)
+    assert rows[f"{int8}-student-net.py-network"].status == "ok"
+    slim8 = rows[f"{int8}-pruned1.5x"]
     assert any(f.code == "predicted-latency" and "measured" in f.text for f in slim8.findings)
     whole, slim = rows["openvino-f32"], rows["openvino-f32-pruned1.5x"]
     assert slim.status == whole.status == "ok"
@@ -179,3 +185,19 @@ def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -
     assert slim.accuracy is not None and slim.accuracy.delta is not None, "paired with the reference"
     impossible = next(row for row in found.measurements if row.status == "failed")
     assert impossible.stage == "prune" and "its depth costs the rest" in (impossible.reason or "")
+
+
+def test_what_was_chosen_is_measured_and_chosen_again_from_both_sides() -> None:
+    def reached(share: float) -> pruning.Reached:
+        return pruning.Reached(whole_ms=2.0, share=share, widths={"0": (64, round(64 * share))})
+
+    def anchors(*shares: float) -> list[float]:
+        found = pruning.anchored([reached(share) for share in shares], 2.0)
+        assert found.whole_ms == 2.0
+        return [one.ms / 2.0 for one in found.narrower]
+
+    assert anchors(0.7) == [0.7], "and the unpruned one"
+    assert anchors(0.7, 0.6) == [0.6], "too slow both: the last"
+    assert anchors(0.7, 0.4) == [0.7, 0.4]
+    assert anchors(0.4, 0.7) == [0.7, 0.4], "the slower one first"
+    assert anchors(0.8, 0.3, 0.6, 0.45) == [0.6, 0.45], "the nearest on each side"

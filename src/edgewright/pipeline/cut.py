@@ -84,21 +84,38 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
                 f"Here it is 1 to {most}: each takes its part away and trains.", "Give fewer, or leave --rounds out.",
             )  # fmt: skip
 
+    @property
+    def amount(self) -> str:
+        """How much is to go, in words."""
+        if self.ratio is not None:
+            return f"less {100 * self.ratio:.3g} % of all channels"
+        if self.blocks is not None:
+            return f"less {self.blocks} block{'s' * (self.blocks != 1)}"
+        if self.sparsity is not None:
+            return f"{self.sparsity} zeros"
+        return f"{self.speedup:.3g}x faster" if self.speedup else f"{self.latency_ms:.3g} ms"
+
     def _most_rounds(self) -> int:
         if self.sparsity:
             return 1
         return min(MOST_ROUNDS, max(1, self.blocks)) if self.blocks is not None else MOST_ROUNDS
 
 
-class Anchor(msgspec.Struct, frozen=True, kw_only=True):
-    """What predictions go out from, in ms: the latency of the uncut artifact, and of a narrower one beside it.
+class Narrower(msgspec.Struct, frozen=True, kw_only=True):
+    """A cut that was measured: its latency in ms, and of each group of channels, how many there were and are."""
 
-    `widths` of the narrower: of each group of channels, how many there were and are.
+    ms: float
+    widths: dict[str, tuple[int, int]]
+
+
+class Anchor(msgspec.Struct, frozen=True, kw_only=True):
+    """What predictions go out from: the latency of the uncut artifact in ms, and `narrower` ones measured beside it.
+
+    One, or two of which the second is faster: predictions are on the line through them, else through the uncut one.
     """
 
     whole_ms: float
-    narrow_ms: float
-    widths: dict[str, tuple[int, int]]
+    narrower: tuple[Narrower, ...]
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -143,10 +160,10 @@ def cut(
         "costs": msgspec.to_builtins(costs), "made_by": stages.made_by("prune", "quantize", "export", "bench"),
     }  # fmt: skip
     return line.shop.run(
-        "prune", line.job.source.source, inputs, f"{__name__}:make", source=msgspec.to_builtins(line.job.source),
-        model=str(line.exported.path / stages.MODEL), spec=str(line.exported.path / stages.SPEC),
-        images=[item.path for item in some], costs=msgspec.to_builtins(costs),
-        known=msgspec.to_builtins(list(known.items())), **how,
+        "prune", f"{line.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
+        source=msgspec.to_builtins(line.job.source), model=str(line.exported.path / stages.MODEL),
+        spec=str(line.exported.path / stages.SPEC), images=[item.path for item in some],
+        costs=msgspec.to_builtins(costs), known=msgspec.to_builtins(list(known.items())), **how,
     )  # fmt: skip
 
 
@@ -233,7 +250,7 @@ def _without_channels(
             group.name: choice.options(group, block[group.name], asked.least * original.get(group.name, group.channels))
             for group in found.groups
         }
-        whole_ms = cost.whole.ms
+        whole_ms = cost.anchor.whole_ms
         gone = choice.choose(allowed, lost, cost, whole_ms / (asked.speedup or 1.0))
         told |= {"left": cost(gone) / whole_ms, "untimed": cost.untimed}
     tell(3, 4, "the cut")
@@ -259,16 +276,19 @@ class _Costs:
         self.time = functools.cache(table.microseconds)
         self.untimed = sorted(set(self.members) - set(self.owner.values()))
         """Layers whose node in the graph was not found: what they cost is not in the prediction."""
-        narrower = {}
-        for group in groups:
-            was, kept = anchor.widths[group.name]
-            narrower[group.name] = (was - kept) * group.units // was
-        nothing = dict.fromkeys(narrower, 0)
-        self.whole = Network(self._microseconds(nothing), anchor.whole_ms)
-        self.narrow = Network(self._microseconds(narrower), anchor.narrow_ms)
+        self.anchor = anchor
+        nothing = dict.fromkeys((group.name for group in groups), 0)
+        measured = [Network(self._microseconds(nothing), anchor.whole_ms)]
+        for one in anchor.narrower:
+            gone = {}
+            for group in groups:
+                was, kept = one.widths[group.name]
+                gone[group.name] = (was - kept) * group.units // was
+            measured.append(Network(self._microseconds(gone), one.ms))
+        self.wide, self.narrow = measured[-2:]
 
     def __call__(self, gone: Mapping[str, int]) -> float:
-        return predict(self._microseconds(gone), self.whole, self.narrow)
+        return predict(self._microseconds(gone), self.wide, self.narrow)
 
     def pooled(self, model: str) -> list[str]:
         """The groups whose channels a max pool reads."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import msgspec
@@ -27,7 +28,7 @@ from edgewright.graph.layers import layers
 from edgewright.pipeline import cut, distillation, latency_table, stages
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidates import Candidate
-from edgewright.pipeline.cut import Anchor, Cut, Wanted
+from edgewright.pipeline.cut import Anchor, Cut, Narrower, Wanted
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.run import LATENCY_IMAGES, Job, Line, Work, prepare
 from edgewright.pipeline.stages import Source, Workshop
@@ -36,7 +37,9 @@ from edgewright.runtimes.options import Builder
 
 RULES = Rules(min_duration_s=1.5, min_count=100)
 NARROW = 0.5
-"""The share of all channels that the second network goes without by which predictions are anchored."""
+"""The share of all channels that the network goes without by which predictions are anchored at first."""
+ANCHOR_RUNS, CORRECTIONS, NEAR = 3, 2, 0.05
+"""Runs of which the middle one counts, how often the choice is made again at most, and how near is near enough."""
 REACHED = 0.97
 """From this share of the wanted speed-up on nothing more is taken away: the steps of widths are coarser."""
 
@@ -252,18 +255,31 @@ def _speedup_to(latency_ms: float, now_ms: float) -> float:
 def _cut_once(
     line: Line, work: Work, training: ImageSet, wanted: Wanted, widths: Mapping[str, tuple[int, int]]
 ) -> Entry:
-    """The cut of one round; `work` is what is timed before it, `widths` were before all rounds."""
-    anchor, table, known = None, None, {}
-    options, scheme = work.candidate.options, work.candidate.variant.scheme
-    if wanted.speedup is not None:
-        from edgewright.graph import files as onnx_files
+    """The cut of one round; `work` is what is timed before it, `widths` were before all rounds.
 
-        known = layers(onnx_files.load(line.exported.path / stages.MODEL))
-        table = latency_table.measure(
-            line.shop, known.values(), options, scheme, line.place.identity, line.job.target.isa
-        )
-        anchor = _anchor(line, work, training)
+    For a speed-up what the table chose is measured, and where that is another share than was told, the choice is made
+    again from there: of all networks it takes one of those that the table thinks too well of.
+    """
     original = {name: before for name, (before, _) in widths.items()}
+    if wanted.speedup is None:
+        return cut.cut(line, work.candidate, training, wanted, original, {}, None, None)
+    from edgewright.graph import files as onnx_files
+
+    known = layers(onnx_files.load(line.exported.path / stages.MODEL))
+    table = latency_table.measure(
+        line.shop, known.values(), work.candidate.options, work.candidate.variant.scheme, line.place.identity,
+        line.job.target.isa,
+    )  # fmt: skip
+    half = Wanted(ratio=NARROW, importance="l1")
+    first = cut.cut(line, work.candidate, training, half, {}, {}, None, None)
+    anchor = anchored([_reached(line, work, first)], wanted.speedup)
+    measured: list[Reached] = []
+    for _ in range(CORRECTIONS):
+        entry = cut.cut(line, work.candidate, training, wanted, original, known, table, anchor)
+        measured.append(_reached(line, work, entry))
+        if abs(measured[-1].share * wanted.speedup - 1) <= NEAR:
+            return entry
+        anchor = anchored(measured, wanted.speedup)
     return cut.cut(line, work.candidate, training, wanted, original, known, table, anchor)
 
 
@@ -293,32 +309,55 @@ def _built(line: Line, candidate: Candidate) -> Work:
     return work
 
 
-def _anchor(line: Line, work: Work, training: ImageSet) -> Anchor:
-    """The unpruned artifact and one with half of all channels, measured: kept, so that the same cut is found again."""
-    half = Wanted(ratio=NARROW, importance="l1")
-    entry = cut.cut(line, work.candidate, training, half, {}, {}, None, None)
+class Reached(NamedTuple):
+    """What a cut was measured to leave: the latency before it in ms, the share that is left, and its widths."""
+
+    whole_ms: float
+    share: float
+    widths: dict[str, tuple[int, int]]
+
+
+def _reached(line: Line, work: Work, entry: Entry) -> Reached:
+    """What the cut `entry` leaves of the artifact `work`: kept, so that the same cut is found again after a kill.
+
+    A process may be slow for all of its life, by where its memory lies: the middle of several.
+    """
     narrow, _ = prepare(replace(line.job, source=ours(entry.path)), line.shop, line.place)
-    found = _measured(line, work, _built(narrow, work.candidate), fresh=False)
-    share = 1 / found.speedup.value if found.speedup else found.after / found.before
-    return Anchor(whole_ms=found.before, narrow_ms=share * found.before, widths=cut.read(entry).widths)
+    less = _built(narrow, work.candidate)
+    runs = [_measured(line, work, less, number) for number in range(1, ANCHOR_RUNS + 1)]
+    shares = (1 / run.speedup.value if run.speedup else run.after / run.before for run in runs)
+    return Reached(median(run.before for run in runs), median(shares), cut.read(entry).widths)
+
+
+def anchored(measured: Sequence[Reached], speedup: float) -> Anchor:
+    """What predictions go out from: the cuts nearest on both sides of what is wanted, else the last one."""
+    slower = [one for one in measured if one.share * speedup > 1]
+    faster = [one for one in measured if one.share * speedup <= 1]
+    chosen = measured[-1:]
+    if slower and faster:
+        chosen = [min(slower, key=lambda one: one.share), max(faster, key=lambda one: one.share)]
+    whole_ms = median(one.whole_ms for one in measured)
+    return Anchor(
+        whole_ms=whole_ms, narrower=tuple(Narrower(ms=one.share * whole_ms, widths=one.widths) for one in chosen)
+    )
 
 
 def _now_ms(line: Line, work: Work) -> float:
     """The latency of an artifact by itself: kept, so that the same cut is found again after a kill."""
-    found = _timed(line, {"before": work}, None, fresh=False)["before"].latency
+    found = _timed(line, {"before": work}, None, kept=1)["before"].latency
     if found is None or not found.p50_ms:
         raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
     return found.p50_ms
 
 
-def _timed(line: Line, works: Mapping[str, Work], base: str | None, fresh: bool = True) -> dict[str, Timing]:
-    """The artifacts measured in one interleaved run; not `fresh`: as they were measured before, where they were."""
+def _timed(line: Line, works: Mapping[str, Work], base: str | None, kept: int | None = None) -> dict[str, Timing]:
+    """The artifacts measured in one interleaved run; `kept`: as they were in the run of that number, if any was."""
     paths = {name: work.artifact.path for name, work in works.items() if work.artifact}
     images = [item.path for item in line.images.evaluation.items[:LATENCY_IMAGES]]
     inputs = {
         "artifacts": {name: work.artifact.key for name, work in works.items() if work.artifact},
         "images": line.images.evaluation_digests[:LATENCY_IMAGES], "rules": RULES, "base": base,
-        "machine": line.place.identity, "made_by": stages.made_by("measure", "bench", "targets"),
+        "machine": line.place.identity, "run": kept, "made_by": stages.made_by("measure", "bench", "targets"),
     }  # fmt: skip
 
     def make(folder: Path, step: jail.Progress) -> None:
@@ -328,7 +367,7 @@ def _timed(line: Line, works: Mapping[str, Work], base: str | None, fresh: bool 
         )  # fmt: skip
         (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
-    if fresh:
+    if kept is None:
         line.shop.store.forget("latency", inputs)
     entry = line.shop.keep("latency", f"{len(paths)} artifacts, interleaved", inputs, make)
     return msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
@@ -336,12 +375,12 @@ def _timed(line: Line, works: Mapping[str, Work], base: str | None, fresh: bool 
 
 def _began(line: Line, before: Work, now: Work) -> float:
     """How many times faster `now` is than `before`: kept, so that the same cuts are found again after a kill."""
-    found = _measured(line, before, now, fresh=False)
+    found = _measured(line, before, now, kept=1)
     return found.speedup.value if found.speedup else found.before / found.after
 
 
-def _measured(line: Line, before: Work, after: Work, fresh: bool = True) -> Measured:
-    found = _timed(line, {"before": before, "after": after}, "before", fresh)
+def _measured(line: Line, before: Work, after: Work, kept: int | None = None) -> Measured:
+    found = _timed(line, {"before": before, "after": after}, "before", kept)
     p50, valid = {}, True
     for name, timing in found.items():
         if timing.latency is None or not timing.latency.p50_ms:
