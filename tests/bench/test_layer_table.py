@@ -20,6 +20,7 @@ LAYERS = [
     Layer(kind="conv", cin=32, cout=32, kernel=(3, 3), groups=32, height=20, width=20, activation="hardswish"),
     Layer(kind="conv", cin=32, cout=16, height=20, width=20, signed=True),
     Layer(kind="conv", cin=32, cout=16, activation="hardsigmoid"),
+    Layer(kind="conv", cin=32, cout=16, stride=(2, 2), height=20, width=20),
     Layer(kind="linear", cin=64, cout=100, height=9),
     Layer(kind="transposed", cin=16, cout=8, kernel=(2, 2), stride=(2, 2), height=10, width=10, activation="relu"),
 ]  # fmt: skip
@@ -41,7 +42,7 @@ def test_every_layer_is_timed_in_its_own_precision(runtime: str, scheme: str | N
     assert found[0].microseconds == max(cost.microseconds for cost in found), "it has the most products by far"
     # ONNX Runtime has no INT8 kernel for a transposed convolution.
     kinds = [cost.is_int8 for cost in found]
-    assert kinds == ([bool(scheme)] * 5 + [scheme == "openvino"]), found
+    assert kinds == ([bool(scheme)] * 6 + [scheme == "openvino"]), found
 
 
 def test_a_runtime_without_a_profiler_says_so(tmp_path: Path) -> None:

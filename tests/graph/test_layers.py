@@ -66,7 +66,6 @@ def test_layers_of_a_graph() -> None:
     )
     assert found["head"] == Layer(kind="linear", cin=4, cout=6, signed=True)
     assert found["tokens"] == Layer(kind="linear", cin=4, cout=5, height=162, signed=True)
-    assert [layer.outputs for layer in found.values()] == [8 * 81, 8 * 81, 16 * 9, 4 * 36, 6, 162 * 5]
 
 
 def test_an_open_batch_counts_as_what_is_said() -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from edgewright.bench.layer_table import Cost, Table, widths
 from edgewright.cli.main import run_command
+from edgewright.core.errors import InvalidInput
 from edgewright.data import digits
+from edgewright.graph.layers import Layer, narrowed
 from edgewright.pipeline import pruning
+from edgewright.pipeline.cut import Anchor, Costs, Matched, Narrower
+from edgewright.pipeline.pruning import Outcome
+from edgewright.quantize.pruning.groups import Group, Member
 from edgewright.targets.detect import this_machine
 
 NET = """\
@@ -54,7 +61,7 @@ def _own_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One store for all tests here: the network is exported, and its layers are timed, once; what is measured to choose
     by, too."""
     monkeypatch.setenv("EDGEWRIGHT_CACHE", str(folder / "store"))
-    monkeypatch.setattr(pruning, "ANCHOR_RUNS", 1)
+    monkeypatch.setattr(pruning, "RUNS", 1)
 
 
 def prune(folder: Path, *arguments: str) -> int:
@@ -187,17 +194,92 @@ def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -
     assert impossible.stage == "prune" and "its depth costs the rest" in (impossible.reason or "")
 
 
-def test_what_was_chosen_is_measured_and_chosen_again_from_both_sides() -> None:
-    def reached(share: float) -> pruning.Reached:
-        return pruning.Reached(whole_ms=2.0, share=share, widths={"0": (64, round(64 * share))})
+class World:
+    """Networks as a width from 1 down: what is left of the latency by the table, and truly (with `off` too much)."""
 
-    def anchors(*shares: float) -> list[float]:
-        found = pruning.anchored([reached(share) for share in shares], 2.0)
-        assert found.whole_ms == 2.0
-        return [one.ms / 2.0 for one in found.narrower]
+    def __init__(self, off: float, floor: float = 0.1) -> None:
+        self.off, self.floor, self.asked = off, floor, list[float]()
 
-    assert anchors(0.7) == [0.7], "and the unpruned one"
-    assert anchors(0.7, 0.6) == [0.6], "too slow both: the last"
-    assert anchors(0.7, 0.4) == [0.7, 0.4]
-    assert anchors(0.4, 0.7) == [0.7, 0.4], "the slower one first"
-    assert anchors(0.8, 0.3, 0.6, 0.45) == [0.6, 0.45], "the nearest on each side"
+    def measured(self, width: float, told: float | None = None) -> Outcome:
+        return Outcome(2.0, min(1.0, width + self.off * (1 - width)), {"0": (1000, round(1000 * width))}, told)
+
+    def choose(self, wanted: float) -> Callable[[Anchor], tuple[float, Outcome]]:
+        def chosen(anchor: Anchor) -> tuple[float, Outcome]:
+            points = [(1.0, anchor.whole_ms), *((one.widths["0"][1] / 1000, one.ms) for one in anchor.narrower)]
+            (wide, slow), (narrow, fast) = points[-2:]
+            each = (slow - fast) / (wide - narrow) if slow > fast else 0.0
+            if each <= 0 or slow - each * (wide - self.floor) > anchor.whole_ms / wanted:
+                raise InvalidInput("its depth costs the rest", "", "")
+            width = wide - (slow - anchor.whole_ms / wanted) / each
+            self.asked.append(width)
+            return width, self.measured(width, 1 / wanted)
+
+        return chosen
+
+
+@pytest.mark.parametrize("off", [0.0, 0.3, -0.2])
+def test_a_choice_that_was_told_well_is_taken_at_once(off: float) -> None:
+    world = World(off)
+    assert pruning.approach(1.5, world.measured(0.5), world.choose(1.5)) == world.asked[-1]
+    assert len(world.asked) == 1, "the half told how much the table is off"
+
+
+def test_what_the_table_thinks_too_well_of_is_chosen_again() -> None:
+    world = World(0.5)
+    half = Outcome(2.0, 0.5, {"0": (1000, 500)})  # measured faster than the networks that are chosen
+    width = pruning.approach(1.5, half, world.choose(1.5))
+    assert len(world.asked) == 3
+    assert world.measured(width).share == pytest.approx(1 / 1.5, abs=0.01)
+    assert width == world.asked[-1]
+
+
+def test_of_what_was_measured_the_nearest_is_taken() -> None:
+    shares, asked = [0.9, 0.62, 0.8], list[Anchor]()
+
+    def choose(anchor: Anchor) -> tuple[int, Outcome]:
+        asked.append(anchor)
+        share = shares[len(asked) - 1]
+        return len(asked), Outcome(2.0, share, {"0": (1000, round(1000 * share))}, 1 / 1.4)
+
+    assert pruning.approach(1.4, Outcome(2.0, 0.75, {"0": (1000, 750)}), choose) == 3
+    found = [[(one.ms / 2, one.widths["0"][1]) for one in anchor.narrower] for anchor in asked]
+    assert found == [[(0.75, 750)], [(0.9, 900)], [(0.9, 900), (0.62, 620)]], "with the one on the other side, if any"
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_what_cannot_be_is_refused_unless_something_was_measured(before: int) -> None:
+    made: list[int] = []
+
+    def choose(anchor: Anchor) -> tuple[str, Outcome]:
+        if len(made) == before:
+            raise InvalidInput("its depth costs the rest", "", "")
+        made.append(1)
+        return "first", Outcome(2.0, 0.99, {}, 0.9)
+
+    half = Outcome(2.0, 0.8, {})
+    if before:
+        assert pruning.approach(1.1, half, choose) == "first"
+    else:
+        with pytest.raises(InvalidInput, match="its depth"):
+            pruning.approach(1.1, half, choose)
+
+
+@pytest.mark.parametrize(
+    ("measured", "told"),
+    [
+        ([(3.2, 48)], {48: 3.2, 32: 2.4}),
+        ([(3.6, 48), (2.8, 32)], {48: 3.6, 32: 2.8, 16: 2.0}),
+        ([(3.9, 32), (2.8, 32)], {48: 3.4, 32: 2.8}),  # alike by the table: through the unpruned one and the last
+        ([(3.9, 16), (2.8, 32)], {48: 3.4, 32: 2.8}),
+    ],
+)
+def test_predictions_are_on_the_line_through_what_was_measured(
+    measured: list[tuple[float, int]], told: dict[int, float]
+) -> None:
+    layer = Layer(kind="conv", cin=3, cout=64, height=8, width=8)
+    costs = {narrowed(layer, 3, n): Cost(microseconds=10.0 * n, kernel="", is_int8=False) for n in widths(64, 16)}
+    network = Matched({"node": layer}, {"node": [("0", "out", 1.0)]}, [], [])
+    group = Group(name="0", channels=64, members=(Member("0", "out", 64),))
+    narrower = tuple(Narrower(ms=ms, widths={"0": (64, n)}) for ms, n in measured)
+    predicted = Costs(Table(costs, 16), Anchor(whole_ms=4.0, narrower=narrower), network, [group])
+    assert {n: predicted({"0": 64 - n}) for n in told} == pytest.approx(told)

@@ -53,21 +53,6 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
         """Whether each channel is a group of its own."""
         return self.groups > 1 and self.groups == self.cin
 
-    @property
-    def outputs(self) -> int:
-        """How many values it writes for the whole batch."""
-        if self.kind == "linear":
-            return self.batch * self.height * self.cout
-        sides = []
-        for axis, side in enumerate((self.height, self.width)):
-            pad = self.pads[axis] + self.pads[axis + 2]
-            reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1
-            if self.kind == "transposed":
-                sides.append((side - 1) * self.stride[axis] + reach - pad)
-            else:
-                sides.append((side + pad - reach) // self.stride[axis] + 1)
-        return self.batch * self.cout * prod(sides)
-
 
 def narrowed(layer: Layer, cin: int, cout: int) -> Layer:
     """`layer` with other widths. Of a depthwise layer the groups follow, and `cout` its multiple of `cin`.

@@ -107,9 +107,10 @@ def _unstrided(layer: Layer) -> Layer:
     """A pointwise layer with a stride as one over the pixels that it reads.
 
     Where no other layer reads its input, OpenVINO moves such a stride up to what makes it, as a pool; between that and
-    quantization the layer then runs in float32. In a network, a block's shortcut, something else reads it.
+    quantization the layer then runs in float32. In a network, a block's shortcut, something else reads it. All runtimes
+    are timed so.
     """
-    if layer.kind != "conv" or layer.kernel != (1, 1) or layer.stride == (1, 1):
+    if layer.kind != "conv" or layer.kernel != (1, 1) or any(layer.pads):
         return layer
     height, width = (-(-size // step) for size, step in zip((layer.height, layer.width), layer.stride))
     return msgspec.structs.replace(layer, stride=(1, 1), height=height, width=width)

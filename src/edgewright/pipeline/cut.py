@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
 
@@ -16,7 +16,7 @@ from edgewright.core.spec import ModelSpec, decode
 from edgewright.core.store import Entry
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
-from edgewright.graph.layers import Layer, narrowed
+from edgewright.graph.layers import Layer, layers, narrowed
 from edgewright.pipeline import distillation, stages
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidates import Candidate
@@ -111,7 +111,7 @@ class Narrower(msgspec.Struct, frozen=True, kw_only=True):
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):
     """What predictions go out from: the latency of the uncut artifact in ms, and `narrower` ones measured beside it.
 
-    One, or two of which the second is faster: predictions are on the line through them, else through the uncut one.
+    Of two the second is faster; predictions are on the line through both, else through the uncut one and the last.
     """
 
     whole_ms: float
@@ -138,12 +138,12 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def cut(
     line: Line, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
-    known: Mapping[str, Layer], table: Table | None, anchor: Anchor | None,
+    table: Table | None, anchor: Anchor | None,
 ) -> Entry:  # fmt: skip
     """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `line`, not trained yet.
 
-    `original`: the channels of groups before any round, which `least` is a share of. `known` (nodes of the graph),
-    `table` and `anchor` foretell the latency of `candidate`, where a speed-up is wanted.
+    `original`: the channels of groups before any round, which `least` is a share of. `table` and
+    `anchor` foretell the latency of `candidate`, where a speed-up is wanted.
     """
     some = sets.spread(training.items, IMAGES)
     labels = [item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), line.spec).items]
@@ -163,7 +163,7 @@ def cut(
         "prune", f"{line.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
         source=msgspec.to_builtins(line.job.source), model=str(line.exported.path / stages.MODEL),
         spec=str(line.exported.path / stages.SPEC), images=[item.path for item in some],
-        costs=msgspec.to_builtins(costs), known=msgspec.to_builtins(list(known.items())), **how,
+        costs=msgspec.to_builtins(costs), **how,
     )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def read(entry: Entry) -> Cut:
 
 def make(
     source: dict[str, Any], model: str, spec: str, images: list[str], labels: list[int], wanted: dict[str, Any],
-    original: dict[str, int], known: list[Any], costs: list[Any], anchor: dict[str, Any] | None, block: int,
+    original: dict[str, int], costs: list[Any], anchor: dict[str, Any] | None, block: int,
     pooled: int, seed: int, folder: str, progress: jail.Progress | None = None,
 ) -> None:  # fmt: skip
     """Cut the module of `source` and write it into `folder`; runs in a child."""
@@ -208,7 +208,7 @@ def make(
         if asked.ratio is None:
             table = Table(dict(msgspec.convert(costs, list[tuple[Layer, Cost]])), block)
             start = msgspec.convert(anchor, Anchor)
-            cost_of = functools.partial(_Costs, dict(msgspec.convert(known, list[tuple[str, Layer]])), table, start)
+            cost_of = functools.partial(Costs, table, start)
         less, told = _without_channels(
             whole, about, asked, original, batches, model, cost_of, (block, pooled), seed, tell
         )
@@ -224,11 +224,12 @@ def _without_channels(
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """The module without the channels that go, and what is told of it.
 
-    `steps`: of widths, and of those that a max pool reads. `cost_of` makes the `_Costs` of shapes and groups; None: a
+    `steps`: of widths, and of those that a max pool reads. `cost_of` makes the `Costs` of shapes and groups; None: a
     ratio is asked for, which needs none.
     """
     import torch
 
+    from edgewright.graph import files as onnx_files
     from edgewright.quantize.pruning import choice, groups, importance
 
     first = torch.zeros(spec.input.shape(1))
@@ -238,13 +239,14 @@ def _without_channels(
     kind: Any = asked.importance
     worth = importance.measure(kind, whole.module, whole.answers, found.groups, batches, seed=seed)
     tell(2, 4, "the choice")
+    network = Matched.of(onnx_files.load(Path(model)), groups.shapes(whole.module, whole.answers, first), found.groups)
     block = dict.fromkeys((group.name for group in found.groups), steps[0])
+    block |= dict.fromkeys(network.pooled, steps[1])
     told: dict[str, Any] = {"fixed": found.kept}
     if cost_of is None:
         gone = choice.uniform(found.groups, asked.ratio or 0.0, block)
     else:
-        cost = cost_of(groups.shapes(whole.module, whole.answers, first), found.groups)
-        block |= dict.fromkeys(cost.pooled(model), steps[1])
+        cost = cost_of(network, found.groups)
         lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
         allowed = {
             group.name: choice.options(group, block[group.name], asked.least * original.get(group.name, group.channels))
@@ -252,31 +254,55 @@ def _without_channels(
         }
         whole_ms = cost.anchor.whole_ms
         gone = choice.choose(allowed, lost, cost, whole_ms / (asked.speedup or 1.0))
-        told |= {"left": cost(gone) / whole_ms, "untimed": cost.untimed}
+        told |= {"left": cost(gone) / whole_ms, "untimed": network.untimed}
     tell(3, 4, "the cut")
     chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
     told["widths"] = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
     return groups.prune(whole.module, whole.answers, first, chosen, found.groups), told
 
 
-class _Costs:
-    """The predicted latency of a model by how many units of each group are gone."""
+class Matched(NamedTuple):
+    """The layers of a graph by their nodes, and which groups narrow them: (group, side, channels of one unit)."""
 
-    def __init__(
-        self, known: Mapping[str, Layer], table: Table, anchor: Anchor, shapes: Mapping[str, Any],
-        groups: Sequence[Any],
-    ) -> None:  # fmt: skip
-        self.before, self.names = list(known.values()), list(known)
-        self.owner = _matched(known, shapes)
-        self.members: dict[str, list[tuple[str, str, float]]] = {}
+    layers: dict[str, Layer]
+    narrowed_by: dict[str, list[tuple[str, str, float]]]
+    pooled: list[str]
+    """The groups whose channels a max pool reads."""
+    untimed: list[str]
+    """Layers of groups whose node in the graph was not found: what they cost is not in any prediction."""
+
+    @classmethod
+    def of(cls, model: Any, shapes: Mapping[str, Any], groups: Sequence[Any]) -> Matched:
+        """The layers of the ONNX `model`, those of the module by `shapes`, and its `groups` of channels."""
+        members: dict[str, list[tuple[str, str, float]]] = {}
         for group in groups:
             for member in group.members:
                 share = (group.name, member.side, member.channels / group.units)
-                self.members.setdefault(member.layer, []).append(share)
+                members.setdefault(member.layer, []).append(share)
+        known = layers(model)
+        owner = _matched(known, shapes)
+        by_node = {node: members[layer] for node, layer in owner.items() if layer in members}
+        pooled = [name for node in pooled_nodes(model) for name, side, _ in by_node.get(node, ()) if side == "out"]
+        return cls(known, by_node, pooled, sorted(set(members) - set(owner.values())))
+
+    def without(self, gone: Mapping[str, int]) -> Iterator[tuple[Layer, Layer]]:
+        """Each layer with so many units of each group gone, and as it was."""
+        for node, layer in self.layers.items():
+            less = {"in": 0.0, "out": 0.0}
+            for group, side, each in self.narrowed_by.get(node, ()):
+                less[side] += each * gone[group]
+            if any(less.values()):
+                yield narrowed(layer, layer.cin - round(less["in"]), layer.cout - round(less["out"])), layer
+            else:
+                yield layer, layer
+
+
+class Costs:
+    """The predicted latency of a model by how many units of each group are gone."""
+
+    def __init__(self, table: Table, anchor: Anchor, network: Matched, groups: Sequence[Any]) -> None:
+        self.anchor, self.network = anchor, network
         self.time = functools.cache(table.microseconds)
-        self.untimed = sorted(set(self.members) - set(self.owner.values()))
-        """Layers whose node in the graph was not found: what they cost is not in the prediction."""
-        self.anchor = anchor
         nothing = dict.fromkeys((group.name for group in groups), 0)
         measured = [Network(self._microseconds(nothing), anchor.whole_ms)]
         for one in anchor.narrower:
@@ -286,32 +312,17 @@ class _Costs:
                 gone[group.name] = (was - kept) * group.units // was
             measured.append(Network(self._microseconds(gone), one.ms))
         self.wide, self.narrow = measured[-2:]
+        # Two cuts that the table holds for nearly equal, or for the other way round, tell nothing of its scale.
+        between = self.wide.microseconds - self.narrow.microseconds
+        if (self.wide.ms - self.narrow.ms) * self.wide.microseconds > between * self.wide.ms:
+            self.wide = measured[0]
 
     def __call__(self, gone: Mapping[str, int]) -> float:
+        """The latency in ms with so many units of each group gone."""
         return predict(self._microseconds(gone), self.wide, self.narrow)
 
-    def pooled(self, model: str) -> list[str]:
-        """The groups whose channels a max pool reads."""
-        from edgewright.graph import files as onnx_files
-
-        found = []
-        nodes = pooled_nodes(onnx_files.load(Path(model)))
-        for node in nodes:
-            layer = self.owner.get(node)
-            found += [name for name, side, _ in self.members.get(layer or "", ()) if side == "out"]
-        return found
-
     def _microseconds(self, gone: Mapping[str, int]) -> float:
-        after = [self._narrowed(name, layer, gone) for name, layer in zip(self.names, self.before)]
-        return sum(map(self.time, after, self.before))
-
-    def _narrowed(self, node: str, layer: Layer, gone: Mapping[str, int]) -> Layer:
-        less = {"in": 0.0, "out": 0.0}
-        for group, side, each in self.members.get(self.owner.get(node, ""), ()):
-            less[side] += each * gone[group]
-        if not any(less.values()):
-            return layer
-        return narrowed(layer, layer.cin - round(less["in"]), layer.cout - round(less["out"]))
+        return sum(self.time(after, before) for after, before in self.network.without(gone))
 
 
 def _matched(known: Mapping[str, Layer], shapes: Mapping[str, Any]) -> dict[str, str]:

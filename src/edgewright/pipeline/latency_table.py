@@ -52,7 +52,7 @@ def measure(
             found[layer] = _read(entry)
         else:
             missing.append(layer)
-    # A layer is faster behind one of its own shape, whose buffers and code are at hand: all of them behind any other.
+    # A layer is faster behind one of its own shape, whose buffers and code are at hand: of few should it be told so.
     Random(0).shuffle(missing)
     what = f"{options.runtime} {scheme or options.precision}"
     shop.watch(STAGE, what, 0, max(len(missing), 1), f"{len(found)} of {len(wanted)} layers from the store")

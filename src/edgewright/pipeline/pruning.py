@@ -7,11 +7,11 @@ What was predicted is compared with what is measured, both artifacts interleaved
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -38,10 +38,15 @@ from edgewright.runtimes.options import Builder
 RULES = Rules(min_duration_s=1.5, min_count=100)
 NARROW = 0.5
 """The share of all channels that the network goes without by which predictions are anchored at first."""
-ANCHOR_RUNS, CORRECTIONS, NEAR = 3, 2, 0.05
-"""Runs of which the middle one counts, how often the choice is made again at most, and how near is near enough."""
+RUNS, CHOICES = 3, 3
+"""Runs of which the middle one counts where something is chosen by it, and how often the choice is made at most."""
+NEAR = 0.05
+"""A share of the latency this near to another, or to a quarter of what is to be saved, is as good."""
 REACHED = 0.97
 """From this share of the wanted speed-up on nothing more is taken away: the steps of widths are coarser."""
+
+
+Made = TypeVar("Made")
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -255,14 +260,10 @@ def _speedup_to(latency_ms: float, now_ms: float) -> float:
 def _cut_once(
     line: Line, work: Work, training: ImageSet, wanted: Wanted, widths: Mapping[str, tuple[int, int]]
 ) -> Entry:
-    """The cut of one round; `work` is what is timed before it, `widths` were before all rounds.
-
-    For a speed-up what the table chose is measured, and where that is another share than was told, the choice is made
-    again from there: of all networks it takes one of those that the table thinks too well of.
-    """
+    """The cut of one round; `work` is what is timed before it, `widths` were before all rounds."""
     original = {name: before for name, (before, _) in widths.items()}
     if wanted.speedup is None:
-        return cut.cut(line, work.candidate, training, wanted, original, {}, None, None)
+        return cut.cut(line, work.candidate, training, wanted, original, None, None)
     from edgewright.graph import files as onnx_files
 
     known = layers(onnx_files.load(line.exported.path / stages.MODEL))
@@ -270,17 +271,39 @@ def _cut_once(
         line.shop, known.values(), work.candidate.options, work.candidate.variant.scheme, line.place.identity,
         line.job.target.isa,
     )  # fmt: skip
-    half = Wanted(ratio=NARROW, importance="l1")
-    first = cut.cut(line, work.candidate, training, half, {}, {}, None, None)
-    anchor = anchored([_reached(line, work, first)], wanted.speedup)
-    measured: list[Reached] = []
-    for _ in range(CORRECTIONS):
-        entry = cut.cut(line, work.candidate, training, wanted, original, known, table, anchor)
-        measured.append(_reached(line, work, entry))
-        if abs(measured[-1].share * wanted.speedup - 1) <= NEAR:
-            return entry
-        anchor = anchored(measured, wanted.speedup)
-    return cut.cut(line, work.candidate, training, wanted, original, known, table, anchor)
+    uniform = Wanted(ratio=NARROW, importance="l1")
+    half = cut.cut(line, work.candidate, training, uniform, {}, None, None)
+
+    def choose(anchor: Anchor) -> tuple[Entry, Outcome]:
+        entry = cut.cut(line, work.candidate, training, wanted, original, table, anchor)
+        return entry, _reached(line, work, entry)
+
+    return approach(wanted.speedup, _reached(line, work, half), choose)
+
+
+def approach(speedup: float, half: Outcome, choose: Callable[[Anchor], tuple[Made, Outcome]]) -> Made:
+    """What `choose` made that came nearest to `speedup`, `CHOICES` times at most.
+
+    It chooses by what its argument foretells, at first from the measured `half` of all channels. Of all networks a
+    choice by a table takes one that the table thinks too well of: so what it made is measured, and where that is
+    neither what was wanted nor what was told (steps of widths are coarse), it chooses again from there.
+    """
+    goal = 1 / speedup
+    near = min(NEAR, (1 - goal) / 4)
+    measured, made = [half], list[tuple[float, Made]]()
+    while len(made) < CHOICES:
+        try:
+            # Half of all channels is no network that a choice makes: of two choices the line is better known.
+            one, found = choose(anchored(measured if len(made) < 2 else measured[1:], speedup))
+        except InvalidInput:
+            if made:  # said from what was measured of a choice before, which is nearer to the truth than a refusal
+                break
+            raise
+        measured.append(found)
+        made.append((abs(found.share - goal), one))
+        if any(told is not None and abs(found.share - told) <= near for told in (goal, found.told)):
+            break
+    return min(made, key=lambda pair: pair[0])[1]
 
 
 def _trained(line: Line, folder: Path, schedule: Schedule) -> tuple[Path, History]:
@@ -309,27 +332,30 @@ def _built(line: Line, candidate: Candidate) -> Work:
     return work
 
 
-class Reached(NamedTuple):
-    """What a cut was measured to leave: the latency before it in ms, the share that is left, and its widths."""
+class Outcome(NamedTuple):
+    """What a cut was measured to leave: the latency before it in ms, the share of it, the share that was `told`, and
+    the widths."""
 
     whole_ms: float
     share: float
     widths: dict[str, tuple[int, int]]
+    told: float | None = None
 
 
-def _reached(line: Line, work: Work, entry: Entry) -> Reached:
+def _reached(line: Line, work: Work, entry: Entry) -> Outcome:
     """What the cut `entry` leaves of the artifact `work`: kept, so that the same cut is found again after a kill.
 
     A process may be slow for all of its life, by where its memory lies: the middle of several.
     """
-    narrow, _ = prepare(replace(line.job, source=ours(entry.path)), line.shop, line.place)
-    less = _built(narrow, work.candidate)
-    runs = [_measured(line, work, less, number) for number in range(1, ANCHOR_RUNS + 1)]
+    narrower, _ = prepare(replace(line.job, source=ours(entry.path)), line.shop, line.place)
+    less = _built(narrower, work.candidate)
+    runs = [_measured(line, work, less, number) for number in range(1, RUNS + 1)]
     shares = (1 / run.speedup.value if run.speedup else run.after / run.before for run in runs)
-    return Reached(median(run.before for run in runs), median(shares), cut.read(entry).widths)
+    made = cut.read(entry)
+    return Outcome(median(run.before for run in runs), median(shares), made.widths, made.left)
 
 
-def anchored(measured: Sequence[Reached], speedup: float) -> Anchor:
+def anchored(measured: Sequence[Outcome], speedup: float) -> Anchor:
     """What predictions go out from: the cuts nearest on both sides of what is wanted, else the last one."""
     slower = [one for one in measured if one.share * speedup > 1]
     faster = [one for one in measured if one.share * speedup <= 1]
@@ -343,11 +369,14 @@ def anchored(measured: Sequence[Reached], speedup: float) -> Anchor:
 
 
 def _now_ms(line: Line, work: Work) -> float:
-    """The latency of an artifact by itself: kept, so that the same cut is found again after a kill."""
-    found = _timed(line, {"before": work}, None, kept=1)["before"].latency
-    if found is None or not found.p50_ms:
-        raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
-    return found.p50_ms
+    """The latency of an artifact by itself, the middle of several runs: kept, as what follows from it is."""
+    found = []
+    for number in range(1, RUNS + 1):
+        latency = _timed(line, {"before": work}, None, kept=number)["before"].latency
+        if latency is None or not latency.p50_ms:
+            raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
+        found.append(latency.p50_ms)
+    return median(found)
 
 
 def _timed(line: Line, works: Mapping[str, Work], base: str | None, kept: int | None = None) -> dict[str, Timing]:
