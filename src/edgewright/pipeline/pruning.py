@@ -39,7 +39,7 @@ RULES = Rules(min_duration_s=1.5, min_count=100)
 NARROW = 0.5
 """The share of all channels that the network goes without by which predictions are anchored at first."""
 RUNS, CHOICES = 3, 3
-"""Runs of which the middle one counts where something is chosen by it, and how often the choice is made at most."""
+"""Runs of which the middle one counts, and how often the choice is made at most."""
 NEAR = 0.05
 """A share of the latency this near to another, or to a quarter of what is to be saved, is as good."""
 REACHED = 0.97
@@ -65,11 +65,12 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of a pruning. Latencies are p50 in ms of the artifact `artifact`, image to answer.
 
-    `predicted_ms`: by the table, before it was built, of `before_ms` (absent where no speed-up was wanted). `speedup`:
-    measured, interleaved; `unmeasured` says why there are no latencies. `accuracy`: of the pruned artifact, paired with
-    that of the unpruned one, `accuracy_before`. `widths`: of each group of channels, by its layer, how many there were
-    and are. `fixed`: layers that stay as they are, with the reason. `removed`: blocks that are gone. `sparse`: layers
-    with a pattern of zeros. `untimed`: narrowed layers that no prediction counts.
+    `predicted_ms`: by the table, before it was trained, of `before_ms` (absent where no speed-up was wanted).
+    `speedup`: measured, interleaved, the middle run of several; `unmeasured` says why there are no latencies.
+    `accuracy`: of the pruned artifact, paired with that of the unpruned one, `accuracy_before`. `widths`: of each group
+    of channels, by its layer, how many there were and are. `fixed`: layers that stay as they are, with the reason.
+    `removed`: blocks that are gone. `sparse`: layers with a pattern of zeros. `untimed`: narrowed layers that no
+    prediction counts.
     """
 
     artifact: str
@@ -99,6 +100,10 @@ class Measured(NamedTuple):
     after: float
     speedup: Ratio | None
     valid: bool
+
+    def gain(self) -> float:
+        """How many times faster."""
+        return self.speedup.value if self.speedup else self.before / self.after
 
 
 class Narrowed(NamedTuple):
@@ -139,7 +144,8 @@ def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Sche
     if not line.measure:
         why = f"This machine is {place.machine.title}, not {job.target.title}: latency was not measured."
         return made.folder, msgspec.structs.replace(found, unmeasured=why)
-    times = _measured(line, made.before, after)
+    # The middle run, as of what was chosen by: a process may be slow for all of its life.
+    times = sorted((_measured(line, made.before, after) for _ in range(RUNS)), key=Measured.gain)[RUNS // 2]
     last = made.rounds[-1]
     return made.folder, msgspec.structs.replace(
         found, before_ms=times.before, after_ms=times.after, speedup=times.speedup, valid=times.valid,
@@ -350,9 +356,8 @@ def _reached(line: Line, work: Work, entry: Entry) -> Outcome:
     narrower, _ = prepare(replace(line.job, source=ours(entry.path)), line.shop, line.place)
     less = _built(narrower, work.candidate)
     runs = [_measured(line, work, less, number) for number in range(1, RUNS + 1)]
-    shares = (1 / run.speedup.value if run.speedup else run.after / run.before for run in runs)
     made = cut.read(entry)
-    return Outcome(median(run.before for run in runs), median(shares), made.widths, made.left)
+    return Outcome(median(run.before for run in runs), 1 / median(run.gain() for run in runs), made.widths, made.left)
 
 
 def anchored(measured: Sequence[Outcome], speedup: float) -> Anchor:
@@ -404,8 +409,7 @@ def _timed(line: Line, works: Mapping[str, Work], base: str | None, kept: int | 
 
 def _began(line: Line, before: Work, now: Work) -> float:
     """How many times faster `now` is than `before`: kept, so that the same cuts are found again after a kill."""
-    found = _measured(line, before, now, kept=1)
-    return found.speedup.value if found.speedup else found.before / found.after
+    return median(_measured(line, before, now, number).gain() for number in range(1, RUNS + 1))
 
 
 def _measured(line: Line, before: Work, after: Work, kept: int | None = None) -> Measured:
