@@ -302,7 +302,7 @@ def approach(speedup: float, half: Outcome, choose: Callable[[Anchor], tuple[Mad
             # Half of all channels is no network that a choice makes: of two choices the line is better known.
             one, found = choose(anchored(measured if len(made) < 2 else measured[1:], speedup))
         except InvalidInput:
-            if made:  # said from what was measured of a choice before, which is nearer to the truth than a refusal
+            if made:  # what a choice before was measured to reach is told beside what was asked: no need to refuse
                 break
             raise
         measured.append(found)
