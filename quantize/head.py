@@ -22,6 +22,15 @@ def protected(model: onnx.ModelProto) -> list[str]:
     The convolution that turns a distribution over distances into its mean (DFL: one output channel, behind a Softmax)
     is decoding and no layer.
     """
+    return [node.name for node, _ in _head(model)]
+
+
+def last_layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The layers among the nodes that `protected` names."""
+    return [node for node, is_layer in _head(model) if is_layer]
+
+
+def _head(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, bool]]:
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
@@ -36,7 +45,7 @@ def protected(model: onnx.ModelProto) -> list[str]:
         if leads.intersection(node.output):
             leads.update(node.input)
         else:
-            found.append(node.name)
+            found.append((node, layer))
             if layer:
                 leads.update(node.input)
     return found[::-1]

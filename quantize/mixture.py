@@ -16,7 +16,7 @@ from edgewright.core import files as core_files
 from edgewright.core.errors import RuntimeFailed
 from edgewright.graph import blocks, files, metadata
 
-from . import bias, head, methods, schemes
+from . import bias, head, methods, schemes, scores
 from .calibration import Calibration
 from .quantize import prepare
 from .ranges import Tick
@@ -34,9 +34,9 @@ def build(
     """Write ``model.onnx`` and ``provenance.json`` of a mixture into the folder `out`; runs in a child.
 
     `quantized`: the folder of an INT8 file by `quantize`; `model`: the float model it was made of; `float_layers`:
-    layers that go back to float, with all of their block (`graph.blocks`); `images`: those it was calibrated on, for a
-    method that corrects biases: that is done anew. Raises `RuntimeFailed` where the method changed the graph (see
-    `compose`).
+    layers that go back to float, with all of their block (`graph.blocks`); `images`: those it was calibrated on,
+    for a method that corrects biases, and for a detector's scores: that is done anew. Raises `RuntimeFailed` where
+    the method changed the graph (see `compose`).
     """
     provenance = msgspec.json.decode(Path(quantized, "provenance.json").read_bytes())
     exact, whole = load(Path(quantized), Path(model))
@@ -49,6 +49,8 @@ def build(
     if anew:
         kept = head.protected(exact) if spec.task == "detect" else []
         bias.correct(mixed, exact, Calibration(images, spec), progress or (lambda *_: None), kept=kept)
+    if spec.task == "detect":
+        scores.level(mixed, exact, Calibration(images, spec), progress or (lambda *_: None))
     files.check(mixed, "The mixture")
     files.save(mixed, Path(out, "model.onnx"))
     known = [*provenance["float_nodes"], *(name for name in float_nodes if name not in provenance["float_nodes"])]

@@ -28,6 +28,7 @@ from . import (
     ort,
     ranges,
     schemes,
+    scores,
     sensitivity,
     tail,
     tensorrt,
@@ -104,6 +105,8 @@ def quantize(
 
         folder = Path(checkpoint) if checkpoint else None
         distil.distil(quantized, source, calibration, tick, seed=seed, checkpoint=folder, labels=labels or ())
+    if calibration.spec.task == "detect":
+        scores.level(quantized, source, calibration, tick)
     metadata.set_spec(quantized, calibration.spec)
     files.check(quantized, "The quantized model")
     provenance = Provenance(

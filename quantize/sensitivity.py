@@ -42,11 +42,11 @@ def most_sensitive(
     ]
     every = [node.name for node in model.graph.node]
     feeds = list(calibration.batches(IMAGES))
-    exact = _answers(model, feeds)
+    exact = answers(model, feeds)
     lost: dict[str, float] = {}
     for step, layer in enumerate(layers):
         alone = place(model, [name for name in every if name != layer])
-        lost[layer] = loss(exact, _answers(alone, feeds), calibration.spec)
+        lost[layer] = loss(exact, answers(alone, feeds), calibration.spec)
         tick(step + 1, len(layers), "sensitivity of layers")
     ranked = sorted(layers, key=lambda name: -lost[name])
     return ranked[: int(np.ceil(fraction * len(layers)))]
@@ -57,8 +57,8 @@ def least_loss(
 ) -> Name:
     """The name of the trial whose answers, with all but `kept` quantized, lose least against the float model's."""
     feeds = list(calibration.batches(TRIAL_IMAGES))
-    exact = _answers(model, feeds)
-    return min(trials, key=lambda k: loss(exact, _answers(trials[k](model, list(kept)), feeds), calibration.spec))
+    exact = answers(model, feeds)
+    return min(trials, key=lambda k: loss(exact, answers(trials[k](model, list(kept)), feeds), calibration.spec))
 
 
 def loss(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> float:
@@ -108,10 +108,13 @@ def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.asarray(shared / np.maximum(areas - shared, 1e-9))
 
 
-def _answers(model: onnx.ModelProto, feeds: list[Feed]) -> list[np.ndarray]:
-    """Every output of `model`, images first: of classifiers (images, values), of others in the outputs' own shape."""
+def answers(model: onnx.ModelProto, feeds: list[Feed], optimize: bool = False) -> list[np.ndarray]:
+    """Every output of `model`, images first: of classifiers (images, values), of others in the outputs' own shape.
+
+    `optimize`: as of `sessions.open_session`.
+    """
     names = [value.name for value in model.graph.output]
-    session = open_session(until(model, names))
+    session = open_session(until(model, names), optimize=optimize)
     rows = [session.run(names, feed) for feed in feeds]
     images = len(next(iter(feeds[0].values())))
     # Some exporters drop the axis of a batch of one.

@@ -29,6 +29,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from edgewright import api
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.pipeline import hardswish
 from edgewright.pipeline.recipe import Recipe
 from edgewright.vision import preprocess
 from edgewright.vision.detection import detect
@@ -179,7 +180,7 @@ def test_best_over_onnxruntime_float32(benchmark: BenchmarkFixture, name: str, z
         spec = {"yolox_nano_416": "yolox", "nanodet_m_320": "nanodet320"}[name]
         source = str(zoo / "weights" / f"{name}_coco.onnx")
         more = {"spec": Path(__file__).parents[1] / "zoo" / "specs" / f"{spec}.toml"}
-    recipe = Recipe(methods=("nncf", "nncf-round", "round-mixed"))
+    recipe = Recipe(methods=("nncf", "nncf-round", "round-mixed"), hardswish=hardswish.SHARES)
     job = {
         "data": zoo / "coco-val",
         "calibration": zoo / "coco-train",
@@ -195,6 +196,8 @@ def test_best_over_onnxruntime_float32(benchmark: BenchmarkFixture, name: str, z
         mark = ">" if report.choice and row.id == report.choice.id else " "
         kept = row.accuracy and row.accuracy.delta
         loss = f"{kept.value:+5.1f} [{kept.low:+.1f},{kept.high:+.1f}]" if kept else ""
+        scores = row.accuracy.confidence if row.accuracy else None
+        loss += f", scores {scores.shift:+.3f}" if scores else ""
         parts = [row.latency.preprocess_p50_ms, row.latency.runtime_p50_ms, row.latency.postprocess_p50_ms]
         told = " + ".join(f"{part:.2f}" for part in parts if part is not None)
         took = f"{row.latency.p50_ms:6.2f} ms ({told})  {base / row.latency.p50_ms:5.2f}x"

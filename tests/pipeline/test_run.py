@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,3 +63,21 @@ def test_not_where_float_is_outside_nor_where_methods_are_named(monkeypatch: pyt
 def test_what_failed_is_not_distilled(monkeypatch: pytest.MonkeyPatch) -> None:
     works = [work("openvino"), work("openvino", "openvino", "minmax", failed="quantize")]
     assert asked(monkeypatch, works, works[:1]) == set()
+
+
+def test_variations_are_of_what_is_inside_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    works = [work("openvino", "openvino", method) for method in ("minmax", "round", "nncf")] + [work("openvino")]
+    job: Any = SimpleNamespace(recipe=Recipe(finalists=2))
+    nothing: Any = None
+    line = Line(job=job, shop=nothing, spec=nothing, images=nothing, exported=nothing, place=nothing, measure=True)
+    made: Any = SimpleNamespace(works=works)
+    first = {w.candidate.id: SimpleNamespace(latency=SimpleNamespace(p50_ms=1.0 + k)) for k, w in enumerate(works)}
+    monkeypatch.setattr(Line, "screen", lambda *_: first)
+    monkeypatch.setattr(Line, "build", lambda _, candidate: Work(candidate=candidate))
+
+    def varied(inside: list[Work]) -> list[str]:
+        monkeypatch.setattr(run, "is_inside", lambda _, one: any(one is other for other in inside))
+        return [found.candidate.id for found in line.vary(made)]
+
+    assert varied(works[1:]) == ["openvino-int8-round+uint8", "openvino-int8-nncf+uint8"]
+    assert varied([]) == ["openvino-int8-minmax+uint8", "openvino-int8-round+uint8"]

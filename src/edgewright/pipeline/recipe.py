@@ -19,7 +19,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `finalists`: how many candidates get such variations. `rate`: frames a second of a camera at which the latency is
     measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT's
     settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's. `search`:
-    look for mixtures of INT8 and float blocks too, for at most `time_budget_s` (docs/search.md). `prune`: for each
+    look for mixtures of INT8 and float blocks too, for at most `time_budget_s` (docs/search.md). `hardswish`: shares of
+    the values of SiLUs that can be replaced, for which OpenVINO on x86 gets the cheaper HardSwish (docs/hardswish.md);
+    None: a half, three quarters and all, where the methods are not named. `prune`: for each
     speed-up named here a pruned copy of the model goes through all that the model goes through (docs/pruning.md);
     "2:4": one with sparse weights, for TensorRT. `distill`: so do these sources, after they learned from the model
     (docs/distillation.md). Each of them is trained for `train_time_s` seconds.
@@ -46,6 +48,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     builder: Builder | None = None
     search: bool = False
     time_budget_s: float = 180.0
+    hardswish: tuple[float, ...] | None = None
     prune: tuple[float | Literal["2:4"], ...] = ()
     distill: tuple[str, ...] = ()
     train_time_s: float = 1200.0
@@ -61,6 +64,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for speedup in self.prune:
             if isinstance(speedup, float) and not speedup > 1:
                 raise ValueError(f"prune names speed-ups above 1, got {speedup:g}")
+        for share in self.hardswish or ():
+            if not 0 < share <= 1:
+                raise ValueError(f"hardswish names shares above 0 and at most 1, got {share:g}")
         if self.rate is not None and not 0.1 <= self.rate <= 1000:
             raise ValueError(f"rate must be from 0.1 to 1000 frames a second, got {self.rate:g}")
         if not self.normalize or not self.threads:

@@ -25,9 +25,9 @@ from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
+from edgewright.pipeline import hardswish, search, stages
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
-from edgewright.pipeline import search, stages
 from edgewright.pipeline.audit import Subject
 from edgewright.pipeline.candidates import (
     Candidate,
@@ -53,7 +53,7 @@ REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
 
 LATENCY_IMAGES = 4
 
-SCREENING = Rules(min_duration_s=0.3, min_count=20, max_duration_s=3.0, rounds=2, warm_up_s=0.6, cold_starts=1)
+SCREENING = Rules(min_duration_s=0.5, min_count=40, max_duration_s=3.0, rounds=5, warm_up_s=0.6, cold_starts=1)
 """A first look at latency that only decides which candidates get variations; no figure of it is reported."""
 
 
@@ -176,7 +176,9 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
         works += line.distil(made)
         if line.measure and job.recipe.search:
             made = search.look(line, made)
-        works += line.vary(works) if line.measure else []
+        line, more = hardswish.look(line, made)
+        works += more
+        works += line.vary(made) if line.measure else []
         for work in works:
             line.evaluate(work)
             line.audit(work)
@@ -372,12 +374,16 @@ class Line:
             self.evaluate(found[-1])
         return found
 
-    def vary(self, works: Sequence[Work]) -> list[Work]:
-        """Build the recipe's variations of the candidates that are fastest at a first look."""
-        alive = [work for work in works if work.alive]
+    def vary(self, made: Made) -> list[Work]:
+        """Build the recipe's variations of the candidates that are fastest at a first look, of those inside the budget.
+
+        Of all where none is.
+        """
+        alive = [work for work in made.works if work.alive]
         if not alive or not variations([w.candidate for w in alive], self.job.recipe):
             return []
         first = self.screen(alive)
+        alive = [work for work in alive if is_inside(made, work)] or alive
         timed = [work for work in alive if (latency := first[work.candidate.id].latency) and latency.p50_ms]
         timed.sort(key=lambda work: first[work.candidate.id].latency.p50_ms)  # type: ignore[union-attr, return-value, arg-type]
         finalists = [work.candidate for work in timed[: self.job.recipe.finalists]]

@@ -238,6 +238,27 @@ def sensitivity(
     )  # fmt: skip
 
 
+def fit_hardswish(shop: Workshop, model: Entry, calibration: ImageSet, digests: list[str]) -> Entry:
+    """``hardswish.json`` and ``hardswish.safetensors``: what may stand in for each SiLU (see `quantize.hardswish`)."""
+    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
+    return shop.run(
+        "fit", f"{calibration.name}: HardSwish", inputs, "edgewright.quantize.hardswish:fit",
+        model=str(model.path / MODEL), images=[item.path for item in calibration.items], into="out",
+    )  # fmt: skip
+
+
+def put_hardswish(
+    shop: Workshop, model: Entry, fitted: Entry, share: float, calibration: ImageSet, digests: list[str], name: str
+) -> Entry:
+    """``model.onnx`` and ``spec.json`` of `model` with HardSwish for `share` of the values that SiLU computes."""
+    inputs = {"model": model.key, "fitted": fitted.key, "share": share, "images": digests}
+    return shop.run(
+        "substitute", name, {**inputs, "made_by": made_by("quantize", "graph")}, "edgewright.quantize.hardswish:put",
+        model=str(model.path / MODEL), images=[item.path for item in calibration.items], fitted=str(fitted.path),
+        share=share,
+    )  # fmt: skip
+
+
 def profile(shop: Workshop, artifacts: Mapping[str, Entry], image: str, digest: str, machine: str) -> Entry:
     """``profile.json``: the kernels of the artifacts (id -> entry) with their times, measured in turn here."""
     keys = {id: entry.key for id, entry in artifacts.items()}
