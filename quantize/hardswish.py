@@ -2,7 +2,7 @@
 
 SiLU needs an exponential and a division for every value, HardSwish (Howard et al. 2019, "Searching for MobileNetV3") a
 few additions and products. Both are computed within the layer before, but the former takes much of a small network's
-time. By itself HardSwish is off by up to 0.14, and a network that was not trained with it falls apart. Here
+time. By itself HardSwish is off by up to 0.14, which a network that was not trained with it need not stand. Here
 ``c * HardSwish(s * x + b) + d`` takes the place of ``SiLU(x)``, with `s`, `b`, `c`, `d` of each channel by least
 squares on what the channel sees on real images: most see a small part of the curve, which is fitted more closely. `s`
 and `b` go into the layer's weights and bias, `c` and `d` are a multiplication and an addition, fused as well. Which
@@ -66,15 +66,11 @@ class Replaceable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
-    """``hardswish.json``: the SiLUs of a model, those first that lose least for their values.
-
-    `others`: how many more there are, which cannot be replaced.
-    """
+    """``hardswish.json``: the SiLUs of a model that can be replaced, those first that lose least for their values."""
 
     schema_version: int = 1
     images: int
     functions: tuple[Replaceable, ...]
-    others: int
 
     def chosen(self, share: float) -> list[str]:
         """The first, until `share` of the values of all of them is reached."""
@@ -97,7 +93,7 @@ def fit(model: str, images: list[str], out: str, count: int = 16, progress: Tick
     from safetensors.numpy import save
 
     if not _products(files.load(Path(model))):
-        core_files.write(Path(out, FILE), encode(Fitted(images=0, functions=(), others=0)))
+        core_files.write(Path(out, FILE), encode(Fitted(images=0, functions=())))
         return
     source, calibration = read(model, images)
     prepare(source)
@@ -113,7 +109,7 @@ def fit(model: str, images: list[str], out: str, count: int = 16, progress: Tick
         rows.append(Replaceable(name=silu.name, values=values[silu.name], loss=loss))
         tick(len(silus) + done + 1, 2 * len(silus), "loss of each HardSwish")
     rows.sort(key=lambda row: row.loss / row.values)
-    found = Fitted(images=len(exact[0]), functions=tuple(rows), others=len(_products(source)) - len(silus))
+    found = Fitted(images=len(exact[0]), functions=tuple(rows))
     core_files.write(Path(out, WEIGHTS), save(fits))
     core_files.write(Path(out, FILE), encode(found))
 

@@ -71,12 +71,8 @@ def layers(model: onnx.ModelProto, spec: ModelSpec) -> list[onnx.NodeProto]:
     if spec.detect and spec.detect.scores == "softmax":
         return []
     channels = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if tensor.dims}
-    found = []
-    for node in head.last_layers(model):
-        outputs = channels.get(node.input[2], 4) if node.op_type == "Conv" and len(node.input) > 2 else 4
-        if outputs in (1, spec.classes) and outputs != 4:
-            found.append(node)
-    return found
+    convolutions = [node for node in head.last_layers(model) if node.op_type == "Conv" and len(node.input) > 2]
+    return [node for node in convolutions if channels.get(node.input[2]) in {1, spec.classes} - {4}]
 
 
 def _shift(wanted: np.ndarray, logits: np.ndarray) -> float:

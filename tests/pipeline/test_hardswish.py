@@ -16,7 +16,7 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.run import Job, Line, Made, Work
 from edgewright.quantize.hardswish import Fitted, Replaceable
 from edgewright.runtimes.options import Options
-from edgewright.targets import detect
+from edgewright.targets import target as targets
 
 
 def work(runtime: str, precision: str = "f32", scheme: str | None = None, method: str | None = None) -> Work:
@@ -30,19 +30,22 @@ WORKS = [
     work("openvino", "bf16", "openvino-vnni", "minmax"),
 ]  # fmt: skip
 
+told: list[str] = []
+
 
 def built(
     monkeypatch: pytest.MonkeyPatch, inside: set[str], recipe: Recipe | None = None, works: list[Work] = WORKS,
-    functions: int = 4, broken: str = "", calibrated: int = 40,
+    functions: int = 4, broken: str = "", calibrated: int = 40, outside: str = "",
 ) -> dict[str, bool]:  # fmt: skip
     """What is tried of `works`, and whether it was built, where those of `inside` keep the budget."""
     job: Any = Job(
-        source=None, data=Path(), split=None, calibration=None, target=detect.this_machine(),
+        source=None, data=Path(), split=None, calibration=None, target=targets.load("x86-amx"),
         recipe=recipe or Recipe(), budget=budget.parse("top1 >= -1"),
     )  # type: ignore[arg-type]  # fmt: skip
     nothing: Any = None
     images: Any = SimpleNamespace(calibration=None, calibration_digests=[*map(str, range(calibrated))])
-    shop: Any = SimpleNamespace(watch=lambda *_: None)
+    shop: Any = SimpleNamespace(watch=lambda *said: told.append(said[-1]))
+    told.clear()
     line = Line(job=job, shop=shop, spec=nothing, images=images, exported=nothing, place=nothing, measure=True)
     made = Made(
         job=job, spec=nothing, images=images, exported=nothing, reference=work("torch"), works=works,
@@ -55,11 +58,11 @@ def built(
         return str(given[-1])
 
     silus = tuple(Replaceable(name=f"{k}", values=100, loss=0.0) for k in range(functions))
-    plain = {w.candidate.id for w in WORKS}
+    plain = {w.candidate.id for w in WORKS} - {outside}
     monkeypatch.setattr(hardswish, "is_inside", lambda _, one: one.candidate.id in inside | plain)
     monkeypatch.setattr(hardswish.stages, "fit_hardswish", lambda *_: SimpleNamespace(path=None))
     monkeypatch.setattr(
-        hardswish.hardswish, "read_fitted", lambda _: Fitted(images=1, functions=silus, others=0)
+        hardswish.hardswish, "read_fitted", lambda _: Fitted(images=1, functions=silus)
     )  # fmt: skip
     monkeypatch.setattr(hardswish.stages, "put_hardswish", put)
     monkeypatch.setattr(Line, "build", lambda _, candidate: Work(candidate=candidate))
@@ -111,5 +114,12 @@ def test_shares_that_come_to_the_same_are_tried_once(monkeypatch: pytest.MonkeyP
 
 
 def test_float32_where_bf16_is_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    works = [w for w in WORKS if w.candidate.precision != "bf16"]
-    assert list(built(monkeypatch, set(), Recipe(hardswish=(1.0,)), works)) == ["openvino-f32-hardswish100"]
+    found = built(monkeypatch, set(), Recipe(hardswish=(1.0,)), outside="openvino-bf16")
+    assert list(found) == ["openvino-f32-hardswish100"]
+
+
+def test_that_named_shares_cannot_be_tried_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not built(monkeypatch, set(), calibrated=8)
+    assert not told
+    assert not built(monkeypatch, set(), Recipe(hardswish=(0.5,)), calibrated=8)
+    assert "not tried" in told[0]

@@ -31,7 +31,8 @@ def look(line: Line, made: Made) -> tuple[Line, list[Work]]:
     """`line` with the models made here, and the works built of them and evaluated; none for a model without SiLU.
 
     Only on x86, and not where a recipe names the INT8 methods and no shares, nor where there are fewer calibration
-    images than INT8 needs. Of shares that come to the same SiLUs the smallest is tried.
+    images than INT8 needs; where a recipe names shares, progress says so. Of shares that come to the same SiLUs the
+    smallest is tried.
     """
     recipe = line.job.recipe
     shares = recipe.hardswish if recipe.hardswish is not None else () if recipe.methods is not None else SHARES
@@ -40,6 +41,9 @@ def look(line: Line, made: Made) -> tuple[Line, list[Work]]:
     exact = [w for p in FASTEST for w in alive if w.candidate.precision == p and is_inside(made, w)]
     enough = len({*line.images.calibration_digests}) >= MINIMUM
     if not (line.measure and line.job.target.arch == "x86_64" and shares and exact and enough):
+        if recipe.hardswish:
+            why = "not tried: needs an x86 target that is measured, OpenVINO in float inside the budget"
+            line.shop.watch("fit", "HardSwish", 1, 1, f"{why}, and {MINIMUM} calibration images")
         return line, []
     shop, images, digests = line.shop, line.images.calibration, line.images.calibration_digests
     models = dict(line.compressed)
