@@ -14,7 +14,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.data import digits
 from edgewright.graph.layers import Layer, narrowed
 from edgewright.pipeline import pruning
-from edgewright.pipeline.cut import Anchor, Costs, Matched, Narrower
+from edgewright.pipeline.cut import Anchor, Costs, Cut, Matched, Narrower, Wanted
 from edgewright.pipeline.pruning import Outcome
 from edgewright.quantize.pruning.groups import Group, Member
 from edgewright.targets.detect import this_machine
@@ -111,6 +111,25 @@ def test_each_round_goes_out_from_what_the_one_before_it_reached(
     assert found["widths"]["3"] == [128, 64]
 
 
+def test_blocks_go_first_and_channels_for_what_is_then_missing() -> None:
+    """A speed-up of 2 in two rounds, of which the blocks alone give 1.25, and a channel round 1.6."""
+    wanted = Wanted(speedup=2.0, blocks=3, rounds=2)
+    first, second, third = (pruning.part_of(wanted, n, 2.0, began) for n, began in enumerate((1.0, 1.25, 1.6)))
+    assert first == Wanted(blocks=3)
+    assert second == Wanted(speedup=2**0.5 / 1.25)
+    assert third == Wanted(speedup=2 / 1.6)
+    assert pruning.part_of(wanted, 1, 2.0, 1.5) is None, "blocks that gave more than a round is to give"
+
+
+def test_what_went_in_all_rounds_is_told_together() -> None:
+    blocks = Cut(parameters=(100, 80), removed=("layer1.1",))
+    channels = Cut(parameters=(80, 40), widths={"a": (64, 32)}, fixed={"fc": "the answers"}, left=0.6)
+    more = Cut(parameters=(40, 30), widths={"a": (32, 16)}, fixed={"fc": "the answers"}, left=0.8)
+    assert pruning.whole_of([blocks, channels, more]) == Cut(
+        parameters=(100, 30), removed=("layer1.1",), widths={"a": (64, 16)}, fixed={"fc": "the answers"}, left=0.8
+    )
+
+
 def test_zeros_for_a_device_that_is_not_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--sparsity", "2:4", "--epochs", "0", "--json")
     assert prune(folder, *arguments, "--runtime", "openvino") == 5
@@ -131,6 +150,8 @@ def test_zeros_for_a_device_that_is_not_here(folder: Path, capsys: pytest.Captur
     [
         ((), 2, "Nothing was given"),
         (("--speedup", "2", "--ratio", "0.3"), 2, "speedup and ratio"),
+        (("--ratio", "0.3", "--blocks", "1"), 2, "ratio and blocks"),
+        (("--speedup", "2", "--latency", "1", "--blocks", "1"), 2, "speedup and latency_ms and blocks"),
         (("--speedup", "0.5"), 2, "more than 1"),
         (("--ratio", "1.0"), 2, "share of channels that go"),
         (("--ratio", "0.3", "--calibration", "no/such"), 3, "no/such"),

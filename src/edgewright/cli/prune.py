@@ -34,7 +34,11 @@ def prune(
         typer.Option(rich_help_panel=HOW_FAR, help="This share of every layer's channels, whatever it saves."),
     ] = None,
     blocks: Annotated[
-        int | None, typer.Option(rich_help_panel=HOW_FAR, help="So many whole residual blocks, of those worth least.")
+        int | None,
+        typer.Option(
+            rich_help_panel=HOW_FAR,
+            help="So many whole residual blocks, of those worth least; with --speedup or --latency they go first.",
+        ),
     ] = None,
     sparsity: Annotated[
         str | None,

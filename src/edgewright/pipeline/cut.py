@@ -40,8 +40,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """How much is to go: a `speedup` or `latency_ms` by the table, the share `ratio` of all channels, so many `blocks`,
     or single weights in a pattern (`sparsity` "2:4", for TensorRT).
 
-    `rounds`: it goes in so many turns, each trained and measured before the next. `least`: the share of a layer's
-    channels that stays at least. Raises `UsageError` unless it is one of the five.
+    With a speed-up or a latency `blocks` go first, and channels for what is then still missing. `rounds`: it goes in so
+    many turns, each trained and measured before the next; those of blocks before channels are no round. `least`: the
+    share of a layer's channels that stays at least. Raises `UsageError` unless it is one of the five, or blocks and one
+    of the first two.
     """
 
     speedup: float | None = None
@@ -55,10 +57,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         given = [name for name in AMOUNTS if getattr(self, name) is not None]
-        if len(given) != 1:
+        if len(given) != 1 and given not in (["speedup", "blocks"], ["latency_ms", "blocks"]):
             raise UsageError(
                 f"{' and '.join(given) or 'Nothing'} was given to say how much is to be pruned.",
-                "It is one of a speed-up, a latency, a ratio of channels, a number of blocks and a pattern of zeros.",
+                "It is one of a speed-up, a latency, a ratio of channels, a number of blocks and a pattern of zeros; "
+                "only blocks go with another, one of the first two.",
                 "Give e.g. --speedup 1.5.",
             )  # fmt: skip
         if self.speedup is not None and not self.speedup > 1:
@@ -85,6 +88,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             )  # fmt: skip
 
     @property
+    def by_time(self) -> bool:
+        """Whether a latency says how much goes."""
+        return self.speedup is not None or self.latency_ms is not None
+
+    @property
     def amount(self) -> str:
         """How much is to go, in words."""
         if self.ratio is not None:
@@ -98,7 +106,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     def _most_rounds(self) -> int:
         if self.sparsity:
             return 1
-        return min(MOST_ROUNDS, max(1, self.blocks)) if self.blocks is not None else MOST_ROUNDS
+        return min(MOST_ROUNDS, max(1, self.blocks)) if self.blocks is not None and not self.by_time else MOST_ROUNDS
 
 
 class Narrower(msgspec.Struct, frozen=True, kw_only=True):

@@ -157,7 +157,7 @@ def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Sche
 def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule | None) -> Narrowed:
     """The model of `line` cut as is `wanted` for `candidate`, and trained by `schedule`. Raises what `prune` does."""
     job = line.job
-    by_time = wanted.speedup is not None or wanted.latency_ms is not None
+    by_time = wanted.by_time
     if by_time and not (line.measure and line.place.is_here):
         raise Unavailable(
             f"This machine is {line.place.machine.title}, not {job.target.title}.",
@@ -171,24 +171,25 @@ def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule 
     if wanted.latency_ms is not None:
         speedup = _speedup_to(wanted.latency_ms, _now_ms(line, before))
     _, training = distillation.gather(job.data, job.split, job.calibration, job.recipe.seed)
-    share = schedule and _share(schedule, wanted.rounds, len(training.items))
+    turns = range(0 if by_time and wanted.blocks else 1, wanted.rounds + 1)
+    share = schedule and _share(schedule, len(turns), len(training.items))
     now, work, folder, cuts, rounds = line, before, Path(), list[Cut](), list[Round]()
-    for number in range(1, wanted.rounds + 1):
+    for number in turns:
         began = 1.0 if by_time else None
-        if number > 1:
+        if cuts:
             now, _ = prepare(replace(job, source=ours(folder)), line.shop, line.place)
             work = _built(now, candidate)
             began = _began(line, before, work) if by_time else None
-        part = _part(wanted, number, speedup, began)
+        part = part_of(wanted, number, speedup, began)
         if part is None:
             continue
-        entry = _cut_once(now, work, training, part, cuts[0].widths if cuts else {})
+        entry = _cut_once(now, work, training, part, whole_of(cuts).widths if cuts else {})
         cuts.append(cut.read(entry))
         folder, history = entry.path, None
         if share:
             folder, history = _trained(line, folder, share)
         rounds.append(Round(began=began, parameters=cuts[-1].parameters[1], left=cuts[-1].left, history=history))
-    return Narrowed(folder, _whole(cuts), tuple(rounds), before)
+    return Narrowed(folder, whole_of(cuts), tuple(rounds), before)
 
 
 def first(candidates: Sequence[Candidate]) -> Candidate:
@@ -237,15 +238,19 @@ def _share(schedule: Schedule, rounds: int, images: int) -> Schedule:
     return replaced(schedule, epochs=max(1, schedule.passes(images) // rounds))
 
 
-def _part(wanted: Wanted, number: int, speedup: float | None, began: float | None) -> Wanted | None:
+def part_of(wanted: Wanted, number: int, speedup: float | None, began: float | None) -> Wanted | None:
     """What goes in round `number` (from 1); None where so little is left to be done that it is not worth a round.
 
-    `speedup`: what is wanted of all rounds, `began`: what those before reached. Each round's is the same factor.
+    `speedup`: what is wanted of all rounds, `began`: what those before reached. Each round's is the same factor. Where
+    blocks go before channels, they are round 0.
     """
     rest = {"latency_ms": None, "rounds": 1}
+    if number == 0:
+        return msgspec.structs.replace(wanted, speedup=None, **rest)
     if speedup is not None and began is not None:
         step = speedup ** (number / wanted.rounds) / began
-        return msgspec.structs.replace(wanted, speedup=step, **rest) if step * REACHED > 1 or number == 1 else None
+        is_worth = step * REACHED > 1 or began == 1
+        return msgspec.structs.replace(wanted, speedup=step, blocks=None, **rest) if is_worth else None
     if wanted.ratio is not None:
         return msgspec.structs.replace(wanted, ratio=1 - (1 - wanted.ratio) ** (1 / wanted.rounds), **rest)
     if wanted.blocks is not None:
@@ -321,11 +326,14 @@ def _trained(line: Line, folder: Path, schedule: Schedule) -> tuple[Path, Histor
     return taught.path, found.history
 
 
-def _whole(cuts: Sequence[Cut]) -> Cut:
+def whole_of(cuts: Sequence[Cut]) -> Cut:
     """What went in all rounds together."""
-    widths = {name: (pair[0], cuts[-1].widths.get(name, pair)[1]) for name, pair in cuts[0].widths.items()}
+    first = {name: pair[0] for one in reversed(cuts) for name, pair in one.widths.items()}
+    last = {name: pair[1] for one in cuts for name, pair in one.widths.items()}
     return Cut(
-        parameters=(cuts[0].parameters[0], cuts[-1].parameters[1]), widths=widths, fixed=cuts[0].fixed,
+        parameters=(cuts[0].parameters[0], cuts[-1].parameters[1]),
+        widths={name: (width, last[name]) for name, width in first.items()},
+        fixed={name: why for one in reversed(cuts) for name, why in one.fixed.items()},
         removed=tuple(name for one in cuts for name in one.removed), sparse=cuts[-1].sparse,
         untimed=tuple(dict.fromkeys(name for one in cuts for name in one.untimed)), left=cuts[-1].left,
     )  # fmt: skip
