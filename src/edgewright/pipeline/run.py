@@ -25,7 +25,7 @@ from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
-from edgewright.pipeline import hardswish, search, stages
+from edgewright.pipeline import hardswish, search, stages, unshuffle
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
 from edgewright.pipeline.audit import Subject
@@ -176,6 +176,8 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
         works += line.distil(made)
         if line.measure and job.recipe.search:
             made = search.look(line, made)
+        line, more = unshuffle.look(line, made)
+        works += more
         line, more = hardswish.look(line, made)
         works += more
         works += line.vary(made) if line.measure else []

@@ -291,6 +291,23 @@ def fold(model: str, folder: str) -> None:
     files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
 
 
+def unshuffle(shop: Workshop, model: Entry, name: str) -> Entry:
+    """``model.onnx`` and ``spec.json`` of `model` without its channel shuffles."""
+    inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
+    return shop.run("unshuffle", name, inputs, f"{__name__}:take_shuffles_out", model=str(model.path / MODEL))
+
+
+def take_shuffles_out(model: str, folder: str) -> None:
+    """Take the channel shuffles out of the ONNX file `model`; runs in a child."""
+    from edgewright.graph import files as onnx_files
+    from edgewright.graph import metadata, shuffle
+
+    graph = onnx_files.load(Path(model))
+    shuffle.apply(graph)
+    onnx_files.save(graph, Path(folder, MODEL))
+    files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
+
+
 def halve(shop: Workshop, model: Entry, what: str, images: ImageSet) -> Entry:
     """``model.onnx`` in mixed FP16, ``simulated.onnx`` and ``half.json`` (see `quantize.half`).
 

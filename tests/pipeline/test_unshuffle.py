@@ -1,0 +1,86 @@
+"""Which candidates are built again without shuffles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgewright.core.errors import RuntimeFailed
+from edgewright.pipeline import unshuffle
+from edgewright.pipeline.candidates import Candidate, Variant
+from edgewright.pipeline.run import Line, Made, Work
+from edgewright.runtimes.options import Options
+
+
+def work(runtime: str, failed_in: str | None = None, precision: str = "f32", **variant: Any) -> Work:
+    options: Any = {"runtime": runtime, "precision": precision}
+    return Work(candidate=Candidate(variant=Variant(**variant), options=Options(**options)), failed_in=failed_in)
+
+
+INT8: Any = {"scheme": "openvino-vnni", "method": "nncf"}
+WORKS = [
+    work("onnxruntime"), work("openvino"), work("openvino", precision="bf16"), work("openvino", **INT8),
+    work("openvino", precision="bf16", **INT8), work("openvino", **INT8 | {"method": "distil"}),
+    work("openvino", plan=1, **INT8), work("openvino", compression="pruned1.5x"),
+    work("openvino", failed_in="quantize", **INT8 | {"method": "minmax"}),
+    work("onnxruntime", scheme="ort-x86-vnni", method="round"),
+]  # fmt: skip
+
+
+def built(
+    monkeypatch: pytest.MonkeyPatch, has: bool = True, outside: str = "", measure: bool = True, broken: bool = False
+) -> dict[str, bool]:
+    nothing: Any = None
+    shop: Any = SimpleNamespace(watch=lambda *_: None)
+    exported: Any = SimpleNamespace(path=Path())
+    line = Line(
+        job=nothing, shop=shop, spec=nothing, images=nothing, exported=exported, place=nothing, measure=measure,
+        compressed={"pruned1.5x": nothing},
+    )  # fmt: skip
+    made: Any = Made(
+        job=nothing, spec=nothing, images=nothing, exported=exported, reference=work("torch"), works=WORKS,
+        measured_here=True, place=nothing,
+    )  # fmt: skip
+
+    def take_out(*_: Any) -> str:
+        if broken:
+            raise RuntimeFailed("It has no order.", "", "")
+        return "model"
+
+    monkeypatch.setattr(unshuffle, "is_inside", lambda _, one: one.candidate.id != outside)
+    monkeypatch.setattr(unshuffle.files, "load", lambda _: None)
+    monkeypatch.setattr(unshuffle.shuffle, "is_in", lambda _: has)
+    monkeypatch.setattr(unshuffle.stages, "unshuffle", take_out)
+    monkeypatch.setattr(Line, "build", lambda _, candidate: Work(candidate=candidate))
+    monkeypatch.setattr(Line, "evaluate", lambda *_: None)
+    after, found = unshuffle.look(line, made)
+    assert "pruned1.5x" in after.compressed
+    assert {w.candidate.variant.compression for w in found if w.alive} <= after.compressed.keys()
+    return {w.candidate.id: w.alive for w in found}
+
+
+def test_openvinos_plain_candidates_are_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert built(monkeypatch) == {
+        "openvino-f32-unshuffled": True,
+        "openvino-bf16-unshuffled": True,
+        "openvino-int8-vnni-nncf-unshuffled": True,
+        "openvino-int8-bf16-vnni-nncf-unshuffled": True,
+    }
+
+
+def test_what_is_outside_the_budget_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "openvino-bf16-unshuffled" not in built(monkeypatch, outside="openvino-bf16")
+
+
+@pytest.mark.parametrize("given", [{"has": False}, {"measure": False}])
+def test_nothing_is_built_for_a_model_without_shuffles_or_without_a_device(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, bool]
+) -> None:
+    assert built(monkeypatch, **given) == {}
+
+
+def test_a_pass_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert built(monkeypatch, broken=True) == {"openvino-f32-unshuffled": False}
