@@ -48,7 +48,7 @@ def choose(
         raise InvalidInput(
             f"By narrowing its layers the model cannot get from {first:.3g} to {wanted_ms:.3g} ms.",
             f"With the least channels in every group {floor:.3g} ms are predicted: its depth costs the rest.",
-            "Ask for less, or take whole blocks out: --blocks N.",
+            "Ask for less, or take whole blocks out first (or more of them): --blocks N.",
         )
     step = (wanted_ms / first) ** (1 / STEPS)
     while (latency := cost(now)) > wanted_ms:

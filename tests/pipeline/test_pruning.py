@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from edgewright.pipeline import pruning
 from edgewright.pipeline.cut import Anchor, Costs, Cut, Matched, Narrower, Wanted
 from edgewright.pipeline.pruning import Outcome
 from edgewright.quantize.pruning.groups import Group, Member
+from edgewright.quantize.schedule import Schedule
 from edgewright.targets.detect import this_machine
 
 NET = """\
@@ -97,6 +100,39 @@ def test_a_model_loses_channels_by_the_table_and_is_a_source_again(
     assert run_command(["export", f"{folder}/slim", "--trust-checkpoint", "-o", str(out)]) == 0
 
 
+class Rounds:
+    """`pruning.narrow` with what is built, cut and trained made up: after each cut it is `began` times faster."""
+
+    def __init__(self, began: list[float]) -> None:
+        self.began, self.parts, self.trained = began, list[Wanted](), list[Schedule | None]()
+
+    def run(self, wanted: Wanted, schedule: Schedule | None) -> Rounds:
+        began = iter(self.began)
+
+        def cut_once(_line: Any, _work: Any, _training: Any, part: Wanted, _widths: Any) -> Any:
+            self.parts.append(part)
+            return SimpleNamespace(path=Path(str(len(self.parts))))
+
+        recipe = SimpleNamespace(seed=0)
+        job: Any = pruning.Job(
+            source=None, data=Path(), split=None, calibration=None, target=None, recipe=recipe, budget=None
+        )  # type: ignore[arg-type]
+        line: Any = SimpleNamespace(job=job, measure=True, place=SimpleNamespace(is_here=True), shop=None)
+        made_up: dict[str, Any] = {
+            "_built": lambda *_: None, "prepare": lambda *_: (line, []), "_cut_once": cut_once,
+            "_began": lambda *_: next(began),
+            "_trained": lambda _line, folder, share: (folder, share),
+        }  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in made_up.items():
+                patch.setattr(pruning, name, value)
+            patch.setattr(pruning.distillation, "gather", lambda *_: (None, SimpleNamespace(items=range(100))))
+            patch.setattr(pruning.cut, "read", lambda _: Cut(parameters=(2, 1)))
+            rounds: Any = pruning.narrow(line, None, wanted, schedule).rounds  # type: ignore[arg-type]
+        self.trained = [one.history for one in rounds]
+        return self
+
+
 @pytest.mark.slow
 def test_each_round_goes_out_from_what_the_one_before_it_reached(
     folder: Path, capsys: pytest.CaptureFixture[str]
@@ -113,12 +149,24 @@ def test_each_round_goes_out_from_what_the_one_before_it_reached(
 
 def test_blocks_go_first_and_channels_for_what_is_then_missing() -> None:
     """A speed-up of 2 in two rounds, of which the blocks alone give 1.25, and a channel round 1.6."""
-    wanted = Wanted(speedup=2.0, blocks=3, rounds=2)
-    first, second, third = (pruning.part_of(wanted, n, 2.0, began) for n, began in enumerate((1.0, 1.25, 1.6)))
-    assert first == Wanted(blocks=3)
-    assert second == Wanted(speedup=2**0.5 / 1.25)
-    assert third == Wanted(speedup=2 / 1.6)
-    assert pruning.part_of(wanted, 1, 2.0, 1.5) is None, "blocks that gave more than a round is to give"
+    found = Rounds([1.25, 1.6]).run(Wanted(speedup=2.0, blocks=3, rounds=2), Schedule(epochs=10))
+    assert found.parts == [Wanted(blocks=3), Wanted(speedup=2**0.5 / 1.25), Wanted(speedup=2 / 1.6)]
+    assert [h.epochs if h else None for h in found.trained] == [None, 5, 5], "blocks before channels are not trained"
+
+
+def test_blocks_that_are_enough_get_all_of_the_training() -> None:
+    found = Rounds([2.5, 2.5]).run(Wanted(speedup=2.0, blocks=3, rounds=2), Schedule(epochs=10))
+    assert found.parts == [Wanted(blocks=3)]
+    assert [h.epochs if h else None for h in found.trained] == [10]
+
+
+def test_nothing_is_trained_where_that_is_not_wanted() -> None:
+    found = Rounds([2.5]).run(Wanted(speedup=2.0, blocks=3), None)
+    assert found.trained == [None]
+
+
+def test_a_small_speedup_is_not_taken_for_one_that_is_there() -> None:
+    assert Rounds([]).run(Wanted(speedup=1.01), None).parts == [Wanted(speedup=1.01)]
 
 
 def test_what_went_in_all_rounds_is_told_together() -> None:
@@ -152,6 +200,7 @@ def test_zeros_for_a_device_that_is_not_here(folder: Path, capsys: pytest.Captur
         (("--speedup", "2", "--ratio", "0.3"), 2, "speedup and ratio"),
         (("--ratio", "0.3", "--blocks", "1"), 2, "ratio and blocks"),
         (("--speedup", "2", "--latency", "1", "--blocks", "1"), 2, "speedup and latency_ms and blocks"),
+        (("--speedup", "2", "--blocks", "0"), 2, "one at least"),
         (("--speedup", "0.5"), 2, "more than 1"),
         (("--ratio", "1.0"), 2, "share of channels that go"),
         (("--ratio", "0.3", "--calibration", "no/such"), 3, "no/such"),

@@ -144,13 +144,11 @@ def _notes(found: Pruned) -> list[str]:
         notes.append("~ measured beside other work, or before it was steady: the order holds, not the milliseconds.")
     if found.unmeasured:
         notes.append(found.unmeasured)
-    for number, one in enumerate(found.rounds, 1):
-        if h := one.history:
-            name = f"training {number}" if len(found.rounds) > 1 else "training"
-            kept = (
-                f"epoch {h.best_epoch} of {len(h.epochs)}" if h.best_epoch else "what the cut left: nothing was better"
-            )
-            notes.append(f"{name} kept {kept}; held-out {h.metric} {h.began:.3g} -> {h.ended:.3g}")
+    trained = [one.history for one in found.rounds if one.history]
+    for number, h in enumerate(trained, 1):
+        name = f"training {number}" if len(trained) > 1 else "training"
+        kept = f"epoch {h.best_epoch} of {len(h.epochs)}" if h.best_epoch else "what the cut left: nothing was better"
+        notes.append(f"{name} kept {kept}; held-out {h.metric} {h.began:.3g} -> {h.ended:.3g}")
     if found.sparse:
         notes.append(
             f"{len(found.sparse)} layers have {SPARSITY} zeros; optimize takes them with builder.sparse = true"
@@ -158,6 +156,7 @@ def _notes(found: Pruned) -> list[str]:
         return notes
     if found.removed:
         notes.append(f"blocks that are gone: {', '.join(found.removed)}")
+    if not found.widths:
         return notes
     narrowed = sum(after < before for before, after in found.widths.values())
     notes.append(f"{narrowed} of {len(found.widths)} groups of channels are narrower; see plan.json for the widths")

@@ -41,9 +41,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     or single weights in a pattern (`sparsity` "2:4", for TensorRT).
 
     With a speed-up or a latency `blocks` go first, and channels for what is then still missing. `rounds`: it goes in so
-    many turns, each trained and measured before the next; those of blocks before channels are no round. `least`: the
-    share of a layer's channels that stays at least. Raises `UsageError` unless it is one of the five, or blocks and one
-    of the first two.
+    many turns, each trained and measured before the next; blocks before channels are none of them and are not trained
+    by themselves. `least`: the share of a layer's channels that stays at least. Raises `UsageError` unless it is one of
+    the five, or blocks and one of the first two.
     """
 
     speedup: float | None = None
@@ -73,6 +73,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
                 f"The ratio is {self.ratio:g}.", "It is the share of channels that go: more than 0, less than 1.",
                 "Give e.g. --ratio 0.3.",
             )  # fmt: skip
+        if self.blocks is not None and self.blocks < 1:
+            raise UsageError(f"{self.blocks} blocks are to go.", "It is one at least.", "Give e.g. --blocks 2.")
         if self.sparsity not in (None, SPARSITY):
             raise UsageError(f"There is no sparsity '{self.sparsity}'.", f"Known: {SPARSITY}.", f"Give {SPARSITY}.")
         if self.importance not in (known := get_args(Importance)):
@@ -98,7 +100,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         if self.ratio is not None:
             return f"less {100 * self.ratio:.3g} % of all channels"
         if self.blocks is not None:
-            return f"less {self.blocks} block{'s' * (self.blocks != 1)}"
+            return f"less {self.blocks} block{'s' * (self.blocks != 1)}" + (", then by latency" if self.by_time else "")
         if self.sparsity is not None:
             return f"{self.sparsity} zeros"
         return f"{self.speedup:.3g}x faster" if self.speedup else f"{self.latency_ms:.3g} ms"
@@ -106,7 +108,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     def _most_rounds(self) -> int:
         if self.sparsity:
             return 1
-        return min(MOST_ROUNDS, max(1, self.blocks)) if self.blocks is not None and not self.by_time else MOST_ROUNDS
+        return min(MOST_ROUNDS, self.blocks) if self.blocks is not None and not self.by_time else MOST_ROUNDS
 
 
 class Narrower(msgspec.Struct, frozen=True, kw_only=True):

@@ -162,7 +162,7 @@ def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule 
         raise Unavailable(
             f"This machine is {line.place.machine.title}, not {job.target.title}.",
             "Layers are timed where the model will run.",
-            "Leave --target away, run this on the device, or say --ratio or --blocks, which are not by time.",
+            "Leave --target away, run this on the device, or say --ratio or --blocks alone, which are not by time.",
         )  # fmt: skip
     if wanted.sparsity:
         _require_sparse(line, candidate)
@@ -171,24 +171,26 @@ def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule 
     if wanted.latency_ms is not None:
         speedup = _speedup_to(wanted.latency_ms, _now_ms(line, before))
     _, training = distillation.gather(job.data, job.split, job.calibration, job.recipe.seed)
-    turns = range(0 if by_time and wanted.blocks else 1, wanted.rounds + 1)
-    share = schedule and _share(schedule, len(turns), len(training.items))
+    share = schedule and _share(schedule, wanted.rounds, len(training.items))
     now, work, folder, cuts, rounds = line, before, Path(), list[Cut](), list[Round]()
-    for number in turns:
+    for number in range(0 if by_time and wanted.blocks else 1, wanted.rounds + 1):
         began = 1.0 if by_time else None
         if cuts:
             now, _ = prepare(replace(job, source=ours(folder)), line.shop, line.place)
             work = _built(now, candidate)
             began = _began(line, before, work) if by_time else None
-        part = part_of(wanted, number, speedup, began)
+        part = _part(wanted, number, speedup, began, is_first=not cuts)
         if part is None:
             continue
         entry = _cut_once(now, work, training, part, whole_of(cuts).widths if cuts else {})
         cuts.append(cut.read(entry))
         folder, history = entry.path, None
-        if share:
+        if share and number:  # blocks before channels are no training of their own: what may be refused comes first
             folder, history = _trained(line, folder, share)
         rounds.append(Round(began=began, parameters=cuts[-1].parameters[1], left=cuts[-1].left, history=history))
+    if schedule and not any(one.history for one in rounds):  # the blocks alone were enough
+        folder, history = _trained(line, folder, schedule)
+        rounds[-1] = msgspec.structs.replace(rounds[-1], history=history)
     return Narrowed(folder, whole_of(cuts), tuple(rounds), before)
 
 
@@ -238,18 +240,18 @@ def _share(schedule: Schedule, rounds: int, images: int) -> Schedule:
     return replaced(schedule, epochs=max(1, schedule.passes(images) // rounds))
 
 
-def part_of(wanted: Wanted, number: int, speedup: float | None, began: float | None) -> Wanted | None:
+def _part(wanted: Wanted, number: int, speedup: float | None, began: float | None, is_first: bool) -> Wanted | None:
     """What goes in round `number` (from 1); None where so little is left to be done that it is not worth a round.
 
     `speedup`: what is wanted of all rounds, `began`: what those before reached. Each round's is the same factor. Where
-    blocks go before channels, they are round 0.
+    blocks go before channels, they are round 0. `is_first`: nothing went before.
     """
     rest = {"latency_ms": None, "rounds": 1}
     if number == 0:
         return msgspec.structs.replace(wanted, speedup=None, **rest)
     if speedup is not None and began is not None:
         step = speedup ** (number / wanted.rounds) / began
-        is_worth = step * REACHED > 1 or began == 1
+        is_worth = step * REACHED > 1 or is_first
         return msgspec.structs.replace(wanted, speedup=step, blocks=None, **rest) if is_worth else None
     if wanted.ratio is not None:
         return msgspec.structs.replace(wanted, ratio=1 - (1 - wanted.ratio) ** (1 / wanted.rounds), **rest)
