@@ -1,10 +1,10 @@
 """Channel shuffles without moving a channel: the layers that read them read another order instead.
 
 ShuffleNet's shuffle (Zhang et al. 2018, Ma et al. 2018) puts the channels of two branches in turns, and a split behind
-it takes them apart again. On a processor whose products are nearly free (AMX) such moves cost about as much as the
-convolutions. Here the channels stay where they are and their order is kept in mind: convolutions that read them get
-their weights in that order, with zeros for channels that they do not read. Where a branch is joined with channels that
-it left alone, it writes into the places that it read, by a product with 0 and 1 and a sum. Only zeros are added.
+it takes them apart again. On a processor whose products are nearly free (AMX) such moves are a good part of the time.
+Here the channels stay where they are and their order is kept in mind: convolutions that read them get their weights in
+that order, with zeros for channels that they do not read. Where a branch is joined with channels that it left alone, it
+writes into the places that it read, by a product with 0 and 1 and a sum.
 """
 
 from __future__ import annotations
@@ -31,126 +31,143 @@ class _Order(NamedTuple):
 
 
 class _Shuffle(NamedTuple):
-    """The `nodes` of a shuffle of `size` channels, and which of the channels each tensor that it makes has."""
+    """The `nodes` of a shuffle of `size` channels, and which of the channels each tensor behind it has."""
 
     nodes: list[onnx.NodeProto]
     size: int
-    made: dict[str, np.ndarray]
-
-
-def is_in(model: onnx.ModelProto) -> bool:
-    """Whether `model` has a channel shuffle that can be taken out."""
-    walk = _Pass(model)
-    return any(walk.shuffle(node) for node in model.graph.node)
+    channels: dict[str, np.ndarray]
 
 
 def apply(model: onnx.ModelProto) -> int:
-    """Take the channel shuffles out of the float32 `model`, in place; returns how many there were.
+    """Take the channel shuffles out of `model`, in place; returns how many there were.
 
-    Results are those of the model before to float rounding: sums get further terms, all of them zero. A model with
-    nested graphs is left as it is.
+    Results are those of the model before to float rounding: sums get further terms, all of them zero as long as the
+    activations are finite. A model with nested graphs is left as it is, and so is a shuffle of anything but maps of
+    float32, channels first.
     """
     return _Pass(model).run()
 
 
 class _Pass:
-    """One walk over the graph: `orders` are the tensors that no node makes any more, `nodes` what is left and new."""
+    """One walk over the graph: `orders` are the tensors that nothing makes so far, `nodes` what is left and new."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
         self.model = model
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.shapes = _shapes(model)
         self.makers = {name: node for node in model.graph.node for name in node.output}
         self.read = files.readers(model.graph)
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in model.graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
-        self.is_flat = sum(1 for _ in files.nodes(model.graph)) == len(model.graph.node)
         self.orders: dict[str, _Order] = {}
         self.nodes: list[onnx.NodeProto] = []
-        self.made: set[str] = set()
+        self.restored: set[str] = set()
 
     def run(self) -> int:
+        if sum(1 for _ in files.nodes(self.graph)) > len(self.graph.node):
+            return 0
         found = 0
         gone: set[int] = set()
         for node in self.graph.node:
             if id(node) in gone:
                 continue
-            if (shuffle := self.shuffle(node)) is not None:
+            if (shuffle := self._shuffle(node)) is not None:
                 before = self.orders.get(node.input[0], _Order(node.input[0], np.arange(shuffle.size), shuffle.size))
-                for name, channels in shuffle.made.items():
+                for name, channels in shuffle.channels.items():
                     self.orders[name] = before._replace(places=before.places[channels])
                 gone.update(id(one) for one in shuffle.nodes)
                 found += 1
-            elif not self._is_kept(node):
+            elif not self._pass_on(node):
                 self._write(node)
         for value in self.graph.output:
-            self._make(value.name)
+            self._restore(value.name)
         if found:
-            del self.graph.node[:]
-            self.graph.node.extend(self.nodes)
+            nodes = [type(node).FromString(node.SerializeToString()) for node in self.nodes]
+            del self.graph.node[:]  # which ends the messages that were in it
+            self.graph.node.extend(nodes)
             del self.graph.value_info[:]  # of tensors that are wider now
             clean.apply(self.model)
         return found
 
-    def shuffle(self, node: onnx.NodeProto) -> _Shuffle | None:
+    def _shuffle(self, node: onnx.NodeProto) -> _Shuffle | None:
         """The shuffle that begins with `node`: of torchvision's form, or of the first implementation's."""
+        if node.op_type != "Reshape":
+            return None
         nodes = [node]
-        while node.op_type == "Reshape" and self.is_flat and len(nodes) < 3:
+        while len(nodes) < 3:
             last = nodes[-1].output[0]
             if self.read[last] != 1 or last not in self.readers:
                 return None
             nodes += self.readers[last]
         if [n.op_type for n in nodes] != ["Reshape", "Transpose", "Reshape"]:
             return None
-        first, second = self._value(nodes[0].input[1]), self._value(nodes[2].input[1])
+        shapes = [self.shapes.get(name) for name in (node.input[0], nodes[0].output[0], nodes[2].output[0])]
         turn = files.attributes(nodes[1]).get("perm")
-        if not isinstance(first, list) or not isinstance(second, list):
+        before, between, behind = shapes
+        if before is None or between is None or behind is None or len(before) != 4 or None in before[1:]:
             return None
-        if (len(first), len(second), turn) == (5, 4, [0, 2, 1, 3, 4]):
-            return self._in_turns(nodes, first, second)
-        return self._halves(nodes, first, second) if (len(first), len(second), turn) == (3, 5, [1, 0, 2]) else None
+        if (len(between), turn) == (5, [0, 2, 1, 3, 4]):
+            return self._in_turns(nodes, before, between, behind)
+        return self._halves(nodes, before, between, behind) if (len(between), turn) == (3, [1, 0, 2]) else None
 
-    def _in_turns(self, nodes: list[onnx.NodeProto], wide: list[int], flat: list[int]) -> _Shuffle | None:
+    def _in_turns(self, nodes: list[onnx.NodeProto], before: Any, between: Any, behind: Any) -> _Shuffle | None:
         """(N, groups, channels, H, W), turned and made flat again."""
-        groups, size = wide[1], wide[1] * wide[2]
-        if min(wide[1:3]) < 2 or flat[1] not in (-1, size) or flat[2:] != wide[3:]:
+        groups, size = between[1], before[1]
+        if between[3:] != before[2:] or behind[1:] != before[1:] or None in between[1:]:
+            return None
+        if groups * between[2] != size or min(between[1:3]) < 2:
             return None
         return _Shuffle(nodes, size, {nodes[2].output[0]: np.arange(size).reshape(groups, -1).T.reshape(-1)})
 
-    def _halves(self, nodes: list[onnx.NodeProto], pairs: list[int], parts: list[int]) -> _Shuffle | None:
+    def _halves(self, nodes: list[onnx.NodeProto], before: Any, between: Any, behind: Any) -> _Shuffle | None:
         """(channels / 2, 2, H * W) of one image, turned, of which each Gather takes every second channel."""
-        half, (sides, images, channels, *_) = pairs[0], parts
+        images, size, height, width = before
+        if images != 1 or between != [size // 2, 2, height * width] or behind != [2, 1, size // 2, height, width]:
+            return None
         takers = self.readers.get(nodes[2].output[0], [])
         taken = [self._value(n.input[1]) for n in takers if n.op_type == "Gather"]
-        is_one = half == channels and images in (-1, 1) and pairs[1] == sides == 2
-        if not is_one or len(taken) != self.read[nodes[2].output[0]] or any(k not in (0, 1) for k in taken):
+        if len(taken) != self.read[nodes[2].output[0]] or any(isinstance(k, list) or k not in (0, 1) for k in taken):
             return None
         if any(files.attributes(n).get("axis", 0) != 0 for n in takers):
             return None
-        made = {n.output[0]: np.arange(2 * half)[k::2] for n, k in zip(takers, taken)}
-        return _Shuffle([*nodes, *takers], 2 * half, made)
+        channels = {n.output[0]: np.arange(size)[k::2] for n, k in zip(takers, taken)}
+        return _Shuffle([*nodes, *takers], size, channels)
 
-    def _is_kept(self, node: onnx.NodeProto) -> bool:
-        """Whether the outputs of `node` need not be made now, since they are channels in another order."""
+    def _pass_on(self, node: onnx.NodeProto) -> bool:
+        """Put the outputs of `node` into `orders` where they are channels in another order too; whether they are."""
         order = self.orders.get(node.input[0]) if node.input else None
-        if node.op_type == "Split" and order and files.attributes(node).get("axis", 0) == 1:
-            sizes = self._value(node.input[1]) if len(node.input) > 1 else None
-            count = len(node.output)
-            sizes = sizes or [-(-len(order.places) // count)] * count
-            for name, places in zip(node.output, np.split(order.places, np.cumsum(sizes)[:-1])):
-                self.orders[name] = order._replace(places=places)
-            return True
-        if node.op_type == "Conv" and order and self._is_depthwise(node, order):
+        if order is None:
+            return False
+        told = files.attributes(node)
+        if node.op_type == "Split" and told.get("axis", 0) == 1:
+            return self._split(node, order)
+        if node.op_type == "Conv" and self._is_depthwise(node, order):
             self._widen(node, 0, order.places, order.size)
             self.orders[node.output[0]] = order._replace(of=f"{node.output[0]}_ordered")
             node.input[0], node.output[0] = order.of, f"{node.output[0]}_ordered"
             self.nodes.append(node)
             return True
-        if node.op_type == "Concat" and len(node.input) == 2 and files.attributes(node).get("axis") == 1:
-            return order is not None and self._join(node, order)
-        return False
+        if node.op_type != "Concat" or told.get("axis") != 1:
+            return False
+        parts = [self.orders.get(name) for name in node.input]
+        known = [part for part in parts if part is not None and part.of == order.of]
+        if len(known) == len(parts):
+            places = np.concatenate([part.places for part in known])
+            if len(np.unique(places)) == len(places):
+                self.orders[node.output[0]] = order._replace(places=places)
+                return True
+        return len(parts) == 2 and self._join(node, order)
+
+    def _split(self, node: onnx.NodeProto, order: _Order) -> bool:
+        sizes = [self.shapes[name][1] or 0 for name in node.output if name in self.shapes]
+        if len(sizes) != len(node.output) or sum(sizes) != len(order.places):
+            return False
+        for name, places in zip(node.output, np.split(order.places, np.cumsum(sizes)[:-1])):
+            self.orders[name] = order._replace(places=places)
+        return True
 
     def _is_depthwise(self, node: onnx.NodeProto, order: _Order) -> bool:
         """Whether the convolution `node` filters each channel by itself, all that `order` puts in another order."""
@@ -196,14 +213,14 @@ class _Pass:
             self._widen(node, 1, order.places, order.size)
             node.input[0] = order.of
         for name in node.input:
-            self._make(name)
+            self._restore(name)
         self.nodes.append(node)
 
-    def _make(self, name: str) -> None:
+    def _restore(self, name: str) -> None:
         """Make the tensor `name` where it is not there and something must have it as it was."""
-        if name not in self.orders or name in self.made:
+        if name not in self.orders or name in self.restored:
             return
-        self.made.add(name)
+        self.restored.add(name)
         order = self.orders[name]
         moves = np.zeros((len(order.places), order.size, 1, 1), np.float32)
         moves[np.arange(len(order.places)), order.places] = 1
@@ -237,6 +254,18 @@ class _Pass:
         self.graph.initializer.append(tensor)
         self.constants[name] = tensor
         return name
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
+    """The shape of every float32 tensor of which one is known, with None for sizes that are open."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name: [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.type.tensor_type.HasField("shape")
+    }
 
 
 def _node(operator: str, given: list[str], made: str, name: str) -> Any:

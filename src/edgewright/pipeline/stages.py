@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgewright.core import files, jail
-from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
+from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, decode, encode
 from edgewright.core.store import Entry, Store
@@ -42,6 +42,8 @@ Watch = Callable[[str, str, int, int, str], None]
 
 MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "reference.pt2"
 SIMULATED = "simulated.onnx"
+ROUNDING = 1e-3
+"""More than this share of the largest value is no rounding of float32."""
 HALF_IMAGES = 64
 """Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
 
@@ -291,19 +293,33 @@ def fold(model: str, folder: str) -> None:
     files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
 
 
-def unshuffle(shop: Workshop, model: Entry, name: str) -> Entry:
-    """``model.onnx`` and ``spec.json`` of `model` without its channel shuffles."""
+def unshuffle(shop: Workshop, model: Entry, name: str) -> Entry | None:
+    """``model.onnx`` and ``spec.json`` of `model` without its channel shuffles; None for a model that has none."""
     inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
-    return shop.run("unshuffle", name, inputs, f"{__name__}:take_shuffles_out", model=str(model.path / MODEL))
+    made = shop.run("unshuffle", name, inputs, f"{__name__}:take_shuffles_out", model=str(model.path / MODEL))
+    return made if (made.path / MODEL).is_file() else None
 
 
 def take_shuffles_out(model: str, folder: str) -> None:
-    """Take the channel shuffles out of the ONNX file `model`; runs in a child."""
-    from edgewright.graph import files as onnx_files
-    from edgewright.graph import metadata, shuffle
+    """Take the channel shuffles out of the ONNX file `model`; runs in a child.
 
-    graph = onnx_files.load(Path(model))
-    shuffle.apply(graph)
+    Where there are none, nothing is written. Raises `RuntimeFailed` where the answers to random input change.
+    """
+    from edgewright.graph import compare, metadata, shuffle
+    from edgewright.graph import files as onnx_files
+
+    before = onnx_files.load(Path(model))
+    graph = onnx_files.copy(before)
+    if not shuffle.apply(graph):
+        return
+    what, remedy = "Taking its channel shuffles out breaks the model", "Report it with the model's name."
+    try:
+        onnx_files.check(graph, "The model without shuffles")
+        gap = compare.difference(before, graph, compare.random_input(before))
+    except EdgewrightError as error:  # a change of ours: no fault of the file that the user gave
+        raise RuntimeFailed(f"{what}: {error.what}", error.why, remedy) from error
+    if gap > ROUNDING:
+        raise RuntimeFailed(f"{what}.", f"Its answers differ by {gap:.3g} of the largest.", remedy)
     onnx_files.save(graph, Path(folder, MODEL))
     files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
 
