@@ -1,7 +1,7 @@
 """The model without its channel shuffles, as further candidates for OpenVINO: built and measured as the rest.
 
-The products that take their place cost time on some processors and save it on others, and ONNX Runtime has fast
-shuffles: so only OpenVINO's candidates are built again, and in INT8 only where a float one is faster at a first look.
+The products that take the shuffles' place may cost more than they save. So what is measured decides, INT8 is built
+again only where a float one is faster at a first look, and only for OpenVINO, where it was seen to pay.
 """
 
 from __future__ import annotations

@@ -48,12 +48,11 @@ def open_image(source: Source) -> Image.Image:
 
 def open_picture(source: Source) -> Picture:
     """As `open_image`, but an array is only checked and stays one: two copies of its pixels less."""
-    name = _name(source)
-    image = _checked_array(source, name) if isinstance(source, np.ndarray) else _decoded(source, name)
+    image = _checked_array(source) if isinstance(source, np.ndarray) else _decoded(source, _name(source))
     width, height = size_of(image)
     if min(width, height) < 2 or max(width, height) > MAX_ASPECT * min(width, height):
         raise InvalidInput(
-            f"{name} is {width}x{height} pixels.",
+            f"{_name(source)} is {width}x{height} pixels.",
             f"A side must have at least 2 pixels and the longer one at most {MAX_ASPECT} times the shorter.",
             "Leave this image out, or crop it to the part that matters.",
         )
@@ -61,7 +60,7 @@ def open_picture(source: Source) -> Picture:
         return image
     if image.mode in _CONVERTED:
         return image.convert("RGB" if image.mode != "1" else "L")
-    raise _unsupported(name, f"has colour mode {image.mode}")
+    raise _unsupported(_name(source), f"has colour mode {image.mode}")
 
 
 def size_of(image: Picture) -> tuple[int, int]:
@@ -69,7 +68,17 @@ def size_of(image: Picture) -> tuple[int, int]:
     return (image.shape[1], image.shape[0]) if isinstance(image, np.ndarray) else image.size
 
 
+def picture_of(array: np.ndarray) -> Image.Image:
+    """The PIL image of a contiguous `array` as `open_picture` gives it, to be read: of one channel it is its memory.
+
+    ``Image.fromarray`` copies the array once more.
+    """
+    mode = "RGB" if array.ndim == 3 else "L"
+    return Image.frombuffer(mode, size_of(array), array, "raw", mode, 0, 1)
+
+
 def _name(source: Source) -> str:
+    """What errors call it: told only then, since telling an array's shape takes longer than resizing a small image."""
     if isinstance(source, (str, Path)):
         return f"Image {source}"
     if isinstance(source, bytes):
@@ -136,17 +145,17 @@ def _is_deep(image: Image.Image) -> bool:
     return any(";16" in str(mode) and not str(mode).startswith("BGR") for mode in raw)  # BGR;16 is a 5-6-5 bitmap
 
 
-def _checked_array(array: np.ndarray, name: str) -> np.ndarray:
+def _checked_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise InvalidInput(
-            f"{name} is no image.",
+            f"{_name(array)} is no image.",
             "An array must be uint8, height x width x 3 (RGB) or height x width (grey).",
             "Convert it first, for instance (array * 255).round().astype('uint8') for floats from 0 to 1.",
         )
     if array.size == 0:
-        raise _broken(name, "it has no pixels")
+        raise _broken(_name(array), "it has no pixels")
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise _bomb(name)
+        raise _bomb(_name(array))
     return np.ascontiguousarray(array)
 
 

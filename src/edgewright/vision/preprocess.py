@@ -23,7 +23,7 @@ from PIL import Image
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 
-from .image import Picture, Source, open_image, open_picture, size_of
+from .image import Picture, Source, open_image, open_picture, picture_of, size_of
 from .resize import Planes, bilinear, planes
 
 
@@ -132,7 +132,7 @@ def _colored(image: Picture, p: Preprocess) -> Picture:
     if isinstance(image, np.ndarray):
         if p.color != "L" or image.ndim == 2:
             return image
-        image = Image.fromarray(image)
+        image = picture_of(image)
     if image.mode not in ("RGB", "L"):
         image = open_image(image)
     return image.convert("L") if p.color == "L" and image.mode != "L" else image
@@ -147,7 +147,7 @@ def _resized(image: Picture, p: Preprocess, into: np.ndarray | None) -> np.ndarr
     if size_of(image) == (width, height):
         return np.asarray(image)
     if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
+        image = picture_of(image)
     return np.asarray(image.resize((width, height), Image.Resampling[p.interpolation.upper()]))
 
 
