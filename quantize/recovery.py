@@ -53,6 +53,8 @@ MOST_EPOCHS = 1000
 """A plan of more, of few images, would be one of ranks."""
 REHEARSAL = 8
 """Steps that are timed, on copies, where a time is given instead of a number of epochs."""
+LANDING = 0.2
+"""The share of its epochs that a training gets for the rate's fall when it got no better for a while."""
 
 
 def recover(
@@ -185,19 +187,20 @@ class _Training:
             progress.epochs.append(Epoch(loss=progress.loss / steps, metric=shown))
             progress.loss, progress.seconds = 0.0, time.monotonic() - self.started
             progress.planned = self._refitted(progress, epoch + 1, took)
+            patience = max(5, math.ceil(self.schedule.patience * progress.planned))
+            end = epoch + 1 + max(2, math.ceil(LANDING * (epoch + 1)))
+            if epoch + 1 - (progress.best_epoch or 0) >= patience and end < progress.planned and not progress.landing:
+                progress.landing, progress.planned = True, end
             self._keep(progress, best)
             if self._overdue(progress, epoch + 1):
                 return "time"
-            patience = max(5, math.ceil(self.schedule.patience * progress.planned))
-            if epoch + 1 - (progress.best_epoch or 0) >= patience and epoch + 1 < progress.planned:
-                return "patience"
-        return "done"
+        return "patience" if progress.landing else "done"
 
     def _refitted(self, progress: Progress, done: int, took: float) -> int:
         """How many epochs fit into the time, where the last of those `done` took `took` seconds: at least one more, so
         that the rate falls to its end. A machine gets busy, and a rate that falls too slowly would be cut off high."""
         limit = self.schedule.time_budget_s
-        if not limit or done >= progress.planned or self._overdue(progress, done):
+        if not limit or done >= progress.planned or progress.landing or self._overdue(progress, done):
             return progress.planned
         return min(done + max(1, int((limit - progress.seconds) / took)), self.schedule.epochs or MOST_EPOCHS)
 

@@ -28,8 +28,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     e.g. "rand-m7-mstd0.5".
 
     `held_out`: the share of the images that is not learned from and decides which weights are kept. `patience`: the
-    share of the epochs, five at least, after which a training that gets no better ends. `checkpoint_s`: seconds between
-    two checkpoints. `precision`: of the products; "auto" is bf16 where the processor or GPU computes in it.
+    share of the epochs, five at least, after which a training that gets no better comes to its end, the rate falling to
+    its own within a fifth as many epochs as there were (a flat stretch at a high rate says nothing about a low one).
+    `checkpoint_s`: seconds between two checkpoints. `precision`: of the products; "auto" is bf16 where the processor or
+    GPU computes in it.
 
     Raises `UsageError` for a value that is out of range.
     """

@@ -20,8 +20,9 @@ FILE = "training.safetensors"
 class Progress(msgspec.Struct, kw_only=True):
     """Where a training stands: steps done, epochs planned, and what its history will tell.
 
-    `warmup`: steps in which the rate rises, by the first plan. `rank`: what the kept weights are better by, the metric
-    and then the loss on held-out images. `seconds`: since its first call began, pauses between calls left out.
+    `warmup`: steps in which the rate rises, by the first plan. `landing`: it got no better, and the plan's end was
+    drawn near. `rank`: what the kept weights are better by, the metric and then the loss on held-out images. `seconds`:
+    since its first call began, pauses between calls left out.
     """
 
     planned: int
@@ -29,6 +30,7 @@ class Progress(msgspec.Struct, kw_only=True):
     began: float
     rank: tuple[float, float]
     step: int = 0
+    landing: bool = False
     best_epoch: int | None = None
     epochs: list[Epoch] = []
     loss: float = 0.0
