@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgewright.bench.layer_table import Cost, Table, widths
+from edgewright.bench.results import Accuracy
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput
 from edgewright.data import digits
@@ -176,6 +177,18 @@ def test_what_went_in_all_rounds_is_told_together() -> None:
     assert pruning.whole_of([blocks, channels, more]) == Cut(
         parameters=(100, 30), removed=("layer1.1",), widths={"a": (64, 16)}, fixed={"fc": "the answers"}, left=0.8
     )
+
+
+def test_what_became_of_channels_is_told_beside_blocks_that_are_gone() -> None:
+    from edgewright.cli.prune import _notes
+
+    found = pruning.Pruned(
+        artifact="openvino-int8", importance="fisher", images=1, parameters=(2, 1), accuracy_before=Accuracy(images=1),
+        accuracy=Accuracy(images=1), rounds=(), removed=("layer1.1",), widths={"a": (64, 32)}, untimed=("b",),
+        fixed={"c": "it is shared"},
+    )  # fmt: skip
+    told = "; ".join(_notes(found))
+    assert all(part in told for part in ("layer1.1", "1 of 1 groups", "not in the prediction", "c (it is shared)"))
 
 
 def test_zeros_for_a_device_that_is_not_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
