@@ -81,6 +81,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         return "int8" if self.variant.scheme else self.options.precision
 
 
+def compressed(candidate: Candidate, name: str) -> Candidate:
+    """`candidate` built of the model that is called `name` (`Variant.compression`)."""
+    return msgspec.structs.replace(candidate, variant=msgspec.structs.replace(candidate.variant, compression=name))
+
+
 def enumerate_candidates(target: Target, recipe: Recipe) -> list[Candidate]:
     """The base candidates: every runtime x precision x scheme x method that target and recipe have in common.
 

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edgewright.pipeline import stages
-from edgewright.pipeline.candidates import Candidate
+from edgewright.pipeline.candidates import Candidate, compressed
 from edgewright.pipeline.score import is_inside
 from edgewright.quantize import hardswish, methods
 from edgewright.quantize.calibration import MINIMUM
@@ -81,8 +79,7 @@ def look(line: Line, made: Made) -> tuple[Line, list[Work]]:
 def _named(candidate: Candidate, compression: str) -> Work:
     from edgewright.pipeline.run import Work  # which imports this module
 
-    variant = msgspec.structs.replace(candidate.variant, compression=compression)
-    return Work(candidate=Candidate(variant=variant, options=candidate.options))
+    return Work(candidate=compressed(candidate, compression))
 
 
 def _quantized(works: Sequence[Work], like: Candidate) -> list[Candidate]:

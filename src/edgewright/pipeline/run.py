@@ -32,6 +32,7 @@ from edgewright.pipeline.audit import Subject
 from edgewright.pipeline.candidates import (
     Candidate,
     Variant,
+    compressed,
     enumerate_candidates,
     is_installed,
     saturates,
@@ -194,7 +195,7 @@ def _compressed(
     is predicted of them (as in `Made`)."""
     models, every, failed, predicted = {}, list(candidates), list[Work](), {}
     for name, (stage, model, own, left) in compress(line, candidates).items():
-        named = [msgspec.structs.replace(c, variant=msgspec.structs.replace(c.variant, compression=name)) for c in own]
+        named = [compressed(c, name) for c in own]
         if isinstance(model, EdgewrightError):
             failed.append(Work(candidate=named[0], failed_in=stage, reason=f"{model.what} {model.why}".strip()))
             continue

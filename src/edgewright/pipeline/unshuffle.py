@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edgewright.pipeline import stages
-from edgewright.pipeline.candidates import Candidate
+from edgewright.pipeline.candidates import compressed
 from edgewright.pipeline.score import is_inside
 from edgewright.quantize import methods
 
@@ -34,7 +32,7 @@ def look(line: Line, made: Made) -> tuple[Line, list[Work]]:
     whole = [work for work in made.works if _is_plain(work) and is_inside(made, work)]
     if not (line.measure and whole):
         return line, []
-    first = Work(candidate=_unshuffled(whole[0].candidate))
+    first = Work(candidate=compressed(whole[0].candidate, NAME))
     with first.stage("unshuffle", line.shop):
         model = stages.unshuffle(line.shop, line.exported, NAME)
     if not first.alive:
@@ -44,7 +42,7 @@ def look(line: Line, made: Made) -> tuple[Line, list[Work]]:
     line = replace(line, compressed={**line.compressed, NAME: model})
 
     def build(works: Sequence[Work]) -> list[Work]:
-        built = [line.build(_unshuffled(work.candidate)) for work in works]
+        built = [line.build(compressed(work.candidate, NAME)) for work in works]
         for work in built:
             line.evaluate(work)
         return built
@@ -61,11 +59,6 @@ def _is_plain(work: Work) -> bool:
     is_trained = variant.method is not None and methods.get(variant.method).distil
     is_ours = work.alive and work.candidate.options.runtime == "openvino"
     return is_ours and not (variant.compression or variant.plan or is_trained)
-
-
-def _unshuffled(candidate: Candidate) -> Candidate:
-    variant = msgspec.structs.replace(candidate.variant, compression=NAME)
-    return Candidate(variant=variant, options=candidate.options)
 
 
 def _is_any_faster(line: Line, works: Sequence[Work], again: Sequence[Work]) -> bool:
