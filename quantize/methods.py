@@ -17,19 +17,21 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
 
     `engine` places the Q/DQ pairs. `ranges` are the ways to find the activations' clipping ranges ("output": the best
     for each tensor, see `clipping`); of several the one with the least loss of the answers is taken (NNCF finds its
-    own). `equalize`: first even out the channels of tensors (see `equalize`). `bias_correction` "fast" is NNCF's (each
-    layer by itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
-    `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is
-    the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant` moves
-    outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022). `zero_points`: NNCF
-    gives activations a zero point also where the scheme can do without: a SiLU's range is hardly negative. `distil`: at
-    last learn weights, scales and biases from the float model (see `distil`); `labels`: and from the images' labels.
+    own). `equalize`: first even out the channels of tensors (see `equalize`); `centre`: for grids around zero, move
+    down what comes out of ReLUs (see `centre`). `bias_correction` "fast" is NNCF's (each layer by itself),
+    "sequential" corrects a layer on the outputs of the corrected layers before it. `reround` rounds weights so that
+    they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is the fraction of layers that
+    stay in float, those that lose most when they alone are quantized. `smooth_quant` moves outliers of activations
+    into weights where the model has LayerNorm (Xiao et al. 2022). `zero_points`: NNCF gives activations a zero
+    point also where the scheme can do without: a SiLU's range is hardly negative. `distil`: at last learn weights,
+    scales and biases from the float model (see `distil`); `labels`: and from the images' labels.
     """
 
     name: str
     engine: Literal["onnxruntime", "nncf"]
     ranges: tuple[Kind, ...] = ("minmax",)
     equalize: bool = False
+    centre: bool = False
     bias_correction: Literal["none", "fast", "sequential"] = "none"
     reround: bool = False
     float_layers: float = 0.0
@@ -52,6 +54,7 @@ METHODS: dict[str, Method] = {
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             equalize=True,
+            centre=True,
             bias_correction="sequential",
             reround=True,
         ),
@@ -60,6 +63,7 @@ METHODS: dict[str, Method] = {
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             equalize=True,
+            centre=True,
             bias_correction="sequential",
             reround=True,
             float_layers=0.2,
@@ -100,6 +104,7 @@ OTHERS: dict[str, Method] = {
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             equalize=True,
+            centre=True,
             bias_correction="sequential",
             reround=True,
             distil=True,
@@ -109,6 +114,7 @@ OTHERS: dict[str, Method] = {
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             equalize=True,
+            centre=True,
             bias_correction="sequential",
             reround=True,
             distil=True,

@@ -16,7 +16,7 @@ from edgewright.core import files as core_files
 from edgewright.core.errors import RuntimeFailed
 from edgewright.graph import blocks, files, metadata
 
-from . import bias, head, methods, schemes, scores
+from . import bias, centre, head, methods, schemes, scores
 from .calibration import Calibration
 from .quantize import prepare
 from .ranges import Tick
@@ -117,6 +117,8 @@ def compose(
                 theirs = changed.get(same.input[i]) if same else None  # e.g. a corrected bias
                 new.input[i] = _constant(mixed.graph, theirs or constants[name], "/int8" if theirs else "", placed)
         mixed.graph.node.append(new)
+    if scheme.centred and not corrected:
+        centre.compensate(mixed, exact)
     return mixed
 
 

@@ -20,6 +20,7 @@ from edgewright.graph import files, metadata
 from . import (
     activations,
     bias,
+    centre,
     clipping,
     depthwise,
     head,
@@ -34,7 +35,7 @@ from . import (
     tensorrt,
 )
 from .calibration import Calibration
-from .ranges import ChannelRanges, Range, Statistics, Tick
+from .ranges import STATISTICS, ChannelRanges, Range, Statistics, Tick
 
 if TYPE_CHECKING:
     import onnx
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 OPSET = 17
 """What per-channel Q/DQ pairs and all that the engines write need at least."""
-
-STATISTICS = "statistics.safetensors"
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +219,8 @@ def place(
     """
     engine = tensorrt if scheme.placement == "inputs" else ort
     placed = engine.place(files.copy(model), found, scheme, float_nodes)
+    if scheme.centred:
+        centre.compensate(placed, model)
     if scheme.fuses_functions:
         activations.apply(placed, model)
     if channels:

@@ -28,6 +28,7 @@ Kind = Literal["minmax", "mean", "percentile", "entropy", "mse", "output"]
 
 Tick = Callable[[int, int, str], None]
 
+STATISTICS = "statistics.safetensors"
 BINS = 2048
 COARSE = 513
 """Bins of the entropy search, whose time grows with their square."""

@@ -17,6 +17,8 @@ POSITIONS = 256
 """Output positions taken of each image, evenly spread."""
 
 DAMPING = 0.01
+FAR = 3.0
+"""Standard deviations from zero beyond which inputs are looked at from their mean (see `second_moment`)."""
 BLOCK = 128
 """Weights whose errors are handed on together to those behind the block: a matrix product instead of a pass each."""
 
@@ -68,19 +70,28 @@ def _upper_factor(moment: np.ndarray) -> np.ndarray:
 def second_moment(node: onnx.NodeProto, kernel: tuple[int, ...], arrays: list[np.ndarray]) -> np.ndarray | None:
     """The mean of x x^T over the windows that the layer `node` sees in its inputs `arrays`: (groups, inputs, inputs).
 
+    Of inputs that lie far from zero (see `centre`) it is that of x less its mean: what rounding does to a constant goes
+    into the bias afterwards, and would else be all that rounding looks after.
     None for a layer whose windows are not computed here: ConvTranspose, automatic padding, other than two dimensions.
     """
     options: dict[str, Any] = {a.name: list(a.ints) or a.i or a.s for a in node.attribute}
     if node.op_type == "Conv" and len(kernel) == 2 and options.get("auto_pad", b"NOTSET") == b"NOTSET":
         groups = options.get("group") or 1
         # (positions, channels, window) of all images: one matrix product
-        columns = np.concatenate([_windows(array, kernel, options) for array in arrays])
+        columns = _near_zero(np.concatenate([_windows(array, kernel, options) for array in arrays]))
         split = columns.reshape(len(columns), groups, -1).transpose(1, 2, 0)
         return np.asarray(split @ split.transpose(0, 2, 1) / np.float32(len(columns)))
     if node.op_type == "Gemm" and not options.get("transA"):
-        rows = np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays])
+        rows = _near_zero(np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays]))
         return np.asarray((rows.T @ rows / len(rows))[None])
     return None
+
+
+def _near_zero(rows: np.ndarray) -> np.ndarray:
+    """`rows` (positions, ...) less their mean, where it is far larger than what they vary by."""
+    mean = rows.mean(axis=0, dtype=np.float64)
+    spread = np.square(rows - mean).mean()
+    return rows - mean.astype(np.float32) if np.square(mean).mean() > FAR**2 * spread else rows
 
 
 def _windows(array: np.ndarray, kernel: tuple[int, ...], options: dict[str, Any]) -> np.ndarray:

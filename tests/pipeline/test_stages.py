@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -73,3 +74,33 @@ def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch
     real = stages.code_digest
     monkeypatch.setattr(stages, "code_digest", lambda name: "edited" if name == room else real(name))
     assert before and all(old != new for old, new in zip(before, keys()))
+
+
+def test_tensorrts_grids_are_served_by_a_centred_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its statistics come with it: nothing is observed again. Other schemes and plain methods do without."""
+    made: list[tuple[str, str]] = []
+
+    def run(self: Workshop, stage: str, what: str, inputs: dict[str, Any], target: str, **kwargs: Any) -> Entry:
+        made.append((stage, inputs.get("statistics", "")))
+        folder = tmp_path / stage
+        folder.mkdir(exist_ok=True)
+        if stage in ("equalize", "centre"):
+            (folder / stages.MODEL).touch()
+        if stage in ("observe", "weigh", "centre"):
+            (folder / stages.STATISTICS).touch()
+        return Entry(path=folder, key=stage, reused=False, seconds=0.0)
+
+    monkeypatch.setattr(Workshop, "run", run)
+    shop = Workshop(store=Store(tmp_path / "store"))
+    model = Entry(path=tmp_path, key="model", reused=True, seconds=0.0)
+    images = ImageSet(name="", split="", items=(), classes=())
+
+    def of(scheme: str, method: str) -> list[tuple[str, str]]:
+        made.clear()
+        stages.quantize(shop, model, Variant(scheme=scheme, method=method), images, [], 0)
+        return made
+
+    seen = [("equalize", ""), ("observe", ""), ("weigh", "observe")]
+    assert of("tensorrt", "round") == [*seen, ("centre", "weigh"), ("quantize", "centre")]
+    assert of("ort-x86-vnni", "round") == [*seen, ("quantize", "weigh")]
+    assert of("tensorrt", "minmax") == [("observe", ""), ("quantize", "observe")]

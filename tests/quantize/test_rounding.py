@@ -74,3 +74,17 @@ def test_the_windows_are_those_of_the_convolution(groups, options):
     )[0].numpy()
     split = columns.reshape(groups, -1, columns.shape[1])
     np.testing.assert_allclose(moment, split @ split.transpose(0, 2, 1) / columns.shape[1], rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_bias_makes_good_is_no_error():
+    """Inputs far from zero: rounding keeps the outputs' variation as well as near zero, and leaves their mean."""
+    rng = np.random.default_rng(4)
+    weights, scale, _, x = layer(rng, 1, 8, 40)
+    node = helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)
+
+    def error(shift: float) -> float:
+        moment = rounding.second_moment(node, (), [x[0].T.astype(np.float32) + np.float32(shift)])
+        wrong = (rounding.round_weights(weights, scale, moment, -16, 16) * scale - weights) @ x
+        return float(wrong.var(axis=2).mean())
+
+    assert error(-1000) < 1.1 * error(0)

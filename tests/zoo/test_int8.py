@@ -19,9 +19,13 @@ import pytest
 
 from edgewright import api
 from edgewright.bench import accuracy, detection_accuracy, statistics
+from edgewright.core import jail
+from edgewright.core.store import Entry, Store
+from edgewright.data import sets
 from edgewright.graph import files, metadata
+from edgewright.pipeline import comparison, stages
 from edgewright.pipeline import images as image_sets
-from edgewright.quantize import equalize, methods, quantize
+from edgewright.pipeline.candidates import Variant
 from edgewright.quantize.sessions import open_session
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
@@ -45,18 +49,22 @@ class Figures(NamedTuple):
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """What must hold: at most `loss` points of top-1 lost, at least the rest."""
+    """What must hold: at most `loss` points of top-1 lost, at least the rest.
+
+    `sqnr_db`: `gain_db` above the better of ONNX Runtime's minmax and NNCF's default, as they write files for x86. What
+    is written for TensorRT has coarser grids, and is held to as much above plain minmax on those.
+    """
 
     loss: float
     agreement: float = 0.0
     sqnr_db: float = 0.0
+    gain_db: float | None = None
 
 
-# SQNR: 5 dB above the better of ONNX Runtime's minmax and NNCF's default for the MobileNetV1s, that for SqueezeNet.
 BOUNDS = {
-    "mobilenetv1_075": Bound(loss=0.5, agreement=95, sqnr_db=22.2),
-    "mobilenetv1_025": Bound(loss=0.5, agreement=88, sqnr_db=19.5),
-    "squeezenet1_1": Bound(loss=0.5, agreement=96, sqnr_db=33.1),
+    "mobilenetv1_075": Bound(loss=0.5, agreement=95, sqnr_db=22.2, gain_db=5),
+    "mobilenetv1_025": Bound(loss=0.5, agreement=88, sqnr_db=19.5, gain_db=5),
+    "squeezenet1_1": Bound(loss=0.5, agreement=96, sqnr_db=33.1, gain_db=0),
     "resnet18": Bound(loss=0.2),
     "mobilenetv3_small_100": Bound(loss=0.2, agreement=97, sqnr_db=22),
     "resnet20": Bound(loss=0.2),
@@ -92,15 +100,18 @@ def answers(path: Path, found: image_sets.Images) -> np.ndarray:
     return np.concatenate([session.run(None, {spec.input.name: x[None]})[0].reshape(1, -1) for x in rows])
 
 
+def quantized(path: Path, scheme: str, method: str, found: image_sets.Images, folder: Path) -> tuple[Entry, Entry]:
+    """The INT8 form of the float file at `path`, and what it was made of, as the main job makes them."""
+    shop = stages.Workshop(store=Store(folder / "store"), limits=jail.Limits(wall_s=3600))
+    variant, model = Variant(scheme=scheme, method=method), comparison.import_file(shop, path)
+    given = found.calibration, sets.digests(found.calibration), 0
+    return stages.quantize(shop, model, variant, *given), stages.quantized_from(shop, model, variant, *given)
+
+
 def figures(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> Figures:
     """Quantize and compare; prints what it found."""
     path, found, exact, labels = float_model(name, zoo, folder)
-    out = folder / f"{name}-{scheme}-{method}"
-    out.mkdir(exist_ok=True)
-    images = [item.path for item in found.calibration.items]
-    even = out / "model.onnx" if equalize.equalize(str(path), images, str(out)) else path
-    quantize.quantize(str(even), scheme, method, images, str(out))
-    given = answers(out / "model.onnx", found)
+    given = answers(quantized(path, scheme, method, found, folder)[0].path / "model.onnx", found)
     right = [100 * float((a.argmax(1) == labels).mean()) for a in (exact, given)]
     figures = Figures(right[0] - right[1], 100 * statistics.agreement(given, exact), statistics.sqnr_db(given, exact))
     print(f"{name} {scheme} {method}: {right[1]:.2f} of {right[0]:.2f}, {figures}")
@@ -117,9 +128,6 @@ METHODS = {("mobilenetv3_small_100", scheme): "distil" for scheme in SCHEMES}
 """What is needed to stay inside; else post-training rounding does it."""
 
 MISSED = {
-    # No weights help: see test_tensorrts_signed_activations_are_all_that_is_lost.
-    ("mobilenetv1_075", "tensorrt"): "0.75 points lost, 94.5 % agreement, 19.6 dB",
-    ("squeezenet1_1", "tensorrt"): "0.75 points lost, 94.5 % agreement, 28.0 dB",
     ("mobilenetv3_small_100", "ort-x86-vnni"): "96.9 % agreement",
 }
 
@@ -141,48 +149,43 @@ def cases() -> Iterator[ParameterSet]:
 @pytest.mark.parametrize(("name", "scheme", "method"), [*cases()])
 def test_int8_keeps_the_answers(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> None:
     found, bound = figures(name, scheme, method, zoo, folder), BOUNDS[name]
+    least = bound.sqnr_db
+    if scheme == "tensorrt" and bound.gain_db is not None:
+        least = figures(name, scheme, "minmax", zoo, folder).sqnr_db + bound.gain_db
     assert found.loss <= bound.loss + 1e-9
     assert found.agreement >= bound.agreement
-    assert found.sqnr_db >= bound.sqnr_db
+    assert found.sqnr_db >= least
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenetv1_075", "squeezenet1_1"])
-def test_tensorrts_signed_activations_are_all_that_is_lost(name: str, zoo: Path, folder: Path) -> None:
-    """Why no rounding of weights meets the bound there: with exact weights it is missed by as much."""
+def test_tensorrts_signed_activations_are_what_is_lost(zoo: Path, folder: Path) -> None:
+    """Why MobileNetV1-0.75 has less there than on x86 whatever its weights: with weights in float32 it has no more."""
+    name = "mobilenetv1_075"
     path, found, exact, _ = float_model(name, zoo, folder)
-    images = [item.path for item in found.calibration.items]
-    evened, out = folder / f"{name}-even", folder / f"{name}-exact"
-    evened.mkdir(), out.mkdir()
-    source = evened / "model.onnx" if equalize.equalize(str(path), images, str(evened)) else path
-    quantize.quantize(str(source), "tensorrt", "round", images, str(out))
-    rows = answers(out / "model.onnx", found), answers(with_exact_weights(out / "model.onnx", source), found)
-    whole, activations = (statistics.sqnr_db(given, exact) for given in rows)
-    agreement = 100 * statistics.agreement(rows[1], exact)
-    print(f"{name} {whole:.1f} dB; weights in float32: {agreement:.2f} %, {activations:.1f} dB")
+    made, source = quantized(path, "tensorrt", "round", found, folder)
+    out = folder / f"{name}-exact.onnx"
+    with_exact_weights(made.path / "model.onnx", source.path / "model.onnx", out)
+    whole, activations = (statistics.sqnr_db(answers(p, found), exact) for p in (made.path / "model.onnx", out))
+    print(f"{name} {whole:.1f} dB; weights in float32: {activations:.1f} dB")
     assert activations < BOUNDS[name].sqnr_db
     assert abs(activations - whole) < 1
 
 
-def with_exact_weights(quantized: Path, exact: Path) -> Path:
-    """A file beside `quantized` with the weights and biases of `exact`, the model it was made of, in its layers."""
+def with_exact_weights(quantized: Path, exact: Path, out: Path) -> None:
+    """Write to `out` the file `quantized` with the weights and biases of `exact`, the model it was made of."""
     model, whole = files.load(quantized), files.load(exact)
     originals = {tensor.name: tensor for tensor in whole.graph.initializer}
-    stored = {tensor.name for tensor in model.graph.initializer}
-    pairs = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
     layers, quantized_layers = (
         [n for n in m.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")] for m in (whole, model)
     )
     assert len(layers) == len(quantized_layers)
     for layer, node in zip(layers, quantized_layers):
+        assert layer.name == node.name
         for place in range(1, len(node.input)):
-            if pairs.get(node.input[place]) in stored:
-                tensor = model.graph.initializer.add()
-                tensor.CopyFrom(originals[layer.input[place]])
-                tensor.name = node.input[place] = f"exact {node.name} {place}"
-    out = quantized.with_name("exact.onnx")
+            tensor = model.graph.initializer.add()
+            tensor.CopyFrom(originals[layer.input[place]])
+            tensor.name = node.input[place] = f"exact {node.name} {place}"
     files.save(model, out)
-    return out
 
 
 DETECTORS = runpy.run_path(str(HERE / "test_detectors.py"))["CASES"]
@@ -212,18 +215,14 @@ def test_int8_keeps_the_boxes(name: str, scheme: str, method: str, zoo: Path, tm
     assert spec is not None
     found = image_sets.gather(zoo / "coco-val", None, zoo / "coco-train", 300, 0)
     items = image_sets.label(found.evaluation, spec).items
-    images = [item.path for item in found.calibration.items]
-    evened = methods.get(method).equalize and equalize.equalize(str(path), images, str(tmp_path))
-    source = tmp_path / "model.onnx" if evened else path
-    (tmp_path / "int8").mkdir()
-    quantize.quantize(str(source), scheme, method, images, str(tmp_path / "int8"))
+    int8 = quantized(path, scheme, method, found, tmp_path)[0].path / "model.onnx"
 
     def boxes(model: Path, folder: Path) -> np.ndarray:
         artifacts.build(model, spec, Options(runtime="onnxruntime", emulate=True), folder / "artifact")
         accuracy.evaluate(folder / "artifact", [item.path for item in items], [None] * len(items), folder)
         return np.array(accuracy.load_outputs(folder))
 
-    exact, given = boxes(path, tmp_path / "exact"), boxes(tmp_path / "int8/model.onnx", tmp_path / "given")
+    exact, given = boxes(path, tmp_path / "exact"), boxes(int8, tmp_path / "given")
     compared = detection_accuracy.compare(given, exact, items, spec.classes)
     print(
         f"{name} {scheme} {method}: mAP {compared.map:.2f}, {compared.delta}, scores {compared.confidence.shift:+.4f}"

@@ -311,10 +311,11 @@ class Line:
     def _quantize(self, variant: Variant) -> Entry:
         calibration, digests = self.images.calibration, self.images.calibration_digests
         uniform = msgspec.structs.replace(variant, float_layers=(), plan=0)
-        whole = stages.quantize(self.shop, self.model_of(variant), uniform, calibration, digests, self.job.recipe.seed)
+        seed = self.job.recipe.seed
+        whole = stages.quantize(self.shop, self.model_of(variant), uniform, calibration, digests, seed)
         if not variant.float_layers:
             return whole
-        return stages.mix(self.shop, self.model_of(variant), whole, variant, calibration, digests)
+        return stages.mix(self.shop, self.model_of(variant), whole, variant, calibration, digests, seed)
 
     def evaluate(self, work: Work) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""

@@ -122,7 +122,9 @@ def family(line: Line, made: Made, exact: Work, int8: Work, first: dict[str, Tim
     variant = int8.candidate.variant
     binds = layers or not is_inside(made, int8)
     count = IMAGES if binds else QUICK_IMAGES
-    entry = stages.sensitivity(line.shop, line.exported, int8.quantized, variant, calibration, digests, count, layers)
+    entry = stages.sensitivity(
+        line.shop, line.exported, int8.quantized, variant, calibration, digests, line.job.recipe.seed, count, layers
+    )
     found = damage.read(entry.path)
     times: dict[str, list[Kernel]] = {}
     if line.place.is_here and profile.has_profiler(exact.candidate.options.runtime):

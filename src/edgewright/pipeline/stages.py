@@ -27,7 +27,8 @@ from edgewright.data.sets import ImageSet
 from edgewright.export.sources import plan, ultralytics
 from edgewright.export.sources.parse import PLAN, parse
 from edgewright.pipeline.candidates import Candidate, Variant
-from edgewright.quantize import methods
+from edgewright.quantize import methods, schemes
+from edgewright.quantize.ranges import STATISTICS
 from edgewright.runtimes.options import Options
 from edgewright.targets.ssh import Lost, Unreachable
 
@@ -145,14 +146,12 @@ def quantize(
     how: dict[str, Any] = {"scheme": variant.scheme, "method": variant.method, "seed": seed}
     if method.labels:
         how["labels"] = _classes(method.name, calibration, spec_of(model))
-    source = quantized_from(shop, model, variant, calibration, calibration_digests)
+    source = quantized_from(shop, model, variant, calibration, calibration_digests, seed)
     paths = [item.path for item in calibration.items]
     inputs = {"model": source.key, "images": calibration_digests, **how, "made_by": made_by("quantize", "graph")}
     kwargs: dict[str, Any] = {"model": str(source.path / MODEL), "images": paths, **how}
     if method.engine == "onnxruntime":
-        seen = observe(shop, source, calibration, calibration_digests)
-        if "output" in method.ranges:
-            seen = weigh(shop, source, seen, calibration, calibration_digests, seed)
+        seen = _statistics(shop, source, method, calibration, calibration_digests, seed)
         inputs["statistics"], kwargs["statistics"] = seen.key, str(seen.path)
     if method.distil:
         kwargs["checkpoint"] = str(shop.store.checkpoint("quantize", inputs))
@@ -198,26 +197,48 @@ def weigh(shop: Workshop, model: Entry, seen: Entry, calibration: ImageSet, dige
     )  # fmt: skip
 
 
-def quantized_from(shop: Workshop, model: Entry, variant: Variant, calibration: ImageSet, digests: list[str]) -> Entry:
-    """The float model that is quantized: `model`, or for methods that equalize the same function so prepared."""
-    assert variant.method is not None
-    if not methods.get(variant.method).equalize:
+def _statistics(
+    shop: Workshop, model: Entry, method: methods.Method, calibration: ImageSet, digests: list[str], seed: int
+) -> Entry:
+    """``statistics.safetensors`` of `model`, with all that `method` wants to know; a centred model brings its own."""
+    if Path(model.path, STATISTICS).is_file():
         return model
-    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
-    made = shop.run(
-        "equalize", calibration.name, inputs, "edgewright.quantize.equalize:equalize", model=str(model.path / MODEL),
-        images=[item.path for item in calibration.items], into="out",
-    )  # fmt: skip
-    return made if Path(made.path, MODEL).is_file() else model
+    seen = observe(shop, model, calibration, digests)
+    return weigh(shop, model, seen, calibration, digests, seed) if "output" in method.ranges else seen
+
+
+def quantized_from(
+    shop: Workshop, model: Entry, variant: Variant, calibration: ImageSet, digests: list[str], seed: int
+) -> Entry:
+    """The float model that is quantized: `model`, or the same function as the method prepares it for the scheme."""
+    assert variant.method is not None and variant.scheme is not None
+    method, scheme = methods.get(variant.method), schemes.get(variant.scheme)
+    made_with = made_by("quantize", "graph")
+    if method.equalize:
+        made = shop.run(
+            "equalize", calibration.name, {"model": model.key, "images": digests, "made_by": made_with},
+            "edgewright.quantize.equalize:equalize", model=str(model.path / MODEL),
+            images=[item.path for item in calibration.items], into="out",
+        )  # fmt: skip
+        model = made if Path(made.path, MODEL).is_file() else model
+    if method.centre and scheme.centred:
+        seen = _statistics(shop, model, method, calibration, digests, seed)
+        made = shop.run(
+            "centre", calibration.name, {"model": model.key, "statistics": seen.key, "made_by": made_with},
+            "edgewright.quantize.centre:centre", model=str(model.path / MODEL), statistics=str(seen.path), into="out",
+        )  # fmt: skip
+        model = made if Path(made.path, MODEL).is_file() else model
+    return model
 
 
 def mix(
-    shop: Workshop, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str]
-) -> Entry:
+    shop: Workshop, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
+    seed: int,
+) -> Entry:  # fmt: skip
     """``model.onnx``, ``provenance.json`` of a mixture: `quantized` with the variant's layers given back to float."""
     how = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
     made = made_by("quantize", "graph")
-    source = quantized_from(shop, model, variant, calibration, digests)
+    source = quantized_from(shop, model, variant, calibration, digests, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
     return shop.run(
         "mix", variant.name, inputs, "edgewright.quantize.mixture:build", model=str(source.path / MODEL),
@@ -227,12 +248,12 @@ def mix(
 
 def sensitivity(
     shop: Workshop, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
-    count: int, layers: bool,
+    seed: int, count: int, layers: bool,
 ) -> Entry:  # fmt: skip
     """``sensitivity.json``: the damage of each block, and of each layer, on `count` images (see `quantize.damage`)."""
     how: dict[str, Any] = {"scheme": variant.scheme, "count": count, "layers": layers}
     made = made_by("quantize", "graph")
-    source = quantized_from(shop, model, variant, calibration, digests)
+    source = quantized_from(shop, model, variant, calibration, digests, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
     return shop.run(
         "damage", variant.name, inputs, "edgewright.quantize.damage:measure", model=str(source.path / MODEL),
