@@ -128,6 +128,7 @@ METHODS = {("mobilenetv3_small_100", scheme): "distil" for scheme in SCHEMES}
 """What is needed to stay inside; else post-training rounding does it."""
 
 MISSED = {
+    ("mobilenetv1_075", "tensorrt"): "0.75 points lost: three images of 400, two allowed",
     ("mobilenetv3_small_100", "ort-x86-vnni"): "96.9 % agreement",
 }
 
