@@ -143,7 +143,7 @@ def sites(model: onnx.ModelProto) -> list[Site]:
             for reader in behind.get(name, []):
                 if reader.op_type in _PASSES and (reader.op_type == "Concat" or reader.input[0] == name):
                     waiting += reader.output[:1]
-                elif _adds(reader, constants) and reader.input[0] == name and not _pads(reader):
+                elif _adds(reader, constants) and reader.input[0] == name and not files.pads(reader):
                     site.readers.append(reader)
                 else:
                     moves = False
@@ -238,8 +238,3 @@ def _adds(node: onnx.NodeProto | None, constants: dict[str, onnx.TensorProto]) -
     told = files.attributes(node)
     scaled = told.get("alpha", 1.0) != 1.0 or told.get("beta", 1.0) != 1.0 or told.get("transA", 0)
     return not scaled and node.input[1] in constants and node.input[2] in constants
-
-
-def _pads(node: onnx.NodeProto) -> bool:
-    told = files.attributes(node)
-    return any(told.get("pads", [])) or told.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER")

@@ -34,7 +34,8 @@ SHRINKS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, tick: Tick, seed: int = 0) -> Statistics:
     """`seen`, with the best range of every float tensor of `model`: of what statistics propose and parts of the widest.
 
-    For the grids of both kinds, with any zero point and centred. `tick` is called with (images done, images, what).
+    For the grids of both kinds, with any zero point and centred. With it what noise on each channel of a feature map
+    would change, from the same gradients. `tick` is called with (images done, images, what).
     Raises `RuntimeFailed` for an operator without a gradient here.
     """
     import torch
@@ -53,6 +54,7 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
         for centred in proposed
     }
     errors: dict[tuple[str, bool], list[list[float]]] = {key: [] for key in ranges}
+    noise: dict[str, np.ndarray] = {}
     shape = calibration.spec.input
     images = min(32, max(8, PIXELS // (shape.height * shape.width)))
     feeds = list(calibration.batches(images))
@@ -68,12 +70,18 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
             for name, value, *felt in zip(names, tensors, *gradients):
                 known = [g.flatten() for g in felt if g is not None]
                 slopes = torch.stack(known) if known else torch.zeros(1, value.numel())
+                if value.ndim == 4:
+                    squares = slopes.square().mean(0).reshape(value.shape) * (value != 0)  # zeros are on every grid
+                    gained = squares.sum((0, 2, 3)).numpy() / len(feeds)
+                    noise[name] = noise[name] + gained if name in noise else gained
                 for centred in proposed:
                     changes = [rounded(value, *ends, centred) - value for ends in ranges[name, centred]]
                     errors[name, centred].append([float((slopes @ c.flatten()).square().sum()) for c in changes])
         tick(step + 1, len(feeds), "clipping ranges")
     best = [[ranges[n, centred][_best(np.array(errors[n, centred]))] for n in names] for centred in proposed]
-    return seen._replace(best=np.array(best))
+    slopes_of_all = np.concatenate([np.zeros(0), *(noise[name] for name in names if name in noise)])
+    widths = np.array([len(noise.get(name, ())) for name in names], np.int64)
+    return seen._replace(best=np.array(best), slopes=slopes_of_all, slope_widths=widths)
 
 
 def _best(errors: np.ndarray) -> int:

@@ -17,8 +17,9 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
 
     `engine` places the Q/DQ pairs. `ranges` are the ways to find the activations' clipping ranges ("output": the best
     for each tensor, see `clipping`); of several the one with the least loss of the answers is taken (NNCF finds its
-    own). `equalize`: first even out the channels of tensors (see `equalize`); `centre`: for grids around zero, move
-    down what comes out of ReLUs (see `centre`). `bias_correction` "fast" is NNCF's (each layer by itself),
+    own). `equalize`: first even out the channels of tensors (see `equalize`); for grids around zero, `split`: compute
+    noisy channels twice in the places of dead ones (see `splitting`), and `centre`: move down what comes out of ReLUs
+    (see `centre`). `bias_correction` "fast" is NNCF's (each layer by itself),
     "sequential" corrects a layer on the outputs of the corrected layers before it. `reround` rounds weights so that
     they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is the fraction of layers that
     stay in float, those that lose most when they alone are quantized. `smooth_quant` moves outliers of activations
@@ -31,6 +32,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     engine: Literal["onnxruntime", "nncf"]
     ranges: tuple[Kind, ...] = ("minmax",)
     equalize: bool = False
+    split: bool = False
     centre: bool = False
     bias_correction: Literal["none", "fast", "sequential"] = "none"
     reround: bool = False
@@ -54,6 +56,7 @@ METHODS: dict[str, Method] = {
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             equalize=True,
+            split=True,
             centre=True,
             bias_correction="sequential",
             reround=True,
@@ -63,6 +66,7 @@ METHODS: dict[str, Method] = {
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             equalize=True,
+            split=True,
             centre=True,
             bias_correction="sequential",
             reround=True,
@@ -104,6 +108,7 @@ OTHERS: dict[str, Method] = {
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             equalize=True,
+            split=True,
             centre=True,
             bias_correction="sequential",
             reround=True,
@@ -114,6 +119,7 @@ OTHERS: dict[str, Method] = {
             engine="onnxruntime",
             ranges=("minmax", "mean", "output"),
             equalize=True,
+            split=True,
             centre=True,
             bias_correction="sequential",
             reround=True,

@@ -44,7 +44,9 @@ class Statistics(NamedTuple):
     `best` (2, tensors, 2): the range of each that costs the answers least, for grids with any zero point and for
     centred ones; empty where it was not looked for, or could not be found: `missing` says why. `channels` (2, all
     channels): the extremes of each channel of the tensors that depthwise convolutions alone read, tensor after tensor;
-    `widths` (tensors,): how many of them each tensor has.
+    `widths` (tensors,): how many of them each tensor has. `slopes` (all channels): how much noise on each channel of
+    the feature maps changes the answers, a unit of its variance everywhere (see `clipping`; empty where `best` is);
+    `slope_widths` (tensors,): how many each tensor has.
     """
 
     names: list[str]
@@ -55,9 +57,11 @@ class Statistics(NamedTuple):
     missing: str = ""
     channels: np.ndarray = np.zeros((2, 0))
     widths: np.ndarray = np.zeros(0, np.int64)
+    slopes: np.ndarray = np.zeros(0)
+    slope_widths: np.ndarray = np.zeros(0, np.int64)
 
 
-ARRAYS = ("lows", "highs", "counts", "best", "channels", "widths")
+ARRAYS = ("lows", "highs", "counts", "best", "channels", "widths", "slopes", "slope_widths")
 
 
 def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histograms: bool = True) -> Statistics:

@@ -76,7 +76,9 @@ def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch
     assert before and all(old != new for old, new in zip(before, keys()))
 
 
-def test_tensorrts_grids_are_served_by_a_centred_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrts_grids_are_served_by_split_and_centred_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its statistics come with it: nothing is observed again. Other schemes and plain methods do without."""
     made: list[tuple[str, str]] = []
 
@@ -84,9 +86,9 @@ def test_tensorrts_grids_are_served_by_a_centred_model(tmp_path: Path, monkeypat
         made.append((stage, inputs.get("statistics", "")))
         folder = tmp_path / stage
         folder.mkdir(exist_ok=True)
-        if stage in ("equalize", "centre"):
+        if stage in ("equalize", "split", "centre"):
             (folder / stages.MODEL).touch()
-        if stage in ("observe", "weigh", "centre"):
+        if stage in ("observe", "weigh", "split", "centre"):
             (folder / stages.STATISTICS).touch()
         return Entry(path=folder, key=stage, reused=False, seconds=0.0)
 
@@ -101,6 +103,6 @@ def test_tensorrts_grids_are_served_by_a_centred_model(tmp_path: Path, monkeypat
         return made
 
     seen = [("equalize", ""), ("observe", ""), ("weigh", "observe")]
-    assert of("tensorrt", "round") == [*seen, ("centre", "weigh"), ("quantize", "centre")]
+    assert of("tensorrt", "round") == [*seen, ("split", "weigh"), ("centre", "split"), ("quantize", "centre")]
     assert of("ort-x86-vnni", "round") == [*seen, ("quantize", "weigh")]
     assert of("tensorrt", "minmax") == [("observe", ""), ("quantize", "observe")]

@@ -129,6 +129,12 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
+def pads(node: onnx.NodeProto) -> bool:
+    """Whether a convolution or a pool pads what it reads."""
+    told = attributes(node)
+    return any(told.get("pads", [])) or told.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER")
+
+
 def readers(graph: Any) -> Counter[str]:
     """How often each tensor of a graph is read: by nodes, those of nested graphs included, and as a graph's output."""
     found = Counter(value.name for value in graph.output)

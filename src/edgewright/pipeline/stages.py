@@ -200,11 +200,15 @@ def weigh(shop: Workshop, model: Entry, seen: Entry, calibration: ImageSet, dige
 def _statistics(
     shop: Workshop, model: Entry, method: methods.Method, calibration: ImageSet, digests: list[str], seed: int
 ) -> Entry:
-    """``statistics.safetensors`` of `model`, with all that `method` wants to know; a centred model brings its own."""
+    """``statistics.safetensors`` of `model`, with all that `method` wants; a split or centred model brings its own."""
     if Path(model.path, STATISTICS).is_file():
         return model
     seen = observe(shop, model, calibration, digests)
     return weigh(shop, model, seen, calibration, digests, seed) if "output" in method.ranges else seen
+
+
+_AROUND_ZERO = {"split": "edgewright.quantize.splitting:split", "centre": "edgewright.quantize.centre:centre"}
+"""What is done with a float model for grids around zero, where the method wants it, in this order."""
 
 
 def quantized_from(
@@ -221,13 +225,14 @@ def quantized_from(
             images=[item.path for item in calibration.items], into="out",
         )  # fmt: skip
         model = made if Path(made.path, MODEL).is_file() else model
-    if method.centre and scheme.centred:
-        seen = _statistics(shop, model, method, calibration, digests, seed)
-        made = shop.run(
-            "centre", calibration.name, {"model": model.key, "statistics": seen.key, "made_by": made_with},
-            "edgewright.quantize.centre:centre", model=str(model.path / MODEL), statistics=str(seen.path), into="out",
-        )  # fmt: skip
-        model = made if Path(made.path, MODEL).is_file() else model
+    for stage, target in _AROUND_ZERO.items() if scheme.centred else ():
+        if getattr(method, stage):
+            seen = _statistics(shop, model, method, calibration, digests, seed)
+            made = shop.run(
+                stage, calibration.name, {"model": model.key, "statistics": seen.key, "made_by": made_with},
+                target, model=str(model.path / MODEL), statistics=str(seen.path), into="out",
+            )  # fmt: skip
+            model = made if Path(made.path, MODEL).is_file() else model
     return model
 
 

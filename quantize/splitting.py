@@ -1,0 +1,282 @@
+"""Channel splitting: the places of channels that are always zero carry noisy channels a second time.
+
+Behind ReLUs there are often channels that no image wakes: training decayed their weights to nothing. They cost as much
+as the others. Here the channels whose rounding costs the answers most are computed once more in these places, and the
+layers that add channels up take the mean (after Zhao et al. 2019, "Improving Neural Network Quantization without
+Retraining using Outlier Channel Splitting", who add channels, for outliers). Copies lie between one another's grid
+points: k of them, each the k-th part of a step apart, are rounded as one channel on a grid k times as fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from edgewright.graph import files, metadata, sparsity
+
+from . import ranges
+from .ranges import STATISTICS, Range
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgewright.core.spec import ModelSpec
+
+Constants = dict[str, np.ndarray]
+"""The initializers of a model by name, those of floats in float64."""
+
+ANY = (-np.inf, np.inf)
+_PASSES = frozenset({"AveragePool", "Concat", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool",
+                     "ReduceMean", "Reshape", "Squeeze", "Transpose"})  # fmt: skip
+"""Operators whose outputs lie within the bounds of what goes in, with zero inside."""
+
+
+class Site(NamedTuple):
+    """A layer that makes channels, the ReLU behind it, and the layers that add the channels up.
+
+    Between them there may be a depthwise convolution, which passes each on by itself, with a ReLU of its own behind it.
+    """
+
+    maker: onnx.NodeProto
+    function: onnx.NodeProto
+    depthwise: onnx.NodeProto | None
+    passed: onnx.NodeProto | None
+    readers: list[onnx.NodeProto]
+
+    @property
+    def tensors(self) -> tuple[str, str]:
+        """What comes out of the ReLU behind the maker, and what the readers read (the same without a depthwise one)."""
+        last = self.passed or self.depthwise or self.function
+        return self.function.output[0], last.output[0]
+
+
+def split(model: str, statistics: str, out: str) -> int:
+    """Write the float file `model` with split channels, and its statistics, into the folder `out`.
+
+    For grids around zero. `statistics`: the folder that `quantize.observe` and `weigh` wrote of the same model. The
+    function stays the same but for less than half a step where a ReLU cuts off a copy, so that nothing is collected
+    again. Returns how many copies there are: where there is none, nothing is written.
+    """
+    from .quantize import prepare
+
+    source, seen = files.load(model), ranges.read(Path(statistics, STATISTICS))
+    spec = metadata.get_spec(source)
+    prepare(source)
+    if not len(seen.slopes):
+        return 0  # what could not be found, `seen.missing` says
+    known = ranges.find(seen, "minmax", False)
+    slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1])))
+    count, channels = 0, np.split(seen.channels, np.cumsum(seen.widths)[:-1], axis=1)
+    possible = bounds(source, spec)
+    for site in sites(source):
+        if not all(len(slopes.get(name, ())) for name in site.tensors):
+            continue  # a tensor whose shape is not known
+        values = constants(source)
+        steps = _steps(site, known)
+        places = choose(site, dead(site, possible, values), steps, slopes)
+        apply(source, site, places, steps, values)
+        count += sum(len(copies) - 1 for copies in places)
+        of_input = channels[seen.names.index(site.tensors[0])]
+        for copies in places if of_input.size else ():
+            of_input[:, copies] = of_input[:, copies[:1]]
+    if not count:
+        return 0
+    if spec is not None:
+        metadata.set_spec(source, spec)
+    files.check(source, "The model with split channels")
+    files.save(source, Path(out, "model.onnx"))
+    seen = seen._replace(
+        channels=np.concatenate(channels, axis=1), slopes=np.zeros(0), slope_widths=np.zeros(0, np.int64)
+    )
+    ranges.save(seen, Path(out, STATISTICS))
+    return count
+
+
+def sites(model: onnx.ModelProto) -> list[Site]:
+    """All places of a float graph, in which every layer has a bias of its own, where channels can be split."""
+    graph, values = model.graph, constants(model)
+    reads = files.readers(graph)
+    behind: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            behind.setdefault(name, []).append(node)
+
+    def groups(node: onnx.NodeProto | None) -> int:
+        """Of a convolution with constant weights and a bias that it alone reads; 0 for other nodes."""
+        if node is None or node.op_type != "Conv" or len(node.input) < 3:
+            return 0
+        own = all(name in values and reads[name] == 1 for name in node.input[1:])
+        return int(files.attributes(node).get("group", 1)) if own else 0
+
+    def is_depthwise(node: onnx.NodeProto) -> bool:
+        return groups(node) > 1 and values[node.input[1]].shape[:2] == (groups(node), 1)
+
+    def only(tensor: str) -> onnx.NodeProto | None:
+        """The one node that reads `tensor`, where nothing else does."""
+        found = behind.get(tensor, [])
+        return found[0] if len(found) == reads[tensor] == 1 else None
+
+    def adds(node: onnx.NodeProto, tensor: str) -> bool:
+        """Whether `node` adds up the channels of `tensor`, with weights of which any may be anything."""
+        along = sparsity.inputs_axis(node)
+        return (
+            groups(node) == 1 and node.input[0] == tensor
+            and (along is None or not sparsity.has_pattern(values[node.input[1]], along))
+        )  # fmt: skip
+
+    found = []
+    for maker in graph.node:
+        function = only(maker.output[0]) if groups(maker) == 1 else None
+        ends = _ends(function, values) if function is not None else None
+        if function is None or ends is None or ends[0] != 0:
+            continue
+        site = Site(maker, function, None, None, [])
+        follower = only(function.output[0])
+        if follower is not None and is_depthwise(follower):
+            passed = only(follower.output[0])
+            known = passed is not None and _ends(passed, values) is not None
+            site = site._replace(depthwise=follower, passed=passed if known else None)
+        tensor = site.tensors[1]
+        readers = behind.get(tensor, [])
+        if readers and len(readers) == reads[tensor] and all(adds(node, tensor) for node in readers):
+            found.append(site._replace(readers=readers))
+    return found
+
+
+def constants(model: onnx.ModelProto) -> Constants:
+    """What the initializers of `model` hold."""
+    from onnx import numpy_helper
+
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in arrays.items()}
+
+
+def dead(site: Site, possible: Mapping[str, Range], values: Constants) -> np.ndarray:
+    """Which channels (channels,) are zero behind the ReLU of `site` whatever the image, by the `possible` bounds of
+    what goes in, and can be taken out of what follows."""
+    weights, bias = (values[name] for name in site.maker.input[1:3])
+    found = np.asarray(_most(weights, *possible.get(site.maker.input[0], ANY)) + bias <= 0)
+    if any(files.pads(node) for node in site.readers):
+        found &= _rest(site, values) == 0  # padding is zero, so that a constant could not go into the biases
+    return found
+
+
+def choose(
+    site: Site, free: np.ndarray, steps: tuple[float, float], slopes: Mapping[str, np.ndarray]
+) -> list[list[int]]:
+    """The places of each split channel, its own first: the places `free` go, one by one, where most noise is left.
+
+    Noise of rounding falls with the square of the copies. `slopes`: see `Statistics`.
+    """
+    first, last = site.tensors
+    noise = slopes[first] * steps[0] ** 2
+    if first != last:
+        noise = noise + slopes[last] * steps[1] ** 2
+    noise = np.where(free, 0.0, noise)
+    places = [[channel] for channel in range(len(noise))]
+    for place in np.flatnonzero(free):
+        left = noise / np.square([len(copies) for copies in places])
+        most = int(left.argmax())
+        if left[most] > 0:
+            places[most].append(int(place))
+    return [copies for copies in places if len(copies) > 1]
+
+
+def apply(
+    model: onnx.ModelProto, site: Site, places: list[list[int]], steps: tuple[float, float], values: Constants
+) -> None:
+    """Compute the channels of `site` at `places`, in place; `values` are the model's constants as they are."""
+    from onnx import numpy_helper
+
+    made = [node for node in (site.maker, site.depthwise) if node is not None]
+    changed = {name: values[name].copy() for node in (*made, *site.readers) for name in node.input[1:3]}
+    taken = [place for copies in places for place in copies[1:]]
+    for node in site.readers:
+        weights, bias = (changed[name] for name in node.input[1:3])
+        bias += weights[:, taken].sum(axis=(2, 3)) @ _rest(site, values)[taken]
+        for copies in places:
+            weights[:, copies] = weights[:, copies[:1]] / len(copies)
+    for copies in places:
+        apart = (np.arange(len(copies)) - (len(copies) - 1) / 2) / len(copies)
+        for name in (name for node in made for name in node.input[1:3]):
+            changed[name][copies] = changed[name][copies[0]]
+        changed[site.maker.input[2]][copies] += apart * steps[0]
+        if site.depthwise is not None:
+            weights, bias = (changed[name] for name in site.depthwise.input[1:3])
+            bias[copies] += apart * (steps[1] - steps[0] * weights[copies[0]].sum())
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name, array in changed.items() if places else ():
+        stored[name].CopyFrom(numpy_helper.from_array(array.astype(np.float32), name))
+
+
+def _steps(site: Site, known: Mapping[str, Range]) -> tuple[float, float]:
+    """Of the grids of the site's tensors. One that padded layers read is not centred and has half the steps."""
+    first, last = site.tensors
+    fine = 127 if any(files.pads(node) for node in site.readers) else 254
+    return known[first][1] / (127 if site.depthwise is not None else fine), known[last][1] / fine
+
+
+def _rest(site: Site, values: Constants) -> np.ndarray:
+    """What the readers read of channels that are zero behind the maker: zero, or what the depthwise layer's bias is."""
+    if site.depthwise is None:
+        return np.zeros(len(values[site.maker.input[2]]))
+    bias = values[site.depthwise.input[2]]
+    ends = _ends(site.passed, values) if site.passed is not None else None
+    return bias if ends is None else np.clip(bias, *ends)
+
+
+def bounds(model: onnx.ModelProto, spec: ModelSpec | None) -> dict[str, Range]:
+    """The least and the highest value that tensors of a float graph can have, by interval arithmetic.
+
+    Zero lies inside, since padding may stand in for any value. Tensors of which nothing is known are left out.
+    """
+    values, found = constants(model), dict[str, Range]()
+    if spec is not None and spec.preprocess.normalize == "host":
+        p = spec.preprocess
+        found[spec.input.name] = _hull([(x / p.divide - m) / s for x in (0, 255) for m, s in zip(p.mean, p.std)])
+
+    def within(node: onnx.NodeProto) -> Range | None:
+        read = [found.get(name, ANY) for name in node.input]
+        ends = _ends(node, values)
+        if ends is not None:
+            return _hull(np.clip(read[0], *ends))
+        if node.op_type in _PASSES:
+            return _hull(read if node.op_type == "Concat" else read[0])
+        if node.op_type == "Add" and not values.keys() & {*node.input}:
+            return _hull(np.sum(read, axis=0))
+        if node.op_type == "Conv" and all(name in values for name in node.input[1:]):
+            weights = values[node.input[1]]
+            bias = values[node.input[2]] if len(node.input) > 2 else 0.0
+            return _hull([(bias - _most(-weights, *read[0])).min(), (bias + _most(weights, *read[0])).max()])
+        return None
+
+    for node in model.graph.node:
+        known = within(node)
+        if known is not None:
+            found[node.output[0]] = known
+    return found
+
+
+def _most(weights: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The highest sum of products of each output's `weights` with values between `low` <= 0 and `high` >= 0."""
+    with np.errstate(invalid="ignore"):
+        products = np.where(weights == 0, 0.0, np.maximum(weights * low, weights * high))
+    return np.asarray(products.reshape(len(weights), -1).sum(axis=1))
+
+
+def _hull(ends: object) -> Range:
+    found = np.asarray(ends, np.float64)
+    return min(0.0, float(found.min())), max(0.0, float(found.max()))
+
+
+def _ends(node: onnx.NodeProto, values: Constants) -> Range | None:
+    """Where a ReLU, or a Clip with constant ends, cuts off; None for other nodes."""
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    if node.op_type != "Clip" or any(name and name not in values for name in node.input[1:]):
+        return None
+    low, high = [values[name] if name else None for name in [*node.input[1:], "", ""][:2]]
+    return -np.inf if low is None else float(low), np.inf if high is None else float(high)
