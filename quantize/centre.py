@@ -50,7 +50,8 @@ def centre(model: str, statistics: str, out: str) -> int:
     `statistics`: the folder that `quantize.observe` (and `weigh`) wrote of the same model. A tensor moves by half of
     the highest value that was seen, and none of its grids clips: the zeros, of which a ReLU makes most, then lie on the
     last step, where another range would round every one of them. (Half of a clipped range would keep them exact, too;
-    measured on SqueezeNet it was worse.) Tensors move only where no reader's grid gets coarser. What is known of them
+    measured on SqueezeNet it was worse.) Tensors move only where no reader's grid gets coarser than that of the range
+    that the answers lose least by: of a tensor with outliers, less than half of what was seen. What is known of them
     moves too, so that nothing is collected again. Returns how many places were centred: where there is none, nothing
     is written.
     """
@@ -60,11 +61,12 @@ def centre(model: str, statistics: str, out: str) -> int:
     spec = metadata.get_spec(source)
     prepare(source)
     known = ranges.find(seen, "minmax", False)
+    best = ranges.find(seen, "output", True) if len(seen.best) else known
     chosen: list[tuple[Site, float]] = []
     for site in sites(source):
-        highest = [known[node.input[0]][1] for node in site.readers]
-        half = _half(max(highest))
-        if site.low == 0 and 0 < half < min(highest):
+        read = [node.input[0] for node in site.readers]
+        half = _half(max(known[name][1] for name in read))
+        if site.low == 0 and 0 < half < min(best[name][1] for name in read):
             chosen.append((site, half))
     if not chosen:
         return 0

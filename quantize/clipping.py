@@ -62,17 +62,18 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
         given = {name: torch.from_numpy(array).requires_grad_() for name, array in feed.items()}
         values = dict(zip(names, network.run(model, {**constants, **given}, names)))
         answers, tensors = [values[name] for name in outputs], [values[name] for name in names]
-        gradients = [
-            torch.autograd.grad(list(along), tensors, list(along.values()), retain_graph=True, allow_unused=True)
-            for along in _directions(answers, calibration.spec, generator)
-        ]
+        moved = [value for value in tensors if value.requires_grad]  # what constants alone make has no gradient
+        gradients = []
+        for along in _directions(answers, calibration.spec, generator):
+            felt = torch.autograd.grad(list(along), moved, list(along.values()), retain_graph=True, allow_unused=True)
+            gradients.append(dict(zip(map(id, moved), felt)))
         with torch.no_grad():
-            for name, value, *felt in zip(names, tensors, *gradients):
-                known = [g.flatten() for g in felt if g is not None]
+            for name, value in zip(names, tensors):
+                known = [g.flatten() for gradient in gradients if (g := gradient.get(id(value))) is not None]
                 slopes = torch.stack(known) if known else torch.zeros(1, value.numel())
                 if value.ndim == 4:
                     squares = slopes.square().mean(0).reshape(value.shape) * (value != 0)  # zeros are on every grid
-                    gained = squares.sum((0, 2, 3)).numpy() / len(feeds)
+                    gained = squares.sum((0, 2, 3)).numpy()
                     noise[name] = noise[name] + gained if name in noise else gained
                 for centred in proposed:
                     changes = [rounded(value, *ends, centred) - value for ends in ranges[name, centred]]

@@ -4,7 +4,8 @@ Behind ReLUs there are often channels that no image wakes: training decayed thei
 as the others. Here the channels whose rounding costs the answers most are computed once more in these places, and the
 layers that add channels up take the mean (after Zhao et al. 2019, "Improving Neural Network Quantization without
 Retraining using Outlier Channel Splitting", who add channels, for outliers). Copies lie between one another's grid
-points: k of them, each the k-th part of a step apart, are rounded as one channel on a grid k times as fine.
+points: k of them, each the k-th part of a step apart, are rounded as one channel on a grid k times as fine. (Steps are
+those of the widest ranges; where narrower ones are taken later, the grid is less fine.)
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 
 from edgewright.graph import files, metadata, sparsity
 
-from . import ranges
-from .ranges import STATISTICS, Range
+from . import ranges, tensorrt
+from .ranges import STATISTICS, Range, Statistics
 
 if TYPE_CHECKING:
     import onnx
@@ -29,6 +30,8 @@ Constants = dict[str, np.ndarray]
 """The initializers of a model by name, those of floats in float64."""
 
 ANY = (-np.inf, np.inf)
+MOST_APART = 8.0
+"""Steps that copies may lie apart behind a depthwise layer where not all of its inputs are moved."""
 _PASSES = frozenset({"AveragePool", "Concat", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool",
                      "ReduceMean", "Reshape", "Squeeze", "Transpose"})  # fmt: skip
 """Operators whose outputs lie within the bounds of what goes in, with zero inside."""
@@ -56,48 +59,45 @@ class Site(NamedTuple):
 def split(model: str, statistics: str, out: str) -> int:
     """Write the float file `model` with split channels, and its statistics, into the folder `out`.
 
-    For grids around zero. `statistics`: the folder that `quantize.observe` and `weigh` wrote of the same model. The
-    function stays the same but for less than half a step where a ReLU cuts off a copy, so that nothing is collected
-    again. Returns how many copies there are: where there is none, nothing is written.
+    For TensorRT's grids. `statistics`: the folder that `quantize.observe` and `weigh` wrote of the same model. In float
+    nothing changes but where a ReLU cuts off some of the copies: by a step of the grid at most (an eighth of what they
+    lie apart, see `spread`). So nothing is collected again. Returns how many copies there are: where there is none,
+    nothing is written.
     """
     from .quantize import prepare
 
     source, seen = files.load(model), ranges.read(Path(statistics, STATISTICS))
-    spec = metadata.get_spec(source)
     prepare(source)
-    if not len(seen.slopes):
-        return 0  # what could not be found, `seen.missing` says
     known = ranges.find(seen, "minmax", False)
-    slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1])))
-    count, channels = 0, np.split(seen.channels, np.cumsum(seen.widths)[:-1], axis=1)
-    possible = bounds(source, spec)
-    for site in sites(source):
+    slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1]))) if len(seen.slopes) else {}
+    values = constants(source)
+    possible = bounds(source, metadata.get_spec(source), values)
+    # All are proven dead in the model as it is, before a first one is changed.
+    proven = [(site, dead(site, possible, values)) for site in sites(source, values)]
+    count = 0
+    for site, free in proven:
         if not all(len(slopes.get(name, ())) for name in site.tensors):
-            continue  # a tensor whose shape is not known
-        values = constants(source)
-        steps = _steps(site, known)
-        places = choose(site, dead(site, possible, values), steps, slopes)
+            continue  # a tensor whose shape is not known, or gradients that `seen.missing` tells of
+        steps = grid_steps(site, known, values)
+        noise = _noise(site, steps, slopes, values)
+        places = choose(np.where(free, 0.0, noise), free)
         apply(source, site, places, steps, values)
         count += sum(len(copies) - 1 for copies in places)
-        of_input = channels[seen.names.index(site.tensors[0])]
-        for copies in places if of_input.size else ():
-            of_input[:, copies] = of_input[:, copies[:1]]
     if not count:
         return 0
-    if spec is not None:
-        metadata.set_spec(source, spec)
     files.check(source, "The model with split channels")
     files.save(source, Path(out, "model.onnx"))
-    seen = seen._replace(
-        channels=np.concatenate(channels, axis=1), slopes=np.zeros(0), slope_widths=np.zeros(0, np.int64)
-    )
-    ranges.save(seen, Path(out, STATISTICS))
+    # What is known of single channels is not of these: schemes with grids around zero do not look at it.
+    none = np.zeros(len(seen.names), np.int64)
+    empty = {"channels": np.zeros((2, 0)), "widths": none, "slopes": np.zeros(0), "slope_widths": none}
+    ranges.save(Statistics(**{**seen._asdict(), **empty}), Path(out, STATISTICS))
     return count
 
 
-def sites(model: onnx.ModelProto) -> list[Site]:
-    """All places of a float graph, in which every layer has a bias of its own, where channels can be split."""
-    graph, values = model.graph, constants(model)
+def sites(model: onnx.ModelProto, values: Constants) -> list[Site]:
+    """All places of a float graph, in which every layer has a bias of its own, where channels can be split: between
+    layers that TensorRT's scheme has in INT8."""
+    graph = model.graph
     reads = files.readers(graph)
     behind: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -111,8 +111,11 @@ def sites(model: onnx.ModelProto) -> list[Site]:
         own = all(name in values and reads[name] == 1 for name in node.input[1:])
         return int(files.attributes(node).get("group", 1)) if own else 0
 
+    def in_int8(node: onnx.NodeProto) -> bool:
+        return min(tensorrt.channels(node, values[node.input[1]].shape)) >= tensorrt.FEWEST_CHANNELS
+
     def is_depthwise(node: onnx.NodeProto) -> bool:
-        return groups(node) > 1 and values[node.input[1]].shape[:2] == (groups(node), 1)
+        return groups(node) > 1 and values[node.input[1]].shape[:2] == (groups(node), 1) and in_int8(node)
 
     def only(tensor: str) -> onnx.NodeProto | None:
         """The one node that reads `tensor`, where nothing else does."""
@@ -121,10 +124,9 @@ def sites(model: onnx.ModelProto) -> list[Site]:
 
     def adds(node: onnx.NodeProto, tensor: str) -> bool:
         """Whether `node` adds up the channels of `tensor`, with weights of which any may be anything."""
-        along = sparsity.inputs_axis(node)
         return (
-            groups(node) == 1 and node.input[0] == tensor
-            and (along is None or not sparsity.has_pattern(values[node.input[1]], along))
+            groups(node) == 1 and node.input[0] == tensor and in_int8(node)
+            and not sparsity.has_pattern(values[node.input[1]], 1)
         )  # fmt: skip
 
     found = []
@@ -164,33 +166,40 @@ def dead(site: Site, possible: Mapping[str, Range], values: Constants) -> np.nda
     return found
 
 
-def choose(
-    site: Site, free: np.ndarray, steps: tuple[float, float], slopes: Mapping[str, np.ndarray]
-) -> list[list[int]]:
-    """The places of each split channel, its own first: the places `free` go, one by one, where most noise is left.
+def choose(noise: np.ndarray, free: np.ndarray) -> list[list[int]]:
+    """The places of each split channel, its own first: the places `free` go, one by one, where most is gained.
 
-    Noise of rounding falls with the square of the copies. `slopes`: see `Statistics`.
+    `noise` (channels,) falls with the square of the copies.
     """
-    first, last = site.tensors
-    noise = slopes[first] * steps[0] ** 2
-    if first != last:
-        noise = noise + slopes[last] * steps[1] ** 2
-    noise = np.where(free, 0.0, noise)
     places = [[channel] for channel in range(len(noise))]
     for place in np.flatnonzero(free):
-        left = noise / np.square([len(copies) for copies in places])
-        most = int(left.argmax())
-        if left[most] > 0:
+        copies = np.array([len(channel) for channel in places])
+        gain = noise * (1 / copies**2 - 1 / (copies + 1) ** 2)
+        most = int(gain.argmax())
+        if gain[most] > 0:
             places[most].append(int(place))
-    return [copies for copies in places if len(copies) > 1]
+    return [channel for channel in places if len(channel) > 1]
+
+
+def spread(site: Site, steps: tuple[float, float], values: Constants) -> np.ndarray:
+    """How far apart two copies of each channel can lie behind the depthwise layer, where what it reads was cut off or
+    is padding, in steps of the grid there; (channels,)."""
+    if site.depthwise is None or not steps[1]:
+        return np.full(len(values[site.maker.input[2]]), 1.0 if site.depthwise is None else np.inf)
+    weights = values[site.depthwise.input[1]]
+    weights = weights.reshape(len(weights), -1)
+    sums = np.stack([np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)])
+    return np.asarray(np.abs(1 - sums * (steps[0] / steps[1])).max(axis=0))
 
 
 def apply(
     model: onnx.ModelProto, site: Site, places: list[list[int]], steps: tuple[float, float], values: Constants
 ) -> None:
-    """Compute the channels of `site` at `places`, in place; `values` are the model's constants as they are."""
+    """Compute the channels of `site` at `places`, in place; `values` are the model's constants, and stay so."""
     from onnx import numpy_helper
 
+    if not places:
+        return
     made = [node for node in (site.maker, site.depthwise) if node is not None]
     changed = {name: values[name].copy() for node in (*made, *site.readers) for name in node.input[1:3]}
     taken = [place for copies in places for place in copies[1:]]
@@ -208,15 +217,34 @@ def apply(
             weights, bias = (changed[name] for name in site.depthwise.input[1:3])
             bias[copies] += apart * (steps[1] - steps[0] * weights[copies[0]].sum())
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    for name, array in changed.items() if places else ():
+    for name, array in changed.items():
         stored[name].CopyFrom(numpy_helper.from_array(array.astype(np.float32), name))
+    values.update(changed)
 
 
-def _steps(site: Site, known: Mapping[str, Range]) -> tuple[float, float]:
-    """Of the grids of the site's tensors. One that padded layers read is not centred and has half the steps."""
+def grid_steps(site: Site, known: Mapping[str, Range], values: Constants) -> tuple[float, float]:
+    """The steps of the grids of the site's tensors, whose ranges are `known`.
+
+    What comes out of a ReLU and is read without padding will be centred, and has twice as many.
+    """
+    ends = _ends(site.passed, values) if site.passed is not None else None
+    cut = site.depthwise is None or (ends is not None and ends[0] == 0)
+
+    def step(tensor: str, readers: list[onnx.NodeProto], centred: bool) -> float:
+        low, high = known[tensor]
+        return high / 254 if centred and not any(files.pads(node) for node in readers) else max(-low, high) / 127
+
     first, last = site.tensors
-    fine = 127 if any(files.pads(node) for node in site.readers) else 254
-    return known[first][1] / (127 if site.depthwise is not None else fine), known[last][1] / fine
+    return step(first, [site.depthwise] if site.depthwise else site.readers, True), step(last, site.readers, cut)
+
+
+def _noise(site: Site, steps: tuple[float, float], slopes: Mapping[str, np.ndarray], values: Constants) -> np.ndarray:
+    """What rounding each channel of `site` does to the answers; zero for those whose copies would lie too far apart."""
+    first, last = site.tensors
+    noise = slopes[first] * steps[0] ** 2
+    if first != last:
+        noise = noise + slopes[last] * steps[1] ** 2
+    return np.where(spread(site, steps, values) <= MOST_APART, noise, 0.0)
 
 
 def _rest(site: Site, values: Constants) -> np.ndarray:
@@ -228,12 +256,12 @@ def _rest(site: Site, values: Constants) -> np.ndarray:
     return bias if ends is None else np.clip(bias, *ends)
 
 
-def bounds(model: onnx.ModelProto, spec: ModelSpec | None) -> dict[str, Range]:
+def bounds(model: onnx.ModelProto, spec: ModelSpec | None, values: Constants) -> dict[str, Range]:
     """The least and the highest value that tensors of a float graph can have, by interval arithmetic.
 
     Zero lies inside, since padding may stand in for any value. Tensors of which nothing is known are left out.
     """
-    values, found = constants(model), dict[str, Range]()
+    found: dict[str, Range] = {}
     if spec is not None and spec.preprocess.normalize == "host":
         p = spec.preprocess
         found[spec.input.name] = _hull([(x / p.divide - m) / s for x in (0, 255) for m, s in zip(p.mean, p.std)])
