@@ -119,6 +119,16 @@ def test_what_was_known_of_the_model_holds_for_the_centred_one(centred) -> None:
         assert -0.995 * low < high <= -low, f"{name}: zeros of the ReLU are not on the last step"
 
 
+def test_where_clipping_gives_a_finer_grid_nothing_moves(centred, tmp_path) -> None:
+    """Of a tensor with outliers less than half of what was seen is the best range: its steps are smaller already."""
+    before, _, _ = centred
+    seen = ranges.read(before / ranges.STATISTICS)
+    best = seen.best.copy()
+    best[..., 1] = 0.45 * seen.highs.max(axis=0)
+    ranges.save(seen._replace(best=best), tmp_path / ranges.STATISTICS)
+    assert centre.centre(str(before / "model.onnx"), str(tmp_path), str(tmp_path)) == 0
+
+
 def test_int8_comes_nearer_by_half_a_bit_at_least(centred, tmp_path) -> None:
     before, after, images = centred
     exact = answers(before, images)
