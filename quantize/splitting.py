@@ -69,7 +69,7 @@ def split(model: str, statistics: str, out: str) -> int:
     source, seen = files.load(model), ranges.read(Path(statistics, STATISTICS))
     prepare(source)
     known = ranges.find(seen, "minmax", False)
-    slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1]))) if len(seen.slopes) else {}
+    slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1])))
     values = constants(source)
     possible = bounds(source, metadata.get_spec(source), values)
     # All are proven dead in the model as it is, before a first one is changed.
@@ -195,7 +195,7 @@ def spread(site: Site, steps: tuple[float, float], values: Constants) -> np.ndar
 def apply(
     model: onnx.ModelProto, site: Site, places: list[list[int]], steps: tuple[float, float], values: Constants
 ) -> None:
-    """Compute the channels of `site` at `places`, in place; `values` are the model's constants, and stay so."""
+    """Compute the channels of `site` at `places`, in place: in `model`, and in `values`, its constants."""
     from onnx import numpy_helper
 
     if not places:
