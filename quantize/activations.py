@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgewright.graph import files
+
 from .pairs import rewire
 
 if TYPE_CHECKING:
@@ -47,10 +49,7 @@ def inside(model: onnx.ModelProto) -> set[str]:
 
     ``x * Sigmoid(x)``, as SiLU is exported, is one function (so is ``x * HardSigmoid(x)``): x and the gate are inside.
     """
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = files.readers(model.graph)
     found = set()
     for name, nodes in readers.items():
         gates = {out for node in nodes if node.op_type in FUNCTIONS for out in node.output}

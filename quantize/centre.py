@@ -100,11 +100,8 @@ def sites(model: onnx.ModelProto) -> list[Site]:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    behind: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            behind.setdefault(name, []).append(node)
-    reads = files.readers(graph)
+    behind = files.readers(graph)
+    reads = files.reads(graph)
 
     def is_ours(name: str) -> bool:
         """Whether nothing else reads it: no answer of the model, no nested graph."""

@@ -72,10 +72,7 @@ def sites(model: onnx.ModelProto) -> list[Site]:
     graph = model.graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = files.readers(graph)
     own = {name: shape for name, shape in shapes.items() if len(readers.get(name, [])) == 1}
     produced = {name: node for node in graph.node for name in node.output}
 

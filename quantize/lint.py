@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
+from edgewright.graph import files
+
 from . import pairs
 from .tensorrt import FEWEST_CHANNELS, LAYERS, channels, residuals, weight_axis
 
@@ -91,10 +93,7 @@ def check(model: onnx.ModelProto) -> list[Violation]:
 
 def origins(model: onnx.ModelProto) -> dict[str, str]:
     """Of each node that a pass put in (Q/DQ, Cast) the name of the layer that reads it; of others their own."""
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = files.readers(model.graph)
     found: dict[str, str] = {}
     for node in reversed(model.graph.node):
         behind = [reader for name in node.output for reader in readers.get(name, [])]
@@ -112,10 +111,7 @@ class _Graph:
         self.model = model
         self.nodes = list(model.graph.node)
         self.makers = {out: node for node in self.nodes for out in node.output}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.nodes:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
+        self.readers = files.readers(model.graph)
         self.constants: dict[str, Any] = {t.name: t for t in model.graph.initializer}
         for node in self.nodes:
             for attribute in node.attribute if node.op_type == "Constant" else ():

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from edgewright.graph import files, metadata
+
 if TYPE_CHECKING:
     import onnx
 
@@ -75,8 +77,6 @@ def apply(model: onnx.ModelProto, runtime: Runtime = "onnxruntime") -> dict[str,
 
 def convert(model: str, runtime: Runtime, out: str) -> None:
     """Write ``model.onnx`` into the folder `out`: the file `model` as `apply` changes it."""
-    from edgewright.graph import files, metadata
-
     from .quantize import name_nodes
 
     graph = files.load(Path(model))
@@ -105,10 +105,7 @@ class _Graph:
         self.model, self.runtime = model, runtime
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.makers = {name: node for node in model.graph.node for name in node.output}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in model.graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
+        self.readers = files.readers(model.graph)
         self.behind: dict[str, list[onnx.NodeProto]] = {}
 
     def value(self, name: str) -> np.ndarray:

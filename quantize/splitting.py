@@ -98,11 +98,8 @@ def sites(model: onnx.ModelProto, values: Constants) -> list[Site]:
     """All places of a float graph, in which every layer has a bias of its own, where channels can be split: between
     layers that TensorRT's scheme has in INT8."""
     graph = model.graph
-    reads = files.readers(graph)
-    behind: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            behind.setdefault(name, []).append(node)
+    reads = files.reads(graph)
+    behind = files.readers(graph)
 
     def groups(node: onnx.NodeProto | None) -> int:
         """Of a convolution with constant weights and a bias that it alone reads; 0 for other nodes."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgewright.graph import files
+
 from .pairs import rewire
 
 if TYPE_CHECKING:
@@ -21,10 +23,7 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions:
     can answer in float).
     """
     graph = model.graph
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = files.readers(graph)
     makers = {out: node for node in graph.node for out in node.output}
     originals = {node.name: list(node.output) for node in reference.graph.node}
     outputs = {value.name for value in graph.output}

@@ -28,7 +28,7 @@ def apply(model: onnx.ModelProto) -> bool:
 
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
-    readers = files.readers(graph)
+    reads = files.reads(graph)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     inferred = onnx.shape_inference.infer_shapes(model).graph
     maps = {
@@ -42,13 +42,13 @@ def apply(model: onnx.ModelProto) -> bool:
         order = files.attributes(turn).get("perm")
         rank = next((rank for rank, swapped in _LAST_TWO.items() if order == swapped), None)
         joined = makers.get(turn.input[0])
-        if rank is None or joined is None or readers[turn.input[0]] > 1:
+        if rank is None or joined is None or reads[turn.input[0]] > 1:
             continue
         joins = joined.op_type == "Concat" and files.attributes(joined)["axis"] % rank == rank - 1
         lines = [makers.get(name) for name in joined.input] if joins else [joined]
         if any(line is None or not _is_line(line, rank, maps, constants) for line in lines):
             continue
-        if any(readers[line.output[0]] > 1 for line in lines if line):
+        if any(reads[line.output[0]] > 1 for line in lines if line):
             continue
         _swap(graph, turn, joined if joins else None, lines, rank, maps)
         changed = True

@@ -33,7 +33,7 @@ def reverse(model: onnx.ModelProto, images: str) -> bool:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    read = files.readers(graph)
+    read = files.reads(graph)
     reached, seen, sites = {images}, 0, []
     for node in graph.node:
         if reached.isdisjoint(node.input):

@@ -135,7 +135,17 @@ def pads(node: onnx.NodeProto) -> bool:
     return any(told.get("pads", [])) or told.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER")
 
 
-def readers(graph: Any) -> Counter[str]:
+def readers(graph: Any) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes of a graph that read each tensor, in its order, a node as often as it does; what else does, `reads`
+    counts."""
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def reads(graph: Any) -> Counter[str]:
     """How often each tensor of a graph is read: by nodes, those of nested graphs included, and as a graph's output."""
     found = Counter(value.name for value in graph.output)
     for node in nodes(graph):

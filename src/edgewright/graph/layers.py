@@ -10,6 +10,8 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 
+from . import files
+
 if TYPE_CHECKING:
     import onnx
 
@@ -85,10 +87,7 @@ def layers(model: onnx.ModelProto, batch: int = 1) -> dict[str, Layer]:
     }
     weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = files.readers(graph)
     found = {}
     for node in graph.node:
         if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or node.input[1] not in weights:

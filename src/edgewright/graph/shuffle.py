@@ -57,11 +57,8 @@ class _Pass:
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.shapes = _shapes(model)
         self.makers = {name: node for node in model.graph.node for name in node.output}
-        self.read = files.readers(model.graph)
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in model.graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
+        self.read = files.reads(model.graph)
+        self.readers = files.readers(model.graph)
         self.orders: dict[str, _Order] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.restored: set[str] = set()

@@ -34,7 +34,7 @@ def apply(model: onnx.ModelProto) -> bool:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    readers = files.readers(graph)
+    reads = files.reads(graph)
     sizes = {
         value.name: [size.dim_value for size in value.type.tensor_type.shape.dim[2:]]
         for value in graph.input
@@ -45,7 +45,7 @@ def apply(model: onnx.ModelProto) -> bool:
         concat = makers.get(conv.input[0]) if conv.op_type == "Conv" else None
         if concat is None or concat.op_type != "Concat" or conv.input[1] not in constants:
             continue
-        if readers[concat.output[0]] > 1 or files.attributes(concat).get("axis") != 1:
+        if reads[concat.output[0]] > 1 or files.attributes(concat).get("axis") != 1:
             continue
         pieces = [_piece(name, makers, constants) for name in concat.input]
         first = pieces[0]
