@@ -46,7 +46,7 @@ OPSET = 17
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """How an INT8 file came to be: ``provenance.json`` beside it. `ranges`: of several the way that lost least.
+    """How an INT8 file came to be: ``provenance.json`` beside it. `ranges`: of several ways the one taken.
 
     `missing`: what of the method could not be done for this model, and why.
     """
@@ -173,7 +173,7 @@ def apply(
 ) -> tuple[onnx.ModelProto, tuple[str, ...], str | None, str | None]:
     """The INT8 form of the float model `model`, which is prepared in place.
 
-    With it the nodes that stayed in float, of several ways to find ranges the one that lost least, and what could not
+    With it the nodes that stayed in float, of several ways to find ranges the one taken, and what could not
     be done.
     """
     prepare(model)
@@ -196,7 +196,7 @@ def apply(
         for kind in kinds:
             channels = ranges.find_channels(seen, kind) if scheme.depthwise_input == "channel" else {}
             trials[kind] = functools.partial(placed, ranges.find(seen, kind, scheme.centred), channels)
-        best = sensitivity.least_loss(model, trials, calibration, kept) if len(trials) > 1 else kinds[0]
+        best = sensitivity.least_change(model, trials, calibration, kept, tick) if len(trials) > 1 else kinds[0]
         place_all = trials[best]
 
         if method.float_layers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -11,7 +11,7 @@ import numpy as np
 from edgewright.core.spec import ModelSpec
 from edgewright.vision.detection import detect
 
-from .calibration import Calibration
+from .calibration import MINIMUM, Calibration
 from .ranges import Tick
 from .sessions import Feed, open_session, until
 from .tail import LAYERS
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 Name = TypeVar("Name", bound=str)
 
-IMAGES, TRIAL_IMAGES = 16, 32
+IMAGES = 16
+TRIAL_IMAGES, TRIAL_PIXELS = 100, 100 * 416 * 416
+"""At most so many are looked at for each way to find ranges: all the answers of two models are in memory then. On 32
+images those of SqueezeNet for TensorRT are a tie, on 100 they are not."""
+CHANCE = 2.0
+"""Standard errors that chance may explain."""
 BOX_SCORE = 0.1
 """Boxes of the float model from here on are looked at: there are too few above a detector's usual threshold."""
 
@@ -52,13 +57,57 @@ def most_sensitive(
     return ranked[: int(np.ceil(fraction * len(layers)))]
 
 
-def least_loss(
-    model: onnx.ModelProto, trials: Mapping[Name, Place], calibration: Calibration, kept: Sequence[str]
+def least_change(
+    model: onnx.ModelProto, trials: Mapping[Name, Place], calibration: Calibration, kept: Sequence[str], tick: Tick
 ) -> Name:
-    """The name of the trial whose answers, with all but `kept` quantized, lose least against the float model's."""
-    feeds = list(calibration.batches(TRIAL_IMAGES))
-    exact = answers(model, feeds)
-    return min(trials, key=lambda k: loss(exact, answers(trials[k](model, list(kept)), feeds), calibration.spec))
+    """The name of the trial whose answers, with all but `kept` quantized, differ least from the float model's.
+
+    See `choose`. `tick` is called with (trials done, trials, what).
+    """
+    shape = calibration.spec.input
+    limit = min(TRIAL_IMAGES, max(MINIMUM, TRIAL_PIXELS // (shape.height * shape.width)))
+
+    def answered(by: onnx.ModelProto) -> list[np.ndarray]:
+        return answers(by, calibration.batches(limit))  # read anew each time: so many are not held
+
+    exact = answered(model)
+    images = min(len(calibration.images), limit)  # what fills up the last batch is no more evidence
+    found: dict[Name, np.ndarray] = {}
+    for step, (name, trial) in enumerate(trials.items()):
+        found[name] = changes(exact, answered(trial(model, list(kept))), calibration.spec)[:images]
+        tick(step + 1, len(trials), "answers by each kind of ranges")
+    return choose(found)
+
+
+def choose(found: Mapping[Name, np.ndarray]) -> Name:
+    """The name of the trial with the least mean of what it `found`, `changes` of the same images (images,).
+
+    The first, which should be the most cautious, gives way only to one that is better by more than chance: by more than
+    `CHANCE` standard errors of the mean over images. (The ranges were found on these images among others.)
+    """
+    first, *others = found
+
+    def is_better(name: Name) -> bool:
+        gain = found[first] - found[name]
+        return bool(gain.mean() > CHANCE * gain.std(ddof=1) / np.sqrt(len(gain)))
+
+    return min(filter(is_better, others), key=lambda name: float(found[name].mean()), default=first)
+
+
+def changes(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> np.ndarray:
+    """How much the answer to each image changes from `exact` to `found`, from 0 to 1; (images,).
+
+    For class scores the probability that moves to other classes (the total variation distance), else `loss` of the
+    image by itself. No image counts for more than one wrong answer: a loss without bounds would tell of little but how
+    many images with outliers there were among those that were looked at.
+    """
+    if spec.task == "classify" and spec.postprocess.scores == "softmax":
+        from scipy.special import softmax
+
+        p, q = (softmax(x[0].reshape(len(x[0]), -1).astype(np.float64), axis=1) for x in (exact, found))
+        return np.asarray(np.abs(p - q).sum(axis=1) / 2)
+    each = (([a[i : i + 1] for a in exact], [b[i : i + 1] for b in found]) for i in range(len(exact[0])))
+    return np.array([min(1.0, loss(one, other, spec)) for one, other in each])
 
 
 def loss(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> float:
@@ -108,15 +157,16 @@ def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.asarray(shared / np.maximum(areas - shared, 1e-9))
 
 
-def answers(model: onnx.ModelProto, feeds: list[Feed], optimize: bool = False) -> list[np.ndarray]:
+def answers(model: onnx.ModelProto, feeds: Iterable[Feed], optimize: bool = False) -> list[np.ndarray]:
     """Every output of `model`, images first: of classifiers (images, values), of others in the outputs' own shape.
 
     `optimize`: as of `sessions.open_session`.
     """
     names = [value.name for value in model.graph.output]
     session = open_session(until(model, names), optimize=optimize)
-    rows = [session.run(names, feed) for feed in feeds]
-    images = len(next(iter(feeds[0].values())))
-    # Some exporters drop the axis of a batch of one.
-    whole = [[a if len(a) == images else a[None] for a in column] for column in zip(*rows)]
-    return [np.concatenate(column) for column in whole]
+    rows = []
+    for feed in feeds:
+        images = len(next(iter(feed.values())))
+        # Some exporters drop the axis of a batch of one.
+        rows.append([a if len(a) == images else a[None] for a in session.run(names, feed)])
+    return [np.concatenate(column) for column in zip(*rows)]

@@ -207,7 +207,7 @@ def _statistics(
     return weigh(shop, model, seen, calibration, digests, seed) if "output" in method.ranges else seen
 
 
-_AROUND_ZERO = {"split": "edgewright.quantize.splitting:split", "centre": "edgewright.quantize.centre:centre"}
+AROUND_ZERO = {"split": "edgewright.quantize.splitting:split", "centre": "edgewright.quantize.centre:centre"}
 """What is done with a float model for grids around zero, where the method wants it, in this order."""
 
 
@@ -225,7 +225,7 @@ def quantized_from(
             images=[item.path for item in calibration.items], into="out",
         )  # fmt: skip
         model = made if Path(made.path, MODEL).is_file() else model
-    for stage, target in _AROUND_ZERO.items() if scheme.centred else ():
+    for stage, target in AROUND_ZERO.items() if scheme.centred else ():
         if getattr(method, stage):
             seen = _statistics(shop, model, method, calibration, digests, seed)
             made = shop.run(
