@@ -16,16 +16,16 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is quantized.
 
     `engine` places the Q/DQ pairs. `ranges` are the ways to find the activations' clipping ranges ("output": the best
-    for each tensor, see `clipping`); of several the one that changes the answers least, and the first, which should be
-    the widest, unless another is better by more than chance (NNCF finds its own). `equalize`: first even out the
-    channels of tensors (see `equalize`); for grids around zero, `split`: compute noisy channels twice in the places of
-    dead ones (see `splitting`), and `centre`: move down what comes out of ReLUs (see `centre`). `bias_correction`
-    "fast" is NNCF's (each layer by itself), "sequential" corrects a layer on the outputs of the corrected layers before
-    it. `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers`
-    is the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant`
-    moves outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022). `zero_points`: NNCF
-    gives activations a zero point also where the scheme can do without: a SiLU's range is hardly negative. `distil`: at
-    last learn weights, scales and biases from the float model (see `distil`); `labels`: and from the images' labels.
+    for each tensor, see `clipping`); of several, the widest first, one is taken instead of those before it where it
+    changes the answers less by more than chance (NNCF finds its own). `equalize`: first even out the channels of
+    tensors (see `equalize`); for grids around zero, `split`: compute noisy channels twice in the places of dead ones
+    (see `splitting`), and `centre`: move down what comes out of ReLUs (see `centre`). `bias_correction` "fast" is
+    NNCF's (each layer by itself), "sequential" corrects a layer on the outputs of the corrected layers before it.
+    `reround` rounds weights so that they make good one another's errors (GPTQ, Frantar et al. 2022). `float_layers` is
+    the fraction of layers that stay in float, those that lose most when they alone are quantized. `smooth_quant` moves
+    outliers of activations into weights where the model has LayerNorm (Xiao et al. 2022). `zero_points`: NNCF gives
+    activations a zero point also where the scheme can do without: a SiLU's range is hardly negative. `distil`: at last
+    learn weights, scales and biases from the float model (see `distil`); `labels`: and from the images' labels.
     """
 
     name: str

@@ -80,18 +80,18 @@ def least_change(
 
 
 def choose(found: Mapping[Name, np.ndarray]) -> Name:
-    """The name of the trial with the least mean of what it `found`, `changes` of the same images (images,).
+    """The name of the trial to take, of what each `found`: `changes` of the same images (images,).
 
-    The first, which should be the most cautious, gives way only to one that is better by more than chance: by more than
-    `CHANCE` standard errors of the mean over images. (The ranges were found on these images among others.)
+    Trials should stand in the order of caution: one is taken instead of those before it only where it is better by more
+    than chance, by more than `CHANCE` standard errors of the mean over images. (The ranges were found on these images
+    among others.)
     """
-    first, *others = found
-
-    def is_better(name: Name) -> bool:
-        gain = found[first] - found[name]
-        return bool(gain.mean() > CHANCE * gain.std(ddof=1) / np.sqrt(len(gain)))
-
-    return min(filter(is_better, others), key=lambda name: float(found[name].mean()), default=first)
+    taken, *others = found
+    for name in others:
+        gain = found[taken] - found[name]
+        if gain.mean() > CHANCE * gain.std(ddof=1) / np.sqrt(len(gain)):
+            taken = name
+    return taken
 
 
 def changes(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> np.ndarray:

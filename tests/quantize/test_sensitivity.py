@@ -58,11 +58,19 @@ def test_what_chance_explains_is_a_tie() -> None:
     assert sensitivity.choose({"first": first, "other": first.copy()}) == "first"
 
 
-def test_the_least_of_all_must_be_better_by_itself() -> None:
+def test_what_is_least_by_chance_does_not_hide_what_is_better() -> None:
     first = np.full(100, 5.0)
     wild, sure = first - 5 * scattered(1.0), first - scattered(4.0)
     assert wild.mean() < sure.mean() < first.mean()
     assert sensitivity.choose({"first": first, "wild": wild, "sure": sure}) == "sure"
+
+
+def test_of_two_better_ones_that_are_alike_the_more_cautious_is_taken() -> None:
+    first, better = np.full(100, 5.0), 5.0 - scattered(4.0)
+    alike = better - np.roll(scattered(1.0), 50)
+    assert alike.mean() < better.mean()
+    assert sensitivity.choose({"first": first, "better": better, "alike": alike}) == "better"
+    assert sensitivity.choose({"first": first, "better": better, "best": better - scattered(4.0)}) == "best"
 
 
 def test_images_that_fill_up_a_batch_are_no_evidence(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
