@@ -196,7 +196,7 @@ def apply(
         for kind in kinds:
             channels = ranges.find_channels(seen, kind) if scheme.depthwise_input == "channel" else {}
             trials[kind] = functools.partial(placed, ranges.find(seen, kind, scheme.centred), channels)
-        best = sensitivity.least_change(model, trials, calibration, kept, tick) if len(trials) > 1 else kinds[0]
+        best = sensitivity.best_trial(model, trials, calibration, kept, tick) if len(trials) > 1 else kinds[0]
         place_all = trials[best]
 
         if method.float_layers:

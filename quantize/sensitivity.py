@@ -57,12 +57,12 @@ def most_sensitive(
     return ranked[: int(np.ceil(fraction * len(layers)))]
 
 
-def least_change(
+def best_trial(
     model: onnx.ModelProto, trials: Mapping[Name, Place], calibration: Calibration, kept: Sequence[str], tick: Tick
 ) -> Name:
-    """The name of the trial whose answers, with all but `kept` quantized, differ least from the float model's.
+    """The name of the trial to take, by how its answers, with all but `kept` quantized, differ from the float model's.
 
-    See `choose`. `tick` is called with (trials done, trials, what).
+    Which, `choose` says. `tick` is called with (trials done, trials, what).
     """
     shape = calibration.spec.input
     limit = min(TRIAL_IMAGES, max(MINIMUM, TRIAL_PIXELS // (shape.height * shape.width)))

@@ -28,7 +28,7 @@ def shifted(*logits: float) -> sensitivity.Place:
 
 def least(tiny, trials: dict[str, sensitivity.Place]) -> str:
     calibration = Calibration(tiny.images, tiny.spec)
-    return sensitivity.least_change(files.load(tiny.model), trials, calibration, [], lambda *_: None)
+    return sensitivity.best_trial(files.load(tiny.model), trials, calibration, [], lambda *_: None)
 
 
 @pytest.mark.parametrize("order", [("one", "another"), ("another", "one")])
@@ -82,7 +82,7 @@ def test_images_that_fill_up_a_batch_are_no_evidence(tiny, monkeypatch: pytest.M
     monkeypatch.setattr(sensitivity, "choose", lambda found: (seen.extend(map(len, found.values())), choose(found))[1])
     trials = {"near": shifted(0.5, 0, 0, 0), "nearer": shifted(0.3, 0, 0, 0)}
     calibration = Calibration(tiny.images[:40], spec)
-    assert sensitivity.least_change(model, trials, calibration, [], lambda *_: None) == "nearer"
+    assert sensitivity.best_trial(model, trials, calibration, [], lambda *_: None) == "nearer"
     assert seen == [40, 40]
 
 

@@ -183,6 +183,7 @@ POINTS = 0.3
         ("fastestdet", "openvino-vnni", "round"),
         ("yolox_nano", "tensorrt", "round-mixed"),
         ("nanodet_m_320", "tensorrt", "round"),
+        ("fastestdet", "tensorrt", "round"),
         ("fastestdet", "tensorrt", "round-mixed"),
     ],
 )
