@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from edgewright.bench import statistics
 from edgewright.bench.results import Accuracy, Delta, Interval
+from edgewright.core.child import YIELDING, Child, Limits, Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.jail import YIELDING, Child, Limits, Progress
 from edgewright.core.spec import encode
 
 WORKER = "edgewright.bench.worker"

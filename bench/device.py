@@ -14,7 +14,7 @@ import msgspec
 
 from edgewright.bench import accuracy, environment, latency, worker
 from edgewright.core import files
-from edgewright.core.jail import Limits, Progress
+from edgewright.core.child import Limits, Progress
 from edgewright.runtimes import registry
 from edgewright.targets import detect
 from edgewright.targets.target import Target

@@ -26,8 +26,8 @@ import numpy as np
 
 from edgewright.bench import environment, statistics
 from edgewright.bench.results import Interval, Latency, Load, Ratio
+from edgewright.core.child import Child, Limits, Progress
 from edgewright.core.errors import EdgewrightError
-from edgewright.core.jail import Child, Limits, Progress
 from edgewright.targets.sensors import Meter
 from edgewright.targets.target import Target
 

@@ -8,7 +8,7 @@ from statistics import median
 
 import msgspec
 
-from edgewright.core.jail import Progress
+from edgewright.core.child import Progress
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Kernel

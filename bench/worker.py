@@ -1,6 +1,6 @@
 """What runs in the serving child process: the artifact, opened as a device opens it, asked by the parent.
 
-`edgewright.core.jail.Child.call` runs these functions by name. The open session stays in the process between calls;
+`edgewright.core.child.Child.call` runs these functions by name. The open session stays in the process between calls;
 timings go back as bytes of float64 seconds. Nothing here imports torch: the session imports the one runtime it needs.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.jail import Progress
 
 LEAD_CALLS, LEAD_NS = 3, 50_000_000
 

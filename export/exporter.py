@@ -2,7 +2,7 @@
 
 Writes into one folder: ``model.onnx`` (spec in its metadata), ``spec.json``, ``parity.json`` and, for torch sources,
 ``reference.pt2`` (the float32 original with any batch size, for the torch runtime). The same input gives the same bytes
-of model.onnx. Runs in a jailed child: it calls the source's own code and reads foreign files.
+of model.onnx. Runs in a child: it calls the source's own code and reads foreign files.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 
 from edgewright.core import files
+from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
-from edgewright.core.jail import Progress
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, encode
 from edgewright.graph import batch as batch_pass

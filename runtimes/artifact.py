@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from edgewright.core import files
+from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.jail import Progress
 from edgewright.core.lazy import version
 from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
 
@@ -47,7 +47,7 @@ def build(
 ) -> dict[str, Any]:
     """Compile `model` into `folder`, load it, run it once on zeros, and write ``artifact.json``, which is returned.
 
-    Takes plain data as well, so that it can run in a jail. `run` False: for a device that this machine is not; nothing
+    Takes plain data as well, so that it can run in a child. `run` False: for a device that this machine is not; nothing
     is loaded. Raises `Unavailable`, `RuntimeFailed`, and `InvalidInput` where the outputs do not fit the spec.
     """
     folder, spec, options = Path(folder), _as(spec, ModelSpec), _as(options, Options)

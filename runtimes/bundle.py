@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from edgewright.core import files
+from edgewright.core.child import Progress
 from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
-from edgewright.core.jail import Progress
 from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
 
 from . import artifact

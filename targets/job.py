@@ -1,7 +1,7 @@
 """One job on a device: ``python -m edgewright.targets.job FOLDER``, started by `agent.start`, which it outlives.
 
 It holds the folder's lock while it works, so that it runs at most once and everybody can tell that it does; the
-function of ``request.json`` runs in a jail as on the host. ``result.json`` is what is left: "ok" or "error", and the
+function of ``request.json`` runs in a child as on the host. ``result.json`` is what is left: "ok" or "error", and the
 SHA-256 of each file in ``out/``.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from edgewright.core import errors, files, jail
+from edgewright.core import child, errors, files
 
 PROGRESS_S = 0.5
 """Progress is written at most so often: the device has better to do."""
@@ -28,7 +28,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     target: str
     kwargs: dict[str, Any]
-    limits: jail.Limits
+    limits: child.Limits
     into: str = "folder"
 
 
@@ -56,7 +56,7 @@ def _run(request: Request, folder: Path) -> dict[str, Any]:
             temporary.replace(folder / "progress.json")
 
     try:
-        value = jail.call(
+        value = child.call(
             request.target, log=folder / "log", limits=request.limits, progress=progress, env=None,
             **request.kwargs, **{request.into: str(out)},
         )  # fmt: skip

@@ -21,8 +21,8 @@ from typing import IO, Any, BinaryIO, TypeVar
 import msgspec
 
 from edgewright.core import errors, files
+from edgewright.core.child import Limits, Progress
 from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
-from edgewright.core.jail import Limits, Progress
 
 from . import ssh, wheel
 from .job import Request
@@ -121,7 +121,7 @@ class Remote:
     ) -> Any:
         """Run ``module:function`` on the device and return what it returns; the files that it wrote are put into `out`.
 
-        The function gets its output folder as the argument named `into`, and may take ``progress``, as in a `jail`.
+        The function gets its output folder as the argument named `into`, and may take ``progress``, as in a `child`.
         `fresh`: what an earlier client was answered is not good enough.
         Raises what it raised there, `RuntimeFailed` where the job died, and the connection's errors.
         """

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgewright.core import files
+from edgewright.core.child import Progress
 from edgewright.core.errors import Unavailable
-from edgewright.core.jail import Progress
 from edgewright.core.spec import encode
 from edgewright.runtimes.options import Builder, Options, Precision, Probe, require_precision
 

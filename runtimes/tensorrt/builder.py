@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from edgewright.core.child import Progress
 from edgewright.core.errors import RuntimeFailed, Unavailable
-from edgewright.core.jail import Progress
 from edgewright.runtimes.options import Builder, Precision, failure
 
 from . import library

@@ -1,7 +1,7 @@
 """A model parsed and built ahead of time, without a GPU, by TensorRT for RTX.
 
 It has TensorRT's own ONNX parser and a builder that needs no device. What it refuses, TensorRT on a Jetson most likely
-refuses too; what it builds has not been measured, and its kernels are not Jetson's. Run it in a jail: a graph that
+refuses too; what it builds has not been measured, and its kernels are not Jetson's. Run it in a child: a graph that
 breaks the rules can crash the builder.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from edgewright.core.child import Progress
 from edgewright.core.errors import EdgewrightError, RuntimeFailed
-from edgewright.core.jail import Progress
 from edgewright.runtimes.options import Builder, Options
 
 from . import builder, library

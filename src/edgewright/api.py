@@ -23,7 +23,7 @@ from edgewright.bench import sensitivity as sensitivities
 from edgewright.bench.gallery import Pair
 from edgewright.bench.gate import Gate
 from edgewright.bench.results import Report, Sensitivity
-from edgewright.core import files, jail
+from edgewright.core import child, files
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
 from edgewright.pipeline import comparison, compression, distillation, images, pruning, stages
@@ -508,7 +508,7 @@ def _missed(report: Report) -> EdgewrightError | None:
 
 
 def _workshop(recipe: Recipe, watch: Watch) -> Workshop:
-    limits = jail.Limits(wall_s=recipe.stage_timeout_s, memory_bytes=recipe.memory_bytes or _most_of_memory())
+    limits = child.Limits(wall_s=recipe.stage_timeout_s, memory_bytes=recipe.memory_bytes or _most_of_memory())
     store = Store()
     store.sweep()
     return Workshop(store=store, limits=limits, watch=watch)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from edgewright.bench import console, environment, html, latency, markdown, worker
 from edgewright.bench.results import Latency, Load
-from edgewright.core.jail import Limits
+from edgewright.core.child import Limits
 from edgewright.targets.detect import this_machine
 from edgewright.targets.sensors import Meter, gpu_clock
 

@@ -10,7 +10,7 @@ import pytest
 from edgewright.bench import environment, latency
 from edgewright.bench.environment import Sample
 from edgewright.bench.results import Load
-from edgewright.core.jail import Limits
+from edgewright.core.child import Limits
 
 QUICK = latency.Rules(min_duration_s=0.4, min_count=130, rounds=4, warm_up_s=0.2, cold_starts=1)
 

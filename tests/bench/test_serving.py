@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from edgewright.bench import accuracy, environment, latency
+from edgewright.core.child import Child
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.jail import Child
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, session
 from edgewright.runtimes.options import Options

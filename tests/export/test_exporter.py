@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.export import overrides, parity
@@ -107,8 +107,8 @@ def test_random_images_are_admitted(here: Path) -> None:
     assert b'"images": "random"' in (here / "out/parity.json").read_bytes()
 
 
-def test_it_runs_in_a_jail(here: Path) -> None:
-    result = jail.call(
+def test_it_runs_in_a_child(here: Path) -> None:
+    result = child.call(
         "edgewright.export.exporter:export", log=here / "log", source=f"torch:{here}/models.py:small",
         folder=str(here / "out"), spec_file=str(here / "spec.toml"), images=[str(here / "0.png")],
     )  # fmt: skip

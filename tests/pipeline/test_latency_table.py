@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import TimedOut, Unavailable
 from edgewright.core.store import Store
 from edgewright.graph.layers import Layer, narrowed
@@ -22,13 +22,13 @@ SECOND = Layer(kind="conv", cin=16, cout=64, kernel=(3, 3), pads=(1, 1, 1, 1), h
 
 def test_a_layer_is_measured_once_for_all_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    real = jail.call
+    real = child.call
 
     def call(target: str, **kwargs: Any) -> Any:
         asked.append(len(kwargs["layers"]))
         return real(target, **kwargs)
 
-    monkeypatch.setattr(jail, "call", call)
+    monkeypatch.setattr(child, "call", call)
     monkeypatch.setattr(latency_table, "CHUNK", 4)
     steps: list[str] = []
     shop = Workshop(store=Store(tmp_path), watch=lambda *step: steps.append(step[4]))
@@ -57,7 +57,7 @@ def test_a_killed_table_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
             raise TimedOut("Stopped.", "", "")
         return [{"microseconds": 1.0, "kernel": "Conv f32", "is_int8": False}] * len(kwargs["layers"])
 
-    monkeypatch.setattr(jail, "call", call)
+    monkeypatch.setattr(child, "call", call)
     monkeypatch.setattr(latency_table, "CHUNK", 4)
     shop = Workshop(store=Store(tmp_path))
     with pytest.raises(TimedOut):

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.export.exporter import export
 from edgewright.graph import census
 from edgewright.quantize import half, lint
@@ -55,7 +55,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def check(model: Path, precision: str) -> dict:
-    return jail.call(
+    return child.call(
         "edgewright.runtimes.tensorrt.check:ahead_of_time", log=model.with_suffix(".log"), model=str(model),
         options=Options(runtime="tensorrt", precision=precision), compute_capability="8.7",
     )  # fmt: skip

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import RuntimeFailed
 from edgewright.quantize import lint, tensorrt
 from edgewright.quantize.schemes import SCHEMES
@@ -262,10 +262,10 @@ def test_the_real_parser_refuses_what_it_can(breaks: Callable[[onnx.ModelProto],
     onnx.save(graph, tmp_path / "broken.onnx")
     options, target = Options(runtime="tensorrt"), "edgewright.runtimes.tensorrt.check:ahead_of_time"
     try:
-        found = jail.call(
+        found = child.call(
             target, log=tmp_path / "log", model=str(tmp_path / "broken.onnx"), options=options, compute_capability="8.6"
         )
-    except RuntimeFailed as error:  # some crash the builder: what the jail is for
+    except RuntimeFailed as error:  # some crash the builder: what the child is for
         assert "crashed with SIG" in error.what, error
         found = {"built": False}
     assert found["built"] != CASES[breaks][2], found

@@ -11,15 +11,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.core.spec import ModelSpec
 from edgewright.runtimes import artifact, registry
 from edgewright.runtimes.options import Options
 
 
-def test_builds_in_a_jail_from_plain_data(model: Path, spec: ModelSpec, tmp_path: Path) -> None:
-    built = jail.call(
+def test_builds_in_a_child_from_plain_data(model: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    built = child.call(
         "edgewright.runtimes.artifact:build",
         log=tmp_path / "log",
         model=str(model),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import edgewright
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
@@ -49,10 +49,10 @@ def test_the_runtimes_agree_on_real_images(zoo: Path, tmp_path: Path) -> None:
 def test_malformed_files_end_in_a_clear_error(zoo: Path, runtime: str, tmp_path: Path) -> None:
     """On each of them OpenVINO hangs or takes gigabytes: the check that comes first must refuse them all."""
     spec = {"name": "m", "input": {"height": 32, "width": 32}, "classes": 10}
-    with jail.Child(tmp_path / "log", jail.Limits(wall_s=60, memory_bytes=8 << 30)) as child:
+    with child.Child(tmp_path / "log", child.Limits(wall_s=60, memory_bytes=8 << 30)) as one:
         for file in sorted((zoo / "malformed").glob("*.onnx")):
             with pytest.raises(InvalidInput, match=file.name):
-                child.call(
+                one.call(
                     "edgewright.runtimes.artifact:build",
                     model=str(file), spec=spec, options={"runtime": runtime}, folder=str(tmp_path / file.stem),
                 )  # fmt: skip

@@ -17,8 +17,8 @@ from loopback import Sshd, Wire
 from msgspec.structs import replace
 
 from edgewright.core import files
+from edgewright.core.child import Limits
 from edgewright.core.errors import DiskFull, EdgewrightError, RuntimeFailed, TimedOut, UsageError
-from edgewright.core.jail import Limits
 from edgewright.targets import remote, wheel
 from edgewright.targets.remote import Device, Remote, connect
 from edgewright.targets.ssh import Unreachable
@@ -96,7 +96,7 @@ def test_cuts_at_any_moment_change_nothing(device: Device, wire: Wire, tmp_path:
 CLIENT = """
 import sys
 from pathlib import Path
-from edgewright.core.jail import Limits
+from edgewright.core.child import Limits
 from edgewright.targets.remote import Device, connect
 
 address, python, folder, script, out = sys.argv[1:]

@@ -18,7 +18,7 @@ import pytest
 
 from edgewright import api
 from edgewright.bench import accuracy, detection_accuracy, statistics
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.store import Entry, Store
 from edgewright.data import sets
 from edgewright.graph import files, metadata
@@ -100,7 +100,7 @@ def answers(path: Path, found: image_sets.Images) -> np.ndarray:
 
 def quantized(path: Path, scheme: str, method: str, found: image_sets.Images, folder: Path) -> Entry:
     """The INT8 form of the float file at `path`, as the main job makes it."""
-    shop = stages.Workshop(store=Store(folder / "store"), limits=jail.Limits(wall_s=3600))
+    shop = stages.Workshop(store=Store(folder / "store"), limits=child.Limits(wall_s=3600))
     variant, model = Variant(scheme=scheme, method=method), comparison.import_file(shop, path)
     return stages.quantize(shop, model, variant, found.calibration, sets.digests(found.calibration), 0)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgewright.cli.main import run_command
+from edgewright.core.child import Limits, call
 from edgewright.core.errors import InvalidInput, OutOfResources, RuntimeFailed, TimedOut
-from edgewright.core.jail import Limits, call
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.graph import files
 from edgewright.runtimes.options import Options
@@ -18,7 +18,9 @@ pytestmark = pytest.mark.zoo
 LIMITS = Limits(wall_s=20, memory_bytes=4 << 30)
 
 
-def test_the_static_check_refuses_what_is_malformed_and_the_jail_holds_the_rest(zoo: Path, tmp_path: Path) -> None:
+def test_the_static_check_refuses_what_is_malformed_and_the_child_limits_hold_the_rest(
+    zoo: Path, tmp_path: Path
+) -> None:
     every = sorted((zoo / "malformed").glob("*.onnx"))
     assert len(every) == 36
     passed = []

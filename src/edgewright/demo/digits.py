@@ -12,7 +12,7 @@ import numpy as np
 import tomllib
 
 from edgewright import api
-from edgewright.core import files, jail
+from edgewright.core import child, files
 from edgewright.core.spec import Input, Preprocess
 from edgewright.core.store import Store
 from edgewright.data import digits, sets
@@ -48,7 +48,7 @@ std = [0.5, 0.5, 0.5]
 def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api.Outcome:
     """Write the digits, train, and run the main job; everything lands in `out`."""
     out = files.absolute(out)
-    shop = Workshop(store=Store(), limits=jail.Limits(wall_s=900), watch=watch)
+    shop = Workshop(store=Store(), limits=child.Limits(wall_s=900), watch=watch)
     data = out / "digits"
     digits.write(data)
     inputs = {
@@ -77,7 +77,7 @@ def classify(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[tuple[
             yield path, session(path)
 
 
-def train(data: str, folder: str, progress: jail.Progress | None = None) -> None:
+def train(data: str, folder: str, progress: child.Progress | None = None) -> None:
     """Train on the train split with the preprocessing of `SPEC`; writes digits.safetensors and digits.toml.
 
     AdamW with a one-cycle schedule (Smith and Topin 2018) and label smoothing; runs in a child.

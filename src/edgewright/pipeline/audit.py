@@ -16,7 +16,7 @@ from edgewright.bench import audit as checks
 from edgewright.bench.audit import Precision
 from edgewright.bench.device import DESCRIBED
 from edgewright.bench.results import Finding
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import EdgewrightError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
@@ -132,7 +132,7 @@ def examine_images(
 def examine(
     model: str, artifact: str, answers: str, images: list[str], options: Options, spec: ModelSpec, isa: list[str],
     answered_with: list[str], described: dict[str, Any], runs_here: bool, places: list[int], folder: str,
-    progress: jail.Progress | None = None,
+    progress: child.Progress | None = None,
 ) -> None:  # fmt: skip
     """Make every check on one artifact; runs in a child."""
     from edgewright.graph import census

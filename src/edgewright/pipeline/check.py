@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from edgewright.bench.results import Finding
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import OutOfResources, RuntimeFailed, TimedOut, Unavailable
 from edgewright.core.spec import encode
 from edgewright.core.store import Entry
@@ -108,9 +108,9 @@ def check(shop: Workshop, model: Entry, what: str, options: Options, target: Tar
         "memory": memory_for_model(target), "made_by": stages.made_by("check", *rooms),
     }  # fmt: skip
 
-    def make(folder: Path, step: jail.Progress) -> None:
+    def make(folder: Path, step: child.Progress) -> None:
         log, file = shop.log("check", what), str(model.path / MODEL)
-        read = jail.call(f"{__name__}:examine", log=log, limits=shop.limits, model=file)
+        read = child.call(f"{__name__}:examine", log=log, limits=shop.limits, model=file)
         ahead, unasked = _build(shop, log, file, options, capability, step)
         if not (options.builder and options.builder.sparse):
             read["sparse"] = None
@@ -146,7 +146,7 @@ def examine(model: str) -> dict[str, Any]:
 
 
 def _build(
-    shop: Workshop, log: Path, file: str, options: Options, capability: str | None, step: jail.Progress
+    shop: Workshop, log: Path, file: str, options: Options, capability: str | None, step: child.Progress
 ) -> tuple[Check | None, str | None]:
     """What parser and builder make of the file, or why they were not asked."""
     if capability is None:
@@ -158,7 +158,7 @@ def _build(
         step(done, total, text)
 
     try:
-        found = jail.call(
+        found = child.call(
             "edgewright.runtimes.tensorrt.check:ahead_of_time", log=log, limits=shop.limits, progress=watched,
             model=file, options=options, compute_capability=capability,
         )  # fmt: skip

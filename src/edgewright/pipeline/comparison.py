@@ -28,7 +28,7 @@ from edgewright.bench.results import (
     Sensitivity,
     TargetInfo,
 )  # fmt: skip
-from edgewright.core import files, jail
+from edgewright.core import child, files
 from edgewright.core.errors import EdgewrightError, InvalidInput, RuntimeFailed, Unavailable, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry, key_of
@@ -225,7 +225,7 @@ def finish_bundle(shop: Workshop, path: Path, out: Path) -> bundle.Manifest:
             shop.watch("finish", before.name, done, total + 1, text)
 
         folder = Path(scratch, "artifact")
-        jail.call(
+        child.call(
             "edgewright.runtimes.bundle:finish", log=shop.log("finish", before.name), limits=shop.limits,
             folder=str(path), out=str(folder), progress=step,
         )  # fmt: skip

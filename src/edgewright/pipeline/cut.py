@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import msgspec
 
 from edgewright.bench.layer_table import Cost, Network, Table, predict
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import UsageError
 from edgewright.core.spec import ModelSpec, decode
 from edgewright.core.store import Entry
@@ -188,7 +188,7 @@ def read(entry: Entry) -> Cut:
 def make(
     source: dict[str, Any], model: str, spec: str, images: list[str], labels: list[int], wanted: dict[str, Any],
     original: dict[str, int], costs: list[Any], anchor: dict[str, Any] | None, block: int,
-    pooled: int, seed: int, folder: str, progress: jail.Progress | None = None,
+    pooled: int, seed: int, folder: str, progress: child.Progress | None = None,
 ) -> None:  # fmt: skip
     """Cut the module of `source` and write it into `folder`; runs in a child."""
     import torch
@@ -230,7 +230,7 @@ def make(
 
 def _without_channels(
     whole: Any, spec: ModelSpec, asked: Wanted, original: Mapping[str, int], batches: Sequence[Any], model: str,
-    cost_of: Any, steps: tuple[int, int], seed: int, tell: jail.Progress,
+    cost_of: Any, steps: tuple[int, int], seed: int, tell: child.Progress,
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """The module without the channels that go, and what is told of it.
 

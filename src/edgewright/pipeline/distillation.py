@@ -13,7 +13,7 @@ import numpy as np
 
 from edgewright.bench import accuracy, detection_accuracy
 from edgewright.bench.results import Accuracy
-from edgewright.core import files, jail
+from edgewright.core import child, files
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec, decode
 from edgewright.core.store import Entry
@@ -190,7 +190,7 @@ def _train(
 def train(
     teacher: dict[str, Any], student: dict[str, Any], spec: str, images: list[str], labels: list[int],
     boxes: list[list[Any]], schedule: dict[str, Any], seed: int, strict: bool, checkpoint: str, folder: str,
-    progress: jail.Progress | None = None,
+    progress: child.Progress | None = None,
 ) -> None:  # fmt: skip
     """Train the student and write it into `folder`; `strict`: boxes must be learned from. Runs in a child."""
     from edgewright.quantize import recovery, supervision

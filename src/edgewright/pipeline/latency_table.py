@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from edgewright.bench.layer_table import Cost, Table, grid, time_layers
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.store import Entry
 from edgewright.graph.layers import Layer
 from edgewright.pipeline import stages
@@ -65,7 +65,7 @@ def measure(
     return Table({layer: found[layer] for layer in wanted}, block)
 
 
-def time(layers: list[Any], options: Any, scheme: str | None, progress: jail.Progress | None = None) -> list[Cost]:
+def time(layers: list[Any], options: Any, scheme: str | None, progress: child.Progress | None = None) -> list[Cost]:
     """The cost of each of `layers`, measured here and now; runs in a child."""
     from edgewright.graph import files, probe
 
@@ -85,7 +85,7 @@ def time(layers: list[Any], options: Any, scheme: str | None, progress: jail.Pro
 
 def _timed(shop: Workshop, what: str, layers: list[Layer], options: Options, scheme: str | None) -> list[Cost]:
     # No YIELDING: what is timed must have the threads that a measured artifact has.
-    found = jail.call(
+    found = child.call(
         f"{__name__}:time", log=shop.log(STAGE, what), limits=shop.limits, env=None,
         layers=msgspec.to_builtins(layers), options=msgspec.to_builtins(options), scheme=scheme,
     )  # fmt: skip

@@ -20,8 +20,8 @@ from edgewright.bench import environment
 from edgewright.bench.accuracy import Answer
 from edgewright.bench.latency import Observe, Observed, Rules
 from edgewright.bench.results import Environment
+from edgewright.core.child import Limits, Progress
 from edgewright.core.errors import EdgewrightError, InvalidInput, Unavailable
-from edgewright.core.jail import Limits, Progress
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Watch
 from edgewright.runtimes import artifact as artifacts

@@ -18,7 +18,7 @@ import msgspec
 from edgewright.bench import accuracy, detection_accuracy
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import Accuracy, Ratio
-from edgewright.core import jail
+from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
@@ -404,7 +404,7 @@ def _timed(line: Line, works: Mapping[str, Work], base: str | None, kept: int | 
         "machine": line.place.identity, "run": kept, "made_by": stages.made_by("measure", "bench", "targets"),
     }  # fmt: skip
 
-    def make(folder: Path, step: jail.Progress) -> None:
+    def make(folder: Path, step: child.Progress) -> None:
         found = measure_interleaved(
             paths, images, folder, rules=RULES, limits=line.shop.limits, reference=base, target=line.job.target,
             progress=step, measure=line.place.observe,

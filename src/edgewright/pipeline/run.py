@@ -18,8 +18,8 @@ from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import Accuracy, Finding, Search
+from edgewright.core.child import Progress
 from edgewright.core.errors import DiskFull, EdgewrightError, InvalidInput, RuntimeFailed
-from edgewright.core.jail import Progress
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet

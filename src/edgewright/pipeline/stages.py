@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgewright.core import files, jail
+from edgewright.core import child, files
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, decode, encode
@@ -70,26 +70,26 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     """Where stages are kept, what a child may use, where logs go, and who watches."""
 
     store: Store
-    limits: jail.Limits = jail.Limits()
+    limits: child.Limits = child.Limits()
     watch: Watch = quiet
 
     def run(
         self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder", **kwargs: Any
     ) -> Entry:
-        """The stored result of the jailed ``target(..., folder=folder)``, made now if it is not there yet.
+        """The stored result of ``target(..., folder=folder)``, made now if it is not there yet.
 
         `target` is "module:function"; the code of the room that it lives in is part of the key.
         """
         log = self.log(stage, what)
         room = target.partition(":")[0].split(".")[1]
 
-        def make(folder: Path, step: jail.Progress) -> None:
-            jail.call(target, log=log, limits=self.limits, progress=step, **{**kwargs, into: str(folder)})
+        def make(folder: Path, step: child.Progress) -> None:
+            child.call(target, log=log, limits=self.limits, progress=step, **{**kwargs, into: str(folder)})
 
         return self.keep(stage, what, {**inputs, "code": code_digest(room)}, make)
 
     def keep(
-        self, stage: str, what: str, inputs: Mapping[str, Any], make: Callable[[Path, jail.Progress], None]
+        self, stage: str, what: str, inputs: Mapping[str, Any], make: Callable[[Path, child.Progress], None]
     ) -> Entry:
         """The stored result of ``make(folder, progress)``, watched."""
 
@@ -422,7 +422,7 @@ def evaluate(
         "made_by": made_by("measure", "bench"),
     }  # fmt: skip
 
-    def make(folder: Path, step: jail.Progress) -> None:
+    def make(folder: Path, step: child.Progress) -> None:
         paths = [item.path for item in images.items]
         accuracy.evaluate(artifact.path, paths, labels, folder, limits=shop.limits, progress=step, answer=answer)
 
@@ -430,12 +430,12 @@ def evaluate(
 
 
 def finish(
-    shop: Workshop, artifact: Entry, what: str, machine: str, complete: Callable[[Path, Path, jail.Progress], None]
+    shop: Workshop, artifact: Entry, what: str, machine: str, complete: Callable[[Path, Path, child.Progress], None]
 ) -> Entry:
     """The artifact with what only the device `machine` can build of it: ``complete(artifact, folder, progress)``."""
     inputs = {"artifact": artifact.key, "machine": machine, "made_by": made_by("compile", "runtimes")}
 
-    def make(folder: Path, step: jail.Progress) -> None:
+    def make(folder: Path, step: child.Progress) -> None:
         complete(artifact.path, folder, step)
         Path(folder, "manifest.json").unlink(missing_ok=True)  # of the unfinished one; the store writes its own
 

@@ -64,8 +64,8 @@ def die_as_parent(pid_file: str) -> None:
     """Start a child of our own that hangs, then wait: the test kills us."""
     from pathlib import Path
 
-    from edgewright.core import jail
+    from edgewright.core import child
 
-    with jail.Child(Path(pid_file + ".log")) as child:
-        Path(pid_file).write_text(str(child._process.pid))
-        child.call("tests_jail_targets:hang")
+    with child.Child(Path(pid_file + ".log")) as one:
+        Path(pid_file).write_text(str(one._process.pid))
+        one.call("tests_child_targets:hang")

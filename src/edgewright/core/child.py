@@ -1,4 +1,4 @@
-"""A child process with limits, for everything that can crash, hang or eat memory.
+"""A child process with limits, for everything that can crash, hang or eat memory. It is a limit, no sandbox.
 
 Foreign ONNX files, compilers, calibrators and measured models run in a child. The parent gets a result or a named
 failure with a log, and sleeps while the child works. A child answers any number of calls (``Child``), so that a loaded
@@ -62,7 +62,7 @@ class Child:
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [
-                    sys.executable, "-c", "from edgewright.core.jail import _serve; _serve()",
+                    sys.executable, "-c", "from edgewright.core.child import _serve; _serve()",
                     str(read_request), str(write_answer), str(os.getpid()),
                     msgspec.json.encode(limits).decode(),
                 ],

@@ -10,28 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from edgewright.core import errors, jail
+from edgewright.core import child, errors
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(autouse=True)
 def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tests_jail_targets.py").write_text((HERE / "jail_targets.py").read_text())
+    (tmp_path / "tests_child_targets.py").write_text((HERE / "child_targets.py").read_text())
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def run(name: str, tmp_path: Path, limits: jail.Limits = jail.Limits(wall_s=30), **kwargs: object) -> object:
-    return jail.call(f"tests_jail_targets:{name}", log=tmp_path / "log", limits=limits, **kwargs)
+def run(name: str, tmp_path: Path, limits: child.Limits = child.Limits(wall_s=30), **kwargs: object) -> object:
+    return child.call(f"tests_child_targets:{name}", log=tmp_path / "log", limits=limits, **kwargs)
 
 
 def test_a_child_answers_calls_and_keeps_its_state(tmp_path: Path) -> None:
-    with jail.Child(tmp_path / "log") as child:
-        assert child.call("tests_jail_targets:add", a=1, b=2) == 3
-        assert child.call("tests_jail_targets:add", a=2, b=2) == 4
-        assert child.call("tests_jail_targets:calls") == 2
+    with child.Child(tmp_path / "log") as one:
+        assert one.call("tests_child_targets:add", a=1, b=2) == 3
+        assert one.call("tests_child_targets:add", a=2, b=2) == 4
+        assert one.call("tests_child_targets:calls") == 2
         big = os.urandom(3 << 20)
-        assert child.call("tests_jail_targets:echo", data=big) == big
+        assert one.call("tests_child_targets:echo", data=big) == big
 
 
 def test_progress_reaches_the_parent(tmp_path: Path) -> None:
@@ -61,22 +61,22 @@ def test_each_bad_end_has_a_name(tmp_path: Path, name: str, family: type[Excepti
 
 def test_wall_time_is_limited(tmp_path: Path) -> None:
     with pytest.raises(errors.TimedOut, match="longer than 1 s"):
-        run("hang", tmp_path, jail.Limits(wall_s=1))
+        run("hang", tmp_path, child.Limits(wall_s=1))
 
 
 def test_cpu_time_is_limited(tmp_path: Path) -> None:
     with pytest.raises(errors.TimedOut, match="CPU time"):
-        run("spin", tmp_path, jail.Limits(wall_s=30, cpu_s=1))
+        run("spin", tmp_path, child.Limits(wall_s=30, cpu_s=1))
 
 
 def test_memory_is_limited(tmp_path: Path) -> None:
     with pytest.raises(errors.OutOfResources):
-        run("eat", tmp_path, jail.Limits(wall_s=30, memory_bytes=1 << 30))
+        run("eat", tmp_path, child.Limits(wall_s=30, memory_bytes=1 << 30))
 
 
 def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    code = f"import tests_jail_targets as t; t.die_as_parent({str(pid_file)!r})"
+    code = f"import tests_child_targets as t; t.die_as_parent({str(pid_file)!r})"
     parent = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 30
     while not pid_file.exists() or not pid_file.read_text():
