@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from edgewright.bench import accuracy, environment, latency, worker
-from edgewright.core import files
+from edgewright.core import files, machine_key
 from edgewright.core.child import Limits, Progress
 from edgewright.runtimes import registry
 from edgewright.targets import detect
@@ -32,9 +32,7 @@ def about(folder: str) -> dict[str, Any]:
     unit = Path("/etc/machine-id")
     digest = files.sha256(unit)[:16] if unit.is_file() else ""
     if runtimes.get("tensorrt") and runtimes["tensorrt"].available:
-        from edgewright.runtimes.tensorrt import plan  # whose key a plan is made with decides where it loads
-
-        digest = f"{digest}-{plan.fingerprint()}"
+        digest = f"{digest}-{machine_key.fingerprint()}"  # whose key a plan is made with decides where it loads
     found = {
         "unit": digest,
         "environment": environment.describe(),

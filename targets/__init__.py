@@ -4,6 +4,7 @@
 ``detect`` (the machine that runs this), ``jetson`` and ``nvidia`` (what a Jetson and nvidia-smi tell), ``sensors``
 (clocks, heat, power), ``checkup`` (what a device lacks), ``devices/*.toml`` (one file a device).
 
-Work on a device: ``remote`` (files, jobs, edgewright there), ``ssh`` (the connection and what OpenSSH says), ``wheel``
-(what is installed there); on the device ``agent`` (one verb a call) and ``job`` (what outlives a connection).
+Work on a device: ``remote`` (files, jobs, edgewright there), ``ssh`` (the connection and what OpenSSH says),
+``answers`` (what a device may say), ``wheel`` and ``pins.txt`` (what is installed there); on the device ``agent`` (one
+verb a call) and ``job`` (what outlives a connection).
 """

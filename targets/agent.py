@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import select
 import shutil
 import signal
@@ -39,6 +38,13 @@ OWNED = ".edgewright-remote"
 HOUR, DAY = 3600, 86400
 CHUNK = 1 << 20
 SILENCE_S = 30.0
+TEXT = 1000
+"""Characters of a message; `answers` allows more."""
+
+ISOLATED = "import sys; sys.path[:1] == [''] and sys.path.pop(0)\n"
+"""First line of every program that starts here: ``-c`` and ``-m`` import from the working directory before anything
+else. ``-P`` came with Python 3.11, and ``-I`` would lose the packages in the user's home, which count as installed."""
+
 SITE = """
 import json, site, sys
 print(json.dumps(site.getsitepackages() if sys.prefix != sys.base_prefix else []))
@@ -48,7 +54,7 @@ import importlib.metadata, json, sys
 found = {}
 for name in sys.argv[1:]:
     try:
-        found[name] = importlib.metadata.version(name)
+        found[name] = str(importlib.metadata.version(name) or "")[:100]
     except importlib.metadata.PackageNotFoundError:
         pass
 print(json.dumps(found))
@@ -66,8 +72,11 @@ class Refused(Exception):
 # --- the folder -------------------------------------------------------------------------------------------------------
 
 
-def hello(root: str) -> dict[str, Any]:
-    """Make the folder, sweep what was not used for long, and say what this device is."""
+def hello(root: str, names: list[str]) -> dict[str, Any]:
+    """Make the folder, sweep what was not used for long, and say what this device is.
+
+    "installed" has the version of each distribution in `names` that this Python finds.
+    """
     path = _root(root)
     try:
         if not path.is_dir():
@@ -83,7 +92,10 @@ def hello(root: str) -> dict[str, Any]:
             raise Refused("folder", error.strerror or "", str(path)) from None
         raise
     _sweep(path)
-    return {"root": str(path), "python": platform.python_version(), "arch": platform.machine(), "free": _free(path)}
+    return {
+        "root": str(path), "python": platform.python_version(), "arch": platform.machine(), "free": _free(path),
+        "installed": json.loads(_run("venv", _program(sys.executable, INSTALLED, *names), str(path))),
+    }  # fmt: skip
 
 
 def clean(root: str) -> dict[str, Any]:
@@ -238,17 +250,19 @@ def assemble(root: str, trees: dict[str, dict[str, str]]) -> dict[str, Any]:
 # --- edgewright on the device -----------------------------------------------------------------------------------------
 
 
-def install(root: str, digest: str, wheel: str, requires: list[str], wheels: str | None) -> dict[str, Any]:
-    """Make ``env-<digest>`` out of the wheel (a content) and what it requires; remove those unused for an hour.
+def install(
+    root: str, digest: str, wheel: str, lacking: list[str], pins: list[str], wheels: str | None
+) -> dict[str, Any]:
+    """Make ``env-<digest>`` out of the wheel (a content) and what is `lacking`; remove those unused for an hour.
 
-    The wheel is pure Python: unpacking it is installing it. `wheels` names a folder in ``artifacts/`` that pip takes
-    the missing requirements from, instead of the index.
+    The wheel is pure Python: unpacking it is installing it. pip takes the versions in `pins` ("name==version"), and
+    takes them from `wheels` (a folder in ``artifacts/``) instead of the index where that is named.
     """
     final = Path(root, f"env-{digest}")
     if not final.is_dir():
         temporary = final.with_name(f"{final.name}.{os.getpid()}")
         try:
-            _make_environment(root, temporary, wheel, requires, wheels)
+            _make_environment(root, temporary, wheel, lacking, pins, wheels)
             _take_name(temporary, final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -260,51 +274,64 @@ def install(root: str, digest: str, wheel: str, requires: list[str], wheels: str
     return {"python": str(Path(final, "bin", "python"))}
 
 
-def _make_environment(root: str, env: Path, wheel: str, requires: list[str], wheels: str | None) -> None:
+def _make_environment(
+    root: str, env: Path, wheel: str, lacking: list[str], pins: list[str], wheels: str | None
+) -> None:
     python = str(Path(env, "bin", "python"))
     # Nothing of it may name its own path: it is renamed.
-    _run("venv", [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", str(env)])
-    site = _run("venv", [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
+    venv = _module(sys.executable, "venv", "--system-site-packages", "--without-pip", str(env))
+    _run("venv", venv, root)
+    where = _program(python, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    site = _run("venv", where, root).strip()
     shutil.unpack_archive(Path(root, "files", wheel), site, "zip")
-    if parents := json.loads(_run("venv", [sys.executable, "-c", SITE])):
+    if parents := json.loads(_run("venv", _program(sys.executable, SITE), root)):
         # The interpreter is itself one of a virtual environment: its packages count as the system's.
         Path(site, "edgewright-system.pth").write_text("".join(f"{path}\n" for path in parents))
-    if lacking := _lacking(python, requires):
-        where = ["--no-index", "--find-links", str(Path(root, "artifacts", wheels))] if wheels else []
-        if not _works([python, "-m", "pip", "--version"]) and not _works([python, "-m", "ensurepip"]):
-            raise Refused("pip", "neither pip nor ensurepip is there", ", ".join(lacking))
-        pip = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-q", *where, *lacking]
-        _run("packages", pip, ", ".join(lacking))
+    if lacking:
+        _install(root, python, Path(env, "pins.txt"), lacking, pins, wheels)
 
 
-def _lacking(python: str, requires: list[str]) -> list[str]:
-    """The requirements ("name>=1.2") that this environment does not meet."""
-    names = [re.split("[<>=!~]", text)[0] for text in requires]
-    found = json.loads(_run("venv", [python, "-c", INSTALLED, *names]))
-    return [
-        text
-        for name, text in zip(names, requires)
-        if name not in found or _numbers(found[name]) < _numbers(text.partition(">=")[2])
-    ]
+def _install(
+    root: str, python: str, constraints: Path, lacking: list[str], pins: list[str], wheels: str | None
+) -> None:
+    constraints.write_text("".join(f"{pin}\n" for pin in pins))
+    where = ["--no-index", "--find-links", str(Path(root, "artifacts", wheels))] if wheels else []
+    what = ", ".join(lacking)
+    if not _works(_module(python, "pip", "--version"), root) and not _works(_module(python, "ensurepip"), root):
+        raise Refused("pip", "neither pip nor ensurepip is there", what)
+    # Wheels only: building numpy takes a device an hour, and a source distribution runs its own code to be built.
+    quiet = ["--no-input", "--disable-pip-version-check", "-q", "--only-binary", ":all:"]
+    _run("packages", _module(python, "pip", "install", *quiet, "-c", str(constraints), *where, *lacking), root, what)
 
 
-def _numbers(version: str) -> list[int]:
-    return [int(word) for word in re.findall(r"\d+", version.partition("+")[0])[:3]]
+def _program(python: str, code: str, *words: str) -> list[str]:
+    """The command that runs `code` with `words` as its arguments, isolated from the working directory."""
+    return [python, "-c", ISOLATED + code, *words]
 
 
-def _run(kind: str, command: list[str], what: str = "") -> str:
+def _module(python: str, name: str, *words: str) -> list[str]:
+    """The command ``python -m name words``, isolated from the working directory."""
+    return _program(python, f"import runpy; runpy.run_module({name!r}, run_name='__main__', alter_sys=True)", *words)
+
+
+def _run(kind: str, command: list[str], root: str, what: str = "") -> str:
+    # What a program starts in turn (ensurepip starts pip) is not isolated by us: `root` has no modules.
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, check=False)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env=env, cwd=root,
+        check=False,
+    )  # fmt: skip
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
         full = next((line for line in lines if os.strerror(errno.ENOSPC) in line), None)
-        raise Refused("full" if full else kind, full or lines[-1], what)
+        first = next((line for line in lines if line.startswith("ERROR:")), lines[-1])  # of pip: its last is an address
+        raise Refused("full" if full else kind, full or first, what)
     return done.stdout
 
 
-def _works(command: list[str]) -> bool:
+def _works(command: list[str], root: str) -> bool:
     try:
-        _run("", command)
+        _run("", command, root)
     except Refused:
         return False
     return True
@@ -332,7 +359,7 @@ def start(root: str, key: str, request: dict[str, Any], python: str) -> dict[str
         env.update({name: str(Path(root, "cache")) for name in ("EDGEWRIGHT_CACHE", "XDG_CACHE_HOME")})
         with Path(job, "log").open("ab") as log:
             runner = subprocess.Popen(
-                [python, "-m", "edgewright.targets.job", str(job)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                _module(python, "edgewright.targets.job", str(job)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, cwd=job, env={**env, "TMPDIR": str(Path(root, "tmp"))},
             )  # fmt: skip
         while not Path(job, "started").exists():
@@ -362,7 +389,9 @@ def follow(root: str, key: str) -> dict[str, Any]:
 
 def read(root: str, key: str, name: str, offset: int) -> None:
     """Send a file of a job's ``out/`` from `offset` on, after a line with its size."""
-    with Path(root, "jobs", key, "out", name).open("rb") as file:
+    path = Path(root, "jobs", key, "out", name)
+    # A link was not there when the job ended: it lists plain files only.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
         _say({"ok": {"size": os.fstat(file.fileno()).st_size}})
         file.seek(offset)
         shutil.copyfileobj(file, sys.stdout.buffer, CHUNK)
@@ -464,6 +493,10 @@ def _say(message: dict[str, Any]) -> None:
     sys.stdout.buffer.flush()
 
 
+def _fail(kind: str, text: str, what: str) -> None:
+    _say({"error": {"kind": kind, "text": text[:TEXT], "what": what[:TEXT]}})
+
+
 def main() -> None:
     """Answer one request: a line with "verb" and its arguments."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -475,11 +508,11 @@ def main() -> None:
         if (found := verb(**request)) is not None:
             _say({"ok": found})
     except Refused as error:
-        _say({"error": {"kind": error.kind, "text": error.text, "what": error.what}})
+        _fail(error.kind, error.text, error.what)
     except OSError as error:
         # EFBIG: a limit on the size of files (ulimit -f) looks like a disk that is full below it.
         kind = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "os"
-        _say({"error": {"kind": kind, "text": error.strerror or str(error), "what": error.filename or ""}})
+        _fail(kind, error.strerror or str(error), str(error.filename or ""))
 
 
 if __name__ == "__main__":

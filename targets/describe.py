@@ -5,12 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from edgewright.core.text import one_line
+
 from .target import SYSTEM_BYTES, Gpu, HardwarePrecision, PowerMode, Software, Target, fastest_mode, memory_for_model
 
 
 def describe(target: Target) -> str:
     """The target in words, a line a fact, at most 100 columns, for ``edgewright targets show``."""
-    lines = [textwrap.fill(f"{target.name}: {target.title}", 100, subsequent_indent=" " * 15)]
+    lines = [textwrap.fill(one_line(f"{target.name}: {target.title}"), 100, subsequent_indent=" " * 15)]
     lines += [_line(label, text) for label, text in _facts(target)]
     return "\n".join(lines)
 
@@ -102,6 +104,6 @@ def _software(variant: Software) -> str:
 
 def _line(label: str, text: str) -> str:
     return textwrap.fill(
-        text, 100, initial_indent=f"{label:<15}", subsequent_indent=" " * 15, break_long_words=False,
+        one_line(text), 100, initial_indent=f"{label:<15}", subsequent_indent=" " * 15, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip

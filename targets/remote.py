@@ -12,9 +12,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, TypeVar
 
@@ -24,7 +26,7 @@ from edgewright.core import errors, files
 from edgewright.core.child import Limits, Progress
 from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
 
-from . import ssh, wheel
+from . import answers, ssh, wheel
 from .job import Request
 
 FOLDER = "~/.cache/edgewright-remote"
@@ -62,16 +64,16 @@ def connect(device: Device, progress: Progress | None = None) -> Iterator[Remote
             if device.clean:
                 connection.patience_s = min(connection.patience_s, 20.0)
                 with contextlib.suppress(errors.EdgewrightError):  # the first error is the one to tell
-                    _ask(connection, "clean", root=device.folder)
+                    _ask(connection, "clean", answers.Cleaned, root=device.folder)
             raise
         if device.clean:
-            _ask(connection, "clean", root=device.folder)
+            _ask(connection, "clean", answers.Cleaned, root=device.folder)
 
 
 def clean(device: Device) -> bool:
     """Remove everything of edgewright from the device and end its jobs; False where there was nothing."""
     with _connection(device) as connection:
-        return bool(_ask(connection, "clean", root=device.folder)["removed"])
+        return _ask(connection, "clean", answers.Cleaned, root=device.folder).removed
 
 
 class Remote:
@@ -105,7 +107,7 @@ class Remote:
             keys.append(key)
             content |= {digest: folder / name for name, digest in names.items()}
         self._push(content, progress)
-        self.ask("assemble", root=self.root, trees=trees)
+        self.ask("assemble", answers.Nothing, root=self.root, trees=trees)
         return [f"{self.root}/artifacts/{key}" for key in keys]
 
     def run(
@@ -118,12 +120,14 @@ class Remote:
         into: str = "folder",
         progress: Progress | None = None,
         fresh: bool = False,
+        most_bytes: int = answers.RESULT_BYTES,
     ) -> Any:
         """Run ``module:function`` on the device and return what it returns; the files that it wrote are put into `out`.
 
         The function gets its output folder as the argument named `into`, and may take ``progress``, as in a `child`.
-        `fresh`: what an earlier client was answered is not good enough.
-        Raises what it raised there, `RuntimeFailed` where the job died, and the connection's errors.
+        `fresh`: what an earlier client was answered is not good enough. `most_bytes`: of all files that it writes.
+        Raises what it raised there, `RuntimeFailed` where the job died, `IntegrityError` for an answer that no job of
+        ours gives, and the connection's errors.
         """
         request = msgspec.to_builtins(Request(target=target, kwargs=dict(kwargs), limits=limits, into=into))
         identity = msgspec.json.encode([request, self._python], order="deterministic")
@@ -131,38 +135,41 @@ class Remote:
         self._jobs.append(key)
         if fresh:
             self.forget([key])
-        self.ask("start", root=self.root, key=key, request=request, python=self._python)
+        self.ask("start", answers.Started, root=self.root, key=key, request=request, python=self._python)
 
-        def told(message: dict[str, Any]) -> None:
+        def told(done: int, total: int, text: str) -> None:
             if progress:
-                done, total, text = message["progress"]
-                progress(int(done), int(total), str(text))
+                progress(min(done, total) if total else done, total, text)
 
         result = self._follow(key, told)
-        if "error" in result:
+        if result.error is not None:
             self.forget([key])  # a failure is no result to be found again
-            raise self._error(result["error"])
-        self._pull(key, result["files"], out)
-        return result["ok"]
+            raise self._error(result.error)
+        address = self.connection.address
+        value = answers.value(result.ok, address)
+        answers.require_files(result.files, most_bytes, address)
+        self._pull(key, result.files, out)
+        return value
 
     def forget(self, keys: Sequence[str] | None = None) -> None:
         """Remove jobs on the device (default: all that this client asked for): asked again, they are done anew."""
-        self.ask("forget", root=self.root, keys=list(self._jobs if keys is None else keys))
+        self.ask("forget", answers.Nothing, root=self.root, keys=list(self._jobs if keys is None else keys))
 
-    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
-        """A verb of `agent`, with the device's refusals as user's errors."""
-        return _ask(self.connection, verb, **arguments)
+    def ask(self, verb: str, kind: type[T], **arguments: Any) -> T:
+        """A verb of `agent`, whose answer is a `kind`, with the device's refusals as user's errors."""
+        return _ask(self.connection, verb, kind, **arguments)
 
-    def _follow(self, key: str, told: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    def _follow(self, key: str, told: Progress) -> answers.Outcome:
         with _refusals(self.connection):
-            found = self.connection.ask("follow", told=told, hold=True, root=self.root, key=key)
-        result: dict[str, Any] = found["result"]
-        return result
+            return self.connection.ask("follow", answers.Followed, told=told, hold=True, root=self.root, key=key).result
 
-    def _error(self, error: Mapping[str, str]) -> errors.EdgewrightError:
-        family = errors.FAMILIES[error["family"]]
-        local = {f"{self.root}/files/{digest}": path for (path, _, _), digest in self._digests.items()}
-        what, why, fix = (_renamed(error[part], local) for part in ("what", "why", "fix"))
+    def _error(self, error: answers.Failure) -> errors.EdgewrightError:
+        if (family := errors.FAMILIES.get(error.family)) is None:
+            return answers.breach(
+                self.connection.address, f"an error of the kind '{error.family}'", ", ".join(errors.FAMILIES)
+            )
+        local = {digest: path for (path, _, _), digest in self._digests.items()}
+        what, why, fix = (_renamed(text, self.root, local) for text in (error.what, error.why, error.fix))
         return family(f"On {self.connection.address}: {what}", why, fix)
 
     def _digest(self, path: Path) -> str:
@@ -174,26 +181,41 @@ class Remote:
 
     def _push(self, content: Mapping[str, Path], progress: Progress | None) -> None:
         sizes = {digest: path.stat().st_size for digest, path in content.items()}
-        tries, before = 0, -1
+        tries, least = 0, 1 << 63
         while True:
-            state = self.ask("missing", root=self.root, digests=sorted(content), client=self._client)
-            lacking = {digest: min(have, sizes[digest]) for digest, have in state["missing"].items()}
+            lacking, free = self._lacking(sizes)
             if not lacking:
                 return
             todo = sum(sizes[digest] - have for digest, have in lacking.items())
-            if todo > state["free"]:
+            if todo > free:
                 raise DiskFull(
                     f"No space left on {self.connection.address}: {todo / MIB:.1f} MiB are to be sent.",
-                    f"{state['free'] / MIB:.1f} MiB are free where {self.root} lies.",
+                    f"{free / MIB:.1f} MiB are free where {self.root} lies.",
                     "Free space on the device, or keep the files elsewhere: --device-folder DIR",
                 )
-            tries, before = (tries + 1 if todo == before else 0), todo
+            tries, least = (0, todo) if todo < least else (tries + 1, least)
             if tries > ATTEMPTS:
                 raise ssh.Lost(
                     f"Files could not be sent to {self.connection.address}.",
                     "The connection was cut at every try, with nothing sent.", "Check the network.",
                 )  # fmt: skip
             self._send(content, lacking, sizes, progress)
+
+    def _lacking(self, sizes: Mapping[str, int]) -> tuple[dict[str, int], int]:
+        """Of contents with these sizes those that are not there, with the bytes that are, and the disk's free bytes."""
+        digests = sorted(sizes)
+        lacking: dict[str, int] = {}
+        free = 0
+        for begin in range(0, max(len(digests), 1), answers.DIGESTS):
+            asked = digests[begin : begin + answers.DIGESTS]
+            said = self.ask("missing", answers.Missing, root=self.root, digests=asked, client=self._client)
+            if strange := said.missing.keys() - set(asked):
+                raise answers.breach(
+                    self.connection.address, f"the digest {min(strange)}", "those that it was asked about"
+                )
+            lacking |= {digest: min(have, sizes[digest]) for digest, have in said.missing.items()}
+            free = said.free
+        return lacking, free
 
     def _send(
         self, content: Mapping[str, Path], lacking: dict[str, int], sizes: dict[str, int], progress: Progress | None
@@ -220,9 +242,8 @@ class Remote:
             pipe.flush()
 
         def read(answer: IO[bytes]) -> None:
-            for message in ssh.messages(answer):
-                if "ok" in message:
-                    return
+            said = self.connection.message(answer)
+            answers.decode(said.ok, answers.Stored, self.connection.address, "an answer to 'receive'")
 
         try:
             self.connection.once({"verb": "receive", "root": self.root, "client": self._client}, read, feed)
@@ -232,17 +253,22 @@ class Remote:
             if refusal.kind not in ("cut", "damaged"):  # these are sent again
                 raise ssh.refused(refusal, self.connection.address) from None
 
-    def _pull(self, key: str, digests: Mapping[str, str], out: Path) -> None:
+    def _pull(self, key: str, written: Mapping[str, answers.Written], out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        for name, digest in digests.items():
-            _require_plain(name, self.connection.address)
+        total, free = sum(about.size for about in written.values()), shutil.disk_usage(out).free
+        if total > free:
+            raise DiskFull(
+                f"No space left in {out} for the results of {self.connection.address}: {total / MIB:.1f} MiB.",
+                f"{free / MIB:.1f} MiB are free there.", "Free disk space, or choose another folder.",
+            )  # fmt: skip
+        for name, about in written.items():
             final = out / name
             final.parent.mkdir(parents=True, exist_ok=True)
             part = final.with_name(f".{final.name}.part")
             for _ in range(ATTEMPTS):
-                with _refusals(self.connection), part.open("ab") as file:
-                    self.connection.retry(lambda file=file, name=name: self._fetch(key, name, file))  # type: ignore[misc]
-                if files.sha256(part) == digest:
+                with _refusals(self.connection), _opened(part) as file:
+                    self.connection.retry(lambda file=file, name=name, about=about: self._fetch(key, name, about, file))  # type: ignore[misc]
+                if files.sha256(part) == about.sha256:
                     part.replace(final)
                     break
                 part.unlink()
@@ -252,14 +278,20 @@ class Remote:
                     "", "Check the device's disk.",
                 )  # fmt: skip
 
-    def _fetch(self, key: str, name: str, file: BinaryIO) -> None:
+    def _fetch(self, key: str, name: str, about: answers.Written, file: BinaryIO) -> None:
         """Append what is missing of a job's file; what has come stays where the connection drops."""
-        offset = file.tell()
+        if (offset := file.tell()) > about.size:  # the rest of another file
+            offset = file.truncate(0)
 
         def read(answer: IO[bytes]) -> None:
-            head = next(ssh.messages(answer))
-            left = int(head["ok"]["size"]) - offset
-            while left > 0:
+            said = self.connection.message(answer)
+            size = answers.decode(said.ok, answers.Size, self.connection.address, "an answer to 'read'").size
+            if size != about.size:
+                raise answers.breach(
+                    self.connection.address, f"{size} bytes of {name}", f"the {about.size} of its list"
+                )
+            left = size - offset
+            while left:
                 chunk = answer.read(min(left, CHUNK))
                 file.write(chunk)
                 left -= len(chunk)
@@ -279,38 +311,47 @@ def _connection(device: Device) -> ssh.Connection:
 
 def _install(connection: ssh.Connection, device: Device, progress: Progress | None) -> Remote:
     """Edgewright on the device: its folder, the wheel of this installation, what the wheel needs."""
-    said = _ask(connection, "hello", root=device.folder)
-    remote = Remote(connection, said["root"], "")
+    said = _ask(connection, "hello", answers.Hello, root=device.folder, names=wheel.names())
+    machine = wheel.Machine(python=said.python, arch=said.arch)
+    lacking, pins = wheel.lacking(machine, said.installed), wheel.pins(machine)
+    remote = Remote(connection, said.root, "")
     packed = wheel.pack()
     digest = hashlib.sha256(packed).hexdigest()
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
         Path(scratch, "edgewright.whl").write_bytes(packed)
         remote.push_files([str(Path(scratch, "edgewright.whl"))])
-    wheels = None
-    if device.wheels:
-        folder = files.absolute(device.wheels)
-        if not any(folder.glob("*.whl")):
-            raise InvalidInput(
-                f"There are no wheels in {folder}.", "--wheels names a folder of .whl files for the device's Python.",
-                "Fill it: pip download --only-binary :all: --python-version 3.10 --platform manylinux_2_28_aarch64 ...",
-            )  # fmt: skip
-        (path,) = remote.push_folders([folder], progress)
-        wheels = PurePosixPath(path).name
+    wheels = _push_wheels(remote, device.wheels, machine, progress)
     if progress:
         progress(0, 1, "installing")
-    needs = wheel.requirements(said["python"])
     # Another interpreter, or another choice of packages, is another environment.
-    about = msgspec.json.encode([digest, device.python, said["python"], said["arch"], needs, wheels])
-    made = remote.ask(
-        "install", root=remote.root, digest=hashlib.sha256(about).hexdigest()[:16], wheel=digest, requires=needs,
-        wheels=wheels,
-    )  # fmt: skip
-    return Remote(connection, said["root"], made["python"])
+    about = msgspec.json.encode([digest, device.python, machine, lacking, pins, wheels])
+    try:
+        made = connection.ask(
+            "install", answers.Installed, root=said.root, digest=hashlib.sha256(about).hexdigest()[:16], wheel=digest,
+            lacking=lacking, pins=pins, wheels=wheels,
+        )  # fmt: skip
+    except ssh.Refusal as refusal:
+        raise ssh.refused(refusal, connection.address, wheel.download(machine)) from None
+    return Remote(connection, said.root, made.python)
 
 
-def _ask(connection: ssh.Connection, verb: str, **arguments: Any) -> dict[str, Any]:
+def _push_wheels(remote: Remote, folder: str | None, machine: wheel.Machine, progress: Progress | None) -> str | None:
+    """The name on the device of the folder of wheels that the user gave, which is sent."""
+    if folder is None:
+        return None
+    here = files.absolute(folder)
+    if not any(here.glob("*.whl")):
+        raise InvalidInput(
+            f"There are no wheels in {here}.", "--wheels names a folder of .whl files for the device's Python.",
+            f"Fill it: {wheel.download(machine)}",
+        )  # fmt: skip
+    (path,) = remote.push_folders([here], progress)
+    return PurePosixPath(path).name
+
+
+def _ask(connection: ssh.Connection, verb: str, kind: type[T], **arguments: Any) -> T:
     with _refusals(connection):
-        return connection.ask(verb, **arguments)
+        return connection.ask(verb, kind, **arguments)
 
 
 @contextlib.contextmanager
@@ -321,17 +362,14 @@ def _refusals(connection: ssh.Connection) -> Iterator[None]:
         raise ssh.refused(refusal, connection.address) from None
 
 
-def _renamed(text: str, names: Mapping[str, str]) -> str:
-    for theirs, ours in names.items():
-        text = text.replace(theirs, ours)
-    return text
+def _opened(part: Path) -> BinaryIO:
+    """The file that a result goes to, open at its end; a link that lies there is not followed but replaced."""
+    if part.is_symlink():
+        part.unlink()
+    return os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666), "ab")
 
 
-def _require_plain(name: str, address: ssh.Address) -> None:
-    """Refuse a name by which a device could write outside the folder that its files go to."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name or os.sep == "\\":
-        raise IntegrityError(
-            f"{address} names a result '{name}'.", "It may only lie below the job's own folder.",
-            "Do not work on this device before you know what it runs.",
-        )  # fmt: skip
+def _renamed(text: str, root: str, local: Mapping[str, str]) -> str:
+    """`text` with the files that were sent by their names here; `local`: digest -> path."""
+    sent = re.compile(re.escape(f"{root}/files/") + "([0-9a-f]{64})")
+    return sent.sub(lambda found: local.get(found[1], found[0]), text)

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO, TypeVar
@@ -35,6 +35,8 @@ from edgewright.core.errors import (
     Unavailable,
     UsageError,
 )  # fmt: skip
+
+from . import answers
 
 CONFIG = "EDGEWRIGHT_SSH_CONFIG"
 """Names a configuration file for `ssh -F` instead of the user's own."""
@@ -54,7 +56,10 @@ BOOT = (
     "exec(sys.stdin.buffer.read(int(sys.argv[1])))"
 )
 MARK_WITHIN = 1 << 16
+"""Bytes that login scripts may print before `agent` answers."""
 SSH_FAILED = 255
+WORDS = 300
+"""Characters of a line of ssh's, or of a program on the device, that are repeated in a message."""
 T = TypeVar("T")
 
 
@@ -77,9 +82,9 @@ class Dropped(Exception):
 class Refusal(Exception):
     """The device's program refused: see `agent.Refused`."""
 
-    def __init__(self, kind: str, text: str, what: str) -> None:
-        super().__init__(kind, text, what)
-        self.kind, self.text, self.what = kind, text, what
+    def __init__(self, fault: answers.Fault) -> None:
+        super().__init__(fault)
+        self.kind, self.text, self.what = fault.kind, fault.text, fault.what
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,24 +155,44 @@ class Connection:
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     def ask(
-        self, verb: str, *, told: Callable[[Any], None] | None = None, hold: bool = False, **arguments: Any
-    ) -> dict[str, Any]:
-        """The "ok" of a verb, asked again after a lost connection.
+        self,
+        verb: str,
+        kind: type[T],
+        *,
+        told: Callable[[int, int, str], None] | None = None,
+        hold: bool = False,
+        **arguments: Any,
+    ) -> T:
+        """The "ok" of a verb as a `kind` (see `answers`), asked again after a lost connection.
 
-        `told` takes each other line that it says; `hold` keeps its standard input open until it ends.
+        `told` takes the progress that it tells before; `hold` keeps its standard input open until it ends.
         """
 
-        def read(answer: IO[bytes]) -> dict[str, Any]:
-            while True:
-                message = _message(answer)
-                if "ok" in message:
-                    found: dict[str, Any] = message["ok"]
-                    return found
+        def read(answer: IO[bytes]) -> T:
+            lines, begin = 0, time.monotonic()
+            while (step := (message := self.message(answer)).progress) is not None:
+                lines += 1
+                if told is None or lines > answers.BURST + answers.PER_S * (time.monotonic() - begin):
+                    raise answers.breach(
+                        self.address, f"{lines} lines of progress", f"{answers.PER_S} a second while a job runs"
+                    )
                 self.steady()
-                if told:
-                    told(message)
+                told(*step)
+            return answers.decode(message.ok, kind, self.address, f"an answer to '{verb}'")
 
         return self.retry(lambda: self.once({"verb": verb, **arguments}, read, hold=hold))
+
+    def message(self, answer: IO[bytes]) -> answers.Message:
+        """The next line of an answer; `Refusal` where it is one, `EOFError` at a cut."""
+        line = answer.readline(answers.LINE_BYTES)
+        if not line.endswith(b"\n"):
+            if len(line) == answers.LINE_BYTES:
+                raise answers.breach(self.address, f"a line of {len(line)} bytes or more", "shorter lines")
+            raise EOFError
+        found = answers.message(line, self.address)
+        if found.error is not None:
+            raise Refusal(found.error)
+        return found
 
     def retry(self, step: Callable[[], T]) -> T:
         """What `step` returns, repeated while the connection drops; `Lost` where nothing came of it for too long."""
@@ -212,12 +237,11 @@ class Connection:
         program = _program()
         remote = shlex.join([self.python, "-I", "-S", "-c", BOOT, str(len(program))])
         command = [*self._ssh("-T"), "--", self.address.host, f"exec {remote}"]
-        with (
-            tempfile.TemporaryFile() as said,
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env={**os.environ, "LC_ALL": "C"}
-            ) as process,
-        ):
+        said = _Said()
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said.into, env={**os.environ, "LC_ALL": "C"}
+        ) as process:
+            os.close(said.into)
             assert process.stdin is not None and process.stdout is not None
             # Its own thread: the device may refuse, and say so, before it has read everything.
             writer = threading.Thread(
@@ -226,13 +250,13 @@ class Connection:
             )  # fmt: skip
             writer.start()
             try:
-                _skip_to_mark(process.stdout)
+                self._skip_to_mark(process.stdout)
                 self._known = True
                 return read(process.stdout)
             except EOFError:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(ALIVE_S)
-                raise self._failure(process.poll(), said) from None
+                raise self._failure(process.poll(), said.text()) from None
             finally:
                 process.kill()
                 process.stdout.close()
@@ -254,9 +278,22 @@ class Connection:
             words += ["-p", str(self.address.port)]
         return words
 
-    def _failure(self, code: int | None, said: IO[bytes]) -> Exception:
-        said.seek(0)
-        text = said.read().decode(errors="replace").strip()
+    def _skip_to_mark(self, answer: IO[bytes]) -> None:
+        from edgewright.targets.agent import MARK
+
+        seen = 0
+        while (line := answer.readline(MARK_WITHIN)) != MARK:
+            seen += len(line)
+            if not line:
+                raise EOFError
+            if seen > MARK_WITHIN:
+                raise RuntimeFailed(
+                    f"{self.address} printed {seen} bytes and more before it answered.",
+                    f"A login script may print {MARK_WITHIN} bytes.",
+                    "Let it print nothing where no terminal is (~/.bashrc, ~/.profile, ForceCommand on the device).",
+                )  # fmt: skip
+
+    def _failure(self, code: int | None, text: str) -> Exception:
         # OpenSSH may report success of a session that was cut; a program that has answered before does not just end.
         cut = code == 0 and self._known and not text
         if code not in (SSH_FAILED, None, -9) and not cut:
@@ -267,11 +304,11 @@ class Connection:
 
 def explain(text: str, address: Address) -> tuple[EdgewrightError, bool]:
     """What OpenSSH's words mean, and whether trying again is in vain. Words: OpenSSH 7.2 to 10."""
-    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "It said nothing.")
+    last = _last(text)
     target = str(address)
     port = f"-p {address.port} " if address.port else ""
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" in text:
-        found = re.search(r"SHA256:\S+", text)
+        found = re.search(r"SHA256:[A-Za-z0-9+/=]{1,64}", text)
         return IntegrityError(
             f"The host key of {target} has changed{f' to {found[0]}' if found else ''}.",
             "Either the device was set up anew, or somebody stands between you and it. Nothing was sent.",
@@ -312,8 +349,8 @@ def explain(text: str, address: Address) -> tuple[EdgewrightError, bool]:
     return Unavailable(f"The connection to {target} was lost.", last, "Try again."), False
 
 
-def refused(refusal: Refusal, address: Address) -> EdgewrightError:
-    """The user's error for what the device's program refused."""
+def refused(refusal: Refusal, address: Address, download: str = "") -> EdgewrightError:
+    """The user's error for what the device's program refused; `download`: the command that fetches wheels for it."""
     text, what = refusal.text, refusal.what
     if refusal.kind == "full":
         return DiskFull(
@@ -334,8 +371,8 @@ def refused(refusal: Refusal, address: Address) -> EdgewrightError:
         lacking = f" what is missing there: {what}" if what else " a Python environment"
         return Unreachable(
             f"{address} cannot install{lacking}.", text,
-            "Without a package index there: --wheels DIR with wheels for its Python. Else: sudo apt-get install "
-            "python3-venv python3-pip",
+            f"Without a package index there: {download or 'fetch wheels for its Python'}, then --wheels DIR. Else: "
+            "sudo apt-get install python3-venv python3-pip",
         )  # fmt: skip
     if refusal.kind == "died":
         return RuntimeFailed(
@@ -347,7 +384,7 @@ def refused(refusal: Refusal, address: Address) -> EdgewrightError:
 
 
 def _no_python(text: str, code: int | None, python: str, address: Address) -> EdgewrightError:
-    if found := re.search(r"edgewright: python (\S+)", text):
+    if found := re.search(r"edgewright: python (\S{1,40})", text):
         return Unreachable(
             f"{python} on {address} is Python {found[1]}.",
             f"edgewright needs {'.'.join(map(str, OLDEST))} or newer.",
@@ -355,11 +392,15 @@ def _no_python(text: str, code: int | None, python: str, address: Address) -> Ed
         )
     if code in (126, 127):
         return Unreachable(
-            f"{address} has no program '{python}'.", text.splitlines()[-1] if text else f"exit code {code}",
+            f"{address} has no program '{python}'.", _last(text) if text else f"exit code {code}",
             "Install Python 3.10 or newer there, or name it: --python PATH",
         )  # fmt: skip
-    last = text.splitlines()[-1] if text else "It said nothing."
-    return RuntimeFailed(f"{python} on {address} ended with code {code}.", last, "Look at the device.")
+    return RuntimeFailed(f"{python} on {address} ended with code {code}.", _last(text), "Look at the device.")
+
+
+def _last(text: str) -> str:
+    """The last line of a text that says something."""
+    return next((line.strip()[:WORDS] for line in reversed(text.splitlines()) if line.strip()), "It said nothing.")
 
 
 def _login(address: Address) -> str:
@@ -385,27 +426,22 @@ def _write(pipe: IO[bytes], request: bytes, feed: Callable[[BinaryIO], None] | N
             pipe.close()
 
 
-def _skip_to_mark(answer: IO[bytes]) -> None:
-    from edgewright.targets.agent import MARK
+class _Said:
+    """The end of what is written to the descriptor `into`, read in a thread of its own so that nobody waits for us."""
 
-    seen = 0
-    while (line := answer.readline(MARK_WITHIN)) != MARK:
-        seen += len(line)
-        if not line or seen > MARK_WITHIN:
-            raise EOFError
+    def __init__(self) -> None:
+        source, self.into = os.pipe()
+        self._end = b""
+        # A proxy that ssh started may hold the other end until the shared connection ends.
+        self._reader = threading.Thread(target=self._read, args=(source,), daemon=True)
+        self._reader.start()
 
+    def text(self) -> str:
+        """What was written, of a program that has ended."""
+        self._reader.join(1.0)
+        return self._end.decode(errors="replace").strip()
 
-def _message(answer: IO[bytes]) -> dict[str, Any]:
-    line = answer.readline()
-    if not line.endswith(b"\n"):
-        raise EOFError
-    message: dict[str, Any] = msgspec.json.decode(line)
-    if "error" in message:
-        raise Refusal(**message["error"])
-    return message
-
-
-def messages(answer: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """The lines of an answer, one after another; `EOFError` at a cut."""
-    while True:
-        yield _message(answer)
+    def _read(self, source: int) -> None:
+        with open(source, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(answers.STDERR_BYTES):
+                self._end = (self._end + chunk)[-answers.STDERR_BYTES :]

@@ -39,7 +39,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
         path.relative_to(ROOT / "src").as_posix()
         for folder in [ROOT / "src/edgewright", *(ROOT / "src/edgewright" / name for name in FOLDERS)]
         for path in folder.rglob("*")
-        if path.suffix in (".py", ".toml", ".typed", ".j2", ".json", ".safetensors") or path.name == "py.typed"
+        if path.suffix in (".py", ".toml", ".typed", ".j2", ".json", ".safetensors", ".txt") or path.name == "py.typed"
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert names == real

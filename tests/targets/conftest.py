@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from hostile import Hostile
 from loopback import SSHD, Sshd, Wire
 
 from edgewright.targets import ssh
@@ -72,3 +73,12 @@ def bare(tmp_path: Path) -> Path:
         if path.name.lower().partition("-")[0].partition(".")[0] in {name.lower() for name in wanted}:
             (site / path.name).symlink_to(path)
     return tmp_path / "bare"
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
+    """A device that answers what a test wrote."""
+    (tmp_path / "board").mkdir()
+    device = Hostile(tmp_path / "board", monkeypatch)
+    with device.connection:
+        yield device

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +20,8 @@ from msgspec.structs import replace
 
 from edgewright.core import files
 from edgewright.core.child import Limits
-from edgewright.core.errors import DiskFull, EdgewrightError, RuntimeFailed, TimedOut, UsageError
-from edgewright.targets import remote, wheel
+from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, RuntimeFailed, TimedOut, UsageError
+from edgewright.targets import answers, remote, wheel
 from edgewright.targets.remote import Device, Remote, connect
 from edgewright.targets.ssh import Unreachable
 
@@ -209,7 +211,8 @@ def test_clean_ends_jobs_and_leaves_nothing(device: Device, tmp_path: Path) -> N
         assert (tmp_path / "there").stat().st_mode & 0o077 == 0
         script = f'echo $PPID > "{tmp_path}/pid"; sleep 20'
         request = {"target": SHELL, "kwargs": {"args": ["sh", "-c", script]}, "limits": {}, "into": "cwd"}
-        connected.ask("start", root=connected.root, key="k", request=request, python=connected._python)
+        about = {"root": connected.root, "key": "k", "request": request, "python": connected._python}
+        connected.ask("start", answers.Started, **about)
         wait_for(tmp_path / "pid")
         raise ZeroDivisionError
     assert not (tmp_path / "there").exists()
@@ -217,7 +220,11 @@ def test_clean_ends_jobs_and_leaves_nothing(device: Device, tmp_path: Path) -> N
     assert remote.clean(there) is False
 
 
-def test_a_new_version_takes_the_place_of_one_that_nobody_uses(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_version_takes_the_place_of_one_that_nobody_uses(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = replace(device, folder=str(tmp_path / "there"))
+
     def environments() -> set[str]:
         return {path.name for path in Path(device.folder).glob("env-*")}
 
@@ -238,30 +245,103 @@ def test_what_python_lacks_is_named_or_taken_from_the_wheels(device: Device, bar
     for path in bare.glob("lib/*/site-packages/rich*"):
         path.unlink()
     lacking = replace(device, python=str(bare / "bin/python"), folder=str(tmp_path / "there"))
-    with pytest.raises(Unreachable, match=r"cannot install what is missing there: rich>=13"), connect(lacking):
+    with pytest.raises(Unreachable, match=r"cannot install what is missing there: rich>=13") as error, connect(lacking):
         pass
-    (tmp_path / "wheels").mkdir()
-    with zipfile.ZipFile(tmp_path / "wheels/rich-99.0-py3-none-any.whl", "w") as archive:
-        archive.writestr("rich/__init__.py", "")
-        archive.writestr("rich-99.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: rich\nVersion: 99.0\n")
-        archive.writestr("rich-99.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr("rich-99.0.dist-info/RECORD", "")
+    (pin,) = re.findall(r"rich==(\S+)", error.value.fix)  # in the command that fetches the wheels
+    fake_wheel(tmp_path / "wheels", "99.0")
+    with (
+        pytest.raises(Unreachable, match="cannot install what is missing there: rich>=13"),
+        connect(replace(lacking, wheels=str(tmp_path / "wheels"))),
+    ):
+        pass
+    fake_wheel(tmp_path / "wheels", pin)
     with connect(replace(lacking, wheels=str(tmp_path / "wheels"))) as connected:
         about = connected.run("edgewright.bench.device:about", {}, Limits(), tmp_path / "out")
     assert not about["runtimes"]["onnxruntime"]["available"]
+    (there,) = (tmp_path / "there").glob("env-*/lib/python3*/site-packages/rich-*")
+    assert there.name == f"rich-{pin}.dist-info", "not the newest, the one that is pinned"
+
+
+def fake_wheel(folder: Path, version: str) -> None:
+    folder.mkdir(exist_ok=True)
+    info = f"rich-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"rich-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr("rich/__init__.py", "")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: rich\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+
+def test_what_is_removed_from_the_system_is_installed_at_the_next_connection(
+    device: Device, bare: Path, tmp_path: Path
+) -> None:
+    there = replace(device, python=str(bare / "bin/python"), folder=str(tmp_path / "there"))
+    with connect(there):
+        pass
+    for path in bare.glob("lib/*/site-packages/rich*"):
+        path.unlink()
+    with pytest.raises(Unreachable, match="what is missing there: rich>=13"), connect(there):
+        pass
+
+
+def test_nothing_there_is_imported_from_a_working_directory(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session begins in the user's home, a job in its own folder."""
+    home, folder = tmp_path / "home", tmp_path / "there"
+    (tmp_path / "python").write_text(f'#!/bin/sh\ncd {home} && exec {sys.executable} "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+
+    def plant(where: Path) -> None:
+        where.mkdir(parents=True, exist_ok=True)
+        for name in (
+            "venv",
+            "pip",
+            "ensurepip",
+            "runpy",
+            "json",
+            "sysconfig",
+            "site",
+            "msgspec",
+            "numpy",
+            "edgewright",
+        ):
+            (where / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__)")
+
+    plant(home)
+    monkeypatch.setattr(wheel, "lacking", lambda machine, installed: ["rich>=13.7"])  # pip runs, and finds it there
+    with connect(replace(device, folder=str(folder), python=str(tmp_path / "python"))) as connected:
+        plant(folder / "jobs" / "key")
+        request = {"target": "os:fspath", "kwargs": {}, "limits": {}, "into": "path"}
+        about = {"root": connected.root, "key": "key", "request": request, "python": connected._python}
+        connected.ask("start", answers.Started, **about)
+        assert connected._follow("key", lambda *_: None).error is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_link_in_the_results_is_an_error_and_not_what_it_points_to(device: Device, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    with connect(device) as connected:
+        with pytest.raises(IntegrityError, match="'x'"):
+            shell(connected, f"ln -s {tmp_path}/secret x", tmp_path / "out")
+        shell(connected, "echo result > x", tmp_path / "out")
+        (job,) = [job for job in connected._jobs if (Path(connected.root, "jobs", job, "out/x")).exists()]
+        there = Path(connected.root, "jobs", job, "out/x")
+        there.unlink()
+        there.symlink_to(tmp_path / "secret")
+        with pytest.raises(RuntimeFailed, match="failed: Too many levels of symbolic links"):
+            shell(connected, "echo result > x", tmp_path / "again")
+        connected.forget()
+    assert "secret" not in (tmp_path / "out/x").read_text() and not (tmp_path / "again/x").exists()
 
 
 def test_the_wheel_is_this_installation_and_always_the_same() -> None:
-    import io
-
     packed = wheel.pack()
     assert packed == wheel.pack()
     names = zipfile.ZipFile(io.BytesIO(packed)).namelist()
     assert {"edgewright/bench/device.py", "edgewright/targets/job.py"} <= set(names)
     assert any(name.startswith("edgewright/targets/devices/") and name.endswith(".toml") for name in names)
     assert not [name for name in names if name.endswith((".safetensors", ".pyc"))]
-    assert "tomli>=2.0" in wheel.requirements("3.10.12") and "tomli>=2.0" not in wheel.requirements("3.12.3")
-    assert not [need for need in wheel.requirements("3.12.3") if need.startswith(("torch", "pytest"))]
 
 
 def wait_for(path: Path) -> None:

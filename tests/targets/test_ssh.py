@@ -11,7 +11,7 @@ import pytest
 from loopback import Sshd, free_port
 
 from edgewright.core.errors import IntegrityError, InvalidInput, RuntimeFailed, UsageError
-from edgewright.targets import ssh
+from edgewright.targets import answers, ssh
 from edgewright.targets.remote import Device, clean
 from edgewright.targets.ssh import Address, Lost, Unreachable, parse
 
@@ -106,13 +106,13 @@ def test_a_connection_that_does_not_come_back_is_lost(sshd: Sshd) -> None:
         (sshd.folder / "config").write_text((sshd.folder / "config").read_text().replace("/id\n", "/second/id\n"))
         connection = ssh.Connection(parse(other.address), python=sys.executable, patience_s=0.5)
         with connection:
-            connection.ask("clean", root="~/no-such")
+            connection.ask("clean", answers.Cleaned, root="~/no-such")
             other._process.kill()  # type: ignore[union-attr]
             other._process.wait()  # type: ignore[union-attr]
             goodbye = [*connection._ssh("-O", "exit"), "--", connection.address.host]
             subprocess.run(goodbye, capture_output=True)  # sessions outlive the listener
             with pytest.raises(Lost, match=r"did not come back within 0\.5 s") as error:
-                connection.ask("clean", root="~/no-such")
+                connection.ask("clean", answers.Cleaned, root="~/no-such")
     assert error.value.exit_code == 7
 
 
@@ -139,10 +139,10 @@ def test_a_session_that_ends_early_without_a_word_is_tried_again_once_python_ans
     with ssh.Connection(parse(sshd.address), python=str(program), patience_s=5.0) as connection:
         if call == 1:
             with pytest.raises(RuntimeFailed, match="ended with code 0"):
-                connection.ask("clean", root="~/no-such")
+                connection.ask("clean", answers.Cleaned, root="~/no-such")
         else:
-            connection.ask("clean", root="~/no-such")
-            connection.ask("clean", root="~/no-such")
+            connection.ask("clean", answers.Cleaned, root="~/no-such")
+            connection.ask("clean", answers.Cleaned, root="~/no-such")
     assert calls.read_text().count("x") == {1: 1, 2: 3}[call]
 
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import msgspec
 
-from edgewright.bench import device as on_device
-from edgewright.bench import environment
+from edgewright.bench import answered, environment
 from edgewright.bench.accuracy import Answer
 from edgewright.bench.latency import Observe, Observed, Rules
 from edgewright.bench.results import Environment
@@ -101,32 +100,34 @@ def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Place]:
 def there(connected: Remote, name: str, recipe: Recipe) -> Place:
     """A device as a place: files are pushed, jobs run, what they wrote is pulled."""
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
-        about = connected.run("edgewright.bench.device:about", {}, Limits(), Path(scratch), fresh=True)
-    described = msgspec.convert(about["environment"], Environment)
-    machine = msgspec.convert(about["machine"], Target)
+        told = connected.run("edgewright.bench.device:about", {}, Limits(), Path(scratch), fresh=True, most_bytes=0)
+    about = answered.about(told, name)
+    described, machine, runtimes = about.environment, about.machine, about.runtimes
     if machine.name == targets.THIS_MACHINE:  # in a report that is written here it would be another one
         machine = msgspec.structs.replace(machine, name="device")
     memory = recipe.memory_bytes or (int(0.9 * described.memory_bytes) if described.memory_bytes else None)
     limits = Limits(wall_s=recipe.stage_timeout_s, memory_bytes=memory)
-    runtimes = msgspec.convert(about["runtimes"], dict[str, Probe])
 
-    def require(artifact: Path) -> None:
-        """Raise `Unavailable` before anything is sent where the device lacks the artifact's runtime."""
-        runtime = artifacts.read(artifact).options.runtime
+    def require(artifact: Path) -> artifacts.Artifact:
+        """The artifact; raises `Unavailable` before anything is sent where the device lacks its runtime."""
+        read = artifacts.read(artifact)
+        runtime = read.options.runtime
         if (probe := runtimes.get(runtime)) and not probe.available:
             raise Unavailable(
                 f"On {name}: {runtime} cannot be used.", probe.why,
                 f"Install it there for the device's own Python, which --python names (now {connected.interpreter}).",
             )  # fmt: skip
+        return read
 
     def answer(artifact: Path, images: Sequence[str], folder: Path, progress: Progress | None) -> dict[str, Any]:
-        require(artifact)
+        spec = require(artifact).spec
         (path,) = connected.push_folders([artifact], progress)
         kwargs = {"artifact": path, "images": connected.push_files(images, progress)}
-        told: dict[str, Any] = connected.run(
-            "edgewright.bench.device:answer", kwargs, limits, folder, progress=progress
-        )
-        return told
+        told = connected.run(
+            "edgewright.bench.device:answer", kwargs, limits, folder, progress=progress,
+            most_bytes=answered.answer_bytes(spec, len(images)),
+        )  # fmt: skip
+        return answered.answer(told, folder, spec, len(images), name)
 
     def observe(
         artifacts: Mapping[str, Path], images: Sequence[str], folder: Path, rules: Rules, target: Target | None,
@@ -140,18 +141,20 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
         }  # fmt: skip
         # Its children have the limits; it waits for each in turn.
         whole = Limits(wall_s=limits.wall_s * (len(artifacts) + 1))
-        connected.run("edgewright.bench.device:observe", kwargs, whole, folder, progress=progress)
-        return msgspec.json.decode((folder / on_device.OBSERVED).read_bytes(), type=list[Observed])
+        most = answered.observed_bytes(rules, len(artifacts))
+        connected.run("edgewright.bench.device:observe", kwargs, whole, folder, progress=progress, most_bytes=most)
+        return answered.observed(folder, list(artifacts), name)
 
     def finish(artifact: Path, folder: Path, progress: Progress | None) -> None:
-        require(artifact)
+        sent = require(artifact)
         (path,) = connected.push_folders([artifact], progress)
         connected.run(FINISH, {"folder": path}, limits, folder, into="out", progress=progress)
+        answered.finished(folder, sent, name)
 
     return Place(
         name=name, machine=machine, environment=described,
         identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}; {_versions(runtimes)}",
-        unit=about["unit"],
+        unit=about.unit,
         runtimes=runtimes,
         answer=answer, observe=observe, finish=finish,
     )  # fmt: skip

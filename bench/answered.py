@@ -1,0 +1,209 @@
+"""What a device answered to `bench.device`, checked before a figure is made of it.
+
+`edgewright.targets.remote` has bounded how much came; here it must be what was asked for. Anything else is an
+`IntegrityError` that names the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from edgewright.bench.accuracy import OUTPUTS
+from edgewright.bench.device import DESCRIBED, OBSERVED
+from edgewright.bench.latency import PARTS, Observed, Rules, Watched
+from edgewright.bench.results import Environment
+from edgewright.core.spec import ModelSpec
+from edgewright.runtimes import artifact
+from edgewright.runtimes.artifact import Artifact
+from edgewright.runtimes.options import Probe
+from edgewright.targets import answers
+from edgewright.targets.answers import Answer, Count, Text, breach
+from edgewright.targets.target import Target
+
+LOG_BYTES = 16 << 20
+"""What a child may have written to its log beside its samples."""
+SAMPLE_BYTES_PER_S = 8_000_000
+"""Samples are float64, and no call takes less than a microsecond."""
+LONGEST_S = 1e6
+"""No latency is longer: eleven days."""
+MOST = 1 << 53
+T = TypeVar("T")
+
+
+class About(Answer, frozen=True, kw_only=True):
+    """What `bench.device.about` returns."""
+
+    unit: Annotated[str, msgspec.Meta(max_length=200)]
+    environment: Environment
+    machine: Target
+    runtimes: Annotated[dict[Text, Probe], msgspec.Meta(max_length=32)]
+
+
+class Answered(Answer, frozen=True, kw_only=True):
+    """What `bench.device.answer` returns: `classes` of a classifier, `boxes` of a detector."""
+
+    images: Count
+    classes: Count | None = None
+    boxes: Count | None = None
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """Of ``described.json`` what is read later; a runtime may say more."""
+
+    precision: Text
+    device: Text
+    threads: Count = 0
+    census: dict[Text, Count] = {}
+    layers: dict[Text, Count] = {}
+    reorders: Count = 0
+
+
+def about(value: Any, device: object) -> About:
+    """The device's account of itself."""
+    found = _convert(value, About, device, "an account of itself")
+    machine = found.environment
+    for name in ("cores", "physical_cores", "memory_bytes"):
+        number = getattr(machine, name)
+        _require(number is None or 0 < number < MOST, device, f"{name} {number}", "a count above zero")
+    return found
+
+
+def answer_bytes(spec: ModelSpec, images: int) -> int:
+    """How much `bench.device.answer` may send: its answers to so many images, and what it says beside them."""
+    row = 28 * spec.detect.most if spec.detect else 4 * spec.classes
+    return images * row + 2 * answers.VALUE_BYTES
+
+
+def answer(value: Any, folder: Path, spec: ModelSpec, images: int, device: object) -> dict[str, Any]:
+    """What `bench.device.answer` returned, with ``outputs.npy`` and ``described.json`` in `folder` checked."""
+    found = _convert(value, Answered, device, "an account of its answers")
+    count = found.classes if spec.detect is None else found.boxes
+    _require(found.images == images and count is not None, device, f"answers to {found.images} images", f"{images}")
+    rows = _array(folder, OUTPUTS, np.dtype(np.float32), device)
+    shape = (found.boxes, 7) if spec.detect else (images, spec.classes)
+    _require(rows.shape == shape, device, f"answers of shape {rows.shape}", f"{shape}")
+    if spec.detect:
+        for begin in range(0, len(rows), 65536):
+            _require_boxes(rows[begin : begin + 65536], images, spec.classes, device)
+    text = _small(folder, DESCRIBED, answers.VALUE_BYTES, device)
+    answers.value(msgspec.Raw(text), device)
+    answers.decode(text, Described, device, "an account of what ran")
+    return {name: number for name, number in msgspec.to_builtins(found).items() if number is not None}
+
+
+def finished(folder: Path, sent: Artifact, device: object) -> None:
+    """Check that `folder` holds the artifact that was `sent`, completed."""
+    text = _small(folder, artifact.FILE, answers.VALUE_BYTES, device)
+    answers.value(msgspec.Raw(text), device)
+    found = answers.decode(text, Artifact, device, artifact.FILE)
+    same = (found.spec, found.options) == (sent.spec, sent.options)
+    _require(same, device, "an artifact of another model or with other options", "the one that was sent, completed")
+    if found.described:
+        _convert(found.described, Described, device, "an account of what ran")
+
+
+def observed_bytes(rules: Rules, artifacts: int) -> int:
+    """How much `bench.device.observe` may send."""
+    seconds = max(rules.max_duration_s, rules.min_duration_s) + 2  # the last round goes on
+    frames = 8 * (rules.camera_frames + 8) if rules.rate_hz else 0
+    return artifacts * (int(seconds * SAMPLE_BYTES_PER_S) + frames + LOG_BYTES)
+
+
+def observed(folder: Path, artifacts: Sequence[str], device: object) -> list[Observed]:
+    """What ``observed.json`` in `folder` says of these artifacts, with their samples checked."""
+    text = _small(folder, OBSERVED, answers.VALUE_BYTES * (1 + len(artifacts)), device)
+    found = answers.decode(text, list[Observed], device, "latencies")
+    ids = [seen.id for seen in found]
+    _require(ids == list(artifacts), device, f"latencies of {', '.join(ids)[:200]}", f"of {', '.join(artifacts)}")
+    for seen in found:
+        _check(seen, folder, device)
+    return found
+
+
+def _check(seen: Observed, folder: Path, device: object) -> None:
+    answers.require_plain(msgspec.to_builtins(seen), device)
+    if seen.whole is None:
+        failed = seen.stage in ("load", "latency", "camera") and bool(seen.reason)
+        _require(failed, device, f"neither latencies of {seen.id} nor why there are none", "one of the two")
+        return
+    samples = _samples(seen.whole, folder, device)
+    sound = bool((np.isfinite(samples) & (samples > 0) & (samples < LONGEST_S)).all())
+    _require(sound, device, f"latencies of {seen.id} that are no times", f"above zero, below {LONGEST_S:g} s")
+    _require(
+        bool(seen.cold_starts_ms) and all(0 <= start < LONGEST_S * 1e3 for start in seen.cold_starts_ms)
+        and seen.parts_s.keys() <= PARTS.keys() and all(0 <= part < LONGEST_S for part in seen.parts_s.values())
+        and seen.warm_up >= 0 and 0 <= (seen.peak_memory_bytes or 0) < MOST,
+        device, f"impossible figures of {seen.id}",
+        f"cold starts, parts ({', '.join(PARTS)}) and memory, none below zero",
+    )  # fmt: skip
+    if seen.camera is not None:
+        frames = _samples(seen.camera, folder, device)
+        answered = frames[~np.isnan(frames)]
+        sound = len(answered) > 0 and bool((np.abs(answered) < LONGEST_S).all())
+        _require(sound, device, f"frames of {seen.id} that are no times", f"at least one, below {LONGEST_S:g} s")
+
+
+def _samples(watched: Watched, folder: Path, device: object) -> np.ndarray:
+    name = watched.samples
+    plain = name == Path(name).name and name.endswith(".npy")
+    _require(plain, device, f"samples in a file named '{name[:200]}'", "a .npy beside it")
+    samples = _array(folder, name, np.dtype(np.float64), device)
+    rounds = watched.rounds
+    fits = samples.ndim == 1 and bool(rounds) and min(rounds) > 0 and sum(rounds) == len(samples)
+    _require(fits, device, f"{samples.shape} samples for {len(rounds)} rounds", "the samples of all rounds, in a row")
+    _require(0 <= (watched.watts or 0) < MOST, device, f"{watched.watts} W", "none below zero")
+    return samples
+
+
+def _require_boxes(rows: np.ndarray, images: int, classes: int, device: object) -> None:
+    """Boxes are finite, of an image and a class that there are."""
+    image, index = rows[:, 0], rows[:, 6]
+    sound = (
+        np.isfinite(rows).all(axis=1)
+        & (image >= 0) & (image < images) & (image == np.floor(image))
+        & (index >= 0) & (index < classes) & (index == np.floor(index))
+    )  # fmt: skip
+    bad = rows[~sound]
+    _require(
+        not len(bad), device, f"{len(bad)} boxes that are none, the first {bad[:1].tolist()}",
+        f"finite ones of {images} images and {classes} classes",
+    )  # fmt: skip
+
+
+def _array(folder: Path, name: str, kind: np.dtype[Any], device: object) -> np.ndarray:
+    """The array in a file that a device sent, mapped; its header is not believed."""
+    try:
+        found = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a header is parsed as Python: any kind of error comes out of a malformed one
+        raise breach(
+            device, f"{name}, which cannot be read: {str(error)[:200]}", "an array as NumPy saves it"
+        ) from None
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise breach(device, f"{name}, which is an archive", "an array as NumPy saves it")
+    _require(found.dtype == kind, device, f"{name} of {str(found.dtype)[:200]}", f"{kind}")
+    return found
+
+
+def _small(folder: Path, name: str, most: int, device: object) -> bytes:
+    path = folder / name
+    size = path.stat().st_size if path.is_file() else 0
+    _require(0 < size <= most, device, f"{name} of {size} bytes", f"1 to {most} bytes")
+    return path.read_bytes()
+
+
+def _convert(value: Any, kind: type[T], device: object, what: str) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise breach(device, f"{what} that cannot be read: {str(error)[:200]}", f"a {kind.__name__}") from None
+
+
+def _require(condition: bool, device: object, what: str, allowed: str) -> None:
+    if not condition:
+        raise breach(device, what, allowed)
