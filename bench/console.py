@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group, RenderableType
-from rich.markup import escape
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from edgewright.bench import figures
 from edgewright.bench.budget import describe
 from edgewright.bench.results import Measurement, Report
+from edgewright.core.text import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COLUMNS = {
     "top-1": 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7,
@@ -33,8 +38,8 @@ def render(report: Report) -> RenderableType:
     if figures.paced(report):
         parts.append(_pace(report))
     parts += _failures(report)
-    parts += [Text(f"note: {text}", style="yellow") for text in figures.doubts(report)]
-    parts += [Text(f"search: {report.search.told}", style="dim")] if report.search else []
+    parts += [_text(f"note: {text}", "yellow") for text in figures.doubts(report)]
+    parts += [_text(f"search: {report.search.told}", "dim")] if report.search else []
     parts += _choice(report)
     return Group(*parts)
 
@@ -46,7 +51,7 @@ def _heading(report: Report) -> Text:
         parts.append(f"on {report.data.images} images of {report.data.name}{split}")
     if report.budget:
         parts.append(f"budget: {report.budget}")
-    return Text(" · ".join(parts), style="dim")
+    return _text(" · ".join(parts), "dim")
 
 
 def _table(report: Report) -> Table:
@@ -61,7 +66,7 @@ def _table(report: Report) -> Table:
     if reference:
         accuracy, latency = reference.accuracy, reference.latency
         table.add_row(
-            "", escape(f"{reference.runtime} {reference.precision}, reference"),
+            "", _text(f"{reference.runtime} {reference.precision}, reference"),
             figures.percent(accuracy.score) if accuracy else "", "", "",
             figures.ms(latency.p50_ms) if latency else "", figures.ms(latency.p90_ms) if latency else "", "",
             figures.size(reference.size_bytes), style="dim",
@@ -72,17 +77,16 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _row(found: Measurement, chosen: bool) -> list[str]:
+def _row(found: Measurement, chosen: bool) -> list[Text | str]:
     accuracy, latency = found.accuracy, found.latency
     delta = accuracy.delta if accuracy else None
     colour = COLOURS[delta.verdict] if delta else "default"
     doubt = "" if latency is None or latency.valid else "~"
-    name = escape(found.id)
     return [
-        "[bold green]>[/]" if chosen else "[dim]-[/]" if found.status == "built" else "",
-        f"[bold]{name}[/]" if chosen else name,
+        _text(">", "bold green") if chosen else _text("-", "dim") if found.status == "built" else "",
+        _text(found.id, "bold" if chosen else ""),
         figures.percent(accuracy.score) if accuracy else "",
-        f"[{colour}]{escape(figures.delta(delta, 1).replace(', ', ','))}[/]" if delta else "",
+        _text(figures.delta(delta, 1).replace(", ", ","), colour) if delta else "",
         figures.percent(accuracy.agreement, 1) if accuracy else "",
         doubt + figures.ms(latency.p50_ms) if latency and latency.p50_ms else "",
         figures.ms(latency.p90_ms) if latency else "",
@@ -101,9 +105,9 @@ def _pace(report: Report) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, found in figures.paced(report):
         pace = figures.pace(found.camera) if rate else ()
-        table.add_row("", escape(name), *pace, *([figures.energy(found.energy_mj)] if source else []))
+        table.add_row("", _text(name), *pace, *([figures.energy(found.energy_mj)] if source else []))
     if source:
-        table.caption = f"mJ each: one inference back to back, measured at {source}"
+        table.caption = _text(f"mJ each: one inference back to back, measured at {source}")
         table.caption_justify = "left"
     return table
 
@@ -115,8 +119,8 @@ def _failures(report: Report) -> list[RenderableType]:
             text = Text("x " if found.status == "failed" else "- ", style="red" if found.status == "failed" else "dim")
             reason = figures.reason(found, report)
             where = f" in {found.stage}" if found.stage else ""
-            text.append(f"{found.id} {found.status}{where}", style="default")
-            lines.append(text.append(f": {reason}" if reason else "", style="dim"))
+            text.append(one_line(f"{found.id} {found.status}{where}"), style="default")
+            lines.append(text.append(one_line(f": {reason}") if reason else "", style="dim"))
     return lines
 
 
@@ -125,9 +129,11 @@ def _choice(report: Report) -> list[RenderableType]:
     if choice is None:
         return []
     if choice.id:
-        lines: list[RenderableType] = [
-            Text(f"> {choice.id}", style="bold green").append(f"  {choice.why}", style="default")
-        ]
-        lines += [Text(f"  {describe(term)}", style="dim") for term in report.measurement(choice.id).budget]
-        return lines
-    return [Text(choice.why, style="bold red"), *(Text(f"  {miss}") for miss in choice.misses)]
+        chosen = _text(f"> {choice.id}", "bold green").append_text(_text(f"  {choice.why}", "default"))
+        return [chosen, *(_text(f"  {describe(term)}", "dim") for term in report.measurement(choice.id).budget)]
+    return [_text(choice.why, "bold red"), *(_text(f"  {miss}") for miss in choice.misses)]
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Literal text on one line: names and reasons come from outside."""
+    return Text(one_line(text), style=style)

@@ -10,11 +10,20 @@ from edgewright.bench import figures
 from edgewright.bench.budget import describe
 from edgewright.bench.results import Measurement, Reference, Report
 from edgewright.core import files
+from edgewright.core.text import plain
 
 HEADER = (
     "", "Variant", "Top-1 %", "Difference [90 %]", "Verdict", "Agree %", "p50 ms", "p90 ms", "Faster", "Size", "Memory",
 )  # fmt: skip
 ALIGN = (":-:", ":--", "--:", "--:", ":--", *["--:"] * 6)
+
+LINKS = re.compile(
+    r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=\bGH)(?=-\d)|(?<=:)(?=//)|(?<=\bwww)(?=\.)|(?<=:)(?=[\w+\\-]+:)", re.IGNORECASE
+)
+"""Where GitHub's mentions, issue numbers, bare addresses and emoji codes can be parted so that they are only text. A
+backslash does not help: GitHub looks for them in the finished text."""
+PARTED = "&#8203;"
+"""A space of no width."""
 
 
 def write(report: Report, path: Path) -> None:
@@ -98,7 +107,7 @@ def _details(report: Report) -> Iterable[tuple[str, str]]:
     yield "Audit", "\n".join(lines)
     environment = report.environment
     lines = [
-        f"- {_safe(environment.cpu)} ({', '.join(map(_safe, environment.isa)) or environment.arch}), "
+        f"- {_safe(environment.cpu)} ({', '.join(map(_safe, environment.isa)) or _safe(environment.arch)}), "
         f"{environment.cores} cores",
         "- " + ", ".join(f"{_safe(name)} {_safe(found)}" for name, found in environment.libraries.items()),
     ]
@@ -130,6 +139,6 @@ def _mark(status: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Text from outside as plain text: no HTML, no markup, no new cell or line."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|#~!])", r"\\\1", text)
+    """Text from outside as plain text: no HTML, markup or link, no new cell or line, nobody notified."""
+    text = " ".join(plain(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return LINKS.sub(PARTED, re.sub(r"([\\`*_\[\]|#~!$])", r"\\\1", text))

@@ -28,4 +28,19 @@ def read(path: Path) -> Report:
         raise InvalidInput(
             f"{path} cannot be read: {error.strerror}.", "A report is a file report.json.", "Check the path."
         ) from None
-    return decode(content, Report, str(path))
+    report = decode(content, Report, str(path))
+    if wrong := _contradiction(report):
+        raise InvalidInput(
+            f"{path} contradicts itself: {wrong}.",
+            f"Its measurements: {', '.join(found.id for found in report.measurements[:8]) or 'none'}.",
+            "Write the report again.",
+        )
+    return report
+
+
+def _contradiction(report: Report) -> str:
+    ids = [found.id for found in report.measurements]
+    if len(set(ids)) < len(ids):
+        return "two measurements have one id"
+    named = report.choice.id if report.choice else None
+    return f"its choice '{named}' is no measurement" if named and named not in ids else ""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edgewright.bench import figures, html
 from edgewright.bench.results import Part, Sensitivity
 from edgewright.core import files
+from edgewright.core.text import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 JSON, PAGE = "sensitivity.json", "sensitivity.html"
-WIDEST = 34
-"""Characters of a layer's name on a terminal, from its end."""
+WIDEST, KIND = 30, 12
+"""Characters of a layer's name on a terminal, from its end, and of its operators: 100 columns with the figures."""
 
 
 def write(found: Sensitivity, folder: Path) -> list[Path]:
@@ -30,27 +35,29 @@ def write(found: Sensitivity, folder: Path) -> list[Path]:
 def show(found: Sensitivity, console: Console) -> None:
     """Print the layers, those that lose most first; blocks where there are no layers."""
     rows = found.layers or found.blocks
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("layer" if found.layers else "block", "kind"):
-        table.add_column(name, no_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("layer" if found.layers else "block", no_wrap=True)
+    table.add_column("kind", no_wrap=True, max_width=KIND)
     for name in ("alone, dB", "alone", "all but it", "float ms", "INT8 ms", "saved ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in sorted(rows, key=lambda row: row.alone.sqnr_db):
-        table.add_row(*cells(row))
+        table.add_row(*map(Text, cells(row)))
     whole = found.whole
     console.print(table)
-    console.print(
+    text = (
         f"{found.id} against {found.float_id} on {found.images} images; all of it in INT8: {whole.sqnr_db:.1f} dB, "
-        f"loss {whole.loss:.3g}", style="dim", soft_wrap=True,
-    )  # fmt: skip
+        f"loss {whole.loss:.3g}"
+    )
+    console.print(Text(one_line(text), style="dim"), soft_wrap=True)
 
 
 def cells(row: Part) -> list[str]:
     """A row of the table: layer, operator, SQNR and loss alone, loss of all but it, milliseconds."""
-    name = row.layers[0] if len(row.layers) == 1 else f"{row.layers[0]} +{len(row.layers) - 1}"
+    name = one_line(row.layers[0] if len(row.layers) == 1 else f"{row.layers[0]} +{len(row.layers) - 1}")
     name = name if len(name) <= WIDEST else f"...{name[-WIDEST + 3 :]}"
     saved = row.saved_ms
     return [
-        name, ", ".join(row.operators), f"{row.alone.sqnr_db:.1f}", f"{row.alone.loss:.2g}", f"{row.others.loss:.2g}",
+        name, one_line(", ".join(row.operators)),
+        f"{row.alone.sqnr_db:.1f}", f"{row.alone.loss:.2g}", f"{row.others.loss:.2g}",
         figures.ms(row.float_ms), figures.ms(row.int8_ms), "" if saved is None else f"{saved:+.3f}",
     ]  # fmt: skip

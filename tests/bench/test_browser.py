@@ -1,13 +1,14 @@
-"""The HTML report in a real browser: drawn, marked, silent, and alone."""
+"""The HTML pages in a real browser: drawn, marked, silent, and alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from bench_sample import nothing_inside, report
+from bench_sample import NAMES, evil, nothing_inside, report, sensitivities
 
 from edgewright.bench import html
+from edgewright.bench.results import Report
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -25,7 +26,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def show(browser, tmp_path_factory):
-    """Open a report; gives the page, what it requested beside itself, and what its console said. Opened once each."""
+    """Open a page; gives it, what it requested beside itself, and what its console said. Opened once each."""
     pages = {}
 
     def run(make=report, width=1280, scheme="light"):
@@ -37,15 +38,17 @@ def show(browser, tmp_path_factory):
 
 
 def _open(browser, found, folder, width, scheme):
-    path = folder / "report.html"
-    html.write(found, path)
+    path = folder / "page.html"
+    text = html.render(found) if isinstance(found, Report) else html.sensitivity(found)
+    path.write_text(text, encoding="utf-8")
     page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
     requests, said = [], []
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(path.as_uri())
-    page.wait_for_function("document.documentElement.dataset.drawn === '2'", timeout=60_000)
+    plots = text.count('class="chart"')
+    page.wait_for_function(f"document.documentElement.dataset.drawn === '{plots}'", timeout=60_000)
     return page, [url for url in requests if url != path.as_uri()], said
 
 
@@ -95,3 +98,46 @@ def test_a_budget_that_nothing_meets_is_said_first(show):
     assert said == []
     assert "Nothing is inside the budget" in page.locator("#verdict").inner_text()
     assert page.locator("tr.chosen").count() == 0
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_sensitivities_are_drawn_and_their_names_do_not_run(show, width, scheme):
+    page, requests, said = show(sensitivities, width, scheme)
+    assert (requests, said) == ([], [])
+    assert page.title().startswith("int8 <script>") and page.locator("img").count() == 0
+    assert page.locator("#sensitivity svg g.mark-symbol path").count() == len(NAMES)
+    assert page.locator("tbody tr").count() == len(NAMES)
+    assert "</script><script>document.title='owned'</script>" in page.locator("tbody").inner_text()
+    assert r"a\u202eb" in page.locator("tbody").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_sensitivities_sort_by_a_click_and_a_dot_has_its_name(show):
+    page, _, _ = show(sensitivities, 1280, "dark")
+    page.get_by_role("button", name="Saved ms").click()
+    assert page.locator("tbody tr td:last-child").first.inner_text() == "−0.050"
+    page.locator("#sensitivity svg g.mark-symbol path").nth(1).hover(force=True)
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert "</script><script>" in page.locator("#vg-tooltip-element").inner_text()
+
+
+def test_a_report_with_every_kind_of_name_is_drawn(show):
+    page, requests, said = show(evil)
+    assert (requests, said) == ([], [])
+    assert page.title().startswith("mobilenetv1_075 <script>") and page.locator("img").count() == 0
+    assert page.locator("#blocks0 svg g.mark-symbol path").count() == len(NAMES)
+
+
+@pytest.mark.parametrize("make", [report, sensitivities])
+def test_the_policy_stops_a_script_that_is_not_ours(show, make):
+    page, _, said = show(make, 1281)
+    page.evaluate(
+        """() => { for (const type of ["", "module"]) {
+            const script = document.createElement("script");
+            script.type = type; script.textContent = "document.title = 'owned'";
+            document.body.append(script);
+        } }"""
+    )
+    page.wait_for_timeout(100)
+    assert page.title() != "owned"
+    assert len(said) == 2 and all("Content Security Policy" in line for line in said)

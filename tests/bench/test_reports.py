@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import unicodedata
 from importlib import resources
+from pathlib import Path
 
 import jsonschema
 import msgspec
 import pytest
-from bench_sample import EVIL, nothing_inside, only_built, report
+from bench_sample import EVIL, NAMES, evil, nothing_inside, only_built, report, sensitivities
 from rich.console import Console
 
-from edgewright.bench import console, html, markdown, report_json, results
+from edgewright.bench import console, html, markdown, report_json, results, sensitivity
 from edgewright.core.errors import InvalidInput
 
 SAMPLES = {
@@ -136,3 +139,73 @@ def test_html_without_measurements_needs_no_plots():
     page = html.render(only_built())
     assert len(page) < 100_000
     assert "Nothing was measured" in page
+
+
+def controls(text):
+    """Characters that a terminal or a browser acts on."""
+    return {c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in "\u202e\u2066"} - {"\n"}
+
+
+def test_every_report_shows_names_literally():
+    found = evil()
+    screen, text, page = plain(found), markdown.render(found), html.render(found)
+    assert controls(screen) == controls(text) == controls(page) - {"\t"} == set()
+    assert max(map(len, screen.splitlines())) <= 100
+    for name in ("[/red]", "[bold]x[/bold]", r"\x1b[31mred", r"\x9b31m", r"a\u202eb", ":smile:", r"\ud800"):
+        assert f"\nx {name} failed" in screen and f"<dd>{name}</dd>" in page, name
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 3 + len(found.measurements)
+
+
+def test_the_table_of_sensitivities_shows_names_literally():
+    out = io.StringIO()
+    sensitivity.show(sensitivities(), Console(file=out, width=100))
+    rows = [line for line in out.getvalue().splitlines() if re.search(r"\d\.\d\d +[+-]\d\.\d{3}", line)]
+    assert len(rows) == len(NAMES) and controls(out.getvalue()) == set()
+    assert max(map(len, rows)) <= 100, "the figures keep their place"
+    for name in ("[/red]", "[bold]x[/bold]", r"\x1b[31mred", r"\x9b31m", r"a\u202eb", ":smile:", r"\ud800", "a b c"):
+        assert any(row.startswith(f"{name} ") for row in rows), name
+
+
+@pytest.mark.parametrize(
+    ("name", "parted"),
+    [
+        ("@torvalds", "@&#8203;torvalds"),
+        ("mail a@b.example", "mail a@&#8203;b.example"),
+        ("o/r#12", r"o/r\#&#8203;12"),
+        ("GH-12", "GH&#8203;-12"),
+        ("https://evil.example", "https:&#8203;//evil.example"),
+        ("www.evil.example", "www&#8203;.evil.example"),
+        (":smile:", ":&#8203;smile:"),
+        ("[a](b) ![c](d) `e` $f$", r"\[a\](b) \!\[c\](d) \`e\` \$f\$"),
+        ("at 12:30 timm:resnet18 #a @ b", r"at 12:30 timm:resnet18 \#a @ b"),
+    ],
+)
+def test_markdown_notifies_and_links_nobody(name, parted):
+    found = msgspec.structs.replace(report(evil=False), model=results.ModelInfo(name=name, source=""))
+    assert markdown.render(found).startswith(f"### edgewright: {parted} for ")
+
+
+def test_a_page_names_its_scripts_and_allows_no_other():
+    pages = (html.render(evil()), html.render(only_built()), html.sensitivity(sensitivities()))
+    for page, scripts in zip(pages, (2, 1, 2)):
+        (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+        rules = dict(rule.split(" ", 1) for rule in policy.replace("&#39;", "'").split("; "))
+        assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+        assert re.fullmatch(r"('sha256-[\w+/]{43}='( |$))+", rules["script-src"])
+        assert rules["script-src"].count("sha256") == scripts == page.count('<script type="module">')
+        assert page.count("<script") == scripts + page.count('<script type="application/json"')
+
+
+def test_sensitivities_without_times_have_no_page():
+    found = sensitivities()
+    layers = tuple(msgspec.structs.replace(row, int8_ms=None) for row in found.layers)
+    assert html.sensitivity(msgspec.structs.replace(found, layers=layers)) is None
+
+
+def test_a_report_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
+    plain = json.loads(report_json.render(report(evil=False)))
+    twice = plain["measurements"][:1] * 2
+    for change in ({"choice": {"why": "", "id": "none"}}, {"measurements": twice, "choice": None}):
+        (tmp_path / "report.json").write_text(json.dumps({**plain, **change}))
+        with pytest.raises(InvalidInput, match="contradicts itself"):
+            report_json.read(tmp_path / "report.json")

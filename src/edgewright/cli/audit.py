@@ -37,7 +37,6 @@ def audit(
     [dim]edgewright audit resnet18.int8.onnx --data photos/ --reference resnet18.onnx
     edgewright audit resnet18.int8.onnx --data photos/ --isa avx2[/]
     """
-    from rich.markup import escape
     from rich.table import Table
 
     from edgewright import api
@@ -57,8 +56,8 @@ def audit(
             table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for finding in (*found.findings, *found.passed):
-            colour = COLOURS[finding.level]
-            table.add_row(f"[{colour}]{finding.level}[/]", finding.code, escape(finding.text))
+            level = console.line((COLOURS[finding.level], finding.level))
+            table.add_row(level, finding.code, console.line(finding.text))
         console.output().print(table)
     if wrong := error(found.findings):
         raise wrong

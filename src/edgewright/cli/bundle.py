@@ -37,8 +37,10 @@ def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
         "created": manifest.created,
     }
     table = Table(box=None, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(f"[bold]{name}", value)
+        table.add_row(name, console.line(value))
     console.output().print(table)
 
 
@@ -49,4 +51,4 @@ def verify(path: Bundle) -> None:
     from edgewright.runtimes import bundle
 
     manifest = bundle.verify(path)
-    console.output().print(f"[green]whole[/]  {path}: {len(manifest.files)} files as they were written")
+    console.output().print_line(("green", "whole"), f"  {path}: {len(manifest.files)} files as they were written")

@@ -27,10 +27,11 @@ def list_entries(as_json: o.JsonOption = False) -> None:
         return
     table = Table("stage", "key", "size", "age", box=None, header_style="bold")
     for path, size, used in entries:
-        table.add_row(path.parent.name, path.name[:12], f"{size / 1e6:.1f} MB", f"{(time.time() - used) / 3600:.1f} h")
+        age = f"{(time.time() - used) / 3600:.1f} h"
+        table.add_row(console.line(path.parent.name), console.line(path.name[:12]), f"{size / 1e6:.1f} MB", age)
     screen = console.output()
     screen.print(table)
-    screen.print(f"{len(entries)} results, {sum(size for _, size, _ in entries) / 1e6:.1f} MB in {store.root}")
+    screen.print_line(f"{len(entries)} results, {sum(size for _, size, _ in entries) / 1e6:.1f} MB in {store.root}")
 
 
 @app.command()
@@ -44,4 +45,4 @@ def prune(
 
     limit = time.time() - days * 86400
     freed = Store().prune(lambda path, size, used: not everything and used >= limit)
-    console.output().print(f"freed {freed / 1e6:.1f} MB")
+    console.output().print_line(f"freed {freed / 1e6:.1f} MB")

@@ -42,7 +42,7 @@ def compile(
     bundle.
 
     [dim]edgewright compile resnet18.int8.onnx --runtime openvino -o resnet18.edge[/]
-    [dim]edgewright compile resnet18.int8.onnx --target jetson-orin-nano --images photos/ -o resnet18.edge[/]
+    [dim]edgewright compile resnet18.tensorrt.onnx --target jetson-orin-nano --images photos/calib -o resnet18.edge[/]
     [dim]edgewright compile resnet18.edge -o resnet18-here.edge          # on the Jetson[/]
     """
     from edgewright import api
@@ -58,34 +58,35 @@ def compile(
         console.print_json({"manifest": manifest, "check": checked} if checked else manifest)
         return
     screen = console.output()
-    screen.print(f"{out}  [dim]{manifest.artifact.runtime}, {artifact.read(out).precision}[/]", soft_wrap=True)
+    screen.print_line(f"{out}  ", ("dim", f"{manifest.artifact.runtime}, {artifact.read(out).precision}"))
     if checked:
         _show(checked, target or "this machine")
 
 
 def _show(checked: Checked, target: str) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from edgewright.cli import console
 
+    line = console.line
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    broken = [escape(f"{v.rule} at {v.origin}: {v.text}") for v in checked.violations]
-    table.add_row("rules", "[green]all kept[/]" if not broken else "\n".join(broken))
+    broken = [line(f"{v.rule} at {v.origin}: {v.text}") for v in checked.violations]
+    table.add_row("rules", Text("\n").join(broken) if broken else line(("green", "all kept")))
     ahead = checked.ahead_of_time
     if ahead is None:
-        table.add_row("parser", f"[yellow]not asked[/]: {escape(checked.unasked or '')}")
+        table.add_row("parser", line(("yellow", "not asked"), f": {checked.unasked or ''}"))
     elif ahead.built:
         size = f"{(ahead.plan_bytes or 0) / 1e6:.1f} MB"
-        text = f"[green]accepted and built[/] ahead of time by {ahead.library} for {ahead.compute_capability}: {size}"
-        table.add_row("parser", text)
+        text = f" ahead of time by {ahead.library} for {ahead.compute_capability}: {size}"
+        table.add_row("parser", line(("green", "accepted and built"), text))
     else:
-        table.add_row("parser", f"[yellow]accepted, not built[/] by {ahead.library}: {escape(ahead.reason or '')}")
-    table.add_row("layers", ", ".join(f"{count} {kind}" for kind, count in sorted(checked.layers.items())))
+        table.add_row("parser", line(("yellow", "accepted, not built"), f" by {ahead.library}: {ahead.reason or ''}"))
+    table.add_row("layers", line(", ".join(f"{count} {kind}" for kind, count in sorted(checked.layers.items()))))
     memory = f"{checked.weight_bytes / 1e6:.1f} MB of weights, {checked.activation_bytes / 1e6:.1f} MB of tensors"
     have = f" of {checked.memory_bytes / 1e9:.1f} GB for a model" if checked.memory_bytes else ""
     table.add_row("memory", memory + have)
-    table.add_row("", f"[dim]For {escape(target)}, not measured: the device builds its plan from this bundle.[/]")
+    table.add_row("", line(("dim", f"For {target}, not measured: the device builds its plan from this bundle.")))
     console.output().print(table)

@@ -57,10 +57,11 @@ def _show_classes(outcome: Outcome, out: Path) -> None:
     from edgewright.demo import digits
 
     screen = console.output()
-    screen.print("\nThree test images through the bundle:")
+    screen.print()
+    screen.print_line("Three test images through the bundle:")
     for path, answer in digits.classify(outcome, out):
         scores = ", ".join(f"{p.label} {p.score:.1%}" for p in answer.top[:3])
-        screen.print(f"  {path.parent.name}/{path.name}  →  [bold]{answer.label}[/]  ({scores})")
+        screen.print_line(f"  {path.parent.name}/{path.name}  →  ", ("bold", answer.label), f"  ({scores})")
 
 
 def _show_boxes(outcome: Outcome, out: Path) -> None:
@@ -68,6 +69,7 @@ def _show_boxes(outcome: Outcome, out: Path) -> None:
     from edgewright.demo import scenes
 
     screen = console.output()
-    screen.print("\nThree test scenes through the bundle:")
+    screen.print()
+    screen.print_line("Three test scenes through the bundle:")
     for path, found in scenes.detect(outcome, out):
-        screen.print(f"  {path}  →  [bold]{', '.join(f'{d.label} {d.score:.0%}' for d in found)}[/]", soft_wrap=True)
+        screen.print_line(f"  {path}  →  ", ("bold", ", ".join(f"{d.label} {d.score:.0%}" for d in found)))

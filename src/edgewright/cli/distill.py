@@ -74,7 +74,7 @@ def distill(
     if as_json:
         console.print_json(found)
     else:
-        console.output().print(f"{out}  [dim]{_line(found)}[/]", soft_wrap=True)
+        console.output().print_line(f"{out}  ", ("dim", _line(found)))
 
 
 def _line(found: Distilled) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from edgewright.cli import options as o
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
+    from edgewright.cli.console import Screen
     from edgewright.targets.checkup import Check
 
 COLOURS = {"ok": "green", "missing": "yellow", "note": "cyan"}
@@ -44,25 +44,28 @@ def doctor(as_json: o.JsonOption = False) -> None:
         )
         return
     screen = console.output()
-    screen.print(f"[bold]edgewright[/] {__version__}, Python {platform.python_version()}\n")
-    screen.print(describe(machine), markup=False)
+    screen.print_line(("bold", "edgewright"), f" {__version__}, Python {platform.python_version()}")
+    screen.print()
+    screen.print(*describe(machine).split("\n"), sep="\n")
     _show_checks(screen, checks)
-    screen.print("\n[bold]runtimes[/]")
+    _head(screen, "runtimes")
     for name, probe in probes.items():
         state = f"{probe.version} on {probe.device}: {', '.join(probe.precisions)}"
         screen.print(_line(name, "green" if probe.available else "yellow", state if probe.available else probe.why))
     missing = [name for name, found in host.items() if found is None]
-    screen.print("\n[bold]building and measuring[/]")
-    screen.print(
-        "  everything is installed"
-        if not missing
-        else f"  missing: {', '.join(missing)}; pip install 'edgewright\\[host]'"
-    )
+    _head(screen, "building and measuring")
+    install = f"missing: {', '.join(missing)}; pip install 'edgewright[host]'"
+    screen.print_line(f"  {install if missing else 'everything is installed'}")
 
 
-def _show_checks(screen: Console, checks: tuple[Check, ...]) -> None:
+def _head(screen: Screen, title: str) -> None:
+    screen.print()
+    screen.print_line(("bold", title))
+
+
+def _show_checks(screen: Screen, checks: tuple[Check, ...]) -> None:
     if checks:
-        screen.print("\n[bold]this device[/]")
+        _head(screen, "this device")
     for check in checks:
         screen.print(_line(check.state, COLOURS[check.state], check.what, width=8))
         if check.fix:
@@ -73,9 +76,11 @@ def _line(label: str, colour: str, content: str, width: int = 12) -> Text:
     """A label and what belongs to it, within 100 columns, later lines below the first one's content."""
     from rich.text import Text
 
+    from edgewright.core.text import one_line
+
     indent = " " * (width + 3)
     text = textwrap.fill(
-        " ".join(content.split()), 100, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+        one_line(content), 100, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip
     return Text(f"  {label:<{width}} ", style=colour) + Text(text[len(indent) :], style="default")

@@ -25,7 +25,7 @@ def export(
     """Export a trained model to ONNX with its preprocessing and labels inside, and prove parity with the original.
 
     [dim]edgewright export timm:resnet18 --data photos/ -o resnet18.onnx
-    edgewright export torch:mymodels.net:build?width=32 --checkpoint net.pt --spec net.toml -o net.onnx[/]
+    edgewright export "torch:mymodels.net:build?width=32" --checkpoint net.pt --spec net.toml -o net.onnx[/]
     """
     from edgewright import api
     from edgewright.cli import console
@@ -41,6 +41,7 @@ def export(
         measures = ", ".join(f"{name} {m['value']:.6g}" for name, m in parity["measures"].items())
         images = "random images" if parity["images"] == "random" else f"{len(parity['images'])} images"
         text = f"parity with {parity['reference']} on {images}: {measures}"
-        console.output().print(f"{out}  [dim]{text}[/]", soft_wrap=True)
+        screen = console.output()
+        screen.print_line(f"{out}  ", ("dim", text))
         for note in parity["notes"]:
-            console.output().print(f"  {note}", soft_wrap=True)
+            screen.print_line(f"  {note}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -25,9 +24,10 @@ from edgewright.cli import (
     report,
     run,
     sensitivity,
+    streams,
     targets,
 )
-from edgewright.cli.console import print_error
+from edgewright.cli.console import Screen, output, print_error, print_traceback
 from edgewright.core import errors
 
 app = typer.Typer(
@@ -39,7 +39,8 @@ app = typer.Typer(
     help="From a trained vision model to the fastest bundle for a device that stays inside an accuracy budget, "
     "with the evidence.",
     epilog="Exit codes: 0 done · 1 a gate failed · 2 usage · 3 invalid input · 4 integrity · 5 runtime or device "
-    "missing · 6 a runtime failed · 7 timed out · 8 out of memory or disk · 70 a bug of ours · 130 interrupted",
+    "missing · 6 a runtime failed · 7 timed out · 8 out of memory or disk · 9 not compared · 70 a bug of ours · "
+    "130 interrupted",
 )
 MAIN, STEPS, DEVICE, TOOLS = "The main job", "One step at a time", "On a device", "Around it"
 app.command(rich_help_panel=MAIN)(demo.demo)
@@ -65,7 +66,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from edgewright import __version__
 
-        print(f"edgewright {__version__}")
+        output().print_line(f"edgewright {__version__}")
         raise typer.Exit
 
 
@@ -81,6 +82,7 @@ def common(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with the documented exit code."""
+    streams.prepare()
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.exit(run_command(arguments))
 
@@ -91,11 +93,14 @@ def run_command(arguments: list[str]) -> int:
     arguments = [word for word in arguments if word != "--debug"]
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="edgewright", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return errors.INTERRUPTED
-    except BrokenPipeError:
-        return 0
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return _explain(end.__context__, debug)  # typer would exit with 1; standard output's never gets here
     except Exception as error:
         return _explain(error, debug)
 
@@ -104,7 +109,7 @@ def _explain(error: Exception, debug: bool) -> int:
     known = errors.from_exception(error)
     if known is not None:
         if debug:
-            traceback.print_exception(error)
+            print_traceback(error)
         print_error(known)
         return known.exit_code
     kind = type(error).__name__
@@ -118,6 +123,6 @@ def _explain(error: Exception, debug: bool) -> int:
         path = context.command_path if context else "edgewright"
         print_error(errors.UsageError(show(), "", f"See: {path} --help"))
         return errors.UsageError.exit_code
-    traceback.print_exception(error)
-    print("This is a bug of edgewright; please report it with the lines above.", file=sys.stderr)
+    print_traceback(error)
+    Screen(stderr=True).print_line("This is a bug of edgewright; please report it with the lines above.")
     return errors.BUG

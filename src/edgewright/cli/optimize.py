@@ -59,7 +59,7 @@ def optimize(
     kept: the same command continues after an interruption.
 
     [dim]edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
-    edgewright optimize timm:resnet18?num_classes=10 --checkpoint net.pt --data photos/ -o out/
+    edgewright optimize "timm:resnet18?num_classes=10" --checkpoint best.safetensors --data photos/ -o out/
     edgewright optimize detector.onnx --data coco/ --budget "map >= -0.5, p95 <= 10ms" -o out/
     edgewright optimize timm:resnet18 --data photos/ --time-budget 10m -o out/
     edgewright optimize timm:resnet18 --data photos/ --on nano@jetson.local -o out/[/]

@@ -116,6 +116,6 @@ def show_outcome(outcome: Outcome, as_json: bool) -> None:
         out = console.output()
         table.show(outcome.report, out)
         for name, path in outcome.files.items():
-            out.print(f"[dim]{name:>8}[/]  {path}", soft_wrap=True)
+            out.print_line(("dim", f"{name:>8}"), f"  {path}")
     if outcome.missed is not None:
         raise outcome.missed

@@ -110,9 +110,9 @@ def prune(
         return
     screen = console.output()
     screen.print(_table(found))
-    for line in _notes(found):
-        screen.print(line, style="dim", soft_wrap=True)
-    screen.print(f"{out}  [dim]{found.artifact}, {found.images} images to evaluate on[/]", soft_wrap=True)
+    for note in _notes(found):
+        screen.print_line(("dim", note))
+    screen.print_line(f"{out}  ", ("dim", f"{found.artifact}, {found.images} images to evaluate on"))
 
 
 def _table(found: Pruned) -> Table:
@@ -162,7 +162,7 @@ def _notes(found: Pruned) -> list[str]:
     notes.append(f"{narrowed} of {len(found.widths)} groups of channels are narrower; see plan.json for the widths")
     if found.untimed:
         notes.append(
-            f"not in the prediction, for no layer of the graph was told to be them: {', '.join(found.untimed[:4])}"
+            f"not in the prediction, because no layer of the graph was matched to them: {', '.join(found.untimed[:4])}"
         )
     others = [f"{name} ({why})" for name, why in found.fixed.items() if "answers come from" not in why]
     if others:

@@ -37,4 +37,4 @@ def quantize(
     if as_json:
         console.print_json(provenance)
     else:
-        console.output().print(f"{out}  [dim]{provenance['scheme']}, {provenance['method']}[/]", soft_wrap=True)
+        console.output().print_line(f"{out}  ", ("dim", f"{provenance['scheme']}, {provenance['method']}"))

@@ -57,7 +57,8 @@ def run(
     for path, answer in zip(images, answers):
         first, *rest = answer.top[:top]
         others = "".join(f", {p.label} {p.score:.1%}" for p in rest)
-        screen.print(f"{path.name:<{width}}  [bold]{first.label}[/] {first.score:.1%}[dim]{others}[/]", soft_wrap=True)
+        label = ("bold", first.label)
+        screen.print_line(f"{path.name:<{width}}  ", label, f" {first.score:.1%}", ("dim", others))
 
 
 def _show_boxes(images: list[Path], answers: list[Detections], drawn: Path | None, as_json: bool) -> None:
@@ -74,8 +75,8 @@ def _show_boxes(images: list[Path], answers: list[Detections], drawn: Path | Non
         return
     screen = console.output()
     for path, answer in zip(images, answers):
-        where = f"  [dim]{saved[path]}[/]" if path in saved else ""
-        screen.print(f"{path.name}  [bold]{len(answer)}[/] objects{where}", soft_wrap=True)
+        where = f"  {saved[path]}" if path in saved else ""
+        screen.print_line(f"{path.name}  ", ("bold", str(len(answer))), " objects", ("dim", where))
         for d in answer:
             corners = " ".join(f"{value:7.1f}" for value in d.box)
-            screen.print(f"  {d.label:<16} {d.score:6.1%}  [dim]{corners}[/]", soft_wrap=True)
+            screen.print_line(f"  {d.label:<16} {d.score:6.1%}  ", ("dim", corners))

@@ -33,7 +33,7 @@ def sensitivity(
     Times are of the runtime's own profiler on this machine. The HTML plots damage against time saved.
 
     [dim]edgewright sensitivity timm:mobilenetv3_large_100 --data photos/ -o out/
-    edgewright sensitivity net.onnx --data photos/ --scheme ort-x86[/]
+    edgewright sensitivity net.onnx --data photos/ --method minmax[/]
     """
     from edgewright import api
     from edgewright.bench import sensitivity as tables

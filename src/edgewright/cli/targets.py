@@ -32,7 +32,8 @@ def list_targets(as_json: o.JsonOption = False) -> None:
         return
     table = Table("name", "device", "runtimes", box=None, header_style="bold")
     for item in found:
-        table.add_row(item.name, item.title, ", ".join(r.name for r in item.runtimes))
+        runtimes = ", ".join(r.name for r in item.runtimes)
+        table.add_row(console.line(item.name), console.line(item.title), console.line(runtimes))
     console.output().print(table)
 
 
@@ -47,7 +48,7 @@ def show(name: Annotated[str, typer.Argument(help="Device name or TOML file.")],
     if as_json:
         console.print_json(found)
     else:
-        console.output().print(describe(found), markup=False)
+        console.output().print(*describe(found).split("\n"), sep="\n")
 
 
 @app.command()
@@ -77,4 +78,4 @@ def clean(
     if as_json:
         console.print_json({"device": device, "removed": removed})
     else:
-        console.output().print("removed" if removed else "nothing was there", markup=False)
+        console.output().print_line("removed" if removed else "nothing was there")
