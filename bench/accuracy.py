@@ -139,9 +139,21 @@ def pack(right: NDArray[np.bool_]) -> str:
 
 
 def unpack(text: str, images: int) -> NDArray[np.bool_]:
-    """The inverse of `pack` for so many images."""
-    bits = np.frombuffer(base64.b64decode(text), np.uint8)
+    """The inverse of `pack` for so many images; `ValueError` for what is none."""
+    bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    if len(bits) != -(-images // 8):
+        raise ValueError(f"{len(bits)} bytes for {images} images")
     return np.unpackbits(bits, count=images).astype(bool)
+
+
+def pack_numbers(numbers: NDArray[np.floating[Any]]) -> str:
+    """Numbers as float32 (little endian) in base64: how a report keeps what each image contributes."""
+    return base64.b64encode(numbers.astype("<f4").tobytes()).decode()
+
+
+def unpack_numbers(text: str) -> NDArray[np.float32]:
+    """The inverse of `pack_numbers`; `ValueError` for what is none."""
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4")
 
 
 def _labelled(outputs: Outputs, labels: Labels) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,19 +1,21 @@
 """Budgets: what may be lost and what must be reached, e.g. ``top1 >= -1.0, p95 <= 10ms, size <= 5MB, speedup >= 2``.
 
-Terms are separated by commas and must all be met. ``top1`` (classifiers) and ``map`` (detectors) without a unit are the
-difference to the reference in points on the same images; with ``%`` (``top1 >= 75%``) the accuracy itself.
-``confidence <= 0.02`` bounds how far a detector's scores may move. A term is checked with the measured
-value; ``@95%`` behind it (``@99%`` behind percentiles) demands that the bad end of the confidence interval meets it.
+Terms are separated by commas (or semicolons, line ends, "and") and must all be met. ``top1`` (classifiers) and ``map``
+(detectors) without a unit are the difference to the reference in points on the same images; with ``%``
+(``top1 >= 75%``) the accuracy itself. ``confidence <= 0.02`` bounds how far a detector's scores may move. A term is
+checked with the measured value; ``@95%`` behind it (``@99%`` behind percentiles) demands that the bad end of the
+confidence interval meets it.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 import msgspec
 
+from edgewright.bench import budget_text
 from edgewright.bench.figures import quantity
 from edgewright.bench.results import Choice, Interval, Latency, Measurement, Reference, Term
 from edgewright.bench.statistics import ratio_of_rounds
@@ -64,7 +66,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed budget. `text` is as the user wrote it; no limits: everything is inside."""
+    """A parsed budget; `text` in one spelling. Without limits everything is inside: for code, no user can write it."""
 
     text: str = ""
     limits: tuple[Limit, ...] = ()
@@ -78,70 +80,101 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str) -> Budget:
-    """Read a budget; `UsageError` points at what is wrong in it and says what is allowed."""
-    limits, start = [], 0
-    for part in text.split(","):
-        if part.strip():
-            limits.append(_parse_term(text, part, start))
-        elif text.strip():
-            raise _refuse(text, start, len(part), "there is no term between the commas", "Remove a comma.")
-        start += len(part) + 1
-    return Budget(text=text.strip(), limits=tuple(limits))
+    """Read a budget; `UsageError` points at what is wrong in it and says what is allowed. An empty one is wrong too.
+
+    Read as people type and paste it (`budget_text`); the texts of what comes back have one spelling.
+    """
+    plain = budget_text.plain(text)
+    if not plain.strip():
+        raise UsageError(
+            "The budget is empty.",
+            "Nothing would be checked (a variable that is not set looks like this).",
+            "Write e.g. 'top1 >= -1.0', or leave the budget out.",
+        )
+    _require_points(plain)
+    limits = tuple(_parse_term(plain, part, start) for start, part in budget_text.parts(plain))
+    return Budget(text=", ".join(limit.text for limit in limits), limits=limits)
 
 
-TERM = re.compile(
-    r"\s*(?P<metric>[A-Za-z_]\w*)\s*(?P<operator>>=|<=|≥|≤|==|=|>|<)?\s*(?P<value>[-+]?\d+(\.\d*)?|[-+]?\.\d+)?"
-    r"\s*(?P<unit>[^\s@]+)?\s*(@\s*(?P<confidence>\d+)\s*%?)?\s*$"
+_OPERATOR = ">=|<=|=>|=<|==|=|>|<|\N{GREATER-THAN OR EQUAL TO}|\N{LESS-THAN OR EQUAL TO}"
+_NUMBER = r"[-+]?\s*(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_TERM = re.compile(rf"(?P<name>.*?)\s*(?P<operator>{_OPERATOR})\s*(?P<rest>.*)")
+_REST = re.compile(
+    rf"(?P<value>{_NUMBER})?\s*(?P<unit>[^@]*?)\s*(?:@\s*(?P<confidence>[0-9]{{1,3}})\s*%?)?\s*", re.DOTALL
 )
+_COMMA = re.compile(r"(?<=[0-9]),(?=[0-9])")
+_THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+_SUFFIX = re.compile(r"(?P<stem>.+)[\s_-](?P<unit>us|ms|s|kb|mb|gb|kib|mib|gib|b)", re.IGNORECASE)
+_BETTER = {True: ">=", False: "<="}
+_SIGNS = {"\N{GREATER-THAN OR EQUAL TO}": ">=", "=>": ">=", "\N{LESS-THAN OR EQUAL TO}": "<=", "=<": "<="}
+_EXAMPLES = {
+    "points": "-1.0", "": "0.02", "%": "98%", "dB": "30 dB", "x": "2x", "ms": "10ms", "/s": "30/s", "bytes": "5MB",
+}  # fmt: skip
 
 
 def _parse_term(text: str, part: str, start: int) -> Limit:
-    match = TERM.match(part)
-    lead = start + len(part) - len(part.lstrip())
+    if not part.strip():
+        raise _refuse(text, start, 1, "there is no term between two separators", "Remove a separator.")
+    match = _TERM.fullmatch(part) or _without_operator(part)
     if not match:
-        raise _refuse(text, lead, len(part.strip()), "this is no term", "Write e.g. 'top1 >= -1.0' or 'p95 <= 10ms'.")
-    metric = match["metric"]
-    if metric not in METRICS:
-        close = get_close_matches(metric.lower(), METRICS, 1)
-        hint = f"Did you mean '{close[0]}'? " if close else ""
-        raise _refuse(text, lead, len(metric), f"'{metric}' is no metric", f"{hint}Allowed: {', '.join(METRICS)}.")
-    where = start + max(match.end("metric"), 0)
-    better = ">=" if metric in HIGHER_IS_BETTER else "<="
-    operator = {"≥": ">=", "≤": "<="}.get(match["operator"] or "", match["operator"])
-    if operator != better:
+        name = part.split(maxsplit=1)[0]
+        raise _no_metric(text, start, name, "", part[len(name) :].strip())
+    name, operator, rest = (match[group].strip() for group in ("name", "operator", "rest"))
+    operator = _SIGNS.get(operator, operator)
+    if not name:
+        fix = f"Write one of: {', '.join(METRICS)}."
+        raise _refuse(text, start, len(part), f"there is no metric before '{operator}'", fix)
+    metric = budget_text.metric(name)
+    if metric is None:
+        raise _no_metric(text, start, name, operator, rest)
+    where, length = start + len(match["name"]), len(part) - len(match["name"])
+    if re.search(_OPERATOR, rest):
+        raise _refuse(text, where, length, "this is more than one comparison", "Write a comma between two terms.")
+    found = _REST.fullmatch(rest)
+    if operator != (better := _better(metric)):
         what = f"'{operator}' does not fit {metric}" if operator else f"'{better}' is missing after {metric}"
-        raise _refuse(text, where, len(part) - match.end("metric"), what, f"Write '{metric} {better} ...'.")
-    if match["value"] is None:
-        raise _refuse(
-            text, where, len(part) - match.end("metric"), "the number is missing", f"Write '{metric} {better} 1'."
-        )
-    return _limit(text, start, part, match, metric)
+        raise _refuse(text, where, length, what, _write(_turned(metric, operator, rest), metric))
+    if found is None or found["value"] is None:
+        what = f"'{rest}' is no number" if rest else "the number is missing"
+        raise _refuse(text, where, length, what, _write(None, metric))
+    return _limit(text, start + match.start("rest"), found, metric)
 
 
-def _limit(text: str, start: int, part: str, match: re.Match[str], metric: str) -> Limit:
-    own, unit = METRICS[metric], match["unit"] or ""
-    scale = next((scale for name, scale in UNITS[own].items() if name.lower() == unit.lower()), None)
-    if scale is None:
-        allowed = ", ".join(name for name in UNITS[own] if name)
+def _without_operator(part: str) -> re.Match[str] | None:
+    """A term whose operator was forgotten: the longest name of a metric at its beginning, and the rest."""
+    for name in (part[: space.start()] for space in reversed([*re.finditer(r"\s+", part)])):
+        if budget_text.metric(name):
+            return re.compile(rf"(?P<name>{re.escape(name)})(?P<operator>)(?P<rest>.*)", re.DOTALL).fullmatch(part)
+    return re.compile(r"(?P<name>.*)(?P<operator>)(?P<rest>)").fullmatch(part) if budget_text.metric(part) else None
+
+
+def _limit(text: str, start: int, match: re.Match[str], metric: str) -> Limit:
+    own, unit = METRICS[metric], match["unit"]
+    number, at = re.sub(r"\s", "", match["value"]), start + match.start("value")
+    known = {name.lower(): name for name in UNITS[own]}
+    name = known.get(budget_text.UNITS.get(unit.lower(), unit).lower())
+    if name is None:
+        allowed = ", ".join(one for one in UNITS[own] if one)
         what = f"'{unit}' is no unit of {metric}" if unit else f"{metric} needs a unit"
-        span = ("unit", len(unit)) if unit else ("value", len(match["value"]))
-        raise _refuse(text, start + match.start(span[0]), span[1], what, f"Allowed: {allowed}.")
-    value = float(match["value"]) * scale
-    absolute = metric in ACCURACIES and unit == "%"
-    where, length = start + match.start("value"), match.end("unit" if unit else "value") - match.start("value")
-    if absolute and value <= 0:
-        fix = f"Write '{metric} >= {match['value']}' for the difference to the reference in points."
-        raise _refuse(text, where, length, "with % this is the accuracy itself, which is never negative", fix)
-    if metric in ACCURACIES and not absolute and value > 20:
-        fix = f"Write '{metric} >= {match['value']}%' for the accuracy itself."
-        raise _refuse(text, where, length, "without % this is the difference to the reference in points", fix)
+        span = match.span("unit" if unit else "value")
+        raise _refuse(text, start + span[0], span[1] - span[0], what, f"Allowed: {allowed}.")
+    value = float(number) * UNITS[own][name]
+    absolute = metric in ACCURACIES and name == "%"
+    length = match.end("unit") - match.start("value")
+    if why := _out_of_range(metric, value, absolute):
+        fits = math.isfinite(value) and value <= 100 and name in ("", "%")
+        other = f"{metric} >= {number}{'' if absolute else '%'}" if fits else None
+        raise _refuse(text, at, length, why, _write(other, metric))
     confidence = int(match["confidence"]) if match["confidence"] else None
     if confidence is not None and (confidence != CONFIDENCE.get(metric) or absolute):
-        known = CONFIDENCE.get(metric)
-        fix = f"Write '@{known}%' or leave it out." if known and not absolute else "Leave it out."
-        raise _refuse(text, start + part.index("@"), len(part) - part.index("@"), "there is no such interval", fix)
+        known_at = "" if absolute else CONFIDENCE.get(metric)
+        term = _spelled(metric, number, name)
+        fix = f"Write '{term} @{known_at}%' or '{term}'." if known_at else f"Write '{term}'."
+        at = start + match.string.index("@")
+        raise _refuse(text, at, len(match.string) - match.string.index("@"), "there is no such interval", fix)
+    behind = f" @{confidence}%" if confidence else ""
     return Limit(
-        text=" ".join(part.split()),
+        text=_spelled(metric, number, name) + behind,
         metric=metric,
         at_least=metric in HIGHER_IS_BETTER,
         value=value,
@@ -151,9 +184,122 @@ def _limit(text: str, start: int, part: str, match: re.Match[str], metric: str) 
     )
 
 
+def _spelled(metric: str, number: str, unit: str) -> str:
+    return f"{metric} {_better(metric)} {number}{' ' if unit in ('dB', 'points', 'pt') else ''}{unit}"
+
+
+def _out_of_range(metric: str, value: float, absolute: bool) -> str:
+    """Why no accuracy or difference can be this; empty where it can."""
+    if not math.isfinite(value):
+        return "this number is too large"
+    if absolute and value <= 0:
+        return "with % this is the accuracy itself, which is never negative"
+    if absolute and value > 100:
+        return "no accuracy is above 100 %"
+    if metric in ACCURACIES and not absolute and value > 20:
+        return "without % this is the difference to the reference in points"
+    return ""
+
+
+def _better(metric: str) -> str:
+    return _BETTER[metric in HIGHER_IS_BETTER]
+
+
 def _refuse(text: str, start: int, length: int, what: str, fix: str) -> UsageError:
-    at = text[start : start + max(length, 1)].strip() or text.strip()
-    return UsageError(f"Budget '{text.strip()}': {what}.", f"At '{at}', column {start + 1}.", fix)
+    at, whole = (" ".join(one.split()) for one in (text[start : start + max(length, 1)], text))
+    return UsageError(f"Budget '{whole}': {what}.", f"At '{at or whole}', column {start + 1}.", fix)
+
+
+# --- what to write instead: only what can be read, and means the same -------------------------------------------------
+
+
+def _require_points(text: str) -> None:
+    """Refuse a decimal comma, or commas between thousands: a comma ends a term, and no term begins with a digit."""
+    found = _COMMA.search(text)
+    if found is None:
+        return
+    readings = [text for text in (_COMMA.sub(".", text), _THOUSANDS.sub("", text)) if not _COMMA.search(text)]
+    spelled = [f"'{budget.text}'" for one in readings if (budget := _readable(one))]
+    fix = f"Write {' or '.join(spelled)}." if spelled else "Write numbers as in 'top1 >= -1.5'."
+    raise _refuse(text, found.start(), 1, "a comma separates terms, and is no decimal point", fix)
+
+
+def _no_metric(text: str, start: int, name: str, operator: str, rest: str) -> UsageError:
+    """The error for a name that is no metric, with what was meant where that can be known."""
+    number, turned = _REST.fullmatch(name), budget_text.metric(rest)
+    if number and number["value"] and turned and operator in (">=", "<="):  # "10ms >= p95"
+        other = f"{turned} {_BETTER[operator == '<=']} {name}"
+        return _refuse(text, start, len(name), "a term begins with its metric", _write(other, turned))
+    if suffix := _SUFFIX.fullmatch(name):  # "size_mb <= 5"
+        metric = budget_text.metric(suffix["stem"])
+        if metric and operator in ("", _better(metric)):
+            fix = _write(f"{metric} {_better(metric)} {rest}{suffix['unit']}", metric)
+            return _refuse(text, start, len(name), "a unit belongs behind the number", fix)
+    answer = budget_text.answer(name)
+    fix = _instead(answer, operator, rest) if answer else f"Allowed: {', '.join(METRICS)}."
+    return _refuse(text, start, len(name), f"'{name}' is no metric", fix)
+
+
+def _instead(answer: budget_text.Answer, operator: str, rest: str) -> str:
+    """Advice in words: the terms that mean what was written, else the names of the metrics."""
+    terms = [(f"'{term}'", what) for metric, what in answer.metrics if (term := _meant(answer, metric, operator, rest))]
+    choices = [name + (f" ({what})" if what else "") for name, what in terms or answer.metrics]
+    listed = " or ".join([*([", ".join(choices[:-1])] if choices[1:] else []), choices[-1]])
+    return f"{answer.note + '. ' if answer.note else ''}{'Write' if terms else 'Use'} {listed}."
+
+
+def _meant(answer: budget_text.Answer, metric: str, operator: str, rest: str) -> str | None:
+    """The term that `metric` makes of what was written about another name; None where it would mean another thing."""
+    match = _REST.fullmatch(rest)
+    if not answer.same or not match or match["value"] is None:
+        return None
+    number = float(re.sub(r"\s", "", match["value"]))
+    if answer.lost:
+        if number > 0:
+            term = None if operator[:1] == ">" else _loss(metric, match)
+        else:
+            term = None if operator[:1] == "<" else f"{metric} >= {rest}"
+    elif operator not in ("", "=", "==", _better(metric), _better(metric)[0]):
+        return None
+    elif answer.share and 0 < number <= 1 and not match["unit"]:
+        term = None if match["confidence"] else f"{metric} >= {100 * number:.10g}%"
+    else:
+        term = f"{metric} {_better(metric)} {rest}"
+    budget = _readable(term) if term else None
+    if term and budget is None and metric in ACCURACIES and not match["unit"] and not match["confidence"]:
+        budget = _readable(f"{term}%")
+    return budget.text if budget else None
+
+
+def _turned(metric: str, operator: str, rest: str) -> str | None:
+    """A term with the operator that fits: of an accuracy "<= 1" is a loss of one point, ">= -1"."""
+    match = _REST.fullmatch(rest)
+    if match is None or match["value"] is None:
+        return None
+    if metric in ACCURACIES and operator[:1] == "<" and 0 < float(re.sub(r"\s", "", match["value"])) <= 20:
+        return _loss(metric, match)
+    return f"{metric} {_better(metric)} {rest}"
+
+
+def _loss(metric: str, match: re.Match[str]) -> str:
+    """A positive number of points, or percent of the images, as the difference that a budget writes."""
+    unit, confidence = match["unit"].removesuffix("%"), match["confidence"]
+    number = re.sub(r"[\s+]", "", match["value"])
+    return f"{metric} >= -{number}{unit}" + (f" @{confidence}%" if confidence else "")
+
+
+def _write(term: str | None, metric: str) -> str:
+    """The advice to write `term`; where it is no term that can be read, an example for `metric`."""
+    if term and (budget := _readable(term)):
+        return f"Write '{budget.text}'."
+    return f"Write e.g. '{metric} {_better(metric)} {_EXAMPLES[METRICS[metric]]}'."
+
+
+def _readable(text: str) -> Budget | None:
+    try:
+        return parse(text)
+    except UsageError:
+        return None
 
 
 def require_task(budget: Budget, task: str) -> None:

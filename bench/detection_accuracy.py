@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from edgewright.bench import detection, statistics
+from edgewright.bench.accuracy import pack_numbers
 from edgewright.bench.results import Accuracy, ClassConfidence, Confidence, Delta
 from edgewright.data.sets import Item
 
@@ -23,6 +24,7 @@ def score(found: np.ndarray, items: Sequence[Item], classes: int) -> Accuracy:
     return Accuracy(
         images=len(items), map=scored.map, ap50=scored.ap50, ap75=scored.ap75,
         map_small=scored.map_small, map_medium=scored.map_medium, map_large=scored.map_large,
+        contributions=pack_numbers(detection.contributions(found, items, classes)),
     )  # fmt: skip
 
 

@@ -86,9 +86,12 @@ class Accuracy(Result, frozen=True, kw_only=True):
     A classifier has `top1` and `top5`; a detector has `map` (COCO's mAP 50-95), `ap50`, `ap75`, the mAP of small,
     medium and large boxes, and `confidence`. `top1_interval` is a 95 % interval of top-1 on its own. `agreement`:
     images with the reference's top class; for a detector the boxes of the reference (score at least 0.25) that are
-    found again. `sqnr_db`: power of the reference's outputs over the power of the difference. `right` is a bit an image
-    (top-1 right or not, in the data's order, `numpy.packbits`, base64), so that two reports can be compared image by
-    image; `results` names where the outputs for each image are kept.
+    found again. `sqnr_db`: power of the reference's outputs over the power of the difference. `results` names where the
+    outputs for each image are kept.
+
+    Two reports are compared image by image by what each image gave, in the data's order. `right`, of classifiers: a bit
+    an image (top-1 right or not, `numpy.packbits`, base64). `contributions`, of every other task: a number an image
+    (float32, little endian, base64) in points, whose mean is the task's score; see `detection.contributions`.
     """
 
     images: int
@@ -106,6 +109,7 @@ class Accuracy(Result, frozen=True, kw_only=True):
     agreement: float | None = None
     sqnr_db: float | None = None
     right: str | None = None
+    contributions: str | None = None
     results: str | None = None
 
     @property
@@ -344,7 +348,7 @@ class CalibrationInfo(Result, frozen=True, kw_only=True):
 
 
 class DataInfo(Result, frozen=True, kw_only=True):
-    """The images that accuracy was measured on."""
+    """The images that accuracy was measured on; `digest` is of their pixels, `truth` of their labels and boxes."""
 
     name: str
     split: str | None = None
@@ -352,6 +356,7 @@ class DataInfo(Result, frozen=True, kw_only=True):
     labelled: int | None = None
     classes: int | None = None
     digest: str | None = None
+    truth: str | None = None
     calibration: CalibrationInfo | None = None
 
 

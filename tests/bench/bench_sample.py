@@ -15,16 +15,25 @@ from edgewright.bench.results import (
     Environment,
     Finding,
     Load,
+    Loss,
     Measurement,
     ModelInfo,
+    Part,
     Ratio,
     Reference,
     Report,
+    Search,
+    Sensitivity,
     StageTime,
     TargetInfo,
 )
 
 EVIL = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+NAMES = (
+    EVIL, "</script><script>document.title='owned'</script>", "[/red]", "[bold]x[/bold]", "\x1b[31mred", "\x9b31m",
+    "a\u202eb", ":smile:", "\ud800", "a\nb\r\nc", "x" * 300,
+)  # fmt: skip
+"""What layers and labels of a model from elsewhere may be called."""
 IMAGES = 400
 BUDGET = "top1 >= -1.0, p95 <= 20ms, agreement >= 93%"
 
@@ -47,7 +56,7 @@ def report(evil: bool = True, labelled: bool = True) -> Report:
     rng = np.random.default_rng(7)
     right = rng.random(IMAGES) < 0.8125
     plan = budget.parse(BUDGET if labelled else "agreement >= 93%")
-    base = _latency(rng, 31.5, 300)
+    base = timed(rng, 31.5, 300)
     reference = Reference(
         runtime="torch",
         device="CPU (2 cores)",
@@ -102,6 +111,31 @@ def report(evil: bool = True, labelled: bool = True) -> Report:
     )
 
 
+def evil() -> Report:
+    """The sample with every kind of name and reason, and a search."""
+    found = report()
+    renamed = (msgspec.structs.replace(m, reason=m.reason and " ".join(NAMES)) for m in found.measurements)
+    more = tuple(
+        Measurement(id=name, variant=name, runtime="onnxruntime", precision="int8", status="failed", reason=name)
+        for name in NAMES
+    )
+    search = Search(told=" ".join(NAMES), seconds=1.0, skipped=NAMES, tables=(sensitivities(),))
+    return msgspec.structs.replace(found, measurements=(*renamed, *more), search=search)
+
+
+def sensitivities() -> Sensitivity:
+    """Layers with every kind of name, one of them slower in INT8."""
+    layers = tuple(
+        Part(
+            layers=(name,), operators=("Conv", name), alone=Loss(sqnr_db=40.0 - 2 * i, loss=0.001 * (i + 1)),
+            others=Loss(sqnr_db=15.0, loss=0.01), float_ms=0.2 + 0.1 * i, int8_ms=0.25 + 0.05 * i,
+        )
+        for i, name in enumerate(NAMES)
+    )  # fmt: skip
+    whole = Loss(sqnr_db=14.0, loss=0.02)
+    return Sensitivity(id=f"int8 {EVIL}", float_id="openvino-f32", images=100, whole=whole, blocks=(), layers=layers)
+
+
 def nothing_inside() -> Report:
     """The sample with a budget that nothing meets."""
     found = report(evil=False)
@@ -125,7 +159,8 @@ def only_built() -> Report:
     return msgspec.structs.replace(found, measurements=built, target=target, choice=choice, reference=None)
 
 
-def _latency(rng, median, count):
+def timed(rng, median, count):
+    """The latency of an artifact: `count` samples from about `median` milliseconds on, with some spikes."""
     body = median * (1 + rng.gamma(1.2, 0.025, count))
     spikes = rng.random(count) < 0.04
     return summarize(np.where(spikes, body * rng.uniform(1.2, 1.7, count), body) / 1e3)
@@ -163,7 +198,7 @@ def _measured(rng, right, labelled, id, variant, runtime, precision, scheme, med
         scheme=scheme,
         status="ok",
         options={"threads": 2, "hint": "latency"},
-        latency=_latency(rng, median, 900),
+        latency=timed(rng, median, 900),
         accuracy=found,
         speedup=Ratio(value=speedup, low=speedup * 0.97, high=speedup * 1.03),
         size_bytes=int(mb * 1e6),

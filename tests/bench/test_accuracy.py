@@ -25,6 +25,13 @@ def test_top1_top5_and_per_image_results(outputs):
     assert accuracy.unpack(found.right, 40).tolist() == [False] * 10 + [True] * 30
 
 
+def test_packed_results_that_are_none_are_refused():
+    assert accuracy.unpack(accuracy.pack(np.ones(9, bool)), 9).all()
+    for text, images in (("/4A=", 17), ("/4A=", 8), ("/4A=", 10**12), ("nonsense?", 9)):
+        with pytest.raises(ValueError):
+            accuracy.unpack(text, images)
+
+
 def test_compared_with_itself_nothing_is_lost(outputs):
     found = accuracy.compare(outputs, outputs, [0] * 40, margin=1.0)
     assert (found.delta.value, found.agreement) == (0.0, 100.0)

@@ -10,8 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgewright.bench import detection
-from edgewright.bench.detection import _matches, _weighted_map, confidence_shift, paired_difference, score
+from edgewright.bench import accuracy, detection, detection_accuracy
+from edgewright.bench.detection import (
+    _matches,
+    _weighted_map,
+    confidence_shift,
+    contributions,
+    paired_difference,
+    score,
+)
 from edgewright.core.errors import InvalidInput
 from edgewright.data.boxes import Box
 from edgewright.data.sets import Item, read
@@ -190,6 +197,63 @@ def test_blocks_of_resamples_do_not_change_the_result(monkeypatch: pytest.Monkey
     whole = paired_difference(one, other, items, CLASSES, resamples=50)
     monkeypatch.setattr(detection, "_BLOCK", 3000)
     assert paired_difference(one, other, items, CLASSES, resamples=50) == whole
+
+
+# --- what each image contributes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_contributions_have_the_map_as_their_mean(seed: int) -> None:
+    items = scenes(seed=seed)
+    found = detections(items, CLASSES, seed)
+    each = contributions(found, items, CLASSES)
+    assert each.mean() == pytest.approx(score(found, items, CLASSES).map, abs=1e-9)
+    held = detection_accuracy.score(found, items, CLASSES)
+    numbers = accuracy.unpack_numbers(held.contributions)
+    assert numbers == pytest.approx(each, rel=1e-6)
+    assert float(numbers.mean(dtype=float)) == pytest.approx(held.map, abs=1e-4), "float32 keeps the mean"
+    assert contributions(found[:0], items, CLASSES) == pytest.approx(np.zeros(len(items)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_contributions_are_what_leaving_each_image_out_takes(seed: int) -> None:
+    items = scenes(14, seed=seed)
+    found = detections(items, CLASSES, seed)
+    rest = []
+    for k in range(len(items)):
+        others = found[found[:, 0] != k].copy()
+        others[:, 0] -= others[:, 0] > k
+        rest.append(score(others, items[:k] + items[k + 1 :], CLASSES).map)
+    lost = np.mean(rest) - np.array(rest)
+    mean = score(found, items, CLASSES).map
+    assert contributions(found, items, CLASSES) == pytest.approx(mean + 13 * lost, abs=1e-6)
+
+
+def test_contributions_to_classes_of_many_images_are_nearly_what_leaving_them_out_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    items = scenes(300, seed=2)
+    one, other = detections(items, CLASSES, 2), detections(items, CLASSES, 3)
+    exact, linear = [], []
+    for many, into in ((300, exact), (100, linear)):
+        monkeypatch.setattr(detection, "_MANY", many)
+        into.append(contributions(one, items, CLASSES) - contributions(other, items, CLASSES))
+    assert linear[0].std() == pytest.approx(exact[0].std(), rel=0.1)
+    assert np.corrcoef(linear[0], exact[0])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_contributions_give_the_interval_of_the_bootstrap(seed: int) -> None:
+    items = scenes(200, seed=seed)
+    good, bad = detections(items, CLASSES, seed, 0.05), detections(items, CLASSES, seed + 1, 0.08)
+    slightly = good.copy()
+    slightly[::9, 1:5] += 3
+    for other in (bad, slightly):
+        difference = contributions(other, items, CLASSES) - contributions(good, items, CLASSES)
+        half = 1.645 * difference.std(ddof=1) / len(items) ** 0.5
+        sampled = paired_difference(other, good, items, CLASSES, resamples=400)
+        assert difference.mean() == pytest.approx(sampled.value, abs=1e-9)
+        assert 2 * half == pytest.approx(sampled.high - sampled.low, rel=0.25)
 
 
 # --- confidence -------------------------------------------------------------------------------------------------------

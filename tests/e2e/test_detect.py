@@ -13,6 +13,7 @@ from PIL import Image
 
 import edgewright
 from edgewright import api
+from edgewright.bench import accuracy
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.pipeline.recipe import Recipe
@@ -120,6 +121,13 @@ def test_a_detector_becomes_a_measured_bundle_that_answers_with_boxes(
     assert int8.accuracy.map is not None and int8.accuracy.map > 95
     assert int8.accuracy.confidence.verdict == "kept"
     assert report.chosen is not None
+    benched = api.bench([job / "out/squares.edge"], data=job / "val", out=job / "bench", recipe=RECIPE).report
+    assert benched.reference is not None and benched.chosen is not None
+    for one in (report.reference, int8, benched.reference, benched.chosen):
+        assert one.accuracy is not None and one.accuracy.contributions is not None
+        assert accuracy.unpack_numbers(one.accuracy.contributions).mean() == pytest.approx(one.accuracy.map, abs=0.01)
+    words = ["gate", str(job / "bench"), "--baseline", str(job / "out")]
+    assert run_command([*words, "--compare", "accuracy"]) == 0, "the same model on the same images"
     page = (job / "out" / "report.html").read_text()
     # Float answers exactly as the reference, so that there is no difference to show; INT8 moves scores.
     assert ("data:image/jpeg;base64" in page) == (report.chosen.precision == "int8")

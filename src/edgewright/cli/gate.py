@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgewright.cli import options as o
+from edgewright.core.errors import GateFailed, NotCompared
+
+
+class Compared(str, Enum):
+    """What is compared with the baseline."""
+
+    accuracy = "accuracy"
+    latency = "latency"
 
 
 def gate(
@@ -16,20 +25,24 @@ def gate(
     baseline: Annotated[
         Path | None, typer.Option(help="An earlier report: fail where the choice got slower or worse.")
     ] = None,
+    compare: Annotated[
+        Compared | None, typer.Option(help="Compare this alone with the baseline; default: accuracy and latency.")
+    ] = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Exit with 1 if the chosen artifact misses the budget, or got slower or worse than in an earlier report.
 
+    Exits with 9 if nothing failed, but accuracy or latency could not be compared: another model, data
+    set or machine, or no results for each image.
+
     [dim]edgewright gate out/ --budget "top1 >= -1.0, p95 <= 10ms"
     edgewright gate out/ --baseline main/report.json[/]
     """
-    from rich.markup import escape
-
     from edgewright import api
     from edgewright.bench import budget as budgets
     from edgewright.cli import console
 
-    verdict = api.gate(path, budget=budget, baseline=baseline)
+    verdict = api.gate(path, budget=budget, baseline=baseline, compare=compare.value if compare else None)
     if as_json:
         console.print_json(verdict)
     else:
@@ -37,10 +50,12 @@ def gate(
         lines: list[tuple[str, str]] = [(term.status, budgets.describe(term)) for term in verdict.terms]
         described = {text for _, text in lines}
         lines += [("failed", text) for text in verdict.failures if text not in described]
+        lines += [("not compared", f"{reason.why}. {reason.fix}") for reason in verdict.not_compared]
         lines += [("note", text) for text in verdict.notes]
         for status, text in lines:
             colour = {"met": "green", "missed": "red", "failed": "red"}.get(status, "yellow")
-            screen.print(f"[{colour}]{status:>8}[/]  {escape(text)}", soft_wrap=True)
-        screen.print("[green]passed[/]" if verdict.passed else "[red]not passed[/]", f"[dim]{verdict.id or ''}[/]")
+            screen.print_line((colour, f"{status:>12}"), f"  {text}")
+        colour = {"passed": "green", "failed": "red"}.get(verdict.verdict, "yellow")
+        screen.print_line((colour, verdict.verdict), ("dim", f" {verdict.id or ''}"))
     if not verdict.passed:
-        raise typer.Exit(1)
+        raise typer.Exit((GateFailed if verdict.verdict == "failed" else NotCompared).exit_code)

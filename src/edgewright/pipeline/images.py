@@ -10,6 +10,7 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
+from edgewright.core.store import key_of
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
 from edgewright.vision.image import open_image
@@ -48,6 +49,12 @@ def read_calibration(data: Path, evaluation: ImageSet, calibration: Path | None)
         return sets.read(calibration, next((name for name in CALIBRATE_ON if name in names), None))
     name = next((n for n in CALIBRATE_ON if n in sets.splits(data) and n != evaluation.split), None)
     return sets.read(data, name) if name else None
+
+
+def truth(images: ImageSet) -> str | None:
+    """A digest of the labels and boxes of `images`, by which two reports know that they have the same; None of none."""
+    known = [(item.label, item.boxes) for item in images.items]
+    return key_of("truth", {"items": known}) if any(one != (None, None) for one in known) else None
 
 
 def gather(data: Path, split: str | None, calibration: Path | None, count: int, seed: int) -> Images:

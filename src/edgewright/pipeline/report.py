@@ -30,6 +30,7 @@ from edgewright.core import files
 from edgewright.core.store import Entry, key_of
 from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
+from edgewright.pipeline.images import truth
 from edgewright.pipeline.run import Made, Work
 from edgewright.pipeline.score import score
 from edgewright.runtimes import artifact as artifacts
@@ -105,6 +106,7 @@ def _data(made: Made) -> DataInfo:
         labelled=sum(item.label is not None or item.boxes is not None for item in evaluation.items),
         classes=made.spec.classes,
         digest=key_of("images", {"pixels": made.images.evaluation_digests}),
+        truth=truth(evaluation),
         calibration=CalibrationInfo(
             images=len(calibration.items),
             name=calibration.name,

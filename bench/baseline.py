@@ -1,0 +1,290 @@
+"""A report against an earlier one: the same model on the same images, accuracy image by image, latency of one machine.
+
+What cannot be compared is told with its reason and never passes for equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.bench import statistics
+from edgewright.bench.accuracy import unpack, unpack_numbers
+from edgewright.bench.results import Accuracy, Environment, Latency, Measurement, Report
+
+Part = Literal["accuracy", "latency"]
+"""What of two reports is compared."""
+
+SLOWER = 1.05
+"""A latency counts as changed when the intervals are apart by more than this factor: other days differ by as much."""
+
+ROUNDING = 0.01
+"""Points that no table shows: per-image results may miss their score by as much, and a loss counts from there on."""
+
+CONFIDENCE = 0.95
+_FLIPS = 9999
+_BLOCK = 4_000_000  # signs of one array of the sign-flip test
+
+REPORT, BASELINE = "the report", "the baseline"
+OTHER_MACHINE = "Measure the baseline on this machine too, or compare accuracy alone (--compare accuracy)."
+UNLABELLED = (
+    "Label the images, or compare latency alone (--compare latency) and bound agreement by the budget "
+    "('agreement >= 98%')."
+)
+
+Floats = NDArray[np.float64]
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why something was not compared: what it is `about`, `why`, and how to `fix` it."""
+
+    about: Literal["model", "data", "accuracy", "latency"]
+    why: str
+    fix: str
+
+
+class Comparison(NamedTuple):
+    """What got worse, what was not compared, and what else there is to say."""
+
+    failures: tuple[str, ...] = ()
+    not_compared: tuple[Reason, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def compare(
+    report: Report, baseline: Report, now: Measurement, margin: float, parts: tuple[Part, ...]
+) -> Comparison:  # fmt: skip
+    """The measured variant `now` of `report` against what `baseline` chose (else its variant of the same id).
+
+    `margin`: points of accuracy that may be lost. `parts`: what is compared.
+    """
+    chosen = baseline.choice.id if baseline.choice and baseline.choice.id else now.id
+    before = next((m for m in baseline.measurements if m.id == chosen), None)
+    if before is None or before.status != "ok":
+        why = f"the baseline chose no variant, and has no measured '{chosen}'"
+        return Comparison(not_compared=(Reason(about="model", why=why, fix="Use a report that chose a variant."),))
+    if other := tuple(_other_subject(report, baseline)):
+        return Comparison(not_compared=other)
+    accuracy = _accuracy(now.accuracy, before.accuracy, margin) if "accuracy" in parts else Comparison()
+    latency = Comparison()
+    if "latency" in parts:
+        latency = _latency(report.environment, baseline.environment, now, before)
+    return Comparison(
+        accuracy.failures + latency.failures,
+        accuracy.not_compared + latency.not_compared,
+        accuracy.notes + latency.notes,
+    )
+
+
+def _other_subject(report: Report, baseline: Report) -> Iterator[Reason]:
+    """Why the two are about different models or images."""
+    for name in ("name", "task", "classes"):
+        ours, theirs = getattr(report.model, name), getattr(baseline.model, name)
+        if ours != theirs:
+            why = f"another model: {name} {_of_both(ours, theirs)}"
+            yield Reason(about="model", why=why, fix="Use a report of the same model as baseline.")
+    if not (report.data and baseline.data and report.data.digest and baseline.data.digest):
+        whose = REPORT if not (report.data and report.data.digest) else BASELINE
+        yield Reason(about="data", why=f"{whose} does not say which images it is of", fix=_again(whose))
+        return
+    fix = "Measure both on the same images."
+    if report.data.images != baseline.data.images:
+        why = f"another data set: {_of_both(report.data.images, baseline.data.images)} images"
+        yield Reason(about="data", why=why, fix=fix)
+    elif report.data.digest != baseline.data.digest:
+        why = f"other images, or in another order: {_of_both(report.data.name, baseline.data.name)}"
+        yield Reason(about="data", why=why, fix=fix)
+    elif report.data.truth and baseline.data.truth and report.data.truth != baseline.data.truth:
+        yield Reason(about="data", why="the same images have other labels than in the baseline", fix=_again(BASELINE))
+
+
+# --- accuracy ---------------------------------------------------------------------------------------------------------
+
+
+def _accuracy(now: Accuracy | None, before: Accuracy | None, margin: float) -> Comparison:
+    if now is None or before is None:
+        whose = REPORT if now is None else BASELINE
+        return _missing("accuracy", f"{whose} holds no accuracy", _again(whose))
+    if now.score is None or before.score is None:
+        return _by_agreement(now, before, margin)
+    change = f"{'mAP' if now.map is not None else 'top-1'} {before.score:.2f} -> {now.score:.2f} %"
+    allowed = f"by more than {_points(margin)}"
+    lost = before.score - now.score
+    whose, doubt = next(
+        ((who, why) for who, one in ((REPORT, now), (BASELINE, before)) if (why := _doubt(one))), ("", "")
+    )
+    if not doubt and now.images != before.images:
+        whose, doubt = BASELINE, f"has {_of_both(now.images, before.images)} images with labels"
+    if doubt:
+        if lost > margin + 1e-9:
+            return Comparison((f"less accurate than the baseline: {change}, {allowed} (not paired: {whose} {doubt})",))
+        return _missing("accuracy", f"{change}, but {whose} {doubt}", _again(whose))
+    high, chance = _paired(now, before)
+    how = f"paired on {now.images} images, {CONFIDENCE:.0%} upper bound {high:+.2f} points"
+    if lost > margin + 1e-9:
+        return Comparison((f"less accurate than the baseline: {change}, {allowed} ({how})",))
+    if lost > ROUNDING and high < 0 and chance <= 1 - CONFIDENCE:
+        return Comparison((f"less accurate than the baseline: {change}, by more than chance ({how})",))
+    return Comparison(notes=(f"not proven less accurate than the baseline: {change} ({how})",))
+
+
+def _by_agreement(now: Accuracy, before: Accuracy, margin: float) -> Comparison:
+    """Without labels agreement is compared as a figure, since a report does not hold it image by image."""
+    if (now.score is None) != (before.score is None):
+        whose = "the report's" if now.score is None else "the baseline's"
+        return _missing("accuracy", f"{whose} images have no labels, the other's have", UNLABELLED)
+    if now.agreement is None or before.agreement is None:
+        return _missing("accuracy", "the images have no labels", UNLABELLED)
+    change = f"agreement with the reference {before.agreement:.2f} -> {now.agreement:.2f} %"
+    if before.agreement - now.agreement > margin + 1e-9:
+        return Comparison((f"less accurate than the baseline: {change}, by more than {_points(margin)}",))
+    return _missing("accuracy", f"{change}, but the images have no labels", UNLABELLED)
+
+
+def _doubt(found: Accuracy) -> str:
+    """Why the per-image results of `found` are no evidence of its score; empty where they are."""
+    assert found.score is not None
+    try:
+        numbers = _per_image(found)
+    except ValueError:
+        return "holds per-image results that cannot be read"
+    if numbers is None:
+        return "holds no per-image results"
+    if len(numbers) != found.images:
+        return f"holds per-image results of {len(numbers)} images, not {found.images}"
+    mean = float(numbers.mean()) if len(numbers) else float("nan")
+    if not abs(mean - found.score) <= ROUNDING:  # NaN too
+        return f"holds per-image results of another score ({mean:.2f} %, not {found.score:.2f} %)"
+    return ""
+
+
+def _per_image(found: Accuracy) -> Floats | None:
+    """What each image gave, in points; its mean is the score. None where the report does not hold it."""
+    if found.map is None and found.right is not None:
+        return 100.0 * unpack(found.right, found.images).astype(np.float64)
+    return unpack_numbers(found.contributions).astype(np.float64) if found.contributions is not None else None
+
+
+def _paired(now: Accuracy, before: Accuracy) -> tuple[float, float]:
+    """(one-sided upper bound of the change in points, probability of so large a loss by chance).
+
+    The bound is that of `statistics.paired_difference` for right and wrong, and Student's t for contributions. Where
+    only few images differ both say too much, so that the change must not be chance by the sign-flip test either.
+    """
+    ours, theirs = _per_image(now), _per_image(before)
+    assert ours is not None and theirs is not None
+    difference = ours - theirs
+    if now.map is None and now.right is not None and before.right is not None:
+        return statistics.paired_difference(ours > 0, theirs > 0, CONFIDENCE).high * 100, _chance(difference)
+    return _upper_bound(difference), _chance(difference)
+
+
+def _upper_bound(difference: Floats) -> float:
+    """One-sided bound of the mean by Student's t."""
+    from scipy.stats import t
+
+    n = len(difference)
+    if n < 2:
+        return float("inf")
+    return float(difference.mean() + t.ppf(CONFIDENCE, n - 1) * difference.std(ddof=1) / n**0.5)
+
+
+def _chance(difference: Floats) -> float:
+    """How often a mean is as low when each sign is left to chance (Fisher's sign-flip test, 1935), one-sided.
+
+    It needs no normal distribution: of four images that differ and all got worse it says 1 in 16. For right and wrong
+    it is McNemar's exact test.
+    """
+    differing = difference[difference != 0]
+    if not len(differing):
+        return 1.0
+    rng, low, observed = np.random.default_rng(0), 0, differing.sum()
+    block = max(1, _BLOCK // len(differing))
+    for start in range(0, _FLIPS, block):
+        signs = rng.integers(0, 2, (min(block, _FLIPS - start), len(differing)), np.int8) * 2 - 1
+        low += int((signs @ differing <= observed + 1e-9 * abs(observed)).sum())
+    return (low + 1) / (_FLIPS + 1)
+
+
+# --- latency ----------------------------------------------------------------------------------------------------------
+
+
+def _latency(here: Environment, there: Environment, now: Measurement, before: Measurement) -> Comparison:
+    differing = [f"{name} {_of_both(ours, theirs)}" for name, ours, theirs in _settings(here, there, now, before)]
+    if differing:
+        return _missing("latency", "; ".join(differing), OTHER_MACHINE)
+    for whose, one in ((REPORT, now.latency), (BASELINE, before.latency)):
+        if one is None or one.p50_ms is None or one.p50_interval_ms is None:
+            return _missing("latency", f"{whose} holds no median latency with an interval", _again(whose))
+        if not one.valid:
+            fix = "Measure again on a quiet machine, or compare accuracy alone (--compare accuracy)."
+            return _missing("latency", f"{whose} was measured while {one.why or 'the machine was not fit for it'}", fix)
+    assert now.latency and before.latency
+    return _slower(now.latency, before.latency)
+
+
+def _settings(
+    here: Environment, there: Environment, now: Measurement, before: Measurement
+) -> Iterator[tuple[str, Any, Any]]:
+    """Of what decides a latency beside the artifact (machine, threads): name, ours and theirs where they differ."""
+    for name in ("cpu", "arch", "cores", "physical_cores", "board", "power_mode"):
+        if getattr(here, name) != getattr(there, name):
+            yield name.replace("_", " "), getattr(here, name), getattr(there, name)
+    ours, theirs = set(here.isa), set(there.isa)
+    if ours != theirs:
+        yield "instruction sets", _more(ours - theirs), _more(theirs - ours)
+    if _gpus(here) != _gpus(there):
+        yield "GPU", _gpus(here), _gpus(there)
+    for where in ("options", "described"):
+        own, other = getattr(now, where).get("threads"), getattr(before, where).get("threads")
+        if own != other and (where == "options" or None not in (own, other)):
+            yield "threads", own, other
+            return
+
+
+def _more(names: set[str]) -> str:
+    return f"also {' '.join(sorted(names))}" if names else "no other"
+
+
+def _gpus(machine: Environment) -> str:
+    return ", ".join(f"{gpu.name} with driver {gpu.driver or 'unknown'}" for gpu in machine.gpus) or "none"
+
+
+def _slower(now: Latency, before: Latency) -> Comparison:
+    failures, notes = [], []
+    for name in ("p50", "p90"):
+        ours, theirs = getattr(now, f"{name}_interval_ms"), getattr(before, f"{name}_interval_ms")
+        value, was = getattr(now, f"{name}_ms"), getattr(before, f"{name}_ms")
+        if ours and theirs and value is not None and was is not None:
+            change = f"{name} {was:.3g} -> {value:.3g} ms"
+            if ours.low > theirs.high * SLOWER:
+                failures.append(f"slower than the baseline: {change}, intervals apart by more than {SLOWER - 1:.0%}")
+            elif ours.high * SLOWER < theirs.low:
+                notes.append(f"faster than the baseline: {change}")
+            elif name == "p50":
+                notes.append(f"not proven slower than the baseline: {change}")
+    return Comparison(tuple(failures), (), tuple(notes))
+
+
+def _points(margin: float) -> str:
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
+
+
+def _missing(about: Part, why: str, fix: str) -> Comparison:
+    return Comparison(not_compared=(Reason(about=about, why=f"{about} not compared: {why}", fix=fix),))
+
+
+def _again(whose: str) -> str:
+    return f"Write {whose} again with this version, on the same images."
+
+
+def _of_both(ours: Any, theirs: Any) -> str:
+    return f"(ours {_shown(ours)}, theirs {_shown(theirs)})"
+
+
+def _shown(value: Any) -> str:
+    return "unknown" if value in (None, "") else str(value)

@@ -1,0 +1,149 @@
+"""Budgets as people type and paste them: characters, separators, other names of metrics, and what is no metric."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import NamedTuple
+
+# One character for one, so that columns stay. Full-width forms (U+FF01 to U+FF5E) are ASCII 0xFEE0 further on.
+_CHARACTERS = {
+    **{0xFEE0 + code: code for code in range(0x21, 0x7F)},
+    **dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63, 0x2796), "-"),  # hyphens, dashes, minus signs
+    **dict.fromkeys((0x09, 0x0B, 0x0C, 0x0D, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x202F, 0x205F, 0x2060), " "),
+    **dict.fromkeys((0x3000, 0xFEFF), " "),
+    **dict.fromkeys((0x85, 0x2028, 0x2029), "\n"),
+    **dict.fromkeys((0x2267, 0x2A7E, 0x227D), "\N{GREATER-THAN OR EQUAL TO}"),
+    **dict.fromkeys((0x2266, 0x2A7D, 0x227C), "\N{LESS-THAN OR EQUAL TO}"),
+    **dict.fromkeys((0x3001, 0xFE50), ","),
+    0xFE6A: "%", 0xD7: "x", 0xB5: "u", 0x3BC: "u",
+}  # fmt: skip
+
+_SEPARATOR = re.compile(r"\s*(?:[,;]\s*and(?=\s)|[,;]|&&?|(?<=\s)and(?=\s))\s*|\s*\n\s*", re.IGNORECASE)
+
+_NAMES = {
+    "top1": "top1 top1accuracy top1acc acc1 accuracy1 prec1 acctop1 accuracytop1",
+    "map": "map map5095 map595 map05095 map50595 map05005095 map50to95 map5095b metricsmap5095b meanap boxmap bboxmap "
+    "cocomap ap ap5095 ap595 ap05095 boxap meanaverageprecision",
+    "confidence": "confidence confidenceshift scoreshift",
+    "agreement": "agreement agree top1agreement",
+    "sqnr": "sqnr sqnrdb",
+    "speedup": "speedup speedupfactor",
+    "p50": "p50 median p50latency latencyp50 p50ms medianlatency latencymedian medianms percentile50",
+    "p90": "p90 p90latency latencyp90 p90ms percentile90",
+    "p95": "p95 p95latency latencyp95 p95ms percentile95",
+    "p99": "p99 p99latency latencyp99 p99ms percentile99",
+    "mean": "mean avg average meanlatency latencymean averagelatency avglatency latencyavg latencyaverage meanms",
+    "throughput": "throughput fps ips qps imagespersecond imagess imgs framespersecond framess framerate "
+    "inferencespersecond",
+    "cold_start": "coldstart coldstarttime coldstartms startup startuptime",
+    "size": "size modelsize filesize artifactsize disksize disk sizeondisk",
+    "memory": "memory ram mem peakmemory memorypeak peakram rampeak peakmem rss maxrss peakrss memoryusage ramusage",
+}
+ALIASES = {name: metric for metric, names in _NAMES.items() for name in names.split()}
+"""Names of a metric that can mean nothing else, as `key` writes them."""
+
+UNITS = {
+    **dict.fromkeys(("fps", "ips", "qps", "img/s", "imgs/s", "images/s", "frames/s", "1/s", "hz"), "/s"),
+    "usec": "us", "msec": "ms", "sec": "s", "times": "x", "percent": "%",
+    **dict.fromkeys(("point", "pts", "pp"), "points"),
+}  # fmt: skip
+"""Other names of units."""
+
+
+class Answer(NamedTuple):
+    """What to write instead of a name that is no metric: (metric, what it is) each, and why not the name itself.
+
+    `same`: the metrics are what was meant, so that the number can stay. `lost`: the number is a loss. `share`: a number
+    up to one is a share of one.
+    """
+
+    metrics: tuple[tuple[str, str], ...]
+    note: str = ""
+    same: bool = True
+    lost: bool = False
+    share: bool = False
+
+
+_SCORES = (("top1", "classifiers"), ("map", "detectors"))
+_ACCURACY = Answer(_SCORES, share=True)
+_LATENCY = Answer((("p50", "median"), ("p95", ""), ("mean", "")))
+_LOSS = Answer(_SCORES, "A loss is a difference below zero", lost=True)
+_SPEED = Answer((("throughput", "images per second"), ("speedup", "times the reference"), ("p50", "median latency")))
+
+
+def _other(metric: str, what: str, note: str) -> Answer:
+    return Answer(((metric, what),), note, same=False)
+
+
+_ANSWERS = (
+    ("accuracy acc score testaccuracy valaccuracy evalaccuracy quality", _ACCURACY),
+    ("latency time inferencetime inference runtime delay lat latencyms responsetime duration ms", _LATENCY),
+    ("loss drop accuracyloss accuracydrop lossofaccuracy degradation regression delta accloss accdrop", _LOSS),
+    ("top1loss top1drop lossoftop1", Answer(_SCORES[:1], _LOSS.note, lost=True)),
+    ("maploss mapdrop lossofmap", Answer(_SCORES[1:], _LOSS.note, lost=True)),
+    ("speed faster performance", _SPEED),
+    ("map50 ap50 map05 map5 ap05 ap5 map50b metricsmap50b bboxmap50",
+     _other("map", "mAP 50-95", "mAP at IoU 0.5 alone is no budget metric")),
+    ("map75 ap75 map075 ap075", _other("map", "mAP 50-95", "mAP at IoU 0.75 alone is no budget metric")),
+    ("maps mapm mapl mapsmall mapmedium maplarge aps apm apl",
+     _other("map", "boxes of all sizes", "mAP of one size of boxes is no budget metric")),
+    ("top5 acc5 top5accuracy accuracy5 top3 top10", _other("top1", "classifiers", "Only the first answer counts")),
+    ("f1 f1score precision recall auc roc auroc balancedaccuracy errorrate error err wer rmse mae",
+     Answer(_SCORES, "Of accuracies these are measured", same=False)),
+    ("miou iou dice", Answer(_SCORES, "Of accuracies these are measured", same=False)),
+    ("max maximum worst worstcase p100 maxlatency latencymax", _other("p99", "", "The slowest sample is no evidence")),
+    ("min minimum minlatency latencymin best", _other("p50", "median", "The fastest sample is no evidence")),
+    ("snr psnr cosine similarity", _other("sqnr", "of the outputs, in dB", "Of similarities this one is measured")),
+    ("conf scorethreshold threshold",
+     _other("confidence", "how far scores may move", "A threshold is no budget metric")),
+    ("params parameters weights flops macs gflops gmacs",
+     _other("size", "of the file", "Only what is measured is a budget metric")),
+    ("vram gpumemory gpumem cudamemory", _other("memory", "of the process", "Memory of a GPU is not measured")),
+    ("energy power watt watts joule energymj", _other("p50", "median latency", "Energy is in the report alone")),
+)  # fmt: skip
+ANSWERS = {name: answer for names, answer in _ANSWERS for name in names.split()}
+"""What people write that is no metric, or could be several, as `key` writes it."""
+
+
+def plain(text: str) -> str:
+    """`text` with one spelling of signs, comparisons, spaces and separators, of the same length."""
+    return text.translate(_CHARACTERS)
+
+
+def parts(text: str) -> Iterator[tuple[int, str]]:
+    """(column from zero, term) between commas, semicolons, line ends, ``&`` and the word "and"; a term may be empty."""
+    lead = len(text) - len(text.lstrip())
+    text = text.rstrip()
+    start = lead
+    for separator in _SEPARATOR.finditer(text, lead):
+        yield start, text[start : separator.start()]
+        start = separator.end()
+    yield start, text[start:]
+
+
+def key(name: str) -> str:
+    """A name in lower case without all that people separate its parts with: "mAP@[.5:.95]" is "map595"."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def metric(name: str) -> str | None:
+    """The metric that `name` is a name of and of no other; None where there is none."""
+    return ALIASES.get(key(name))
+
+
+def answer(name: str) -> Answer | None:
+    """What to write instead of `name`, which is no metric; None where nothing is near."""
+    found = key(name)
+    if re.fullmatch(r"p\d+", found) and found not in ANSWERS:
+        choices = tuple((one, "median" if one == "p50" else "") for one in ("p50", "p90", "p95", "p99"))
+        return Answer(choices, "Of percentiles these are measured", same=False)
+    if found in ANSWERS:
+        return ANSWERS[found]
+    digits = re.sub(r"\D", "", found)  # another number or unit is another thing, not a slip
+    pool = [name for name in (*ALIASES, *ANSWERS) if re.sub(r"\D", "", name) == digits and not name.endswith("ms")]
+    near = get_close_matches(found, pool, 1, 0.75)
+    if not near:
+        return None
+    return ANSWERS.get(near[0]) or Answer(((ALIASES[near[0]], ""),))
