@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgewright.core import files
-from edgewright.core.errors import IntegrityError, InvalidInput
+from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
 
 
 @pytest.fixture
@@ -71,3 +71,35 @@ def test_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
             (folder / "whole").write_bytes(content)
     assert (final / "whole").read_bytes() == b"2"
     assert os.listdir(tmp_path) == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    "folder", ["/proc/out", "/dev/null/out", "{tmp}/file/out", "{tmp}/file", "{tmp}/" + "x" * 300, "/sys/out"]
+)
+def test_a_folder_that_cannot_be_made_is_said_and_leaves_nothing(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"cannot be written|is a file"):
+        files.require_writable(Path(folder.format(tmp=tmp_path)), "Name another.")
+    files.require_writable(tmp_path / "new" / "deep", "Name another.")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_output_file_must_not_be_a_folder(tmp_path: Path) -> None:
+    files.require_writable_file(tmp_path / "new.onnx", "Name another.")
+    with pytest.raises(UsageError, match="is a folder"):
+        files.require_writable_file(tmp_path, "Name another.")
+    assert os.listdir(tmp_path) == []
+
+
+def test_links_of_data_are_followed_to_files_only(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "a.png").write_bytes(b"x")
+    (data / "a.png").symlink_to(tmp_path / "a.png")
+    assert files.linked_file(data, "a.png") == data / "a.png"
+    (data / "null").symlink_to("/dev/zero")
+    for name in ("null", "none.png"):
+        with pytest.raises(InvalidInput, match="missing"):
+            files.linked_file(data, name)
+    with pytest.raises(IntegrityError):
+        files.linked_file(data, "../a.png")

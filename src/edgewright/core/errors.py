@@ -78,11 +78,17 @@ class DiskFull(OutOfResources):
     """No space is left where something was being written: no other part of a run can go on either."""
 
 
+class NotCompared(EdgewrightError):
+    """Two reports cannot be compared: nothing was found to be worse, and nothing was proven to be as good."""
+
+    exit_code = 9
+
+
 FAMILIES: dict[str, type[EdgewrightError]] = {
     cls.__name__: cls
     for cls in (
         GateFailed, UsageError, InvalidInput, IntegrityError, Unavailable, RuntimeFailed, TimedOut, OutOfResources,
-        DiskFull,
+        DiskFull, NotCompared,
     )
 }  # fmt: skip
 
@@ -97,7 +103,50 @@ def from_exception(error: BaseException) -> EdgewrightError | None:
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(error.filename or "a file")
+    if isinstance(error, OSError):
+        return _file_system(error)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # pathlib's words, and platformdirs'
+        return homeless()
     return None
+
+
+def homeless() -> InvalidInput:
+    """The error for a user without a home folder, where something is kept in it."""
+    return InvalidInput(
+        "This user has no home folder.", "The store and the settings of libraries are kept in it.",
+        "Set HOME to a folder that this user can write (the store alone: EDGEWRIGHT_CACHE).",
+    )  # fmt: skip
+
+
+_REMEDIES = {
+    errno.EROFS: "Name a folder that can be written; the store's is EDGEWRIGHT_CACHE, that of temporary files TMPDIR.",
+    errno.EACCES: "Change its permissions, or name another path.",
+    errno.EPERM: "Change its permissions, or name another path.",
+    errno.ENOTDIR: "Name a path whose parents are folders.",
+    errno.EEXIST: "Name another path, or remove what is there.",
+    errno.EISDIR: "Name a file, not a folder.",
+    errno.ENOTEMPTY: "Name another path, or remove what is there.",
+    errno.ELOOP: "Remove the links that lead to one another.",
+    errno.ENAMETOOLONG: "Name a shorter path.",
+    errno.EMFILE: "Raise the limit on open files: ulimit -n 4096",
+    errno.ENFILE: "Close other programs: the system has no file handles left.",
+    errno.EIO: "Check the disk.",
+    errno.ESTALE: "Mount the network folder again.",
+}
+"""What to do about errors of the file system that a user's machine causes, never our code."""
+
+
+def _file_system(error: OSError) -> EdgewrightError | None:
+    if "usable temporary directory" in str(error):  # tempfile's words; its errno says only that a file is missing
+        return InvalidInput(
+            "No folder for temporary files can be written.", "All that Python looks for are read-only or missing.",
+            "Set TMPDIR to a folder that can be written.",
+        )  # fmt: skip
+    if error.errno not in _REMEDIES:
+        return None
+    where = error.filename2 or error.filename or "A file"
+    what = f"{where} cannot be used: {error.strerror}."
+    return InvalidInput(what, "The file system says so.", _REMEDIES[error.errno])
 
 
 def disk_full(what: object) -> DiskFull:

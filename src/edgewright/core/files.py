@@ -1,23 +1,31 @@
 """Files that stay where they belong: contained on reading, atomic on writing.
 
 A name that comes out of a file (external data of an ONNX, an entry of a manifest) is opened relative to its folder, a
-component at a time, without following a link, so neither ``..``, an absolute path, a symbolic link nor a hard link
-can reach outside.
+component at a time. Neither ``..``, an absolute path nor a symbolic link can reach outside; only links that a hub's
+cache or DVC makes are followed, into the store of contents that they belong to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from edgewright.core.errors import IntegrityError, InvalidInput
+from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
+
+_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+DROPPINGS = re.compile(r"\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|\.gitattributes|\.directory")
+"""Names of files that systems and tools leave in any folder: none of ours is called so, and none of them is opened."""
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -25,23 +33,13 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - Path.resolve would follow links
 
 
-def open_contained(folder: Path, name: str) -> BinaryIO:
-    """Open the regular file `name` below `folder` for reading; raise `IntegrityError` where it could leave it."""
+def open_contained(folder: Path, name: str, *, hard_links: bool = False) -> BinaryIO:
+    """Open the regular file `name` below `folder` for reading; raise `IntegrityError` where it could leave it.
 
-    def refuse(why: str) -> IntegrityError:
-        return IntegrityError(
-            f"Refused to open '{name}' of {folder}: {why}.",
-            "A file name that comes out of another file may only point below that file's own folder.",
-            "Put the file itself (no link) into the folder, or do not use a model from this origin.",
-        )
-
-    parts = PurePosixPath(name).parts
-    if not name or "\0" in name or "\\" in name:
-        raise refuse("the name is malformed")
-    if PurePosixPath(name).is_absolute():
-        raise refuse("the path is absolute")
-    if ".." in parts:
-        raise refuse("the path climbs with '..'")
+    A symbolic link is followed where a hub's cache or DVC made it (see `_stored`). `hard_links`: a file with a second
+    name is fine, for the caller compares its digest with one that it knows.
+    """
+    parts = require_contained(folder, name)
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -54,23 +52,138 @@ def open_contained(folder: Path, name: str) -> BinaryIO:
         raise InvalidInput(
             f"'{name}' is missing in {folder}.", "Another file refers to it.", "Copy it there too."
         ) from None
+    except PermissionError as error:
+        raise InvalidInput(
+            f"'{name}' of {folder} cannot be read.", error.strerror or "", "Change its permissions."
+        ) from None
     except OSError as error:
-        raise refuse("it is, or goes through, a symbolic link or something that is no folder") from error
+        if (stored := _stored(folder, name)) is None:
+            raise _refusal(folder, name, "it is, or goes through, a symbolic link that leads elsewhere") from error
+        return stored
     finally:
         os.close(here)
+    return _regular(file, folder, name, hard_links)
+
+
+def require_contained(folder: Path, name: str) -> tuple[str, ...]:
+    """The parts of `name`, a path below `folder`; raise `IntegrityError` where it is absolute, climbs or is
+    malformed."""
+    parts = PurePosixPath(name).parts
+    if not name or "\0" in name or "\\" in name:
+        raise _refusal(folder, name, "the name is malformed")
+    if PurePosixPath(name).is_absolute():
+        raise _refusal(folder, name, "the path is absolute")
+    if ".." in parts:
+        raise _refusal(folder, name, "the path climbs with '..'")
+    return parts
+
+
+def linked_file(folder: Path, name: str) -> Path:
+    """The regular file `name` below a data `folder` of the user's own, whose links (DVC, hubs, ImageFolder) are
+    followed.
+
+    Raises `IntegrityError` for a name that leaves the folder, `InvalidInput` where there is no such file.
+    """
+    require_contained(folder, name)
+    path = folder / name
+    if not path.is_file():  # not a FIFO or a device either, which would hang or flood the reader
+        raise InvalidInput(f"'{name}' is missing in {folder}.", "Another file refers to it.", "Copy it there too.")
+    return path
+
+
+def _refusal(folder: Path, name: str, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"Refused to open '{name}' of {folder}: {why}.",
+        "A file name that comes out of another file may only point below that file's own folder.",
+        "Copy the file itself into the folder (cp -L), or do not use a model from this origin.",
+    )
+
+
+def _regular(file: int, folder: Path, name: str, hard_links: bool) -> BinaryIO:
+    """The open file, where it is a regular one."""
     status = os.fstat(file)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+    second = status.st_nlink > 1 and not hard_links
+    if not stat.S_ISREG(status.st_mode) or second:
         os.close(file)
-        raise refuse("it has a second name (a hard link)" if status.st_nlink > 1 else "it is no regular file")
+        raise _refusal(folder, name, "it has a second name (a hard link)" if second else "it is no regular file")
     return os.fdopen(file, "rb")
 
 
-def sha256(source: Path | BinaryIO) -> str:
-    """Hex SHA-256 of a file's content."""
+def _stored(folder: Path, name: str) -> BinaryIO | None:
+    """The file that a link of a hub's cache or of DVC stands for; None for any other link.
+
+    A Hugging Face snapshot (``<repo>/snapshots/<revision>/``) links into ``<repo>/blobs/``, whose files are named by
+    their digest. A link of DVC leads to a cache anywhere, where a file is named by the MD5 of its content, which is
+    compared.
+    """
+    target = Path(os.path.realpath(folder / name))
+    repositories = [p.parent.parent for p in (folder, *folder.parents) if p.parent.name == "snapshots"]
+    in_hub = _BLOB.fullmatch(target.name) and any(
+        target.parent == Path(os.path.realpath(repository), "blobs") for repository in repositories
+    )
+    md5 = f"{target.parent.name}{target.name}"
+    if not in_hub and not _MD5.fullmatch(md5):
+        return None
+    try:
+        found = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    file = _regular(found, folder, name, hard_links=True)
+    if not in_hub and _digest(file, hashlib.md5(usedforsecurity=False)) != md5:
+        file.close()
+        return None
+    file.seek(0)
+    return file
+
+
+def require_writable(folder: Path, fix: str) -> None:
+    """Raise `UsageError`, which ends with `fix`, unless `folder` is one that can be written, or can be made.
+
+    It is really made and written, since permissions tell little to root and nothing of a read-only file system; nothing
+    of that is left.
+    """
+    made: list[Path] = []
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file.", "A folder is written there.", fix)
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UsageError(f"The folder {folder} cannot be written.", f"{error.strerror or error}.", fix) from None
+    finally:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def require_writable_file(path: Path, fix: str) -> None:
+    """As `require_writable`, for a file that is to be written at `path`."""
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written.", f"{error.strerror}.", fix) from None
+    if is_folder:
+        raise UsageError(f"{path} is a folder.", "The name of a file is needed.", fix)
+    require_writable(path.parent, fix)
+
+
+def sha256(source: Path | BinaryIO | bytes) -> str:
+    """Hex SHA-256 of a file's content, or of bytes."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
     if isinstance(source, Path):
         with source.open("rb") as file:
             return sha256(file)
-    digest = hashlib.sha256()
+    return _digest(source, hashlib.sha256())
+
+
+def _digest(source: BinaryIO, digest: hashlib._Hash) -> str:
     while chunk := source.read(1 << 20):
         digest.update(chunk)
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from edgewright.core import errors, files
-from edgewright.core.errors import RuntimeFailed
+from edgewright.core.errors import RuntimeFailed, homeless
 from edgewright.core.lazy import require
 
 MANIFEST, CHECKPOINTS = "manifest.json", "checkpoints"
@@ -59,7 +59,10 @@ def default_root() -> Path:
     """``$EDGEWRIGHT_CACHE``, else the platform's cache folder."""
     if root := os.environ.get("EDGEWRIGHT_CACHE"):
         return files.absolute(root)
-    return Path(require("platformdirs", "host").user_cache_dir("edgewright"))
+    found = Path(require("platformdirs", "host").user_cache_dir("edgewright"))
+    if not found.is_absolute():  # older versions leave a "~" that stands for nothing
+        raise homeless()
+    return found
 
 
 def key_of(stage: str, inputs: Mapping[str, Any]) -> str:
@@ -74,10 +77,18 @@ class Store:
         self.root = root or default_root()
         self._locks = require("filelock", "host")
 
-    def stage(self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None]) -> Entry:
+    def require_writable(self) -> None:
+        """Raise `UsageError` where the store's folder cannot be written."""
+        files.require_writable(self.root, "Finished steps are kept there. Set EDGEWRIGHT_CACHE to another folder.")
+
+    def stage(
+        self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None],
+        refuse: Callable[[Path], str] | None = None,
+    ) -> Entry:  # fmt: skip
         """The result of `make` for `inputs`: the stored one where it is whole, else made now into an empty folder.
 
-        What `make` raises is raised on, and nothing is kept. Another process with the same key waits for this one.
+        `refuse` says why a whole one is not to be used here either; empty where it is. What `make` raises is raised on,
+        and nothing is kept. Another process with the same key waits for this one.
         """
         key = key_of(stage, inputs)
         final = self.root / stage / key
@@ -85,7 +96,7 @@ class Store:
         with self._locks.FileLock(self._lock_file(final)):
             damage = ""
             if final.exists():
-                damage = self.damage(final)
+                damage = self.damage(final) or (refuse(final) if refuse else "")
                 if not damage:
                     return Entry(final, key, True, _read_manifest(final).seconds)
                 shutil.rmtree(final)

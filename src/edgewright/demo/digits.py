@@ -48,7 +48,10 @@ std = [0.5, 0.5, 0.5]
 def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api.Outcome:
     """Write the digits, train, and run the main job; everything lands in `out`."""
     out = files.absolute(out)
-    shop = Workshop(store=Store(), limits=child.Limits(wall_s=900), watch=watch)
+    files.require_writable(out, "Name another folder: -o DIR")
+    store = Store()
+    store.require_writable()
+    shop = Workshop(store=store, limits=child.Limits(wall_s=900), watch=watch)
     data = out / "digits"
     digits.write(data)
     inputs = {

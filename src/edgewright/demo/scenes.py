@@ -27,6 +27,7 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     Raises `Unavailable` without Ultralytics, whose description of the network builds it.
     """
     out = files.absolute(out)
+    files.require_writable(out, "Name another folder: -o DIR")
     data = out / "scenes"
     scenes.write(data)
     with files.new_folder(out / "model") as folder:
