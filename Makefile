@@ -3,6 +3,11 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The oldest Python of a device (JetPack 6) and the ONNX Runtime that it gets, for the tests of attacks.
+PYTHON310 ?= $(firstword $(wildcard /usr/bin/python3.10 /usr/local/bin/python3.10 $(HOME)/.pyenv/versions/3.10.*/bin/python3.10))
+ifneq ($(PYTHON310),)
+DEVICE := $(VENV)/device-3.10
+endif
 ifeq ($(shell uname -s),Linux)
 BINDINGS := $(addprefix $(VENV)/tensorrt-bindings/, 8.6.1 10.3.0 10.13.3.9 11.4.0.106)
 endif
@@ -17,7 +22,7 @@ demo: $(STAMP)
 	$(BIN)/edgewright demo --task detect -o build/demo-detect
 
 # Two at once: most tests start children of their own, so more only take memory from one another.
-test: $(STAMP) $(BINDINGS) lint
+test: $(STAMP) $(BINDINGS) $(DEVICE) lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
 
 lint: $(STAMP)
@@ -36,6 +41,10 @@ $(VENV)/bin/uv:
 $(STAMP): $(VENV)/bin/uv pyproject.toml constraints.txt
 	$(BIN)/uv pip install -q -p $(BIN)/python -e '.[dev]' -c constraints.txt
 	touch $@
+
+$(VENV)/device-3.10: $(STAMP)
+	$(BIN)/uv venv -q --clear --python $(PYTHON310) $@
+	$(BIN)/uv pip install -q -p $@/bin/python numpy Pillow msgspec 'onnxruntime==1.23.*' typer rich tomli
 
 # The interfaces of the TensorRT versions of JetPack 6 and 7, a megabyte each, to check our use of them against.
 $(VENV)/tensorrt-bindings/10.%: $(STAMP)

@@ -18,6 +18,7 @@ import numpy as np
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.graph.layers import Layer, narrowed
 from edgewright.runtimes import registry
+from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Kernel, Options
 
 from .profile import has_profiler
@@ -83,7 +84,7 @@ def time_layers(model: Path, count: int, options: Options, folder: Path, rounds:
     folder.mkdir(parents=True, exist_ok=True)
     runtime.build(model, options, folder)
     x = np.ones((1, 1, 1, 1), np.float32)
-    turns = [runtime.profile(folder, options, x, each, QUANTILE) for _ in range(rounds)]  # type: ignore[attr-defined]
+    turns = [runtime.profile(Contents(folder), options, x, each, QUANTILE) for _ in range(rounds)]  # type: ignore[attr-defined]
     kernels = [Kernel(row[0].names, row[0].kind, min(kernel.microseconds for kernel in row)) for row in zip(*turns)]
     return costs(kernels, count)
 

@@ -179,7 +179,7 @@ def _budget_level(report: Report) -> float | None:
     """Where the budget's accuracy term stands on the vertical axis."""
     try:
         limits = parse(report.budget).limits
-    except UsageError:  # a report of a later version may hold terms that this one does not know: no line for them
+    except UsageError:  # none, or of a later version with terms that this one does not know: no line for them
         return None
     reference = _reference_score(report)
     for limit in limits:

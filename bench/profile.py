@@ -10,7 +10,7 @@ import msgspec
 
 from edgewright.core.child import Progress
 from edgewright.runtimes import artifact as artifacts
-from edgewright.runtimes import registry
+from edgewright.runtimes import bundle, registry
 from edgewright.runtimes.options import Kernel
 from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import batch
@@ -39,10 +39,11 @@ def profile(
     found: dict[str, list[list[Kernel]]] = {id: [] for id in profiled}
     for number in range(rounds):
         for id, path in profiled.items():
-            about = artifacts.read(Path(path))
+            contents = bundle.verified(Path(path))
+            about = artifacts.parse(contents)
             x = batch([open_image(image)] * (about.spec.input.batch or 1), about.spec)
             runtime = registry.module(about.options.runtime)
-            found[id].append(runtime.profile(Path(path), about.options, x, count))  # type: ignore[attr-defined]
+            found[id].append(runtime.profile(contents, about.options, x, count))  # type: ignore[attr-defined]
         if progress:
             progress(number + 1, rounds, "profile")
     kernels = {

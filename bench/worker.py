@@ -33,9 +33,9 @@ def open_artifact(path: str, images: Sequence[str]) -> dict[str, Any]:
 
     pixels = [np.asarray(open_image(image)) for image in images]
     start = time.perf_counter_ns()
-    from edgewright.runtimes.session import open as open_session
+    from edgewright.runtimes.session import open_measured
 
-    session = open_session(path)
+    session = open_measured(path)
     session(pixels[0])
     cold_start_ms = (time.perf_counter_ns() - start) / 1e6
     _open.update(session=session, pixels=pixels, answers=[])

@@ -26,6 +26,7 @@ from edgewright.graph import batch as batch_pass
 from edgewright.graph import cells, clean, compare, cut, inputs, metadata, slim, space_to_depth
 from edgewright.graph import files as onnx_files
 from edgewright.graph import normalize as normalize_pass
+from edgewright.runtimes import torch as torch_reference
 from edgewright.vision import preprocess
 from edgewright.vision.detection import detect
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "reference.pt2"
+MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", torch_reference.MODEL
 RANDOM_IMAGES = 8
 """How many seeded random images stand in where no real ones are given."""
 _SLIM_LIMIT = 1e-3
@@ -185,7 +186,7 @@ def _from_torch(
                 ) from error
             dynamic = None
         reference_program = dynamic or _fixed(module, spec, 1)
-        torch.export.save(reference_program, reference)
+        torch_reference.save(reference_program, reference.parent)
         program = dynamic if batch is None else _fixed(module, spec, batch)
         onnx_program = torch.onnx.export(
             program, dynamo=True, opset_version=opset, external_data=False, verbose=False,

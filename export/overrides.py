@@ -15,7 +15,7 @@ import msgspec
 
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import ModelSpec
+from edgewright.core.spec import ModelSpec, inconsistency
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,7 +37,10 @@ def find(beside: str | None, named: str | None) -> Path | None:
     if beside is None:
         return None
     path = files.absolute(beside).with_suffix(".toml")
-    return path if path.is_file() else None
+    if not path.is_file():
+        return None
+    files.open_contained(path.parent, path.name, hard_links=True).close()  # not named by the user: no link out of there
+    return path
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -87,34 +90,10 @@ def build(fields: dict[str, Any], origin: str) -> ModelSpec:
             f"Known fields: name, classes, outputs, {EXAMPLE}; [postprocess] scores, top; [detect] decoder ...",
             "Correct the field that is named.",
         ) from None
-    if wrong := _inconsistent(spec):
+    if wrong := inconsistency(spec):
         raise InvalidInput(
             f"The description of {origin} contradicts itself: {wrong}.",
             "Images must come out of preprocessing in the size and number of channels that the model takes.",
             "Correct the [input] or [preprocess] table.",
         )
     return spec
-
-
-def _inconsistent(spec: ModelSpec) -> str:
-    i, p = spec.input, spec.preprocess
-    size = (i.height, i.width)
-    fixed = p.resize in ("exact", "letterbox")
-    made = p.crop or (p.resize_to if fixed else size if p.resize == "none" else None)
-    if made != size:
-        shown = "no fixed size (set crop)" if made is None else f"{made[0]}x{made[1]}"
-        return f"preprocessing gives {shown}, the input is {i.height}x{i.width}"
-    if i.channels != (1 if p.color == "L" else 3):
-        return f"color is {p.color}, the input has {i.channels} channels"
-    if len(p.mean) != i.channels or len(p.std) != i.channels:
-        return f"mean has {len(p.mean)} and std {len(p.std)} values, the input {i.channels} channels"
-    pad = p.pad if isinstance(p.pad, tuple) else (p.pad,)
-    if len(pad) not in (1, i.channels) or not all(0 <= level <= 255 for level in pad):
-        return f"pad is {p.pad}: one grey level from 0 to 255, or one for each of {i.channels} channels"
-    if p.divide <= 0 or not all(value > 0 for value in p.std):
-        return "divide and std must be positive"
-    if (spec.task == "detect") != (spec.detect is not None):
-        return 'a detector has both task = "detect" and a [detect] table, a classifier neither'
-    if spec.labels and len(spec.labels) != spec.classes:
-        return f"there are {len(spec.labels)} labels and {spec.classes} classes"
-    return ""

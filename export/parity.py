@@ -91,7 +91,7 @@ def require(measures: dict[str, Measure], what: str) -> None:
         raise RuntimeFailed(
             f"{what} does not answer as the original: {'; '.join(failed)}.",
             "An exported model must give the same scores to float rounding.",
-            "Try another --opset, or batch 1; and report the source's name.",
+            "Try --batch 1, and report the source's name.",
         )
 
 

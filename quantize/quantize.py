@@ -157,7 +157,7 @@ def read(model: str, images: list[str]) -> tuple[onnx.ModelProto, Calibration]:
         raise InvalidInput(
             f"{model} holds no ModelSpec.",
             "Without it the calibration images cannot be preprocessed as in training.",
-            "Export the model with edgewright first: edgewright export MODEL.onnx -o DIR",
+            "Export the model with edgewright first: edgewright export MODEL.onnx --spec FILE -o NEW.onnx",
         )
     return source, Calibration(images, spec)
 

@@ -13,9 +13,10 @@ from edgewright.core import files
 from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
-from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
+from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode, inconsistency
 
 from . import registry
+from .contents import Contents
 from .options import Options
 
 FILE = "artifact.json"
@@ -63,7 +64,7 @@ def complete(folder: Path, spec: ModelSpec, options: Options, run: bool, progres
     if run:
         if hasattr(runtime, "finish"):
             described["builder"] = runtime.finish(folder, options, progress)
-        handle = runtime.load(folder, options)
+        handle = runtime.load(Contents(folder), options)
         zeros = np.zeros(spec.input.shape(spec.input.batch or 1), spec.input.dtype)
         _check(runtime.run(handle, zeros), spec, options)
         described |= runtime.describe(handle)
@@ -81,8 +82,18 @@ def complete(folder: Path, spec: ModelSpec, options: Options, run: bool, progres
 
 def read(folder: Path) -> Artifact:
     """The ``artifact.json`` of `folder`; `InvalidInput` where it is missing, malformed or of a newer schema."""
-    with files.open_contained(folder, FILE) as file:
-        return decode(file.read(), Artifact, f"{folder / FILE}")
+    return parse(Contents(folder))
+
+
+def parse(contents: Contents) -> Artifact:
+    """The ``artifact.json`` among `contents`; raises what `read` does."""
+    about = decode(contents.read(FILE), Artifact, f"{contents.folder / FILE}")
+    if wrong := inconsistency(about.spec):
+        raise InvalidInput(
+            f"{contents.folder / FILE} contradicts itself: {wrong}.", "It says how images become the model's input.",
+            "Build the bundle again.",
+        )  # fmt: skip
+    return about
 
 
 def _check(outputs: list[np.ndarray], spec: ModelSpec, options: Options) -> None:

@@ -1,15 +1,16 @@
 """A bundle: the folder that goes to the device. An artifact and ``manifest.json`` with the SHA-256 of each file.
 
 Not allowed in a bundle: a file that the manifest does not name or that is not there, other bytes than were written,
-symbolic and hard links, names that climb with ``..`` or start with ``/``. Each is an `IntegrityError`, raised before a
-runtime library reads a byte. Digests find damage; who wrote a bundle they do not tell.
+links that lead out of it (but for a hub's cache and DVC), names that climb with ``..`` or start with ``/``, a torch
+program. Each is an `IntegrityError`, raised before a runtime library gets a byte; it gets the bytes that were verified
+(see `contents`). What systems leave in any folder (``.DS_Store``) is passed over. Digests find damage; they do not say
+who wrote a bundle.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
 from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
 
 from . import artifact
+from .contents import Contents, damaged
 from .options import Options
 
 MANIFEST = "manifest.json"
@@ -54,18 +56,12 @@ def write(artifact_folder: Path, out: Path, *, name: str, provenance: Mapping[st
     An older bundle at `out` is replaced; anything else that is not an empty folder is left alone (`UsageError`).
     `provenance`: JSON-able facts on how the model came to be.
     """
-    described = artifact.read(artifact_folder)
-    _require_replaceable(out)
-    digests = {}
+    source = verified(artifact_folder)
+    described = artifact.parse(source)
+    _require_no_program(described.options, artifact_folder)
+    require_replaceable(out)
     with files.new_folder(out) as folder:
-        for entry in _entries(artifact_folder):
-            if entry == MANIFEST:
-                continue  # the store's own
-            target = folder / entry
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with files.open_contained(artifact_folder, entry) as source, target.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)
-            digests[entry] = files.sha256(target)
+        digests = _copy(source, folder)
         manifest = Manifest(
             name=name,
             created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
@@ -78,48 +74,64 @@ def write(artifact_folder: Path, out: Path, *, name: str, provenance: Mapping[st
     return manifest
 
 
+def copy(path: Path, out: Path) -> None:
+    """Copy the bundle at `path` to `out`, verified, whole or not at all; an older bundle at `out` is replaced."""
+    source, manifest = verified(path), _manifest_bytes(path)
+    require_replaceable(out)
+    with files.new_folder(out) as folder:
+        _copy(source, folder)
+        (folder / MANIFEST).write_bytes(manifest)
+
+
 def inspect(path: Path) -> Manifest:
     """The manifest of the bundle at `path`; its files are not checked. Raises `InvalidInput` for what is no bundle."""
     folder = files.absolute(path)
     if not folder.is_dir() or not (folder / MANIFEST).exists():
         raise no_bundle(folder)
-    return decode(_manifest_bytes(folder), Manifest, str(folder / MANIFEST))
+    manifest = decode(_manifest_bytes(folder), Manifest, str(folder / MANIFEST))
+    _require_no_program(manifest.artifact, folder)
+    return manifest
 
 
 def verify(path: Path) -> Manifest:
     """The manifest of the bundle at `path` if every file is what was written; else `IntegrityError`."""
     manifest = inspect(path)
-    _check(files.absolute(path), manifest.files)
+    contents = verified(files.absolute(path))
+    about = artifact.parse(contents)
+    if (about.options, about.spec) != (manifest.artifact, manifest.spec):
+        raise damaged(contents.folder, f"{MANIFEST} describes another model than {artifact.FILE}")
     return manifest
 
 
 def finish(folder: str | Path, out: str | Path, progress: Progress | None = None) -> dict[str, Any]:
     """Build what only this device can (a TensorRT plan) of the bundle or artifact `folder`, into the artifact `out`.
 
-    Everything else is copied, verified; the result is run once and described anew. Returns its ``artifact.json``.
+    Everything else is copied, verified; the result is run once and described again. Returns its ``artifact.json``.
     """
-    source, out = files.absolute(folder), Path(out)
-    check(source)
-    about = artifact.read(source)
-    for name in _entries(source):
-        if name not in (MANIFEST, artifact.FILE):
-            target = out / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with files.open_contained(source, name) as file, target.open("wb") as copy:
-                shutil.copyfileobj(file, copy, 1 << 20)
+    source, out = verified(files.absolute(folder)), Path(out)
+    about = artifact.parse(source)
+    _require_no_program(about.options, source.folder)
+    out.mkdir(parents=True, exist_ok=True)
+    _copy(source, out, leave=artifact.FILE)
     return artifact.complete(out, about.spec, about.options, True, progress)
 
 
-def check(folder: Path) -> None:
-    """Verify whatever manifest of ours lies in `folder` (a bundle's or the store's); raise `IntegrityError` on damage.
+def verified(folder: Path) -> Contents:
+    """The contents of `folder`, held and verified against whatever manifest of ours lies there (a bundle's or the
+    store's).
 
     A folder without a manifest is an artifact fresh from `artifact.build`, unless its name says that it is a bundle.
+    Raises `IntegrityError` on damage.
     """
     if (folder / MANIFEST).is_file() or (folder / MANIFEST).is_symlink():
-        listed = decode(_manifest_bytes(folder), _Listed, str(folder / MANIFEST))
-        _check(folder, listed.files)
-    elif folder.suffix == SUFFIX:
-        raise _damaged(folder, f"{MANIFEST} is missing")
+        listed = decode(_manifest_bytes(folder), _Listed, str(folder / MANIFEST)).files
+        _require_listed(folder, listed)
+        contents = Contents(folder, listed)
+        contents.hold()
+        return contents
+    if folder.suffix == SUFFIX:
+        raise damaged(folder, f"{MANIFEST} is missing")
+    return Contents(folder)
 
 
 def no_bundle(path: Path) -> InvalidInput:
@@ -131,50 +143,54 @@ def no_bundle(path: Path) -> InvalidInput:
     )
 
 
-def _check(folder: Path, digests: Mapping[str, str]) -> None:
+def _copy(source: Contents, folder: Path, leave: str = "") -> dict[str, str]:
+    """Write the files of `source` into `folder`, all but `leave`; the SHA-256 of each."""
+    digests = {}
+    for name in _entries(source.folder):
+        if name not in (MANIFEST, leave):  # the manifest is the store's own, or the old bundle's
+            target, content = folder / name, source.read(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            digests[name] = files.sha256(content)
+    return digests
+
+
+def _require_no_program(options: Options, folder: Path) -> None:
+    if options.runtime == "torch":
+        raise IntegrityError(
+            f"{folder} holds a torch program.",
+            "Loading one runs code that comes with it. Only the reference that this machine exported itself is opened.",
+            "Use a bundle of onnxruntime, openvino or tensorrt.",
+        )
+
+
+def _require_listed(folder: Path, digests: Mapping[str, str]) -> None:
+    """Raise `IntegrityError` unless the files in `folder` are exactly those that the manifest lists."""
+    for name in digests:
+        files.require_contained(folder, name)
     present, listed = set(_entries(folder)) - {MANIFEST}, set(digests)
     if missing := sorted(listed - present):
-        # A name that climbs is refused as such, not as missing.
-        for name in missing:
-            _refuse_climbing(folder, name)
-        raise _damaged(folder, f"missing: {', '.join(missing)}")
+        raise damaged(folder, f"missing: {', '.join(missing)}")
     if extra := sorted(present - listed):
-        raise _damaged(folder, f"not in the manifest: {', '.join(extra)}")
-    for name, digest in digests.items():
-        with files.open_contained(folder, name) as file:
-            if files.sha256(file) != digest:
-                raise _damaged(folder, f"{name} is not what was written (SHA-256 differs)")
+        raise damaged(folder, f"not in the manifest: {', '.join(extra)}")
 
 
 def _entries(folder: Path) -> Iterator[str]:
-    """The names of all files below `folder`, links included (opening them is refused), folders not followed."""
+    """The names of all files below `folder`, links included, folders not followed; not what systems leave in any."""
     for here, folders, names in os.walk(folder):
         links = [name for name in folders if Path(here, name).is_symlink()]
         for name in (*names, *links):
-            yield Path(here, name).relative_to(folder).as_posix()
-
-
-def _refuse_climbing(folder: Path, name: str) -> None:
-    try:
-        files.open_contained(folder, name).close()
-    except InvalidInput:
-        return
+            if not files.DROPPINGS.fullmatch(name):
+                yield Path(here, name).relative_to(folder).as_posix()
 
 
 def _manifest_bytes(folder: Path) -> bytes:
-    with files.open_contained(folder, MANIFEST) as file:
+    with files.open_contained(folder, MANIFEST, hard_links=True) as file:
         return file.read()
 
 
-def _damaged(folder: Path, what: str) -> IntegrityError:
-    return IntegrityError(
-        f"{folder} is damaged: {what}.",
-        "A bundle is used only if every file is, byte for byte, the one that its manifest lists.",
-        "Copy the whole folder again from where it was built.",
-    )
-
-
-def _require_replaceable(out: Path) -> None:
+def require_replaceable(out: Path) -> None:
+    """Raise `UsageError` where something else than an older bundle or an empty folder is at `out`."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:

@@ -14,6 +14,8 @@ from edgewright.core.errors import RuntimeFailed, Unavailable
 from edgewright.core.lazy import require
 from edgewright.targets.detect import physical_cores, this_machine
 
+from .contents import Contents
+from .onnx_file import require_whole
 from .options import Kernel, Options, Precision, Probe, failure, require_precision
 
 MODEL = "model.onnx"
@@ -40,7 +42,7 @@ class Handle(NamedTuple):
     session: Any
     input: str
     outputs: list[str]
-    path: Path
+    contents: Contents
     options: Options
 
 
@@ -71,13 +73,13 @@ def build(model: Path, options: Options, folder: Path) -> None:
     graph_files.save(checked, folder / MODEL)
 
 
-def load(folder: Path, options: Options, trust: bool = False) -> Handle:
-    """Open the artifact in `folder`. Raises `Unavailable` (library, precision) or `RuntimeFailed` (model refused)."""
+def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
+    """Open an artifact. Raises `Unavailable` (library, precision), `IntegrityError` or `RuntimeFailed` (model
+    refused)."""
     ort = require(_NAME, _NAME)
     require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")
-    path = folder / MODEL
-    session = _open(ort, path, _session_options(ort, options))
-    return Handle(session, session.get_inputs()[0].name, [o.name for o in session.get_outputs()], path, options)
+    session = _open(ort, contents, _session_options(ort, options))
+    return Handle(session, session.get_inputs()[0].name, [o.name for o in session.get_outputs()], contents, options)
 
 
 def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
@@ -94,7 +96,7 @@ def describe(handle: Handle) -> dict[str, Any]:
     """What really runs, from a profiled inference: `census` counts kernels by the type that they compute in, and
     `operators` by name (a DequantizeLinear there was not fused into an INT8 kernel); `layers` are the kernels with
     weights or matrix products by type, `reorders` those that only change a layout or a type."""
-    (events,) = _events(handle.path, handle.options, None, 1)
+    (events,) = _events(handle.contents, handle.options, None, 1)
     kernels = [(event["args"]["op_name"], _type(event), event["args"]["provider"]) for event in events]
     foreign = {provider for _, _, provider in kernels} - set(_PROVIDERS)
     if foreign:
@@ -114,13 +116,13 @@ def describe(handle: Handle) -> dict[str, Any]:
     }
 
 
-def profile(folder: Path, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
-    """The kernels of the artifact in `folder` in the order in which they run.
+def profile(contents: Contents, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
+    """The kernels of an artifact in the order in which they run.
 
     Their times are medians, or another `quantile`, of `count` inferences on `x`.
     """
     require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")
-    rows = _events(folder / MODEL, options, x, count + 2)[2:]  # the first two fill caches
+    rows = _events(contents, options, x, count + 2)[2:]  # the first two fill caches
     return [
         Kernel(
             (kernels[0]["name"].removesuffix(_KERNEL),), f"{kernels[0]['args']['op_name']} {_type(kernels[0])}",
@@ -149,26 +151,33 @@ def _session_options(ort: Any, options: Options) -> Any:
     return settings
 
 
-def _open(ort: Any, path: Path, settings: Any) -> Any:
+def _open(ort: Any, contents: Contents, settings: Any) -> Any:
+    content = contents.read(MODEL)
+    require_whole(content, str(contents.folder / MODEL))
+    # Its own format would be taken for what its first bytes say it is.
+    settings.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        return ort.InferenceSession(str(path), settings, providers=_PROVIDERS, disabled_optimizers=_DISABLED)
+        session = ort.InferenceSession(content, settings, providers=_PROVIDERS, disabled_optimizers=_DISABLED)
     except Exception as error:
-        raise failure("ONNX Runtime", f"load {path.name}", error) from error
+        raise failure("ONNX Runtime", f"load {MODEL}", error) from error
+    # It keeps the file's bytes for a change of providers, which never comes: as much memory as the weights take again.
+    session._model_bytes = None
+    return session
 
 
-def _events(path: Path, options: Options, x: np.ndarray | None, count: int) -> list[list[dict[str, Any]]]:
+def _events(contents: Contents, options: Options, x: np.ndarray | None, count: int) -> list[list[dict[str, Any]]]:
     """The profiler's events of kernels, in order, of each of `count` inferences on `x` (None: zeros)."""
     ort = require(_NAME, _NAME)
     with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
         settings = _session_options(ort, options)
         settings.enable_profiling = True
         settings.profile_file_prefix = str(Path(folder, "profile"))
-        session = _open(ort, path, settings)
+        session = _open(ort, contents, settings)
         what = session.get_inputs()[0]
         if x is None:
             shape = [side if isinstance(side, int) else 1 for side in what.shape]
             x = np.zeros(shape, np.uint8 if "uint8" in what.type else np.float32)
-        handle = Handle(session, what.name, [o.name for o in session.get_outputs()], path, options)
+        handle = Handle(session, what.name, [o.name for o in session.get_outputs()], contents, options)
         for _ in range(count):
             run(handle, x)
         events = json.loads(Path(session.end_profiling()).read_text())

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgewright.core.errors import Unavailable
+from edgewright.core.errors import IntegrityError, Unavailable
 from edgewright.core.lazy import require
 from edgewright.targets.detect import physical_cores
 
+from .contents import Contents
 from .options import Kernel, Options, Precision, Probe, failure, require_precision
 
-MODEL = "model.xml"
+MODEL, WEIGHTS = "model.xml", "model.bin"
 _NAME = "openvino"
 _DEVICE = "CPU"
 _CAPABILITIES: dict[str, Precision] = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
@@ -59,15 +61,17 @@ def build(model: Path, options: Options, folder: Path) -> None:
     ov = require(_NAME, _NAME)
     from edgewright.graph import files as graph_files
 
-    graph_files.load(model)  # OpenVINO hangs on some malformed files: look first
+    checked = graph_files.load(model)  # OpenVINO hangs on some malformed files: look first, and read what was looked at
     try:
-        ov.save_model(_core().read_model(model), folder / MODEL, compress_to_fp16=False)
+        whole = io.BytesIO(checked.SerializeToString())
+        ov.save_model(_core().read_model(whole), folder / MODEL, compress_to_fp16=False)
     except Exception as error:
         raise failure("OpenVINO", f"read {model.name}", error) from error
 
 
-def load(folder: Path, options: Options, trust: bool = False, profiled: bool = False) -> Handle:
-    """Compile the artifact in `folder`. Raises `Unavailable` (library, precision), `RuntimeFailed` (model refused)."""
+def load(contents: Contents, options: Options, trust: bool = False, profiled: bool = False) -> Handle:
+    """Compile an artifact. Raises `Unavailable` (library, precision), `IntegrityError`, `RuntimeFailed` (model
+    refused)."""
     ov = require(_NAME, _NAME)
     why = "The CPU has no instructions for it, and OpenVINO would silently compute in f32 instead."
     require_precision(options, _precisions(), why)
@@ -78,8 +82,17 @@ def load(folder: Path, options: Options, trust: bool = False, profiled: bool = F
         "NUM_STREAMS": 1,
         "PERF_COUNT": profiled,
     }
+    network, weights = contents.read(MODEL), contents.read(WEIGHTS)
+    if not network.lstrip().startswith((b"<?xml", b"<net")):
+        raise IntegrityError(
+            f"{contents.folder / MODEL} is no OpenVINO IR.",
+            "OpenVINO would take it for another format, which may refer to other files.",
+            "Build the bundle again with `edgewright compile`.",
+        )
     try:
-        compiled = _core().compile_model(folder / MODEL, _DEVICE, settings)
+        tensor = ov.Tensor(ov.Type.u8, ov.Shape([len(weights)]))  # aligned as OpenVINO's kernels like it
+        tensor.data[:] = np.frombuffer(weights, np.uint8)
+        compiled = _core().compile_model(_core().read_model(network, tensor), _DEVICE, settings)
         really = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         request = compiled.create_infer_request()
     except Exception as error:
@@ -101,12 +114,12 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
         raise failure("OpenVINO", "run the model", error) from error
 
 
-def profile(folder: Path, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
-    """The kernels of the artifact in `folder` in the order in which they run.
+def profile(contents: Contents, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
+    """The kernels of an artifact in the order in which they run.
 
     Their times are medians, or another `quantile`, of `count` inferences on `x`.
     """
-    handle = load(folder, options, profiled=True)
+    handle = load(contents, options, profiled=True)
     layers = {op.get_friendly_name(): op.get_rt_info() for op in handle.compiled.get_runtime_model().get_ops()}
     averages: dict[str, list[float]] = {}
     kinds: dict[str, str] = {}

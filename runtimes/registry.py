@@ -11,6 +11,7 @@ import numpy as np
 
 from edgewright.core.errors import UsageError
 
+from .contents import Contents
 from .options import Options, Probe
 
 
@@ -18,8 +19,8 @@ class Runtime(Protocol):
     """The verbs of a runtime module.
 
     One that needs them has two more: ``finish(folder, options, progress)`` builds on the device what only it can, and
-    ``close(handle)`` frees what does not go with the handle. ``profile(folder, options, x, count)``, where the runtime
-    has a profiler, gives its `Kernel`s.
+    ``close(handle)`` frees what does not go with the handle. ``profile(contents, options, x, count)``, where the
+    runtime has a profiler, gives its `Kernel`s.
     """
 
     def probe(self) -> Probe:
@@ -28,8 +29,11 @@ class Runtime(Protocol):
     def build(self, model: Path, options: Options, folder: Path) -> None:
         """Turn `model` into the runtime's own files in `folder`."""
 
-    def load(self, folder: Path, options: Options, trust: bool = False) -> Any:
-        """A handle, ready to run. One thread at a time may use it. `trust`: run native code that others compiled."""
+    def load(self, contents: Contents, options: Options, trust: bool = False) -> Any:
+        """A handle, ready to run. One thread at a time may use it. `trust`: run native code that others compiled.
+
+        The library gets bytes of `contents`, never a path.
+        """
 
     def run(self, handle: Any, x: np.ndarray) -> list[np.ndarray]:
         """All outputs for one input batch, in the model's order; the arrays are the caller's to keep."""

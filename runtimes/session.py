@@ -1,5 +1,7 @@
 """The SDK: open a bundle, ask it about images::
 
+    import edgewright
+
     session = edgewright.open("resnet18.edge")
     session("photo.jpg").label
     [answer.score for answer in session(["a.jpg", "b.png"])]
@@ -14,14 +16,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
 
 import numpy as np
 
 from edgewright.core import files
-from edgewright.core.errors import InvalidInput, UsageError
+from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.vision.detection import Detections, detect
 from edgewright.vision.image import Source, open_picture, size_of
@@ -29,6 +30,7 @@ from edgewright.vision.postprocess import Classification, classify
 from edgewright.vision.preprocess import batch
 
 from . import artifact, bundle, registry
+from .contents import Contents
 from .options import Options
 
 MAX_BATCH = 32
@@ -42,13 +44,31 @@ def open(path: str | os.PathLike[str], *, trust_plan: bool = False) -> Session:
     `IntegrityError` (damaged; a TensorRT plan that another machine made, unless `trust_plan`), `Unavailable` (runtime
     not installed, or the device lacks the precision), `RuntimeFailed`.
     """
+    contents = _verified(path)
+    about = artifact.parse(contents)
+    if about.options.runtime == "torch":
+        raise IntegrityError(
+            f"{contents.folder} holds a torch program.",
+            "Loading one runs code that comes with it: torch is only the reference of the machine that exported it.",
+            "Use a bundle of onnxruntime, openvino or tensorrt.",
+        )
+    return Session(contents, about, trust_plan)
+
+
+def open_measured(path: str | os.PathLike[str]) -> Session:
+    """As `open`, for what this machine is to measure: also the torch reference, if this machine made it."""
+    contents = _verified(path)
+    return Session(contents, artifact.parse(contents))
+
+
+def _verified(path: str | os.PathLike[str]) -> Contents:
     folder = files.absolute(path)
     if not folder.is_dir():
         raise bundle.no_bundle(folder)
-    bundle.check(folder)
-    if not (folder / artifact.FILE).is_file():
+    contents = bundle.verified(folder)
+    if artifact.FILE not in contents:
         raise bundle.no_bundle(folder)
-    return Session(folder, artifact.read(folder), trust_plan)
+    return contents
 
 
 class Session:
@@ -57,10 +77,11 @@ class Session:
     spec: ModelSpec
     options: Options
 
-    def __init__(self, folder: Path, about: artifact.Artifact, trust_plan: bool = False) -> None:
+    def __init__(self, contents: Contents, about: artifact.Artifact, trust_plan: bool = False) -> None:
         self.spec, self.options = about.spec, about.options
         self._runtime = registry.module(about.options.runtime)
-        self._handle = self._runtime.load(folder, about.options, trust_plan)
+        self._handle = self._runtime.load(contents, about.options, trust_plan)
+        contents.release()
         self._lock = threading.Lock()
         self._dtype = np.dtype(self.spec.input.dtype)
         self._row = self.spec.input.shape()[1:]

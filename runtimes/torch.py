@@ -1,23 +1,32 @@
-"""torch: the reference. Float32 with TF32 off, on CUDA where there is a device, else on the CPU, which is said."""
+"""torch: the reference. Float32 with TF32 off, on CUDA where there is a device, else on the CPU, which is said.
+
+A program of torch.export is opened only by the machine that wrote it: ``torch.export.load`` unpickles parts of one and
+evaluates expressions in it, so that a foreign program runs code. `save` puts a code beside it, made with this machine's
+own key (`core.machine_key`); without that code nothing of it reaches torch.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgewright.core.errors import InvalidInput, Unavailable
+from edgewright.core import files, machine_key
+from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
 from edgewright.core.lazy import require
 from edgewright.targets.detect import physical_cores, this_machine
 
+from .contents import Contents
 from .options import Options, Precision, Probe, failure, require_precision
 
-MODEL = "reference.pt2"
+MODEL, CODE = "reference.pt2", "reference.code"
+_ABOUT = b"torch program "
 _NAME = "torch"
 _PRECISIONS: tuple[Precision, ...] = ("f32",)
 _WHY = "torch is the full-precision reference."
@@ -42,26 +51,44 @@ def probe() -> Probe:
     return Probe(available=True, version=str(torch.__version__), precisions=_PRECISIONS, device=device)
 
 
+def save(program: Any, folder: Path) -> None:
+    """Write the exported `program` into `folder`, with the code by which this machine knows it again."""
+    torch, packed = require(_NAME, "host"), io.BytesIO()
+    torch.export.save(program, packed)
+    _write(folder, packed.getvalue())
+
+
+def is_own(folder: Path) -> bool:
+    """Whether the program in `folder` was written by this machine, or there is none."""
+    try:
+        return not (folder / MODEL).exists() or bool(_content(Contents(folder)))
+    except (InvalidInput, IntegrityError):
+        return False
+
+
 def build(model: Path, options: Options, folder: Path) -> None:
-    """Take `model`, a program that ``torch.export.save`` wrote (.pt2), as it is."""
+    """Take `model`, a program that `save` wrote on this machine (.pt2), as it is."""
     require_precision(options, _PRECISIONS, _WHY)
     if model.suffix != ".pt2":
         raise InvalidInput(
             f"torch cannot run {model.name}.", "It takes programs of torch.export (.pt2).", "Use another runtime."
         )
-    shutil.copyfile(model, folder / MODEL)
+    _write(folder, _content(Contents(model.parent)))
 
 
-def load(folder: Path, options: Options, trust: bool = False) -> Handle:
-    """Open the artifact in `folder`. Raises `Unavailable` (library, precision) or `RuntimeFailed` (program refused)."""
+def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
+    """Open an artifact. Raises `Unavailable` (library, precision), `RuntimeFailed` (program refused), and
+    `IntegrityError` for a program that another machine wrote; `trust` is about native code and changes nothing here.
+    """
     torch = require(_NAME, "host")
     require_precision(options, _PRECISIONS, _WHY)
+    content = _content(contents)
     device = _device(torch)
     if device == "cuda":
         # cuBLAS is deterministic only with a workspace of fixed size, read when CUDA starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        program = torch.export.load(folder / MODEL)
+        program = torch.export.load(io.BytesIO(content))
         if device != "cpu":
             from torch.export.passes import move_to_device_pass
 
@@ -95,6 +122,27 @@ def describe(handle: Handle) -> dict[str, Any]:
     if handle.device == "cpu":
         described["note"] = "No CUDA device here: the reference ran on the CPU."
     return described
+
+
+def _write(folder: Path, content: bytes) -> None:
+    files.write(folder / MODEL, content)
+    files.write(folder / CODE, machine_key.code(_ABOUT + hashlib.sha256(content).digest()))
+
+
+def _content(contents: Contents) -> bytes:
+    """The program's bytes, if this machine wrote them; else `IntegrityError`."""
+    content = contents.read(MODEL)
+    own = CODE in contents and machine_key.is_own(
+        contents.read(CODE).decode(errors="replace"), _ABOUT + hashlib.sha256(content).digest()
+    )
+    if not own:
+        raise IntegrityError(
+            f"{contents.folder / MODEL} was not written by this machine.",
+            "Loading a torch program runs code that comes with it. Nothing of it was loaded.",
+            "Give the original model or an ONNX file instead; an older store of edgewright is emptied by "
+            "`edgewright cache prune --all`.",
+        )
+    return content
 
 
 @contextlib.contextmanager

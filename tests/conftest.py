@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 
 # Read when torch is imported: two tests at once share the cores, and torch's threads must not spin on them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Nor the user's own key, which is made at first use; before any fixture, for those of modules need one too.
+_config = tempfile.TemporaryDirectory(prefix="edgewright-tests-")
+os.environ["XDG_CONFIG_HOME"] = _config.name
 
 
 @pytest.fixture(scope="session")

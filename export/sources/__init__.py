@@ -3,7 +3,7 @@
 ``parse`` (the text that names a source), ``timm``, ``torchvision``, ``ultralytics``, ``torch`` (any factory), ``plan``
 (a model of one of these with other widths or weights: a folder), ``onnx`` (an existing file; ``ultralytics_onnx``: what
 Ultralytics wrote into it), ``checkpoint`` (trained weights, read without running code in them), ``loaded`` (what each
-of them gives).
+of them gives), ``options`` (what may stand behind the ``?``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib import import_module
 from edgewright.core.errors import InvalidInput
 
 from .loaded import Trainable
+from .options import require_allowed
 from .parse import Source
 
 
@@ -23,6 +24,7 @@ def trainable(source: Source, checkpoint: str | None = None, trust: bool = False
     `InvalidInput` for an ONNX file, which holds no torch module.
     """
     require_torch(source)
+    require_allowed(source)
     found: Trainable = import_module(f".{source.kind}", __name__).trainable(
         source.name, source.options, checkpoint, trust
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ EXAMPLES = (
     "torch:package.module:factory?width=0.5, torch:models.py:factory, or a path to an .onnx file or to a folder that "
     "prune or distill wrote"
 )
+LIBRARIES = ("timm", "torchvision", "ultralytics")
 PLAN = "plan.json"
 """The file that makes a folder a source (see `plan`)."""
 _FACTORY = re.compile(r"([\w.]+|.+\.py):[A-Za-z_]\w*")
@@ -42,18 +44,26 @@ def parse(text: str, options: Mapping[str, str] | None = None) -> Source:
     given = {**dict(parse_qsl(query, keep_blank_values=True)), **(options or {})}
     values = {key: literal(value) for key, value in given.items()}
     kind, colon, name = body.partition(":")
+    if colon and name and kind in LIBRARIES:
+        return Source(kind=kind, name=name, options=values, text=text)
+    if kind == "torch" and _FACTORY.fullmatch(name):
+        return Source(kind="torch", name=name, options=values, text=text)
     if body.endswith(".onnx"):
         return Source(kind="onnx", name=body, options=values, text=text)
-    if colon and name and kind in ("timm", "torchvision", "ultralytics"):
-        return Source(kind=kind, name=name, options=values, text=text)
     if (files.absolute(body) / PLAN).is_file():
         return Source(kind="plan", name=body, options=values, text=text)
-    factory = name if kind == "torch" else body
-    if _FACTORY.fullmatch(factory) and kind != "transformers":
-        return Source(kind="torch", name=factory, options=values, text=text)
-    raise UsageError(
-        f"'{text}' names no source.", f"Known forms: {EXAMPLES}.", "Write the source in one of these forms."
-    )
+    raise UsageError(f"'{text}' names no source.", f"Known forms: {EXAMPLES}.", _hint(body))
+
+
+def _hint(body: str) -> str:
+    """What the text that names no source was most likely meant to be. Code runs only behind ``torch:``."""
+    kind, colon, name = body.partition(":")
+    known = (*LIBRARIES, "torch")
+    if colon and name and (near := difflib.get_close_matches(kind.lower(), known, 1, cutoff=0.5)):
+        return f"Did you mean '{near[0]}:{name}'?"
+    if _FACTORY.fullmatch(body):
+        return f"If it is a factory in your own code: torch:{body}"
+    return "Write the source in one of these forms."
 
 
 def literal(value: str) -> Any:

@@ -3,12 +3,15 @@
 ``weights.safetensors`` holds the tensors of the module as it is trained; ``plan.json`` (`Plan`) says which source
 builds it (where that is a pickle, ``model.yaml`` does) and what is changed in it then: attributes of modules (channels,
 groups, heads), shapes of tensors, blocks that became identities. No class is pickled, so that no code of another
-library is needed to load it, nor runs from it.
+library is needed to load it, nor runs from it. Such a folder may come from elsewhere: of what a source can be its plan
+may name a registered architecture of timm or torchvision, or a description that Ultralytics ships or that lies beside
+it; no path, hub, pickle or pretrained weights, and a torch factory only where the user trusts it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgewright.core import files
-from edgewright.core.errors import IntegrityError, InvalidInput
+from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
 from edgewright.core.lazy import require
 from edgewright.core.spec import decode, encode
 
 from .loaded import Loaded, Trainable
-from .parse import PLAN, Source, parse
+from .options import require_allowed
+from .parse import LIBRARIES, PLAN, Source, parse
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "model.yaml"
 """Of a model that an Ultralytics checkpoint gave: what builds it, so that the pickle is not needed again."""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""A name in a library's register: no path, no prefix of a hub."""
 Value = int | tuple[int, ...]
 
 
@@ -100,12 +106,58 @@ def keep_architecture(folder: Path, module: torch.nn.Module) -> str:
     return f"ultralytics:{ARCHITECTURE}"
 
 
-def source_of(plan: Plan, folder: Path) -> Source:
-    """What the plan in `folder` changes: its source, or the architecture that lies beside it."""
-    source = parse(plan.source)
+def source_of(plan: Plan, folder: Path, trust: bool = False) -> Source:
+    """What the plan in `folder` changes: a registered architecture, or the description that lies beside it.
+
+    Its weights are the folder's own, never pretrained ones. Raises `IntegrityError` for a source that could run code
+    (unless `trust`) or that reads anything outside of the folder.
+    """
+    try:
+        source = parse(plan.source)
+        require_allowed(source)
+    except UsageError as error:
+        raise _refused(folder, plan, f"{error.what} {error.why}") from None
+    if source.kind == "torch":
+        if not trust:
+            raise IntegrityError(
+                f"{folder / PLAN} names the factory {source.name}.",
+                "It would be called, with the options that are there.",
+                "Pass --trust-checkpoint if the folder's origin is trusted.",
+            )
+        return source
     if source.kind == "ultralytics" and source.name == ARCHITECTURE:
-        return msgspec.structs.replace(source, name=str(folder / ARCHITECTURE))
-    return source
+        with files.open_contained(folder, ARCHITECTURE):  # a file of its own, no link out of the folder
+            return msgspec.structs.replace(source, name=str(folder / ARCHITECTURE))
+    if source.kind not in LIBRARIES or not _NAME.fullmatch(source.name):
+        raise _refused(folder, plan, "It names a file, a folder or a hub.")
+    if source.kind == "ultralytics":
+        _require_shipped(source.name, folder, plan)
+        return source
+    return msgspec.structs.replace(source, options={**source.options, "pretrained": False})
+
+
+def _require_shipped(name: str, folder: Path, plan: Plan) -> None:
+    """Raise where `name` is no description that Ultralytics ships, or a local file stands in for it."""
+    if not name.endswith(".yaml"):
+        raise _refused(folder, plan, "It names weights, which are a pickle.")
+    family = re.sub(
+        r"(\d+)([nslmx])(.+)?$", r"\1\3", name
+    )  # the library's own rule: yolo11n.yaml is a scale of yolo11.yaml
+    for local in {name, family}:
+        if files.absolute(local).exists():
+            raise InvalidInput(
+                f"{files.absolute(local)} would stand in for the library's own file.",
+                f"{folder / PLAN} names {name}, which Ultralytics looks for in the working directory first.",
+                "Run from another folder, or rename that file.",
+            )
+
+
+def _refused(folder: Path, plan: Plan, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{folder / PLAN} names the source '{plan.source}'.",
+        f"{why} A plan may only name an architecture that timm, torchvision or Ultralytics ships.",
+        "Make the folder with `edgewright prune` or `distill`, or do not use a model from this origin.",
+    )
 
 
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
@@ -123,14 +175,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
             f"Its {PLAN} and {WEIGHTS} say all of the model.", "Leave that out.",
         )  # fmt: skip
     plan = read(folder)
-    source = source_of(plan, folder)
-    if source.kind == "torch" and not trust:
-        raise IntegrityError(
-            f"{folder / PLAN} names the factory {source.name}.", "It would be called, with the options that are there.",
-            "Pass --trust-checkpoint if the folder's origin is trusted.",
-        )  # fmt: skip
-    if source.kind in ("timm", "torchvision"):
-        source = msgspec.structs.replace(source, options={**source.options, "pretrained": False})
+    source = source_of(plan, folder, trust)
     found = build(source, None, trust)
     apply(found.module, plan, tensors(folder), str(folder))
 
@@ -214,5 +259,5 @@ def _require(holds: bool, what: str, origin: str) -> None:
     if not holds:
         raise InvalidInput(
             what, f"Plan, weights and source of {origin} must be of one model and version of its library.",
-            "Make the folder again: edgewright prune SOURCE --data DIR -o FOLDER",
+            "Make the folder again: edgewright prune SOURCE --data DIR --speedup X -o FOLDER",
         )  # fmt: skip

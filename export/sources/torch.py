@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,7 +56,18 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
 
 
 def _import(name: str) -> ModuleType:
+    top, here = name.partition(".")[0], str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last: a file there that is called like a library stands in for none
     try:
+        if top not in sys.modules and (spec := PathFinder.find_spec(top, [here])) and spec.loader:
+            # But of the module that the source names, the one in the working directory is meant.
+            sys.modules[top] = module = importlib.util.module_from_spec(spec)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                sys.modules.pop(top, None)
+                raise
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise InvalidInput(
@@ -62,6 +75,20 @@ def _import(name: str) -> ModuleType:
             f"The source's factory needs it. Forms of a source: {EXAMPLES}.",
             "Run from the folder that holds it, install it, or name the file: torch:path/models.py:factory",
         ) from error
+
+
+def file_of(name: str) -> Path | None:
+    """The file that holds the factory `name` (as in `trainable`), found without importing anything."""
+    place = name.rpartition(":")[0]
+    if place.endswith(".py"):
+        path = files.absolute(place)
+        return path if path.is_file() else None
+    dotted = place.replace(".", "/")
+    for folder in (Path.cwd(), *map(Path, sys.path)):
+        for path in (folder / f"{dotted}.py", folder / dotted / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
 
 
 def _from_file(path: Path) -> ModuleType:

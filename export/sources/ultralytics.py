@@ -45,6 +45,11 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
     os.environ.setdefault("YOLO_VERBOSE", "false")
     require("ultralytics", "ultralytics")
     described, classes = name.endswith(_YAML), options.get("nc")
+    if "://" in name:
+        raise InvalidInput(
+            f"ultralytics:{name} is an address.", "The library would download it and, of a .pt, run what is in it.",
+            "Download the file yourself and name its path.",
+        )  # fmt: skip
     unknown = sorted(set(options) - ({"imgsz", "nc"} if described else {"imgsz"}))
     if unknown or not (classes is None or (type(classes) is int and classes > 0)):
         raise InvalidInput(

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgewright.core import files
+from edgewright.core import files, machine_key
 from edgewright.core.child import Progress
 from edgewright.core.errors import Unavailable
 from edgewright.core.spec import encode
+from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Builder, Options, Precision, Probe, require_precision
 
 from . import builder, census, cuda, library, plan
@@ -52,7 +53,7 @@ def probe() -> Probe:
 def identity() -> str:
     """What a plan of this machine is bound to, in words: library, GPU, driver, and whose key signs it."""
     found = probe()
-    return f"{found.version}, {found.device}, {plan.fingerprint()}"
+    return f"{found.version}, {found.device}, {machine_key.fingerprint()}"
 
 
 def build(model: Path, options: Options, folder: Path) -> None:
@@ -70,9 +71,12 @@ def finish(folder: Path, options: Options, progress: Progress | None = None) -> 
     trt, gpu = library.bindings(), cuda.device()
     here = _maker(trt, gpu)
     kept = _timing_cache(here)
-    cache = kept.read_bytes() if kept.is_file() else plan.timing_cache(folder, here)
+    cache = kept.read_bytes() if kept.is_file() else plan.timing_cache(Contents(folder), here)
     job = builder.Job(
-        model=folder / MODEL, precision=options.precision, builder=options.builder or Builder(), timing_cache=cache
+        model=Contents(folder).read(MODEL),
+        precision=options.precision,
+        builder=options.builder or Builder(),
+        timing_cache=cache,
     )
     built = builder.build(trt, job, progress)
     plan.write(folder, built.plan, built.timing_cache, built.outputs, here)
@@ -81,20 +85,20 @@ def finish(folder: Path, options: Options, progress: Progress | None = None) -> 
     return {"layers": built.layers, "gpu_fallback": built.fallback, "memory": built.memory, "warnings": built.warnings}
 
 
-def load(folder: Path, options: Options, trust: bool = False) -> Handle:
-    """Open the plan in `folder`, which must be this device's own (see `plan.read`) unless `trust`.
+def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
+    """Open a plan, which must be this device's own (see `plan.read`) unless `trust`.
 
     Raises `Unavailable` (library, GPU, no plan yet, another build's plan), `IntegrityError`, `RuntimeFailed`.
     """
-    if not (folder / plan.PLAN).is_file():
+    if plan.PLAN not in contents:
         raise Unavailable(
-            f"{folder} holds no plan yet.",
+            f"{contents.folder} holds no plan yet.",
             "TensorRT compiles a model on the device that runs it.",
             "On the device: edgewright compile BUNDLE -o NEW",
         )
     trt, gpu = library.bindings(), cuda.device()
     here = _maker(trt, gpu)
-    content, outputs = plan.read(folder, here, trust)
+    content, outputs = plan.read(contents, here, trust)
     return Handle(Engine(trt, content, outputs), here, options)
 
 
@@ -127,6 +131,7 @@ def _maker(trt: Any, gpu: cuda.Device) -> plan.Maker:
 
 
 def _timing_cache(maker: plan.Maker) -> Path:
+    # Not `core.store`, which needs what devices do not have.
     home = os.environ.get("EDGEWRIGHT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "edgewright")
     name = hashlib.sha256(encode(maker)).hexdigest()[:16]
-    return Path(home).expanduser() / "timing" / f"{name}.cache"
+    return files.absolute(home) / "timing" / f"{name}.cache"

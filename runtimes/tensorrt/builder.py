@@ -7,13 +7,13 @@ which precision. Before, the builder gets the precisions as flags and may still 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from edgewright.core.child import Progress
 from edgewright.core.errors import RuntimeFailed, Unavailable
+from edgewright.runtimes.onnx_file import require_whole
 from edgewright.runtimes.options import Builder, Precision, failure
 
 from . import library
@@ -58,12 +58,12 @@ class Rejected(RuntimeFailed):
 
 
 class Job(NamedTuple):
-    """What is built: an ONNX file in `precision` (of what it does not quantize) with `builder`'s settings.
+    """What is built: the bytes of an ONNX file in `precision` (of what it does not quantize) with `builder`'s settings.
 
     `ahead_of_time`: for this compute capability ("8.6") instead of the device at hand (`tensorrt_rtx` only).
     """
 
-    model: Path
+    model: bytes
     precision: Precision
     builder: Builder
     timing_cache: bytes = b""
@@ -127,10 +127,11 @@ def _weakly(trt: Any, job: Job) -> bool:
     return job.builder.dla is not None and hasattr(trt.BuilderFlag, "FP16")
 
 
-def parse(trt: Any, network: trt.INetworkDefinition, model: Path, lines: list[Line]) -> None:
-    """Parse the ONNX file `model` into `network`; raises `Rejected`."""
+def parse(trt: Any, network: trt.INetworkDefinition, model: bytes, lines: list[Line]) -> None:
+    """Parse the ONNX file `model` into `network`; raises `Rejected`, `IntegrityError` for data outside of the file."""
+    require_whole(model, "The ONNX file")
     parser = trt.OnnxParser(network, library.logger(trt, lines))
-    if not parser.parse_from_file(str(model)):
+    if not parser.parse(model):
         raise Rejected([_problem(parser.get_error(index)) for index in range(parser.num_errors)])
 
 

@@ -54,7 +54,9 @@ def ahead_of_time(
     nearest = NEAREST.get(compute_capability, compute_capability)
     # DLA and sparsity are the device's: neither exists here.
     wanted = replace(options.builder or Builder(), dla=None, sparse=False)
-    job = builder.Job(model=Path(model), precision=options.precision, builder=wanted, ahead_of_time=nearest)
+    job = builder.Job(
+        model=Path(model).read_bytes(), precision=options.precision, builder=wanted, ahead_of_time=nearest
+    )
     nothing = Check(library=library.identity(trt), compute_capability=nearest, parsed=False, built=False)
     try:
         built = builder.build(trt, job, progress)

@@ -8,20 +8,16 @@ leaves it. A plan from elsewhere is refused unless the user trusts it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import hmac
-import os
-import secrets
-import tempfile
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
-from edgewright.core import files
+from edgewright.core import files, machine_key
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
 from edgewright.core.spec import SCHEMA_VERSION, decode, encode
+from edgewright.runtimes.contents import Contents
 
 PLAN = "model.plan"
 ABOUT = "plan.json"
@@ -59,26 +55,27 @@ def write(folder: Path, plan: bytes, timing_cache: bytes, outputs: tuple[str, ..
     about = About(sha256=sha256, timing_cache=timings, maker=maker, outputs=outputs)
     files.write(folder / PLAN, plan)
     files.write(folder / TIMING_CACHE, timing_cache)
-    files.write(folder / ABOUT, encode(replace(about, code=_code(about))))
+    files.write(folder / ABOUT, encode(replace(about, code=machine_key.code(encode(about)))))
 
 
-def timing_cache(folder: Path, here: Maker) -> bytes:
-    """The timings in `folder` if this machine measured them with the same build; else none. They go to native code."""
+def timing_cache(contents: Contents, here: Maker) -> bytes:
+    """The timings among `contents` if this machine measured them with the same build; else none. They go to native
+    code."""
     try:
-        about, content = _about(folder), _content(folder, TIMING_CACHE)
+        about, content = _about(contents), contents.read(TIMING_CACHE)
     except (InvalidInput, IntegrityError):
         return b""
-    own = about.maker == here and hmac.compare_digest(about.code, _code(about))
+    own = about.maker == here and _is_own(about)
     return content if own and hashlib.sha256(content).hexdigest() == about.timing_cache else b""
 
 
-def read(folder: Path, here: Maker, trust: bool = False) -> tuple[bytes, tuple[str, ...]]:
-    """The plan in `folder`, checked, and the model's outputs in order; `here` is what would build it now.
+def read(contents: Contents, here: Maker, trust: bool = False) -> tuple[bytes, tuple[str, ...]]:
+    """The plan among `contents`, checked, and the model's outputs in order; `here` is what would build it now.
 
     Raises `IntegrityError` for other bytes than were written, and (unless `trust`) for another machine's plan;
     `Unavailable` for one of another build, GPU or driver.
     """
-    about, plan = _about(folder), _content(folder, PLAN)
+    folder, about, plan = contents.folder, _about(contents), contents.read(PLAN)
     if hashlib.sha256(plan).hexdigest() != about.sha256:
         raise IntegrityError(
             f"{folder / PLAN} is damaged: its SHA-256 is not the one in {ABOUT}.",
@@ -95,7 +92,7 @@ def read(folder: Path, here: Maker, trust: bool = False) -> tuple[bytes, tuple[s
             "A plan runs only where the same build of TensorRT, GPU and driver are. Nothing of it was loaded.",
             "Build it on this device: edgewright compile BUNDLE -o NEW",
         )
-    if not trust and not hmac.compare_digest(about.code, _code(about)):
+    if not trust and not _is_own(about):
         raise IntegrityError(
             f"The plan in {folder} was not built on this machine.",
             "Loading a plan runs native code from whoever made it. Nothing of it was loaded.",
@@ -104,43 +101,9 @@ def read(folder: Path, here: Maker, trust: bool = False) -> tuple[bytes, tuple[s
     return plan, about.outputs
 
 
-def _about(folder: Path) -> About:
-    return decode(_content(folder, ABOUT), About, str(folder / ABOUT))
+def _about(contents: Contents) -> About:
+    return decode(contents.read(ABOUT), About, str(contents.folder / ABOUT))
 
 
-def _content(folder: Path, name: str) -> bytes:
-    with files.open_contained(folder, name) as file:
-        return file.read()
-
-
-def _code(about: About) -> str:
-    return hmac.new(machine_key(), encode(replace(about, code="")), hashlib.sha256).hexdigest()
-
-
-def fingerprint() -> str:
-    """What tells this machine's key from another's, without telling the key."""
-    return hashlib.sha256(b"edgewright" + machine_key()).hexdigest()[:16]
-
-
-def machine_key() -> bytes:
-    """This machine's own 32 random bytes, made at first use, readable by its user only.
-
-    Raises `IntegrityError` for a file that others can read or that is no key: with it anybody could sign a plan.
-    """
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-    path = home / "edgewright" / "machine.key"
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # 0600 from the start
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            with contextlib.suppress(FileExistsError):  # another process was first: its key is this machine's
-                os.link(file.name, path)
-    about, key = path.stat(), path.read_bytes()
-    if len(key) != 32 or about.st_uid != os.getuid() or about.st_mode & 0o077:
-        raise IntegrityError(
-            f"{path} is not this user's own key.",
-            f"It has {len(key)} bytes and mode {about.st_mode & 0o777:o}; 32 bytes for the user alone are wanted.",
-            "Remove it (plans that were built here must then be built again).",
-        )
-    return key
+def _is_own(about: About) -> bool:
+    return machine_key.is_own(about.code, encode(replace(about, code="")))

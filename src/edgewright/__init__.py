@@ -3,13 +3,16 @@
 On a device, with numpy, Pillow, msgspec and one runtime::
 
     import edgewright
-    session = edgewright.open("resnet18.edge")
-    session("photo.jpg").label
+
+    with edgewright.open("resnet18.edge") as session:
+        print(session("photo.jpg").label)
 
 On the machine that builds::
 
-    report = edgewright.optimize("timm:resnet18", data="photos/", target="this-machine", budget="top1 >= -1.0")
-    report.best.save("resnet18.edge")
+    import edgewright
+
+    outcome = edgewright.optimize("timm:resnet18", data="photos/", out="out/", budget="top1 >= -1.0")
+    outcome.best.save("resnet18.edge")
 
 Names are resolved on first use, so that ``import edgewright`` costs nothing that is not needed.
 """
@@ -17,11 +20,14 @@ Names are resolved on first use, so that ``import edgewright`` costs nothing tha
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# Not from typing: `python -m edgewright` imports this with the working directory in front, which `__main__` takes away.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from edgewright.api import optimize as optimize
     from edgewright.core.errors import EdgewrightError as EdgewrightError
     from edgewright.core.spec import ModelSpec as ModelSpec

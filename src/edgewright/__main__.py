@@ -1,6 +1,15 @@
-"""``python -m edgewright``: the same as the `edgewright` command."""
+"""``python -m edgewright``, and the `edgewright` command."""
 
-from edgewright.cli.main import main
+from edgewright.core.start import leave_working_directory
+
+
+def main() -> None:
+    """Run the command line, with nothing imported from the working directory."""
+    leave_working_directory()
+    from edgewright.cli.main import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,6 @@ what to do.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +19,15 @@ from edgewright.bench import budget as budgets
 from edgewright.bench import gate as gates
 from edgewright.bench import html, markdown, report_json
 from edgewright.bench import sensitivity as sensitivities
+from edgewright.bench.baseline import Part
+from edgewright.bench.budget import Budget
 from edgewright.bench.gallery import Pair
 from edgewright.bench.gate import Gate
 from edgewright.bench.results import Report, Sensitivity
 from edgewright.core import child, files
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
+from edgewright.export.sources.parse import PLAN
 from edgewright.pipeline import comparison, compression, distillation, images, pruning, stages
 from edgewright.pipeline import place as places
 from edgewright.pipeline import recipe as recipes
@@ -60,10 +62,8 @@ class Best:
 
     def save(self, out: PathLike) -> Path:
         """Copy the bundle to `out`, verified, whole or not at all; returns the absolute path."""
-        bundles.verify(self.path)
         final = files.absolute(out)
-        with files.new_folder(final) as folder:
-            shutil.copytree(self.path, folder, dirs_exist_ok=True)
+        bundles.copy(self.path, final)
         return final
 
 
@@ -112,9 +112,7 @@ def optimize(
     plan = recipe if isinstance(recipe, Recipe) else recipes.read(files.absolute(recipe)) if recipe else Recipe()
     if time_budget_s is not None:
         plan = msgspec.structs.replace(plan, search=True, time_budget_s=time_budget_s)
-    folder = files.absolute(out)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file.", "-o names the folder for report and bundle.", "Choose another path.")
+    folder = _writable(out)
     limits = budgets.parse(budget) if budget is not None else None
     with places.at(_device(on), plan, watch) as place:
         meant, sets = places.target_for(place, target), _isa(isa)
@@ -153,7 +151,7 @@ def export(
     watch: Watch = quiet,
 ) -> dict[str, Any]:
     """Export `source` to the ONNX file `out`; returns what the parity check found (see `export/parity.py`)."""
-    plan = Recipe()
+    plan, path = Recipe(), _writable_file(out)
     found, digests = [], []
     if data is not None:
         from edgewright.data import sets
@@ -165,7 +163,7 @@ def export(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
     entry = stages.export(_workshop(plan, watch), where, found, digests, batch)
-    files.write(files.absolute(out), (entry.path / stages.MODEL).read_bytes())
+    files.write(path, (entry.path / stages.MODEL).read_bytes())
     parity: dict[str, Any] = msgspec.json.decode((entry.path / "parity.json").read_bytes())
     return parity
 
@@ -182,10 +180,11 @@ def quantize(
     watch: Watch = quiet,
 ) -> dict[str, Any]:
     """Quantize the float ONNX file `model` to the INT8 file `out`; returns the provenance."""
+    path = _writable_file(out)
     made = comparison.quantize(
         _workshop(Recipe(), watch), files.absolute(model), files.absolute(calibration), scheme, method, images, seed
     )
-    files.write(files.absolute(out), (made.path / stages.MODEL).read_bytes())
+    files.write(path, (made.path / stages.MODEL).read_bytes())
     provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
     return {**provenance, "scheme": scheme, "method": provenance.get("method", method)}
 
@@ -213,9 +212,7 @@ def distill(
     `labels`: learn from them too (default: where all images have them). `schedule`: see `quantize.schedule`; a killed
     call goes on where it was. Raises `InvalidInput` where teacher, student and data do not fit.
     """
-    folder = files.absolute(out)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file.", "-o names the folder of the student.", "Choose another path.")
+    folder = _writable_model(out)
     made, found = distillation.distil(
         _workshop(Recipe(), watch),
         Source(
@@ -256,9 +253,7 @@ def prune(
     `schedule` None: no training. A killed call goes on where it was. Raises what `optimize` raises for wrong input, and
     what `pipeline.pruning.prune` does.
     """
-    folder = files.absolute(out)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file.", "-o names the folder of the model.", "Choose another path.")
+    folder = _writable_model(out)
     place = places.here()
     recipe = Recipe(
         runtimes=(runtime,) if runtime else None, schemes=(scheme,) if scheme else None,
@@ -294,7 +289,7 @@ def sensitivity(
     `out`, if one is named. Raises what `optimize` raises for wrong input, `Unavailable` for another machine's
     target.
     """
-    place = places.here()
+    place, folder = places.here(), _writable(out) if out is not None else None
     recipe = Recipe(
         schemes=(scheme,) if scheme else None, methods=(method,) if method else None, normalize=("host",), finalists=0
     )
@@ -303,8 +298,8 @@ def sensitivity(
     )
     job = _job_here(place, where, recipe, data, split, calibration, target)
     found = comparison.sensitivity(job, _workshop(recipe, watch), place)
-    if out is not None:
-        sensitivities.write(found, files.absolute(out))
+    if folder is not None:
+        sensitivities.write(found, folder)
     return found
 
 
@@ -327,7 +322,9 @@ def compile(
     `pipeline.check`), and a file that TensorRT refuses is `InvalidInput`. A bundle as `model` gets what only this
     device can build: its TensorRT plan.
     """
-    path, shop = Path(_absolute(model) or ""), _workshop(Recipe(), watch)
+    path, final, shop = Path(_absolute(model) or ""), files.absolute(out), _workshop(Recipe(), watch)
+    bundles.require_replaceable(final)
+    files.require_writable(final.parent, _ANOTHER)
     if path.is_dir():
         if target or runtime or precision or threads or images or normalize != "host" or max_batch != 1:
             raise UsageError(
@@ -335,7 +332,7 @@ def compile(
                 "On its device only what is missing is built.",
                 "Leave the other options out, or compile the .onnx file anew.",
             )
-        return comparison.finish_bundle(shop, path, files.absolute(out)), None
+        return comparison.finish_bundle(shop, path, final), None
     named = {"runtime": runtime, "precision": precision, "threads": threads or None}
     made = comparison.compile_file(
         shop, path, {key: value for key, value in named.items() if value is not None}, normalize,
@@ -345,7 +342,7 @@ def compile(
     provenance: dict[str, Any] = {"model": files.sha256(path), "source": made.spec.source}
     if made.checked:
         provenance["check"] = msgspec.to_builtins(made.checked)
-    manifest = bundles.write(made.artifact.path, files.absolute(out), name=made.spec.name, provenance=provenance)
+    manifest = bundles.write(made.artifact.path, final, name=made.spec.name, provenance=provenance)
     return manifest, made.checked
 
 
@@ -389,7 +386,7 @@ def bench(
     The first is what the others are compared with. `rate`: frames a second of a camera at which the latency is measured
     too, beside back to back (also in a recipe). Raises `UsageError` for a rate outside 0.1 to 1000.
     """
-    plan = recipe or Recipe()
+    plan, folder = recipe or Recipe(), _writable(out)
     if rate is not None:
         try:
             plan = msgspec.convert({**msgspec.to_builtins(plan), "rate": rate}, Recipe)
@@ -401,7 +398,7 @@ def bench(
             _workshop(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split, limits, plan,
             place,
         )  # fmt: skip
-        written = _write_reports(report, files.absolute(out))
+        written = _write_reports(report, folder)
     return Outcome(report=report, files=written, best=None, missed=_missed(report))
 
 
@@ -426,14 +423,22 @@ def write_report(report: Report, out: PathLike) -> None:
         raise UsageError(
             f"A report cannot be written as '{path.suffix}'.", "Formats: .json, .md, .html.", "Change the ending."
         )
+    files.require_writable_file(path, _ANOTHER)
     writer(report, path)
 
 
-def gate(report: PathLike, *, budget: str | None = None, baseline: PathLike | None = None) -> Gate:
-    """Check the chosen artifact of a report against a budget and, where given, against an earlier report."""
+def gate(
+    report: PathLike, *, budget: str | None = None, baseline: PathLike | None = None, compare: Part | None = None
+) -> Gate:  # fmt: skip
+    """Check the chosen artifact of a report against a budget and, where given, against an earlier report.
+
+    `budget`: default the report's own. `compare`: the part that is compared with the baseline (default both). What is
+    wrong is in what comes back; see `bench.gate`.
+    """
     found = read_report(report)
-    text = budget if budget is not None else found.budget
-    return gates.gate(found, budgets.parse(text), read_report(baseline) if baseline is not None else None)
+    text = found.budget if budget is None else budget
+    limits = Budget() if budget is None and not text.strip() else budgets.parse(text)
+    return gates.gate(found, limits, read_report(baseline) if baseline is not None else None, compare=compare)
 
 
 def _job_here(
@@ -510,8 +515,35 @@ def _missed(report: Report) -> EdgewrightError | None:
 def _workshop(recipe: Recipe, watch: Watch) -> Workshop:
     limits = child.Limits(wall_s=recipe.stage_timeout_s, memory_bytes=recipe.memory_bytes or _most_of_memory())
     store = Store()
+    store.require_writable()
     store.sweep()
     return Workshop(store=store, limits=limits, watch=watch)
+
+
+_ANOTHER = "Name another path: -o PATH"
+
+
+def _writable(out: PathLike) -> Path:
+    """The absolute path of the folder `out`; `UsageError` where it cannot be written, before any work is done."""
+    folder = files.absolute(out)
+    files.require_writable(folder, _ANOTHER)
+    return folder
+
+
+def _writable_model(out: PathLike) -> Path:
+    """As `_writable`, for a model's folder, which is replaced as a whole: `UsageError` where anything else is in it."""
+    folder = _writable(out)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / PLAN).is_file():
+        raise UsageError(
+            f"{folder} holds something else than a model of edgewright.", "The folder is replaced as a whole.", _ANOTHER
+        )
+    return folder
+
+
+def _writable_file(out: PathLike) -> Path:
+    path = files.absolute(out)
+    files.require_writable_file(path, _ANOTHER)
+    return path
 
 
 def _most_of_memory() -> int:

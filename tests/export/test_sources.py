@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable, UsageError
-from edgewright.export.sources import checkpoint, timm, torchvision
+from edgewright.export.sources import checkpoint, timm, torchvision, trainable
 from edgewright.export.sources import torch as torch_source
 from edgewright.export.sources.parse import parse
 
@@ -23,7 +23,6 @@ from edgewright.export.sources.parse import parse
         ("ultralytics:yolo11n", "ultralytics", "yolo11n"),
         ("ultralytics:/my/best.pt?imgsz=320", "ultralytics", "/my/best.pt"),
         ("torch:package.module:factory", "torch", "package.module:factory"),
-        ("package.module:factory", "torch", "package.module:factory"),
         ("torch:/a b/models.py:make?width=0.5", "torch", "/a b/models.py:make"),
         ("/some/model.onnx", "onnx", "/some/model.onnx"),
     ],
@@ -42,6 +41,43 @@ def test_options_become_values_and_arguments_win() -> None:
 def test_what_names_no_source_shows_the_forms(text: str) -> None:
     with pytest.raises(UsageError, match="timm:resnet18"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("tmm:resnet18", "'timm:resnet18'"),
+        ("Timm:resnet18", "'timm:resnet18'"),
+        ("torchvison:resnet18", "'torchvision:resnet18'"),
+        ("ultralytic:yolo11n", "'ultralytics:yolo11n'"),
+        ("package.module:factory", "torch:package.module:factory"),
+        ("models.py:factory", "torch:models.py:factory"),
+    ],
+)
+def test_code_is_named_behind_torch_only(text: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert hint in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("timm:resnet18?checkpoint_path=/x.pth", "checkpoint_path"),
+        ("timm:resnet18?pretrained_cfg={'file':'x'}", "pretrained_cfg"),
+        ("timm:resnet18?pretrained_cfg_overlay={'file':'x'}", "pretrained_cfg_overlay"),
+        ("timm:resnet18?cache_dir=/tmp", "cache_dir"),
+        ("timm:resnet18?num_clases=10", "Did you mean 'num_classes'"),
+        ("timm:resnet18?act_layer=../x", "act_layer"),
+        ("timm:resnet18?img_size={'a':1}", "img_size"),
+        ("torchvision:resnet18?weights_backbone=DEFAULT", "weights_backbone"),
+        ("ultralytics:yolo11n.yaml?model=x.pt", "model"),
+    ],
+)
+def test_options_that_name_files_hubs_or_folders_are_refused(text: str, word: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        trainable(parse(text))
+    assert word in str(caught.value)
 
 
 def linear() -> torch.nn.Module:

@@ -54,7 +54,7 @@ def test_edited_external_data_is_another_source(tmp_path: Path) -> None:
 def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def keep(self: Workshop, stage: str, what: str, inputs: dict[str, object], make: object) -> Entry:
+    def keep(self: Workshop, stage: str, what: str, inputs: dict[str, object], *_: object) -> Entry:
         seen.append(f"{stage}: {inputs}")
         return model
 

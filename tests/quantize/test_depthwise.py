@@ -15,6 +15,7 @@ from edgewright.graph import files, metadata
 from edgewright.quantize import depthwise, distil, methods, mixture, quantize, ranges, schemes, sessions
 from edgewright.quantize.calibration import Calibration
 from edgewright.runtimes import openvino
+from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Options
 from edgewright.vision.preprocess import batch
 
@@ -74,7 +75,7 @@ def test_channels_of_all_sizes_keep_their_answers(scheme, tiny, tmp_path: Path, 
     assert scales(made) == {"images": 1, "silu": CHANNELS, "r2": 1}
     options = Options(runtime="openvino", threads=1)
     openvino.build(tmp_path / "model.onnx", options, tmp_path)
-    handle = openvino.load(tmp_path, options)
+    handle = openvino.load(Contents(tmp_path), options)
     assert openvino.describe(handle)["layers"] == {"int8": 3}, "per-channel pairs must not take a layer out of INT8"
     feeds = [batch([image], tiny.spec) for image in tiny.images[:8]]
     exact, written = answers(model, feeds), answers(made, feeds)

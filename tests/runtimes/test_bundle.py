@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -68,15 +69,64 @@ def test_a_missing_manifest_does_not_switch_the_check_off(edge: Path, unread: No
         bundle.verify(edge)
 
 
-@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
-def test_links_are_refused(edge: Path, tmp_path: Path, unread: None, link: Callable[..., None], name: str) -> None:
+def test_links_that_lead_elsewhere_are_refused(edge: Path, tmp_path: Path, unread: None, name: str) -> None:
     outside = tmp_path / f"outside-{name}"
     (edge / name).rename(outside)
-    link(edge / name, outside)
+    (edge / name).symlink_to(outside)
     for use in (bundle.verify, edgewright.open):
         with pytest.raises(IntegrityError, match="link"):
             use(edge)
+
+
+def linked(edge: Path, place: str, root: Path) -> Path:
+    """The bundle as a hub's cache, DVC or a hard link keeps it: each file is a name of one that lies elsewhere."""
+    folder = root / ("repo/snapshots/0123abcd" if place == "hub" else "work") / edge.name
+    folder.mkdir(parents=True)
+    for path in edge.iterdir():
+        content = path.read_bytes()
+        sha, md5 = hashlib.sha256(content).hexdigest(), hashlib.md5(content).hexdigest()
+        kept = root / {"hub": f"repo/blobs/{sha}", "dvc": f"cache/files/md5/{md5[:2]}/{md5[2:]}", "hard": sha}[place]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(content)
+        if place == "hard":
+            (folder / path.name).hardlink_to(kept)
+        else:
+            (folder / path.name).symlink_to(os.path.relpath(kept, folder) if place == "hub" else kept)
+    return folder
+
+
+@pytest.mark.parametrize("place", ["hub", "dvc", "hard"])
+def test_links_of_hub_caches_and_dvc_are_read_and_verified(edge: Path, tmp_path: Path, place: str) -> None:
+    folder = linked(edge, place, tmp_path)
+    bundle.verify(folder)
+    edgewright.open(folder).close()
+    model = (folder / "model.onnx").resolve()
+    model.write_bytes(model.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match=r"model\.onnx"):
+        edgewright.open(folder)
+
+
+def test_a_blob_that_is_itself_a_link_leads_nowhere(edge: Path, tmp_path: Path, unread: None) -> None:
+    folder = linked(edge, "hub", tmp_path)
+    blob = (folder / "model.onnx").resolve()
+    outside = blob.rename(tmp_path / "outside.onnx")
+    blob.symlink_to(outside)
+    with pytest.raises(IntegrityError, match="link"):
+        edgewright.open(folder)
+
+
+def test_what_systems_leave_in_folders_is_passed_over(edge: Path) -> None:
+    (edge / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (edge / "._model.onnx").write_bytes(b"\0\5\x16\7")
+    edgewright.open(edge).close()
+    bundle.verify(edge)
+
+
+def test_a_manifest_that_describes_another_model_is_refused(edge: Path) -> None:
+    rewrite(edge, artifact={"runtime": "onnxruntime", "threads": 7})
+    with pytest.raises(IntegrityError, match="describes another model"):
+        bundle.verify(edge)
 
 
 def test_a_linked_folder_is_refused(edge: Path, tmp_path: Path, unread: None) -> None:

@@ -13,8 +13,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable, UsageError
+from edgewright.core.errors import IntegrityError, InvalidInput, RuntimeFailed, Unavailable, UsageError
 from edgewright.runtimes import registry
+from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Options
 from edgewright.targets.detect import physical_cores, this_machine
 
@@ -34,7 +35,7 @@ def handle(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> tuple
     folder = tmp_path / request.param
     folder.mkdir()
     runtime.build(_reference(tmp_path) if request.param == "torch" else model, options, folder)
-    return runtime, runtime.load(folder, options)
+    return runtime, runtime.load(Contents(folder), options)
 
 
 def _reference(folder: Path) -> Path:
@@ -46,7 +47,7 @@ def _reference(folder: Path) -> Path:
 
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(Colors(), (torch.zeros(2, 3, 8, 8),), dynamic_shapes=({0: batch},))
-    torch.export.save(program, folder / "reference.pt2")
+    registry.module("torch").save(program, folder)  # type: ignore[attr-defined]
     return folder / "reference.pt2"
 
 
@@ -113,7 +114,7 @@ def test_a_missing_library_is_named_with_its_extra(name: str, tmp_path: Path, mo
     assert not probe.available and f"edgewright[{extra}]" in probe.why
     with pytest.raises(Unavailable, match=rf"edgewright\[{extra}\]"):
         (tmp_path / "model.plan").touch()
-        runtime.load(tmp_path, Options(runtime=name))  # type: ignore[arg-type]
+        runtime.load(Contents(tmp_path), Options(runtime=name))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", CPU)
@@ -123,10 +124,10 @@ def test_a_precision_runs_as_asked_or_not_at_all(name: str, precision: str, mode
     options = Options(runtime=name, precision=precision)  # type: ignore[arg-type]
     if precision in runtime.probe().precisions:
         runtime.build(model, options, tmp_path)
-        assert runtime.describe(runtime.load(tmp_path, options))["precision"] == precision
+        assert runtime.describe(runtime.load(Contents(tmp_path), options))["precision"] == precision
     else:
         with pytest.raises(Unavailable, match=f"cannot compute in {precision} on this machine"):
-            runtime.load(tmp_path, options)
+            runtime.load(Contents(tmp_path), options)
 
 
 def test_openvino_offers_bf16_exactly_where_the_cpu_has_it() -> None:
@@ -147,7 +148,7 @@ def test_openvino_that_takes_another_precision_is_found_out(
     options = Options(runtime="openvino", precision=missing.pop())
     runtime.build(model, options, tmp_path)
     with pytest.raises(Unavailable, match="took another precision"):
-        runtime.load(tmp_path, options)
+        runtime.load(Contents(tmp_path), options)
 
 
 def test_openvino_keeps_the_weights_and_no_path_of_the_host(model: Path, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_openvino_keeps_the_weights_and_no_path_of_the_host(model: Path, tmp_pat
 @pytest.mark.parametrize("name", ON_DEVICES)
 def test_all_physical_cores_unless_told(name: str, build: Callable[..., Path]) -> None:
     runtime = registry.module(name)
-    handle = runtime.load(build(name), Options(runtime=name))  # type: ignore[arg-type]
+    handle = runtime.load(Contents(build(name)), Options(runtime=name))  # type: ignore[arg-type]
     assert runtime.describe(handle)["threads"] == physical_cores()
 
 
@@ -169,7 +170,7 @@ def test_the_census_counts_int8_kernels(name: str, tmp_path: Path) -> None:
     options = Options(runtime=name, threads=1)  # type: ignore[arg-type]
     runtime = registry.module(name)
     runtime.build(_quantized(tmp_path / "int8.onnx"), options, tmp_path)
-    described = runtime.describe(runtime.load(tmp_path, options))
+    described = runtime.describe(runtime.load(Contents(tmp_path), options))
     assert Counter(described["census"])["u8"] + Counter(described["census"])["i8"] >= 1
 
 
@@ -178,7 +179,7 @@ def test_a_file_that_loads_but_does_not_run_is_a_runtime_failure(tmp_path: Path)
     options = Options(runtime="onnxruntime", threads=1)
     runtime = registry.module("onnxruntime")
     runtime.build(_broken_at_run_time(tmp_path / "broken.onnx"), options, tmp_path)
-    handle = runtime.load(tmp_path, options)
+    handle = runtime.load(Contents(tmp_path), options)
     with pytest.raises(RuntimeFailed, match="ONNX Runtime failed to run the model") as caught:
         runtime.run(handle, np.zeros((1, 3, 8, 8), np.float32))
     assert "QLinearConv" in caught.value.why
@@ -196,8 +197,12 @@ def test_a_damaged_artifact_is_a_named_failure(name: str, build: Callable[..., P
     folder = build(name)
     for file in folder.glob("model.*"):
         file.write_bytes(b"garbage")
+    with pytest.raises(IntegrityError, match=r"is no (ONNX file|OpenVINO IR)"):
+        registry.module(name).load(Contents(folder), Options(runtime=name))  # type: ignore[arg-type]
+    for file in folder.glob("model.*"):
+        file.write_bytes(b"<net name='x'/>" if file.suffix == ".xml" else b"\x08\x07")  # well-formed, and no model
     with pytest.raises(RuntimeFailed, match=r"failed to (load|compile) model"):
-        registry.module(name).load(folder, Options(runtime=name))  # type: ignore[arg-type]
+        registry.module(name).load(Contents(folder), Options(runtime=name))  # type: ignore[arg-type]
 
 
 def test_torch_leaves_the_process_as_it_was(tmp_path: Path) -> None:
@@ -208,7 +213,7 @@ def test_torch_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     before = (torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
     torch.set_float32_matmul_precision("medium")
     try:
-        handle = runtime.load(folder, Options(runtime="torch", threads=1))
+        handle = runtime.load(Contents(folder), Options(runtime="torch", threads=1))
         runtime.run(handle, images(1))
         assert torch.get_float32_matmul_precision() == "medium"
         assert not torch.are_deterministic_algorithms_enabled()
@@ -226,7 +231,7 @@ def test_torch_says_that_the_cpu_stands_in(tmp_path: Path) -> None:
 
     runtime = registry.module("torch")
     runtime.build(_reference(tmp_path), Options(runtime="torch"), folder := _new(tmp_path / "t"))
-    described = runtime.describe(runtime.load(folder, Options(runtime="torch")))
+    described = runtime.describe(runtime.load(Contents(folder), Options(runtime="torch")))
     if torch.cuda.is_available():
         assert described["device"].startswith("CUDA ") and "note" not in described
     else:

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 
 from edgewright.core.errors import IntegrityError, OutOfResources, Unavailable
 from edgewright.runtimes import tensorrt
+from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Options
 from edgewright.runtimes.tensorrt import builder, library, plan
 from edgewright.runtimes.tensorrt import cuda as cudas
@@ -55,7 +56,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
 
     def build(_, job, progress=None):
-        return builder.Built(job.model.read_bytes(), ("y", "z"), b"timings", 2, (), {}, ())
+        return builder.Built(job.model, ("y", "z"), b"timings", 2, (), {}, ())
 
     monkeypatch.setattr(builder, "build", build)
     return cuda, trt
@@ -71,7 +72,7 @@ def artifact(model: Path, machine, tmp_path: Path) -> Path:
 
 def test_answers_are_the_models_and_stay_the_callers(artifact: Path, machine):
     tensorrt.finish(artifact, OPTIONS)
-    handle = tensorrt.load(artifact, OPTIONS)
+    handle = tensorrt.load(Contents(artifact), OPTIONS)
     inputs = [np.full((2, 3), v, np.float32) for v in (1, 5)]
     answers = [tensorrt.run(handle, x) for x in inputs]
     for x, (doubled, total) in zip(inputs, answers):  # in the model's order, which is not the plan's
@@ -83,7 +84,7 @@ def test_answers_are_the_models_and_stay_the_callers(artifact: Path, machine):
 
 def test_another_batch_size_gets_buffers_and_graph_of_its_own(artifact: Path, machine):
     tensorrt.finish(artifact, OPTIONS)
-    handle = tensorrt.load(artifact, OPTIONS)
+    handle = tensorrt.load(Contents(artifact), OPTIONS)
     free = machine[0].left
     for rows in (1, 4, 2, 4):
         x = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
@@ -96,7 +97,7 @@ def test_another_batch_size_gets_buffers_and_graph_of_its_own(artifact: Path, ma
 def test_what_cannot_be_captured_runs_without_a_graph(artifact: Path, machine):
     machine[0].capturable = False
     tensorrt.finish(artifact, OPTIONS)
-    handle = tensorrt.load(artifact, OPTIONS)
+    handle = tensorrt.load(Contents(artifact), OPTIONS)
     x = np.ones((1, 3), np.float32)
     np.testing.assert_array_equal(tensorrt.run(handle, x)[0], 2 * x)
     assert tensorrt.describe(handle)["cuda_graph"] is False
@@ -104,7 +105,7 @@ def test_what_cannot_be_captured_runs_without_a_graph(artifact: Path, machine):
 
 def test_a_gpu_without_memory_is_told_as_such(artifact: Path, machine):
     tensorrt.finish(artifact, OPTIONS)
-    handle = tensorrt.load(artifact, OPTIONS)
+    handle = tensorrt.load(Contents(artifact), OPTIONS)
     machine[0].left = 8
     with pytest.raises(OutOfResources, match="out of memory"):
         tensorrt.run(handle, np.ones((1, 3), np.float32))
@@ -113,7 +114,7 @@ def test_a_gpu_without_memory_is_told_as_such(artifact: Path, machine):
 
 def test_a_bundle_without_a_plan_says_where_it_is_made(artifact: Path):
     with pytest.raises(Unavailable, match="edgewright compile"):
-        tensorrt.load(artifact, OPTIONS)
+        tensorrt.load(Contents(artifact), OPTIONS)
 
 
 def test_one_flipped_byte_is_not_deserialized(artifact: Path, machine):
@@ -122,7 +123,7 @@ def test_one_flipped_byte_is_not_deserialized(artifact: Path, machine):
     content[len(content) // 2] ^= 1
     (artifact / plan.PLAN).write_bytes(content)
     with pytest.raises(IntegrityError, match="damaged"):
-        tensorrt.load(artifact, OPTIONS, trust=True)
+        tensorrt.load(Contents(artifact), OPTIONS, trust=True)
     assert machine[1].deserialized == []
 
 
@@ -139,7 +140,7 @@ def test_a_plan_of_another_build_is_not_deserialized(artifact: Path, machine, fi
         changes[field] = (machine[0], "cudaGetDeviceProperties", lambda number: (0, orin))
     monkeypatch.setattr(*changes[field])
     with pytest.raises(Unavailable, match=field):
-        tensorrt.load(artifact, OPTIONS, trust=True)
+        tensorrt.load(Contents(artifact), OPTIONS, trust=True)
     assert machine[1].deserialized == []
 
 
@@ -147,9 +148,9 @@ def test_a_plan_from_another_machine_is_refused_unless_trusted(artifact: Path, m
     tensorrt.finish(artifact, OPTIONS)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other machine"))
     with pytest.raises(IntegrityError, match="--trust-plan"):
-        tensorrt.load(artifact, OPTIONS)
+        tensorrt.load(Contents(artifact), OPTIONS)
     assert machine[1].deserialized == []
-    tensorrt.load(artifact, OPTIONS, trust=True)
+    tensorrt.load(Contents(artifact), OPTIONS, trust=True)
     assert len(machine[1].deserialized) == 1
 
 
@@ -163,7 +164,7 @@ def test_a_forged_account_of_a_foreign_plan_is_refused(artifact: Path, machine):
     about["sha256"] = hashlib.sha256(b"other code").hexdigest()
     (artifact / plan.ABOUT).write_text(json.dumps(about))
     with pytest.raises(IntegrityError, match="not built on this machine"):
-        tensorrt.load(artifact, OPTIONS)
+        tensorrt.load(Contents(artifact), OPTIONS)
     assert machine[1].deserialized == []
 
 
@@ -181,18 +182,18 @@ def test_a_key_that_others_can_read_signs_nothing(artifact: Path, machine, tmp_p
         key.write_bytes(content)
         key.chmod(mode)
         with pytest.raises(IntegrityError, match="own key"):
-            tensorrt.load(artifact, OPTIONS)
+            tensorrt.load(Contents(artifact), OPTIONS)
     assert machine[1].deserialized == []
 
 
 def test_a_cache_of_timings_from_elsewhere_is_not_read(artifact: Path, machine, monkeypatch, tmp_path: Path):
     tensorrt.finish(artifact, OPTIONS)
-    here = plan.read(artifact, tensorrt._maker(machine[1], cudas.device())) and tensorrt._maker(
+    here = plan.read(Contents(artifact), tensorrt._maker(machine[1], cudas.device())) and tensorrt._maker(
         machine[1], cudas.device()
     )
-    assert plan.timing_cache(artifact, here) == b"timings"
+    assert plan.timing_cache(Contents(artifact), here) == b"timings"
     (artifact / plan.TIMING_CACHE).write_bytes(b"other timings")
-    assert plan.timing_cache(artifact, here) == b""
+    assert plan.timing_cache(Contents(artifact), here) == b""
 
 
 def test_cuda_without_a_driver_is_told_as_such(monkeypatch):

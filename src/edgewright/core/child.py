@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from edgewright.core import errors
+from edgewright.core import errors, start
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is being done); total 0 means unknown."""
@@ -62,12 +62,11 @@ class Child:
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [
-                    sys.executable, "-c", "from edgewright.core.child import _serve; _serve()",
-                    str(read_request), str(write_answer), str(os.getpid()),
+                    sys.executable, start.__file__, str(read_request), str(write_answer), str(os.getpid()),
                     msgspec.json.encode(limits).decode(),
                 ],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(read_request, write_answer),
-                env={**(env or {}), **os.environ, "PYTHONFAULTHANDLER": "1"}, start_new_session=True,
+                env={**(env or {}), **_environment()}, start_new_session=True,
             )  # fmt: skip
         os.close(read_request)
         os.close(write_answer)
@@ -151,6 +150,13 @@ class Child:
         return (f"Last line of its log: {last[:200]}" if last else "Its log is empty.", f"{fix}; log: {self.log}")
 
 
+def _environment() -> dict[str, str]:
+    """This process's environment, without what lets the working directory among the imported folders."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    path = {"PYTHONPATH": os.pathsep.join(folders)} if (folders := start.import_path()) else {}
+    return {**inherited, **path, "PYTHONFAULTHANDLER": "1"}
+
+
 def call(
     target: str,
     /,
@@ -169,7 +175,7 @@ def call(
 # --- the child's side -------------------------------------------------------------------------------------------------
 
 
-def _serve() -> None:
+def serve() -> None:
     """Answer requests until the pipe closes. Runs in the child."""
     requests, answers, parent = (int(word) for word in sys.argv[1:4])
     _die_with_parent(parent)

@@ -6,7 +6,7 @@ the model was trained with it, so that the device computes the same pixels as th
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -14,16 +14,21 @@ from edgewright.core.errors import InvalidInput
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "edgewright.spec"
+MAX_PIXELS = 89_478_485
+"""Of an input, and of an image: larger files are decompression bombs (Pillow's own figure, from which on it warns)."""
+
+Side = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The one image input of a model. `batch` None: any batch size."""
 
     name: str = "images"
-    height: int
-    width: int
-    channels: int = 3
-    batch: int | None = 1
+    height: Side
+    width: Side
+    channels: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
+    batch: Side | None = 1
     dtype: Literal["float32", "uint8"] = "float32"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
 
@@ -46,11 +51,11 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     resize: Literal["shorter", "exact", "none", "letterbox"] = "shorter"
-    resize_to: tuple[int, int] = (256, 256)
+    resize_to: tuple[Side, Side] = (256, 256)
     interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", "opencv"] = "bilinear"
     pad: int | tuple[int, int, int] = 114
     align: Literal["center", "corner"] = "center"
-    crop: tuple[int, int] | None = None
+    crop: tuple[Side, Side] | None = None
     color: Literal["RGB", "BGR", "L"] = "RGB"
     divide: float = 255.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -62,15 +67,15 @@ class Postprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How outputs are read. `scores`: what turns the outputs into probabilities ("none": they are already)."""
 
     scores: Literal["softmax", "sigmoid", "none"] = "softmax"
-    top: int = 5
+    top: Count = 5
 
 
 class AnchorLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The anchors of one feature map: `rows` x `columns` positions, `step` (x, y) input pixels apart, with one anchor
     of each of `sizes` (width, height, in input pixels) at each position."""
 
-    rows: int
-    columns: int
+    rows: Side
+    columns: Side
     step: tuple[float, float]
     sizes: tuple[tuple[float, float], ...]
 
@@ -105,8 +110,8 @@ class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     decoder: Literal["boxes", "dfl", "yolox", "nanodet", "fastestdet", "set", "end2end", "anchors"]
-    strides: tuple[int, ...] = (8, 16, 32)
-    bins: int = 16
+    strides: tuple[Side, ...] = (8, 16, 32)
+    bins: Side = 16
     transposed: bool = False
     anchors: tuple[AnchorLevel, ...] = ()
     offset: float = 0.5
@@ -117,7 +122,7 @@ class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     iou: float = 0.7
     multi_label: bool = False
     multi_label_eval: bool = False
-    most: int = 300
+    most: Count = 300
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,12 +137,39 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     outputs: tuple[str, ...] = ("logits",)
     postprocess: Postprocess = Postprocess()
     detect: Detect | None = None
-    classes: int
+    classes: Count
     labels: tuple[str, ...] = ()
 
     def label(self, index: int) -> str:
         """The name of class `index`, or the index itself where the model has no names."""
         return self.labels[index] if self.labels else str(index)
+
+
+def inconsistency(spec: ModelSpec) -> str:
+    """What in `spec` contradicts the rest of it, in words; empty where nothing does."""
+    i, p = spec.input, spec.preprocess
+    size = (i.height, i.width)
+    if i.height * i.width > MAX_PIXELS:
+        return f"the input has {i.height}x{i.width} pixels, at most {MAX_PIXELS} are possible"
+    fixed = p.resize in ("exact", "letterbox")
+    made = p.crop or (p.resize_to if fixed else size if p.resize == "none" else None)
+    if made != size:
+        shown = "no fixed size (set crop)" if made is None else f"{made[0]}x{made[1]}"
+        return f"preprocessing gives {shown}, the input is {i.height}x{i.width}"
+    if i.channels != (1 if p.color == "L" else 3):
+        return f"color is {p.color}, the input has {i.channels} channels"
+    if len(p.mean) != i.channels or len(p.std) != i.channels:
+        return f"mean has {len(p.mean)} and std {len(p.std)} values, the input {i.channels} channels"
+    pad = p.pad if isinstance(p.pad, tuple) else (p.pad,)
+    if len(pad) not in (1, i.channels) or not all(0 <= level <= 255 for level in pad):
+        return f"pad is {p.pad}: one grey level from 0 to 255, or one for each of {i.channels} channels"
+    if p.divide <= 0 or not all(value > 0 for value in p.std):
+        return "divide and std must be positive"
+    if (spec.task == "detect") != (spec.detect is not None):
+        return 'a detector has both task = "detect" and a [detect] table, a classifier neither'
+    if spec.labels and len(spec.labels) != spec.classes:
+        return f"there are {len(spec.labels)} labels and {spec.classes} classes"
+    return ""
 
 
 T = TypeVar("T")

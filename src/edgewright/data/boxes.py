@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edgewright.core.errors import IntegrityError, InvalidInput
-from edgewright.core.files import open_contained
+from edgewright.core.files import linked_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 """What counts as an image in a folder; other files beside them (a readme, a thumbnail cache) are no part of the set."""
@@ -78,14 +78,13 @@ def finite(values: Sequence[float]) -> bool:
 def contained_image(folders: Sequence[Path], name: str, where: str) -> str:
     """The absolute path of image `name` in the first of `folders` that has it.
 
-    Raises `InvalidInput` at `where` if none has it, `IntegrityError` if the name leads out of them (links included).
+    Raises `InvalidInput` at `where` if none has it, `IntegrityError` if the name leads out of them.
     """
     for folder in folders:
         try:
-            open_contained(folder, name).close()
+            return str(linked_file(folder, name))
         except InvalidInput:
             continue
         except IntegrityError as error:
             raise IntegrityError(f"{where}: {error.what}", error.why, error.fix) from None
-        return str(folder / name)
     raise wrong(where, f"the image '{name}' is missing", f"a file in {' or '.join(str(f) for f in folders)}")

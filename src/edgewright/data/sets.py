@@ -23,7 +23,7 @@ import msgspec
 from PIL import Image
 
 from edgewright.core.errors import IntegrityError, InvalidInput
-from edgewright.core.files import absolute, open_contained
+from edgewright.core.files import absolute, linked_file
 from edgewright.core.spec import ModelSpec
 
 from . import coco, table, voc, yolo
@@ -341,17 +341,16 @@ def _read_table(folder: Path, split: str | None) -> tuple[tuple[Item, ...], tupl
 
 
 def _contained(path: Path, row: table.Row) -> str:
-    """The absolute path of a row's file, which lies beside the table or in images/ and not outside (links included)."""
+    """The absolute path of a row's file, which lies beside the table or in images/; links are the user's own."""
     folder = path.parent
     below = folder if (folder / row.file).exists() or not (folder / "images").is_dir() else folder / "images"
     try:
-        open_contained(below, row.file).close()
+        return str(linked_file(below, row.file))
     except InvalidInput:
         what = f"'{row.file}' is missing"
         raise table.wrong(path, row.line, what, "a file beside the table or in images/") from None
     except IntegrityError as error:
         raise IntegrityError(f"{path}, line {row.line}: {error.what}", error.why, error.fix) from None
-    return str(below / row.file)
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------

@@ -357,7 +357,7 @@ def _report(
         environment=msgspec.structs.replace(place.environment, load=_worst(timings)),
         data=DataInfo(
             name=evaluation.name, split=evaluation.split or None, images=len(evaluation.items),
-            digest=key_of("images", {"pixels": sets.digests(evaluation)}),
+            digest=key_of("images", {"pixels": sets.digests(evaluation)}), truth=image_sets.truth(evaluation),
         ),
         reference=reference,
         measurements=tuple(rows),

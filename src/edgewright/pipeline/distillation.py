@@ -21,6 +21,7 @@ from edgewright.data import sets
 from edgewright.data.sets import ImageSet
 from edgewright.export.sources import parse as sources
 from edgewright.export.sources import plan as plans
+from edgewright.export.sources import ultralytics
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
 from edgewright.pipeline import stages
@@ -262,10 +263,10 @@ def write(
         before = files.absolute(parsed.name)
         plan = plans.read(before)
         source, removed = plan.source, (*plan.removed, *removed)
-        parsed = plans.source_of(plan, before)
+        parsed = plans.source_of(plan, before, trust=True)  # it was loaded before, as the user trusts it
         if (before / plans.ARCHITECTURE).is_file():
             shutil.copyfile(before / plans.ARCHITECTURE, folder / plans.ARCHITECTURE)
-    elif parsed.kind == "ultralytics" and not parsed.name.endswith((".yaml", ".yml")):
+    elif parsed.kind == "ultralytics" and (not parsed.name.endswith(".yaml") or ultralytics.file_of(parsed.name)):
         source = plans.keep_architecture(folder, module)
         parsed = plans.source_of(plans.Plan(source=source), folder)
     fields = msgspec.to_builtins(spec)

@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgewright.core import child, files
+from edgewright.core import child, files, machine_key
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
 from edgewright.core.spec import ModelSpec, decode, encode
 from edgewright.core.store import Entry, Store
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
-from edgewright.export.sources import plan, ultralytics
+from edgewright.export.sources import plan, torch, ultralytics
 from edgewright.export.sources.parse import PLAN, parse
 from edgewright.pipeline.candidates import Candidate, Variant
 from edgewright.quantize import methods, schemes
 from edgewright.quantize.ranges import STATISTICS
+from edgewright.runtimes import torch as torch_reference
 from edgewright.runtimes.options import Options
 from edgewright.targets.ssh import Lost, Unreachable
 
@@ -41,7 +42,7 @@ FATAL = (InvalidInput, IntegrityError, DiskFull, Unreachable, Lost)
 Watch = Callable[[str, str, int, int, str], None]
 """Called with (stage, what it works on, done, total, step): total 0 means unknown."""
 
-MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", "reference.pt2"
+MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", torch_reference.MODEL
 SIMULATED = "simulated.onnx"
 ROUNDING = 1e-3
 """More than this share of the largest value is no rounding of float32."""
@@ -74,11 +75,13 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     watch: Watch = quiet
 
     def run(
-        self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder", **kwargs: Any
-    ) -> Entry:
+        self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder",
+        refuse: Callable[[Path], str] | None = None, **kwargs: Any,
+    ) -> Entry:  # fmt: skip
         """The stored result of ``target(..., folder=folder)``, made now if it is not there yet.
 
-        `target` is "module:function"; the code of the room that it lives in is part of the key.
+        `target` is "module:function"; the code of the room that it lives in is part of the key. `refuse`: why a stored
+        result is not to be used here, empty where it is.
         """
         log = self.log(stage, what)
         room = target.partition(":")[0].split(".")[1]
@@ -86,20 +89,21 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
         def make(folder: Path, step: child.Progress) -> None:
             child.call(target, log=log, limits=self.limits, progress=step, **{**kwargs, into: str(folder)})
 
-        return self.keep(stage, what, {**inputs, "code": code_digest(room)}, make)
+        return self.keep(stage, what, {**inputs, "code": code_digest(room)}, make, refuse)
 
     def keep(
-        self, stage: str, what: str, inputs: Mapping[str, Any], make: Callable[[Path, child.Progress], None]
-    ) -> Entry:
-        """The stored result of ``make(folder, progress)``, watched."""
+        self, stage: str, what: str, inputs: Mapping[str, Any], make: Callable[[Path, child.Progress], None],
+        refuse: Callable[[Path], str] | None = None,
+    ) -> Entry:  # fmt: skip
+        """The stored result of ``make(folder, progress)``, watched; `refuse` as in `run`."""
 
         def step(done: int, total: int, text: str) -> None:
             self.watch(stage, what, done, max(total, done + 1), text)  # only this function says that it is finished
 
         step(0, 0, "")
-        entry = self.store.stage(stage, inputs, lambda folder: make(folder, step))
+        entry = self.store.stage(stage, inputs, lambda folder: make(folder, step), refuse)
         how = "from the store" if entry.reused else f"{entry.seconds:.1f} s"
-        self.watch(stage, what, 1, 1, f"{how}; the stored one was damaged: {entry.damage}" if entry.damage else how)
+        self.watch(stage, what, 1, 1, f"{how}; the stored one was not used: {entry.damage}" if entry.damage else how)
         return entry
 
     def log(self, stage: str, what: str) -> Path:
@@ -130,11 +134,17 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 def export(shop: Workshop, source: Source, images: list[str], image_digests: list[str], batch: int | None) -> Entry:
     """``model.onnx`` (float, normalized on the host), ``spec.json``, ``parity.json``, ``reference.pt2`` for torch."""
     inputs = {**source.identity(), "images": image_digests, "batch": batch, "made_by": made_by("export", "graph")}
+    if parse(source.source).kind != "onnx":
+        machine_key.key()  # the reference is marked with it: that it cannot be kept is said before the work
     return shop.run(
-        "export", source.source, inputs, "edgewright.export.exporter:export", source=source.source,
+        "export", source.source, inputs, "edgewright.export.exporter:export", refuse=_foreign, source=source.source,
         checkpoint=source.checkpoint, spec_file=source.spec_file, trust_checkpoint=source.trust_checkpoint,
         images=images, batch=batch,
     )  # fmt: skip
+
+
+def _foreign(folder: Path) -> str:
+    return "" if torch_reference.is_own(folder) else "another machine or user wrote its torch program"
 
 
 def quantize(
@@ -241,7 +251,7 @@ def mix(
     seed: int,
 ) -> Entry:  # fmt: skip
     """``model.onnx``, ``provenance.json`` of a mixture: `quantized` with the variant's layers given back to float."""
-    how = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
+    how: dict[str, Any] = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
     made = made_by("quantize", "graph")
     source = quantized_from(shop, model, variant, calibration, digests, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
@@ -393,17 +403,22 @@ def compile_reference(shop: Workshop, exported: Entry, spec: ModelSpec) -> Entry
     if has_torch and parity.get("reference_batch") is None:  # it takes any number of images
         spec = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=None))
     options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32")
-    return _compile(shop, "reference", exported, REFERENCE if has_torch else MODEL, spec, options, True)
+    file = REFERENCE if has_torch else MODEL
+    return _compile(shop, "reference", exported, file, spec, options, True, _foreign)
 
 
-def _compile(shop: Workshop, what: str, model: Entry, file: str, spec: ModelSpec, options: Options, run: bool) -> Entry:
+def _compile(
+    shop: Workshop, what: str, model: Entry, file: str, spec: ModelSpec, options: Options, run: bool,
+    refuse: Callable[[Path], str] | None = None,
+) -> Entry:  # fmt: skip
     how = {"spec": msgspec.to_builtins(spec), "options": msgspec.to_builtins(options), "run": run}
     inputs = {"model": model.key, "file": file, **how, "made_by": made_by("compile", "runtimes")}
     if run and options.runtime == "tensorrt":  # a plan is bound to more than the library's version
         from edgewright.runtimes import tensorrt
 
         inputs["device"] = tensorrt.identity()
-    return shop.run("compile", what, inputs, "edgewright.runtimes.artifact:build", model=str(model.path / file), **how)
+    target = "edgewright.runtimes.artifact:build"
+    return shop.run("compile", what, inputs, target, refuse=refuse, model=str(model.path / file), **how)
 
 
 def evaluate(
@@ -493,13 +508,5 @@ def _named_digest(source: str) -> str | None:
         return files.sha256(folder) + files.sha256(folder.with_name(plan.WEIGHTS))
     if library != "torch":
         return None
-    module = rest.rpartition(":")[0] or rest
-    dotted = module.replace(".", "/")
-    for path in (Path(module), Path(f"{dotted}.py"), Path(dotted, "__init__.py")):  # the child's path begins here
-        if path.is_file():
-            return files.sha256(path)
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None  # the export says what is wrong with the name
-    return files.sha256(Path(spec.origin)) if spec and spec.origin else None
+    found = torch.file_of(rest)
+    return files.sha256(found) if found else None  # the export says what is wrong with the name

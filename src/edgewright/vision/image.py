@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import MAX_PIXELS
 
 Source: TypeAlias = "str | Path | bytes | np.ndarray | Image.Image"
 """What `open_image` takes: a path, an encoded file's bytes, a uint8 array (HWC RGB, or HW grey), a PIL image."""
@@ -25,9 +26,6 @@ Picture: TypeAlias = "Image.Image | np.ndarray"
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 """The decoders that a file may reach. Pillow has more, of which EPS starts Ghostscript on the file's own program."""
-
-MAX_PIXELS = 89_478_485
-"""Larger images are refused as decompression bombs (Pillow's own figure, from which on it warns)."""
 
 MAX_ASPECT = 100
 """A more elongated image is refused: scaling its shorter side to the model's size would take gigabytes."""

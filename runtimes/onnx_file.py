@@ -1,0 +1,105 @@
+"""An ONNX file as bytes, checked on a device, where the onnx package is not there: it must hold all of its tensors.
+
+A tensor may say that its data lies in another file ("external data"). ONNX Runtime up to 1.23 opens such a file
+wherever the name points, relative to the working directory where the model came as bytes; later versions know a
+location that is an address in memory. Ours have none: `build` puts all data inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgewright.core.errors import IntegrityError
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_DEEPEST = 100
+"""Nested messages; protobuf's own parsers stop there too."""
+
+NESTED: dict[str, dict[int, str]] = {
+    "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
+    "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
+    "FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
+    "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
+    "NodeProto": {5: "AttributeProto"},
+    "AttributeProto": {
+        5: "TensorProto", 6: "GraphProto", 10: "TensorProto", 11: "GraphProto", 22: "SparseTensorProto",
+        23: "SparseTensorProto",
+    },
+    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
+}  # fmt: skip
+"""The fields of ONNX's messages below which a tensor can lie (onnx.proto; a test compares it with the onnx package)."""
+NAME, EXTERNAL_DATA, DATA_LOCATION = 8, 13, 14
+"""Fields of TensorProto."""
+
+
+def require_whole(content: bytes, name: str) -> None:
+    """Raise `IntegrityError` where the ONNX file `content` refers to data outside of it, or is no ONNX file."""
+    try:
+        tensor = next(_external(memoryview(content), "ModelProto", 0), None)
+    except (IndexError, ValueError):
+        raise IntegrityError(
+            f"{name} is no ONNX file.", "Its bytes are no message of protobuf.", "Copy the bundle again."
+        ) from None
+    if tensor is not None:
+        raise IntegrityError(
+            f"{name} keeps the tensor '{tensor}' outside of the file.",
+            "A file of a bundle holds all of its data; what another file or address holds was not verified.",
+            "Build the bundle again with `edgewright compile`, or do not use a model from this origin.",
+        )
+
+
+def _external(message: memoryview, kind: str, depth: int) -> Iterator[str]:
+    """The names of tensors below `message` that say their data is elsewhere."""
+    if depth > _DEEPEST:
+        raise ValueError
+    nested = NESTED.get(kind)
+    if nested is None:
+        yield from _tensor(message)
+        return
+    for field, value in _fields(message):
+        if field in nested and isinstance(value, memoryview):
+            yield from _external(value, nested[field], depth + 1)
+
+
+def _tensor(message: memoryview) -> Iterator[str]:
+    name, outside = "", False
+    for field, value in _fields(message):
+        if field == NAME and isinstance(value, memoryview):
+            name = bytes(value).decode(errors="replace")
+        outside = outside or field == EXTERNAL_DATA or (field == DATA_LOCATION and value != 0)
+    if outside:
+        yield name
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Number and value (a number, or the bytes) of each field; `ValueError` for what is malformed."""
+    at, end = 0, len(message)
+    while at < end:
+        tag, at = _varint(message, at)
+        field, wire = tag >> 3, tag & 7
+        value: int | memoryview = 0
+        if wire == _VARINT:
+            value, at = _varint(message, at)
+        elif wire == _BYTES:
+            length, at = _varint(message, at)
+            value, at = message[at : at + length], at + length
+        elif wire in (_FIXED64, _FIXED32):
+            at += 8 if wire == _FIXED64 else 4
+        else:  # groups: no ONNX writer makes them
+            raise ValueError
+        if at > end or field == 0:
+            raise ValueError
+        yield field, value
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, at
+        shift += 7
+        if shift > 63:
+            raise ValueError
