@@ -106,7 +106,7 @@ def test_sensitivities_are_drawn_and_their_names_do_not_run(show, width, scheme)
     assert (requests, said) == ([], [])
     assert page.title().startswith("int8 <script>") and page.locator("img").count() == 0
     assert page.locator("#sensitivity svg g.mark-symbol path").count() == len(NAMES)
-    assert page.locator("tbody tr").count() == len(NAMES)
+    assert page.locator("main tbody tr").count() == len(NAMES)
     assert "</script><script>document.title='owned'</script>" in page.locator("tbody").inner_text()
     assert r"a\u202eb" in page.locator("tbody").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -115,7 +115,7 @@ def test_sensitivities_are_drawn_and_their_names_do_not_run(show, width, scheme)
 def test_sensitivities_sort_by_a_click_and_a_dot_has_its_name(show):
     page, _, _ = show(sensitivities, 1280, "dark")
     page.get_by_role("button", name="Saved ms").click()
-    assert page.locator("tbody tr td:last-child").first.inner_text() == "−0.050"
+    assert page.locator("main tbody tr td:last-child").first.inner_text() == "−0.050"
     page.locator("#sensitivity svg g.mark-symbol path").nth(1).hover(force=True)
     page.wait_for_selector("#vg-tooltip-element.visible")
     assert "</script><script>" in page.locator("#vg-tooltip-element").inner_text()

@@ -12,7 +12,7 @@ from edgewright.bench import environment
 from edgewright.bench.latency import Rules
 from edgewright.core.child import Limits
 from edgewright.core.errors import IntegrityError
-from edgewright.core.spec import Input, ModelSpec, encode
+from edgewright.core.spec import Input, ModelSpec, Preprocess, encode
 from edgewright.pipeline import place as places
 from edgewright.pipeline.recipe import Recipe
 from edgewright.runtimes import artifact
@@ -20,7 +20,7 @@ from edgewright.runtimes.options import Options
 from edgewright.targets import detect
 from edgewright.targets.remote import Remote
 
-SPEC = ModelSpec(name="m", input=Input(height=8, width=8), classes=3)
+SPEC = ModelSpec(name="m", input=Input(height=8, width=8), classes=3, preprocess=Preprocess(resize="none"))
 ABOUT = msgspec.to_builtins(
     {"unit": "", "environment": environment.describe(), "machine": detect.this_machine(), "runtimes": {}}
 )

@@ -46,7 +46,8 @@ class Manifest(msgspec.Struct, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One result: its folder, its key, whether it was there already, and why an older one was thrown away."""
+    """One result: its folder, its key, whether it was there already, and what happened to an older one that was thrown
+    away."""
 
     path: Path
     key: str
@@ -96,7 +97,10 @@ class Store:
         with self._locks.FileLock(self._lock_file(final)):
             damage = ""
             if final.exists():
-                damage = self.damage(final) or (refuse(final) if refuse else "")
+                if found := self.damage(final):
+                    damage = f"was damaged: {found}"
+                elif found := refuse(final) if refuse else "":
+                    damage = f"was not used: {found}"
                 if not damage:
                     return Entry(final, key, True, _read_manifest(final).seconds)
                 shutil.rmtree(final)

@@ -103,7 +103,7 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
         step(0, 0, "")
         entry = self.store.stage(stage, inputs, lambda folder: make(folder, step), refuse)
         how = "from the store" if entry.reused else f"{entry.seconds:.1f} s"
-        self.watch(stage, what, 1, 1, f"{how}; the stored one was not used: {entry.damage}" if entry.damage else how)
+        self.watch(stage, what, 1, 1, f"{how}; the stored one {entry.damage}" if entry.damage else how)
         return entry
 
     def log(self, stage: str, what: str) -> Path:
