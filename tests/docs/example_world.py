@@ -111,7 +111,7 @@ class Reused(child.Child):
     def end(cls) -> None:
         """End all processes that wait."""
         while cls.idle:
-            child.Child.close(cls.idle.pop())
+            super(Reused, cls.idle.pop()).close()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -22,6 +23,7 @@ def require(module: str, extra: str) -> Any:
         ) from None
 
 
+@functools.cache  # a key of a stage asks for a dozen, and each is parsed from its file
 def version(distribution: str) -> str | None:
     """The installed version of a distribution, read without importing it; None where it is not installed."""
     from importlib import metadata  # slow to import, and on a device nothing asks for it
