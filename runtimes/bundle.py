@@ -58,7 +58,7 @@ def write(artifact_folder: Path, out: Path, *, name: str, provenance: Mapping[st
     """
     source = verified(artifact_folder)
     described = artifact.parse(source)
-    _require_no_program(described.options, artifact_folder)
+    require_no_program(described.options, artifact_folder)
     require_replaceable(out)
     with files.new_folder(out) as folder:
         digests = _copy(source, folder)
@@ -89,7 +89,7 @@ def inspect(path: Path) -> Manifest:
     if not folder.is_dir() or not (folder / MANIFEST).exists():
         raise no_bundle(folder)
     manifest = decode(_manifest_bytes(folder), Manifest, str(folder / MANIFEST))
-    _require_no_program(manifest.artifact, folder)
+    require_no_program(manifest.artifact, folder)
     return manifest
 
 
@@ -110,7 +110,7 @@ def finish(folder: str | Path, out: str | Path, progress: Progress | None = None
     """
     source, out = verified(files.absolute(folder)), Path(out)
     about = artifact.parse(source)
-    _require_no_program(about.options, source.folder)
+    require_no_program(about.options, source.folder)
     out.mkdir(parents=True, exist_ok=True)
     _copy(source, out, leave=artifact.FILE)
     return artifact.complete(out, about.spec, about.options, True, progress)
@@ -155,7 +155,8 @@ def _copy(source: Contents, folder: Path, leave: str = "") -> dict[str, str]:
     return digests
 
 
-def _require_no_program(options: Options, folder: Path) -> None:
+def require_no_program(options: Options, folder: Path) -> None:
+    """Raise `IntegrityError` for an artifact of torch, which is only a reference on the machine that exported it."""
     if options.runtime == "torch":
         raise IntegrityError(
             f"{folder} holds a torch program.",

@@ -22,7 +22,7 @@ from typing import Any, overload
 import numpy as np
 
 from edgewright.core import files
-from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
+from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.vision.detection import Detections, detect
 from edgewright.vision.image import Source, open_picture, size_of
@@ -41,17 +41,12 @@ def open(path: str | os.PathLike[str], *, trust_plan: bool = False) -> Session:
     """Open a bundle (or an artifact folder) and make it ready to answer.
 
     Every file is checked against the manifest before a runtime library reads it. Raises `InvalidInput` (no bundle),
-    `IntegrityError` (damaged; a TensorRT plan that another machine made, unless `trust_plan`), `Unavailable` (runtime
-    not installed, or the device lacks the precision), `RuntimeFailed`.
+    `IntegrityError` (damaged; a torch program; a TensorRT plan that another machine made, unless `trust_plan`),
+    `Unavailable` (runtime not installed, or the device lacks the precision), `RuntimeFailed`.
     """
     contents = _verified(path)
     about = artifact.parse(contents)
-    if about.options.runtime == "torch":
-        raise IntegrityError(
-            f"{contents.folder} holds a torch program.",
-            "Loading one runs code that comes with it: torch is only the reference of the machine that exported it.",
-            "Use a bundle of onnxruntime, openvino or tensorrt.",
-        )
+    bundle.require_no_program(about.options, contents.folder)
     return Session(contents, about, trust_plan)
 
 

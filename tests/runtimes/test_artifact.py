@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,4 +87,26 @@ def test_a_newer_artifact_is_a_clear_error(build: Callable[..., Path]) -> None:
     file = folder / artifact.FILE
     file.write_bytes(file.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 99', 1))
     with pytest.raises(InvalidInput, match="schema version 99"):
+        artifact.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "value"),
+    [
+        ("input", "height", -1), ("input", "width", 10**9), ("input", "channels", 0), ("input", "batch", -1),
+        ("preprocess", "resize_to", [0, 0]), ("preprocess", "crop", [-1, 5]), ("preprocess", "std", [0.0, 0.0, 0.0]),
+        ("preprocess", "mean", [1.0]), ("preprocess", "divide", 0.0), ("postprocess", "top", 0),
+        ("", "labels", ["one"]), ("", "classes", 0), ("", "task", "detect"),
+        ("", "detect", {"decoder": "dfl", "strides": [0]}),
+    ],
+)  # fmt: skip
+def test_a_description_that_no_image_can_be_prepared_by_is_refused(
+    build: Callable[..., Path], table: str, field: str, value: object
+) -> None:
+    """It comes with a bundle, so the device looks at it before an array is made by it."""
+    folder = build()
+    about = json.loads((folder / artifact.FILE).read_text())
+    (about["spec"].setdefault(table, {}) if table else about["spec"])[field] = value
+    (folder / artifact.FILE).write_text(json.dumps(about))
+    with pytest.raises(InvalidInput, match=r"is not valid|contradicts itself"):
         artifact.read(folder)
