@@ -139,7 +139,7 @@ def pack(right: NDArray[np.bool_]) -> str:
 
 
 def unpack(text: str, images: int) -> NDArray[np.bool_]:
-    """The inverse of `pack` for so many images; `ValueError` for what is none."""
+    """Read what `pack` wrote for this number of images; raise `ValueError` for any other text."""
     bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     if len(bits) != -(-images // 8):
         raise ValueError(f"{len(bits)} bytes for {images} images")
@@ -152,7 +152,7 @@ def pack_numbers(numbers: NDArray[np.floating[Any]]) -> str:
 
 
 def unpack_numbers(text: str) -> NDArray[np.float32]:
-    """The inverse of `pack_numbers`; `ValueError` for what is none."""
+    """Read what `pack_numbers` wrote; raise `ValueError` for any other text."""
     return np.frombuffer(base64.b64decode(text, validate=True), "<f4")
 
 

@@ -74,7 +74,7 @@ def about(value: Any, device: object) -> About:
 
 
 def answer_bytes(spec: ModelSpec, images: int) -> int:
-    """How much `bench.device.answer` may send: its answers to so many images, and what it says beside them."""
+    """The most bytes that `bench.device.answer` may send: the answers to all images, and a margin for logs."""
     row = 28 * spec.detect.most if spec.detect else 4 * spec.classes
     return images * row + 2 * answers.VALUE_BYTES
 
@@ -108,7 +108,7 @@ def finished(folder: Path, sent: Artifact, device: object) -> None:
 
 
 def observed_bytes(rules: Rules, artifacts: int) -> int:
-    """How much `bench.device.observe` may send."""
+    """The most bytes that `bench.device.observe` may send."""
     seconds = max(rules.max_duration_s, rules.min_duration_s) + 2  # the last round goes on
     frames = 8 * (rules.camera_frames + 8) if rules.rate_hz else 0
     return artifacts * (int(seconds * SAMPLE_BYTES_PER_S) + frames + LOG_BYTES)

@@ -1,6 +1,6 @@
 """A report against an earlier one: the same model on the same images, accuracy image by image, latency of one machine.
 
-What cannot be compared is told with its reason and never passes for equal.
+A part that cannot be compared is reported with its reason. It never counts as equal.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _by_agreement(now: Accuracy, before: Accuracy, margin: float) -> Comparison:
 
 
 def _doubt(found: Accuracy) -> str:
-    """Why the per-image results of `found` are no evidence of its score; empty where they are."""
+    """Say why the per-image results of `found` do not support its score; empty if they do."""
     assert found.score is not None
     try:
         numbers = _per_image(found)

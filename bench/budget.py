@@ -241,7 +241,7 @@ def _no_metric(text: str, start: int, name: str, operator: str, rest: str) -> Us
 
 
 def _instead(answer: budget_text.Answer, operator: str, rest: str) -> str:
-    """Advice in words: the terms that mean what was written, else the names of the metrics."""
+    """Return advice: terms with the same meaning if there are any, else the names of the metrics."""
     terms = [(f"'{term}'", what) for metric, what in answer.metrics if (term := _meant(answer, metric, operator, rest))]
     choices = [name + (f" ({what})" if what else "") for name, what in terms or answer.metrics]
     listed = " or ".join([*([", ".join(choices[:-1])] if choices[1:] else []), choices[-1]])

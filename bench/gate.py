@@ -49,7 +49,7 @@ def gate(
       one-sided upper bound of the change is below zero);
     - slower: p50 or p90 beyond both intervals and 5 %, both measured on the same machine with the same threads.
 
-    Without evidence it never passes: what is not compared makes the verdict "not compared", unless something failed.
+    The gate never passes without evidence. If a part is not compared and nothing failed, the verdict is "not compared".
     `compare`: the part that is compared (default: both). Raises `UsageError` where there is nothing to check.
     """
     _require_something(report, budget, baseline, compare)

@@ -124,7 +124,7 @@ def _load(
     from .sources import onnx, trainable, ultralytics
 
     toml = overrides.find(checkpoint or ultralytics.own_file(source), spec_file)
-    over = overrides.read(toml) if toml else {}
+    over = overrides.read(toml, named=spec_file is not None) if toml else {}
     if source.kind == "onnx":
         size = over.get("input", {})
         outputs, task = over.pop("outputs", ()), over.get("task")

@@ -37,16 +37,21 @@ def find(beside: str | None, named: str | None) -> Path | None:
     if beside is None:
         return None
     path = files.absolute(beside).with_suffix(".toml")
-    if not path.is_file():
-        return None
-    files.open_contained(path.parent, path.name, hard_links=True).close()  # not named by the user: no link out of there
-    return path
+    return path if path.is_file() else None
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The fields of a TOML description; ``labels_file`` is read (from its own folder only) into ``labels``."""
+def read(path: Path, named: bool = True) -> dict[str, Any]:
+    """The fields of a TOML description; ``labels_file`` is read (from its own folder only) into ``labels``.
+
+    `named`: the user named this file. One that only lies beside a model may be no link that leads elsewhere.
+    """
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        if named:
+            content = path.read_bytes()
+        else:
+            with files.open_contained(path.parent, path.name, hard_links=True) as file:
+                content = file.read()
+        fields = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(
             f"{path} is no valid TOML: {error}", "It describes the model.", "Correct that line."

@@ -38,7 +38,7 @@ def require_whole(content: bytes, name: str) -> None:
         tensor = next(_external(memoryview(content), "ModelProto", 0), None)
     except (IndexError, ValueError):
         raise IntegrityError(
-            f"{name} is no ONNX file.", "Its bytes are no message of protobuf.", "Copy the bundle again."
+            f"{name} is no ONNX file.", "Its bytes are not a valid protobuf message.", "Copy the bundle again."
         ) from None
     if tensor is not None:
         raise IntegrityError(

@@ -26,7 +26,6 @@ from .contents import Contents
 from .options import Options, Precision, Probe, failure, require_precision
 
 MODEL, CODE = "reference.pt2", "reference.code"
-_ABOUT = b"torch program "
 _NAME = "torch"
 _PRECISIONS: tuple[Precision, ...] = ("f32",)
 _WHY = "torch is the full-precision reference."
@@ -126,16 +125,18 @@ def describe(handle: Handle) -> dict[str, Any]:
 
 def _write(folder: Path, content: bytes) -> None:
     files.write(folder / MODEL, content)
-    files.write(folder / CODE, machine_key.code(_ABOUT + hashlib.sha256(content).digest()))
+    files.write(folder / CODE, machine_key.code(_signed(content)))
+
+
+def _signed(content: bytes) -> bytes:
+    """What the code is made of: a code of a TensorRT plan must not pass for one of a program."""
+    return b"torch program " + hashlib.sha256(content).digest()
 
 
 def _content(contents: Contents) -> bytes:
     """The program's bytes, if this machine wrote them; else `IntegrityError`."""
     content = contents.read(MODEL)
-    own = CODE in contents and machine_key.is_own(
-        contents.read(CODE).decode(errors="replace"), _ABOUT + hashlib.sha256(content).digest()
-    )
-    if not own:
+    if CODE not in contents or not machine_key.is_own(contents.read(CODE).decode(errors="replace"), _signed(content)):
         raise IntegrityError(
             f"{contents.folder / MODEL} was not written by this machine.",
             "Loading a torch program runs code that comes with it. Nothing of it was loaded.",

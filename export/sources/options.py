@@ -1,7 +1,7 @@
 """Which options a source may have, library by library: an allow-list.
 
-The libraries take more, some of which name files, hubs or folders to read a model from (timm's ``checkpoint_path``,
-``pretrained_cfg``, ``cache_dir``). A model comes from its source and ``--checkpoint``, and from nothing else.
+The libraries have more options. Some of them load a model from a file, a hub or a folder (timm's ``checkpoint_path``,
+``pretrained_cfg``, ``cache_dir``). Here only the source and ``--checkpoint`` decide where a model comes from.
 """
 
 from __future__ import annotations

@@ -280,20 +280,23 @@ def plan(folder: Path, source: str) -> list[str]:
     return ["export", str(slim), "-o", str(folder / "out.onnx")]
 
 
+PLANS = {
+    "a_plan_with_a_cache_folder": ("timm:resnet18.a1_in1k?cache_dir={outside}", "no option 'cache_dir'"),
+    "a_plan_that_names_a_hub": ("timm:hf-hub:somebody/model", "a hub"),
+    "a_plan_that_names_a_function": ("torch:os:system?command=touch {outside}/ran", "names the factory"),
+    "a_plan_that_names_a_function_bare": ("os:system?command=touch {outside}/ran", "names the source 'os:system"),
+    "a_plan_that_names_pickled_weights": ("ultralytics:yolo11n", "which are a pickle"),
+}
+for _name, (_source, _says) in PLANS.items():
+    ATTACKS[_name] = Attack(
+        _name, lambda folder, outside, source=_source: plan(folder, source.format(outside=outside)), 4, _says
+    )
+
+
 @attack(4, "no option 'checkpoint_path'")
 def a_plan_with_a_checkpoint(folder: Path, outside: Path) -> list[str]:
     (outside / "evil.pth").write_bytes(pickled(outside))
     return plan(folder, f"timm:resnet18?checkpoint_path={outside}/evil.pth")
-
-
-@attack(4, "no option 'cache_dir'")
-def a_plan_with_a_cache_folder(folder: Path, outside: Path) -> list[str]:
-    return plan(folder, f"timm:resnet18.a1_in1k?pretrained=true&cache_dir={outside}")
-
-
-@attack(4, "a hub")
-def a_plan_that_names_a_hub(folder: Path, outside: Path) -> list[str]:
-    return plan(folder, "timm:hf-hub:somebody/model")
 
 
 @attack(4, "names a file, a folder or a hub")
@@ -301,21 +304,6 @@ def a_plan_that_names_a_folder_of_weights(folder: Path, outside: Path) -> list[s
     (outside / "config.json").write_text('{"architecture": "resnet18", "pretrained_cfg": {}}')
     (outside / "pytorch_model.bin").write_bytes(pickled(outside))
     return plan(folder, f"timm:local-dir:{outside}")
-
-
-@attack(4, "names the factory")
-def a_plan_that_names_a_function(folder: Path, outside: Path) -> list[str]:
-    return plan(folder, f"torch:os:system?command=touch {outside}/ran")
-
-
-@attack(4, "names the source 'os:system")
-def a_plan_that_names_a_function_bare(folder: Path, outside: Path) -> list[str]:
-    return plan(folder, f"os:system?command=touch {outside}/ran")
-
-
-@attack(4, "which are a pickle")
-def a_plan_that_names_pickled_weights(folder: Path, outside: Path) -> list[str]:
-    return plan(folder, "ultralytics:yolo11n")
 
 
 @attack(4, "names a file, a folder or a hub")

@@ -107,6 +107,13 @@ def test_links_of_hub_caches_and_dvc_are_read_and_verified(edge: Path, tmp_path:
         edgewright.open(folder)
 
 
+def test_a_cache_that_lacks_a_file_says_so(edge: Path, tmp_path: Path) -> None:
+    folder = linked(edge, "hub", tmp_path)
+    (folder / "model.onnx").resolve().unlink()
+    with pytest.raises(InvalidInput, match=r"model\.onnx.*which is missing"):
+        edgewright.open(folder)
+
+
 def test_a_blob_that_is_itself_a_link_leads_nowhere(edge: Path, tmp_path: Path, unread: None) -> None:
     folder = linked(edge, "hub", tmp_path)
     blob = (folder / "model.onnx").resolve()

@@ -26,7 +26,7 @@ from edgewright.core.text import one_line, plain, plain_json
 
 WIDTH = 100
 SILENCE_S = 30.0
-"""Where nothing is drawn, a step that goes on says how far it is after so many seconds without a line."""
+"""If no bar is drawn, a long step prints its progress after this many seconds without a line."""
 
 
 class Screen(Console):

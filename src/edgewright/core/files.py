@@ -126,6 +126,11 @@ def _stored(folder: Path, name: str) -> BinaryIO | None:
         return None
     try:
         found = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"'{name}' of {folder} links to {target}, which is missing.", "The cache does not hold that file.",
+            "Download it again (DVC: dvc pull).",
+        ) from None  # fmt: skip
     except OSError:
         return None
     file = _regular(found, folder, name, hard_links=True)
