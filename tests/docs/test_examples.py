@@ -147,6 +147,7 @@ def short_demo(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "RECIPE", recipe)
     every = digit_images.load()
     patch.setattr(digit_images, "load", lambda: tuple(part[::9] for part in every))
+    patch.setattr(scene_images, "_CACHE", {})  # else the scenes of later tests are made of these few digits
     few = {"calib": 4, "test": 8}
     patch.setattr(scene_images, "write", functools.partial(scene_images.write, counts=few))
 
