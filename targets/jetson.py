@@ -1,8 +1,8 @@
 """What a Jetson says about itself: board and module, release of Jetson Linux (L4T), packages, power mode.
 
 Read from files alone: ``/proc/device-tree``, ``/etc/nv_tegra_release``, dpkg's status, nvpmodel's configuration and
-status. jetson-stats maps releases by a table of its own that each release breaks; here an unknown release keeps its
-number and goes on, and JetPack's own package, where it is installed, says more than any table.
+status. JetPack's own package, where it is installed, says more than any table of releases. An unknown release between
+known ones is called by what they share ("6.2.x"); any other keeps its number and goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ CHIPS = {"33": "tegra210", "24": "tegra186", "25": "tegra194", "35": "tegra234",
 
 CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
 """The compute capability of each chip's GPU, for boards that no built-in description knows."""
+
+JETPACKS = {
+    "35.1.0": "5.0.2", "35.2.1": "5.1", "35.3.1": "5.1.1", "35.4.1": "5.1.2", "35.5.0": "5.1.3", "35.6.0": "5.1.4",
+    "35.6.1": "5.1.5", "35.6.2": "5.1.5", "36.3.0": "6.0", "36.4.0": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1",
+    "36.4.7": "6.2.1", "36.5.0": "6.2.2", "38.2.0": "7.0", "38.2.1": "7.0", "38.4.0": "7.1", "39.2.0": "7.2",
+}  # fmt: skip
+"""JetPack by release of Jetson Linux, in order: NVIDIA's Jetson Linux archive."""
 
 TENSORRT = re.compile(r"libnvinfer\d+")
 PACKAGES = ("nvidia-l4t-core", "nvidia-jetpack", "nvidia-jetpack-runtime", "python3-libnvinfer", "cuda-cudart")
@@ -96,24 +103,51 @@ def packages(root: Path = Path("/")) -> dict[str, str]:
 def software(root: Path, known: tuple[Software, ...] = ()) -> Software:
     """What is installed here; the releases that the board's description names (`known`) fill in what no file says.
 
-    Of several that fit the L4T release the longest wins. JetPack is None where its package is not installed and no
-    known release fits.
+    Of several that fit the L4T release the longest wins. JetPack is None where its package is not installed and the
+    release is far from all known ones (see `jetpack_of`).
     """
     release, installed = l4t(root), packages(root)
     fitting = [v for v in known if release and v.l4t and f"{release}.".startswith(f"{v.l4t}.")]
     base = max(fitting, key=lambda v: len(v.l4t or ""), default=Software())
-    jetpack = installed.get("nvidia-jetpack") or installed.get("nvidia-jetpack-runtime")
+    package = installed.get("nvidia-jetpack") or installed.get("nvidia-jetpack-runtime")
     libraries = [version for name, version in installed.items() if TENSORRT.fullmatch(name)]
     cudart = [name for name in installed if name.startswith("cuda-cudart-") and "dev" not in name]
     os_release = dict(line.partition("=")[::2] for line in (text(root / "etc/os-release") or "").splitlines())
     return Software(
-        jetpack=jetpack.partition("+")[0] if jetpack else base.jetpack,
+        jetpack=package.partition("+")[0] if package else jetpack_of(release) if release else None,
         l4t=release,
         cuda=cudart[0].removeprefix("cuda-cudart-").replace("-", ".") if cudart else base.cuda,
         tensorrt=libraries[0].partition("-")[0] if libraries else None,
         ubuntu=os_release.get("VERSION_ID", "").strip('"') or base.ubuntu,
         python=base.python,
     )
+
+
+def jetpack_of(release: str) -> str | None:
+    """JetPack of a release of Jetson Linux: exact where it is known ("36.4.4": "6.2.1"), else never a wrong figure.
+
+    What stands between two known releases, or behind the last of its series ("36.4"), has what they share ("6.2.x",
+    "6.x"). None for another major version.
+    """
+    number = _number(release)
+    exact = {_number(known): jetpack for known, jetpack in JETPACKS.items()}
+    if number in exact:
+        return exact[number]
+    siblings = {known: jetpack for known, jetpack in exact.items() if known[0] == number[0]}
+    if not siblings:
+        return None
+    below = max((known for known in siblings if known < number), default=None)
+    above = min((known for known in siblings if known > number), default=None)
+    if above is None and below and below[:2] == number[:2]:
+        above = below
+    ends = {siblings[known].split(".")[1] for known in (below, above) if known}
+    major = next(iter(siblings.values())).split(".")[0]
+    return f"{major}.{ends.pop()}.x" if below and above and len(ends) == 1 else f"{major}.x"
+
+
+def _number(release: str) -> tuple[int, int, int]:
+    major, minor, patch, *_ = (*map(int, re.findall(r"[0-9]+", release)), 0, 0, 0)
+    return major, minor, patch
 
 
 def modes(root: Path = Path("/")) -> Modes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,8 @@ import msgspec
 
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput, UsageError
+
+from . import unsupported
 
 SCHEMA_VERSION = 1
 THIS_MACHINE = "this-machine"
@@ -123,7 +126,7 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> Target:
     """The target called `name`: detected, built in, or the path of a TOML file.
 
-    Raises `UsageError` (with the nearest name) for an unknown one, `InvalidInput` for a file that is not a target.
+    Raises `UsageError` (with what may be meant) for an unknown one, `InvalidInput` for a file that is not a target.
     """
     if name == THIS_MACHINE:
         from .detect import this_machine
@@ -135,11 +138,14 @@ def load(name: str) -> Target:
         aliases = _aliases()
         if name in aliases:
             return load(aliases[name])
-        near = difflib.get_close_matches(name.lower(), [*names(), *aliases], n=1, cutoff=0.4)
+        if device := unsupported.find(name):
+            raise UsageError(f"Target '{name}': {device.what}.", device.why, device.fix)
+        *others, last = [f"'{near}'" for near in _near(name, aliases)] or [""]
+        near = f"{', '.join(others)} or {last}" if others else last
         raise UsageError(
             f"Unknown target '{name}'.",
             f"Known targets: {', '.join(names())}.",
-            (f"Did you mean '{near[0]}'? " if near else "") + "A device of your own: give the path of its TOML file.",
+            (f"Did you mean {near}? " if near else "") + "A device of your own: give the path of its TOML file.",
         )
     source = importlib.resources.files("edgewright.targets.devices").joinpath(f"{name}.toml")
     return parse(source.read_text(encoding="utf-8"), f"target {name}")
@@ -240,6 +246,22 @@ def memory_for_model(target: Target) -> int | None:
 def built_in() -> tuple[Target, ...]:
     """Every built-in description."""
     return tuple(load(name) for name in names() if name != THIS_MACHINE)
+
+
+def _near(name: str, aliases: dict[str, str]) -> list[str]:
+    """What may be meant by `name`: the targets that have all of its words, else the nearest spelling.
+
+    A number tells one device from another ("raspberry-pi-3"), so a name without one of the numbers is not near.
+    """
+    words = _words(name)
+    if within := [target for target in names() if words and words <= _words(target)]:
+        return within
+    near = difflib.get_close_matches(name.lower(), [*names(), *aliases], n=1, cutoff=0.4)
+    return [one for one in near if {word for word in words if word.isdigit()} <= _words(f"{one}-{aliases.get(one)}")]
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+|[0-9]+", name.lower()))
 
 
 def _aliases() -> dict[str, str]:

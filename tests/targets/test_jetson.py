@@ -35,9 +35,9 @@ def holding(machine: Target) -> list[str]:
     ("name", "jetpack", "l4t", "tensorrt", "capability", "dla"),
     [
         ("jetson-orin-nano-8gb", "6.2.1", "36.4.4", "10.3.0.30", "8.7", 0),
-        ("jetson-agx-orin-64gb", "5.1", "35.4.1", None, "8.7", 2),
+        ("jetson-agx-orin-64gb", "5.1.2", "35.4.1", None, "8.7", 2),
         ("jetson-agx-thor", "7.0", "38.2.0", None, "11.0", 0),
-        ("jetson-xavier-nx", "5.1", "35.4.1", None, "7.2", 2),
+        ("jetson-xavier-nx", "5.1.2", "35.4.1", None, "7.2", 2),
     ],
 )
 def test_a_board_is_known_by_its_module(
@@ -77,6 +77,36 @@ def test_an_unknown_release_of_an_unknown_board_still_works(tmp_path: Path) -> N
     assert "p9001-0000" in notes
     assert "L4T r44.1.2 is not known" in notes
     assert "unknown JetPack, L4T r44.1.2" in describe(machine)
+
+
+@pytest.mark.parametrize(
+    ("release", "jetpack"),
+    [
+        ("35.1.0", "5.0.2"), ("35.2.1", "5.1"), ("35.3.1", "5.1.1"), ("35.4.1", "5.1.2"), ("35.5.0", "5.1.3"),
+        ("35.6.0", "5.1.4"), ("35.6.1", "5.1.5"), ("36.3.0", "6.0"), ("36.4.0", "6.1"), ("36.4.3", "6.2"),
+        ("36.4.4", "6.2.1"), ("36.4.7", "6.2.1"), ("38.2.0", "7.0"), ("38.4.0", "7.1"),
+        ("36.4.5", "6.2.x"), ("36.4.9", "6.2.x"), ("35.6.9", "5.1.x"),  # between, or behind the last of a series
+        ("36.4.2", "6.x"), ("36.9.0", "6.x"), ("35.0.1", "5.x"),  # only the major version is sure
+        ("32.7.4", None), ("99.1.0", None),
+    ],
+)  # fmt: skip
+def test_a_release_without_its_package_is_never_called_by_a_wrong_figure(
+    release: str, jetpack: str | None, tmp_path: Path
+) -> None:
+    boards.orin_nano(tmp_path)
+    major, _, revision = release.partition(".")
+    boards.write(tmp_path, "etc/nv_tegra_release", f"# R{major} (release), REVISION: {revision}, GCID: 1\n")
+    boards.write(tmp_path, "var/lib/dpkg/status", "")
+    machine = this_machine(tmp_path, ALL)
+    assert (machine.software[0].jetpack, machine.software[0].l4t) == (jetpack, release)
+    assert machine.title.endswith(f"JetPack {jetpack}" if jetpack else f"unknown JetPack, L4T r{release}")
+
+
+def test_the_descriptions_say_what_the_table_of_releases_says() -> None:
+    for target in built_in():
+        for software in target.software:
+            if software.l4t and software.jetpack and not software.jetpack.endswith(".x"):
+                assert jetson.jetpack_of(software.l4t) == software.jetpack, target.name
 
 
 def test_a_new_release_on_a_known_board_keeps_what_the_board_is(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_shown_within_100_columns(name: str) -> None:
     ("name", "facts"),
     [
         ("jetson-orin-nano", ("FP8, FP4: this GPU has no units", "DLA: there is none", "about 6.0 GiB", "MAXN_SUPER",
-                              "jetson_clocks", "INT8 by Q/DQ", "JetPack 6.2 (L4T 36.4): CUDA 12.6, TensorRT 10.3.0")),
+                              "jetson_clocks", "INT8 by Q/DQ", "JetPack 6.2.x (L4T 36.4): CUDA 12.6, TensorRT 10.3.0")),
         ("jetson-orin-nx", ("2 cores", "to spare the GPU", "FP8, FP4")),
         ("jetson-agx-thor", ("fp8, fp4", "DLA: there is none", "1575 MHz")),
         ("jetson-xavier-nx", ("BF16, FP8, FP4", "Python is 3.8", "MODE_20W_6CORE")),
@@ -122,7 +122,19 @@ def test_memory_for_a_model() -> None:
     assert memory_for_model(load("rtx-ada")) is None, "the class has no fixed figure"
 
 
-@pytest.mark.parametrize(("typo", "meant"), [("x86-vni", "x86-vnni"), ("RaspberryPi5", "raspberry-pi-5"), ("zx", "")])
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("x86-vni", "'x86-vnni'"),
+        ("RaspberryPi5", "'raspberry-pi-5'"),
+        ("jetson-orin-nanoo", "'jetson-orin-nano'"),
+        ("jetson-orin-nano-8g", "'jetson-orin-nano-8gb'"),
+        ("jetson-xavier", "'jetson-agx-xavier' or 'jetson-xavier-nx'"),
+        ("orin-nx", "'jetson-orin-nx-16gb' or 'jetson-orin-nx-8gb'"),
+        ("raspberry-pi", "'raspberry-pi-5'"),
+        ("zx", ""),
+    ],
+)
 def test_an_unknown_target_is_refused_with_a_suggestion(typo: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"Unknown target '{typo}'") as caught:
         load(typo)
@@ -130,6 +142,37 @@ def test_an_unknown_target_is_refused_with_a_suggestion(typo: str, meant: str) -
     assert ("Did you mean" in caught.value.fix) == bool(meant)
     assert meant in caught.value.fix
     assert "raspberry-pi-5" in caught.value.why
+
+
+@pytest.mark.parametrize("name", ["raspberry-pi-6", "x86-avx512", "jetson-orin-nano-16gb", "h100", "rtx-4090"])
+def test_a_name_with_another_number_is_another_device(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(name)
+    assert "Did you mean" not in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("names", "device", "why"),
+    [
+        ("jetson-nano, Jetson Nano, nano, jetson_nano-2gb, NVIDIA Jetson Nano Developer Kit", "Jetson Nano", "Maxwell"),
+        ("jetson-tx1, TX1", "Jetson TX1", "Maxwell"),
+        ("jetson-tx2, tx2, Jetson TX2 NX, jetson-tx2-nx, tx2i", "Jetson TX2", "Pascal"),
+        ("raspberry-pi-3, Raspberry Pi 3B+, rpi3", "Raspberry Pi 3", "Cortex-A53"),
+        ("raspberry-pi-4, Pi 4, raspberry-pi-4b-8gb", "Raspberry Pi 4", "Cortex-A72"),
+        ("raspberry-pi-zero, Raspberry Pi Zero W, raspberry-pi-2", "Raspberry Pi", "32 bits"),
+        ("raspberry-pi-zero-2-w", "Raspberry Pi Zero 2", "Cortex-A53"),
+        ("coral, google-coral-dev-board, edge-tpu", "Edge TPU", "compiler"),
+        ("hailo-8, hailo8l, raspberry-pi-5-hailo", "Hailo", "compiler"),
+    ],
+)
+def test_a_device_that_is_no_target_is_not_taken_for_another(names: str, device: str, why: str) -> None:
+    for name in names.split(", "):
+        with pytest.raises(UsageError) as caught:
+            load(name)
+        what, because, fix = caught.value.what, caught.value.why, caught.value.fix
+        assert what.startswith(f"Target '{name}': ") and device in what.removeprefix(f"Target '{name}': ")
+        assert why in because
+        assert "Did you mean" not in fix and "orin" not in fix.lower()
 
 
 def test_a_target_of_ones_own(tmp_path: Path) -> None:

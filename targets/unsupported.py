@@ -1,0 +1,57 @@
+"""Devices that people ask for and that no target stands for: said in words, since their names resemble others'."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_JETSON = "Use a Jetson from Xavier on; `edgewright targets` lists them."
+_OTHERS = "Targets are CPUs and NVIDIA GPUs: `edgewright targets` lists them."
+_MEASURE = "Measure on the device (--on USER@HOST), which says what it is, or give the path of a TOML file about it."
+
+
+class Unsupported(NamedTuple):
+    """A device by its `name` (a pattern of lower-case letters and digits), `what` is missing, `why`, and a `fix`."""
+
+    name: str
+    what: str
+    why: str
+    fix: str
+
+
+def _old_jetson(name: str, title: str, gpu: str) -> Unsupported:
+    why = f"Its {gpu} GPU computes no INT8, and its last release is JetPack 4; targets begin with JetPack 5."
+    return Unsupported(f"(nvidia)?(jetson)?{name}", f"the {title} is not supported", why, _JETSON)
+
+
+def _old_pi(name: str, title: str, core: str) -> Unsupported:
+    why = f"Its {core} has neither fp16 nor dot product, which the built-in targets for Arm have."
+    return Unsupported(f"(raspberry|r)?pi{name}", f"there is no description of the {title}", why, _MEASURE)
+
+
+_KNOWN = (
+    _old_jetson(r"nano(2gb|4gb)?(devkit|developerkit)?(a02|b01)?", "Jetson Nano", "Maxwell"),
+    _old_jetson(r"tx1(devkit|developerkit)?", "Jetson TX1", "Maxwell"),
+    _old_jetson(r"tx2(nx|i|4gb|8gb)?(devkit|developerkit)?", "Jetson TX2", "Pascal"),
+    _old_pi(r"(3.*|cm3.*)", "Raspberry Pi 3", "Cortex-A53"),
+    _old_pi(r"zero2.*", "Raspberry Pi Zero 2", "Cortex-A53"),
+    _old_pi(r"(4.*|cm4.*)", "Raspberry Pi 4", "Cortex-A72"),
+    Unsupported(
+        r"(raspberry|r)?pi(zero|1|2).*", "this Raspberry Pi is not supported",
+        "Its processor or its system has 32 bits; the runtimes need 64-bit Arm.", _OTHERS,
+    ),
+    Unsupported(
+        r".*(coral|edgetpu).*", "the Edge TPU is not supported",
+        "It runs only files of Google's own compiler, which edgewright does not write.", _OTHERS,
+    ),
+    Unsupported(
+        r".*hailo.*", "Hailo's processors are not supported",
+        "They run only files of Hailo's own compiler, which edgewright does not write.", _OTHERS,
+    ),
+)  # fmt: skip
+
+
+def find(name: str) -> Unsupported | None:
+    """The device of this name in any spelling ("Jetson Nano", "jetson_tx2-nx", "nano"), or None."""
+    letters = re.sub(r"[^a-z0-9]", "", name.lower())
+    return next((device for device in _KNOWN if re.fullmatch(device.name, letters)), None)
