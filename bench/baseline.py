@@ -69,8 +69,12 @@ def compare(
         return Comparison(not_compared=(Reason(about="model", why=why, fix="Use a report that chose a variant."),))
     if other := tuple(_other_subject(report, baseline)):
         return Comparison(not_compared=other)
-    accuracy = _accuracy(now.accuracy, before.accuracy, margin) if "accuracy" in parts else Comparison()
-    latency = Comparison()
+    accuracy, latency = Comparison(), Comparison()
+    if "accuracy" in parts:
+        accuracy = _accuracy(now.accuracy, before.accuracy, margin)
+        if codes := ", ".join(dict.fromkeys(finding.code for finding in baseline.errors)):
+            fix = "Correct its data or its reference, and write it again."
+            accuracy = _missing("accuracy", f"the data or the reference of the baseline is in error ({codes})", fix)
     if "latency" in parts:
         latency = _latency(report.environment, baseline.environment, now, before)
     return Comparison(

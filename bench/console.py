@@ -24,6 +24,7 @@ COLUMNS = {
 NAME = 100 - 1 - sum(COLUMNS.values()) - len(COLUMNS) - 2
 """What 100 columns leave for the name, each column taking one more for the gap behind it."""
 
+ALARMS = {"error": "bold red", "warning": "yellow"}
 COLOURS = {"not_worse": "green", "worse": "red", "undecided": "yellow"}
 
 
@@ -38,6 +39,10 @@ def render(report: Report) -> RenderableType:
     if figures.paced(report):
         parts.append(_pace(report))
     parts += _failures(report)
+    parts += [
+        _text(f"{found.level}: {found.code}: {figures.sentence(found)}", ALARMS[found.level])
+        for found in figures.alarms(report)
+    ]
     parts += [_text(f"note: {text}", "yellow") for text in figures.doubts(report)]
     parts += [_text(f"search: {report.search.told}", "dim")] if report.search else []
     parts += _choice(report)

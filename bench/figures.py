@@ -16,11 +16,13 @@ EMULATED = "emulated"
 
 AUDIT = frozenset(
     {
-        "audit", "batch-rows", "batch-size", "calibration-domain", "calibration-few", "census", "confidence",
-        "runtime-parity", "saturation",
+        "audit", "batch-rows", "batch-size", "census", "confidence", "runtime-parity", "saturation",
     }
 )  # fmt: skip
-"""Checks whose errors and warnings stand below the table too (docs/audit.md)."""
+"""Checks of variants whose errors and warnings stand below the table too (docs/audit.md)."""
+
+
+_LEVELS = ("error", "warning", "note", "ok")
 
 
 def metric(report: Report) -> str:
@@ -150,27 +152,42 @@ def has_figures(found: Measurement) -> bool:
 
 def reason(found: Measurement, report: Report) -> str:
     """Why a measurement was not made; of what is only built, what is known of it instead."""
-    known = [finding.text for finding in found.findings if finding.code != EMULATED]
+    known = [sentence(finding) for finding in found.findings if finding.code != EMULATED]
     if found.status == "built" and known:
         return " ".join(known)
     return "" if found.reason == report.target.why else " ".join((found.reason or "").split())
 
 
+def sentence(finding: Finding) -> str:
+    """The text of a finding, and behind it the names that it leaves out: "... (a.jpg, b.jpg, c.jpg ...)"."""
+    if all(name in finding.text for name in finding.names):
+        return finding.text
+    more = " ..." if (finding.count or 0) > len(finding.names) else ""
+    return f"{finding.text} ({', '.join(finding.names)}{more})"
+
+
 def audited(report: Report) -> list[tuple[str, Finding]]:
-    """What was found, the gravest first, each with its variant or "images"."""
-    every = [("images", f) for f in report.findings] + [(m.id, f) for m in report.measurements for f in m.findings]
-    return sorted(every, key=lambda found: ("error", "warning", "note").index(found[1].level))
+    """What was found, the gravest first, each with its variant, "data" or "reference"."""
+    every = [("reference" if f.code.startswith("reference") else "data", f) for f in report.findings]
+    every += [(m.id, f) for m in report.measurements for f in m.findings]
+    return sorted(every, key=lambda found: _LEVELS.index(found[1].level))
+
+
+def alarms(report: Report) -> list[Finding]:
+    """Errors and warnings on the data and the reference, errors first: what a reader must see before any figure."""
+    found = [finding for finding in report.findings if finding.level in ("error", "warning")]
+    return sorted(found, key=lambda finding: _LEVELS.index(finding.level))
 
 
 def passed(report: Report) -> list[tuple[str, str]]:
-    """Checks that were passed, by name: of the images what was found, of variants by how many."""
+    """Checks that were passed, by name: of the data what was found, of variants by how many."""
     found = [(finding.code, finding.text) for finding in report.passed]
     counts = Counter(finding.code for m in report.measurements for finding in m.passed)
     return found + [(code, f"{count} variant{'s' if count > 1 else ''}") for code, count in counts.items()]
 
 
-def _alarms(report: Report) -> list[str]:
-    """Errors and warnings of the audit, a sentence a check: of several variants the first."""
+def _of_variants(report: Report) -> list[str]:
+    """Errors and warnings of the audit of variants, a sentence a check: of several variants the first."""
     found: dict[str, list[tuple[str, Finding]]] = {}
     for id, finding in audited(report):
         if finding.level != "note" and finding.code in AUDIT:
@@ -179,12 +196,12 @@ def _alarms(report: Report) -> list[str]:
     for code, rows in found.items():
         id, worst = rows[0]
         more = f" (so {len(rows)} variants)" if len(rows) > 1 else ""
-        told.append(f"{worst.level}, {code}: {id}: {worst.text}{more}")
+        told.append(f"{worst.level}, {code}: {id}: {sentence(worst)}{more}")
     return told
 
 
 def doubts(report: Report) -> list[str]:
-    """What a reader must know before believing the figures: one sentence each."""
+    """What else (see `alarms`) a reader must know before believing the figures: one sentence each."""
     found = []
     invalid = [m for m in report.measurements if m.latency and not m.latency.valid]
     if invalid:
@@ -200,7 +217,7 @@ def doubts(report: Report) -> list[str]:
             f"The scores of {len(shifted)} variants moved: {worst.id} by {signed(_shift(worst), 3)} on average. mAP "
             "does not see that; a threshold on the score in an application does."
         )
-    found += _alarms(report)
+    found += _of_variants(report)
     if report.reference and report.reference.why:
         found.append(f"{report.reference.why.rstrip('.')}.")
     emulated = [finding for m in report.measurements for finding in m.findings if finding.code == EMULATED]

@@ -8,9 +8,11 @@ import msgspec
 
 from edgewright.bench import baseline as baselines
 from edgewright.bench import budget as budgets
+from edgewright.bench import chance
 from edgewright.bench.baseline import Comparison, Part, Reason
 from edgewright.bench.budget import Budget
-from edgewright.bench.results import Measurement, Report, Term
+from edgewright.bench.figures import sentence
+from edgewright.bench.results import Finding, Measurement, Report, Term
 from edgewright.core.errors import GateFailed, InvalidInput, NotCompared, UsageError
 
 Verdict = Literal["passed", "failed", "not compared"]
@@ -43,7 +45,8 @@ def gate(
 ) -> Gate:
     """Check the chosen variant of `report` (or `id`) against `budget`, and against the chosen one of `baseline`.
 
-    A term of the budget that cannot be checked fails. Against the baseline it fails where the variant is
+    A term of the budget that cannot be checked fails, and so does a report whose data or reference is in error. Against
+    the baseline it fails where the variant is
 
     - less accurate: by more points than the budget allows, or, paired image by image, by more than chance (the 95 %
       one-sided upper bound of the change is below zero);
@@ -54,12 +57,14 @@ def gate(
     """
     _require_something(report, budget, baseline, compare)
     found = _checked(report, id)
+    unsound = [f"{finding.code}: {sentence(finding)}" for finding in report.findings if _is_error(finding, budget)]
     if found is None:
         why = report.choice.why if report.choice else "the report holds no choice"
         misses = report.choice.misses if report.choice else ()
-        return _verdict(None, (), [f"nothing to check: {why}", *misses], Comparison())
+        return _verdict(None, (), [*unsound, f"nothing to check: {why}", *misses], Comparison())
     terms = budgets.check(found, report.reference, budget)
-    failures = [budgets.describe(term) for term in terms if term.status != "met"]
+    failures = [*unsound]
+    failures += [budgets.describe(term) for term in terms if term.status != "met"]
     if found.status != "ok":
         failures.append(f"{found.id} was not measured: {found.reason or found.status}")
     compared = Comparison()
@@ -88,6 +93,11 @@ def _verdict(id: str | None, terms: tuple[Term, ...], failures: list[str], compa
         verdict=verdict, passed=verdict == "passed", id=id, terms=terms, failures=every,
         not_compared=compared.not_compared, notes=compared.notes,
     )  # fmt: skip
+
+
+def _is_error(finding: Finding, budget: Budget) -> bool:
+    """Whether a finding on data or reference is an error under `budget`, which need not be the report's own."""
+    return finding.level == "error" or (finding.code == chance.CODE and budget.judges_accuracy)
 
 
 def _require_something(report: Report, budget: Budget, baseline: Report | None, compare: Part | None) -> None:

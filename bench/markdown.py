@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgewright.bench import figures
 from edgewright.bench.budget import describe
-from edgewright.bench.results import Measurement, Reference, Report
+from edgewright.bench.results import Finding, Measurement, Reference, Report
 from edgewright.core import files
 from edgewright.core.text import plain
 
@@ -34,17 +34,27 @@ def write(report: Report, path: Path) -> None:
 def render(report: Report) -> str:
     """The report as GitHub-flavoured Markdown. Names and reasons from outside cannot break out of their cells."""
     target = report.target.title or report.target.name
-    parts = [f"### edgewright: {_safe(report.model.name)} for {_safe(target)}", _choice(report), _table(report)]
+    errors, warnings = (
+        [_alarm(f) for f in figures.alarms(report) if f.level == level] for level in ("error", "warning")
+    )
+    title = f"### edgewright: {_safe(report.model.name)} for {_safe(target)}"
+    parts = [title, *errors, _choice(report), _table(report), *warnings]
     parts += [f"> **Note:** {_safe(text)}" for text in figures.doubts(report)]
     parts += [f"> **Search:** {_safe(report.search.told)}"] if report.search else []
     parts += [_fold(title, body) for title, body in _details(report) if body]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _alarm(found: Finding) -> str:
+    return f"> **{found.level.capitalize()}, {_safe(found.code)}:** {_safe(figures.sentence(found))}"
+
+
 def _choice(report: Report) -> str:
     choice = report.choice
     if choice is None:
         return ""
+    if choice.id is None and report.errors:
+        return f"**:x: {_safe(choice.why)}**"
     if choice.id is None and report.target.measured is False:
         return f"**:package: Built for {_safe(report.target.title or report.target.name)}, not measured.**"
     if choice.id is None:
@@ -102,7 +112,10 @@ def _details(report: Report) -> Iterable[tuple[str, str]]:
         "\n".join(f"- **{_safe(m.id)}** ({m.status}): {_safe(figures.reason(m, report))}" for m in left_out),
     )
     yield from _pace(report)
-    lines = [f"- {f.level}: **{_safe(id)}**: {_safe(f.code)}: {_safe(f.text)}" for id, f in figures.audited(report)]
+    lines = [
+        f"- {f.level}: **{_safe(id)}**: {_safe(f.code)}: {_safe(figures.sentence(f))}"
+        for id, f in figures.audited(report)
+    ]
     lines += [f"- passed: {_safe(code)}: {_safe(text)}" for code, text in figures.passed(report)]
     yield "Audit", "\n".join(lines)
     environment = report.environment

@@ -167,14 +167,17 @@ class Latency(Result, frozen=True, kw_only=True):
 
 
 class Finding(Result, frozen=True, kw_only=True):
-    """Something a reader should know about a measurement or the images; `code` is its stable name (docs/audit.md).
+    """Something a reader should know about a measurement or the data; `code` is its stable name (docs/audit.md).
 
-    "ok": a check that was passed. A variant with an "error" is not chosen.
+    "ok": a check that was passed. A variant with an "error" is not chosen; where a report has one, nothing is chosen.
+    `text` is a full sentence. `count`: how many images, boxes or files it is about; `names`: the first three of them.
     """
 
     level: Literal["ok", "note", "warning", "error"]
     code: str
     text: str
+    count: int | None = None
+    names: tuple[str, ...] = ()
 
 
 class Term(Result, frozen=True, kw_only=True):
@@ -247,7 +250,11 @@ class Reference(Result, frozen=True, kw_only=True):
 
 
 class Choice(Result, frozen=True, kw_only=True):
-    """What to ship and why; `id` None: nothing meets the budget, `nearest` comes closest and `misses` these terms."""
+    """What to ship and why.
+
+    `id` None: nothing meets the budget, `nearest` comes closest and `misses` these terms; or, without `nearest`,
+    nothing was measured, or the data or the reference is in error (`Report.errors`).
+    """
 
     id: str | None = None
     why: str
@@ -438,7 +445,7 @@ class StageTime(Result, frozen=True, kw_only=True):
 class Report(Result, frozen=True, kw_only=True):
     """Reference, all measurements, verdicts and the choice. `created` is ISO 8601 in UTC.
 
-    `findings` and `passed` are of the images.
+    `findings` and `passed` are of the data and of the reference.
     """
 
     # A factory, since a plain default would be left out of the file: every file carries its version.
@@ -469,6 +476,11 @@ class Report(Result, frozen=True, kw_only=True):
     def chosen(self) -> Measurement | None:
         """The measurement that the choice names, or None."""
         return self.measurement(self.choice.id) if self.choice and self.choice.id else None
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What is wrong with the data or the reference, so that no figure of accuracy is evidence."""
+        return tuple(finding for finding in self.findings if finding.level == "error")
 
 
 def schema() -> dict[str, Any]:

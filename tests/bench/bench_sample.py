@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from edgewright.bench import accuracy, budget
+from edgewright.bench.choice import choose
 from edgewright.bench.latency import summarize
 from edgewright.bench.results import (
     Accuracy,
@@ -96,7 +97,7 @@ def report(evil: bool = True, labelled: bool = True) -> Report:
         ),
         reference=reference,
         measurements=tuple(measurements),
-        choice=budget.choose(measurements, reference, plan),
+        choice=choose(measurements, reference, plan),
         provenance={
             "edgewright": "0.1.0",
             "command": "edgewright optimize ...",
@@ -143,7 +144,7 @@ def nothing_inside() -> Report:
     measurements = tuple(
         msgspec.structs.replace(m, budget=budget.check(m, found.reference, plan)) for m in found.measurements
     )
-    choice = budget.choose(measurements, found.reference, plan)
+    choice = choose(measurements, found.reference, plan)
     return msgspec.structs.replace(found, budget=plan.text, measurements=measurements, choice=choice)
 
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from edgewright.bench import budget
+from edgewright.bench.choice import choose
 from edgewright.bench.results import Accuracy, Delta, Finding, Interval, Latency, Measurement, Ratio, Reference
 from edgewright.core.errors import UsageError
 
@@ -246,7 +247,7 @@ def test_speedup_falls_back_to_the_medians_of_both():
 
 def test_chooses_the_fastest_inside_the_budget():
     found = [measurement("fast-but-wrong", 2.0, delta=-4), measurement("good", 4.0), measurement("slow", 9.0)]
-    choice = budget.choose(found, None, budget.parse("top1 >= -1.0"))
+    choice = choose(found, None, budget.parse("top1 >= -1.0"))
     assert choice.id == "good"
     assert "2 of 3 variants" in choice.why
 
@@ -255,14 +256,14 @@ def test_what_the_audit_found_in_error_is_not_chosen():
     wrong = measurement("wrong", 2.0, findings=(Finding(level="error", code="batch-rows", text="rows differ"),))
     told = measurement("told", 4.0, findings=(Finding(level="warning", code="census", text="1 of 3 layers"),))
     limits = budget.parse("top1 >= -1.0")
-    assert budget.choose([wrong, told], None, limits).id == "told"
-    alone = budget.choose([wrong], None, limits)
+    assert choose([wrong, told], None, limits).id == "told"
+    alone = choose([wrong], None, limits)
     assert (alone.id, alone.nearest, alone.misses) == (None, "wrong", ("batch-rows: rows differ",))
 
 
 def test_of_equally_fast_ones_the_more_precise_is_chosen():
     int8, bf16 = measurement("int8", 4.0), measurement("bf16", 4.07, precision="bf16", delta=0, low=-0.3)
-    choice = budget.choose([int8, bf16], None, budget.Budget())
+    choice = choose([int8, bf16], None, budget.Budget())
     assert choice.id == "bf16"
     assert "int8 is not faster by more than 2% (4 against 4.07 ms) and no more precise" in choice.why
 
@@ -277,7 +278,7 @@ def test_that_a_more_precise_one_may_be_as_fast_is_told():
     sure, mixed = in_rounds(bf16, 4.2, 8.7, 4.4, 4.4), in_rounds(bf16, 4.2, 7.7, 4.4, 4.0)
     told = "That it is faster than bf16, which is more precise, is not beyond doubt (4 against 4.3 ms)."
     for other, doubts in ((sure, False), (mixed, True)):
-        choice = budget.choose([int8, other], None, budget.Budget())
+        choice = choose([int8, other], None, budget.Budget())
         assert choice.id == "int8"
         assert (told in choice.why) is doubts
 
@@ -287,28 +288,28 @@ def test_a_mixture_is_chosen_only_where_it_is_faster_beyond_doubt():
     uniform = measurement("int8", 4.0)
     sure, mixed = in_rounds(uniform, 3.9, 8.1, 4.0, 4.1), in_rounds(uniform, 3.9, 7.6, 4.1, 3.9)
     exact = measurement("f32", 4.2, precision="f32")
-    assert budget.choose([mixture, sure, exact], None, budget.Budget()).id == "mixture"
-    doubtful = budget.choose([mixture, mixed, exact], None, budget.Budget())
+    assert choose([mixture, sure, exact], None, budget.Budget()).id == "mixture"
+    doubtful = choose([mixture, mixed, exact], None, budget.Budget())
     assert doubtful.id == "int8"
     assert "the mixture mixture (3.8 ms) is not faster than a uniform variant beyond doubt" in doubtful.why
-    assert budget.choose([mixture], None, budget.Budget()).id == "mixture"
+    assert choose([mixture], None, budget.Budget()).id == "mixture"
 
 
 def test_nothing_inside_names_the_nearest_and_what_it_misses():
     found = [measurement("near", 11.0), measurement("far", 30.0, delta=-9)]
-    choice = budget.choose(found, None, budget.parse("p50 <= 10ms, top1 >= -1"))
+    choice = choose(found, None, budget.parse("p50 <= 10ms, top1 >= -1"))
     assert (choice.id, choice.nearest) == (None, "near")
     assert choice.misses == ("p50 <= 10ms: 11 ms, misses by 1 ms",)
 
 
 def test_nothing_measured_says_so():
     built = Measurement(id="b", variant="b", runtime="openvino", precision="f32", status="built")
-    choice = budget.choose([built], None, budget.parse("top1 >= -1"))
+    choice = choose([built], None, budget.parse("top1 >= -1"))
     assert choice.id is None
     assert "0 failed, 1 were only built" in choice.why
 
 
 def test_an_unproven_loss_and_a_noisy_latency_are_told_with_the_choice():
-    why = budget.choose([measurement("a", 4.0, low=-2.0, valid=False)], None, budget.parse("top1 >= -1")).why
+    why = choose([measurement("a", 4.0, low=-2.0, valid=False)], None, budget.parse("top1 >= -1")).why
     assert "not proven with 95% confidence" in why
     assert "no firm evidence: noise" in why

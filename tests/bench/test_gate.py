@@ -12,6 +12,7 @@ from bench_sample import report, timed
 from test_detection import CLASSES, detections, scenes
 
 from edgewright.bench import accuracy, budget, detection_accuracy, report_json
+from edgewright.bench.choice import choose
 from edgewright.bench.gate import enforce, gate
 from edgewright.bench.results import Accuracy, Delta, Gpu, Interval
 from edgewright.cli.main import run_command
@@ -107,7 +108,7 @@ def test_no_evidence_is_no_pass(base):
 
 
 def test_without_a_choice_it_fails_with_the_reports_own_reason(base):
-    nothing = replace(base, choice=budget.choose([], None, ALL))
+    nothing = replace(base, choice=choose([], None, ALL))
     assert "No variant was measured" in gate(nothing, budget.parse("p50 <= 9ms")).failures[0]
     with pytest.raises(InvalidInput, match="has no variant 'x'"):
         gate(base, budget.parse("p50 <= 9ms"), id="x")

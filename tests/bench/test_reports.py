@@ -125,7 +125,7 @@ def test_every_report_tells_what_the_audit_found_and_what_passed():
     page, text, screen = html.render(found), markdown.render(found), " ".join(plain(found).split())
     assert 'id="audit"' in page and "error: saturation" in page and "<dt>census</dt><dd>1 variant</dd>" in page
     assert f"error: **{first.id}**: saturation: 6.9 dB" in text and "passed: census: 1 variant" in text
-    assert f"error, saturation: {first.id}: 6.9 dB" in screen and "warning, calibration-few: images: 40 are" in screen
+    assert f"error, saturation: {first.id}: 6.9 dB" in screen and "warning: calibration-few: 40 are" in screen
 
 
 def test_html_escapes_what_comes_from_outside(sample):

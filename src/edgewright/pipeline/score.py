@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgewright.bench import accuracy, budget, detection_accuracy
-from edgewright.bench.results import Accuracy, Measurement, Term
+from edgewright.bench import accuracy, budget, chance, detection_accuracy
+from edgewright.bench.results import Accuracy, Finding, Measurement, Term
 from edgewright.core.store import Entry
 
 if TYPE_CHECKING:
@@ -53,6 +53,14 @@ def checked(made: Made, work: Work) -> tuple[Term, ...]:
         precision=work.candidate.precision, status="ok", accuracy=score(made, work),
     )  # fmt: skip
     return budget.check(row, None, made.job.budget)
+
+
+def at_chance(made: Made) -> Finding | None:
+    """The finding that the reference does not know the evaluation images; None where it does, or was not evaluated."""
+    if made.reference.evaluation is None or made.job.budget is None:
+        return None
+    outputs = accuracy.load_outputs(made.reference.evaluation.path)
+    return chance.at_chance(outputs, made.images.evaluation.items, score(made, made.reference), made.job.budget)
 
 
 def is_inside(made: Made, work: Work) -> bool:
