@@ -88,10 +88,13 @@ class Session:
     def __call__(self, images: Any, score: float | None = None) -> Any:
         """The answer for one image, or for each of a list: a `Classification`, or of a detector `Detections`.
 
-        An image is a path, the bytes of an image file, a PIL image or a uint8 array (height, width, 3) in RGB. `score`:
-        the least score of a detection, instead of the spec's. Raises `InvalidInput` for what is no such image,
-        `RuntimeFailed` where the runtime fails.
+        An image is a path, the bytes of an image file, an open file, a PIL image, a uint8 array (height, width, 3) in
+        RGB, or a uint8 torch tensor (3, height, width). `score`: the least score of a detection, from 0 to 1, instead
+        of the spec's. Raises `InvalidInput` for what is no such image or score, `RuntimeFailed` where the runtime
+        fails.
         """
+        if score is not None:
+            self._require_score(score)
         if isinstance(images, (list, tuple)):
             return [answer for outputs, sizes in self._batches(images) for answer in self.read(outputs, sizes, score)]
         return self([images], score)[0]
@@ -144,7 +147,7 @@ class Session:
         """The outputs for so many images at once, and the (width, height) of each."""
         size = self.most
         for start in range(0, len(images), size):
-            part = [open_picture(image) for image in images[start : start + size]]
+            part = [open_picture(image, self.spec.preprocess.turns) for image in images[start : start + size]]
             x = batch(part, self.spec)
             sizes = [size_of(image) for image in part]
             if self.spec.input.batch and len(part) < size:  # a fixed batch is filled up with zeros
@@ -152,6 +155,16 @@ class Session:
                 yield [output[: len(part)] for output in self.run(np.concatenate([x, filler]))], sizes
             else:
                 yield self.run(x), sizes
+
+    def _require_score(self, score: float) -> None:
+        if not self.spec.detect:
+            raise InvalidInput(
+                f"score={score!r} was given to a classifier.",
+                "A least score chooses among detections; a classifier answers with its best classes.",
+                "Leave it out, and compare the score of the answer.",
+            )
+        if not 0 <= score <= 1:  # NaN, too: it would leave out every detection without a word
+            raise InvalidInput(f"score={score!r} is no score.", "Scores lie from 0 to 1.", "Give a number from 0 to 1.")
 
     def _misfit(self, x: np.ndarray) -> InvalidInput:
         wanted = (self.spec.input.batch or "any", *self._row)

@@ -72,7 +72,7 @@ def spec_of(model: Any, name: str, options: dict[str, Any] | None = None) -> dic
         "preprocess": {
             "resize": resize, "resize_to": scale, "crop": (height, width),
             # timm's "random" is for training augmentation; its evaluation uses bilinear for it.
-            "interpolation": "bilinear" if interpolation == "random" else interpolation,
+            "interpolation": "bilinear" if interpolation == "random" else interpolation, "exif": "ignore",
             "color": "L" if channels == 1 else "RGB",
             "mean": tuple(config["mean"])[:channels], "std": tuple(config["std"])[:channels],
         },

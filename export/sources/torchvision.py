@@ -89,7 +89,7 @@ def spec_of(weights: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
         "input": {"height": height, "width": width},
         "preprocess": {
             "resize": "shorter" if len(resize) == 1 else "exact", "resize_to": tuple((resize * 2)[:2]),
-            "interpolation": preset.interpolation.value, "crop": (height, width),
+            "interpolation": preset.interpolation.value, "exif": "ignore", "crop": (height, width),
             "mean": tuple(preset.mean), "std": tuple(preset.std),
         },
         "classes": classes,

@@ -89,7 +89,9 @@ def spec_of(model: Any, name: str, categories: list[str], size: tuple[int, int] 
         "name": name,
         "task": "detect",
         "input": {"height": size[0], "width": size[1]},
-        "preprocess": {**resize, "resize_to": size, "interpolation": "opencv", "mean": mean, "std": std},
+        "preprocess": {
+            **resize, "resize_to": size, "interpolation": "opencv", "exif": "ignore", "mean": mean, "std": std,
+        },
         "outputs": ("logits", "deltas"),
         "detect": {
             "decoder": "anchors", "anchors": levels, "offset": offset, "coding": tuple(model.box_coder.weights),

@@ -285,6 +285,7 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
         "input": {"height": height, "width": width, "channels": int(model.yaml.get("channels", 3))},
         "preprocess": {
             "resize": "exact" if transformer else "letterbox", "resize_to": (height, width), "interpolation": "opencv",
+            "exif": "apply",
         },
         "outputs": ("head",),
         "detect": detect,

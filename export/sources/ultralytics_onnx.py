@@ -43,7 +43,7 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
     size = (image.height, image.width)
     return {
         "task": "detect",
-        "preprocess": {"resize": "letterbox", "resize_to": size, "interpolation": "opencv"},
+        "preprocess": {"resize": "letterbox", "resize_to": size, "interpolation": "opencv", "exif": "apply"},
         "detect": detect,
         "classes": len(labels),
         "labels": () if labels == tuple(str(k) for k in range(len(labels))) else labels,

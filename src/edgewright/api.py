@@ -21,6 +21,7 @@ from edgewright.bench import html, markdown, report_json
 from edgewright.bench import sensitivity as sensitivities
 from edgewright.bench.baseline import Part
 from edgewright.bench.budget import Budget
+from edgewright.bench.figures import sentence
 from edgewright.bench.gallery import Pair
 from edgewright.bench.gate import Gate
 from edgewright.bench.results import Report, Sensitivity
@@ -97,6 +98,7 @@ def optimize(
     time_budget_s: float | None = None,
     on: Device | str | None = None,
     isa: Sequence[str] | None = None,
+    strict: bool = False,
     watch: Watch = quiet,
 ) -> Outcome:
     """Build every candidate for `target`, measure all of them, and write report and chosen bundle into `out`.
@@ -104,7 +106,8 @@ def optimize(
     `on`: a device ("user@host") that measures instead of this machine; the target is then what it says it is. `isa`:
     take the target's processor as one with only these instruction sets ("avx2").
 
-    `time_budget_s`: seconds to search for mixtures of INT8 and float blocks; a recipe can ask for it too.
+    `time_budget_s`: seconds to search for mixtures of INT8 and float blocks; a recipe can ask for it too. `strict`:
+    stop at an image that cannot be read and at anything else in the data that deserves a warning (also in a recipe).
 
     `source` and `budget`: see `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a
     candidate that fails is a row of the report.
@@ -112,6 +115,7 @@ def optimize(
     plan = recipe if isinstance(recipe, Recipe) else recipes.read(files.absolute(recipe)) if recipe else Recipe()
     if time_budget_s is not None:
         plan = msgspec.structs.replace(plan, search=True, time_budget_s=time_budget_s)
+    plan = msgspec.structs.replace(plan, strict=strict or plan.strict)
     folder = _writable(out)
     limits = budgets.parse(budget) if budget is not None else None
     with places.at(_device(on), plan, watch) as place:
@@ -156,7 +160,7 @@ def export(
     if data is not None:
         from edgewright.data import sets
 
-        items = images.read_evaluation(files.absolute(data), None)
+        items = images.read_evaluation(files.absolute(data), None, _workshop(plan, watch))
         items = msgspec.structs.replace(items, items=items.items[: plan.parity_images])
         found, digests = [item.path for item in items.items], sets.digests(items)
     where = Source(
@@ -177,13 +181,15 @@ def quantize(
     method: str | None = None,
     images: int = 300,
     seed: int = 0,
+    strict: bool = False,
     watch: Watch = quiet,
 ) -> dict[str, Any]:
     """Quantize the float ONNX file `model` to the INT8 file `out`; returns the provenance."""
     path = _writable_file(out)
     made = comparison.quantize(
-        _workshop(Recipe(), watch), files.absolute(model), files.absolute(calibration), scheme, method, images, seed
-    )
+        _workshop(Recipe(strict=strict), watch), files.absolute(model), files.absolute(calibration), scheme, method,
+        images, seed,
+    )  # fmt: skip
     files.write(path, (made.path / stages.MODEL).read_bytes())
     provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
     return {**provenance, "scheme": scheme, "method": provenance.get("method", method)}
@@ -204,6 +210,7 @@ def distill(
     labels: bool | None = None,
     seed: int = 0,
     trust_checkpoint: bool = False,
+    strict: bool = False,
     watch: Watch = quiet,
 ) -> Distilled:
     """Train the source `student` under `source` on your images; the folder `out` is then a source itself.
@@ -214,7 +221,7 @@ def distill(
     """
     folder = _writable_model(out)
     made, found = distillation.distil(
-        _workshop(Recipe(), watch),
+        _workshop(Recipe(strict=strict), watch),
         Source(
             source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec),
             trust_checkpoint=trust_checkpoint,
@@ -244,6 +251,7 @@ def prune(
     schedule: Schedule | None = RECOVERY,
     seed: int = 0,
     trust_checkpoint: bool = False,
+    strict: bool = False,
     watch: Watch = quiet,
 ) -> Pruned:
     """Take channels out of `source`, train the rest under it, and measure; the folder `out` is then a source itself.
@@ -258,6 +266,7 @@ def prune(
     recipe = Recipe(
         runtimes=(runtime,) if runtime else None, schemes=(scheme,) if scheme else None,
         precisions=(precision,) if precision else None, normalize=("host",), finalists=0, seed=seed,
+        strict=strict,
     )  # fmt: skip
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
@@ -281,6 +290,7 @@ def sensitivity(
     calibration: PathLike | None = None,
     trust_checkpoint: bool = False,
     out: PathLike | None = None,
+    strict: bool = False,
     watch: Watch = quiet,
 ) -> Sensitivity:
     """What each layer and block of `source` loses in INT8 and how much time it saves on this machine.
@@ -291,8 +301,9 @@ def sensitivity(
     """
     place, folder = places.here(), _writable(out) if out is not None else None
     recipe = Recipe(
-        schemes=(scheme,) if scheme else None, methods=(method,) if method else None, normalize=("host",), finalists=0
-    )
+        schemes=(scheme,) if scheme else None, methods=(method,) if method else None, normalize=("host",), finalists=0,
+        strict=strict,
+    )  # fmt: skip
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
@@ -356,6 +367,7 @@ def audit(
     isa: Sequence[str] | None = None,
     runtime: str | None = None,
     images: int = 64,
+    strict: bool = False,
     watch: Watch = quiet,
 ) -> Audited:
     """What a mean accuracy does not show of one ONNX file or bundle: see docs/audit.md.
@@ -363,7 +375,7 @@ def audit(
     `isa`: the instruction sets that the processor it is for has ("avx2"). A finding in error is returned, not raised.
     """
     return comparison.audit_file(
-        _workshop(Recipe(), watch), files.absolute(file), files.absolute(data), split,
+        _workshop(Recipe(strict=strict), watch), files.absolute(file), files.absolute(data), split,
         files.absolute(calibration) if calibration is not None else None,
         files.absolute(reference) if reference is not None else None, _isa(isa), runtime, images,
     )  # fmt: skip
@@ -379,6 +391,7 @@ def bench(
     rate: float | None = None,
     recipe: Recipe | None = None,
     on: Device | str | None = None,
+    strict: bool = False,
     watch: Watch = quiet,
 ) -> Outcome:
     """Measure bundles beside each other on this machine, or on the device `on` ("user@host").
@@ -387,6 +400,7 @@ def bench(
     too, beside back to back (also in a recipe). Raises `UsageError` for a rate outside 0.1 to 1000.
     """
     plan, folder = recipe or Recipe(), _writable(out)
+    plan = msgspec.structs.replace(plan, strict=strict or plan.strict)
     if rate is not None:
         try:
             plan = msgspec.convert({**msgspec.to_builtins(plan), "rate": rate}, Recipe)
@@ -498,6 +512,10 @@ def _write_reports(report: Report, folder: Path, gallery: Sequence[Pair] = ()) -
 
 def _missed(report: Report) -> EdgewrightError | None:
     choice = report.choice
+    if report.errors:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in report.errors))
+        why = "\n".join(sentence(finding) for finding in report.errors)
+        return GateFailed(f"Nothing is chosen: {codes}.", why, "docs/audit.md says what to do.")
     if report.target.measured is False or choice is None or choice.id:
         return None
     if not any(m.status == "ok" for m in report.measurements):
@@ -517,7 +535,7 @@ def _workshop(recipe: Recipe, watch: Watch) -> Workshop:
     store = Store()
     store.require_writable()
     store.sweep()
-    return Workshop(store=store, limits=limits, watch=watch)
+    return Workshop(store=store, limits=limits, watch=watch, strict=recipe.strict)
 
 
 _ANOTHER = "Name another path: -o PATH"

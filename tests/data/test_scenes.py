@@ -26,7 +26,7 @@ def test_the_set_is_read_with_its_classes_and_boxes(folder: Path) -> None:
     assert {name: len(images.items) for name, images in sets.items()} == {"calib": 20, "test": 60}
     require_disjoint(sets["calib"], sets["test"])
     assert sets["test"].classes == scenes.NAMES
-    assert sets["test"].dropped == 0
+    assert sets["test"].remarks == ()
     boxes = [box for item in sets["test"].items for box in item.boxes or ()]
     assert {box.label for box in boxes} == set(range(10))
     sides = np.array([max(box.x2 - box.x1, box.y2 - box.y1) for box in boxes])

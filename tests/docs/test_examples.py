@@ -145,8 +145,8 @@ def short_demo(patch: pytest.MonkeyPatch) -> None:
     recipe = Recipe(runtimes=("onnxruntime",), precisions=("f32",), normalize=("host",), finalists=0)
     for module in (digits, scenes):
         patch.setattr(module, "RECIPE", recipe)
-    every = digit_images.load()
-    patch.setattr(digit_images, "load", lambda: tuple(part[::9] for part in every))
+    every = digit_images.load()  # a third of them leaves the model at chance, which is an error
+    patch.setattr(digit_images, "load", lambda: tuple(part[::2] for part in every))
     patch.setattr(scene_images, "_CACHE", {})  # else the scenes of later tests are made of these few digits
     few = {"calib": 4, "test": 8}
     patch.setattr(scene_images, "write", functools.partial(scene_images.write, counts=few))

@@ -100,6 +100,24 @@ def test_a_budget_that_nothing_meets_names_the_nearest(tiny: Path, recipe: Path)
     assert not list((tiny / "out").glob("*.edge"))
 
 
+def test_a_reference_at_chance_ends_with_1_and_ships_nothing(tiny: Path, recipe: Path) -> None:
+    for split in ("calib", "val"):
+        folder = tiny / "images" / split
+        for old, new in (("red", "moved"), ("green", "red"), ("blue", "green"), ("moved", "blue")):
+            (folder / old).rename(folder / new)
+    run = optimize(tiny, recipe, "--budget", "top1 >= -1.0")
+    assert run.returncode == 1, run.stderr
+    assert "error: reference-at-chance: The reference gets 0 of 120 images right" in " ".join(run.stdout.split())
+    assert "Nothing is chosen: reference-at-chance." in run.stderr
+    assert not list((tiny / "out").glob("*.edge"))
+    assert edgewright("gate", "out", cwd=tiny).returncode == 1
+    run = optimize(tiny, recipe, "--budget", "agreement >= 90%")
+    assert run.returncode == 0, run.stderr
+    assert "warning: reference-at-chance" in run.stdout, "labels are not what this budget asks for"
+    assert edgewright("gate", "out", cwd=tiny).returncode == 0
+    assert edgewright("gate", "out", "--budget", "top1 >= -1.0", cwd=tiny).returncode == 1
+
+
 def test_another_target_is_built_and_not_measured(tiny: Path, recipe: Path) -> None:
     recipe.write_text(RECIPE.replace('"minmax"', '"minmax"'))
     run = optimize(tiny, recipe, "--target", "raspberry-pi-5", "--json")

@@ -53,3 +53,17 @@ def test_a_bundle_that_fails_is_a_row(tmp_path: Path) -> None:
     assert broken.stage == "evaluate" and "NaN" in (broken.reason or "")
     assert other.latency and other.accuracy and other.accuracy.top1 == 100.0
     assert report.choice and report.choice.id in ("good", "other")
+
+
+def test_a_first_bundle_at_chance_stops_the_choice(tmp_path: Path) -> None:
+    for label, colour in (("green", (200, 20, 30)), ("blue", (20, 200, 30)), ("red", (20, 30, 200))):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (20, 20), (*colour[:2], colour[2] + index)).save(tmp_path / f"images/{label}/{index}.png")
+    edges = [edge(tmp_path, "one", 2.0), edge(tmp_path, "other", 9.0)]
+    recipe = Recipe(min_duration_s=0.1, min_count=20)
+    outcome = api.bench(edges, data=tmp_path / "images", out=tmp_path / "out", recipe=recipe)
+    assert outcome.report.choice and outcome.report.choice.id is None
+    assert [(found.level, found.code) for found in outcome.report.findings] == [("error", "reference-at-chance")]
+    assert outcome.missed and outcome.missed.exit_code == 1
+    assert "0 of 9 images right" in outcome.missed.why

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edgewright.core.errors import InvalidInput
-from edgewright.pipeline.images import gather, labelled
+from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.core.store import Store
+from edgewright.data.sets import ImageSet
+from edgewright.pipeline.images import findings, gather, label, labelled
+from edgewright.pipeline.stages import Workshop
+
+SHOP = Workshop(store=Store(Path("nothing-is-stored")))
+STRICT = Workshop(store=SHOP.store, strict=True)
 
 
 def test_splits_are_found_by_name(tiny: Path) -> None:
@@ -39,3 +49,119 @@ def test_a_shared_image_is_an_error_that_names_both_files(tiny: Path) -> None:
 def test_an_unknown_split_is_named(tiny: Path) -> None:
     with pytest.raises(InvalidInput, match="nosuch"):
         gather(tiny / "images", "nosuch", None, 300, 0)
+
+
+# --- images that cannot be used ---------------------------------------------------------------------------------------
+
+
+def codes(images: ImageSet) -> dict[str, tuple[str, int]]:
+    return {one.code: (one.level, one.count) for one in images.remarks}
+
+
+@pytest.mark.parametrize("content", ["empty", "truncated", "text", "sixteen bits", "folder of pixels"])
+def test_one_bad_image_is_left_out_and_counted_and_strict_stops(tiny: Path, content: str) -> None:
+    bad = sorted((tiny / "images/val/red").iterdir())[:2]
+    for path in bad:
+        whole = path.read_bytes()
+        pixels = Image.fromarray(np.full((9, 9), 40_000, np.uint16))
+        if content == "sixteen bits":
+            pixels.save(path)
+        elif content == "folder of pixels":
+            Image.new("L", (1, 900)).save(path)
+        else:
+            path.write_bytes({"empty": b"", "truncated": whole[:70], "text": b"no image at all"}[content])
+    found = gather(tiny / "images", None, None, 300, 0)
+    assert len(found.evaluation.items) == 118
+    assert codes(found.evaluation)["unreadable-images"] == ("warning", 2)
+    (remark,) = found.evaluation.remarks
+    assert remark.names == tuple(path.name for path in bad)
+    assert f"were left out. {bad[0].name} " in remark.text
+    with pytest.raises(InvalidInput, match=rf"2 images of 'images' cannot be read: {bad[0].name}, {bad[1].name}\."):
+        gather(tiny / "images", None, None, 300, 0, STRICT)
+
+
+def test_a_set_without_one_good_image_is_an_error(tiny: Path) -> None:
+    for path in (tiny / "images/val").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(InvalidInput, match=r"120 images of 'images' \(all of them\) cannot be read"):
+        gather(tiny / "images", None, None, 300, 0)
+
+
+def test_cmyk_is_converted_and_counted(tiny: Path) -> None:
+    path = sorted((tiny / "images/val/red").iterdir())[0]
+    Image.open(path).convert("CMYK").save(path.with_suffix(".jpg"))
+    path.unlink()
+    found = gather(tiny / "images", None, None, 300, 0)
+    assert codes(found.evaluation) == {"cmyk-images": ("note", 1)}
+    assert len(found.evaluation.items) == 120
+    gather(tiny / "images", None, None, 300, 0, STRICT)
+
+
+def test_a_bad_calibration_image_is_replaced_where_there_are_more(tiny: Path) -> None:
+    first = gather(tiny / "images", None, None, 10, 0).calibration.items
+    Path(first[0].path).write_bytes(b"")
+    found = gather(tiny / "images", None, None, 10, 0)
+    assert len(found.calibration.items) == 10
+    assert codes(found.calibration) == {"unreadable-images": ("warning", 1)}
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        gather(tiny / "images", None, None, 10, 0, STRICT)
+
+
+# --- which split ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["valid", "Validation", "VAL", "dev", "val2017", "Test", "evaluation"])
+def test_the_evaluation_split_is_found_by_any_name(tiny: Path, name: str) -> None:
+    (tiny / "images/val").rename(tiny / "images" / name)
+    (tiny / "images/calib").rename(tiny / "images/Training")
+    found = gather(tiny / "images", None, None, 300, 0)
+    assert (found.evaluation.split, found.calibration.split) == (name, "Training")
+
+
+def test_training_images_are_never_measured_unasked(tiny: Path) -> None:
+    (tiny / "images/val").rename(tiny / "images/train")
+    with pytest.raises(InvalidInput, match=r"has the splits calib, train; none is for evaluation") as caught:
+        gather(tiny / "images", None, None, 300, 0)
+    assert "Training images are not measured" in caught.value.why
+    shutil.rmtree(tiny / "images/calib")
+    with pytest.raises(InvalidInput, match=r"has the splits train; none is for evaluation"):
+        gather(tiny / "images", None, None, 300, 0)
+    assert gather(tiny / "images", "train", None, 30, 0).evaluation.items
+
+
+def test_two_splits_of_one_meaning_are_asked_about(tiny: Path) -> None:
+    shutil.copytree(tiny / "images/val", tiny / "images/valid")
+    with pytest.raises(InvalidInput, match="several are for evaluation: val, valid"):
+        gather(tiny / "images", None, None, 300, 0)
+    shutil.rmtree(tiny / "images/valid")
+    shutil.copytree(tiny / "images/calib", tiny / "images/calibration")
+    with pytest.raises(InvalidInput, match="several splits that mean calib: calib, calibration"):
+        gather(tiny / "images", None, None, 300, 0)
+
+
+# --- photos that lie on their side ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("exif", "text"), [("apply", "They were turned"), ("ignore", "They were not turned")])
+def test_an_orientation_is_a_finding_that_says_what_was_done(tiny: Path, exif: Any, text: str) -> None:
+    tag = Image.Exif()
+    for k, path in enumerate(sorted((tiny / "images/val").rglob("*.png"))[:5]):
+        tag[0x0112] = k + 2
+        Image.open(path).save(path, exif=tag)
+    found = gather(tiny / "images", None, None, 300, 0)
+    spec = ModelSpec(
+        name="m", classes=3, labels=("blue", "green", "red"), input=Input(height=8, width=8),
+        preprocess=Preprocess(exif=exif),
+    )  # fmt: skip
+    (finding,) = findings(label(found.evaluation, spec))
+    assert (finding.level, finding.code, finding.count) == ("note", "exif-orientation", 5)
+    assert text in finding.text
+    assert len(finding.names) == 3
+
+
+def test_progress_is_reported_while_images_are_read(tiny: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    shop = Workshop(store=SHOP.store, watch=lambda stage, what, done, total, text: seen.append((what, done, total)))
+    gather(tiny / "images", None, None, 30, 0, shop)
+    assert ("images of val", 120, 120) in seen
+    assert any(what.startswith("30 of ") for what, _, _ in seen)

@@ -7,9 +7,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import edgewright
@@ -38,11 +41,64 @@ def test_takes_every_form_of_an_image(edge: Path, color: Color, tmp_path: Path) 
     color("red").save(file)
     color("red").save(memory, "png")
     classify = edgewright.open(str(edge))
-    forms = [str(file), file, memory.getvalue(), color("red"), np.asarray(color("red"))]
-    answers = [classify(form) for form in forms]  # type: ignore[arg-type]
-    assert answers == [answers[0]] * 5
-    assert classify(tuple(forms)) == answers  # type: ignore[arg-type]
+    content = memory.getvalue()
+    forms = [
+        str(file), file, content, bytearray(content), memoryview(content), memory, io.BytesIO(content), color("red"),
+        np.asarray(color("red")), torch.from_numpy(np.array(color("red"))).permute(2, 0, 1),
+    ]  # fmt: skip
+    answers = [classify(form) for form in forms]
+    assert answers == [answers[0]] * len(forms)
+    assert classify(tuple(forms)) == answers
     assert answers[0].label == "red"
+    with file.open("rb") as opened:
+        opened.read(3)
+        assert classify(opened) == answers[0], "it is read from its beginning"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (None, "type NoneType is no image"), (3, "type int is no image"), ((k for k in "ab"), "type generator"),
+        ({"image": 1}, "type dict"), (io.StringIO("text"), "gives text"), (b"", "it is empty"), (bytearray(), "empty"),
+        (memoryview(b""), "empty"), (io.BytesIO(), "empty"), (torch.zeros(3, 8, 8), "torch.float32 is no image"),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), "is no image"), (b"not an image", "no image in one of the formats"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "several are a list"), (object(), "type object"),
+    ],
+)  # fmt: skip
+def test_what_is_no_image_is_named(edge: Path, wrong: object, why: str) -> None:
+    with edgewright.open(edge) as classify:
+        for images in (wrong, [wrong]):
+            with pytest.raises(InvalidInput) as caught:
+                classify(images)
+            assert why in str(caught.value)
+            assert caught.value.fix
+
+
+@pytest.mark.parametrize("score", [float("nan"), 2.0, -0.1, float("inf"), 0.5])
+def test_a_classifier_takes_no_score(edge: Path, color: Color, score: float) -> None:
+    with edgewright.open(edge) as classify, pytest.raises(InvalidInput, match="classifier"):
+        classify(color("red"), score=score)
+
+
+@pytest.mark.parametrize(("exif", "interpolation", "turns"), [
+    (None, "opencv", True), (None, "bilinear", False), ("apply", "bilinear", True), ("ignore", "opencv", False),
+])  # fmt: skip
+def test_a_photo_is_turned_as_the_spec_says(
+    exif: Any, interpolation: Any, turns: bool, build: Callable[..., Path], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 12, 3), dtype=np.uint8)
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "lying.png", exif=tag)
+    shown = np.ascontiguousarray(pixels[::-1].transpose(1, 0, 2))
+    with edgewright.open(build("onnxruntime")) as classify:
+        how = msgspec.structs.replace(classify.spec.preprocess, exif=exif, interpolation=interpolation)
+        classify.spec = msgspec.structs.replace(classify.spec, preprocess=how)
+        expected = classify(shown if turns else pixels)
+        assert expected != classify(pixels if turns else shown)
+        file = tmp_path / "lying.png"
+        for source in (file, file.read_bytes(), Image.open(file)):
+            assert classify(source) == expected
 
 
 def test_long_lists_are_answered_in_bounded_batches(edge: Path, color: Color, monkeypatch: pytest.MonkeyPatch) -> None:

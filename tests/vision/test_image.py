@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
+from edgewright.core import image_files
 from edgewright.core.errors import InvalidInput
 from edgewright.vision import image as vision_image
 from edgewright.vision.image import open_image
@@ -56,7 +57,6 @@ BAD = {
     "dot.png": (encoded(Image.new("RGB", (1, 1)), "PNG"), "is 1x1 pixels"),
     "line.png": (encoded(Image.new("RGB", (400, 1)), "PNG"), "is 400x1 pixels"),
     "strip.png": (encoded(Image.new("L", (2, 3000)), "PNG"), "is 2x3000 pixels"),
-    "cmyk.jpg": (encoded(PICTURE.convert("CMYK"), "JPEG"), "CMYK"),
     "lab.tiff": (encoded(Image.new("LAB", (9, 9)), "TIFF"), "LAB"),
     "grey16.png": (encoded(Image.fromarray(RNG.integers(0, 65536, (9, 9), dtype=np.uint16)), "PNG"), "16"),
     "rgb16.png": (png(4, 4, 16, 2, (b"\0" + bytes(range(24))) * 4), "16 bits a channel"),
@@ -127,16 +127,21 @@ def test_wrong_arrays_are_refused(array: np.ndarray) -> None:
 
 
 def test_a_large_array_is_refused_like_a_large_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vision_image, "MAX_PIXELS", 50)
+    for module in (vision_image, image_files):
+        monkeypatch.setattr(module, "MAX_PIXELS", 50)
     with pytest.raises(InvalidInput, match="50 pixels"):
         open_image(np.zeros((8, 8), np.uint8))
 
 
-@pytest.mark.parametrize(("mode", "becomes"), [("RGBA", "RGB"), ("P", "RGB"), ("LA", "RGB"), ("L", "L"), ("1", "L")])
+@pytest.mark.parametrize(
+    ("mode", "becomes"),
+    [("RGBA", "RGB"), ("P", "RGB"), ("LA", "RGB"), ("L", "L"), ("1", "L"), ("CMYK", "RGB")],
+)
 def test_other_8_bit_modes_become_what_pillow_makes_of_them(tmp_path: Path, mode: str, becomes: str) -> None:
     image = PICTURE.convert(mode)
-    image.save(tmp_path / "image.png")
-    opened = open_image(tmp_path / "image.png")
+    name = "image.tiff" if mode == "CMYK" else "image.png"
+    image.save(tmp_path / name)
+    opened = open_image(tmp_path / name)
     assert opened.mode == becomes
     assert opened.tobytes() == image.convert(becomes).tobytes()
 

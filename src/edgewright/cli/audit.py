@@ -27,6 +27,7 @@ def audit(
         str | None, typer.Option(help="onnxruntime (default) or openvino; a bundle has its own.")
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Images to answer.")] = 64,
+    strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Check a file for [bold]silent degradation[/]: precision that really runs, batches, confidence, 16-bit sums.
@@ -46,7 +47,7 @@ def audit(
     with console.Watcher() as watch:
         found = api.audit(
             file, data=data, split=split, calibration=calibration, reference=reference, isa=o.words(isa),
-            runtime=runtime, images=images, watch=watch,
+            runtime=runtime, images=images, strict=strict, watch=watch,
         )  # fmt: skip
     if as_json:
         console.print_json(found)

@@ -33,6 +33,7 @@ def bench(
     wheels: o.WheelsOption = None,
     device_folder: o.FolderOption = None,
     clean: o.CleanOption = False,
+    strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Measure latency (interleaved) and accuracy of bundles on this machine, the first being the reference.
@@ -47,5 +48,7 @@ def bench(
 
     device = o.device(on, identity, python, wheels, device_folder, clean)
     with console.Watcher() as watch:
-        outcome = api.bench(bundles, data=data, out=out, budget=budget, split=split, rate=rate, on=device, watch=watch)
+        outcome = api.bench(
+            bundles, data=data, out=out, budget=budget, split=split, rate=rate, on=device, strict=strict, watch=watch
+        )
     o.show_outcome(outcome, as_json)

@@ -48,6 +48,7 @@ def distill(
     split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
     seed: Annotated[int, typer.Option(help="Decides order, crops and which images are held out.")] = 0,
     trust_checkpoint: o.TrustOption = False,
+    strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Train a smaller model to answer as yours does, on your own images; they need no labels.
@@ -69,7 +70,7 @@ def distill(
         found = api.distill(
             source, student=student, data=data, out=out, checkpoint=checkpoint, student_checkpoint=student_checkpoint,
             spec=spec, split=split, calibration=calibration, schedule=schedule, labels=labels, seed=seed,
-            trust_checkpoint=trust_checkpoint, watch=watch,
+            trust_checkpoint=trust_checkpoint, strict=strict, watch=watch,
         )  # fmt: skip
     if as_json:
         console.print_json(found)

@@ -49,6 +49,7 @@ def optimize(
     wheels: o.WheelsOption = None,
     device_folder: o.FolderOption = None,
     clean: o.CleanOption = False,
+    strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Build every candidate for a device, measure all of them, and keep the [bold]fastest inside the budget[/].
@@ -73,6 +74,6 @@ def optimize(
         outcome = api.optimize(
             source, data=data, target=target, budget=budget, recipe=recipe, out=out, checkpoint=checkpoint, spec=spec,
             split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure,
-            time_budget_s=seconds, on=device, isa=o.words(isa), watch=watch,
+            time_budget_s=seconds, on=device, isa=o.words(isa), strict=strict, watch=watch,
         )  # fmt: skip
     o.show_outcome(outcome, as_json)

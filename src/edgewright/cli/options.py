@@ -37,6 +37,10 @@ IsaOption = Annotated[
         metavar="NAMES", help="Instruction sets of the x86 processor that it is for, e.g. avx2; commas between."
     ),
 ]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Stop at images that cannot be read and annotations that look wrong (docs/data.md)."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]
 DeviceArgument = Annotated[str, typer.Argument(metavar="USER@HOST", help="The device, as --on takes it.")]
 ON = "On a device over SSH"

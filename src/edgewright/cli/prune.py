@@ -75,6 +75,7 @@ def prune(
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides order and crops of the training.")] = 0,
     trust_checkpoint: o.TrustOption = False,
+    strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Take channels out of a model until it is as fast as you want, and train the rest under the original.
@@ -103,7 +104,7 @@ def prune(
         found = api.prune(
             source, data=data, out=out, wanted=wanted, target=target, runtime=runtime, scheme=scheme,
             precision=precision, checkpoint=checkpoint, spec=spec, split=split, calibration=calibration,
-            schedule=schedule, seed=seed, trust_checkpoint=trust_checkpoint, watch=watch,
+            schedule=schedule, seed=seed, trust_checkpoint=trust_checkpoint, strict=strict, watch=watch,
         )  # fmt: skip
     if as_json:
         console.print_json(found)

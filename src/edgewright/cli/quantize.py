@@ -21,6 +21,7 @@ def quantize(
         str | None, typer.Option(help="minmax, round, round-mixed, nncf, nncf-round ...; default: the first that fits.")
     ] = None,
     images: Annotated[int, typer.Option(help="How many images to calibrate on, at most.")] = 300,
+    strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Quantize a float ONNX model to INT8, calibrated on your images.
@@ -32,7 +33,14 @@ def quantize(
 
     with console.Watcher() as watch:
         provenance = api.quantize(
-            model, calibration=calibration, out=out, scheme=scheme, method=method, images=images, watch=watch
+            model,
+            calibration=calibration,
+            out=out,
+            scheme=scheme,
+            method=method,
+            images=images,
+            strict=strict,
+            watch=watch,
         )
     if as_json:
         console.print_json(provenance)

@@ -37,9 +37,9 @@ def run(
         detector = session.spec.detect is not None
         if not detector and (score is not None or save_images is not None):
             raise UsageError(f"{bundle} is a classifier.", "It gives no boxes.", "Leave out --score and --save-images.")
-        answers = session(list(images), score)
+        answers, turn = session(list(images), score), session.spec.preprocess.turns
     if detector:
-        _show_boxes(images, answers, save_images, as_json)
+        _show_boxes(images, answers, save_images, turn, as_json)
         return
     if as_json:
         console.print_json(
@@ -61,11 +61,11 @@ def run(
         screen.print_line(f"{path.name:<{width}}  ", label, f" {first.score:.1%}", ("dim", others))
 
 
-def _show_boxes(images: list[Path], answers: list[Detections], drawn: Path | None, as_json: bool) -> None:
+def _show_boxes(images: list[Path], answers: list[Detections], drawn: Path | None, turn: bool, as_json: bool) -> None:
     from edgewright.cli import console
     from edgewright.vision.draw import save
 
-    saved = save(images, answers, drawn) if drawn else {}
+    saved = save(images, answers, drawn, turn) if drawn else {}
     if as_json:
         found = [
             [{"label": d.label, "index": d.index, "score": d.score, "box": list(d.box)} for d in answer]

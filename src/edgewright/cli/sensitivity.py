@@ -26,6 +26,7 @@ def sensitivity(
     split: Annotated[str | None, typer.Option(help="Split of --data to take the timed image from.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Folder of calibration images, as for optimize.")] = None,
     trust_checkpoint: o.TrustOption = False,
+    strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Show for each layer its damage in INT8, alone and as the only one left in float, and the time that it saves.
@@ -42,7 +43,7 @@ def sensitivity(
     with console.Watcher() as watch:
         found = api.sensitivity(
             source, data=data, out=out, target=target, scheme=scheme, method=method, checkpoint=checkpoint, spec=spec,
-            split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, watch=watch,
+            split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, strict=strict, watch=watch,
         )  # fmt: skip
     if as_json:
         console.print_json(found)

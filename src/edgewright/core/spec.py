@@ -47,7 +47,9 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     or at the right and bottom ("corner"). `interpolation` "opencv" is OpenCV's INTER_LINEAR, which detectors are
     trained with; the others are Pillow's. `crop` is a centre crop to (height, width), padded where the image is
     smaller: with zeros, behind a letterbox with `pad`. `normalize` "graph": the division, mean and std are inside the
-    graph, which then takes uint8.
+    graph, which then takes uint8. `exif`: whether the EXIF orientation of a photo is applied first. OpenCV's imread
+    applies it (so Ultralytics does), Pillow's convert does not (so timm and torchvision do not); None: as the library
+    does whose `interpolation` it is.
     """
 
     resize: Literal["shorter", "exact", "none", "letterbox"] = "shorter"
@@ -61,6 +63,12 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     normalize: Literal["host", "graph"] = "host"
+    exif: Literal["apply", "ignore"] | None = None
+
+    @property
+    def turns(self) -> bool:
+        """Whether photos are turned as their EXIF orientation says."""
+        return self.exif == "apply" or (self.exif is None and self.interpolation == "opencv")
 
 
 class Postprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from edgewright.core.errors import IntegrityError, InvalidInput
-from edgewright.core.files import linked_file
+from edgewright.core.errors import InvalidInput
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
-"""What counts as an image in a folder; other files beside them (a readme, a thumbnail cache) are no part of the set."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
-"""Pillow's names of what is decoded: none whose decoder runs programs (EPS)."""
+from .remarks import Remark
 
 
 class Box(msgspec.Struct, frozen=True):
@@ -35,15 +30,32 @@ class Box(msgspec.Struct, frozen=True):
     crowd: bool = False
 
 
-class Annotations(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader hands back: each image's absolute path with its boxes, in a stable order.
+class Annotated(msgspec.Struct, frozen=True, kw_only=True):
+    """One image: its absolute path and its boxes.
 
-    `dropped` counts the boxes that were left out since they have no area.
+    `size` is the (width, height) that the annotations say the image has; None where they say nothing. `relative`: the
+    corners and areas of `boxes` are parts of the upright image's width and height (YOLO), and become pixels in fit.py.
+    `where` is the place of the image in the annotations, for errors ("instances.json, images[3] (id 7)").
     """
 
-    images: tuple[tuple[str, tuple[Box, ...]], ...]
+    path: str
+    boxes: tuple[Box, ...]
+    size: tuple[int, int] | None = None
+    relative: bool = False
+    where: str = ""
+
+
+class Annotations(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader hands back: the images in a stable order, the class names, and what was noticed.
+
+    `ordered`: the place of a name in `classes` is the class index that the annotations themselves give it (YOLO, COCO);
+    False where the names are sorted since the annotations have no order (VOC).
+    """
+
+    images: tuple[Annotated, ...]
     classes: tuple[str, ...]
-    dropped: int
+    ordered: bool = True
+    remarks: tuple[Remark, ...] = ()
 
 
 def wrong(where: str, what: str, allowed: str) -> InvalidInput:
@@ -70,21 +82,27 @@ def box(label: int, corners: Sequence[float], area: float | None = None, crowd: 
     return Box(label, x1, y1, x2, y2, (x2 - x1) * (y2 - y1) if area is None else area, crowd)
 
 
+def turned(box: Box, orientation: int, size: tuple[int, int]) -> Box:
+    """`box` of an image of (width, height) `size`, as it lies after the image is turned by an EXIF `orientation`."""
+    (x1, y1, x2, y2), (width, height) = (box.x1, box.y1, box.x2, box.y2), size
+    if orientation in (2, 3):
+        x1, x2 = width - x2, width - x1
+    if orientation in (3, 4):
+        y1, y2 = height - y2, height - y1
+    if orientation >= 5:
+        (x1, x2), (y1, y2) = (y1, y2), (x1, x2)
+    if orientation in (6, 7):
+        x1, x2 = height - x2, height - x1
+    if orientation in (7, 8):
+        y1, y2 = width - y2, width - y1
+    return Box(box.label, x1, y1, x2, y2, box.area, box.crowd)
+
+
+def undone(orientation: int) -> int:
+    """The orientation that turns back what `orientation` turns."""
+    return {6: 8, 8: 6}.get(orientation, orientation)
+
+
 def finite(values: Sequence[float]) -> bool:
     """Whether all of `values` are finite numbers."""
     return all(math.isfinite(value) for value in values)
-
-
-def contained_image(folders: Sequence[Path], name: str, where: str) -> str:
-    """The absolute path of image `name` in the first of `folders` that has it.
-
-    Raises `InvalidInput` at `where` if none has it, `IntegrityError` if the name leads out of them.
-    """
-    for folder in folders:
-        try:
-            return str(linked_file(folder, name))
-        except InvalidInput:
-            continue
-        except IntegrityError as error:
-            raise IntegrityError(f"{where}: {error.what}", error.why, error.fix) from None
-    raise wrong(where, f"the image '{name}' is missing", f"a file in {' or '.join(str(f) for f in folders)}")

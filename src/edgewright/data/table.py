@@ -1,26 +1,38 @@
-"""The table ``labels.csv``: columns ``file``, ``label`` (name or index) or ``label0`` (index), optionally ``split``."""
+"""The table ``labels.csv``: columns ``file``, ``label`` (name or index) or ``label0`` (index), optionally ``split``.
+
+A column of whole floats (``3.0``, as pandas writes integers beside missing values) holds indices.
+"""
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PureWindowsPath
+from typing import Any, Literal
 
 import msgspec
 
-from edgewright.core.errors import InvalidInput
+from edgewright.core.errors import IntegrityError, InvalidInput
+from edgewright.core.files import linked_file
+
+from . import folders
+from .items import ImageSet, Item
 
 TABLE = "labels.csv"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One row, with its line number in the file; `split` is empty where there is none."""
+    """One row, with its line number in the file; `split` is empty where there is none.
+
+    `is_bare`: the label is an index of the model's classes, whatever these are called (the column ``label0``).
+    """
 
     line: int
     file: str
     label: str
     split: str
+    is_bare: bool = False
 
 
 def rows(path: Path) -> list[Row]:
@@ -40,11 +52,44 @@ def rows(path: Path) -> list[Row]:
             for values in reader:
                 line = reader.line_num
                 found.append(_row(path, line, values, label))
-            return found
+            return _whole(path, found)
     except UnicodeDecodeError:
         raise wrong(path, line, "this line or a later one is no UTF-8 text", "UTF-8") from None
     except csv.Error as error:
         raise wrong(path, line, f"this line or the next is no CSV ({error})", "comma-separated values") from None
+
+
+def splits(folder: Path) -> list[str]:
+    """The splits that the table in `folder` names, sorted."""
+    return sorted({row.split for row in rows(folder / TABLE)} - {""})
+
+
+def read(root: Path, folder: Path, split: str) -> ImageSet:
+    """The images that the table in `folder` (`root` or its split folder) lists, for `split` where it names splits.
+
+    Classes are numbered over all rows, so that a split which lacks a class does not shift the others.
+    """
+    path = folder / TABLE
+    every = rows(path)
+    has_splits = any(row.split for row in every)
+    if has_splits and (bare := next((row for row in every if not row.split), None)):
+        raise wrong(path, bare.line, "the split is empty", "a split in every row")
+    numbers = all(is_index(row.label) for row in every)
+    ordered = [] if numbers else folders.order(root)
+    named = sorted({row.label for row in every}, key=int if numbers else None)
+    classes = [] if any(row.is_bare for row in every) else ordered or named
+    index = {name: k for k, name in enumerate(classes)}
+    items, lines = [], dict[str, int]()
+    for row in every:
+        if row.file in lines:
+            raise wrong(path, row.line, f"'{row.file}' stands in line {lines[row.file]} already", "a file once")
+        if classes and row.label not in index:
+            raise wrong(path, row.line, f"'{row.label}' is not in {folders.ORDER}", "one of its names")
+        lines[row.file] = row.line
+        if not has_splits or row.split == split:
+            items.append(Item(_contained(path, row), index[row.label] if classes else int(row.label)))
+    order: Literal["file", "sorted", "index"] = "index" if numbers else "file" if ordered else "sorted"
+    return ImageSet(name=root.name, split=split, items=tuple(items), classes=tuple(classes), order=order)
 
 
 def wrong(path: Path, line: int, what: str, allowed: str) -> InvalidInput:
@@ -63,6 +108,37 @@ def _row(path: Path, line: int, values: Mapping[Any, Any], label: str) -> Row:
     plain = {name: value.strip() for name, value in values.items()}
     if not plain["file"] or not plain[label]:
         raise wrong(path, line, f"'{label if plain['file'] else 'file'}' is empty", "a file and its label")
-    if label == "label0" and not is_index(plain[label]):
+    if label == "label0" and not is_index(_plain(plain[label])):
         raise wrong(path, line, f"label0 is '{plain[label]}'", "a class index from 0")
-    return Row(line, plain["file"], plain[label], plain.get("split", ""))
+    return Row(line, plain["file"], plain[label], plain.get("split", ""), label == "label0")
+
+
+def _whole(path: Path, found: list[Row]) -> list[Row]:
+    """`found` with labels such as 3.0 as 3, where all are numbers."""
+    if not found or not all(_FLOAT.fullmatch(row.label) for row in found):
+        return found
+    if broken := next((row for row in found if not is_index(_plain(row.label))), None):
+        raise wrong(path, broken.line, f"the label is {broken.label}, and all are numbers", "whole numbers from 0")
+    return [msgspec.structs.replace(row, label=_plain(row.label)) for row in found]
+
+
+_FLOAT = re.compile(r"\d+(\.\d*)?")
+
+
+def _plain(label: str) -> str:
+    return re.sub(r"\.0*$", "", label)
+
+
+def _contained(path: Path, row: Row) -> str:
+    """The absolute path of a row's file, which lies beside the table or in images/; links are the user's own."""
+    folder, name = path.parent, row.file
+    if "\\" in name and not (folder / name).exists():
+        name = PureWindowsPath(name).as_posix()
+    below = folder if (folder / name).exists() or not (folder / "images").is_dir() else folder / "images"
+    try:
+        return str(linked_file(below, name))
+    except InvalidInput:
+        what = f"'{row.file}' is missing"
+        raise wrong(path, row.line, what, "a file beside the table or in images/") from None
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}, line {row.line}: {error.what}", error.why, error.fix) from None

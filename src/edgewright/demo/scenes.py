@@ -50,5 +50,5 @@ def detect(outcome: api.Outcome, out: Path, count: int = 3) -> list[tuple[Path, 
     paths = sorted((files.absolute(out) / "scenes" / "test").glob("*.png"))[:count]
     with open_bundle(outcome.best.path) as session:
         answers = session(list(paths))
-    saved = draw.save(paths, answers, files.absolute(out) / "drawn")
+    saved = draw.save(paths, answers, files.absolute(out) / "drawn", session.spec.preprocess.turns)
     return [(saved[path], answer) for path, answer in zip(paths, answers)]

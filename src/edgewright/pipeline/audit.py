@@ -204,14 +204,13 @@ def _batches(
     from edgewright.graph import batch
     from edgewright.graph import files as onnx_files
     from edgewright.runtimes import session
-    from edgewright.vision.image import open_image
     from edgewright.vision.preprocess import batch as prepare
 
     fixed = spec.input.batch
     rows = fixed if fixed and fixed > 1 else ROWS
     other = 1 if fixed and fixed > 1 else rows
     paths = [images[index % len(images)] for index in range(rows)]
-    x = prepare([open_image(path) for path in paths], spec)
+    x = prepare(paths, spec)
     with session.open(artifact) as opened:
         if fixed is None:
             one, several, same = _in_rows(opened, x), opened.run(x), opened.run(np.repeat(x[:1], rows, axis=0))

@@ -15,6 +15,8 @@ import numpy as np
 from edgewright.bench import accuracy, audit, detection_accuracy
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
+from edgewright.bench.chance import at_chance
+from edgewright.bench.choice import choose
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import (
     Accuracy,
@@ -76,9 +78,7 @@ def quantize(
             f"Fitting: {', '.join(fitting)}.",
             "Use one of them.",
         )
-    found = sets.read(calibration)
-    if len(found.items) > count:
-        found = sets.divide(found, count, seed)[0]
+    found = image_sets.calibrating(calibration, count, seed, shop)
     variant = Variant(scheme=scheme, method=method or fitting[0])
     return stages.quantize(shop, import_file(shop, model), variant, found, sets.digests(found), seed)
 
@@ -127,7 +127,8 @@ def compile_file(
                 "What overflows in FP16 is found, and the rest proven, on images of the kind that the model will see.",
                 "Name some: --images DIR; or stay in float32: --precision f32.",
             )
-        entry = stages.halve(shop, entry, model.name, sets.read(images))
+        found = image_sets.calibrating(images, stages.HALF_IMAGES, 0, shop)
+        entry = stages.halve(shop, entry, model.name, found)
     here = target is None or matches(target, detect.this_machine())
     artifact = stages.compile_artifact(shop, entry, spec, candidate, here)
     checked = None
@@ -172,8 +173,8 @@ def audit_file(
             )  # fmt: skip
     if runtime:
         options = msgspec.convert({"runtime": runtime}, Options)
-    evaluation = image_sets.read_evaluation(data, split)
-    given = image_sets.read_calibration(data, evaluation, calibration)
+    evaluation = image_sets.read_evaluation(data, split, shop)
+    given = image_sets.read_calibration(data, evaluation, calibration, count, 0, shop)
     bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in sets.spread(evaluation.items, count))
     images = msgspec.structs.replace(evaluation, items=tuple(bare))
     digests = sets.digests(images)
@@ -258,7 +259,7 @@ def bench(
         raise UsageError("Two bundles have the same name.", ", ".join(p.name for p in paths), "Rename one.")
     first = next(iter(manifests.values()))
     budget = budget_for(first.spec, budget)
-    evaluation = image_sets.label(image_sets.read_evaluation(data, split), first.spec)
+    evaluation = image_sets.label(image_sets.read_evaluation(data, split, shop), first.spec)
     labels = [item.label for item in evaluation.items]
     outputs: dict[str, Any] = {}
     failed: dict[str, Timing] = {}
@@ -349,6 +350,8 @@ def _report(
         )  # fmt: skip
         rows.append(msgspec.structs.replace(row, budget=budgets.check(row, reference, budget)))
     machine, spec = place.machine, first.spec
+    found = at_chance(outputs[base], evaluation.items, reference.accuracy, budget)
+    findings = (*((found,) if found else ()), *image_sets.findings(evaluation))
     return Report(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=ModelInfo(name=spec.name, task=spec.task, source=spec.source, classes=spec.classes),
@@ -361,7 +364,8 @@ def _report(
         ),
         reference=reference,
         measurements=tuple(rows),
-        choice=budgets.choose(rows, reference, budget),
+        choice=choose(rows, reference, budget, findings),
+        findings=findings,
     )  # fmt: skip
 
 

@@ -18,13 +18,14 @@ from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec, decode
 from edgewright.core.store import Entry
 from edgewright.data import sets
-from edgewright.data.sets import ImageSet
+from edgewright.data.sets import ImageSet, Item
 from edgewright.export.sources import parse as sources
 from edgewright.export.sources import plan as plans
 from edgewright.export.sources import ultralytics
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import place as places
 from edgewright.pipeline import stages
+from edgewright.pipeline.images import Reading
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.schedule import History, Schedule
@@ -32,7 +33,6 @@ from edgewright.quantize.schedule import History, Schedule
 if TYPE_CHECKING:
     from edgewright.export.sources.loaded import Trainable
 
-LEARN_FROM = ("train", "calib", "calibration")
 PARITY_IMAGES = Recipe().parity_images
 """As many as in the main job, which then finds the exports of a distillation in the store."""
 LONGEST_S = 7 * 86400.0
@@ -72,7 +72,7 @@ def distil(
     learn from them too; default: where every image has one. Raises `InvalidInput` where images are shared with the
     evaluation, labels are missing that were asked for, or teacher and student do not fit.
     """
-    evaluation, training = gather(data, split, learn_from, seed)
+    evaluation, training = gather(data, split, learn_from, seed, shop)
     shop.watch("data", str(data), 1, 1, f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from")
     digests = sets.digests(evaluation)
     exported = _export(shop, teacher, evaluation, digests)
@@ -102,18 +102,15 @@ def distil(
     )  # fmt: skip
 
 
-def gather(data: Path, split: str | None, learn_from: Path | None, seed: int) -> tuple[ImageSet, ImageSet]:
+def gather(
+    data: Path, split: str | None, learn_from: Path | None, seed: int, shop: Reading = image_sets.ALONE
+) -> tuple[ImageSet, ImageSet]:
     """Images to evaluate on and to learn from, without a common one; raises `InvalidInput` where they share one."""
-    evaluation = image_sets.read_evaluation(data, split)
-    if learn_from is not None:
-        names = sets.splits(learn_from)
-        training = sets.read(learn_from, next((name for name in LEARN_FROM if name in names), None))
-    elif name := next((n for n in LEARN_FROM if n in sets.splits(data) and n != evaluation.split), None):
-        training = sets.read(data, name)
-    else:
+    evaluation = image_sets.read_evaluation(data, split, shop)
+    training = image_sets.read_training(data, evaluation, learn_from, shop)
+    if training is None:
         training, evaluation = sets.divide(evaluation, max(1, int(SHARE * len(evaluation.items))), seed)
-    image_sets.require_readable(training)
-    image_sets.require_readable(evaluation)
+        evaluation = sets.apart(training, evaluation)
     sets.require_disjoint(training, evaluation)
     return evaluation, training
 
@@ -229,7 +226,7 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
     from edgewright.vision.detection import detect, evaluated
     from edgewright.vision.image import open_picture, size_of
 
-    items = [sets.Item(path, None, tuple(Box(*row) for row in rows)) for path, rows in zip(images, boxes)]
+    items = [Item(path, None, tuple(Box(*row) for row in rows)) for path, rows in zip(images, boxes)]
 
     def validate(module: Any, numbers: Sequence[int]) -> float:
         chosen = [items[number] for number in numbers]
@@ -237,7 +234,7 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
             return math.nan
         device, found = next(module.parameters()).device, []
         for start in range(0, len(chosen), AT_ONCE):
-            pictures = [open_picture(item.path) for item in chosen[start : start + AT_ONCE]]
+            pictures = [open_picture(item.path, spec.preprocess.turns) for item in chosen[start : start + AT_ONCE]]
             pixels = torch.from_numpy(preprocess.batch(pictures, spec)).to(device)
             raw = joined(answers(module, pixels)).float().cpu().numpy()
             try:

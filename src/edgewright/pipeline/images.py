@@ -1,22 +1,43 @@
-"""Which images calibrate and which evaluate: disjoint, labelled as the model's classes, known by their pixels."""
+"""Which images calibrate and which evaluate: disjoint, readable, labelled as the model's classes, known by pixels."""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
+from edgewright.bench.results import Finding
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import key_of
-from edgewright.data import sets
-from edgewright.data.sets import ImageSet
-from edgewright.vision.image import open_image
+from edgewright.core.text import plain
+from edgewright.data import photos, sets
+from edgewright.data.remarks import NAMED, Remark, remark
+from edgewright.data.sets import ImageSet, Item
+from edgewright.data.splits import CALIBRATE_ON, EVALUATE_ON, LEARN_FROM, first, role
+from edgewright.pipeline.stages import Watch, quiet
 
-EVALUATE_ON = ("val", "valid", "validation", "eval", "test")
-CALIBRATE_ON = ("calib", "calibration", "train")
+
+class Reading(Protocol):
+    """How images are read, as a `Workshop` says it: `strict` stops at what else is left out, `watch` sees progress."""
+
+    @property
+    def strict(self) -> bool:
+        """Whether to stop at an image that cannot be read, and at what else needs a warning."""
+
+    @property
+    def watch(self) -> Watch:
+        """Called with the progress."""
+
+
+class _Alone(msgspec.Struct, frozen=True):
+    strict: bool = False
+    watch: Watch = quiet
+
+
+ALONE: Reading = _Alone()
 
 
 class Images(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,50 +49,20 @@ class Images(msgspec.Struct, frozen=True, kw_only=True):
     calibration_digests: list[str]
 
 
-def read_evaluation(data: Path, split: str | None) -> ImageSet:
-    """The images to evaluate on: `split`, else the first of val, valid, validation, eval, test that there is."""
-    names = sets.splits(data)
-    if split is None and len(names) > 1:
-        split = next((name for name in EVALUATE_ON if name in names), None)
-        if split is None:
-            raise InvalidInput(
-                f"{data} has the splits {', '.join(names)}, none of which is for evaluation.",
-                f"Looked for: {', '.join(EVALUATE_ON)}.",
-                "Name one with --split.",
-            )
-    return sets.read(data, split)
-
-
-def read_calibration(data: Path, evaluation: ImageSet, calibration: Path | None) -> ImageSet | None:
-    """The images of the folder `calibration`, else of the calib or train split of `data`; None where there is none."""
-    if calibration is not None:
-        names = sets.splits(calibration)
-        return sets.read(calibration, next((name for name in CALIBRATE_ON if name in names), None))
-    name = next((n for n in CALIBRATE_ON if n in sets.splits(data) and n != evaluation.split), None)
-    return sets.read(data, name) if name else None
-
-
-def truth(images: ImageSet) -> str | None:
-    """A digest of the labels and boxes of `images`, by which two reports know that they have the same; None of none."""
-    known = [(item.label, item.boxes) for item in images.items]
-    return key_of("truth", {"items": known}) if any(one != (None, None) for one in known) else None
-
-
-def gather(data: Path, split: str | None, calibration: Path | None, count: int, seed: int) -> Images:
+def gather(
+    data: Path, split: str | None, calibration: Path | None, count: int, seed: int, shop: Reading = ALONE
+) -> Images:
     """Evaluation and calibration images out of `data`, or the latter out of the folder `calibration`.
 
     Where neither a calibration folder nor a calib or train split is there, images are divided off the evaluation set
-    (`count`, at most a quarter). At most `count` calibration images are taken. Raises `InvalidInput` where the two
-    share an image.
+    (`count`, at most a quarter). At most `count` calibration images are taken. Images that cannot be read are left out
+    with a remark (see `usable`). Raises `InvalidInput` where the two share an image.
     """
-    evaluation = read_evaluation(data, split)
-    found = read_calibration(data, evaluation, calibration)
+    evaluation = read_evaluation(data, split, shop)
+    found = read_calibration(data, evaluation, calibration, count, seed, shop)
     if found is None:
         found, evaluation = sets.divide(evaluation, min(count, max(1, len(evaluation.items) // 4)), seed)
-    if len(found.items) > count:
-        found = sets.divide(found, count, seed)[0]
-    require_readable(found)
-    require_readable(evaluation)
+        evaluation = sets.apart(found, evaluation)
     sets.require_disjoint(found, evaluation)
     return Images(
         evaluation=evaluation,
@@ -81,11 +72,146 @@ def gather(data: Path, split: str | None, calibration: Path | None, count: int, 
     )
 
 
-def require_readable(images: ImageSet) -> None:
-    """Raise the `InvalidInput` of the first image that cannot be used, before hours are spent on the others."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(lambda item: open_image(item.path).size, images.items):
-            pass
+def read_evaluation(data: Path, split: str | None, shop: Reading = ALONE) -> ImageSet:
+    """The images to evaluate on: `split`, else the first of val, eval and test that there is, by any of their names.
+
+    Training images are never taken unasked. Raises `InvalidInput` where no split or more than one is meant.
+    """
+    return usable(sets.read(data, evaluation_split(data, split) or None), shop)
+
+
+def evaluation_split(data: Path, split: str | None) -> str:
+    """The name of the split of `data` that `read_evaluation` reads; "" where it has none."""
+    names = sets.splits(data)
+    if split is not None or not names:
+        return sets.chosen(data, names, split)
+    found = first(names, EVALUATE_ON)
+    if len(found) != 1:
+        meant = f"several are for evaluation: {', '.join(found)}" if found else "none is for evaluation"
+        raise InvalidInput(
+            f"{data} has the splits {', '.join(names)}; {meant}.",
+            f"Looked for: {', '.join(EVALUATE_ON)}. Training images are not measured unless they are named.",
+            f"Name one with --split, e.g. --split {(found or names)[0]}",
+        )
+    return found[0]
+
+
+def require_training(data: Path, split: str | None, calibration: Path | None) -> None:
+    """Raise `InvalidInput` where `data` has no images to learn from beside those to evaluate on."""
+    if calibration is None and _beside(data, evaluation_split(data, split), CALIBRATE_ON) is None:
+        raise InvalidInput(
+            f"{data} has no images to learn from beside those to evaluate on.",
+            "What goes, and what the rest learns, is found on other images than it is judged by.",
+            "Sort them into folders train and val, or name some: --calibration DIR",
+        )
+
+
+def read_calibration(
+    data: Path, evaluation: ImageSet, calibration: Path | None, count: int, seed: int, shop: Reading = ALONE
+) -> ImageSet | None:
+    """At most `count` images of the folder `calibration`, else of the calib or train split of `data`; None where there
+    is none. Of more images only those that are chosen are opened; no boxes are read."""
+    if calibration is not None:
+        return calibrating(calibration, count, seed, shop)
+    name = _beside(data, evaluation.split, CALIBRATE_ON)
+    return taken(sets.listed(data, name), count, seed, shop) if name else None
+
+
+def calibrating(folder: Path, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
+    """At most `count` images of `folder`: of its calib or train split where it has splits, else of all of it."""
+    names = sets.splits(folder)
+    found = first(names, CALIBRATE_ON)
+    return taken(sets.listed(folder, found[0] if len(found) == 1 else None), count, seed, shop)
+
+
+def read_training(data: Path, evaluation: ImageSet, folder: Path | None, shop: Reading = ALONE) -> ImageSet | None:
+    """All images of `folder` or of the train or calib split of `data`, with their labels or boxes; None where there is
+    none."""
+    if folder is not None:
+        found = first(sets.splits(folder), LEARN_FROM)
+        return usable(sets.read(folder, found[0] if len(found) == 1 else None), shop)
+    name = _beside(data, evaluation.split, LEARN_FROM)
+    return usable(sets.read(data, name), shop) if name else None
+
+
+def taken(images: ImageSet, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
+    """`images` if these are at most `count`, else so many that are chosen by name, each class in proportion."""
+    if len(images.items) <= count:
+        return usable(images, shop)
+    what = f"{count} of {len(images.items)} images of {images.split or images.name}"
+    found, broken = sets.choose(images, count, seed, _step(shop, what))
+    return _without(usable(found, shop), broken, shop)
+
+
+def usable(images: ImageSet, shop: Reading = ALONE) -> ImageSet:
+    """`images` without those that cannot be read, with a remark that names them; CMYK images have a remark, too.
+
+    Every image is decoded, once in a process. Raises `InvalidInput` where none can be read, and with `shop.strict`
+    where one cannot, or where a reader noticed something that needs a warning.
+    """
+    severe = next((one for one in images.remarks if one.level != "note"), None)
+    if shop.strict and severe:
+        names = f" ({', '.join(severe.names)}{' ...' if severe.count > len(severe.names) else ''})"
+        raise InvalidInput(f"{images.name}: {severe.text.rstrip('.')}{names}.", "--strict stops here.", "Correct it.")
+    found = photos.look([item.path for item in images.items], _step(shop, f"images of {images.split or images.name}"))
+    broken = [item for item, photo in zip(images.items, found) if photo.problem]
+    cmyk = [Path(item.path).name for item, photo in zip(images.items, found) if photo.mode == "CMYK"]
+    text = "{count} images are CMYK. They are converted to RGB, as Pillow's convert does it."
+    kept = tuple(item for item, photo in zip(images.items, found) if not photo.problem)
+    images = msgspec.structs.replace(images, items=kept).noticed(remark("note", "cmyk-images", cmyk, text))
+    return _without(images, broken, shop)
+
+
+def _without(images: ImageSet, broken: Sequence[Item], shop: Reading) -> ImageSet:
+    """`images` with a remark on those that were left out, since they are `broken`."""
+    if not broken:
+        return images
+    reason = photos.look([broken[0].path])[0].problem
+    names = ", ".join(Path(item.path).name for item in broken[:NAMED]) + (" ..." if len(broken) > NAMED else "")
+    if shop.strict or not images.items:
+        of = "" if images.items else " (all of them)"
+        raise InvalidInput(
+            f"{len(broken)} images of '{images.name}'{of} cannot be read: {names}.",
+            f"{broken[0].path} {reason}",
+            "Replace or remove them" + (", or leave out --strict, which stops here." if images.items else "."),
+        )
+    text = f"{{count}} images cannot be read and were left out. {Path(broken[0].path).name} {reason}"
+    return images.noticed(remark("warning", "unreadable-images", [Path(item.path).name for item in broken], text))
+
+
+def _beside(data: Path, evaluated: str, roles: Sequence[str]) -> str | None:
+    """The split of `data` with the first of `roles`, apart from the one that is evaluated on."""
+    found = first([name for name in sets.splits(data) if name != evaluated], roles)
+    if len(found) > 1:
+        raise InvalidInput(
+            f"{data} has several splits that mean {role(found[0])}: {', '.join(found)}.",
+            "Which of them is meant is not clear.",
+            "Keep one of them, or name its folder with --calibration.",
+        )
+    return found[0] if found else None
+
+
+def _step(shop: Reading, what: str) -> Callable[[int, int], None]:
+    def step(done: int, total: int) -> None:
+        shop.watch("data", what, done, total + 1 if done < total else total, "")
+
+    return step
+
+
+def truth(images: ImageSet) -> str | None:
+    """A digest of the labels and boxes of `images`, by which two reports know that they have the same; None of none."""
+    known = [(item.label, item.boxes) for item in images.items]
+    return key_of("truth", {"items": known}) if any(one != (None, None) for one in known) else None
+
+
+def findings(images: ImageSet) -> list[Finding]:
+    """What was noticed while `images` were read, as findings of a report."""
+    return [
+        Finding(
+            level=one.level, code=one.code, text=plain(one.text), count=one.count, names=tuple(map(plain, one.names))
+        )
+        for one in images.remarks
+    ]
 
 
 def label(images: ImageSet, spec: ModelSpec) -> ImageSet:
@@ -93,6 +219,7 @@ def label(images: ImageSet, spec: ModelSpec) -> ImageSet:
 
     Raises `InvalidInput` for a set with boxes and a classifier, or with a class an image and a detector.
     """
+    images = images.noticed(_turned(images, spec))
     if all(item.label is None and item.boxes is None for item in images.items):
         return images
     boxes = images.items[0].boxes is not None
@@ -104,6 +231,19 @@ def label(images: ImageSet, spec: ModelSpec) -> ImageSet:
             "Give a data set of the model's own task.",
         )
     return sets.match_labels(images, spec)
+
+
+def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
+    """The remark on images with an EXIF orientation, and on what is done with them."""
+    found = photos.look([item.path for item in images.items])
+    names = [Path(item.path).name for item, photo in zip(images.items, found) if photo.orientation != 1]
+    what = f"{{count}} of {len(images.items)} images have an EXIF orientation, which says that they are to be turned."
+    if spec.preprocess.turns:
+        return remark("note", "exif-orientation", names, f"{what} They were turned, as OpenCV and Ultralytics do.")
+    text = f"{what} They were not turned, as Pillow, timm and torchvision do not"
+    boxes = ", and their boxes were turned back with them" if spec.detect else ""
+    fix = 'If training turned them, set exif = "apply" in [preprocess] of the spec.'
+    return remark("warning" if spec.detect else "note", "exif-orientation", names, f"{text}{boxes}. {fix}")
 
 
 def labelled(images: ImageSet) -> bool:

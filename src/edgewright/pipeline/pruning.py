@@ -170,7 +170,7 @@ def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule 
     speedup = wanted.speedup
     if wanted.latency_ms is not None:
         speedup = _speedup_to(wanted.latency_ms, _now_ms(line, before))
-    _, training = distillation.gather(job.data, job.split, job.calibration, job.recipe.seed)
+    _, training = distillation.gather(job.data, job.split, job.calibration, job.recipe.seed, line.shop)
     share = schedule and _share(schedule, wanted.rounds, len(training.items))
     now, work, folder, cuts, rounds = line, before, Path(), list[Cut](), list[Round]()
     for number in range(0 if by_time and wanted.blocks else 1, wanted.rounds + 1):
@@ -208,12 +208,7 @@ def sparse(candidate: Candidate) -> Candidate:
 def require_teachable(job: Job) -> None:
     """Raise `InvalidInput` where the source is no torch module, or where there are no images to learn from."""
     require_torch(parse(job.source.source))
-    if image_sets.read_calibration(job.data, image_sets.read_evaluation(job.data, job.split), job.calibration) is None:
-        raise InvalidInput(
-            f"{job.data} has no images to learn from beside those to evaluate on.",
-            "What goes, and what the rest learns, is found on other images than it is judged by.",
-            "Sort them into folders train and val, or name some: --calibration DIR",
-        )  # fmt: skip
+    image_sets.require_training(job.data, job.split, job.calibration)
 
 
 def ours(folder: Path) -> Source:

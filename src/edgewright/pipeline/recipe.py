@@ -24,7 +24,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     None: a half, three quarters and all, where the methods are not named. `prune`: for each
     speed-up named here a pruned copy of the model goes through all that the model goes through (docs/pruning.md);
     "2:4": one with sparse weights, for TensorRT. `distill`: so do these sources, after they learned from the model
-    (docs/distillation.md). Each of them is trained for `train_time_s` seconds.
+    (docs/distillation.md). Each of them is trained for `train_time_s` seconds. `strict`: stop at an image that cannot
+    be read, and at anything else in the data that deserves a warning (docs/data.md).
     """
 
     schema_version: int = 1
@@ -52,6 +53,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prune: tuple[float | Literal["2:4"], ...] = ()
     distill: tuple[str, ...] = ()
     train_time_s: float = 1200.0
+    strict: bool = False
 
     def __post_init__(self) -> None:
         for name in ("finalists", "min_duration_s", "margin"):

@@ -10,6 +10,7 @@ import msgspec
 
 from edgewright import __version__
 from edgewright.bench import accuracy, audit, budget
+from edgewright.bench.choice import choose
 from edgewright.bench.figures import EMULATED
 from edgewright.bench.gallery import Pair, worst
 from edgewright.bench.latency import Timing
@@ -30,9 +31,9 @@ from edgewright.core import files
 from edgewright.core.store import Entry, key_of
 from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
-from edgewright.pipeline.images import truth
+from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.run import Made, Work
-from edgewright.pipeline.score import score
+from edgewright.pipeline.score import at_chance, score
 from edgewright.runtimes import artifact as artifacts
 
 
@@ -49,8 +50,9 @@ def assemble(made: Made) -> Report:
     ]
     loads = [work.timing.load for work in (made.reference, *made.works) if work.timing and work.timing.load]
     worst = max(loads, key=lambda load: load.other_cpu_percent or 0.0, default=None)
-    choice = budget.choose(measurements, reference, limits)
-    findings, passed = audit.split(_images_audit(made))
+    chance = at_chance(made)
+    findings, passed = audit.split([*([chance] if chance else []), *_images_audit(made)])
+    choice = choose(measurements, reference, limits, findings)
     report = Report(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=_model(made),
@@ -106,7 +108,7 @@ def _data(made: Made) -> DataInfo:
         labelled=sum(item.label is not None or item.boxes is not None for item in evaluation.items),
         classes=made.spec.classes,
         digest=key_of("images", {"pixels": made.images.evaluation_digests}),
-        truth=truth(evaluation),
+        truth=image_sets.truth(evaluation),
         calibration=CalibrationInfo(
             images=len(calibration.items),
             name=calibration.name,
@@ -250,7 +252,8 @@ def _audit(made: Made, work: Work) -> list[Finding]:
 
 
 def _images_audit(made: Made) -> list[Finding]:
-    found = audits.read(made.images_audit) if made.images_audit else []
+    found = [*image_sets.findings(made.images.evaluation), *image_sets.findings(made.images.calibration)]
+    found = list(dict.fromkeys(found)) + (audits.read(made.images_audit) if made.images_audit else [])
     target, machine = made.job.target, made.place.machine
     if made.measured_here and "vnni" in machine.isa and "vnni" not in target.isa:
         text = "The target has no VNNI and this machine has: INT8 is faster here than there."

@@ -41,7 +41,7 @@ from edgewright.pipeline.candidates import (
 from edgewright.pipeline.images import Images
 from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.score import is_inside
+from edgewright.pipeline.score import at_chance, is_inside
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.quantize.calibration import require_enough
 from edgewright.quantize.methods import DISTIL
@@ -154,24 +154,35 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
     """Build every candidate and, where `place` (default: this machine) is the target, measure it there.
 
     `compress` makes what the recipe wants to be compared with the model as it is: every candidate is built of it too.
-    Candidates for TensorRT on a device that is not at hand are checked, and their answers emulated, here.
+    Candidates for TensorRT on a device that is not at hand are checked, and their answers emulated, here. The reference
+    answers first: where it is at chance nothing is built.
     """
     line, candidates = prepare(job, shop, place or places.here())
     job = line.job
+    made = Made(
+        job=job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
+        works=[], measured_here=line.measure, place=line.place,
+    )  # fmt: skip
+    if line.measure:
+        made.reference.artifact = stages.compile_reference(shop, line.exported, line.spec)
+        line.evaluate(made.reference)
+        if (chance := at_chance(made)) and chance.level == "error":
+            why = f"Not built: {chance.code}, so no accuracy can be judged."
+            return replace(made, works=[Work(candidate=c, failed_in="evaluate", reason=why) for c in candidates])
     failed: list[Work] = []
     predicted: dict[str, tuple[str, float]] = {}
     if compress:
         line, candidates, failed, predicted = _compressed(line, candidates, compress)
     works = [line.build(candidate) for candidate in candidates] + failed
     quantizes = any(candidate.variant.scheme for candidate in candidates)
-    made = Made(
-        job=job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
-        works=works, measured_here=line.measure, place=line.place,
-        images_audit=audits.audit_images(shop, line.images, line.spec) if quantizes else None, predicted=predicted,
+    made = replace(
+        made, works=works, predicted=predicted,
+        images_audit=audits.audit_images(shop, line.images, line.spec) if quantizes else None,
     )  # fmt: skip
     if line.measure or any(work.emulated for work in works):
-        made.reference.artifact = stages.compile_reference(shop, line.exported, line.spec)
-        line.evaluate(made.reference)
+        if not line.measure:
+            made.reference.artifact = stages.compile_reference(shop, line.exported, line.spec)
+            line.evaluate(made.reference)
         for work in works:
             line.evaluate(work)
         works += line.distil(made)
@@ -214,14 +225,14 @@ def export(shop: Workshop, job: Job, images: Images) -> Entry:
 
 def prepare(job: Job, shop: Workshop, place: Place) -> tuple[Line, list[Candidate]]:
     """The production line of a job, and the candidates that go through it."""
-    images = image_sets.gather(job.data, job.split, job.calibration, job.recipe.calibration_images, job.recipe.seed)
+    count, seed = job.recipe.calibration_images, job.recipe.seed
+    images = image_sets.gather(job.data, job.split, job.calibration, count, seed, shop)
     shop.watch(
         "data",
         str(job.data),
         1,
         1,
-        f"{len(images.evaluation.items)} to evaluate on, {len(images.calibration.items)} to calibrate on"
-        + (f"; {dropped} boxes without an area left out" if (dropped := images.evaluation.dropped) else ""),
+        f"{len(images.evaluation.items)} to evaluate on, {len(images.calibration.items)} to calibrate on",
     )
     require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)

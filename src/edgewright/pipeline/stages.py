@@ -68,11 +68,15 @@ def quiet(stage: str, what: str, done: int, total: int, step: str) -> None:
 
 
 class Workshop(msgspec.Struct, frozen=True, kw_only=True):
-    """Where stages are kept, what a child may use, where logs go, and who watches."""
+    """Where stages are kept, what a child may use, where logs go, and who watches.
+
+    `strict`: stop at an image that cannot be read, and at anything else in a data set that deserves a warning.
+    """
 
     store: Store
     limits: child.Limits = child.Limits()
     watch: Watch = quiet
+    strict: bool = False
 
     def run(
         self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder",

@@ -44,10 +44,11 @@ def draw(image: Image.Image, found: Detections) -> Image.Image:
     return out
 
 
-def save(images: Sequence[Path], answers: Sequence[Detections], folder: Path) -> dict[Path, Path]:
+def save(images: Sequence[Path], answers: Sequence[Detections], folder: Path, turn: bool = False) -> dict[Path, Path]:
     """Draw what was found on each image, as PNG files in `folder`; returns where each image went.
 
-    A name that is there twice gets a number. Raises `InvalidInput` where an image cannot be read.
+    `turn`: the answers are of photos turned by their EXIF orientation (`Preprocess.turns`). A name that is there twice
+    gets a number. Raises `InvalidInput` where an image cannot be read.
     """
     saved: dict[Path, Path] = {}
     for path, found in zip(images, answers, strict=True):
@@ -56,7 +57,7 @@ def save(images: Sequence[Path], answers: Sequence[Detections], folder: Path) ->
             number += 1
             target = folder / f"{path.stem}-{number}.png"
         content = io.BytesIO()
-        draw(open_image(path), found).save(content, "PNG")
+        draw(open_image(path, turn), found).save(content, "PNG")
         files.write(files.absolute(target), content.getvalue())
         saved[path] = target
     return saved

@@ -52,7 +52,7 @@ def batch(images: Sequence[Source], spec: ModelSpec) -> np.ndarray:
     """All `images` opened, preprocessed and stacked in the model's layout, with N first; C-contiguous."""
     out = np.empty(spec.input.shape(len(images)), _dtype(spec.preprocess))
     for row, source in zip(out, images):
-        _fill(row, open_picture(source), spec.preprocess, spec.input)
+        _fill(row, open_picture(source, spec.preprocess.turns), spec.preprocess, spec.input)
     return out
 
 
@@ -134,7 +134,7 @@ def _colored(image: Picture, p: Preprocess) -> Picture:
             return image
         image = picture_of(image)
     if image.mode not in ("RGB", "L"):
-        image = open_image(image)
+        image = open_image(image, p.turns)
     return image.convert("L") if p.color == "L" and image.mode != "L" else image
 
 

@@ -1,136 +1,223 @@
-"""COCO's object detection JSON, read as pycocotools reads it, but strictly (https://cocodataset.org/#format-data).
+"""COCO's object detection JSON, read as pycocotools reads it (https://cocodataset.org/#format-data).
 
-The file is one of `NAMES` with the images in ``images/`` or beside it, or ``annotations/instances_<split>.json`` with
-the images in ``images/``, ``<split>/`` or ``images/<split>/``; the year of ``instances_val2017.json`` is no part of the
-split's name. Only images that the JSON lists count. Labels index the categories sorted by id (COCO's ids go to 90, its
-classes are 80).
+files.py says which files hold it, schema.py decodes them. Only images that the JSON lists count. Labels index
+the categories sorted by id (COCO's ids go to 90, its classes are 80).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
+from edgewright.core.errors import IntegrityError, InvalidInput
+from edgewright.data import plausible
+from edgewright.data.boxes import Annotated, Annotations, Box, box, wrong
+from edgewright.data.lookup import Found, Lookup, ends, is_outside, place_remarks
+from edgewright.data.remarks import Remark, remark
 
-from .boxes import Annotations, Box, box, contained_image, finite, text_of, wrong
+from . import schema
+from .files import chosen, files, image_folders, marks
 
-NAMES = ("instances.json", "_annotations.coco.json", "annotations.json")
-_PREFIX = "instances_"
-
-
-class _Image(msgspec.Struct):
-    id: int
-    file_name: str
-
-
-class _Category(msgspec.Struct):
-    id: int
-    name: str
+__all__ = ["images", "marks", "read", "splits"]
 
 
-class _Annotation(msgspec.Struct):
-    id: int
-    image_id: int
-    category_id: int
-    bbox: list[float]
-    area: float | None = None
-    iscrowd: int | bool = 0
+def splits(folder: Path) -> list[str]:
+    """The splits that `folder` has annotations for, sorted; none where one file is for all of it."""
+    return sorted(set(files(folder)) - {""})
 
 
-class _File(msgspec.Struct):
-    images: list[_Image]
-    categories: list[_Category]
-    annotations: list[_Annotation]
+def images(folder: Path, split: str) -> tuple[str, ...]:
+    """The absolute paths of the images of `split`, in the order of the JSON."""
+    path = chosen(folder, split)
+    listed = schema.decoded(path, schema.Images).images
+    return tuple(found.path for found in _located(folder, path, split, listed))
 
 
-def files(folder: Path) -> dict[str, Path]:
-    """The annotation files of `folder` by split; a file for all of it has the split ""."""
-    whole = next((path for name in NAMES if (path := folder / name).is_file()), None)
-    found = {"": whole} if whole else {}
-    by_stem = {
-        path.stem.removeprefix(_PREFIX): path for path in sorted((folder / "annotations").glob(f"{_PREFIX}*.json"))
-    }
-    short = {stem: re.sub(r"_?(19|20)\d\d$", "", stem) or stem for stem in by_stem}
-    for stem, path in by_stem.items():
-        # val2014 beside val2017 keep their years: which of them "val" means is not clear.
-        alone = list(short.values()).count(short[stem]) == 1
-        found[short[stem] if alone else stem] = path
+def read(folder: Path, split: str) -> Annotations:
+    """The images and boxes of `split`. Raises `InvalidInput` that names the file and the line, index or id."""
+    path = chosen(folder, split)
+    content = schema.decoded(path, schema.File)
+    for note in content.annotations:
+        note.image_id, note.category_id = schema.same(note.image_id), schema.same(note.category_id)
+    located = _located(folder, path, split, content.images)
+    categories, class_remarks = _classes(path, content)
+    objects = _Objects(path, content.images, categories)
+    for k, note in enumerate(content.annotations):
+        objects.add(k, note)
+    found = tuple(
+        Annotated(
+            path=one.path, boxes=tuple(objects.boxes[image.id]), size=image.size(),
+            where=_where(path, "images", k, image.id),
+        )
+        for k, (image, one) in enumerate(zip(content.images, located))
+    )  # fmt: skip
+    first = objects.first
+    plausible.require_pixels(objects.pixels, (one.size for one in found), lambda: _where(path, "annotations", *first))
+    remarks = (
+        *class_remarks, *place_remarks([(image.file_name, one) for image, one in zip(content.images, located)]),
+        *objects.remarks(), *plausible.duplicates(found),
+    )  # fmt: skip
+    numbered = all(isinstance(category.id, int) for category in categories)
+    names = tuple(str(category.name) for category in categories)
+    return Annotations(images=found, classes=names, ordered=numbered, remarks=remarks)
+
+
+def _where(path: Path, what: str, k: int, id: object) -> str:
+    return f"{path}, {what}[{k}]" + (f" (id {id})" if id is not None else "")
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def _located(folder: Path, path: Path, split: str, listed: Sequence[schema.Image]) -> list[Found]:
+    """The file of each image. Gives the images their ids as `schema.same` has them."""
+    for image in listed:
+        image.id = schema.same(image.id)
+    schema.require_once(path, "images", [image.id for image in listed], "id")
+    schema.require_once(path, "images", [image.file_name for image in listed], "file_name")
+    lookup = Lookup(image_folders(folder, path, split))
+    found, first = list[Found](), dict[str, int]()
+    for k, image in enumerate(listed):
+        one = lookup.find(image.file_name)
+        if one is None:
+            raise _missing(_where(path, "images", k, image.id), image.file_name, lookup.folders)
+        if one.path in first:
+            other = listed[first[one.path]].file_name
+            what = f"file_name '{image.file_name}' is the file of images[{first[one.path]}] ('{other}') already"
+            raise wrong(_where(path, "images", k, image.id), what, f"a file once; both names lead to {one.path}")
+        first[one.path] = k
+        found.append(one)
     return found
 
 
-def read(path: Path, split: str = "") -> Annotations:
-    """The images and boxes of one JSON file. Raises `InvalidInput` that names the file and the line, index or id."""
-    content = _decoded(path)
-    classes = sorted(content.categories, key=lambda category: category.id)
-    label = {category.id: k for k, category in enumerate(classes)}
-    _require_unique(path, "categories", [c.id for c in content.categories], "id")
-    _require_unique(path, "images", [i.id for i in content.images], "id")
-    _require_unique(path, "images", [i.file_name for i in content.images], "file_name")
-    _require_unique(path, "annotations", [a.id for a in content.annotations], "id")
-    folders = _image_folders(path, split)
-    boxes: dict[int, list[Box]] = {image.id: [] for image in content.images}
-    dropped = 0
-    for k, annotation in enumerate(content.annotations):
-        found = _box(f"{path}, annotations[{k}] (id {annotation.id})", annotation, label, boxes)
-        if found is None:
-            dropped += 1
-        else:
-            boxes[annotation.image_id].append(found)
-    images = tuple(
-        (contained_image(folders, image.file_name, f"{path}, images[{k}] (id {image.id})"), tuple(boxes[image.id]))
-        for k, image in enumerate(content.images)
+def _missing(where: str, name: str, folders: Sequence[Path]) -> InvalidInput | IntegrityError:
+    if not is_outside(name):
+        return wrong(where, f"the image '{name}' is missing", f"a file in {' or '.join(map(str, folders))}")
+    climbs = ".." in name.replace("\\", "/").split("/")
+    short = next(reversed(ends(name)), "photo.jpg")
+    return IntegrityError(
+        f"{where}: file_name is '{name}': the path {'climbs with ..' if climbs else 'is absolute'}.",
+        f"Images are read from the data folder only, and no end of this name is a file in {folders[0]}.",
+        f"Copy the image there, and write file_name relative to it: '{short}'.",
     )
-    return Annotations(images=images, classes=tuple(category.name for category in classes), dropped=dropped)
 
 
-def _decoded(path: Path) -> _File:
-    text = text_of(path)
-    try:
-        return msgspec.json.decode(text, type=_File)
-    except msgspec.ValidationError as error:
-        message = str(error).replace("$.", "").replace(" - at `$`", "")
-        raise wrong(str(path), message, "COCO's object detection format: images, categories, annotations") from None
-    except msgspec.DecodeError as error:
-        at = re.search(r"\(byte (\d+)\)", str(error))
-        before = text.encode()[: int(at[1])] if at else text.rstrip().encode()
-        line = before.count(b"\n") + 1
-        raise wrong(f"{path}, line {line}", f"this is no JSON ({error})", "JSON (which knows no NaN)") from None
+# --- classes ----------------------------------------------------------------------------------------------------------
 
 
-def _require_unique(path: Path, what: str, values: Iterable[int | str], field: str) -> None:
-    first = dict[int | str, int]()
-    for k, value in enumerate(values):
-        if value in first:
-            raise wrong(
-                f"{path}, {what}[{k}]", f"{field} {value!r} stands in {what}[{first[value]}] already", f"a {field} once"
-            )
-        first[value] = k
+def _classes(path: Path, content: schema.File) -> tuple[list[schema.Category], list[Remark]]:
+    """The categories in the order of the classes, and remarks on them."""
+    for category in content.categories:
+        category.id = schema.same(category.id)
+    schema.require_once(path, "categories", [category.id for category in content.categories], "id")
+    used = {note.category_id for note in content.annotations}
+    root = _root(content.categories, used)
+    kept = [category for category in content.categories if category is not root]
+    _require_names_once(path, kept, used)
+    numbers = [category.id for category in kept]
+    ordered = sorted(kept, key=_number) if all(isinstance(id, int) for id in numbers) else kept
+    text = "Classes are numbered by their ids, as pycocotools does; the file lists them in another order."
+    group = "The category '{}' (id 0) is the group of all others and has no boxes: it is no class.".format
+    return ordered, [
+        *remark("note", "class-order", [path.name] if ordered != kept else [], text),
+        *remark("note", "root-category", [str(root.name)] if root else [], group(root.name) if root else ""),
+    ]
 
 
-def _image_folders(path: Path, split: str) -> list[Path]:
-    if path.name in NAMES:
-        return [folder for folder in (path.parent / "images", path.parent) if folder.is_dir()]
-    root, stem = path.parent.parent, path.stem.removeprefix(_PREFIX)
-    names = [f"{below}{name}" for below in ("", "images/") for name in dict.fromkeys((stem, split, f"{split}2017"))]
-    found = [root / name for name in (*names, "images") if (root / name).is_dir()]
-    return [*found, path.parent, root]
+def _number(category: schema.Category) -> float:
+    assert isinstance(category.id, int)
+    return category.id
 
 
-def _box(where: str, annotation: _Annotation, label: dict[int, int], images: dict[int, list[Box]]) -> Box | None:
-    if annotation.image_id not in images:
-        raise wrong(where, f"image_id {annotation.image_id} is the id of no image", "an id of `images`")
-    if annotation.category_id not in label:
-        raise wrong(where, f"category_id {annotation.category_id} is the id of no category", _known(sorted(label)))
-    if len(annotation.bbox) != 4 or not finite(annotation.bbox):
-        raise wrong(where, f"bbox is {annotation.bbox}", "four finite numbers: x, y, width, height in pixels")
-    if annotation.area is not None and not finite([annotation.area]):
-        raise wrong(where, f"area is {annotation.area}", "a finite number")
-    x, y, width, height = annotation.bbox
-    index = label[annotation.category_id]
-    return box(index, (x, y, x + width, y + height), annotation.area, bool(annotation.iscrowd))
+def _root(categories: Sequence[schema.Category], used: set[schema.Id]) -> schema.Category | None:
+    """The category that Roboflow writes for the whole project."""
+    root = next((one for one in categories if one.id == 0 and one.supercategory == "none"), None)
+    others = [one for one in categories if one is not root]
+    is_group = root is not None and 0 not in used and all(one.supercategory == root.name for one in others)
+    return root if others and is_group else None
 
 
-def _known(ids: Sequence[int]) -> str:
-    return f"an id of `categories` ({', '.join(map(str, ids[:10]))}{' ...' if len(ids) > 10 else ''})"
+def _require_names_once(path: Path, categories: Sequence[schema.Category], used: set[schema.Id]) -> None:
+    first = dict[str, schema.Category]()
+    for category in categories:
+        name = str(category.name)
+        if category.id in used:
+            if name in first:
+                ids = f"{first[name].id} and {category.id}"
+                raise wrong(f"{path}, categories", f"'{name}' is the name of the ids {ids}", "a name once")
+            first[name] = category
+
+
+# --- boxes ------------------------------------------------------------------------------------------------------------
+
+
+class _Objects:
+    """The boxes of the images by the images' ids, and what was noticed of the annotations."""
+
+    def __init__(self, path: Path, images: Sequence[schema.Image], categories: Sequence[schema.Category]) -> None:
+        self._path = path
+        self._label: Mapping[schema.Id, int] = {category.id: k for k, category in enumerate(categories)}
+        self.boxes: dict[schema.Id, list[Box]] = {image.id: [] for image in images}
+        self.pixels = list[Sequence[float]]()
+        """x, y, width and height of the boxes that have an area."""
+        self.first: tuple[int, object] = (0, None)
+        """Index and id of the first of them."""
+        self._ids = set[str]()
+        self._without = dict[str, list[str]](area=[], box=[], id=[])
+        self._outlines = list[str]()
+
+    def add(self, k: int, note: schema.Annotation) -> None:
+        """Add the annotation with the index `k`."""
+        index = self._checked(k, note)
+        sides: Sequence[float] | None = note.bbox
+        if not sides and (sides := schema.outline(self._at(k, note), note.segmentation)):
+            self._outlines.append(self._at(k, note))
+        if not sides:
+            self._without["box"].append(self._at(k, note))
+            return
+        if len(sides) != 4:
+            raise wrong(self._at(k, note), f"bbox is {note.bbox}", "four numbers: x, y, width, height in pixels")
+        x, y, width, height = sides
+        area, crowd = note.area, note.iscrowd
+        if isinstance(area, str):
+            area = schema.area(self._at(k, note), area)
+        if not isinstance(crowd, bool):
+            crowd = crowd != 0 and schema.crowd(self._at(k, note), crowd)
+        found = box(index, (x, y, x + width, y + height), area, crowd)
+        if found is None:
+            self._without["area"].append(self._at(k, note))
+            return
+        if not self.pixels:
+            self.first = (k, note.id)
+        self.pixels.append(sides)
+        self.boxes[note.image_id].append(found)
+
+    def remarks(self) -> list[Remark]:
+        """What was noticed."""
+        outlines = "{count} annotations have polygons or a mask and no bbox: the boxes around them were taken."
+        box = "{count} annotations without a box were left out: they have neither a bbox nor a segmentation."
+        ids = (
+            "{count} annotations have no id, or one that another has too. Their boxes were read; nothing needs the ids."
+        )
+        return [
+            *plausible.without_area(self._without["area"]),
+            *remark("warning", "annotations-without-box", self._without["box"], box),
+            *remark("note", "polygons-as-boxes", self._outlines, outlines),
+            *remark("note", "annotation-ids", self._without["id"], ids),
+        ]
+
+    def _at(self, k: int, note: schema.Annotation) -> str:
+        return _where(self._path, "annotations", k, note.id)
+
+    def _checked(self, k: int, note: schema.Annotation) -> int:
+        """The class index of an annotation whose ids are known."""
+        if note.image_id not in self.boxes:
+            raise wrong(self._at(k, note), f"image_id {note.image_id} is the id of no image", "an id of `images`")
+        if note.category_id not in self._label:
+            known = sorted(map(str, self._label), key=lambda id: (len(id), id))
+            allowed = f"an id of `categories` ({', '.join(known[:10])}{' ...' if len(known) > 10 else ''})"
+            raise wrong(self._at(k, note), f"category_id {note.category_id} is the id of no category", allowed)
+        if note.id is None or str(note.id) in self._ids:
+            self._without["id"].append(self._at(k, note))
+        self._ids.add(str(note.id))
+        return self._label[note.category_id]

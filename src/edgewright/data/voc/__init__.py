@@ -1,126 +1,224 @@
-"""Pascal VOC: ``JPEGImages/``, an XML file an image in ``Annotations/``, splits in ``ImageSets/Main/<split>.txt``.
+"""Pascal VOC: an XML file an image (http://host.robots.ox.ac.uk/pascal/VOC).
 
-The format is that of the VOC development kits (http://host.robots.ox.ac.uk/pascal/VOC). Its pixels count from 1 and
-both corners belong to the box, so x1 and y1 here are one less. "difficult" objects count as crowd: neither for nor
-against.
+files.py says where the files lie, documents.py reads one. VOC's pixels count from 1 and both corners belong to the
+box, so x1 and y1 here are one less. "difficult" objects count as crowd: neither for nor against.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import msgspec
 
-from edgewright.core.errors import IntegrityError
+from edgewright.core.errors import InvalidInput
+from edgewright.core.image_files import SUFFIXES
+from edgewright.data import plausible
+from edgewright.data.boxes import Annotated, Annotations, Box, box, text_of, wrong
+from edgewright.data.lookup import Found, Lookup, place_remarks
+from edgewright.data.remarks import Remark, remark
 
-from .boxes import SUFFIXES, Annotations, Box, box, contained_image, finite, text_of, wrong
+from . import files
+from .documents import Content, Object, parsed
+from .files import Layout, Line
 
-IMAGES, ANNOTATIONS, SETS = "JPEGImages", "Annotations", "ImageSets/Main"
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_ORDERS = ("labelmap.txt", "classes.txt", "predefined_classes.txt")
+"""Files that list the classes: CVAT's and Datumaro's, LabelImg's."""
+
+_ROUNDED = 2
+"""So many pixels beyond the image are an error of rounding."""
 
 
-class _Object(msgspec.Struct, frozen=True):
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool
+class _Pairs(msgspec.Struct, frozen=True):
+    """The image of each XML file that has one, by the names of the XML files, and what was noticed on the way."""
+
+    images: dict[str, str]
+    unpaired: tuple[str, ...]
+    remarks: tuple[Remark, ...]
 
 
-def present(folder: Path) -> bool:
-    """Whether `folder` is a VOC set."""
-    return (folder / IMAGES).is_dir() and (folder / ANNOTATIONS).is_dir()
+def marks(folder: Path) -> list[str]:
+    """What in `folder` says that it is a VOC set; empty where nothing does."""
+    found = files.layout(folder)
+    return [found.mark] if found else []
 
 
 def splits(folder: Path) -> list[str]:
-    """The splits of ``ImageSets/Main``, sorted; the lists a class of the development kit (``cat_val.txt``) are none."""
-    names = {path.stem for path in (folder / SETS).glob("*.txt")}
-    return sorted(name for name in names if not any(name.endswith(f"_{other}") for other in names))
+    """The splits that `folder` has, sorted: the lists in ``ImageSets/Main``, or folders below the annotations'."""
+    return files.splits(_layout(folder))
 
 
-def read(folder: Path, split: str = "") -> Annotations:
+def images(folder: Path, split: str) -> tuple[str, ...]:
+    """The absolute paths of the images of `split`, in the order of `read`. XML files without such a name are parsed."""
+    found = _layout(folder)
+    paths = files.xml_files(found)
+    pairs = _paired(found, paths, {})
+    return tuple(path for _, path in _chosen(found, split, paths, pairs))
+
+
+def read(folder: Path, split: str) -> Annotations:
     """The images and boxes of `split`, or of all annotations. Raises `InvalidInput` that names the file and the line.
 
-    Classes are numbered over all annotations of the folder, sorted by name, so that every split numbers them alike.
+    Classes are numbered over all annotations of the folder, so that every split numbers them alike: as a file beside
+    them lists them, else sorted by name.
     """
-    objects = {path.stem: _objects(path) for path in sorted((folder / ANNOTATIONS).glob("*.xml"))}
-    classes = tuple(sorted({item.name for found in objects.values() for item in found}))
+    found = _layout(folder)
+    paths = files.xml_files(found)
+    contents = {name: parsed(path) for name, path in paths.items()}
+    _require_corners(contents.values())
+    classes, ordered = _classes(found, sorted({one.name for each in contents.values() for one in each.objects}))
+    pairs = _paired(found, paths, contents)
     label = {name: k for k, name in enumerate(classes)}
-    images, dropped = list[tuple[str, tuple[Box, ...]]](), 0
-    for where, name in _listed(folder, split, list(objects)):
-        if name not in objects:
-            raise wrong(where, f"{ANNOTATIONS}/{name}.xml is missing", "an annotation for each image")
-        found = [box(label[o.name], o.corners, crowd=o.difficult) for o in objects[name]]
-        kept = tuple(one for one in found if one is not None)
-        dropped += len(found) - len(kept)
-        images.append((_image(folder, name, where), kept))
-    return Annotations(images=tuple(images), classes=classes, dropped=dropped)
+    chosen = _chosen(found, split, paths, pairs)
+    dropped = list[str]()
+    annotated = tuple(
+        Annotated(
+            path=path,
+            boxes=_boxes(contents[name].objects, label, dropped),
+            size=contents[name].size,
+            where=str(paths[name]),
+        )
+        for name, path in chosen
+    )
+    outlines = [one.where for name, _ in chosen for one in contents[name].objects if one.outline]
+    around = "{count} objects have a polygon and no bndbox: the boxes around the polygons were taken."
+    remarks = (
+        *pairs.remarks,
+        *plausible.without_area(dropped),
+        *remark("note", "polygons-as-boxes", outlines, around),
+        *plausible.duplicates(annotated),
+    )
+    return Annotations(images=annotated, classes=classes, ordered=ordered, remarks=remarks)
 
 
-def _listed(folder: Path, split: str, everything: Sequence[str]) -> list[tuple[str, str]]:
-    """(where it is said, name) of the images of `split`."""
-    if not split:
-        return [(str(folder / ANNOTATIONS / f"{name}.xml"), name) for name in everything]
-    path = folder / SETS / f"{split}.txt"
-    found, lines = [], dict[str, int]()
-    for number, line in enumerate(text_of(path).splitlines(), 1):
-        if not (name := line.strip()):
-            continue
-        where = f"{path}, line {number}"
-        if name in lines:
-            raise wrong(where, f"'{name}' stands in line {lines[name]} already", "an image once")
-        lines[name] = number
-        found.append((where, name))
+def _layout(folder: Path) -> Layout:
+    if (found := files.layout(folder)) is None:
+        raise InvalidInput(
+            f"{folder} is no VOC set.", "It has no XML files of VOC, or no images.", "Name another folder."
+        )
     return found
 
 
-def _image(folder: Path, name: str, where: str) -> str:
-    below = folder / IMAGES
-    suffixes = [suffix for upper in SUFFIXES for suffix in (upper, upper.upper())]
-    found = next((suffix for suffix in suffixes if (below / f"{name}{suffix}").exists()), SUFFIXES[0])
-    return contained_image([below], f"{name}{found}", where)
+# --- images -----------------------------------------------------------------------------------------------------------
 
 
-def _objects(path: Path) -> list[_Object]:
-    text = text_of(path)
-    if declared := re.search(r"<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
-        line = text[: declared.start()].count("\n") + 1
-        raise IntegrityError(
-            f"{path}, line {line}: refused to read an XML file with a {declared[1].upper()}.",
-            "Entities can read other files and fill the memory; no VOC annotation needs them.",
-            "Remove the declaration.",
+def _chosen(found: Layout, split: str, paths: Mapping[str, Path], pairs: _Pairs) -> list[tuple[str, str]]:
+    """(name of the XML file, image) for the images of `split`.
+
+    Raises `InvalidInput` where a list names an image that is missing, or where there is no image at all.
+    """
+    names = list(paths)
+    lines = files.listed(found, split, names)
+    if lines is None:
+        kept = files.of_split(found, split, names)
+        chosen = [(name, pairs.images[name]) for name in kept if name in pairs.images]
+        if kept and not chosen:
+            raise _missing(found, Line(str(paths[kept[0]]), kept[0]))
+        return chosen
+    if lost := next((line for line in lines if line.name not in pairs.images), None):
+        raise _missing(found, lost)
+    return [(line.name, pairs.images[line.name]) for line in lines]
+
+
+def _missing(found: Layout, line: Line) -> InvalidInput:
+    what = f"the image '{line.name}{SUFFIXES[0]}' is missing"
+    return wrong(line.where, what, f"an image of that name in {found.images[0]}, or the one that <filename> names")
+
+
+def _paired(found: Layout, paths: Mapping[str, Path], contents: Mapping[str, Content]) -> _Pairs:
+    """The images of all XML files. Files that are not in `contents` are parsed where their own name is not enough."""
+    lookup = Lookup(found.images, deep=not found.flat)
+    by_stem = {name: lookup.with_stem(name) for name in paths}
+    pairs = {name: same[0] for name, same in by_stem.items() if len(same) == 1}
+    taken, by_name = set(pairs.values()), list[tuple[str, Found]]()
+    for name, same in by_stem.items():
+        if name in pairs:
+            continue
+        filename = (contents.get(name) or parsed(paths[name])).filename
+        if (one := _by_filename(lookup, filename, same)) and one.path not in taken:
+            pairs[name] = one.path
+            taken.add(one.path)
+            by_name.append((filename, one))
+    unpaired = tuple(path.name for name, path in paths.items() if name not in pairs)
+    return _Pairs(pairs, unpaired, (*_unused(found, lookup, unpaired, taken), *place_remarks(by_name)))
+
+
+def _by_filename(lookup: Lookup, filename: str, same: Sequence[str]) -> Found | None:
+    """The image that <filename> names; where `same`, images of one stem, are there, one of those."""
+    if same:
+        last = filename.replace("\\", "/").rpartition("/")[2]
+        first = min(same, key=lambda path: (SUFFIXES.index(Path(path).suffix.lower()), path))
+        return Found(next((path for path in same if Path(path).name == last), first))
+    if not filename:
+        return None
+    found = lookup.find(filename)
+    with_stem = [] if found else lookup.with_stem(filename)
+    return Found(with_stem[0]) if len(with_stem) == 1 else found
+
+
+def _unused(found: Layout, lookup: Lookup, unpaired: Sequence[str], taken: set[str]) -> list[Remark]:
+    """Remarks on XML files without an image, images without an XML file, and other files beside the images."""
+    listing = lookup.listings()[0] if lookup.listings() else None
+    bare = [Path(path).name for path in listing.images if path not in taken] if listing else []
+    no_image = "{count} XML files have no image and were left out."
+    no_file = "{count} images have no XML file and were left out: what they show is not known."
+    return [
+        *(remark("warning", "labels-without-image", unpaired, no_image)),
+        *(remark("warning", "images-without-xml", bare, no_file) if not found.lists else []),
+        *(listing.left_out() if listing else []),
+    ]
+
+
+# --- classes and boxes ------------------------------------------------------------------------------------------------
+
+
+def _classes(found: Layout, used: Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """The class names, and whether a file gives their order. Raises `InvalidInput` where it lacks one of `used`."""
+    folders = dict.fromkeys((found.folder, found.annotations, *found.images))
+    path = next((path for name in _ORDERS for folder in folders if (path := folder / name).is_file()), None)
+    if path is None:
+        return tuple(used), False
+    lines = [line.strip() for line in text_of(path).splitlines()]
+    names = [line for line in lines if line]
+    if path.name == _ORDERS[0]:
+        names = [line.rsplit(":", 3)[0] for line in names if not line.startswith("#")]
+        names = [name for name in names if name != "background" or name in used]
+    if twice := next((name for k, name in enumerate(names) if name in names[:k]), None):
+        raise wrong(str(path), f"the class '{twice}' stands there twice", "a class once")
+    if lost := next((name for name in used if name not in names), None):
+        raise wrong(str(path), f"the class '{lost}' is missing", "every class that the XML files have")
+    return tuple(names), True
+
+
+def _boxes(objects: Sequence[Object], label: Mapping[str, int], dropped: list[str]) -> tuple[Box, ...]:
+    """The boxes of one image; the places of those without an area are added to `dropped`."""
+    kept = list[Box]()
+    for one in objects:
+        xmin, ymin, xmax, ymax = one.corners
+        if found := box(label[one.name], (xmin - 1, ymin - 1, xmax, ymax), crowd=one.difficult):
+            kept.append(found)
+        else:
+            dropped.append(one.where)
+    return tuple(kept)
+
+
+def _require_corners(contents: Iterable[Content]) -> None:
+    """Raise `InvalidInput` where the bndbox of all files hold parts of the image, or widths and heights."""
+    every = [(one, each.size) for each in contents for one in each.objects]
+    if not every:
+        return
+    plausible.require_pixels([one.corners for one, _ in every], [size for _, size in every], lambda: every[0][0].where)
+    turned = [one for one, _ in every if one.corners[2] <= one.corners[0] or one.corners[3] <= one.corners[1]]
+    sized = [(one.corners, size) for one, size in every if size]
+    if len(every) < plausible.FEWEST or 2 * len(turned) <= len(every) or not sized:
+        return
+    if all(
+        c[2] > 0 and c[3] > 0 and c[0] + c[2] <= size[0] + _ROUNDED and c[1] + c[3] <= size[1] + _ROUNDED
+        for c, size in sized
+    ):
+        raise InvalidInput(
+            f"{turned[0].where}: bndbox is {' '.join(f'{value:g}' for value in turned[0].corners)}: "
+            "the corners hold width and height.",
+            f"{len(turned)} of {len(every)} boxes have xmax or ymax below xmin or ymin, and all fit as sides.",
+            "Write xmax = xmin + width and ymax = ymin + height.",
         )
-    try:
-        root = ET.fromstring(text)  # noqa: S314 - no entities, as said above
-    except ET.ParseError as error:
-        raise wrong(f"{path}, line {error.position[0]}", f"this is no XML ({error})", "well-formed XML") from None
-    except ValueError as error:
-        raise wrong(f"{path}, line 1", f"this is no XML ({error})", "UTF-8") from None
-    if root.tag != "annotation":
-        raise wrong(f"{path}, line 1", f"the document is a <{root.tag}>", "an <annotation>")
-    lines = [text[: match.start()].count("\n") + 1 for match in re.finditer(r"<object[\s>/]", text)]
-    found = root.findall("object")
-    # An <object> in a comment would shift the lines: then none is named.
-    places = [f", line {line}" for line in lines] if len(lines) == len(found) else [""] * len(found)
-    return [_object(f"{path}{place}", element) for place, element in zip(places, found)]
-
-
-def _object(where: str, element: ET.Element) -> _Object:
-    name = (element.findtext("name") or "").strip()
-    if not name:
-        raise wrong(where, "the object has no name", "<name>class</name>")
-    texts = [element.findtext(f"bndbox/{side}") for side in _SIDES]
-    missing = next((side for side, text in zip(_SIDES, texts) if text is None), None)
-    if missing:
-        raise wrong(where, f"bndbox has no {missing}", f"a bndbox with {' '.join(_SIDES)}")
-    try:
-        x1, y1, x2, y2 = (float(text or "") for text in texts)
-    except ValueError:
-        raise wrong(where, f"bndbox is {' '.join(map(str, texts))}", "four finite numbers") from None
-    if not finite((x1, y1, x2, y2)):
-        raise wrong(where, f"bndbox is {' '.join(map(str, texts))}", "four finite numbers")
-    difficult = (element.findtext("difficult") or "0").strip()
-    if difficult not in ("0", "1"):
-        raise wrong(where, f"difficult is '{difficult}'", "0 or 1")
-    return _Object(name, (x1 - 1, y1 - 1, x2, y2), difficult == "1")

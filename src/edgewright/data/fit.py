@@ -1,0 +1,125 @@
+"""Annotations against the images themselves: sizes, EXIF orientation, and boxes that cannot be meant so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgewright.core.errors import InvalidInput
+
+from . import photos
+from .boxes import Annotated, Annotations, Box, turned, undone
+from .items import Item
+from .remarks import NAMED, Remark, remark
+
+NEAR = 2.0
+"""A box may reach beyond its image by so many pixels, or by `PART` of its side: tools round, and VOC counts from 1."""
+PART = 0.01
+
+FEWEST = 3
+"""Fewer boxes do not show what their numbers mean."""
+
+MANY = 0.3
+"""Where more than this part of the boxes reach beyond their images, and none does if its numbers are read otherwise,
+they are meant otherwise."""
+
+
+def fit(annotations: Annotations) -> tuple[tuple[Item, ...], list[Remark]]:
+    """The items of a detection set, boxes in pixels of the upright images, and remarks on boxes that reach outside.
+
+    Only the files' headers are read; a file that has none keeps no boxes, and is left out where it is decoded. Raises
+    `InvalidInput` where an image has another size than the annotations say, or where boxes hold other numbers than
+    their format says.
+    """
+    headers = photos.headers([image.path for image in annotations.images])
+    _require_sizes(annotations.images, headers)
+    items = tuple(_item(image, header) for image, header in zip(annotations.images, headers))
+    _require_no_corners_as_sizes(annotations.images, items)
+    beyond, away = list[str](), list[str]()
+    for item in items:
+        for box in item.boxes or ():
+            if item.size and _is_beyond(box, item.size):
+                (away if _is_away(box, item.size) else beyond).append(Path(item.path).name)
+    text = "{count} boxes reach beyond their image by more than 2 pixels and 1 %. They were kept as they are."
+    out = "{count} boxes lie outside of their image as a whole. Nothing can be found there, so each counts as missed."
+    return items, [*remark("warning", "boxes-beyond", beyond, text), *remark("warning", "boxes-outside", away, out)]
+
+
+def as_stored(item: Item) -> Item:
+    """`item` with its boxes in pixels of the stored image, for a model that sees photos without turning them."""
+    if item.orientation == 1 or item.boxes is None or item.size is None:
+        return item
+    boxes = tuple(turned(box, undone(item.orientation), item.size) for box in item.boxes)
+    return msgspec.structs.replace(item, boxes=boxes)
+
+
+def _item(image: Annotated, header: photos.Header | None) -> Item:
+    if header is None:
+        return Item(image.path, None, ())
+    width, height = size = header.upright
+    boxes = image.boxes
+    if image.relative:
+        boxes = tuple(
+            Box(b.label, b.x1 * width, b.y1 * height, b.x2 * width, b.y2 * height, b.area * width * height, b.crowd)
+            for b in boxes
+        )
+    elif image.size == header.size != size:  # the annotations were made on the image as it is stored
+        boxes = tuple(turned(box, header.orientation, header.size) for box in boxes)
+    return Item(image.path, None, boxes, header.orientation, size)
+
+
+def _require_sizes(images: Sequence[Annotated], headers: Sequence[photos.Header | None]) -> None:
+    wrong = [
+        (image, header) for image, header in zip(images, headers)
+        if header and image.size and image.size not in (header.size, header.upright)
+    ]  # fmt: skip
+    if wrong:
+        image, header = wrong[0]
+        assert image.size
+        named = ", ".join(Path(image.path).name for image, _ in wrong[:NAMED]) + (" ..." if len(wrong) > NAMED else "")
+        raise InvalidInput(
+            f"{image.where}: the annotations are for an image of {image.size[0]}x{image.size[1]} pixels, and "
+            f"{image.path} has {header.upright[0]}x{header.upright[1]}.",
+            f"The boxes would lie elsewhere. The same holds for {len(wrong)} of {len(images)} images: {named}.",
+            "Use the images that were annotated, or scale the boxes and the sizes with the images.",
+        )
+
+
+def _require_no_corners_as_sizes(images: Sequence[Annotated], items: Sequence[Item]) -> None:
+    """Raise where widths and heights are the coordinates of the second corner: [x1, y1, x2, y2] for [x, y, w, h]."""
+    every = [
+        (image, box, item.size)
+        for image, item in zip(images, items)
+        for box in item.boxes or ()
+        if item.size and not box.crowd
+    ]
+    beyond = [(image, box) for image, box, size in every if _is_beyond(box, size)]
+    if len(every) < FEWEST or len(beyond) <= MANY * len(every):
+        return
+    if all(_fits_as_corners(box, size, image.relative) for image, box, size in every):
+        image, box = beyond[0]
+        raise InvalidInput(
+            f"{image.where}: {len(beyond)} of {len(every)} boxes reach beyond their image, such as "
+            f"x {box.x1:.0f} to {box.x2:.0f}, y {box.y1:.0f} to {box.y2:.0f} in {Path(image.path).name}.",
+            "Read as corners (x1, y1, x2, y2) all of them fit: the file holds corners where width and height belong.",
+            "Write width and height: x2 - x1 and y2 - y1.",
+        )
+
+
+def _is_beyond(box: Box, size: tuple[int, int]) -> bool:
+    across, down = (max(NEAR, PART * side) for side in size)
+    return box.x1 < -across or box.y1 < -down or box.x2 > size[0] + across or box.y2 > size[1] + down
+
+
+def _is_away(box: Box, size: tuple[int, int]) -> bool:
+    return box.x2 <= 0 or box.y2 <= 0 or box.x1 >= size[0] or box.y1 >= size[1]
+
+
+def _fits_as_corners(box: Box, size: tuple[int, int], centred: bool) -> bool:
+    """Whether the box's first pair of numbers (its centre in YOLO, else its corner) and its sides are two corners."""
+    width, height = box.x2 - box.x1, box.y2 - box.y1
+    x, y = ((box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2) if centred else (box.x1, box.y1)
+    across, down = (max(NEAR, PART * side) for side in size)
+    return x < width <= size[0] + across and y < height <= size[1] + down

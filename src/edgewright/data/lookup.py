@@ -1,0 +1,163 @@
+"""The files that annotations name, found in listings of the image folders: no name ever reaches the disk."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
+
+import msgspec
+
+from . import listing
+from .remarks import Remark, remark
+
+_DEEPEST = 64
+"""So many folders of a name count; the quadratic time for more would only serve an attack."""
+
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]+://")
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""What Label Studio writes before the name of a file that was uploaded."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The path of a file, and how its name led there: as it stands, by its end only, or in other capitals."""
+
+    path: str
+    by: Literal["name", "end", "capitals"] = "name"
+
+
+class Lookup:
+    """The files of several folders, of which the first that has a name counts; each is listed when it is needed."""
+
+    def __init__(self, folders: Sequence[Path], *, deep: bool = True) -> None:
+        self.folders = tuple(dict.fromkeys(folders))
+        self._deep = deep
+        self._listed: dict[Path, _Names] = {}
+
+    def find(self, name: str) -> Found | None:
+        """The file that `name` means: the name itself, else the longest end of it that one of the folders has.
+
+        A backslash separates folders as ``/`` does. So neither an absolute path nor ``..`` leads out of the folders.
+        """
+        for spelling in _spellings(name.replace("\\", "/")):
+            whole = not is_outside(name) and spelling == name.replace("\\", "/")
+            for k, end in enumerate(ends(spelling)):
+                if found := self._exact_or_folded(end):
+                    return found if whole and k == 0 else Found(found.path, "end")
+        return None
+
+    def with_stem(self, stem: str) -> list[str]:
+        """The images that are called `stem` (which may name folders) and an image's suffix, or just `stem`."""
+        for names in self._names():
+            if found := names.stems.get(stem):
+                return found
+        for names in self._names():
+            if found := names.folded_stems.get(_folded(stem)):
+                return found
+        found_as_it_is = self._exact_or_folded(stem)
+        return [found_as_it_is.path] if found_as_it_is else []
+
+    def listings(self) -> list[listing.Listing]:
+        """The listings of the folders that were needed."""
+        return [names.listing for names in self._listed.values()]
+
+    def _names(self) -> Iterator[_Names]:
+        for folder in self.folders:
+            if folder not in self._listed:
+                self._listed[folder] = _Names(folder, self._deep)
+            yield self._listed[folder]
+
+    def _exact_or_folded(self, name: str) -> Found | None:
+        for names in self._names():
+            if path := names.exact.get(name):
+                return Found(path)
+        for names in self._names():
+            if len(paths := names.folded.get(_folded(name), [])) == 1:
+                return Found(paths[0], "capitals")
+        return None
+
+
+class _Names:
+    """The names of one folder's files, relative to it."""
+
+    def __init__(self, folder: Path, deep: bool) -> None:
+        self.listing = listing.below(folder, deep=deep)
+        start = len(str(folder).rstrip("/")) + 1
+        self.exact = {path[start:]: path for path in (*self.listing.others, *self.listing.images)}
+        self._start = start
+
+    @cached_property
+    def folded(self) -> dict[str, list[str]]:
+        return _by(((_folded(name), path) for name, path in self.exact.items()))
+
+    @cached_property
+    def stems(self) -> dict[str, list[str]]:
+        return _by((without_suffix(path[self._start :]), path) for path in self.listing.images)
+
+    @cached_property
+    def folded_stems(self) -> dict[str, list[str]]:
+        return _by((_folded(without_suffix(path[self._start :])), path) for path in self.listing.images)
+
+
+def ends(name: str) -> list[str]:
+    """The ends of the path `name`, longest first, without what leads upward: a/../b/c gives b/c and c."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")][-_DEEPEST:]
+    if ".." in parts:
+        parts = parts[len(parts) - parts[::-1].index("..") :]
+    return ["/".join(parts[k:]) for k in range(len(parts))]
+
+
+def is_outside(name: str) -> bool:
+    """Whether the path `name` is absolute (of any system), an address, or climbs with '..'."""
+    plain = name.replace("\\", "/")
+    return bool(_ABSOLUTE.match(plain)) or ".." in plain.split("/")
+
+
+def without_suffix(name: str) -> str:
+    """`name` without what stands behind the last dot of its last part."""
+    head, dot, tail = name.rpartition(".")
+    return head if dot and "/" not in tail and head and not head.endswith("/") else name
+
+
+def place_remarks(found: Sequence[tuple[str, Found]]) -> list[Remark]:
+    """Remarks on (name, file) where the name did not lead straight to the file."""
+    by = defaultdict[str, list[str]](list)
+    for name, one in found:
+        by[one.by].append(name)
+    end = "The folders of {count} image names are not there: the longest end of the name that is a file was taken."
+    other = (
+        "{count} image names differ from the files' in capitals or in how letters are encoded. The files were taken."
+    )
+    return [
+        *remark("note", "names-by-their-end", by["end"], end),
+        *remark("note", "names-in-capitals", by["capitals"], other),
+    ]
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """`name`, and what else tools write for it: Label Studio's addresses and prefixes."""
+    yield name
+    plain = unquote(name.rpartition("?d=")[2])
+    if plain != name:
+        yield plain
+    head, slash, last = plain.rpartition("/")
+    if match := _UPLOADED.match(last):
+        yield f"{head}{slash}{last[match.end() :]}"
+
+
+def _folded(name: str) -> str:
+    """`name` without the difference of capitals, and of the two ways to encode an accent (macOS writes the longer)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _by(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+    found = defaultdict[str, list[str]](list)
+    for key, path in pairs:
+        found[key].append(path)
+    return dict(found)

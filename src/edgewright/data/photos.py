@@ -1,0 +1,126 @@
+"""What is in the image files of a set: their sizes and orientations, and (decoded) their pixels' digests.
+
+Files are looked at in as many threads as there are cores, since Pillow's decoders and hashlib release the lock, and a
+file in one state is decoded once in a process.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from edgewright.core import image_files
+from edgewright.core.errors import EdgewrightError
+
+T = TypeVar("T")
+Step = Callable[[int, int], None]
+"""Called with the images that are done, and all."""
+
+_AT_ONCE = 256
+"""Images whose results wait in memory at a time: the list of a million is not handed to the threads as a whole."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The stored (width, height) in pixels, and the EXIF orientation (1 to 8)."""
+
+    size: tuple[int, int]
+    orientation: int
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """The (width, height) of the image as its orientation wants it shown."""
+        width, height = self.size
+        return (height, width) if image_files.swaps(self.orientation) else (width, height)
+
+
+class Photo(msgspec.Struct, frozen=True):
+    """A decoded file: the SHA-256 of its pixels, its stored size, Pillow's colour mode, EXIF orientation.
+
+    `problem`: why it is none.
+
+    Pixels and not file bytes: a copy saved as another lossless format, or with other metadata, is the same image. The
+    orientation counts, since it may change what a model sees. A file that cannot be used counts by its bytes.
+    """
+
+    digest: str
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    orientation: int = 1
+    problem: str = ""
+
+
+def headers(paths: Sequence[str]) -> list[Header | None]:
+    """The header of each file, its pixels not decoded; None where the file is no readable image."""
+    return _each(_header, paths)
+
+
+def look(paths: Sequence[str], step: Step | None = None) -> list[Photo]:
+    """Each file decoded. It costs 0.3 ms for CIFAR's JPEG files, 4.5 ms for a lossless 299x299 WebP."""
+    return _each(_photo, paths, step)
+
+
+def _each(function: Callable[[str], T], paths: Sequence[str], step: Step | None = None) -> list[T]:
+    found = list[T]()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), _AT_ONCE):
+            found += pool.map(function, paths[start : start + _AT_ONCE])
+            if step:
+                step(len(found), len(paths))
+    return found
+
+
+def _header(path: str) -> Header | None:
+    try:
+        with Path(path).open("rb") as file:
+            image = image_files.opened(file)
+            if image.format != "PNG":
+                return Header(image.size, image_files.orientation(image))
+        photo = _photo(path)  # the EXIF chunk of a PNG file may lie behind the pixels
+        return None if photo.problem else Header(photo.size, photo.orientation)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's parsers let anything out; that the file cannot be used is said where it is decoded
+        return None
+
+
+def _photo(path: str) -> Photo:
+    try:
+        about = Path(path).stat()
+    except OSError as error:
+        return Photo(hashlib.sha256(path.encode()).hexdigest(), problem=f"{error.strerror}")
+    return _photo_once(path, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _photo_once(path: str, *_state: int) -> Photo:
+    """The photo of a file in this state: a run asks for those of its images several times."""
+    try:
+        image = image_files.read(Path(path), path)
+        if error := image_files.unusable(image.size, image.mode, lambda: path):
+            raise error
+    except EdgewrightError as error:
+        problem = f"{error.what.removeprefix(path).strip()} {error.why}"
+        return Photo(_digest_of_bytes(path), problem=problem)
+    turned = image_files.orientation(image)
+    pixels = image.convert("RGB")
+    digest = hashlib.sha256(f"{pixels.size}{f' {turned}' if turned != 1 else ''}".encode())
+    digest.update(pixels.tobytes())
+    return Photo(digest.hexdigest(), image.size, image.mode, turned)
+
+
+def _digest_of_bytes(path: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    except OSError as error:
+        digest.update(f"{path}: {error.strerror}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""Boxes that cannot be meant as they are written, whichever format they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from edgewright.core.errors import InvalidInput
+
+from .boxes import Annotated
+from .remarks import Remark, remark
+
+FEWEST = 3
+"""Fewer boxes do not show what their numbers mean."""
+
+_SMALLEST = 2
+"""In images of so few pixels a box of one pixel is a large one."""
+
+
+def duplicates(images: Sequence[Annotated]) -> list[Remark]:
+    """A remark on boxes that stand twice in an image, with the same class and corners. They are kept."""
+    places = list[str]()
+    for image in images:
+        corners = [(box.label, box.x1, box.y1, box.x2, box.y2) for box in image.boxes]
+        places += [image.path.rpartition("/")[2]] * (len(corners) - len(set(corners)))
+    text = "{count} boxes repeat another one of their image, with the same class and corners. Each counts as an object."
+    return remark("warning", "duplicate-boxes", places, text)
+
+
+def without_area(places: Sequence[str]) -> list[Remark]:
+    """A remark on boxes whose sides are zero or negative, which were left out."""
+    return remark("warning", "boxes-without-area", places, "{count} boxes without an area were left out.")
+
+
+def require_pixels(
+    boxes: Sequence[Sequence[float]], sizes: Iterable[tuple[int, int] | None], where: Callable[[], str]
+) -> None:
+    """Raise `InvalidInput` at `where`, the place of the first of `boxes`, where all numbers are parts of the image."""
+    if len(boxes) < FEWEST or not all(0 <= value <= 1 for numbers in boxes for value in numbers):
+        return
+    declared = [size for size in sizes if size]
+    if declared and min(min(size) for size in declared) > _SMALLEST:
+        raise InvalidInput(
+            f"{where()}: the box is {' '.join(f'{value:g}' for value in boxes[0])}: parts of the image, not pixels.",
+            f"All {len(boxes)} boxes lie between 0 and 1.",
+            "Multiply them by the width and height of their image.",
+        )

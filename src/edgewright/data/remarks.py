@@ -1,0 +1,38 @@
+"""What the readers noticed in a data set and went on with: each becomes a finding of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+NAMED = 3
+"""So many names a remark carries."""
+
+
+class Remark(msgspec.Struct, frozen=True, kw_only=True):
+    """`code` is a stable name (docs/data.md), `text` a sentence with the count in it, `names` the first few places."""
+
+    level: Literal["note", "warning", "error"]
+    code: str
+    text: str
+    count: int
+    names: tuple[str, ...] = ()
+
+
+def remark(level: Literal["note", "warning", "error"], code: str, names: Sequence[str], text: str) -> list[Remark]:
+    """A remark on the files or places `names`, of which the first are kept; none where there are none.
+
+    ``{count}`` in `text` becomes their number.
+    """
+    if not names:
+        return []
+    text = text.replace("{count}", str(len(names)))
+    return [Remark(level=level, code=code, text=text, count=len(names), names=tuple(names[:NAMED]))]
+
+
+def merged(remarks: Iterable[Remark]) -> tuple[Remark, ...]:
+    """`remarks` without repetitions, the most severe first."""
+    order = {"error": 0, "warning": 1, "note": 2}
+    return tuple(sorted(dict.fromkeys(remarks), key=lambda one: order[one.level]))

@@ -1,0 +1,158 @@
+"""The rows of YOLO's label files: a class, and a box's centre, width and height as parts of the image.
+
+Read as Ultralytics reads them (``verify_image_label``), but a bad row is an error with its line, not an image that is
+left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from edgewright.data.boxes import Box, box, finite, text_of, wrong
+from edgewright.data.remarks import NAMED, Remark
+
+TOLERANCE = 0.01
+"""Ultralytics: by so much may a centre or a side lie outside of 0 to 1; tools round."""
+
+_COLUMNS = "class, centre x, centre y, width, height"
+_HEAD = 4096
+
+
+class Rows:
+    """Reads label files, and counts what it changed or left out.
+
+    `count` is the number of classes, `described` the file that names them; `keypoints` the number of values behind the
+    box in a row of a pose set.
+    """
+
+    def __init__(self, count: int, described: str, keypoints: int = 0) -> None:
+        self._count, self._described, self._keypoints = count, described, keypoints
+        self._polygons, self._poses = list[str](), list[str]()
+        self._duplicates, self._flat = list[str](), list[str]()
+
+    def read(self, path: str) -> tuple[Box, ...]:
+        """The boxes of one label file, in parts of the image. Raises `InvalidInput` with file and line."""
+        found, seen = list[Box](), set[tuple[float, ...]]()
+        for number, line in enumerate(text_of(Path(path)).splitlines(), 1):
+            if not (row := line.split()):
+                continue
+            where = f"{path}, line {number}"
+            label, values = self._label(where, row[0]), _numbers(where, row)
+            values = self._box_values(where, row, values)
+            if (label, *values) in seen:
+                self._duplicates.append(where)
+                continue
+            seen.add((label, *values))
+            cx, cy, w, h = values if len(values) == 4 else _around(values)
+            _require_parts(where, (cx, cy), (w, h))
+            one = box(label, (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
+            if one is None:
+                self._flat.append(where)
+            else:
+                found.append(one)
+        return tuple(found)
+
+    def remarks(self) -> list[Remark]:
+        """What was noticed in all files that were read."""
+        twice = "{} rows stand in their label file already; each counts once."
+        flat = "{} boxes were left out: their width or height is not above 0."
+        return [
+            *_remark("warning", "duplicate-boxes", self._duplicates, twice),
+            *_remark("warning", "boxes-without-area", self._flat, flat),
+            *_remark(
+                "note", "polygons-as-boxes", self._polygons, "{} labels are polygons; the box around each was taken."
+            ),
+            *_remark("note", "keypoints-left-out", self._poses, "{} labels have keypoints; their box was taken."),
+        ]
+
+    def _label(self, where: str, text: str) -> int:
+        label = int(text) if text.isdecimal() and len(text) < 10 else _whole(text)
+        if label is None or not label < self._count:
+            allowed = f"an index from 0 to {self._count - 1}, as in {self._described}"
+            raise wrong(where, f"the class is '{text}'", allowed)
+        return label
+
+    def _box_values(self, where: str, row: list[str], values: tuple[float, ...]) -> tuple[float, ...]:
+        """The four values of a box, or the points of a polygon."""
+        if len(values) == 4:
+            return values
+        if self._keypoints and len(values) == 4 + self._keypoints:
+            self._poses.append(where)
+            return values[:4]
+        if len(values) >= 6 and len(values) % 2 == 0:
+            self._polygons.append(where)
+            return values
+        what = f"it has {len(row)} columns"
+        if len(values) >= 5 and len(values) % 2 == 1 and 0 <= values[-1] <= 1:
+            what += f", as a model's predictions do ({row[-1]} would be a confidence)"
+            raise wrong(where, what, f"labels: {_COLUMNS} (of a pose set: kpt_shape in the YAML)")
+        raise wrong(where, what, f"{_COLUMNS}, or class and the points of a polygon")
+
+
+def classes_in(path: str) -> int:
+    """One more than the highest class of a label file; 0 where it has no rows."""
+    return max(
+        (label + 1 for line in text_of(Path(path)).splitlines() if (label := _first(line)) is not None), default=0
+    )
+
+
+def looks_like_rows(path: Path) -> bool | None:
+    """Whether the first row of a file is one of a label file; None where it is empty."""
+    with path.open("rb") as file:
+        lines = file.read(_HEAD).decode("utf-8-sig", "replace").splitlines()
+    row = next((found for line in lines if (found := line.split())), None)
+    if row is None:
+        return None
+    number = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+    return len(row) >= 5 and _whole(row[0]) is not None and all(re.fullmatch(number, one) for one in row[:5])
+
+
+def _first(line: str) -> int | None:
+    row = line.split(maxsplit=1)
+    return _whole(row[0]) if row else None
+
+
+def _whole(text: str) -> int | None:
+    """The class that `text` is: "1", or "1.0" as pandas and numpy write it; None where it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if 0 <= number < 10**9 and number == int(number) else None
+
+
+def _numbers(where: str, row: list[str]) -> tuple[float, ...]:
+    try:
+        values = tuple(map(float, row[1:]))
+    except ValueError:
+        values = (float("nan"),)
+    if not finite(values):
+        shown = " ".join(row[1:])
+        raise wrong(where, f"the box is {shown[:80]}", "finite numbers")
+    return values
+
+
+def _around(points: tuple[float, ...]) -> tuple[float, float, float, float]:
+    """The box around the points x1, y1, x2, y2 ... of a polygon."""
+    xs, ys = points[::2], points[1::2]
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+
+
+def _require_parts(where: str, centre: tuple[float, float], sides: tuple[float, float]) -> None:
+    for name, values in (("centre", centre), ("size", sides)):
+        if min(values) < -TOLERANCE or max(values) > 1 + TOLERANCE:
+            what = f"the {name} is {values[0]:g} {values[1]:g}"
+            raise wrong(where, what, "parts of the image, 0 to 1 (not pixels)")
+
+
+def _remark(level: Literal["note", "warning"], code: str, places: list[str], text: str) -> list[Remark]:
+    """A remark on the rows `places`, with the files that they are in, each once."""
+    if not places:
+        return []
+    files = dict.fromkeys(os.path.basename(place.rpartition(", line ")[0]) for place in places)  # noqa: PTH119
+    names = tuple(files)[:NAMED]
+    return [Remark(level=level, code=code, text=text.format(len(places)), count=len(places), names=names)]
