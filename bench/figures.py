@@ -179,6 +179,11 @@ def alarms(report: Report) -> list[Finding]:
     return sorted(found, key=lambda finding: _LEVELS.index(finding.level))
 
 
+def about_data(report: Report) -> list[Finding]:
+    """Notes on the data: what was done with some of its images, boxes or files."""
+    return [finding for finding in report.findings if finding.level == "note" and finding.count is not None]
+
+
 def passed(report: Report) -> list[tuple[str, str]]:
     """Checks that were passed, by name: of the data what was found, of variants by how many."""
     found = [(finding.code, finding.text) for finding in report.passed]

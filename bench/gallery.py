@@ -33,18 +33,22 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 def worst(
     found: NDArray[Any], reference: NDArray[Any], paths: Sequence[str], names: Sequence[str], count: int = 6,
-    floor: float = 0.25,
+    floor: float = 0.25, turn: bool = False,
 ) -> list[Pair]:  # fmt: skip
     """The `count` images with the largest `disagreement`, the largest first; those without any are left out.
 
     `found` and `reference` are boxes as `detection` describes them, over the images `paths`; those with a score from
-    `floor` on count and are drawn.
+    `floor` on count and are drawn. `turn`: the boxes are of photos turned by their EXIF orientation.
     """
     gaps = disagreement(found, reference, len(paths), floor)
     chosen = [int(k) for k in np.argsort(-gaps, kind="stable")[:count] if gaps[k] > 0]
     return [
-        _pair(paths[k], found[found[:, 0] == k], reference[reference[:, 0] == k], tuple(names), floor) for k in chosen
-    ]
+        _pair(
+            paths[k], open_image(paths[k], turn), found[found[:, 0] == k], reference[reference[:, 0] == k],
+            tuple(names), floor,
+        )
+        for k in chosen
+    ]  # fmt: skip
 
 
 def disagreement(found: NDArray[Any], reference: NDArray[Any], images: int, floor: float = 0.25) -> NDArray[np.float64]:
@@ -63,8 +67,10 @@ def disagreement(found: NDArray[Any], reference: NDArray[Any], images: int, floo
     return gaps
 
 
-def _pair(path: str, found: NDArray[Any], reference: NDArray[Any], names: tuple[str, ...], floor: float) -> Pair:
-    image = open_image(path).convert("RGB")
+def _pair(
+    path: str, image: Image.Image, found: NDArray[Any], reference: NDArray[Any], names: tuple[str, ...], floor: float
+) -> Pair:
+    image = image.convert("RGB")
     scale = min(1.0, SIDE / max(image.size))
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     shown = [_detections(rows[rows[:, 5] >= floor], scale, names) for rows in (reference, found)]

@@ -12,7 +12,6 @@ from edgewright.core.child import Progress
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import bundle, registry
 from edgewright.runtimes.options import Kernel
-from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import batch
 
 FILE = "profile.json"
@@ -41,7 +40,7 @@ def profile(
         for id, path in profiled.items():
             contents = bundle.verified(Path(path))
             about = artifacts.parse(contents)
-            x = batch([open_image(image)] * (about.spec.input.batch or 1), about.spec)
+            x = batch([image] * (about.spec.input.batch or 1), about.spec)
             runtime = registry.module(about.options.runtime)
             found[id].append(runtime.profile(contents, about.options, x, count))  # type: ignore[attr-defined]
         if progress:

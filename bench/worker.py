@@ -174,11 +174,10 @@ def _predict_boxes(session: Any, images: Sequence[str], out: str, progress: Prog
 
 
 def _answer(session: Any, paths: list[str], size: int) -> np.ndarray:
-    from edgewright.vision.image import open_image
     from edgewright.vision.preprocess import batch
 
     padded = paths + paths[-1:] * (size - len(paths))  # a model with a fixed batch takes no smaller one
-    (outputs, *_) = session.run(batch([open_image(path) for path in padded], session.spec))
+    (outputs, *_) = session.run(batch(padded, session.spec))
     if outputs.shape != (size, session.spec.classes):
         raise InvalidInput(
             f"The model answers {size} images with shape {tuple(outputs.shape)}.",

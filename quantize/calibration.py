@@ -97,4 +97,4 @@ Decode = Callable[[Path, ModelSpec], np.ndarray]
 
 
 def _preprocessed(path: Path, spec: ModelSpec) -> np.ndarray:
-    return preprocess(open_image(path), spec.preprocess, spec.input)
+    return preprocess(open_image(path, spec.preprocess.turns), spec.preprocess, spec.input)

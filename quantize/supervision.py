@@ -63,7 +63,7 @@ def _placed(path: str, rows: Sequence[Row], spec: ModelSpec) -> torch.Tensor:
     """(boxes, 5): class, then centre, width and height as shares of the input; what lies outside it is cut off."""
     if not rows:
         return torch.zeros(0, 5)
-    place = placement(open_image(path).size, spec.preprocess, spec.input)
+    place = placement(open_image(path, spec.preprocess.turns).size, spec.preprocess, spec.input)
     found = torch.tensor(rows, dtype=torch.float32)
     x = (found[:, [1, 3]] * place.scale_x + place.left).clamp(0, spec.input.width) / spec.input.width
     y = (found[:, [2, 4]] * place.scale_y + place.top).clamp(0, spec.input.height) / spec.input.height

@@ -144,11 +144,11 @@ class Views:
         return found
 
     def _evaluated(self, index: int) -> np.ndarray:
-        return preprocess(open_image(self.paths[index]), self._how, self._input)
+        return preprocess(open_image(self.paths[index], self._how.turns), self._how, self._input)
 
     def _picture(self, index: int) -> np.ndarray:
         """The image in the model's colours, no larger than needed; squashed where the evaluation squashes it."""
-        image = open_image(self.paths[index]).convert("L" if self._how.color == "L" else "RGB")
+        image = open_image(self.paths[index], self._how.turns).convert("L" if self._how.color == "L" else "RGB")
         to_height, to_width = (round(ROOM * side) for side in self._how.resize_to)
         width, height = image.size
         if self._how.resize == "exact":

@@ -69,7 +69,7 @@ def test_split_folders_each_with_a_coco_file(tmp_path: Path) -> None:
     ("changes", "why"),
     [
         ({"annotations": []}, "no boxes for the 2 images"),
-        ({"annotations": [note(5, 3, 2, [1, 1, 0, 1])]}, "no boxes .*1 boxes without an area"),
+        ({"annotations": [note(5, 3, 2, [1, 1, 0, 1])]}, "no boxes .*1 box without an area"),
         ({"annotations": [note(5, 3, 2, [1, 1, 1, 1], iscrowd=1)]}, "no boxes"),
         ({"images": [], "annotations": []}, "lists no images"),
     ],

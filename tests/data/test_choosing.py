@@ -12,6 +12,7 @@ from PIL import Image
 
 from edgewright.data import choosing, photos, sets
 from edgewright.data.items import ImageSet
+from edgewright.data.remarks import remark
 
 
 @pytest.fixture
@@ -70,3 +71,10 @@ def test_an_orientation_makes_another_image(folder: Path) -> None:
     plain, one, six = photos.look([str(folder / f"{name}.png") for name in ("plain", 1, 6)])
     assert plain.digest == one.digest != six.digest
     assert (one.orientation, six.orientation) == (1, 6)
+
+
+@pytest.mark.parametrize(("names", "text"), [(["a"], "1 box is flat"), (["a", "b"], "2 boxes are flat")])
+def test_a_remark_counts_in_words(names: list[str], text: str) -> None:
+    (found,) = remark("note", "flat", names, "{count|box is|boxes are} flat")
+    assert (found.text, found.count, found.names) == (text, len(names), tuple(names))
+    assert remark("note", "flat", [], "{count|box is|boxes are} flat") == []

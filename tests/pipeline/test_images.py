@@ -14,6 +14,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.data.sets import ImageSet
+from edgewright.pipeline import distillation, images
 from edgewright.pipeline.images import findings, gather, label, labelled
 from edgewright.pipeline.stages import Workshop
 
@@ -75,7 +76,7 @@ def test_one_bad_image_is_left_out_and_counted_and_strict_stops(tiny: Path, cont
     assert codes(found.evaluation)["unreadable-images"] == ("warning", 2)
     (remark,) = found.evaluation.remarks
     assert remark.names == tuple(path.name for path in bad)
-    assert f"were left out. {bad[0].name} " in remark.text
+    assert remark.text.startswith(f"2 images cannot be read: left out. {bad[0].name} ")
     with pytest.raises(InvalidInput, match=rf"2 images of 'images' cannot be read: {bad[0].name}, {bad[1].name}\."):
         gather(tiny / "images", None, None, 300, 0, STRICT)
 
@@ -165,3 +166,10 @@ def test_progress_is_reported_while_images_are_read(tiny: Path) -> None:
     gather(tiny / "images", None, None, 30, 0, shop)
     assert ("images of val", 120, 120) in seen
     assert any(what.startswith("30 of ") for what, _, _ in seen)
+
+
+def test_of_very_many_images_a_part_is_learned_from(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "LEARNED", 20)
+    evaluation, training = distillation.gather(tiny / "images", None, None, 0)
+    assert (len(evaluation.items), len(training.items)) == (120, 20)
+    assert {item.label for item in training.items} == {0, 1, 2}

@@ -116,7 +116,7 @@ def _by_number(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> tuple
     if spec.labels:
         if as_indices is None:
             raise _mismatch(images, spec, f"class {max(numbers)} is beyond {spec.classes - 1}")
-        text = "{count} classes are numbers. They were taken as indices of the model's classes, from 0."
+        text = "{count|class is a number|classes are numbers}: taken as indices of the model's classes, from 0."
         return as_indices, remark("note", "class-order", list(images.classes), text)
     every = [int(name) for name in images.classes]
     as_text = as_numbers = None
@@ -142,7 +142,7 @@ def _sorted(images: ImageSet, spec: ModelSpec) -> list[Remark]:
     if spec.labels:
         return []
     text = (
-        "The model has no class names. The {count} classes of the data set were numbered in sorted order, as "
+        "The model has no class names. {count|class|classes} of the data set: numbered in sorted order, as "
         "torchvision's ImageFolder does."
     )
     return remark("note", "class-order", list(images.classes), text)

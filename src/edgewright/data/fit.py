@@ -42,8 +42,10 @@ def fit(annotations: Annotations) -> tuple[tuple[Item, ...], list[Remark]]:
         for box in item.boxes or ():
             if item.size and _is_beyond(box, item.size):
                 (away if _is_away(box, item.size) else beyond).append(Path(item.path).name)
-    text = "{count} boxes reach beyond their image by more than 2 pixels and 1 %. They were kept as they are."
-    out = "{count} boxes lie outside of their image as a whole. Nothing can be found there, so each counts as missed."
+    text = "{count|box reaches|boxes reach} beyond the image by more than 2 pixels and 1 %: kept, as pycocotools does."
+    out = (
+        "{count|box lies|boxes lie} outside of the image as a whole. Nothing can be found there: each counts as missed."
+    )
     return items, [*remark("warning", "boxes-beyond", beyond, text), *remark("warning", "boxes-outside", away, out)]
 
 

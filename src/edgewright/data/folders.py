@@ -68,7 +68,10 @@ def read(root: Path, folder: Path, split: str) -> ImageSet:
         found += [Item(path, label) for path in below.images]
         nested += [path for path in below.images if os.path.dirname(path) != str(folder / name)]  # noqa: PTH120 - many
         remarks += below.left_out()
-    text = "{count} images lie in folders inside of class folders; their class is the outer folder, as in torchvision."
+    text = (
+        "{count|image lies|images lie} in folders inside of class folders. The outer folder is the class, as in "
+        "torchvision."
+    )
     remarks += remark("note", "nested-folders", [os.path.relpath(path, folder) for path in nested], text)
     return ImageSet(
         name=root.name, split=split, items=tuple(found), classes=tuple(every), order="file" if ordered else "sorted",

@@ -43,7 +43,7 @@ class Listing(msgspec.Struct, frozen=True):
         found = [path for path in self.others if Path(path).suffix.lower() not in _DOCUMENTS]
         kinds = Counter(Path(path).suffix.lower() or "without an ending" for path in found)
         what = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
-        text = f"{{count}} files beside the images were not read, since they are no images of a known format: {what}."
+        text = f"{{count|file|files}} beside the images: not read, since no image of a known format: {what}."
         return remark("warning", "files-left-out", [Path(path).name for path in found], text)
 
 

@@ -130,10 +130,10 @@ def place_remarks(found: Sequence[tuple[str, Found]]) -> list[Remark]:
     by = defaultdict[str, list[str]](list)
     for name, one in found:
         by[one.by].append(name)
-    end = "The folders of {count} image names are not there: the longest end of the name that is a file was taken."
-    other = (
-        "{count} image names differ from the files' in capitals or in how letters are encoded. The files were taken."
+    end = (
+        "{count|image name has|image names have} folders that are not there: the longest end that is a file was taken."
     )
+    other = "{count|image name differs|image names differ} from the file's in capitals or encoding: the file was taken."
     return [
         *remark("note", "names-by-their-end", by["end"], end),
         *remark("note", "names-in-capitals", by["capitals"], other),

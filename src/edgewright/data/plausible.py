@@ -22,13 +22,13 @@ def duplicates(images: Sequence[Annotated]) -> list[Remark]:
     for image in images:
         corners = [(box.label, box.x1, box.y1, box.x2, box.y2) for box in image.boxes]
         places += [image.path.rpartition("/")[2]] * (len(corners) - len(set(corners)))
-    text = "{count} boxes repeat another one of their image, with the same class and corners. Each counts as an object."
+    text = "{count|box repeats|boxes repeat} another one of the image, class and corners alike: counted as an object."
     return remark("warning", "duplicate-boxes", places, text)
 
 
 def without_area(places: Sequence[str]) -> list[Remark]:
     """A remark on boxes whose sides are zero or negative, which were left out."""
-    return remark("warning", "boxes-without-area", places, "{count} boxes without an area were left out.")
+    return remark("warning", "boxes-without-area", places, "{count|box|boxes} without an area: left out.")
 
 
 def require_pixels(

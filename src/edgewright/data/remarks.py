@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -24,12 +25,17 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
 def remark(level: Literal["note", "warning", "error"], code: str, names: Sequence[str], text: str) -> list[Remark]:
     """A remark on the files or places `names`, of which the first are kept; none where there are none.
 
-    ``{count}`` in `text` becomes their number.
+    ``{count|box is|boxes are}`` in `text` becomes their number with the fitting words.
     """
     if not names:
         return []
-    text = text.replace("{count}", str(len(names)))
-    return [Remark(level=level, code=code, text=text, count=len(names), names=tuple(names[:NAMED]))]
+    count = len(names)
+    return [Remark(level=level, code=code, text=counted(text, count), count=count, names=tuple(names[:NAMED]))]
+
+
+def counted(text: str, count: int) -> str:
+    """`text` with `count` in the place of ``{count|box is|boxes are}``, and the words for one or for several."""
+    return re.sub(r"\{count\|([^|}]*)\|([^}]*)\}", lambda found: f"{count} {found[1 if count == 1 else 2]}", text)
 
 
 def merged(remarks: Iterable[Remark]) -> tuple[Remark, ...]:

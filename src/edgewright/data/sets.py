@@ -155,4 +155,5 @@ def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_bo
 
 
 def _noticed(found: Annotations) -> str:
-    return f" ({' '.join(one.text.rstrip('.') for one in found.remarks[:2])})" if found.remarks else ""
+    severe = [one.text.rstrip(".") for one in found.remarks if one.level != "note"]
+    return f" ({'; '.join(severe[:2])})" if severe else ""

@@ -19,6 +19,9 @@ from edgewright.data.sets import ImageSet, Item
 from edgewright.data.splits import CALIBRATE_ON, EVALUATE_ON, LEARN_FROM, first, role
 from edgewright.pipeline.stages import Watch, quiet
 
+LEARNED = 20_000
+"""At most so many images are learned from."""
+
 
 class Reading(Protocol):
     """How images are read, as a `Workshop` says it: `strict` stops at what else is left out, `watch` sees progress."""
@@ -124,14 +127,19 @@ def calibrating(folder: Path, count: int, seed: int, shop: Reading = ALONE) -> I
     return taken(sets.listed(folder, found[0] if len(found) == 1 else None), count, seed, shop)
 
 
-def read_training(data: Path, evaluation: ImageSet, folder: Path | None, shop: Reading = ALONE) -> ImageSet | None:
-    """All images of `folder` or of the train or calib split of `data`, with their labels or boxes; None where there is
-    none."""
+def read_training(
+    data: Path, evaluation: ImageSet, folder: Path | None, seed: int, shop: Reading = ALONE
+) -> ImageSet | None:
+    """Images of `folder` or of the train or calib split of `data`, with labels or boxes; None where there is none.
+
+    Of more than `LEARNED` so many are chosen: a training that ends after minutes sees no more, and decoding a million
+    takes hours.
+    """
     if folder is not None:
         found = first(sets.splits(folder), LEARN_FROM)
-        return usable(sets.read(folder, found[0] if len(found) == 1 else None), shop)
+        return taken(sets.read(folder, found[0] if len(found) == 1 else None), LEARNED, seed, shop)
     name = _beside(data, evaluation.split, LEARN_FROM)
-    return usable(sets.read(data, name), shop) if name else None
+    return taken(sets.read(data, name), LEARNED, seed, shop) if name else None
 
 
 def taken(images: ImageSet, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
@@ -152,11 +160,15 @@ def usable(images: ImageSet, shop: Reading = ALONE) -> ImageSet:
     severe = next((one for one in images.remarks if one.level != "note"), None)
     if shop.strict and severe:
         names = f" ({', '.join(severe.names)}{' ...' if severe.count > len(severe.names) else ''})"
-        raise InvalidInput(f"{images.name}: {severe.text.rstrip('.')}{names}.", "--strict stops here.", "Correct it.")
+        raise InvalidInput(
+            f"{images.name}: {severe.code}: {severe.text.rstrip('.')}{names}.",
+            "--strict stops at what deserves a warning (docs/data.md).",
+            "Correct the data, or leave out --strict: then the run goes on, and the report says this.",
+        )
     found = photos.look([item.path for item in images.items], _step(shop, f"images of {images.split or images.name}"))
     broken = [item for item, photo in zip(images.items, found) if photo.problem]
     cmyk = [Path(item.path).name for item, photo in zip(images.items, found) if photo.mode == "CMYK"]
-    text = "{count} images are CMYK. They are converted to RGB, as Pillow's convert does it."
+    text = "{count|image is|images are} CMYK: converted to RGB as Pillow's convert does it."
     kept = tuple(item for item, photo in zip(images.items, found) if not photo.problem)
     images = msgspec.structs.replace(images, items=kept).noticed(remark("note", "cmyk-images", cmyk, text))
     return _without(images, broken, shop)
@@ -175,7 +187,7 @@ def _without(images: ImageSet, broken: Sequence[Item], shop: Reading) -> ImageSe
             f"{broken[0].path} {reason}",
             "Replace or remove them" + (", or leave out --strict, which stops here." if images.items else "."),
         )
-    text = f"{{count}} images cannot be read and were left out. {Path(broken[0].path).name} {reason}"
+    text = f"{{count|image|images}} cannot be read: left out. {Path(broken[0].path).name} {reason}"
     return images.noticed(remark("warning", "unreadable-images", [Path(item.path).name for item in broken], text))
 
 
@@ -237,7 +249,7 @@ def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
     """The remark on images with an EXIF orientation, and on what is done with them."""
     found = photos.look([item.path for item in images.items])
     names = [Path(item.path).name for item, photo in zip(images.items, found) if photo.orientation != 1]
-    what = f"{{count}} of {len(images.items)} images have an EXIF orientation, which says that they are to be turned."
+    what = f"{{count|image|images}} of {len(images.items)}: the EXIF orientation says that the photo is to be turned."
     if spec.preprocess.turns:
         return remark("note", "exif-orientation", names, f"{what} They were turned, as OpenCV and Ultralytics do.")
     text = f"{what} They were not turned, as Pillow, timm and torchvision do not"

@@ -79,7 +79,8 @@ def gallery(made: Made, report: Report) -> list[Pair]:
         return []
     found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.evaluation, made.reference.evaluation))
     paths = [item.path for item in made.images.evaluation.items]
-    return worst(found, truth, paths, made.spec.labels, floor=made.spec.detect.score)
+    turn = made.spec.preprocess.turns
+    return worst(found, truth, paths, made.spec.labels, floor=made.spec.detect.score, turn=turn)
 
 
 def _model(made: Made) -> ModelInfo:

@@ -194,11 +194,9 @@ class _Objects:
 
     def remarks(self) -> list[Remark]:
         """What was noticed."""
-        outlines = "{count} annotations have polygons or a mask and no bbox: the boxes around them were taken."
-        box = "{count} annotations without a box were left out: they have neither a bbox nor a segmentation."
-        ids = (
-            "{count} annotations have no id, or one that another has too. Their boxes were read; nothing needs the ids."
-        )
+        outlines = "{count|annotation has|annotations have} a polygon or mask and no bbox: the box around it was taken."
+        box = "{count|annotation has|annotations have} neither a bbox nor a segmentation: left out."
+        ids = "{count|annotation has|annotations have} no id, or one that is not unique: read without it."
         return [
             *plausible.without_area(self._without["area"]),
             *remark("warning", "annotations-without-box", self._without["box"], box),

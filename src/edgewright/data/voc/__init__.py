@@ -81,7 +81,7 @@ def read(folder: Path, split: str) -> Annotations:
         for name, path in chosen
     )
     outlines = [one.where for name, _ in chosen for one in contents[name].objects if one.outline]
-    around = "{count} objects have a polygon and no bndbox: the boxes around the polygons were taken."
+    around = "{count|object has|objects have} a polygon and no bndbox: the box around it was taken."
     remarks = (
         *pairs.remarks,
         *plausible.without_area(dropped),
@@ -160,8 +160,8 @@ def _unused(found: Layout, lookup: Lookup, unpaired: Sequence[str], taken: set[s
     """Remarks on XML files without an image, images without an XML file, and other files beside the images."""
     listing = lookup.listings()[0] if lookup.listings() else None
     bare = [Path(path).name for path in listing.images if path not in taken] if listing else []
-    no_image = "{count} XML files have no image and were left out."
-    no_file = "{count} images have no XML file and were left out: what they show is not known."
+    no_image = "{count|XML file has|XML files have} no image: left out."
+    no_file = "{count|image has|images have} no XML file: left out, since what it shows is not known."
     return [
         *(remark("warning", "labels-without-image", unpaired, no_image)),
         *(remark("warning", "images-without-xml", bare, no_file) if not found.lists else []),

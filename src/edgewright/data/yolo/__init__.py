@@ -63,7 +63,7 @@ def read(folder: Path, split: str) -> Annotations:
     level: Literal["note", "warning"] = "warning" if len(without) > MANY * len(labels) else "note"
     remarks = [
         *layout.remarks, *unnamed, *found.remarks, *rows.remarks(), *_without_image(found, files),
-        *remark(level, "images-without-labels", without, "{count} images have no label file: images without boxes."),
+        *remark(level, "images-without-labels", without, "{count|image has|images have} no label file: no boxes."),
     ]  # fmt: skip
     return Annotations(images=annotated, classes=classes, remarks=merged(remarks))
 
@@ -129,7 +129,9 @@ def _without_image(found: Images, files: _LabelFiles) -> list[Remark]:
         texts = (path for listing in listings for path in listing.others if path.endswith(".txt") and path not in owned)
         orphans += [path for path in texts if os.path.basename(path) not in CLASS_FILES and looks_like_rows(Path(path))]  # noqa: PTH119
     names = [os.path.basename(path) for path in dict.fromkeys(orphans)]  # noqa: PTH119
-    return remark("warning", "labels-without-image", names, "{count} label files have no image and were left out.")
+    return remark(
+        "warning", "labels-without-image", names, "{count|label file has|label files have} no image: left out."
+    )
 
 
 def _no_labels(layout: Layout, found: Images, split: str, files: _LabelFiles) -> InvalidInput:

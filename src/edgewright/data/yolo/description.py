@@ -152,8 +152,8 @@ def _splits(
     if not sources:
         raise wrong(str(path), "it names no images", "train, val or test with a folder or a list of images")
     _require_different(path, sources, content, shortened)
-    text = f"{{count}} paths of {path.name} exist below its folder without their start only."
-    left_out = f"{{count}} splits of {path.name} are not there and were left out."
+    text = f"{{count|path|paths}} of {path.name}: only the end of it exists below the folder, and was taken."
+    left_out = f"{{count|split|splits}} of {path.name}: not there, and left out."
     return sources, [
         *remark("note", "paths-shortened", shortened, text),
         *remark("note" if set(missing) == {"test"} else "warning", "splits-left-out", sorted(missing), left_out),

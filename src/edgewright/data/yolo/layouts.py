@@ -106,7 +106,7 @@ def _darknet(path: Path) -> Layout:
     if not sources:
         raise _not_there(path, lines, next(iter(named.values())))
     # Tools copy a template of the file that names lists which they do not write.
-    text = f"{{count}} splits of {path.name} are not there and were left out."
+    text = f"{{count|split|splits}} of {path.name}: not there, and left out."
     noticed = remark("warning", "splits-left-out", sorted(set(found) - set(sources)), text)
     return Layout(
         folder=path.parent, where=path, base=path.parent, classes=classes, sources=sources, beside=True,

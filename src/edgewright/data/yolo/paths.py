@@ -154,10 +154,13 @@ def _listed(layout: Layout, path: Path) -> tuple[Listing, list[Remark]]:
             repeated.append(where)
         if was_shortened:
             shortened.append(where)
-    text = "{count} lines of a list of images name an image again; it counts once."
+    text = "{count|line of a list names|lines of lists name} an image again; it counts once."
     return Listing(tuple(sorted(lines)), ()), [
         *remark(
-            "note", "paths-shortened", shortened, f"{{count}} paths of {path.name} exist without their start only."
+            "note",
+            "paths-shortened",
+            shortened,
+            f"{{count|path|paths}} of {path.name}: only the end of it exists, and was taken.",
         ),
         *remark("warning", "images-listed-twice", repeated, text),
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgewright.data.boxes import Box, box, finite, text_of, wrong
-from edgewright.data.remarks import NAMED, Remark
+from edgewright.data.remarks import NAMED, Remark, counted
 
 TOLERANCE = 0.01
 """Ultralytics: by so much may a centre or a side lie outside of 0 to 1; tools round."""
@@ -57,15 +57,20 @@ class Rows:
 
     def remarks(self) -> list[Remark]:
         """What was noticed in all files that were read."""
-        twice = "{} rows stand in their label file already; each counts once."
-        flat = "{} boxes were left out: their width or height is not above 0."
+        twice = "{count|row stands|rows stand} in the label file already: counted once."
+        flat = "{count|box has|boxes have} a width or height that is not above 0: left out."
         return [
             *_remark("warning", "duplicate-boxes", self._duplicates, twice),
             *_remark("warning", "boxes-without-area", self._flat, flat),
             *_remark(
-                "note", "polygons-as-boxes", self._polygons, "{} labels are polygons; the box around each was taken."
+                "note",
+                "polygons-as-boxes",
+                self._polygons,
+                "{count|label is a polygon|labels are polygons}: the box around it was taken.",
             ),
-            *_remark("note", "keypoints-left-out", self._poses, "{} labels have keypoints; their box was taken."),
+            *_remark(
+                "note", "keypoints-left-out", self._poses, "{count|label has|labels have} keypoints: the box was taken."
+            ),
         ]
 
     def _label(self, where: str, text: str) -> int:
@@ -155,4 +160,4 @@ def _remark(level: Literal["note", "warning"], code: str, places: list[str], tex
         return []
     files = dict.fromkeys(os.path.basename(place.rpartition(", line ")[0]) for place in places)  # noqa: PTH119
     names = tuple(files)[:NAMED]
-    return [Remark(level=level, code=code, text=text.format(len(places)), count=len(places), names=names)]
+    return [Remark(level=level, code=code, text=counted(text, len(places)), count=len(places), names=names)]
