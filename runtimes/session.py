@@ -24,6 +24,7 @@ import numpy as np
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
+from edgewright.core.text import one_line
 from edgewright.vision.detection import Detections, detect
 from edgewright.vision.image import Source, open_picture, size_of
 from edgewright.vision.postprocess import Classification, classify
@@ -94,7 +95,7 @@ class Session:
         fails.
         """
         if score is not None:
-            self._require_score(score)
+            score = self._require_score(score)
         if isinstance(images, (list, tuple)):
             return [answer for outputs, sizes in self._batches(images) for answer in self.read(outputs, sizes, score)]
         return self([images], score)[0]
@@ -156,15 +157,22 @@ class Session:
             else:
                 yield self.run(x), sizes
 
-    def _require_score(self, score: float) -> None:
+    def _require_score(self, score: Any) -> float:
+        """`score` as a float. Texts, arrays, tensors, decimals and booleans are no scores: what was meant is unclear."""
         if not self.spec.detect:
             raise InvalidInput(
-                f"score={score!r} was given to a classifier.",
+                f"score={one_line(repr(score))} was given to a classifier.",
                 "A least score chooses among detections; a classifier answers with its best classes.",
                 "Leave it out, and compare the score of the answer.",
             )
-        if not 0 <= score <= 1:  # NaN, too: it would leave out every detection without a word
-            raise InvalidInput(f"score={score!r} is no score.", "Scores lie from 0 to 1.", "Give a number from 0 to 1.")
+        number = isinstance(score, (int, float, np.integer, np.floating)) and not isinstance(score, bool)
+        if not number or not 0 <= score <= 1:  # NaN, too: it would leave out every detection without a word
+            raise InvalidInput(
+                f"score={one_line(repr(score))} is no score.",
+                "A score is an int or float (or one of numpy) from 0 to 1.",
+                "Give a number from 0 to 1.",
+            )
+        return float(score)
 
     def _misfit(self, x: np.ndarray) -> InvalidInput:
         wanted = (self.spec.input.batch or "any", *self._row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
@@ -60,6 +61,32 @@ def test_the_first_bytes_say_what_is_an_image(kind: str) -> None:
 )
 def test_other_files_are_no_images(head: bytes) -> None:
     assert not image_files.is_image(head)
+
+
+@pytest.mark.parametrize(
+    ("head", "deep"),
+    [
+        (b"P6\n4 4\n65535\n", True), (b"P6\n4 4\n1023\n", True), (b"P3\n4 4\n65535\n", True),
+        (b"P5\n4 4\n1023\n", True), (b"P6\n4 4\n255\n", False), (b"P6\n4 4\n100\n", False),
+        (b"P3\n4 4\n255\n", False),
+    ],
+)  # fmt: skip
+def test_netpbm_files_of_16_bits_are_refused(head: bytes, deep: bool) -> None:
+    content = head + (b" 7" * 48 if head[:2] == b"P3" else bytes(96))
+    if deep:
+        with pytest.raises(InvalidInput, match="16 bits a channel"):
+            image_files.decoded(io.BytesIO(content), "x")
+    else:
+        assert image_files.decoded(io.BytesIO(content), "x").mode == "RGB"
+
+
+def test_a_text_that_is_too_long_for_a_path_is_shortened(tmp_path: Path) -> None:
+    for name in (base64.encodebytes(bytes(9000)).decode(), "a" * 300):  # longer than a path, than a name in it
+        with pytest.raises(InvalidInput) as caught:
+            image_files.read(Path(name), f"Image {name}")
+        assert "too long for a path" in caught.value.what
+        assert len(caught.value.what) < 200
+        assert len(str(caught.value).splitlines()) == 3
 
 
 def test_heic_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

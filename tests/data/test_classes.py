@@ -86,7 +86,8 @@ def test_classes_txt_orders_names_and_splits_too(tmp_path: Path) -> None:
         (["1", "2", "3"], 3, [0, 1, 2]),  # no index of three classes, and of both orders the same
         (["00", "01", "02"], 3, [0, 1, 2]),
         ([f"{k:02}" for k in range(12)], 12, list(range(12))),
-        (["0", "5", "11"], 12, [0, 5, 11]),  # a part of the classes: indices only
+        (["0", "1"], 12, [0, 1]),
+        (["000", "005", "011"], 12, [0, 5, 11]),  # a part of the classes
     ],
 )
 def test_numbered_folders_of_which_all_orders_are_the_same(
@@ -95,10 +96,17 @@ def test_numbered_folders_of_which_all_orders_are_the_same(
     assert indices(sets.read(folders(tmp_path, *names)), spec(classes)) == dict(zip(names, expected))
 
 
-@pytest.mark.parametrize("names", [[str(k) for k in range(1, 13)], [*TWELVE[:-1], "99"], ["10", "9", "8"]])
-def test_numbers_of_which_the_orders_differ_are_an_error(tmp_path: Path, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ([str(k) for k in range(1, 13)], 12), ([*TWELVE[:-1], "99"], 12), (["10", "9", "8"], 3),
+        ([*TWELVE[:5], *TWELVE[6:]], 12),  # one is missing
+        (["0", "5", "11"], 12),
+    ],
+)  # fmt: skip
+def test_numbers_of_which_the_orders_differ_are_an_error(tmp_path: Path, names: list[str], classes: int) -> None:
     with pytest.raises(InvalidInput, match="numbers"):
-        indices(sets.read(folders(tmp_path, *names)), spec(len(names)))
+        indices(sets.read(folders(tmp_path, *names)), spec(classes))
 
 
 def test_numbers_beside_a_model_with_other_names_are_its_indices_and_that_is_noted(tmp_path: Path) -> None:
@@ -125,6 +133,22 @@ def test_floats_in_a_table_are_indices(tmp_path: Path, column: str, form: str) -
     (tmp_path / "labels.csv").write_text(f"file,{column}\n{''.join(rows)}")
     found = match_labels(sets.read(tmp_path), spec(12))
     assert [item.label for item in found.items] == [0, 2, 10, 11]
+
+
+@pytest.mark.parametrize("text", ["nan", "None", "N/A", "-1", "1e0", "null"])
+def test_a_table_of_numbers_in_which_one_is_missing_names_the_line(tmp_path: Path, text: str) -> None:
+    folders(tmp_path, "images")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "images" / "2.png")
+    (tmp_path / "labels.csv").write_text(f"file,label\n1.png,0.0\n2.png,{text}\n")
+    with pytest.raises(InvalidInput, match=f"line 3: the label is '{text}', and others are numbers"):
+        sets.read(tmp_path)
+
+
+def test_one_image_in_two_spellings_is_one(tmp_path: Path) -> None:
+    folders(tmp_path, "images")
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,cat\n./1.png,dog\n")
+    with pytest.raises(InvalidInput, match=r"line 3: '\./1\.png' stands in line 2 already"):
+        sets.read(tmp_path)
 
 
 @pytest.mark.parametrize(("text", "line"), [("1.5", 2), ("3.25", 2)])

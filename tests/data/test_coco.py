@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.data import coco
-from edgewright.data.boxes import Annotations, Box
+from edgewright.data.boxes import Absent, Annotations, Box
 
 from .coco_writers import LAYOUTS, Drawn, drawn, save, touch
 
@@ -107,6 +107,28 @@ def test_coco_annotations_by_split(tmp_path: Path, file: str, folder: str) -> No
     assert names(coco.read(tmp_path, "val"), tmp_path) == [f"{folder}/b.png", f"{folder}/a.png"]
     with pytest.raises(InvalidInput, match="no COCO annotations for 'test'"):
         coco.read(tmp_path, "test")
+
+
+def test_folders_of_images_in_other_capitals(tmp_path: Path) -> None:
+    put(tmp_path, "annotations/Train-coco.json", "images/Train/a.png images/Train/b.png")
+    put(tmp_path, "annotations/Val-coco.json", "Images/VAL/a.png Images/VAL/b.png")
+    assert coco.splits(tmp_path) == ["train", "val"]
+    assert names(coco.read(tmp_path, "train"), tmp_path) == ["images/Train/b.png", "images/Train/a.png"]
+    assert names(coco.read(tmp_path, "val"), tmp_path) == ["Images/VAL/b.png", "Images/VAL/a.png"]
+
+
+def test_a_split_whose_images_were_not_downloaded(tmp_path: Path) -> None:
+    put(tmp_path, "annotations/instances_val2017.json", "val2017/a.png val2017/b.png")
+    listed = [{"id": image, "file_name": f"{name}.png"} for image, name in ((7, "d"), (3, "c"))]
+    put(tmp_path, "annotations/instances_train2017.json", "", images=listed)
+    for reader in (coco.read, coco.images):
+        with pytest.raises(Absent, match=r"the image 'd\.png' is missing \(none of the first 2 images is there\)"):
+            reader(tmp_path, "train")
+    assert len(coco.images(tmp_path, "val")) == 2
+    touch(tmp_path / "train2017/c.png")
+    with pytest.raises(InvalidInput, match=r"the image 'd\.png' is missing\.") as caught:
+        coco.read(tmp_path, "train")
+    assert not isinstance(caught.value, Absent), "one of the others is there: an error of the set"
 
 
 def test_years_that_tell_files_apart_stay(tmp_path: Path) -> None:
@@ -415,6 +437,13 @@ def test_parts_of_the_image_are_no_pixels(tmp_path: Path) -> None:
         ({"annotations": [note(5, 3, 2, None, segmentation={"counts": [1, 1], "size": [0, 4]})]}, "is no mask"),
         ({"annotations": [note(5, 3, 2, None, segmentation=[[1, 2, 3]])]}, "is no list of polygons"),
         ({"annotations": [note(5, 3, 2, None, segmentation=[["1", 2]])]}, "is no list of polygons"),
+        ({"annotations": [note(5, 3, 2, None, segmentation=[[[1], 2]])]}, "is no list of polygons"),
+        ({"annotations": [note(5, 3, 2, None, segmentation=[["NaN", "NaN"]])]}, "is no list of polygons"),
+        (
+            {"annotations": [note(5, 3, 2, None, segmentation=[[10**400, 2]])]},
+            r"annotations\[0\] \(id 5\): segmentation",
+        ),
+        ({"annotations": [note(5, 3, 2, None, segmentation={"counts": [1, 10**400], "size": [4, 4]})]}, "segmentation"),
         ({"images": [*IMAGES, {"id": 3, "file_name": "c.png"}]}, r"images\[2\]: id 3 stands in images\[1\]"),
         ({"images": [*IMAGES, {"id": "7.0", "file_name": "c.png"}]}, r"images\[2\]: id 7 stands in images\[0\]"),
         ({"images": [*IMAGES, {"id": 4, "file_name": "a.png"}]}, r"images\[2\]: file_name 'a.png' stands"),
@@ -451,6 +480,13 @@ def test_a_bad_coco_file_is_named_with_the_place(tmp_path: Path, changes: dict[s
 def test_malformed_json_is_named_with_its_line(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "instances.json").write_text(text)
     with pytest.raises(InvalidInput, match=f"instances.json.*{why}"):
+        coco.read(tmp_path, "")
+
+
+def test_an_outline_of_numbers_beyond_all_bounds_is_named(tmp_path: Path) -> None:
+    path = put(tmp_path, annotations=[note(5, 3, 2, None, segmentation=[[1, 1, 7777, 2, 3, 3]])]) / "instances.json"
+    path.write_text(path.read_text().replace("7777", "1e999"))
+    with pytest.raises(InvalidInput, match=r"instances\.json, annotations\[0\] \(id 5\): segmentation cannot be read"):
         coco.read(tmp_path, "")
 
 

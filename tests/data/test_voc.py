@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,78 @@ def test_voc_files_with_entities_are_refused_unparsed(tmp_path: Path, head: str)
     write(kit(tmp_path, "") / "Annotations/a.xml", f"<?xml version='1.0'?>\n{head}\n<annotation>&x;</annotation>")
     with pytest.raises(IntegrityError, match=r"a\.xml, line 2: refused"):
         voc.read(tmp_path, "val")
+
+
+NAMED = "<?xml version='1.0' encoding='{}'?>\n{}"
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "name"),
+    [
+        ("ISO-8859-1", "latin-1", "caf\u00e9"), ("windows-1252", "cp1252", "\u20ac"), ("gb2312", "gb2312", "\u72d7"),
+        ("GB2312", "gbk", "\u9555"), ("Shift_JIS", "shift_jis", "\u72ac"), ("UTF-16", "utf-16", "\u72d7"),
+        ("utf-16", "utf-16-le", "\u72d7"), ("utf-16", "utf-8", "\u72d7"), ("utf-8", "utf-8-sig", "\u72d7"),
+        ("ISO-8859-1", "utf-8-sig", "caf\u00e9"),
+    ],
+)  # fmt: skip
+def test_an_xml_file_is_read_in_the_encoding_that_it_declares(
+    tmp_path: Path, declared: str, encoding: str, name: str
+) -> None:
+    kit(tmp_path, "", lists=False)
+    for stem in "ab":
+        text = NAMED.format(declared, f"<annotation>{item(name)}</annotation>")
+        (tmp_path / f"Annotations/{stem}.xml").write_bytes(text.encode(encoding))
+    assert voc.read(tmp_path, "").classes == (name,)
+
+
+def test_a_set_of_utf_16_alone_is_one(tmp_path: Path) -> None:
+    touch(tmp_path / "images/a.jpg")
+    write(tmp_path / "annotations/a.xml", "").write_bytes(f"<annotation>{item('dog')}</annotation>".encode("utf-16"))
+    assert voc.marks(tmp_path) == ["images and annotations"]
+    assert voc.read(tmp_path, "").classes == ("dog",)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (NAMED.format("klingon", "<annotation/>").encode(), "line 1: the encoding 'klingon' is not known"),
+        (NAMED.format("unicode-escape", "<annotation/>").encode(), "line 1: the encoding 'unicode-escape' is not"),
+        (NAMED.format("zlib", "<annotation/>").encode(), "line 1: the encoding 'zlib' is not known"),
+        (NAMED.format("gb2312", "<annotation>\n\n").encode() + b"\xff\xff", "line 4: this line is no gb2312 text"),
+        (b"<annotation>\n\xff", "line 2: this line is no UTF-8 text"),
+        ("<annotation>\n".encode("utf-16") + b"\0", "line 2: this line is no UTF-16 text"),
+    ],
+)
+def test_an_encoding_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    (kit(tmp_path, "") / "Annotations/a.xml").write_bytes(content)
+    with pytest.raises(InvalidInput, match=rf"a\.xml, {why}"):
+        voc.read(tmp_path, "val")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-8-sig"])
+def test_entities_are_refused_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    text = NAMED.format("utf-16", '<!DOCTYPE a [<!ENTITY x "y">]>\n<annotation>&x;</annotation>')
+    (kit(tmp_path, "") / "Annotations/a.xml").write_bytes(text.encode(encoding))
+    with pytest.raises(IntegrityError, match=r"a\.xml, line 2: refused"):
+        voc.read(tmp_path, "val")
+
+
+def test_entities_hidden_by_an_encoding_are_refused(tmp_path: Path) -> None:
+    text = NAMED.format("utf-7", "<annotation>+ADwAIQ-DOCTYPE a+AD4-</annotation>")
+    (kit(tmp_path, "") / "Annotations/a.xml").write_text(text)
+    with pytest.raises(InvalidInput, match="the encoding 'utf-7' is not known"):
+        voc.read(tmp_path, "val")
+
+
+def test_xml_files_that_are_dead_links_or_pipes_are_said(tmp_path: Path) -> None:
+    kit(tmp_path, item(), lists=False)
+    for name in "cd":
+        touch(tmp_path / f"JPEGImages/{name}.jpg")
+    (tmp_path / "Annotations/c.xml").symlink_to(tmp_path / "gone.xml")
+    os.mkfifo(tmp_path / "Annotations/d.xml")
+    found = voc.read(tmp_path, "")
+    assert names(found, tmp_path) == ["JPEGImages/a.jpg", "JPEGImages/b.png"]
+    assert said(found) == {"labels-unreadable": ("warning", 2), "images-without-xml": ("warning", 2)}
 
 
 # --- numbers that mean something else ---------------------------------------------------------------------------------

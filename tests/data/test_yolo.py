@@ -177,6 +177,11 @@ def test_the_ways_to_write_a_yaml(tmp_path: Path, text: str) -> None:
         ("val: images/val\ntrain: ../train/images\n", "splits-left-out"),
         ("val: images/val\ntest: /nowhere/pets/test/images\n", "splits-left-out"),
         ("path: ../datasets/images\nval: val\n", "path-ignored"),
+        ("val: Pets-1/images/val\n", "paths-shortened"),
+        ("val: Pets-1/val.txt\n", "paths-shortened"),
+        ("val: images/val\ntest: test/images\n", "splits-left-out"),
+        ("val: images/val\ntest: Pets-1/test/images\n", "splits-left-out"),
+        ("val: images/val\ntest: Pets-1/images\n", "splits-left-out"),
     ],
 )
 def test_paths_of_another_machine_are_followed_with_a_remark(tmp_path: Path, text: str, code: str) -> None:
@@ -413,6 +418,27 @@ def test_without_names_the_classes_are_numbers_of_all_splits(tmp_path: Path) -> 
         yolo.read(tmp_path, "val")
 
 
+def test_classes_that_only_labels_show_have_no_order_of_the_set(tmp_path: Path) -> None:
+    pairs({"a.jpg": [BOX]}, tmp_path / "images", tmp_path / "labels")
+    assert not yolo.read(tmp_path, "").ordered
+    write(tmp_path / "classes.txt", "cat\ndog\n")
+    assert yolo.read(tmp_path, "").ordered
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("Images", "Labels"), ("IMAGES/Val", "labels/Val"), ("images", "LABELS")]
+)
+@pytest.mark.parametrize("classes", ["", "classes.txt", "data.yaml"])
+def test_images_and_labels_in_any_capitals(tmp_path: Path, images: str, labels: str, classes: str) -> None:
+    pairs({"a.jpg": [BOX]}, tmp_path / images, tmp_path / labels)
+    if classes:
+        write(tmp_path / classes, f"val: {images}\n{PETS}" if classes == "data.yaml" else "cat\ndog\n")
+    assert yolo.marks(tmp_path) == [classes or "images/ and labels/"]
+    (split,) = yolo.splits(tmp_path) or [""]
+    found = yolo.read(tmp_path, split)
+    assert (names(found), len(found.images[0].boxes), len(found.classes)) == (["a.jpg"], 1, 2)
+
+
 def test_labels_of_another_format_without_names_say_what_to_write(tmp_path: Path) -> None:
     write(tmp_path / "images/a.jpg")
     write(tmp_path / "labels/a.txt", "Car 0.00 0 1.5 587.0 173.3 614.1 200.1 1.6 1.6 3.6 0.2 1.6 46.7 1.55\n")
@@ -451,7 +477,10 @@ def test_rows_that_are_read(tmp_path: Path, row: str, box: tuple[float, ...]) ->
     [
         ("0 .5 .5 .1\n", "line 1: it has 4 columns"),
         ("0 .5 .5 .1 .1\n0 .5 .5 .1 .1 .9\n", "line 2: it has 6 columns, as a model's predictions do"),
-        ("0 .5 .5 .1 .1 9\n", "line 1: it has 6 columns\\."),
+        ("0 .5 .5 .1 .1 9\n", "line 1: it has 6 columns, and the last \\(9\\) is a track id"),
+        ("0 .5 .5 .1 .1 1\n1 .5 .5 .2 .2 0\n", "line 1: it has 6 columns, and the last \\(1\\) is a track id"),
+        ("0 .5 .5 .1 .1 1\n1 .5 .5 .2 .2 .8\n", "line 1: it has 6 columns, as a model's predictions do"),
+        ("0 .5 .5 .1 .1 1.5\n", "line 1: it has 6 columns\\."),
         ("0 .1 .1 .2 .1 .2 .2 .75\n", "line 1: it has 8 columns, as a model's predictions do"),
         ("2 .5 .5 .1 .1\n", "line 1: the class is '2'"),
         ("-1 .5 .5 .1 .1\n", "line 1: the class is '-1'"),
@@ -579,6 +608,28 @@ def test_a_pipe_among_the_labels_does_not_hang_the_reader(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "labels/val/sub/b.txt")
     os.mkfifo(tmp_path / "labels/val/lost.txt")
     assert names(yolo.read(tmp_path, "val")) == ["a.png", "b.png"]
+
+
+def test_a_label_that_is_a_dead_link_is_said(tmp_path: Path) -> None:
+    pets(tmp_path)
+    (tmp_path / "labels/val/sub").mkdir()
+    (tmp_path / "labels/val/sub/b.txt").symlink_to(tmp_path / "gone.txt")
+    noticed = {one.code: one for one in yolo.read(tmp_path, "val").remarks}
+    found = noticed["labels-unreadable"]
+    assert (found.level, found.count, found.names) == ("warning", 1, ("b.txt",))
+    assert "images-without-labels" not in noticed
+    (tmp_path / "labels/val/a.txt").unlink()
+    os.mkfifo(tmp_path / "labels/val/a.txt")
+    with pytest.raises(InvalidInput, match="None of the 2 images") as caught:
+        yolo.read(tmp_path, "val")
+    assert "2 label files are links that lead nowhere, or no regular file (a.txt)" in caught.value.why
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "obj.data", "obj.names", "classes.txt", "images.txt"])
+def test_pipes_in_the_place_of_descriptions_are_not_opened(tmp_path: Path, name: str) -> None:
+    pairs({"a.jpg": [BOX]}, tmp_path / "images/val", tmp_path / "labels/val")
+    os.mkfifo(tmp_path / name)
+    assert yolo.read(tmp_path, "val").classes == ("0", "1")
 
 
 def test_a_set_is_read_in_pixels_and_needs_a_box(tmp_path: Path) -> None:

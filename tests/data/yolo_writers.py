@@ -42,6 +42,15 @@ def roboflow(folder: Path, splits: Mapping[str, Split], names: Sequence[str]) ->
     write(folder / "README.roboflow.txt", "Exported.\n")
 
 
+def roboflow_package(folder: Path, splits: Mapping[str, Split], names: Sequence[str]) -> None:
+    """Downloaded by Roboflow's package into a folder Pets-1, which has another name now."""
+    called = {"train": "train", "val": "valid", "test": "test"}
+    for key, split in splits.items():
+        pairs(split, folder / called[key] / "images", folder / called[key] / "labels")
+    keys = "".join(f"{key}: Pets-1/{called[key]}/images\n" for key in splits)
+    write(folder / "data.yaml", f"names: {json.dumps(names, ensure_ascii=False)}\nnc: {len(names)}\n{keys}")
+
+
 def fiftyone(folder: Path, splits: Mapping[str, Split], names: Sequence[str]) -> None:
     called = {"train": "train", "val": "validation", "test": "test"}
     for key, split in splits.items():
@@ -114,7 +123,7 @@ def labelimg_in_splits(folder: Path, splits: Mapping[str, Split], names: Sequenc
 
 
 WITH_SPLITS: list[Callable[[Path, Mapping[str, Split], Sequence[str]], None]] = [
-    ultralytics, roboflow, fiftyone, supervisely, cvat_darknet, cvat_ultralytics, coco_lists, windows, class_file,
+    ultralytics, roboflow, roboflow_package, fiftyone, supervisely, cvat_darknet, cvat_ultralytics, coco_lists, windows, class_file,
     labelimg_in_splits,
 ]  # fmt: skip
 
@@ -141,6 +150,13 @@ def roboflow_darknet(folder: Path, split: Split, names: Sequence[str]) -> None:
     write(folder / "_darknet.labels", "\n".join(names))
 
 
+def fiftyone_list(folder: Path, split: Split, names: Sequence[str]) -> None:
+    """FiftyOne's YOLOv4Dataset."""
+    pairs(split, folder / "data", folder / "data")
+    write(folder / "images.txt", "".join(f"data/{name}\n" for name in split))
+    write(folder / "obj.names", "\n".join(names))
+
+
 WITHOUT_SPLITS: list[Callable[[Path, Split, Sequence[str]], None]] = [
-    labelimg, labelimg_with_labels_apart, label_studio, roboflow_darknet,
+    labelimg, labelimg_with_labels_apart, label_studio, roboflow_darknet, fiftyone_list,
 ]  # fmt: skip

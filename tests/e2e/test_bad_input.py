@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -58,7 +60,7 @@ def an_image(name: str, write: Callable[[Path], None]) -> Callable[[Path], list[
             path.unlink()
         for index in range(3):
             write(tiny / "images" / "calib" / "red" / f"{index}-{name}")
-        return []
+        return ["--strict"]
 
     return spoil
 
@@ -119,14 +121,9 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], int, str]] = {
     "an image in both splits": (shared_image, 3, "copy.png"),
     "too few calibration images": (few_images, 3, "3"),
     "division by zero": (infinite_input, 3, "std"),
-    "corrupt image": (
-        an_image("bad.png", corrupt),
-        3,
-        "bad.png",
-    ),
-    "1x1 image": (an_image("dot.png", lambda p: Image.new("RGB", (1, 1)).save(p)), 3, "dot.png"),
-    "CMYK image": (an_image("ink.jpg", lambda p: Image.new("CMYK", (20, 20), (9, 9, 9, 9)).save(p)), 3, "CMYK"),
-    "16-bit image": (an_image("deep.png", sixteen_bits), 3, "16"),
+    "corrupt image": (an_image("bad.png", corrupt), 3, r"bad\.png.*cannot be decoded"),
+    "1x1 image": (an_image("dot.png", lambda p: Image.new("RGB", (1, 1)).save(p)), 3, r"dot\.png.*is 1x1 pixels"),
+    "16-bit image": (an_image("deep.png", sixteen_bits), 3, r"deep\.png.*16 bits a channel"),
 }
 
 
@@ -145,10 +142,32 @@ def test_bad_input_is_named_and_nothing_is_written(
     )  # fmt: skip
     error = capfd.readouterr().err
     assert found == code, error
-    assert says in error
+    assert re.search(says, error, re.DOTALL), error
     assert "Traceback" not in error
     assert not (tiny / "out").exists()
     assert not Path("/tmp/edgewright-was-here").exists()
+
+
+def test_a_corrupt_image_is_left_out_and_counted(
+    tiny: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    corrupt(tiny / "images" / "val" / "red" / "bad.png")
+    palette = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)).quantize(8)
+    palette.save(tiny / "images" / "val" / "red" / "clear.png", transparency=bytes(8))  # Pillow warns of it
+    (tiny / "recipe.toml").write_text(RECIPE + 'precisions = ["f32"]\n')
+    found = run_command(
+        ["optimize", "torch:tiny:build", "--spec", str(tiny / "tiny.toml"), "--data", str(tiny / "images"), "--recipe",
+         str(tiny / "recipe.toml"), "-o", str(tiny / "out")]
+    )  # fmt: skip
+    out, error = capfd.readouterr()
+    assert found == 0, error
+    assert "unreadable-images" in out + error
+    assert "bad.png" in out + error
+    findings = json.loads((tiny / "out" / "report.json").read_text())["findings"]
+    (left_out,) = [one for one in findings if one["code"] == "unreadable-images"]
+    assert left_out["count"] == 1
+    assert "UserWarning" not in error, "the user's console shows our findings, not Pillow's"
+    assert not [one for one in recwarn if "PIL" in one.filename and issubclass(one.category, UserWarning)]
 
 
 @pytest.mark.parametrize("content", [b"", b"not an onnx file", b"\x08\x07", os.urandom(4096)])

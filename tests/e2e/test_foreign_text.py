@@ -349,7 +349,7 @@ def test_run_prints_boxes_literally(tmp_path: Path, screen: Callable[[], str], m
     boxes = [SimpleNamespace(label=label, score=0.5, index=0, box=(0.0, 0.0, 1.0, 1.0)) for label in LABELS]
 
     class Session:
-        spec = SimpleNamespace(detect=True)
+        spec = SimpleNamespace(detect=True, preprocess=SimpleNamespace(turns=False))
         __enter__ = lambda self: self  # noqa: E731
         __exit__ = lambda *_: None  # noqa: E731
         __call__ = lambda *_: [boxes]  # noqa: E731

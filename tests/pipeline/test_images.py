@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import pytest
 from PIL import Image
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import distillation, images
-from edgewright.pipeline.images import findings, gather, label, labelled
+from edgewright.pipeline.images import findings, gather, label, labelled, read_evaluation
 from edgewright.pipeline.stages import Workshop
 
 SHOP = Workshop(store=Store(Path("nothing-is-stored")))
@@ -173,3 +174,60 @@ def test_of_very_many_images_a_part_is_learned_from(tiny: Path, monkeypatch: pyt
     evaluation, training = distillation.gather(tiny / "images", None, None, 0)
     assert (len(evaluation.items), len(training.items)) == (120, 20)
     assert {item.label for item in training.items} == {0, 1, 2}
+
+
+def detector(exif: Any = None) -> ModelSpec:
+    how = Preprocess(resize="exact", resize_to=(8, 8), exif=exif)
+    return ModelSpec(
+        name="d", task="detect", classes=1, labels=("thing",), input=Input(height=8, width=8), preprocess=how,
+        detect=Detect(decoder="boxes"),
+    )  # fmt: skip
+
+
+def coco(folder: Path, split: str, count: int, images: bool = True, exif: int = 1) -> Path:
+    """A COCO download: annotations of a split, and its images where these were downloaded too."""
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    (folder / f"{split}2017").mkdir()
+    tag = Image.Exif()
+    tag[0x0112] = exif
+    for k in range(count if images else 0):
+        pixels = np.random.default_rng(k).integers(0, 256, (30, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{split}2017" / f"{split}{k}.png", exif=tag)
+    content = {
+        "images": [{"id": k, "file_name": f"{split}{k}.png", "width": 30, "height": 30} for k in range(count)],
+        "categories": [{"id": 1, "name": "thing"}],
+        "annotations": [{"id": k, "image_id": k, "category_id": 1, "bbox": [1, 2, 9, 9]} for k in range(count)],
+    }
+    (folder / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_split_whose_images_were_not_downloaded_is_left_out(tmp_path: Path) -> None:
+    seen: list[str] = []
+    shop = Workshop(store=SHOP.store, watch=lambda stage, what, done, total, text: seen.append(what))
+    coco(coco(tmp_path, "val", 12), "train", 3, images=False)
+    found = gather(tmp_path, None, None, 3, 0, shop)
+    assert (len(found.evaluation.items), len(found.calibration.items)) == (9, 3)
+    assert "train: left out" in seen
+
+
+def test_boxes_turned_back_are_a_warning_that_strict_stops_at(tmp_path: Path) -> None:
+    found = gather(coco(tmp_path, "val", 12, exif=6), None, None, 3, 0)
+    assert codes(label(found.evaluation, detector("ignore")))["exif-orientation"] == ("warning", 9)
+    with pytest.raises(InvalidInput, match="exif-orientation"):
+        label(found.evaluation, detector("ignore"), STRICT)
+    assert codes(label(found.evaluation, detector("apply"), STRICT))["exif-orientation"] == ("note", 9)
+
+
+def test_a_set_of_boxes_in_a_folder_too_many_is_named(tmp_path: Path) -> None:
+    coco(tmp_path / "outer" / "set", "val", 12)
+    with pytest.raises(InvalidInput, match=r"set holds COCO annotations \(annotations/instances_\*\.json\)"):
+        label(read_evaluation(tmp_path / "outer", None), detector())
+
+
+def test_a_warning_is_shown_before_the_work(tiny: Path) -> None:
+    seen: list[str] = []
+    sorted((tiny / "images/val/red").iterdir())[0].write_bytes(b"")
+    shop = Workshop(store=SHOP.store, watch=lambda stage, what, done, total, text: seen.append(text))
+    gather(tiny / "images", None, None, 300, 0, shop)
+    assert any(text.startswith("unreadable-images: 1 image cannot be read: left out.") for text in seen)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 import edgewright
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable, UsageError
+from edgewright.core.spec import Detect
 from edgewright.runtimes import artifact, session
 
 Color = Callable[[str], Image.Image]
@@ -34,6 +36,14 @@ def test_answers_one_image_or_many(runtime: str, batch: int | None, build: Calla
         assert [answer.label for answer in classify([color(name) for name in NAMES])] == NAMES
         assert classify([]) == []
         assert classify([color("blue")]) == [classify(color("blue"))]
+
+
+@pytest.fixture
+def detector(edge: Path) -> Iterator[session.Session]:
+    """A session that takes scores: the classifier's, with the spec of a detector."""
+    with edgewright.open(edge) as opened:
+        opened.spec = msgspec.structs.replace(opened.spec, task="detect", detect=Detect(decoder="yolox", strides=(8,)))
+        yield opened
 
 
 def test_takes_every_form_of_an_image(edge: Path, color: Color, tmp_path: Path) -> None:
@@ -78,6 +88,26 @@ def test_what_is_no_image_is_named(edge: Path, wrong: object, why: str) -> None:
 def test_a_classifier_takes_no_score(edge: Path, color: Color, score: float) -> None:
     with edgewright.open(edge) as classify, pytest.raises(InvalidInput, match="classifier"):
         classify(color("red"), score=score)
+
+
+@pytest.mark.parametrize("score", [
+    "0.5", [0.5], b"1", {}, np.array([0.5, 0.5]), np.array(0.5), np.zeros((99, 9)), torch.tensor(0.5), Decimal("0.5"),
+    True, np.True_, 0.5j, float("nan"), float("inf"), np.float32("nan"), -0.1, 2, np.int64(2),
+])  # fmt: skip
+def test_what_is_no_score_is_named(detector: session.Session, color: Color, score: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"score=.* is no score") as caught:
+        detector(color("red"), score=score)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("score", [0, 1, 0.5, np.float16(0.5), np.float32(0.5), np.float64(0.5), np.int64(1)])
+def test_numbers_of_python_and_numpy_are_scores(
+    detector: session.Session, color: Color, score: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(detector, "read", lambda _outputs, _sizes, score: given.append(score) or ["answer"])
+    assert detector(color("red"), score=score) == "answer"
+    assert [(type(least), least) for least in given] == [(float, float(score))]
 
 
 @pytest.mark.parametrize(("exif", "interpolation", "turns"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import struct
@@ -163,6 +164,83 @@ def test_exif_orientation_is_ignored_as_in_training() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90 degrees
     assert open_image(encoded(PICTURE, "JPEG", exif=exif)).size == PICTURE.size
+
+
+class Failing(io.BytesIO):
+    """A file on a medium that fails."""
+
+    def __init__(self, error: Exception, seeks: bool = True) -> None:
+        super().__init__(encoded(PICTURE, "PNG"))
+        self.error, self.seeks = error, seeks
+
+    def seek(self, *_: int) -> int:
+        if self.seeks:
+            return 0
+        raise self.error
+
+    def read(self, *_: int | None) -> bytes:
+        raise self.error
+
+
+def closed() -> io.BytesIO:
+    file = io.BytesIO(encoded(PICTURE, "PNG"))
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (closed(), "closed file"), (Failing(OSError(5, "Input/output error")), "Input/output error"),
+        (Failing(ValueError("bad chunk")), "bad chunk"), (Failing(ValueError("no seek"), seeks=False), "no seek"),
+        (Failing(OSError(29, "Illegal seek"), seeks=False), "Illegal seek"), (Failing(OSError()), "OSError"),
+        (memoryview(encoded(PICTURE, "PNG"))[::2], "no image in one of the formats"), ("a\0b.png", "does not exist"),
+        (base64.b64encode(RNG.bytes(9000)).decode(), "too long for a path"),
+    ],
+)  # fmt: skip
+def test_files_and_bytes_that_cannot_be_read_are_refused(source: object, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why) as caught:
+        open_image(source)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_pipe_is_read_from_where_it_stands_and_a_memoryview_with_steps_as_its_bytes() -> None:
+    class Pipe(io.BytesIO):
+        def seek(self, *_: int) -> int:
+            raise io.UnsupportedOperation("seek")
+
+    content = encoded(PICTURE, "PNG")
+    doubled = memoryview(bytes(byte for pair in zip(content, content) for byte in pair))[::2]
+    assert open_image(Pipe(content)).tobytes() == open_image(doubled).tobytes() == PICTURE.tobytes()
+
+
+def test_subclasses_of_a_tensor_are_tensors() -> None:
+    import torch
+
+    class Marked(torch.Tensor):
+        """As torchvision's tv_tensors.Image: a subclass in another module."""
+
+    pixels = torch.from_numpy(np.array(PICTURE)).permute(2, 0, 1)
+    for tensor in (pixels, pixels.as_subclass(Marked), torch.nn.Parameter(pixels, requires_grad=False)):
+        assert open_image(tensor).tobytes() == PICTURE.tobytes()
+
+
+def test_tensors_without_an_array_behind_them_are_refused() -> None:
+    import torch
+
+    pixels = torch.ones(3, 8, 8, dtype=torch.uint8)
+    for tensor, why in ((pixels.to_sparse(), "torch.sparse_coo"), (pixels.to("meta"), "meta")):
+        with pytest.raises(InvalidInput, match=why) as caught:
+            open_image(tensor)
+        assert len(str(caught.value).splitlines()) == 3
+
+
+def test_what_only_looks_like_a_tensor_is_refused() -> None:
+    class Tensor:
+        shape, dtype = (3, 8, 8), "torch.uint8"
+
+    with pytest.raises(InvalidInput, match="type Tensor is no image"):
+        open_image(Tensor())
 
 
 def test_the_file_is_closed(tmp_path: Path) -> None:

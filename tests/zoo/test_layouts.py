@@ -236,6 +236,13 @@ def by_number(photos: list[Photo], folder: Path, labels: tuple[str, ...]) -> Non
     put(photos, folder, lambda photo: f"{photo.label}/{photo.path.name}")
 
 
+def by_number_with_order(photos: list[Photo], folder: Path, labels: tuple[str, ...]) -> None:
+    by_number(photos, folder, labels)
+    with pytest.raises(InvalidInput, match="numbers"):
+        image_sets.label(sets.read(folder), nameless(labels))
+    (folder / "classes.txt").write_text("\n".join(map(str, range(len(labels)))))
+
+
 def by_padded_number(photos: list[Photo], folder: Path, labels: tuple[str, ...]) -> None:
     put(photos, folder, lambda photo: f"val/{photo.label:04}/{photo.path.name}")
 
@@ -271,7 +278,8 @@ def nameless(labels: tuple[str, ...]) -> ModelSpec:
 @pytest.mark.parametrize(
     ("write", "has_names"),
     [
-        (by_folder, True), (by_table_of_names, True), (by_number, True), (by_number, False), (by_padded_number, False),
+        (by_folder, True), (by_table_of_names, True), (by_number, True), (by_number_with_order, False),
+        (by_padded_number, False),
         (by_table_of_floats, True), (by_table_of_floats, False), (by_text_order, False),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -91,6 +92,7 @@ def run_command(arguments: list[str]) -> int:
     """Run one command line; returns its exit code and prints errors to standard error."""
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of users' images: we have findings
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="edgewright", standalone_mode=False)
         sys.stdout.flush()

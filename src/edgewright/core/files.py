@@ -24,8 +24,11 @@ from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
 
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
-DROPPINGS = re.compile(r"\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|\.gitattributes|\.directory")
-"""Names of files that systems and tools leave in any folder: none of ours is called so, and none of them is opened."""
+DROPPINGS = re.compile(
+    r"\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|\.gitattributes|\.directory|__MACOSX|@eaDir|__pycache__|lost\+found"
+)
+"""Names of files and folders that systems and tools leave in any folder: none of ours is called so, and none of them
+is opened."""
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

@@ -7,6 +7,7 @@ pixels.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import MAX_PIXELS
+from edgewright.core.text import one_line
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".jfif",
@@ -33,6 +35,9 @@ MAX_ASPECT = 100
 
 _USABLE = ("RGB", "L", "1", "CMYK", "LA", "La", "P", "PA", "RGBA", "RGBa", "RGBX", "YCbCr")
 
+SHOWN = 60
+"""So many characters of a text that is too long for a path are shown."""
+
 HEAD = 16
 """So many bytes tell the kind of a file."""
 
@@ -42,6 +47,9 @@ _MAGIC = (
 )  # fmt: skip
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _AVIF = (b"avif", b"avis")
+_NETPBM = ("ppm", "ppm_plain")
+"""Pillow's names of the decoders that scale values from 0 to the largest of the file."""
+
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -60,17 +68,25 @@ def read(path: Path, name: str) -> Image.Image:
     Raises `InvalidInput` that calls it `name` where there is no such file, where it is corrupt, truncated, no image,
     too large, or has 16 bits a channel.
     """
-    # Asked first: a FIFO would hang the reader, a folder gives an errno that says nothing.
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-        raise InvalidInput(f"{name} {what}.", "An image file was expected.", "Give the path of an image file.")
     try:
+        # Asked first: a FIFO would hang the reader, a folder gives an errno that says nothing.
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+            raise InvalidInput(f"{name} {what}.", "An image file was expected.", "Give the path of an image file.")
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise broken(name, "the file is empty")
             return decoded(file, name)
     except PermissionError as error:
         raise InvalidInput(f"{name} cannot be read.", str(error.strerror), "Change its permissions.") from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InvalidInput(
+            f"{one_line(name[:SHOWN])}... ({len(name)} characters) is too long for a path.",
+            "A text is taken for the path of an image file.",
+            "Give the bytes of an encoded image, for instance base64.b64decode(text).",
+        ) from None
 
 
 def decoded(file: BinaryIO | io.BytesIO, name: str) -> Image.Image:
@@ -208,8 +224,11 @@ def _unknown(file: BinaryIO | io.BytesIO) -> str:
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether the file has 16 bits a channel. Pillow reads 16-bit colour as mode RGB and drops the low byte in silence:
-    only the raw mode of the undecoded tiles tells."""
-    raw = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in getattr(image, "tile", ())]
+    only the raw mode of the undecoded tiles tells, or (PPM, PGM) the largest value, which is their second argument."""
+    tiles = getattr(image, "tile", ())
+    if any(tile[0] in _NETPBM and isinstance(tile[3], tuple) and tile[3][1] > 255 for tile in tiles):
+        return True
+    raw = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in tiles]
     return any(";16" in str(mode) and not str(mode).startswith("BGR") for mode in raw)  # BGR;16 is a 5-6-5 bitmap
 
 

@@ -58,6 +58,10 @@ class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     remarks: tuple[Remark, ...] = ()
 
 
+class Absent(InvalidInput):
+    """None of the images that the annotations of a split list is there: another part of the set was not downloaded."""
+
+
 def wrong(where: str, what: str, allowed: str) -> InvalidInput:
     """The error for one place (file, and line or index) of an annotation file."""
     return InvalidInput(f"{where}: {what}.", f"Expected: {allowed}.", "Correct the annotations.")

@@ -100,7 +100,7 @@ def _drawn(items: Sequence[Item], count: int, seed: int) -> list[int]:
     rest."""
     paths = [item.path for item in items]
     start = len(os.path.commonpath([min(paths), max(paths)])) if len(paths) > 1 else 0
-    keys = [hashlib.sha256(f"{seed}:{path[start:]}".encode()).digest() for path in paths]
+    keys = [hashlib.sha256(f"{seed}:".encode() + os.fsencode(path[start:])).digest() for path in paths]
     groups: dict[int | None, list[int]] = defaultdict(list)
     for k in sorted(range(len(items)), key=keys.__getitem__):
         groups[items[k].label].append(k)

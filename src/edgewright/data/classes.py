@@ -118,24 +118,32 @@ def _by_number(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> tuple
             raise _mismatch(images, spec, f"class {max(numbers)} is beyond {spec.classes - 1}")
         text = "{count|class is a number|classes are numbers}: taken as indices of the model's classes, from 0."
         return as_indices, remark("note", "class-order", list(images.classes), text)
-    every = [int(name) for name in images.classes]
-    as_text = as_numbers = None
-    if len(every) == spec.classes:
-        as_text = [images.classes.index(name) for name in names]
-        ranks = sorted(every)
-        as_numbers = [ranks.index(number) for number in numbers]
-    rules = [found for found in (as_indices, as_text, as_numbers) if found is not None]
+    rules = [found for found in (as_indices, *_ranks(images, spec, names)) if found is not None]
     if not rules:
         raise _mismatch(images, spec, f"class {max(numbers)} is beyond {spec.classes - 1}")
     if any(found != rules[0] for found in rules):
+        first = 1 if max(numbers) == spec.classes and 0 not in numbers else 0
+        count = f"seq {first} {first + spec.classes - 1}"
         raise InvalidInput(
             f"The classes of '{images.name}' are numbers ({', '.join(images.classes[:4])} ...), and the model "
             f"'{spec.name}' has no class names.",
             "Sorted as text (0, 1, 10, 2: torchvision's ImageFolder) they are other classes than sorted as numbers.",
-            "Write them in the order of the model's classes, one a line, into classes.txt in the data folder (text: "
-            "ls | LC_ALL=C sort; numbers: ls | sort -n), or give the model's labels in its spec.",
+            "Write all of the model's classes in their order, one a line, into classes.txt in the data folder "
+            f"({count} | LC_ALL=C sort, or {count}), or give the model's labels in its spec.",
         )
     return rules[0], []
+
+
+def _ranks(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> list[list[int]]:
+    """The places of `names` sorted as text and as numbers, among all classes of the set; where it lacks some of the
+    model's, among these as they would be called: 0, 1, 2 ..."""
+    every = list(images.classes)
+    if len(every) < spec.classes:
+        every = [str(number) for number in range(spec.classes)]
+    if len(every) > spec.classes or not set(names) <= set(every):
+        return []
+    orders = sorted(every), sorted(every, key=int)
+    return [[order.index(name) for name in names] for order in orders]
 
 
 def _sorted(images: ImageSet, spec: ModelSpec) -> list[Remark]:

@@ -19,15 +19,9 @@ ORDER = "classes.txt"
 """The class folders' names in the order of the model's classes, one a line: where that is not their own order."""
 
 
-def names(folder: Path) -> list[str]:
-    """The folders in `folder`, links followed, sorted as text."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
 def splits(folder: Path) -> list[str]:
     """The folders of `folder` that are splits; raises `InvalidInput` where other folders or images lie beside them."""
-    every = names(folder)
+    every = listing.folders(folder)
     found = [name for name in every if role(name)]
     beside = [name for name in every if name not in found]
     if found and (beside or listing.below(folder, deep=False).images):
@@ -39,15 +33,24 @@ def splits(folder: Path) -> list[str]:
     return found
 
 
-def read(root: Path, folder: Path, split: str) -> ImageSet:
-    """The images of `folder`, which is `root` or its split folder; classes are numbered over all splits of `root`.
+def inner(folder: Path) -> Path:
+    """`folder`, or the one folder in it that only wraps what it holds: ``images/``, or ``train/`` in ``train/``."""
+    while len(every := listing.folders(folder)) == 1 and not listing.below(folder, deep=False).images:
+        wraps = every[0].casefold() == "images" or (role(every[0]) and role(every[0]) == role(folder.name))
+        if not wraps:
+            break
+        folder = folder / every[0]
+    return folder
 
-    A class has the images in its folder at any depth. Raises `InvalidInput` where it has none, or where loose images
-    lie beside class folders.
+
+def read(root: Path, split: str) -> ImageSet:
+    """The images of `root`, or of its split folder `split`; classes are numbered over all splits of `root`.
+
+    A class has the images in its folder at any depth. Raises `InvalidInput` where it has none, where loose images lie
+    beside class folders, or where the folders look like splits.
     """
-    classes, loose = names(folder), listing.below(folder, deep=False)
-    if len(classes) == 1 and classes[0].casefold() == "images" and not loose.images:
-        folder, classes, loose = folder / classes[0], [], listing.below(folder / classes[0])
+    folder = inner(root / split) if split else root
+    classes, loose = listing.folders(folder), listing.below(folder, deep=False)
     if classes and loose.images:
         raise InvalidInput(
             f"{folder} mixes class folders ('{classes[0]}' ...) and loose images ({Path(loose.images[0]).name} ...).",
@@ -58,11 +61,13 @@ def read(root: Path, folder: Path, split: str) -> ImageSet:
     if not classes:
         items = tuple(Item(path, None) for path in loose.images)
         return ImageSet(name=root.name, split=split, items=items, classes=(), remarks=tuple(remarks))
-    ordered = _ordered(root, [root / other for other in splits(root)] if folder != root else [root])
-    every = ordered or sorted({name for other in _folders_of(root, folder) for name in names(other)})
+    _require_no_splits(folder, classes)
+    parts = [inner(root / name) for name in splits(root)] if split else [root]
+    ordered = _ordered([root, folder], parts)
+    every = ordered or sorted({name for part in parts for name in listing.folders(part)})
     found, nested = list[Item](), list[str]()
     for name in classes:
-        below, label = listing.below(folder / name), every.index(name)
+        below, label = listing.below(folder / name, inside=(root, folder)), every.index(name)
         if not below.images:
             raise _empty(folder / name, below)
         found += [Item(path, label) for path in below.images]
@@ -89,21 +94,34 @@ def order(folder: Path) -> list[str]:
     return found
 
 
-def _folders_of(root: Path, folder: Path) -> list[Path]:
-    """The folders whose classes are numbered together, so that a split which lacks a class shifts no others."""
-    return [folder] if folder == root else [root / name for name in splits(root)]
-
-
-def _ordered(root: Path, folders: Sequence[Path]) -> list[str]:
-    found = order(root)
-    missing = [name for folder in folders for name in names(folder) if name not in found]
-    if found and missing:
+def _ordered(places: Sequence[Path], parts: Sequence[Path]) -> list[str]:
+    """The names that a ``classes.txt`` in one of `places` lists; raises where a folder of `parts` is not among them."""
+    place = next((place for place in places if (place / ORDER).is_file()), None)
+    if place is None:
+        return []
+    found = order(place)
+    missing = [name for part in parts for name in listing.folders(part) if name not in found]
+    if missing:
         raise InvalidInput(
-            f"{root / ORDER} does not list the class folder '{missing[0]}'.",
+            f"{place / ORDER} does not list the class folder '{missing[0]}'.",
             f"It gives the class folders their order, and has {len(found)} names.",
             "Add the name at its place, or remove the file.",
         )
     return found
+
+
+def _require_no_splits(folder: Path, classes: Sequence[str]) -> None:
+    """Raise where all folders hold the same folders and no images: these look like classes, and they like splits."""
+    inside = {frozenset(listing.folders(folder / name)) for name in classes}
+    if len(classes) < 2 or len(inside) > 1 or len(next(iter(inside))) < 2:
+        return
+    if not any(listing.below(folder / name, deep=False).images for name in classes):
+        some = sorted(next(iter(inside)))[:3]
+        raise InvalidInput(
+            f"{folder} holds the folders {', '.join(classes[:3])}, and each of them holds {', '.join(some)} ...",
+            "Splits look like this, but their names are none of splits (train, val, test ...). Classes do not.",
+            "Rename the splits, or give the folder of one of them.",
+        )
 
 
 def _empty(folder: Path, below: listing.Listing) -> InvalidInput:

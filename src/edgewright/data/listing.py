@@ -15,64 +15,74 @@ from edgewright.core.image_files import HEAD, SUFFIXES, is_image
 from .remarks import Remark, remark
 
 _DOCUMENTS = (
-    ".txt",
-    ".json",
-    ".xml",
-    ".csv",
-    ".md",
-    ".yaml",
-    ".yml",
-    ".names",
-    ".data",
-    ".html",
-    ".log",
-    ".pdf",
-    ".rst",
-)
+    ".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".names", ".data", ".html", ".log", ".pdf", ".rst",
+)  # fmt: skip
 """Files that stand beside images in any data set: annotations, licences, notes."""
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Paths of images, sorted, and of the other files."""
+    """Paths of images, sorted, of the other files, and of what is no file: links that lead nowhere, pipes."""
 
     images: tuple[str, ...]
     others: tuple[str, ...]
+    dead: tuple[str, ...] = ()
 
     def left_out(self) -> list[Remark]:
-        """A remark on the other files that are no documents, such as images in a format that is not read."""
+        """Remarks on files that are no documents, such as images in a format that is not read, and on dead links."""
         found = [path for path in self.others if Path(path).suffix.lower() not in _DOCUMENTS]
         kinds = Counter(Path(path).suffix.lower() or "without an ending" for path in found)
         what = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
         text = f"{{count|file|files}} beside the images: not read, since no image of a known format: {what}."
-        return remark("warning", "files-left-out", [Path(path).name for path in found], text)
+        dead = "{count|link leads|links lead} to a file that is not there, or to none that can be read: left out."
+        return [
+            *remark("warning", "files-left-out", [Path(path).name for path in found], text),
+            *remark("warning", "dead-links", [Path(path).name for path in self.dead], dead),
+        ]
 
 
-def below(folder: Path, *, deep: bool = True) -> Listing:
+def below(folder: Path, *, deep: bool = True, inside: Sequence[Path] = ()) -> Listing:
     """The files in `folder`, and (`deep`) in the folders below it, whose links are followed as torchvision does.
 
     An image is a file with one of `SUFFIXES`, in any case; one without an ending is an image if its first bytes say so.
-    What systems leave in folders (``.DS_Store``, ``Thumbs.db``) and hidden files are neither.
+    What systems leave in folders (``.DS_Store``, ``__MACOSX``) and what is hidden is neither. A link to a folder that
+    it lies in, or to one of `inside`, is not followed.
     """
-    images, others = list[str](), list[str]()
-    for path in _files(str(folder), deep, ()):
-        (images if _is_image(path) else others).append(path)
-    return Listing(tuple(sorted(images)), tuple(sorted(others)))
+    images, others, dead = list[str](), list[str](), list[str]()
+    for path, is_file in _files(str(folder), deep, tuple(map(_identity, inside))):
+        (dead if not is_file else images if _is_image(path) else others).append(path)
+    return Listing(tuple(sorted(images)), tuple(sorted(others)), tuple(sorted(dead)))
 
 
-def _files(folder: str, deep: bool, above: Sequence[tuple[int, int]]) -> Iterator[str]:
-    status = os.stat(folder)  # noqa: PTH116 - of 100,000 files a Path each takes longer than the listing
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:  # a link to a folder that it lies in
+def folders(folder: Path) -> list[str]:
+    """The names of the folders in `folder`, links followed, sorted as text."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not _is_hidden(entry.name) and entry.is_dir())
+
+
+def _files(folder: str, deep: bool, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, bool]]:
+    """Each path that is no folder, and whether it is a regular file."""
+    identity = _identity(folder)
+    if identity in above:
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or DROPPINGS.fullmatch(entry.name):
+            if _is_hidden(entry.name):
                 continue
-            if entry.is_dir():
-                if deep:
-                    yield from _files(entry.path, deep, (*above, identity))
-            elif entry.is_file():
-                yield entry.path
+            if entry.is_file():
+                yield entry.path, True
+            elif not entry.is_dir():
+                yield entry.path, False
+            elif deep:
+                yield from _files(entry.path, deep, (*above, identity))
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)  # noqa: PTH116 - of 100,000 files a Path each takes longer than the listing
+    return status.st_dev, status.st_ino
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or bool(DROPPINGS.fullmatch(name))
 
 
 def _is_image(path: str) -> bool:

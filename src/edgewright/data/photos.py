@@ -94,7 +94,10 @@ def _photo(path: str) -> Photo:
     try:
         about = Path(path).stat()
     except OSError as error:
-        return Photo(hashlib.sha256(path.encode()).hexdigest(), problem=f"{error.strerror}")
+        return Photo(hashlib.sha256(os.fsencode(path)).hexdigest(), problem=f"{error.strerror}")
+    if not path.isascii() and os.fsencode(path) != path.encode("utf-8", "replace"):
+        digest = _digest_of_bytes(path)
+        return Photo(digest, problem="has a name that is no UTF-8, which reports and devices cannot hold.")
     return _photo_once(path, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
@@ -122,5 +125,5 @@ def _digest_of_bytes(path: str) -> str:
             while part := file.read(1 << 20):
                 digest.update(part)
     except OSError as error:
-        digest.update(f"{path}: {error.strerror}".encode())
+        digest.update(os.fsencode(f"{path}: {error.strerror}"))
     return digest.hexdigest()

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
+
 from edgewright.core.errors import InvalidInput
 from edgewright.core.files import absolute
 from edgewright.core.image_files import SUFFIXES
 
-from . import coco, folders, table, voc, yolo
-from .boxes import Annotations
+from . import coco, folders, listing, table, voc, yolo
+from .boxes import Absent, Annotations
 from .choosing import apart, choose, digests, divide, require_disjoint, spread
 from .classes import match_labels
 from .fit import fit
@@ -29,8 +31,8 @@ from .table import TABLE
 from .yolo.layouts import PAIR
 
 __all__ = [
-    "ImageSet", "Item", "apart", "choose", "chosen", "digests", "divide", "listed", "match_labels", "read",
-    "require_disjoint", "splits", "spread",
+    "Absent", "ImageSet", "Item", "annotated_near", "apart", "choose", "chosen", "digests", "divide", "listed",
+    "match_labels", "read", "require_disjoint", "splits", "spread",
 ]  # fmt: skip
 
 COCO, YOLO, VOC = "COCO", "YOLO", "VOC"
@@ -40,7 +42,7 @@ READERS: dict[str, ModuleType] = {COCO: coco, YOLO: yolo, VOC: voc}
 
 def splits(folder: Path) -> list[str]:
     """The splits that `folder` has, sorted: its split folders, or those that its table or annotations name; or none."""
-    folder = _existing(folder)
+    folder = _root(folder)
     layout = _layout(folder)
     if layout in READERS:
         return sorted(READERS[layout].splits(folder))
@@ -61,7 +63,7 @@ def listed(folder: Path, split: str | None = None) -> ImageSet:
 
 
 def _read(folder: Path, split: str | None, with_boxes: bool) -> ImageSet:
-    root = _existing(folder)
+    root = _root(folder)
     split = chosen(root, splits(root), split)
     below, layout = root, _layout(root)
     if layout is None and split:
@@ -72,23 +74,34 @@ def _read(folder: Path, split: str | None, with_boxes: bool) -> ImageSet:
     elif layout == TABLE:
         found = table.read(root, below, split)
     else:
-        found = folders.read(root, below, split)
+        found = folders.read(root, split)
     if not found.items:
-        others = f" It has {len(names)} folders ({names[0]} ...)." if (names := folders.names(below)) else ""
+        others = f" It has {len(names)} folders ({names[0]} ...)." if (names := listing.folders(below)) else ""
         raise InvalidInput(
             f"No images in {below}{f' for {split}' if split else ''}.{others}",
             f"Images are files that end in {' '.join(SUFFIXES)}.",
             f"Put images there: a folder a class, or a {TABLE}, or a flat folder without labels.",
         )
-    return found
+    return msgspec.structs.replace(found, name=absolute(folder).name)
 
 
-def _existing(folder: Path) -> Path:
+def annotated_near(images: ImageSet) -> str:
+    """Where annotations of boxes lie that were not read, since another folder was named; "" where there are none."""
+    first = Path(images.items[0].path)
+    for folder in list(first.parents)[:4]:
+        for layout, reader in READERS.items():
+            if marks := reader.marks(folder):
+                return f"{folder} holds {layout} annotations ({marks[0]})"
+    return ""
+
+
+def _root(folder: Path) -> Path:
+    """The data folder, or the only folder in it, which wraps it."""
     folder = absolute(folder)
     if not folder.is_dir():
         what = "is a file, no folder" if folder.exists() else "does not exist"
         raise InvalidInput(f"The data folder {folder} {what}.", "Images are read from a folder.", "Correct the path.")
-    return folder
+    return folders.inner(folder) if _layout(folder) is None else folder
 
 
 def chosen(folder: Path, names: Sequence[str], split: str | None) -> str:
@@ -107,14 +120,14 @@ def chosen(folder: Path, names: Sequence[str], split: str | None) -> str:
 def _layout(folder: Path) -> str | None:
     """Which annotations or table `folder` itself holds; None where it has only folders and images."""
     found = [(layout, mark) for layout, reader in READERS.items() for mark in reader.marks(folder)[:1]]
-    if (folder / TABLE).exists():
+    if table.present(folder):
         found.append((TABLE, TABLE))
     if len(found) > 1:  # Ultralytics' download of COCO has labels/ beside annotations/: the description says more
         found = [one for one in found if one != (YOLO, PAIR)]
     if len(found) == 1 and found[0][0] in READERS:
         # A description of the whole set may lie above the split folders that it describes (Roboflow's data.yaml).
         described = found[0][0] if READERS[found[0][0]].splits(folder) else None
-        below = {name: _layout(folder / name) for name in folders.names(folder) if role(name)}
+        below = {name: _layout(folder / name) for name in listing.folders(folder) if role(name)}
         found += [
             (layout, f"{name}/ with its own") for name, layout in below.items() if layout not in (None, described)
         ]
@@ -148,10 +161,29 @@ def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_bo
             "There is nothing to measure mAP on: crowds and boxes without an area do not count.",
             "Add boxes, or check that the annotations lie where the layout wants them.",
         )
+    if folder != root and not found.ordered:
+        found = _numbered_over_all(root, reader, found)
     items, remarks = fit(found)
     return ImageSet(
         name=root.name, split=split, items=items, classes=found.classes, order="file" if found.ordered else "sorted"
     ).noticed((*found.remarks, *remarks))
+
+
+def _numbered_over_all(root: Path, reader: ModuleType, found: Annotations) -> Annotations:
+    """`found` with sorted classes numbered over all splits of `root`: one that lacks a class shifts no others."""
+    every = set(found.classes)
+    for name in folders.splits(root):
+        if reader.marks(root / name):
+            every |= set(reader.read(root / name, chosen(root / name, reader.splits(root / name), None)).classes)
+    classes = tuple(sorted(every, key=int if all(map(table.is_index, every)) else None))
+    index = [classes.index(name) for name in found.classes]
+    images = tuple(
+        msgspec.structs.replace(
+            image, boxes=tuple(msgspec.structs.replace(box, label=index[box.label]) for box in image.boxes)
+        )
+        for image in found.images
+    )
+    return msgspec.structs.replace(found, images=images, classes=classes)
 
 
 def _noticed(found: Annotations) -> str:

@@ -12,7 +12,7 @@ ROLES = {
     "eval": ("eval", "evaluation"),
     "test": ("test", "testing"),
 }
-"""What a split is for, and the names that it goes by, in any capitals, with a year behind them or not."""
+"""What a split is for, and the names that it goes by: in any capitals, and with what `_AROUND` takes away."""
 
 EVALUATE_ON = ("val", "eval", "test")
 """The roles to evaluate on, the first that there is."""
@@ -23,12 +23,16 @@ CALIBRATE_ON = ("calib", "train")
 LEARN_FROM = ("train", "calib")
 """The roles to train on, the first that there is."""
 
+_AROUND = re.compile(r"^(?:seg|images?|imgs?|data)[-_ ]|[-_ ]?(?:sets?|images?|imgs?|data|split)$|[-_]?(?:19|20)\d\d$")
+"""What names have around the word: ``training_set``, ``seg_train``, ``val_images``, ``val2017``."""
+
 _ROLE = {name: role for role, names in ROLES.items() for name in names}
 
 
 def role(name: str) -> str | None:
     """What the split `name` is for; None where the name is none of a split."""
-    return _ROLE.get(re.sub(r"[-_]?(19|20)\d\d$", "", name.casefold()))
+    plain = name.casefold()
+    return _ROLE.get(plain) or _ROLE.get(_AROUND.sub("", plain))
 
 
 def first(names: Sequence[str], roles: Sequence[str]) -> list[str]:

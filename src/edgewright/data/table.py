@@ -6,6 +6,7 @@ A column of whole floats (``3.0``, as pandas writes integers beside missing valu
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
@@ -59,6 +60,15 @@ def rows(path: Path) -> list[Row]:
         raise wrong(path, line, f"this line or the next is no CSV ({error})", "comma-separated values") from None
 
 
+def present(folder: Path) -> bool:
+    """Whether `folder` has a table; raises `InvalidInput` for a link to nowhere, or what is no regular file."""
+    path = folder / TABLE
+    if os.path.lexists(path) and not path.is_file():
+        what = "is a link to a file that is not there" if path.is_symlink() else "is no regular file"
+        raise InvalidInput(f"{path} {what}.", "It holds the labels of the images.", "Restore it, or remove it.")
+    return path.is_file()
+
+
 def splits(folder: Path) -> list[str]:
     """The splits that the table in `folder` names, sorted."""
     return sorted({row.split for row in rows(folder / TABLE)} - {""})
@@ -74,20 +84,24 @@ def read(root: Path, folder: Path, split: str) -> ImageSet:
     has_splits = any(row.split for row in every)
     if has_splits and (bare := next((row for row in every if not row.split), None)):
         raise wrong(path, bare.line, "the split is empty", "a split in every row")
-    numbers = all(is_index(row.label) for row in every)
+    # Split folders have tables of their own, whose classes are numbered together.
+    others = [root / name / TABLE for name in folders.splits(root)] if folder != root else []
+    labels = {row.label for row in every} | {row.label for one in others if one.is_file() for row in rows(one)}
+    numbers = all(map(is_index, labels))
     ordered = [] if numbers else folders.order(root)
-    named = sorted({row.label for row in every}, key=int if numbers else None)
+    named = sorted(labels, key=int if numbers else None)
     classes = [] if any(row.is_bare for row in every) else ordered or named
     index = {name: k for k, name in enumerate(classes)}
     items, lines = [], dict[str, int]()
     for row in every:
-        if row.file in lines:
-            raise wrong(path, row.line, f"'{row.file}' stands in line {lines[row.file]} already", "a file once")
+        image = os.path.normpath(_contained(path, row))  # "./a.png" is "a.png"
+        if image in lines:
+            raise wrong(path, row.line, f"'{row.file}' stands in line {lines[image]} already", "a file once")
         if classes and row.label not in index:
             raise wrong(path, row.line, f"'{row.label}' is not in {folders.ORDER}", "one of its names")
-        lines[row.file] = row.line
+        lines[image] = row.line
         if not has_splits or row.split == split:
-            items.append(Item(_contained(path, row), index[row.label] if classes else int(row.label)))
+            items.append(Item(image, index[row.label] if classes else int(row.label)))
     order: Literal["file", "sorted", "index"] = "index" if numbers else "file" if ordered else "sorted"
     return ImageSet(name=root.name, split=split, items=tuple(items), classes=tuple(classes), order=order)
 
@@ -114,13 +128,21 @@ def _row(path: Path, line: int, values: Mapping[Any, Any], label: str) -> Row:
 
 
 def _whole(path: Path, found: list[Row]) -> list[Row]:
-    """`found` with labels such as 3.0 as 3, where all are numbers."""
-    if not found or not all(_FLOAT.fullmatch(row.label) for row in found):
+    """`found` with labels such as 3.0 as 3, where all are numbers; raises where most are and the rest is missing."""
+    numbers = [row for row in found if _FLOAT.fullmatch(row.label)]
+    if missing := next((row for row in found if _MISSING.fullmatch(row.label)), None) if numbers else None:
+        raise wrong(
+            path, missing.line, f"the label is '{missing.label}', and others are numbers", "whole numbers from 0"
+        )
+    if not found or len(numbers) < len(found):
         return found
     if broken := next((row for row in found if not is_index(_plain(row.label))), None):
         raise wrong(path, broken.line, f"the label is {broken.label}, and all are numbers", "whole numbers from 0")
     return [msgspec.structs.replace(row, label=_plain(row.label)) for row in found]
 
+
+_MISSING = re.compile(r"nan|none|null|n/?a|-\d+(\.\d*)?|\d+(\.\d*)?e[+-]?\d+", re.IGNORECASE)
+"""What stands for no label, or for a number that is no index, in a column of numbers."""
 
 _FLOAT = re.compile(r"\d+(\.\d*)?")
 

@@ -200,7 +200,7 @@ def audit_file(
         truth = stages.evaluate(shop, float_artifact, reference.name, images, digests, identity)
         ours, theirs = (accuracy.load_outputs(entry.path) for entry in (answers, truth))
         found.append(audit.confidence(ours, theirs, spec))
-    findings, passed = audit.split(found)
+    findings, passed = audit.split([*image_sets.findings(evaluation), *found])
     return Audited(file=str(path), runtime=options.runtime, images=len(images.items), findings=findings, passed=passed)
 
 
@@ -259,7 +259,7 @@ def bench(
         raise UsageError("Two bundles have the same name.", ", ".join(p.name for p in paths), "Rename one.")
     first = next(iter(manifests.values()))
     budget = budget_for(first.spec, budget)
-    evaluation = image_sets.label(image_sets.read_evaluation(data, split, shop), first.spec)
+    evaluation = image_sets.label(image_sets.read_evaluation(data, split, shop), first.spec, shop)
     labels = [item.label for item in evaluation.items]
     outputs: dict[str, Any] = {}
     failed: dict[str, Timing] = {}

@@ -117,7 +117,11 @@ def read_calibration(
     if calibration is not None:
         return calibrating(calibration, count, seed, shop)
     name = _beside(data, evaluation.split, CALIBRATE_ON)
-    return taken(sets.listed(data, name), count, seed, shop) if name else None
+    try:
+        return taken(sets.listed(data, name), count, seed, shop) if name else None
+    except sets.Absent as absent:
+        shop.watch("data", f"{name}: left out", 1, 1, absent.what)
+        return None
 
 
 def calibrating(folder: Path, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
@@ -139,7 +143,11 @@ def read_training(
         found = first(sets.splits(folder), LEARN_FROM)
         return taken(sets.read(folder, found[0] if len(found) == 1 else None), LEARNED, seed, shop)
     name = _beside(data, evaluation.split, LEARN_FROM)
-    return taken(sets.read(data, name), LEARNED, seed, shop) if name else None
+    try:
+        return taken(sets.read(data, name), LEARNED, seed, shop) if name else None
+    except sets.Absent as absent:
+        shop.watch("data", f"{name}: left out", 1, 1, absent.what)
+        return None
 
 
 def taken(images: ImageSet, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
@@ -157,14 +165,7 @@ def usable(images: ImageSet, shop: Reading = ALONE) -> ImageSet:
     Every image is decoded, once in a process. Raises `InvalidInput` where none can be read, and with `shop.strict`
     where one cannot, or where a reader noticed something that needs a warning.
     """
-    severe = next((one for one in images.remarks if one.level != "note"), None)
-    if shop.strict and severe:
-        names = f" ({', '.join(severe.names)}{' ...' if severe.count > len(severe.names) else ''})"
-        raise InvalidInput(
-            f"{images.name}: {severe.code}: {severe.text.rstrip('.')}{names}.",
-            "--strict stops at what deserves a warning (docs/data.md).",
-            "Correct the data, or leave out --strict: then the run goes on, and the report says this.",
-        )
+    _warn(images, images.remarks, shop)
     found = photos.look([item.path for item in images.items], _step(shop, f"images of {images.split or images.name}"))
     broken = [item for item, photo in zip(images.items, found) if photo.problem]
     cmyk = [Path(item.path).name for item, photo in zip(images.items, found) if photo.mode == "CMYK"]
@@ -172,6 +173,21 @@ def usable(images: ImageSet, shop: Reading = ALONE) -> ImageSet:
     kept = tuple(item for item, photo in zip(images.items, found) if not photo.problem)
     images = msgspec.structs.replace(images, items=kept).noticed(remark("note", "cmyk-images", cmyk, text))
     return _without(images, broken, shop)
+
+
+def _warn(images: ImageSet, remarks: Sequence[Remark], shop: Reading) -> None:
+    """Show the `remarks` that deserve a warning now, before hours of work; raise where `shop` is strict."""
+    for one in remarks:
+        if one.level == "note":
+            continue
+        names = f" ({', '.join(one.names)}{' ...' if one.count > len(one.names) else ''})"
+        if shop.strict:
+            raise InvalidInput(
+                f"{images.name}: {one.code}: {one.text.rstrip('.')}{names}.",
+                "--strict stops at what deserves a warning (docs/data.md).",
+                "Correct the data, or leave out --strict: then the run goes on, and the report says this.",
+            )
+        shop.watch("data", images.split or images.name, 1, 1, f"{one.code}: {one.text}{names}")
 
 
 def _without(images: ImageSet, broken: Sequence[Item], shop: Reading) -> ImageSet:
@@ -188,7 +204,9 @@ def _without(images: ImageSet, broken: Sequence[Item], shop: Reading) -> ImageSe
             "Replace or remove them" + (", or leave out --strict, which stops here." if images.items else "."),
         )
     text = f"{{count|image|images}} cannot be read: left out. {Path(broken[0].path).name} {reason}"
-    return images.noticed(remark("warning", "unreadable-images", [Path(item.path).name for item in broken], text))
+    found = remark("warning", "unreadable-images", [Path(item.path).name for item in broken], text)
+    _warn(images, found, shop)
+    return images.noticed(found)
 
 
 def _beside(data: Path, evaluated: str, roles: Sequence[str]) -> str | None:
@@ -226,21 +244,24 @@ def findings(images: ImageSet) -> list[Finding]:
     ]
 
 
-def label(images: ImageSet, spec: ModelSpec) -> ImageSet:
+def label(images: ImageSet, spec: ModelSpec, shop: Reading = ALONE) -> ImageSet:
     """`images` with labels as indices of the model's classes; unlabelled sets stay so; half-labelled: refused.
 
     Raises `InvalidInput` for a set with boxes and a classifier, or with a class an image and a detector.
     """
-    images = images.noticed(_turned(images, spec))
+    turned = _turned(images, spec)
+    _warn(images, turned, shop)
+    images = images.noticed(turned)
     if all(item.label is None and item.boxes is None for item in images.items):
         return images
     boxes = images.items[0].boxes is not None
     if boxes != (spec.task == "detect"):
         has, wants = ("boxes", "a class an image") if boxes else ("a class an image", "boxes")
+        near = "" if boxes else sets.annotated_near(images)
         raise InvalidInput(
             f"The images of '{images.name}' have {has}, the model '{spec.name}' needs {wants}.",
-            f"Its task is {spec.task}.",
-            "Give a data set of the model's own task.",
+            f"Its task is {spec.task}.{f' {near}.' if near else ''}",
+            "Give that folder, or split folders of such." if near else "Give a data set of the model's own task.",
         )
     return sets.match_labels(images, spec)
 

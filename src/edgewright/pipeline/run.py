@@ -241,7 +241,7 @@ def prepare(job: Job, shop: Workshop, place: Place) -> tuple[Line, list[Candidat
     exported = export(shop, job, images)
     spec = stages.spec_of(exported)
     job = replace(job, budget=budget_for(spec, job.budget))
-    images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec))
+    images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec, shop))
     line = Line(
         job=job, shop=shop, spec=spec, images=images, exported=exported, place=place,
         measure=matches(job.target, place.machine),

@@ -66,13 +66,18 @@ def picture_of(array: np.ndarray) -> Image.Image:
     return Image.frombuffer(mode, size_of(array), array, "raw", mode, 0, 1)
 
 
-_KNOWN = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
+_KNOWN = (str, os.PathLike, bytes, bytearray, np.ndarray, Image.Image)
 
 
 def _converted(source: Any) -> Any:
-    """`source` where it is an open file, the array of a torch tensor; raises `InvalidInput` for anything else."""
+    """`source` where it is an open file, the array of a torch tensor, the bytes of a memoryview (which may have steps).
+
+    Raises `InvalidInput` for anything else.
+    """
+    if isinstance(source, memoryview):
+        return source.tobytes()
     kind = type(source)
-    if kind.__module__.partition(".")[0] == "torch" and hasattr(source, "detach"):
+    if any(base.__name__ == "Tensor" and base.__module__ == "torch" for base in kind.__mro__):  # tv_tensors.Image, too
         return _array_of_tensor(source)
     if callable(getattr(source, "read", None)):
         return source
@@ -93,7 +98,14 @@ def _array_of_tensor(tensor: Any) -> np.ndarray:
             "A tensor must be uint8, (3, height, width) in RGB or (height, width) in grey; several are a list of them.",
             "Convert it first, for instance (tensor * 255).round().to(torch.uint8) for floats from 0 to 1.",
         )
-    array: np.ndarray = tensor.detach().cpu().numpy()
+    try:
+        array: np.ndarray = tensor.detach().cpu().numpy()
+    except (TypeError, NotImplementedError):  # a sparse one, one on the device "meta"
+        raise InvalidInput(
+            f"The tensor {shape} ({tensor.layout}, device {tensor.device}) cannot be read.",
+            "A tensor must be dense and hold its values.",
+            "Make a sparse tensor dense with tensor.to_dense(); one on the device meta has no values.",
+        ) from None
     if array.ndim == 2:
         return array
     return array[0] if shape[0] == 1 else array.transpose(1, 2, 0)
@@ -103,7 +115,7 @@ def _name(source: Source) -> str:
     """What errors call it: told only then, since telling an array's shape takes longer than resizing a small image."""
     if isinstance(source, (str, os.PathLike)):
         return f"Image {os.fspath(source)}"
-    if isinstance(source, (bytes, bytearray, memoryview)):
+    if isinstance(source, (bytes, bytearray)):
         return f"The image in {len(source)} bytes"
     if callable(getattr(source, "read", None)) and not isinstance(source, Image.Image):
         return f"The image in {getattr(source, 'name', '') or 'the open file'}"
@@ -118,7 +130,7 @@ def _decoded(source: File | Image.Image, name: str) -> Image.Image:
         return image_files.loaded(source, name)
     if isinstance(source, (str, os.PathLike)):
         return image_files.read(Path(source), name)
-    content = source if isinstance(source, (bytes, bytearray, memoryview)) else _read(source, name)
+    content = source if isinstance(source, (bytes, bytearray)) else _read(source, name)
     if not len(content):
         raise image_files.broken(name, "it is empty")
     return image_files.decoded(io.BytesIO(content), name)
@@ -126,10 +138,16 @@ def _decoded(source: File | Image.Image, name: str) -> Image.Image:
 
 def _read(file: BinaryIO, name: str) -> bytes:
     """All bytes of an open file, from its beginning: an upload was often read before, to check it."""
-    if hasattr(file, "seek"):
-        with contextlib.suppress(OSError):  # a pipe or socket cannot, and is read from where it stands
-            file.seek(0)
-    content = file.read()
+    try:
+        if hasattr(file, "seek"):
+            with contextlib.suppress(OSError):  # a pipe or socket cannot, and is read from where it stands
+                file.seek(0)
+        content = file.read()
+    except (OSError, ValueError) as error:  # a medium or connection that fails; a closed file; a text file
+        why = str(error).rstrip(".") or type(error).__name__
+        raise InvalidInput(
+            f"{name} cannot be read.", f"The reason: {why}.", 'Give a file that is open with mode "rb", or its bytes.'
+        ) from error
     if not isinstance(content, bytes):
         raise InvalidInput(f"{name} gives text.", "An image is bytes.", 'Open the file with mode "rb".')
     return content

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.data import plausible
-from edgewright.data.boxes import Annotated, Annotations, Box, box, wrong
+from edgewright.data.boxes import Absent, Annotated, Annotations, Box, box, wrong
 from edgewright.data.lookup import Found, Lookup, ends, is_outside, place_remarks
 from edgewright.data.remarks import Remark, remark
 
@@ -19,6 +19,9 @@ from . import schema
 from .files import chosen, files, image_folders, marks
 
 __all__ = ["images", "marks", "read", "splits"]
+
+_FIRST = 100
+"""Where none of so many images is there, the split was not downloaded."""
 
 
 def splits(folder: Path) -> list[str]:
@@ -80,7 +83,10 @@ def _located(folder: Path, path: Path, split: str, listed: Sequence[schema.Image
     for k, image in enumerate(listed):
         one = lookup.find(image.file_name)
         if one is None:
-            raise _missing(_where(path, "images", k, image.id), image.file_name, lookup.folders)
+            where, names = _where(path, "images", k, image.id), [other.file_name for other in listed[:_FIRST]]
+            if k == 0 and not any(map(lookup.find, names)):
+                raise _missing(where, image.file_name, lookup.folders, none_of=len(names))
+            raise _missing(where, image.file_name, lookup.folders)
         if one.path in first:
             other = listed[first[one.path]].file_name
             what = f"file_name '{image.file_name}' is the file of images[{first[one.path]}] ('{other}') already"
@@ -90,9 +96,14 @@ def _located(folder: Path, path: Path, split: str, listed: Sequence[schema.Image
     return found
 
 
-def _missing(where: str, name: str, folders: Sequence[Path]) -> InvalidInput | IntegrityError:
+def _missing(
+    where: str, name: str, folders: Sequence[Path], none_of: int = 0
+) -> InvalidInput | Absent | IntegrityError:
+    """The error for a missing image. `none_of`: none of so many images is there."""
     if not is_outside(name):
-        return wrong(where, f"the image '{name}' is missing", f"a file in {' or '.join(map(str, folders))}")
+        none = f" (none of the first {none_of} images is there)" if none_of > 1 else ""
+        found = wrong(where, f"the image '{name}' is missing{none}", f"a file in {' or '.join(map(str, folders))}")
+        return Absent(found.what, found.why, found.fix) if none_of else found
     climbs = ".." in name.replace("\\", "/").split("/")
     short = next(reversed(ends(name)), "photo.jpg")
     return IntegrityError(

@@ -95,10 +95,18 @@ def image_folders(folder: Path, path: Path, split: str) -> list[Path]:
     stem = path.stem.removeprefix(_PREFIX)
     names = [] if path.name in NAMES else [stem]
     if split:
-        same = next((words for words in ROLES.values() if split in words), ())
+        same = next((words for words in ROLES.values() if split.casefold() in words), ())
         names += [*(word for word in _words(stem) if role(word)), split, f"{split}2017", *same]
-    likely = [folder / below / name for name in dict.fromkeys(names) for below in ("", *IMAGES)]
-    return [one for one in (*likely, *(folder / name for name in IMAGES), path.parent, folder) if one.is_dir()]
+    images = [place for name in IMAGES for place in _called(folder, name)]
+    likely = [found for name in dict.fromkeys(names) for place in (folder, *images) for found in _called(place, name)]
+    return [*likely, *images, path.parent, folder]
+
+
+def _called(folder: Path, name: str) -> list[Path]:
+    """The folders in `folder` that are called `name`, in any capitals; the one in these capitals first."""
+    with os.scandir(folder) as entries:
+        found = [one.name for one in entries if one.name.casefold() == name.casefold() and one.is_dir()]
+    return [folder / one for one in sorted(found, key=lambda one: (one != name, one))]
 
 
 def _known(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -17,6 +17,8 @@ Id = int | float | str
 T = TypeVar("T")
 
 _WHOLE = re.compile(r"\s*([+-]?\d{1,18})(?:\.0*)?\s*", re.ASCII)
+_CORNERS = "x and y of each corner in turn, in pixels"
+_LARGEST = 1e15
 _NO = ("", "0", "0.0", "false", "no", "none", "null")
 _YES = ("1", "1.0", "true", "yes")
 
@@ -129,15 +131,18 @@ def area(where: str, value: str) -> float | None:
 
 def outline(where: str, raw: msgspec.Raw) -> tuple[float, float, float, float] | None:
     """The box (x, y, width, height) around polygons, or a mask as run lengths in numbers; None where there are none."""
-    found = msgspec.json.decode(raw)
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise wrong(where, f"segmentation cannot be read ({error})", _CORNERS) from None
     if isinstance(found, dict) and (counts := found.get("counts")):
         return _around_runs(where, counts, found.get("size"))
     polygons = found if isinstance(found, list) else []
     if polygons and not isinstance(polygons[0], list):
         polygons = [polygons]
     fine = all(isinstance(one, list) and len(one) % 2 == 0 for one in polygons)
-    if not fine or not all(isinstance(value, int | float) for polygon in polygons for value in polygon):
-        raise wrong(where, "segmentation is no list of polygons", "x and y of each corner in turn, in pixels")
+    if not fine or not all(_is_pixel(value) for polygon in polygons for value in polygon):
+        raise wrong(where, "segmentation is no list of polygons", _CORNERS)
     if not any(polygons):
         return None
     xs = [x for polygon in polygons for x in polygon[::2]]
@@ -151,7 +156,8 @@ def _around_runs(where: str, counts: Any, size: Any) -> tuple[float, float, floa
         raise wrong(where, "it has no bbox, and its segmentation is compressed", "a bbox, or polygons")
     numbers = counts if isinstance(counts, list) else [None]
     height = size[0] if isinstance(size, list) and len(size) == 2 else None
-    if not isinstance(height, int) or height <= 0 or not all(isinstance(n, int) and n >= 0 for n in numbers):
+    whole = all(isinstance(n, int) and _is_pixel(n) and n >= 0 for n in (height, *numbers))
+    if not isinstance(height, int) or not height or not whole:
         raise wrong(where, "segmentation is no mask", "counts (numbers) and size (height, width)")
     xs, ys, at = list[int](), list[int](), 0
     for k, length in enumerate(numbers):
@@ -161,6 +167,11 @@ def _around_runs(where: str, counts: Any, size: Any) -> tuple[float, float, floa
             ys += [first % height, last % height] if first // height == last // height else [0, height - 1]
         at += length
     return (min(xs), min(ys), max(xs) + 1 - min(xs), max(ys) + 1 - min(ys)) if xs else None
+
+
+def _is_pixel(value: Any) -> bool:
+    """Whether `value` is a number that can be a place in an image: sums and areas of these stay finite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _side(value: Any) -> int:

@@ -15,6 +15,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.image_files import SUFFIXES
 from edgewright.data import plausible
 from edgewright.data.boxes import Annotated, Annotations, Box, box, text_of, wrong
+from edgewright.data.listing import Listing
 from edgewright.data.lookup import Found, Lookup, place_remarks
 from edgewright.data.remarks import Remark, remark
 
@@ -51,7 +52,7 @@ def splits(folder: Path) -> list[str]:
 def images(folder: Path, split: str) -> tuple[str, ...]:
     """The absolute paths of the images of `split`, in the order of `read`. XML files without such a name are parsed."""
     found = _layout(folder)
-    paths = files.xml_files(found)
+    paths, _ = files.xml_files(found)
     pairs = _paired(found, paths, {})
     return tuple(path for _, path in _chosen(found, split, paths, pairs))
 
@@ -63,7 +64,7 @@ def read(folder: Path, split: str) -> Annotations:
     them lists them, else sorted by name.
     """
     found = _layout(folder)
-    paths = files.xml_files(found)
+    paths, unreadable = files.xml_files(found)
     contents = {name: parsed(path) for name, path in paths.items()}
     _require_corners(contents.values())
     classes, ordered = _classes(found, sorted({one.name for each in contents.values() for one in each.objects}))
@@ -81,9 +82,11 @@ def read(folder: Path, split: str) -> Annotations:
         for name, path in chosen
     )
     outlines = [one.where for name, _ in chosen for one in contents[name].objects if one.outline]
+    dead = "{count|XML file is a link that leads|XML files are links that lead} nowhere, or no regular file: left out."
     around = "{count|object has|objects have} a polygon and no bndbox: the box around it was taken."
     remarks = (
         *pairs.remarks,
+        *remark("warning", "labels-unreadable", unreadable, dead),
         *plausible.without_area(dropped),
         *remark("note", "polygons-as-boxes", outlines, around),
         *plausible.duplicates(annotated),
@@ -165,8 +168,13 @@ def _unused(found: Layout, lookup: Lookup, unpaired: Sequence[str], taken: set[s
     return [
         *(remark("warning", "labels-without-image", unpaired, no_image)),
         *(remark("warning", "images-without-xml", bare, no_file) if not found.lists else []),
-        *(listing.left_out() if listing else []),
+        *(_without_xml(listing).left_out() if listing else []),
     ]
+
+
+def _without_xml(listing: Listing) -> Listing:
+    """`listing` without dead links to XML files, which have a remark of their own."""
+    return msgspec.structs.replace(listing, dead=tuple(one for one in listing.dead if not one.lower().endswith(".xml")))
 
 
 # --- classes and boxes ------------------------------------------------------------------------------------------------

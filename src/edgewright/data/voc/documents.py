@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,17 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from edgewright.core.errors import IntegrityError
-from edgewright.data.boxes import finite, text_of, wrong
+from edgewright.data.boxes import finite, wrong
+
+_DECLARED = re.compile(rb"""\s*<\?xml\s[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""", re.ASCII)
+_STARTS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+    b"<\0": "utf-16-le", b"\0<": "utf-16-be",
+}  # fmt: skip
+"""Encodings that the first bytes of a file say."""
+
+_ENCODINGS = re.compile(r"ascii|utf-8|iso8859|iso2022|cp\d|gb|big5|euc|shift_jis|koi8|mac|johab|tis")
+"""Python's names of the encodings that an XML file may declare: "idna" and "unicode-escape" are others."""
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _NO = ("", "0", "false", "no", "unspecified")
@@ -40,7 +51,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 def parsed(path: Path) -> Content:
     """The content of an XML file. Raises `InvalidInput` with the line, `IntegrityError` for one with entities."""
-    text = text_of(path)
+    text = _text(path)
     root = _root(path, text)
     lines = [text[: match.start()].count("\n") + 1 for match in re.finditer(r"<object[\s>/]", text)]
     found = root.findall("object")
@@ -52,6 +63,36 @@ def parsed(path: Path) -> Content:
         size=(width, height) if width and height else None,
         objects=tuple(_object(f"{path}{place}", element) for place, element in zip(places, found)),
     )
+
+
+def _text(path: Path) -> str:
+    """The text of an XML file, in the encoding that it declares: decoded before anything is sought in it."""
+    content = path.read_bytes()
+    encoding, name = _encoding(path, content)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].decode(encoding, "replace").count("\n") + 1
+        raise wrong(f"{path}, line {line}", f"this line is no {name} text", name) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _encoding(path: Path, content: bytes) -> tuple[str, str]:
+    """Python's name of the encoding of `content`, and the one for errors."""
+    if started := next((one for start, one in _STARTS.items() if content.startswith(start)), None):
+        return started, started.upper().removesuffix("-SIG")
+    declared = _DECLARED.match(content)
+    name = declared[1].decode() if declared else "UTF-8"
+    if name.upper().startswith("UTF-16"):
+        name = "UTF-8"  # the declaration itself is none: .NET declares so whatever it writes
+    try:
+        encoding = codecs.lookup(name).name
+    except LookupError:
+        encoding = ""
+    if not _ENCODINGS.match(encoding):
+        raise wrong(f"{path}, line 1", f"the encoding '{name}' is not known", "UTF-8, or another encoding of XML")
+    # As browsers do: what tools call gb2312 has characters of the larger sets.
+    return "gb18030" if encoding == "gb2312" else encoding, name
 
 
 def _root(path: Path, text: str) -> ET.Element:
@@ -67,7 +108,7 @@ def _root(path: Path, text: str) -> ET.Element:
     except ET.ParseError as error:
         raise wrong(f"{path}, line {error.position[0]}", f"this is no XML ({error})", "well-formed XML") from None
     except ValueError as error:
-        raise wrong(f"{path}, line 1", f"this is no XML ({error})", "UTF-8") from None
+        raise wrong(f"{path}, line 1", f"this is no XML ({error})", "well-formed XML") from None
     if root.tag != "annotation":
         raise wrong(f"{path}, line 1", f"the document is a <{root.tag}>", "an <annotation>")
     return root

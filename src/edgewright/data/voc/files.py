@@ -86,11 +86,13 @@ def splits(found: Layout) -> list[str]:
     return _split_folders(found)
 
 
-def xml_files(found: Layout) -> dict[str, Path]:
-    """The XML files by their paths below the annotations' folder, without the suffix; sorted."""
+def xml_files(found: Layout) -> tuple[dict[str, Path], list[str]]:
+    """The XML files by their paths below the annotations' folder, without the suffix; sorted. And the names of those
+    that are links which lead nowhere, or pipes."""
     start = len(str(found.annotations).rstrip("/")) + 1
-    listed = below(found.annotations, deep=not found.flat).others
-    return {path[start:-4]: Path(path) for path in listed if path.lower().endswith(".xml")}
+    listed = below(found.annotations, deep=not found.flat)
+    paths = {path[start:-4]: Path(path) for path in listed.others if path.lower().endswith(".xml")}
+    return paths, [path[start:] for path in listed.dead if path.lower().endswith(".xml")]
 
 
 def listed(found: Layout, split: str, names: Sequence[str]) -> tuple[Line, ...] | None:
@@ -180,4 +182,4 @@ def _xml(entries: Sequence[os.DirEntry[str]]) -> Iterator[Path]:
 
 def _is_annotation(path: Path) -> bool:
     with path.open("rb") as file:
-        return bool(_ROOT.search(file.read(_HEAD)))
+        return bool(_ROOT.search(file.read(_HEAD).replace(b"\0", b"")))  # every second byte of UTF-16

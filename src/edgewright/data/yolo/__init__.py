@@ -14,7 +14,7 @@ from typing import Literal
 from edgewright.core.errors import InvalidInput
 from edgewright.data.boxes import Annotated, Annotations, wrong
 from edgewright.data.listing import below
-from edgewright.data.remarks import Remark, merged, remark
+from edgewright.data.remarks import Remark, counted, merged, remark
 
 from . import layouts, paths
 from .layouts import PAIR, minimal, require_rows
@@ -26,6 +26,10 @@ MANY = 0.5
 
 _MOST = 100_000
 """More classes than this, where nothing names them, are no classes."""
+
+_IMAGES = (layouts.IMAGES, "jpegimages")
+
+_UNREADABLE = "{count|label file is a link that leads|label files are links that lead} nowhere, or no regular file"
 
 
 def marks(folder: Path) -> list[str]:
@@ -59,13 +63,16 @@ def read(folder: Path, split: str) -> Annotations:
         Annotated(path=path, boxes=rows.read(label) if label else (), relative=True, where=label or path)
         for path, label in labels.items()
     )
-    without = [Path(path).name for path, label in labels.items() if label is None]
+    bare = [path for path, label in labels.items() if label is None]
+    unreadable = list(filter(None, map(files.unreadable, bare)))
+    without = [Path(path).name for path in bare if not files.unreadable(path)]
     level: Literal["note", "warning"] = "warning" if len(without) > MANY * len(labels) else "note"
     remarks = [
         *layout.remarks, *unnamed, *found.remarks, *rows.remarks(), *_without_image(found, files),
         *remark(level, "images-without-labels", without, "{count|image has|images have} no label file: no boxes."),
+        *remark("warning", "labels-unreadable", unreadable, f"{_UNREADABLE}: no boxes."),
     ]  # fmt: skip
-    return Annotations(images=annotated, classes=classes, remarks=merged(remarks))
+    return Annotations(images=annotated, classes=classes, ordered=bool(layout.classes), remarks=merged(remarks))
 
 
 class _LabelFiles:
@@ -75,23 +82,29 @@ class _LabelFiles:
         self._layout = layout
         self._folders = dict[str, tuple[str, ...]]()
         self._names = dict[str, frozenset[str]]()
+        self._dead = dict[str, frozenset[str]]()
 
     def of(self, image: str) -> str | None:
         """The label file of `image`; None where it has none."""
-        parent, name = os.path.split(image)
-        name = f"{os.path.splitext(name)[0]}.txt"  # noqa: PTH122
+        parent, name = _label_of(image)
         for folder in self.folders(parent):
             if name in self._listed(folder):
                 return os.path.join(folder, name)  # noqa: PTH118
         return None
 
+    def unreadable(self, image: str) -> str | None:
+        """The name of the label file of `image` where it is a link that leads nowhere, or a pipe; asked after `of`."""
+        parent, name = _label_of(image)
+        return name if any(name in self._dead.get(folder, ()) for folder in self.folders(parent)) else None
+
     def folders(self, parent: str) -> tuple[str, ...]:
         """Where the labels of the images in `parent` may lie: the last folder ``images`` of the path (Darknet:
-        ``JPEGImages``) becomes ``labels``; or in `parent` itself, or in ``labels`` in it."""
+        ``JPEGImages``) becomes ``labels``, in any capitals; or in `parent` itself, or in ``labels`` in it."""
         if parent not in self._folders:
             parts = list(Path(parent).relative_to(self._layout.folder).parts)
-            last = next((k for k in reversed(range(len(parts))) if parts[k] in ("images", "JPEGImages")), len(parts))
-            mirrored = str(self._layout.folder.joinpath(*parts[:last], "labels", *parts[last + 1 :]))
+            last = next((k for k in reversed(range(len(parts))) if parts[k].lower() in _IMAGES), len(parts))
+            labels = paths.called(self._layout.folder.joinpath(*parts[:last]), layouts.LABELS)
+            mirrored = str(labels.joinpath(*parts[last + 1 :]))
             beside = self._layout.beside or last == len(parts)
             self._folders[parent] = (parent, mirrored) if beside else (mirrored, parent)
         return self._folders[parent]
@@ -100,11 +113,18 @@ class _LabelFiles:
         if folder not in self._names:
             try:
                 with os.scandir(folder) as entries:  # files only: a pipe would hang the reader
-                    found = frozenset(one.name for one in entries if one.name.endswith(".txt") and one.is_file())
+                    texts = [(one.name, one.is_file(), one.is_dir()) for one in entries if one.name.endswith(".txt")]
             except (FileNotFoundError, NotADirectoryError):
-                found = frozenset()
-            self._names[folder] = found
+                texts = []
+            self._names[folder] = frozenset(name for name, is_file, _ in texts if is_file)
+            self._dead[folder] = frozenset(name for name, is_file, is_dir in texts if not is_file and not is_dir)
         return self._names[folder]
+
+
+def _label_of(image: str) -> tuple[str, str]:
+    """The folder of `image`, and the name of its label file."""
+    parent, name = os.path.split(image)
+    return parent, f"{os.path.splitext(name)[0]}.txt"  # noqa: PTH122
 
 
 def _numbered(layout: Layout, files: _LabelFiles) -> tuple[tuple[str, ...], list[Remark]]:
@@ -135,12 +155,13 @@ def _without_image(found: Images, files: _LabelFiles) -> list[Remark]:
 
 
 def _no_labels(layout: Layout, found: Images, split: str, files: _LabelFiles) -> InvalidInput:
-    image = Path(found.paths[0])
+    image, dead = Path(found.paths[0]), list(filter(None, map(files.unreadable, found.paths)))
+    noticed = f" {counted(_UNREADABLE, len(dead))} ({dead[0]})." if dead else ""
     places = " or ".join(str(Path(place) / f"{image.stem}.txt") for place in files.folders(str(image.parent)))
     seen = sorted(path.name + ("/" if path.is_dir() else "") for path in layout.folder.iterdir())[:10]
     return InvalidInput(
         f"None of the {len(found.paths)} images of '{split or layout.folder.name}' in {layout.where} has a label file: "
         f"there is no {places}.",
-        f"Nothing says what is on the images. The folder holds {', '.join(seen)}.",
+        f"Nothing says what is on the images.{noticed} The folder holds {', '.join(seen)}.",
         minimal(),
     )

@@ -2,6 +2,7 @@
 
 Darknet's is also CVAT's "YOLO 1.1". Without either file the class names are in ``classes.txt`` (LabelImg, Label
 Studio), ``obj.names`` or ``_darknet.labels`` (Roboflow), or unknown, and folders called like splits are splits.
+FiftyOne's YOLOv4 has a list of images beside ``obj.names``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from edgewright.data.boxes import text_of, wrong
 from edgewright.data.remarks import remark
 
 from . import description
-from .paths import CLASS_FILES, Layout, head, located, plain, split_of
+from .paths import CLASS_FILES, Layout, called, head, located, plain, split_of
 from .rows import looks_like_rows
 
 IMAGES, LABELS = "images", "labels"
 PAIR = "images/ and labels/"
+
+_LIST, _LISTED = "images.txt", "data"
+"""FiftyOne's list of the images, and the folder that they lie in with their labels."""
 
 _PEEKS = 20
 """So many label files are looked into for a first row."""
@@ -142,7 +146,12 @@ def _folders(folder: Path) -> Layout:
             "Labels are numbers, which mean another class in each of them.",
             "Keep the file that the labels were written with.",
         )
-    root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
+    if _is_listed(folder):
+        return Layout(
+            folder=folder, where=files[0], base=folder, classes=contents[files[0]], sources={"": (folder / _LIST,)},
+            beside=True,
+        )  # fmt: skip
+    root = _root(folder)
     sources = dict[str, tuple[Path, ...]]()
     for below in _split_folders(root):
         split = split_of(below.name)
@@ -160,6 +169,16 @@ def _folders(folder: Path) -> Layout:
     )  # fmt: skip
 
 
+def _root(folder: Path) -> Path:
+    """The folder ``images`` in `folder`, or `folder` itself."""
+    images = called(folder, IMAGES)
+    return images if images.is_dir() else folder
+
+
+def _is_listed(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("obj.names", _LIST)) and (folder / _LISTED).is_dir()
+
+
 def _split_folders(root: Path) -> list[Path]:
     with os.scandir(root) as entries:
         return sorted(root / e.name for e in entries if split_of(e.name) and e.is_dir())
@@ -167,7 +186,7 @@ def _split_folders(root: Path) -> list[Path]:
 
 def _class_files(folder: Path) -> list[Path]:
     """The files that name the classes: in `folder`, beside the labels (LabelImg), or in a folder of a split."""
-    places = [folder, folder / LABELS, folder / IMAGES]
+    places = [folder, called(folder, LABELS), called(folder, IMAGES)]
     places += [below for place in places if place.is_dir() for below in _split_folders(place)]
     return [path for place in places for name in CLASS_FILES if (path := place / name).is_file()]
 
@@ -183,13 +202,12 @@ def _classes(path: Path) -> tuple[str, ...]:
 
 def _has_labels(folder: Path) -> bool:
     """Whether there are label files: below ``labels/``, or beside an image."""
-    if next(_label_files(folder / LABELS), None):
-        return True
-    root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
+    root = _root(folder)
     splits = _split_folders(root)
-    if any(next(_label_files(split / LABELS), None) for split in splits):
+    if any(next(_label_files(called(place, LABELS)), None) for place in (folder, *splits)):
         return True
-    return any(_has_label_beside(place) for place in (root, *splits))
+    listed = [folder / _LISTED] if _is_listed(folder) else []
+    return any(_has_label_beside(place) for place in (root, *splits, *listed))
 
 
 def _has_label_beside(folder: Path) -> bool:
@@ -201,7 +219,7 @@ def _has_label_beside(folder: Path) -> bool:
 
 
 def _pair_of(folder: Path) -> bool:
-    return (folder / IMAGES).is_dir() and next(_label_files(folder / LABELS), None) is not None
+    return called(folder, IMAGES).is_dir() and next(_label_files(called(folder, LABELS)), None) is not None
 
 
 def _label_files(folder: Path) -> Iterator[Path]:
@@ -215,7 +233,7 @@ def _label_files(folder: Path) -> Iterator[Path]:
 
 def require_rows(folder: Path) -> None:
     """Raise unless ``labels/`` below `folder` holds YOLO's rows: without class names nothing else says so."""
-    files = itertools.islice(_label_files(folder / LABELS), _PEEKS)
+    files = itertools.islice(_label_files(called(folder, LABELS)), _PEEKS)
     if bad := next((path for path in files if looks_like_rows(path) is False), None):
         raise InvalidInput(
             f"{folder} has {PAIR} with .txt files, and nothing that names the classes; {bad} holds no rows of YOLO.",

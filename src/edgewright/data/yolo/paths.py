@@ -65,8 +65,9 @@ def split_of(name: str) -> str | None:
 def located(folder: Path, bases: Sequence[Path], value: str, *, any_ending: bool) -> tuple[Path, bool] | None:
     """Where `value` lies below `folder`, relative to the first of `bases` that has it; and whether it was shortened.
 
-    None where it is nowhere. `any_ending`: a relative path too may lose its first parts, and not only "data" or the
-    name of the data folder. Raises `IntegrityError` where it lies outside of `folder`.
+    None where it is nowhere. `any_ending`: a relative path too may lose its first parts, and not only the first one:
+    "data", the name of the data folder, or one that does not exist before the name of a split (the name that the
+    folder had). Raises `IntegrityError` where it lies outside of `folder`.
     """
     for base in bases:
         path = absolute(base / value)
@@ -77,7 +78,7 @@ def located(folder: Path, bases: Sequence[Path], value: str, *, any_ending: bool
             return inside, False
     parts = [part for part in PurePosixPath(value).parts if part not in ("/", "..", ".")]
     elsewhere = any_ending or re.match(r"/|\.\./|[A-Za-z]:/", value)
-    count = len(parts) if elsewhere else 2 if parts and parts[0] in ("data", folder.name) else 0
+    count = len(parts) if elsewhere else 2 if parts and _is_wrapper(parts, folder, bases) else 0
     for k in range(min(count, len(parts))):
         if any(map(split_of, parts[:k])) and not any(map(split_of, parts[k:])):
             break  # of "test/images", "images" is another folder
@@ -86,6 +87,24 @@ def located(folder: Path, bases: Sequence[Path], value: str, *, any_ending: bool
             if os.path.exists(path):  # noqa: PTH110
                 return path, True
     return None
+
+
+def _is_wrapper(parts: Sequence[str], folder: Path, bases: Sequence[Path]) -> bool:
+    """Whether the first of `parts` is what a tool put around the set: Roboflow writes Pets-1/train/images."""
+    if parts[0] in ("data", folder.name):
+        return True
+    # Without the name of a split behind it, what is left ("images") may be another folder than was meant.
+    named = any(split_of(PurePosixPath(part).stem) for part in parts[1:])
+    return named and not any(os.path.exists(base / parts[0]) for base in bases)  # noqa: PTH110 - as above
+
+
+def called(folder: Path, name: str) -> Path:
+    """The folder `name` in `folder`, or the one that is called so in other capitals where only that is there."""
+    if (folder / name).is_dir() or not folder.is_dir():
+        return folder / name
+    with os.scandir(folder) as entries:
+        found = sorted(one.name for one in entries if one.name.lower() == name and one.is_dir())
+    return folder / (found[0] if found else name)
 
 
 def images(layout: Layout, split: str) -> Images:
@@ -97,7 +116,8 @@ def images(layout: Layout, split: str) -> Images:
             listing = below(source)
             searched.append((source, True))
             others = tuple(path for path in listing.others if not path.endswith(_BESIDE))
-            remarks += Listing((), others).left_out()
+            dead = tuple(path for path in listing.dead if not path.endswith(_BESIDE) and not path.endswith(".txt"))
+            remarks += Listing((), others, dead).left_out()
         else:
             listing, noticed = _listed(layout, source)
             searched += [(Path(parent), False) for parent in dict.fromkeys(map(os.path.dirname, listing.images))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,9 @@ TOLERANCE = 0.01
 """Ultralytics: by so much may a centre or a side lie outside of 0 to 1; tools round."""
 
 _COLUMNS = "class, centre x, centre y, width, height"
+_TRACKED = 6
+"""So many columns has a row with a track id."""
+
 _HEAD = 4096
 
 
@@ -36,12 +40,13 @@ class Rows:
     def read(self, path: str) -> tuple[Box, ...]:
         """The boxes of one label file, in parts of the image. Raises `InvalidInput` with file and line."""
         found, seen = list[Box](), set[tuple[float, ...]]()
-        for number, line in enumerate(text_of(Path(path)).splitlines(), 1):
+        lines = text_of(Path(path)).splitlines()
+        for number, line in enumerate(lines, 1):
             if not (row := line.split()):
                 continue
             where = f"{path}, line {number}"
             label, values = self._label(where, row[0]), _numbers(where, row)
-            values = self._box_values(where, row, values)
+            values = self._box_values(where, row, values, lines)
             if (label, *values) in seen:
                 self._duplicates.append(where)
                 continue
@@ -80,8 +85,10 @@ class Rows:
             raise wrong(where, f"the class is '{text}'", allowed)
         return label
 
-    def _box_values(self, where: str, row: list[str], values: tuple[float, ...]) -> tuple[float, ...]:
-        """The four values of a box, or the points of a polygon."""
+    def _box_values(
+        self, where: str, row: list[str], values: tuple[float, ...], lines: Sequence[str]
+    ) -> tuple[float, ...]:
+        """The four values of a box, or the points of a polygon. `lines`: all of the file, for the error."""
         if len(values) == 4:
             return values
         if self._keypoints and len(values) == 4 + self._keypoints:
@@ -91,6 +98,9 @@ class Rows:
             self._polygons.append(where)
             return values
         what = f"it has {len(row)} columns"
+        if len(row) == _TRACKED and _has_tracks(row, lines):
+            what += f", and the last ({row[-1]}) is a track id"
+            raise wrong(where, what, f"{_COLUMNS}: export without tracks (CVAT: Ultralytics YOLO Detection 1.0)")
         if len(values) >= 5 and len(values) % 2 == 1 and 0 <= values[-1] <= 1:
             what += f", as a model's predictions do ({row[-1]} would be a confidence)"
             raise wrong(where, what, f"labels: {_COLUMNS} (of a pose set: kpt_shape in the YAML)")
@@ -113,6 +123,12 @@ def looks_like_rows(path: Path) -> bool | None:
         return None
     number = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
     return len(row) >= 5 and _whole(row[0]) is not None and all(re.fullmatch(number, one) for one in row[:5])
+
+
+def _has_tracks(row: Sequence[str], lines: Sequence[str]) -> bool:
+    """Whether the sixth column of `row` is a track id of CVAT: a number that no confidence is, or whole in all rows."""
+    last = [found[-1] for line in lines if len(found := line.split()) == _TRACKED]
+    return row[-1].isdecimal() and (int(row[-1]) > 1 or all(map(str.isdecimal, last)))
 
 
 def _first(line: str) -> int | None:
