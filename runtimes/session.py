@@ -158,7 +158,7 @@ class Session:
                 yield self.run(x), sizes
 
     def _require_score(self, score: Any) -> float:
-        """`score` as a float. Texts, arrays, tensors, decimals and booleans are no scores: what was meant is unclear."""
+        """`score` as a float. Texts, arrays, tensors, decimals and booleans are refused."""
         if not self.spec.detect:
             raise InvalidInput(
                 f"score={one_line(repr(score))} was given to a classifier.",

@@ -219,3 +219,17 @@ def test_boxes_are_turned_back_for_a_model_that_turns_nothing() -> None:
     )
     (found,) = match_labels(images, plain).items[0].boxes or ()
     assert (found.x1, found.y1, found.x2, found.y2) == (3, 20, 12, 28)
+
+
+def test_rows_of_yolo_without_names_are_indices_of_the_model(tmp_path: Path) -> None:
+    """Not names: the class 2 of a row is the model's third, also where that is called "10"."""
+    for folder, text in (("images", None), ("labels", "2 0.5 0.5 0.2 0.2\n11 0.5 0.5 0.4 0.4\n")):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "a.txt"
+        path.write_text(text) if text else Image.new("RGB", (20, 20)).save(path.with_suffix(".png"))
+    images = sets.read(tmp_path)
+    for model in (detector(12), detector(12, *sorted(TWELVE)), detector(12, *"abcdefghijkl")):
+        assert places(images, model) == [2, 11]
+    with pytest.raises(InvalidInput, match="has label 11, the last class is 10"):
+        places(images, detector(11))
+    assert "class-names-unknown" in {one.code for one in images.remarks}

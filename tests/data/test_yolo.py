@@ -186,6 +186,7 @@ def test_the_ways_to_write_a_yaml(tmp_path: Path, text: str) -> None:
 )
 def test_paths_of_another_machine_are_followed_with_a_remark(tmp_path: Path, text: str, code: str) -> None:
     pets(tmp_path, text=text + PETS)
+    write(tmp_path / "val.txt", "images/val/a.png\nimages/val/sub/b.png\n")
     found = yolo.read(tmp_path, "val")
     assert yolo.splits(tmp_path) == ["val"]
     assert (len(found.images), codes(found)[-1]) == (2, "images-without-labels")

@@ -123,8 +123,8 @@ def labelimg_in_splits(folder: Path, splits: Mapping[str, Split], names: Sequenc
 
 
 WITH_SPLITS: list[Callable[[Path, Mapping[str, Split], Sequence[str]], None]] = [
-    ultralytics, roboflow, roboflow_package, fiftyone, supervisely, cvat_darknet, cvat_ultralytics, coco_lists, windows, class_file,
-    labelimg_in_splits,
+    ultralytics, roboflow, roboflow_package, fiftyone, supervisely, cvat_darknet, cvat_ultralytics, coco_lists, windows,
+    class_file, labelimg_in_splits,
 ]  # fmt: skip
 
 

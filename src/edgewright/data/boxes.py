@@ -49,7 +49,8 @@ class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     """What a reader hands back: the images in a stable order, the class names, and what was noticed.
 
     `ordered`: the place of a name in `classes` is the class index that the annotations themselves give it (YOLO, COCO);
-    False where the names are sorted since the annotations have no order (VOC).
+    False where the names are sorted since the annotations have no order (VOC), or where the indices have no names
+    (YOLO).
     """
 
     images: tuple[Annotated, ...]
@@ -81,9 +82,10 @@ def text_of(path: Path) -> str:
 def box(label: int, corners: Sequence[float], area: float | None = None, crowd: bool = False) -> Box | None:
     """A box of x1, y1, x2, y2 in pixels, or None where it has no area (its sides are zero or negative)."""
     x1, y1, x2, y2 = corners
-    if not (x2 > x1 and y2 > y1):
+    found = (x2 - x1) * (y2 - y1)
+    if not (x2 > x1 and y2 > y1 and math.isfinite(found)):
         return None
-    return Box(label, x1, y1, x2, y2, (x2 - x1) * (y2 - y1) if area is None else area, crowd)
+    return Box(label, x1, y1, x2, y2, found if area is None else area, crowd)
 
 
 def turned(box: Box, orientation: int, size: tuple[int, int]) -> Box:

@@ -161,15 +161,17 @@ def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_bo
             "There is nothing to measure mAP on: crowds and boxes without an area do not count.",
             "Add boxes, or check that the annotations lie where the layout wants them.",
         )
-    if folder != root and not found.ordered:
-        found = _numbered_over_all(root, reader, found)
     items, remarks = fit(found)
-    return ImageSet(
-        name=root.name, split=split, items=items, classes=found.classes, order="file" if found.ordered else "sorted"
-    ).noticed((*found.remarks, *remarks))
+    images = ImageSet(name=root.name, split=split, items=items, classes=found.classes, order="file")
+    if not found.ordered and reader is yolo:  # rows hold indices, and nothing names them
+        images = msgspec.structs.replace(images, classes=(), order="index")
+    elif not found.ordered:
+        images = _numbered_over_all(root, reader, images) if folder != root else images
+        images = msgspec.structs.replace(images, order="sorted")
+    return images.noticed((*found.remarks, *remarks))
 
 
-def _numbered_over_all(root: Path, reader: ModuleType, found: Annotations) -> Annotations:
+def _numbered_over_all(root: Path, reader: ModuleType, found: ImageSet) -> ImageSet:
     """`found` with sorted classes numbered over all splits of `root`: one that lacks a class shifts no others."""
     every = set(found.classes)
     for name in folders.splits(root):
@@ -177,13 +179,13 @@ def _numbered_over_all(root: Path, reader: ModuleType, found: Annotations) -> An
             every |= set(reader.read(root / name, chosen(root / name, reader.splits(root / name), None)).classes)
     classes = tuple(sorted(every, key=int if all(map(table.is_index, every)) else None))
     index = [classes.index(name) for name in found.classes]
-    images = tuple(
+    items = tuple(
         msgspec.structs.replace(
-            image, boxes=tuple(msgspec.structs.replace(box, label=index[box.label]) for box in image.boxes)
+            item, boxes=tuple(msgspec.structs.replace(box, label=index[box.label]) for box in item.boxes or ())
         )
-        for image in found.images
+        for item in found.items
     )
-    return msgspec.structs.replace(found, images=images, classes=classes)
+    return msgspec.structs.replace(found, items=items, classes=classes)
 
 
 def _noticed(found: Annotations) -> str:

@@ -124,8 +124,8 @@ def _name(source: Source) -> str:
     return f"Image {getattr(source, 'filename', '') or '(PIL, in memory)'}"
 
 
-def _decoded(source: File | Image.Image, name: str) -> Image.Image:
-    """The loaded PIL image."""
+def _decoded(source: Any, name: str) -> Image.Image:
+    """The loaded PIL image of a path, bytes, an open file or a PIL image."""
     if isinstance(source, Image.Image):
         return image_files.loaded(source, name)
     if isinstance(source, (str, os.PathLike)):
