@@ -154,7 +154,7 @@ def test_a_corrupt_image_is_left_out_and_counted(
     corrupt(tiny / "images" / "val" / "red" / "bad.png")
     palette = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)).quantize(8)
     palette.save(tiny / "images" / "val" / "red" / "clear.png", transparency=bytes(8))  # Pillow warns of it
-    (tiny / "recipe.toml").write_text(RECIPE + 'precisions = ["f32"]\nthreads = [1]\nmin_count = 20\n')
+    (tiny / "recipe.toml").write_text(RECIPE + 'precisions = ["f32"]\n')
     found = run_command(
         ["optimize", "torch:tiny:build", "--spec", str(tiny / "tiny.toml"), "--data", str(tiny / "images"), "--recipe",
          str(tiny / "recipe.toml"), "-o", str(tiny / "out")]
