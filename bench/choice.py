@@ -20,10 +20,10 @@ def choose(
     """The fastest measured variant inside the budget, by median latency (p50, which has the narrowest interval).
 
     Of those within 2 % of the fastest the more precise is taken, then the one closer to the reference; that a still
-    more precise one may be as fast is told. A mixture is left out unless it is faster than each uniform variant beyond
-    doubt, by the rounds that both were measured in, and by more than 2 %. An unknown term is not met, and what the
-    audit found in error is left out. Where nothing is inside, the choice has no id, and names the nearest variant and
-    what it misses. With an error among the `findings` on data and reference nothing is chosen.
+    more precise one may be as fast is in `why`. A mixture is left out unless it is faster than each uniform variant
+    beyond doubt, by the rounds that both were measured in, and by more than 2 %. An unknown term is not met, and what
+    the audit found in error is left out. Where nothing is inside, the choice has no id, and names the nearest variant
+    and what it misses. With an error among the `findings` on data and reference nothing is chosen.
     """
     if codes := dict.fromkeys(finding.code for finding in findings if finding.level == "error"):
         return Choice(why=f"Nothing is chosen, since the data or the reference is in error: {', '.join(codes)}.")

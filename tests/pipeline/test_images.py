@@ -203,12 +203,18 @@ def coco(folder: Path, split: str, count: int, images: bool = True, exif: int = 
 
 
 def test_a_split_whose_images_were_not_downloaded_is_left_out(tmp_path: Path) -> None:
-    seen: list[str] = []
-    shop = Workshop(store=SHOP.store, watch=lambda stage, what, done, total, text: seen.append(what))
     coco(coco(tmp_path, "val", 12), "train", 3, images=False)
-    found = gather(tmp_path, None, None, 3, 0, shop)
+    found = gather(tmp_path, None, None, 3, 0)
     assert (len(found.evaluation.items), len(found.calibration.items)) == (9, 3)
-    assert "train: left out" in seen
+    assert codes(found.evaluation)["splits-left-out"] == ("warning", 1)
+    evaluation, training = distillation.gather(tmp_path, None, None, 0)
+    assert codes(evaluation)["splits-left-out"] == ("warning", 1)
+    assert len(training.items) + len(evaluation.items) == 12
+    with pytest.raises(InvalidInput, match="splits-left-out"):
+        gather(tmp_path, None, None, 3, 0, STRICT)
+    named = coco(tmp_path / "other", "train", 3, images=False)
+    with pytest.raises(InvalidInput, match=r"train0\.png"):  # what the user named is not replaced
+        gather(tmp_path, None, named, 3, 0)
 
 
 def test_boxes_turned_back_are_a_warning_that_strict_stops_at(tmp_path: Path) -> None:

@@ -174,7 +174,10 @@ def audit_file(
     if runtime:
         options = msgspec.convert({"runtime": runtime}, Options)
     evaluation = image_sets.read_evaluation(data, split, shop)
-    given = image_sets.read_calibration(data, evaluation, calibration, count, 0, shop)
+    try:
+        given = image_sets.read_calibration(data, evaluation, calibration, count, 0, shop)
+    except sets.Absent as absent:
+        given, evaluation = None, image_sets.without_split(evaluation, absent, calibration, shop)
     bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in sets.spread(evaluation.items, count))
     images = msgspec.structs.replace(evaluation, items=tuple(bare))
     digests = sets.digests(images)

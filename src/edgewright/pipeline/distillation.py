@@ -107,7 +107,10 @@ def gather(
 ) -> tuple[ImageSet, ImageSet]:
     """Images to evaluate on and to learn from, without a common one; raises `InvalidInput` where they share one."""
     evaluation = image_sets.read_evaluation(data, split, shop)
-    training = image_sets.read_training(data, evaluation, learn_from, seed, shop)
+    try:
+        training = image_sets.read_training(data, evaluation, learn_from, seed, shop)
+    except sets.Absent as absent:
+        training, evaluation = None, image_sets.without_split(evaluation, absent, learn_from, shop)
     if training is None:
         training, evaluation = sets.divide(evaluation, max(1, int(SHARE * len(evaluation.items))), seed)
         evaluation = sets.apart(training, evaluation)

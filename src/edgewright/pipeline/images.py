@@ -62,7 +62,10 @@ def gather(
     with a remark (see `usable`). Raises `InvalidInput` where the two share an image.
     """
     evaluation = read_evaluation(data, split, shop)
-    found = read_calibration(data, evaluation, calibration, count, seed, shop)
+    try:
+        found = read_calibration(data, evaluation, calibration, count, seed, shop)
+    except sets.Absent as absent:
+        found, evaluation = None, without_split(evaluation, absent, calibration, shop)
     if found is None:
         found, evaluation = sets.divide(evaluation, min(count, max(1, len(evaluation.items) // 4)), seed)
         evaluation = sets.apart(found, evaluation)
@@ -117,11 +120,7 @@ def read_calibration(
     if calibration is not None:
         return calibrating(calibration, count, seed, shop)
     name = _beside(data, evaluation.split, CALIBRATE_ON)
-    try:
-        return taken(sets.listed(data, name), count, seed, shop) if name else None
-    except sets.Absent as absent:
-        shop.watch("data", f"{name}: left out", 1, 1, absent.what)
-        return None
+    return taken(sets.listed(data, name), count, seed, shop) if name else None
 
 
 def calibrating(folder: Path, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
@@ -143,11 +142,20 @@ def read_training(
         found = first(sets.splits(folder), LEARN_FROM)
         return taken(sets.read(folder, found[0] if len(found) == 1 else None), LEARNED, seed, shop)
     name = _beside(data, evaluation.split, LEARN_FROM)
-    try:
-        return taken(sets.read(data, name), LEARNED, seed, shop) if name else None
-    except sets.Absent as absent:
-        shop.watch("data", f"{name}: left out", 1, 1, absent.what)
-        return None
+    return taken(sets.read(data, name), LEARNED, seed, shop) if name else None
+
+
+def without_split(evaluation: ImageSet, absent: sets.Absent, named: Path | None, shop: Reading) -> ImageSet:
+    """`evaluation` with a remark that another split of its folder was left out, since none of its images is there.
+
+    Raises `absent` where the user `named` the folder with these images.
+    """
+    if named is not None:
+        raise absent
+    text = f"{{count|split|splits}} of {evaluation.name}: left out, since its images are not there. {absent.what}"
+    found = remark("warning", "splits-left-out", [evaluation.name], text)
+    _warn(evaluation, found, shop)
+    return evaluation.noticed(found)
 
 
 def taken(images: ImageSet, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
