@@ -32,6 +32,8 @@ from .job import Request
 FOLDER = "~/.cache/edgewright-remote"
 CHUNK = 1 << 18
 MIB = 1 << 20
+AT_ONCE = answers.DIGESTS
+"""Contents that the device is asked about in one question."""
 ATTEMPTS = 20
 """A push or pull that was cut so often, with not a byte more each time, is given up."""
 T = TypeVar("T")
@@ -206,8 +208,8 @@ class Remote:
         digests = sorted(sizes)
         lacking: dict[str, int] = {}
         free = 0
-        for begin in range(0, max(len(digests), 1), answers.DIGESTS):
-            asked = digests[begin : begin + answers.DIGESTS]
+        for begin in range(0, max(len(digests), 1), AT_ONCE):
+            asked = digests[begin : begin + AT_ONCE]
             said = self.ask("missing", answers.Missing, root=self.root, digests=asked, client=self._client)
             if strange := said.missing.keys() - set(asked):
                 raise answers.breach(

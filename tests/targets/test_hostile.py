@@ -15,7 +15,7 @@ from edgewright.cli.main import run_command
 from edgewright.core import files
 from edgewright.core.child import Limits
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, RuntimeFailed, TimedOut
-from edgewright.targets import answers
+from edgewright.targets import answers, remote
 from edgewright.targets.remote import Device, connect
 
 CONTENT = b"figures"
@@ -296,7 +296,7 @@ def test_a_device_that_never_has_what_was_sent_is_given_up(
 
 
 def test_many_files_are_asked_about_in_parts(hostile: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "DIGESTS", 2)
+    monkeypatch.setattr(remote, "AT_ONCE", 2)
     paths = [tmp_path / f"{n}.png" for n in range(5)]
     for path in paths:
         path.write_text(path.name)
