@@ -61,6 +61,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     census: dict[Text, Count] = {}
     layers: dict[Text, Count] = {}
     reorders: Count = 0
+    unfused: Text = ""
 
 
 def about(value: Any, device: object) -> About:

@@ -82,11 +82,18 @@ def census(asked: Mapping[str, int], described: Mapping[str, Any]) -> Finding:
     """Whether the layers that a file quantizes run in INT8.
 
     `asked`: layers by precision as the graph has them (`graph.census.layers`); `described`: the runtime's own account.
+    Where a runtime's INT8 kernels are wrong and none was used, that is the finding (`int8-kernels`).
     """
     ran: Mapping[str, int] = described.get("layers", {})
+    if fault := described.get("unfused"):
+        text = f"{asked.get('int8', 0)} layers that the file quantizes run in float: right, but slower. {fault}"
+        return Finding(level="warning", code="int8-kernels", text=text)
     words = ", ".join(f"{count} {kind}" for kind, count in sorted(ran.items())) or "none"
     reorders = f"{described.get('reorders', 0)} reorders or conversions"
-    lost = asked.get("int8", 0) - ran.get("int8", 0)
+    lost, every = asked.get("int8", 0) - ran.get("int8", 0), sum(asked.values())
+    if asked.get("int8") and 2 * ran.get("int8", 0) < every:
+        text = f"INT8 in {ran.get('int8', 0)} of {every} layers ({asked['int8']} asked). Ran: {words}; {reorders}."
+        return Finding(level="warning", code="census", text=text)
     if lost > 0:
         text = f"{lost} of {asked['int8']} layers that the file quantizes do not run in INT8. Ran: {words}; {reorders}."
         return Finding(level="warning", code="census", text=text)

@@ -78,6 +78,24 @@ def merge(known: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def settle_bytes(fields: dict[str, Any], over: dict[str, Any]) -> None:
+    """Where the model takes the image's bytes (uint8), say in `fields` that the graph normalizes them.
+
+    Raises `InvalidInput` where the user's `over` asks for a normalization before it, which bytes cannot carry.
+    """
+    if fields.get("input", {}).get("dtype") != "uint8" or "preprocess" not in fields:
+        return
+    said = over.get("preprocess", {})
+    asked = [key for key in ("divide", "mean", "std") if key in said]
+    if asked and "normalize" not in said:
+        raise InvalidInput(
+            f"The description gives [preprocess] {', '.join(asked)}, and the model takes uint8.",
+            "Bytes are not normalized before such a model: its graph does that.",
+            f"Remove {', '.join(asked)}.",
+        )
+    fields["preprocess"] = {"normalize": "graph", **fields["preprocess"]}
+
+
 def build(fields: dict[str, Any], origin: str) -> ModelSpec:
     """The ModelSpec of `fields`; raises `InvalidInput` naming the field that is unknown, missing or inconsistent."""
     absent = [f for f in ("input", "preprocess", "classes") if f not in fields]

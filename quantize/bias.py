@@ -7,13 +7,14 @@ left of the errors before it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgewright.core.spec import Input
+from edgewright.graph import files
+from edgewright.graph.names import Names
 
 from . import rounding
 from .calibration import Calibration
@@ -37,7 +38,8 @@ def add_missing(model: onnx.ModelProto) -> bool:
     from onnx import numpy_helper
 
     initial = {tensor.name: tensor for tensor in model.graph.initializer}
-    uses = Counter(name for node in model.graph.node for name in node.input)
+    uses = files.reads(model.graph)
+    names = Names(model.graph)
     modified = False
     for node in model.graph.node:
         if node.op_type not in _CHANNEL_AXIS or node.input[1] not in initial:
@@ -47,7 +49,7 @@ def add_missing(model: onnx.ModelProto) -> bool:
             continue
         value = numpy_helper.to_array(initial[bias]) if bias else np.zeros(_channels(node, initial), np.float32)
         del node.input[2:]
-        node.input.append(f"{node.name}_bias")
+        node.input.append(names.free(f"{node.name}_bias"))
         model.graph.initializer.append(numpy_helper.from_array(value, node.input[2]))
         modified = True
     return modified

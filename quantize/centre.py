@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from edgewright.graph import files, metadata
+from edgewright.graph.names import Names
 
 from . import ranges
 from .ranges import STATISTICS, Statistics
@@ -28,7 +29,8 @@ _PASSES = frozenset({"MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMea
 """Operators through which a constant passes as it is."""
 
 _LOW = "/low"
-"""Behind a tensor's name: the constant at which a centred Clip ends, by which `compensate` knows it again."""
+"""Behind a tensor's name (and before a number, where that name was taken): the constant at which a centred Clip ends, by
+which `compensate` knows it again."""
 
 
 class Site(NamedTuple):
@@ -115,7 +117,7 @@ def sites(model: onnx.ModelProto) -> list[Site]:
             return None
         end = constants.get(node.input[1])
         least = float(numpy_helper.to_array(end)) if end is not None else 1.0
-        return least if least == 0 or (least < 0 and node.input[1] == node.output[0] + _LOW) else None
+        return least if least == 0 or (least < 0 and node.input[1].startswith(node.output[0] + _LOW)) else None
 
     found, seen = [], set()
     for first in graph.node:
@@ -156,6 +158,7 @@ def apply(model: onnx.ModelProto, site: Site, half: float) -> None:
     from onnx import numpy_helper
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    names = Names(model.graph)
 
     def value(name: str) -> np.ndarray:
         return np.asarray(numpy_helper.to_array(stored[name]), np.float64)
@@ -165,8 +168,9 @@ def apply(model: onnx.ModelProto, site: Site, half: float) -> None:
         stored[node.input[2]].CopyFrom(numpy_helper.from_array(bias, node.input[2]))
 
     def constant(name: str, number: float) -> str:
-        model.graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), name))
-        return name
+        made = names.free(name)
+        model.graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), made))
+        return made
 
     for maker, function in zip(site.makers, site.functions):
         add(maker, -half)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.graph.names import Names
+
 if TYPE_CHECKING:
     import onnx
 
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def inputs(model: onnx.ModelProto) -> dict[str, int]:
-    """The tensors that depthwise convolutions alone read, with the number of their channels (axis 1)."""
+    """The tensors that depthwise convolutions alone read, with the number of their channels (axis 1).
+
+    None that comes out of a Concat, directly or behind one function: OpenVINO 2026.4 moves the quantization in front of
+    the Concat with the scales of all channels for each part, and fails ("MoveFakeQuantize: argument shapes are
+    inconsistent").
+    """
     shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     outputs = {value.name for value in model.graph.output}
     found: dict[str, int] = {}
@@ -30,7 +37,14 @@ def inputs(model: onnx.ModelProto) -> dict[str, int]:
             others.update(node.input[1:])
         else:
             others.update(node.input)
-    return {name: channels for name, channels in found.items() if name not in others}
+    makers = {name: node for node in model.graph.node for name in node.output}
+
+    def is_joined(name: str, behind: int = 1) -> bool:
+        node = makers.get(name)
+        joined = node is not None and node.op_type == "Concat"
+        return joined or bool(node is not None and behind and node.input and is_joined(node.input[0], 0))
+
+    return {name: n for name, n in found.items() if name not in others and not is_joined(name)}
 
 
 def apply(model: onnx.ModelProto, ranges: ChannelRanges) -> bool:
@@ -42,10 +56,12 @@ def apply(model: onnx.ModelProto, ranges: ChannelRanges) -> bool:
 
     graph = model.graph
     changed: dict[str, tuple[str, str]] = {}
+    names = Names(graph)
     for node in graph.node:
         tensor = node.input[0] if node.op_type == "QuantizeLinear" else ""
         if tensor in ranges:
-            changed[node.output[0]] = (f"{tensor}_channels_scale", f"{tensor}_channels_zero_point")
+            scale, zero_point = (names.free(f"{tensor}_channels_{what}") for what in ("scale", "zero_point"))
+            changed[node.output[0]] = (scale, zero_point)
             for name, array in zip(changed[node.output[0]], _grid(*ranges[tensor])):
                 graph.initializer.append(numpy_helper.from_array(array, name))
     for node in graph.node:

@@ -24,6 +24,7 @@ import numpy as np
 from edgewright.core import files as core_files
 from edgewright.core.spec import encode
 from edgewright.graph import files
+from edgewright.graph.names import Names
 
 from . import scores, sensitivity
 from .calibration import Calibration
@@ -160,6 +161,7 @@ def replaced(model: onnx.ModelProto, fits: dict[str, np.ndarray]) -> onnx.ModelP
     changed = files.copy(model)
     graph = changed.graph
     initial = {tensor.name: tensor for tensor in graph.initializer}
+    names = Names(graph)
     instead: dict[str, list[onnx.NodeProto]] = {}
     gone = set()
     for silu in find(changed):
@@ -172,13 +174,14 @@ def replaced(model: onnx.ModelProto, fits: dict[str, np.ndarray]) -> onnx.ModelP
         weights.CopyFrom(numpy_helper.from_array(old * slope.reshape(outputs), weights.name))
         bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * slope + shift, bias.name))
         name, x = silu.name, silu.gate.input[0]
+        made = {what: names.free(f"{name}_{what}") for what in ("factor", "offset", "hardswish", "scaled")}
         for array, what in ((factor, "factor"), (offset, "offset")):
-            graph.initializer.append(numpy_helper.from_array(array.reshape([1, *outputs[:-1]]), f"{name}_{what}"))
-        inner, scaled = f"{name}_hardswish", f"{name}_scaled"
+            graph.initializer.append(numpy_helper.from_array(array.reshape([1, *outputs[:-1]]), made[what]))
+        inner, scaled = made["hardswish"], made["scaled"]
         instead[name] = [
             helper.make_node("HardSwish", [x], [inner], name=inner),
-            helper.make_node("Mul", [inner, f"{name}_factor"], [scaled], name=scaled),
-            helper.make_node("Add", [scaled, f"{name}_offset"], [name], name=silu.product.name),
+            helper.make_node("Mul", [inner, made["factor"]], [scaled], name=scaled),
+            helper.make_node("Add", [scaled, made["offset"]], [name], name=silu.product.name),
         ]
         gone.add(silu.gate.output[0])
     nodes = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgewright.graph.names import Aliases
+
 from . import unsigned
 from .calibration import Calibration
 from .methods import Method
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
 def place(
     model: onnx.ModelProto, calibration: Calibration, scheme: Scheme, method: Method, float_nodes: list[str], tick: Tick
 ) -> onnx.ModelProto:
-    """`model` with Q/DQ pairs for the OpenVINO scheme `scheme`; `float_nodes` stay in float."""
+    """`model`, changed in place, with Q/DQ pairs for the OpenVINO scheme `scheme`; `float_nodes` stay in float."""
     import nncf
 
     nncf.set_log_level(40)
+    aliases = Aliases(model.graph)  # NNCF makes up names without a look whether they are taken
+    aliases.apply(model.graph)
     transformer = any(node.op_type == "LayerNormalization" for node in model.graph.node)
     zero_points = scheme.activations == "u8" or method.zero_points
     placed = nncf.quantize(
@@ -30,10 +34,11 @@ def place(
         preset=nncf.QuantizationPreset.MIXED if zero_points else nncf.QuantizationPreset.PERFORMANCE,
         target_device=nncf.TargetDevice.CPU,
         fast_bias_correction=True,
-        ignored_scope=nncf.IgnoredScope(names=float_nodes, validate=False),
+        ignored_scope=nncf.IgnoredScope(names=[aliases.node(name) for name in float_nodes], validate=False),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
         advanced_parameters=_advanced(scheme, method),
     )
+    aliases.restore(placed.graph)
     if zero_points:
         unsigned.apply(placed)
     return placed

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.graph import files
+from edgewright.graph.names import Aliases
+
 from .ranges import Range
 from .schemes import Scheme
 
@@ -20,14 +23,22 @@ OPERATORS = (
 kernels are tables or none, and the error is large."""
 
 
+MOST_AVERAGED = 200
+"""How much wider a pool's input may range than its output. (The kernels take a ratio of steps up to 256.)"""
+
+
 def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, float_nodes: list[str]) -> onnx.ModelProto:
-    """`model` with Q/DQ pairs for the ONNX Runtime scheme `scheme`; `float_nodes` stay in float."""
+    """`model`, changed in place, with Q/DQ pairs for the scheme `scheme`; `float_nodes` stay in float."""
     import onnx
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    left_out = [*float_nodes, *_left_out(model, ranges)]
+    aliases = Aliases(model.graph)  # the quantizer makes up names without a look whether they are taken
+    aliases.apply(model.graph)
+    biases = _take_grouped_biases(model)
+    data = {aliases.tensor(name): (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
         onnx.shape_inference.infer_shapes(model),
         per_channel=True,
@@ -36,13 +47,63 @@ def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, floa
         activation_qType=QuantType.QUInt8 if scheme.activations != "s8" else QuantType.QInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, data),
         nodes_to_quantize=[],
-        nodes_to_exclude=float_nodes,
+        nodes_to_exclude=[aliases.node(name) for name in left_out],
         op_types_to_quantize=[op for op in OPERATORS if any(n.op_type == op for n in model.graph.node)],
         extra_options={**_options(scheme), "TensorQuantOverrides": _depthwise(model, scheme)},
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
+    _put_biases_back(quantizer.model.model, biases)
+    aliases.restore(quantizer.model.model.graph)
     return quantizer.model.model
+
+
+def _left_out(model: onnx.ModelProto, ranges: dict[str, Range]) -> list[str]:
+    """The nodes that cannot be in INT8.
+
+    Layers whose weights are computed; a Resize that is neither "nearest" nor "linear", for ONNX Runtime 1.31 puts INT8
+    ones into channels-last, where it has no cubic one and fails on loading; and pools that leave hardly anything of
+    what they read (means of what is normalized), on which its kernels fail with "parameter out of computation range".
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+
+    def is_left_out(node: onnx.NodeProto) -> bool:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm"):
+            return node.input[1] not in constants
+        if node.op_type == "Resize":
+            return files.attributes(node).get("mode", b"nearest") not in (b"nearest", b"linear")
+        if node.op_type in ("GlobalAveragePool", "AveragePool"):
+            read, made = (np.ptp(ranges.get(name, (0.0, 0.0))) for name in (node.input[0], node.output[0]))
+            return bool(read > MOST_AVERAGED * made)
+        return False
+
+    return [node.name for node in model.graph.node if is_left_out(node)]
+
+
+def _take_grouped_biases(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Take the biases of transposed convolutions with groups out of `model`, in place; returns them by node.
+
+    Their weights have one scale for each channel of a group, with which the quantizer cannot scale a bias of all channels.
+    """
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        grouped = node.op_type == "ConvTranspose" and files.attributes(node).get("group", 1) > 1
+        if grouped and len(node.input) > 2 and node.input[2] in stored:
+            found[node.name] = type(stored[node.input[2]]).FromString(stored[node.input[2]].SerializeToString())
+            del node.input[2:]
+    return found
+
+
+def _put_biases_back(model: onnx.ModelProto, biases: dict[str, onnx.TensorProto]) -> None:
+    """Give the layers the `biases` that they had; the quantizer drops what nothing reads."""
+    kept = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.name in biases:
+            tensor = biases[node.name]
+            node.input.append(tensor.name)
+            if tensor.name not in kept:
+                model.graph.initializer.append(tensor)
 
 
 def _options(scheme: Scheme) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from edgewright.core import files as core_files
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
 from edgewright.core.spec import encode
-from edgewright.graph import files, metadata
+from edgewright.graph import census, files, metadata, names, precision
 
 from . import (
     activations,
@@ -23,6 +24,7 @@ from . import (
     centre,
     clipping,
     depthwise,
+    forms,
     head,
     methods,
     nncf,
@@ -150,8 +152,12 @@ def _weighed(model: onnx.ModelProto, calibration: Calibration, seen: Statistics,
 
 
 def read(model: str, images: list[str]) -> tuple[onnx.ModelProto, Calibration]:
-    """The model at `model`, and `images` as it takes them. Raises `InvalidInput` for a model without a spec."""
+    """The float model at `model`, and `images` as it takes them.
+
+    Raises `InvalidInput` for a model that is quantized already, and for one without a spec.
+    """
     source = files.load(Path(model))
+    precision.require_float(source, Path(model).name)
     spec = metadata.get_spec(source)
     if spec is None:
         raise InvalidInput(
@@ -205,8 +211,43 @@ def apply(
     tail.apply(quantized, model, keep_convolutions=scheme.runtime == "onnxruntime")
     if method.bias_correction == "sequential":
         bias.correct(quantized, model, calibration, tick, method.reround, protected)
+    _require_quantized(quantized, model, scheme, kept)
     missing = seen.missing if seen and "output" in method.ranges else ""
     return quantized, tuple(kept), best, missing or None
+
+
+def _require_quantized(
+    quantized: onnx.ModelProto, model: onnx.ModelProto, scheme: schemes.Scheme, kept: list[str]
+) -> None:
+    """Raise `RuntimeFailed` where too few layers are in INT8 of those that could be (`precision.LEAST`).
+
+    Could: layers of the float `model` with constant weights, but for those in `kept`, those that the scheme leaves in
+    float by its own rule, and recurrent ones, of which no engine here makes INT8.
+    """
+    constants = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    could = [
+        node
+        for node in model.graph.node
+        if node.op_type in census.LAYERS - census.RECURRENT and node.input[1] in constants and node.name not in kept
+    ]
+    if scheme.placement == "inputs":
+        narrow = tensorrt.FEWEST_CHANNELS
+        could = [n for n in could if n.op_type != "Conv" or min(tensorrt.channels(n, constants[n.input[1]])) >= narrow]
+    asked = precision.quantized(quantized).int8
+    if not precision.Quantized(asked, len(could)).few or (could == [] and kept):
+        return
+    types = Counter(node.op_type for node in could)
+    left = ", ".join(f"{count} {operator}" for operator, count in types.items()) or "no layers that could be"
+    rule = (
+        f" Convolutions below {tensorrt.FEWEST_CHANNELS} channels stay in float."
+        if scheme.placement == "inputs"
+        else ""
+    )
+    raise RuntimeFailed(
+        f"Only {asked} of {len(could)} layers came out in INT8 with the scheme '{scheme.name}'.",
+        f"The model has {left}; its weights or operators are not of the kind that is quantized.{rule}",
+        "Use the float model, or another scheme or method.",
+    )
 
 
 def place(
@@ -229,21 +270,24 @@ def place(
 
 
 def prepare(model: onnx.ModelProto) -> None:
-    """Raise the opset to what per-channel Q/DQ needs, name every node, give every layer a bias of its own; in place."""
+    """Raise the opset to what per-channel Q/DQ needs, name every node, bring layers into the engines' form (`forms`), and
+    give every layer a bias of its own; in place."""
     from edgewright.graph import upgrade
 
     upgrade.apply(model, OPSET)
     name_nodes(model)
+    forms.apply(model)
+    forms.add_types(model)
     bias.add_missing(model)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every node of `model` a name that no other has, in place."""
-    taken: set[str] = set()
+    """Give every node of `model` a name that no other has, in place; names that are the first of their kind stay."""
+    given, seen = names.Names(model.graph), set[str]()
     for i, node in enumerate(model.graph.node):
-        if not node.name or node.name in taken:
-            node.name = f"{node.op_type}_{i}_{len(taken)}"
-        taken.add(node.name)
+        if not node.name or node.name in seen:
+            node.name = given.free(f"{node.op_type}_{i}_{len(seen)}")
+        seen.add(node.name)
 
 
 def _silent(_done: int, _total: int, _what: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from edgewright.graph import files, metadata
+from edgewright.graph.names import Names
 
 if TYPE_CHECKING:
     import onnx
@@ -106,6 +107,7 @@ class _Graph:
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.makers = {name: node for node in model.graph.node for name in node.output}
         self.readers = files.readers(model.graph)
+        self.names = Names(model.graph)
         self.behind: dict[str, list[onnx.NodeProto]] = {}
 
     def value(self, name: str) -> np.ndarray:
@@ -116,8 +118,9 @@ class _Graph:
     def constant(self, name: str, value: Any) -> str:
         from onnx import numpy_helper
 
-        self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
+        made = self.names.free(name)
+        self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), made))
+        return made
 
     def layer(self, node: onnx.NodeProto) -> _Layer | None:
         """`node` as a layer whose pairs can saturate; None for what does not run in INT8, and for depthwise ones."""
@@ -156,7 +159,7 @@ class _Graph:
         """A node of `operator` behind `node`; its output's name is returned."""
         from onnx import helper
 
-        name = f"{node.name}_{output}"
+        name = self.names.free(f"{node.name}_{output}")
         self.behind.setdefault(node.name, []).append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 
@@ -173,7 +176,7 @@ class _Graph:
         total = self.add(node, "ReduceSum", [each, axis], "total", keepdims=0)
         scale = self.constant(f"{node.name}_scale", layer.scale.reshape(-1, *(1,) * window))
         scaled = self.add(node, "Mul", [total, scale], "scaled")
-        exact, output = f"{node.output[0]}_exact", node.output[0]
+        exact, output = self.names.free(f"{node.output[0]}_exact"), node.output[0]
         node.output[0] = exact
         self.add(node, "Sub", [exact, scaled], "saturated")
         self.behind[node.name][-1].output[0] = output

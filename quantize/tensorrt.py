@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.graph.names import Names
+
 from .ranges import Range
 from .schemes import Scheme
 
@@ -118,7 +120,7 @@ class _Pairs:
     """Collects Q/DQ pairs, one a tensor, and puts them into the graph."""
 
     def __init__(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> None:
-        self._graph, self._ranges = model.graph, ranges
+        self._graph, self._ranges, self._names = model.graph, ranges, Names(model.graph)
         self._nodes: dict[str, list[onnx.NodeProto]] = {}
         self._weights: dict[str, str] = {}
 
@@ -126,20 +128,18 @@ class _Pairs:
         """A symmetric s8 pair behind the tensor `name`; returns the tensor behind the pair."""
         import onnx
 
-        behind = f"{name}_dq"
         if name not in self._nodes:
             low, high = self._ranges[name]
-            scale = np.float32(max(-low, high, 1e-8) / 127)
-            self._constant(f"{name}_scale", scale)
-            self._constant(f"{name}_zero", np.int8(0))
-            parameters = [f"{name}_scale", f"{name}_zero"]
+            scale = self._constant(f"{name}_scale", np.float32(max(-low, high, 1e-8) / 127))
+            zero = self._constant(f"{name}_zero", np.int8(0))
+            integers, behind, first, second = (
+                self._names.free(f"{name}_{what}") for what in ("q", "dq", "quantize", "dequantize")
+            )
             self._nodes[name] = [
-                onnx.helper.make_node("QuantizeLinear", [name, *parameters], [f"{name}_q"], name=f"{name}_quantize"),
-                onnx.helper.make_node(
-                    "DequantizeLinear", [f"{name}_q", *parameters], [behind], name=f"{name}_dequantize"
-                ),
+                onnx.helper.make_node("QuantizeLinear", [name, scale, zero], [integers], name=first),
+                onnx.helper.make_node("DequantizeLinear", [integers, scale, zero], [behind], name=second),
             ]
-        return behind
+        return str(self._nodes[name][-1].output[0])
 
     def weights(self, node: onnx.NodeProto) -> None:
         """Replace the float weights of `node` by s8 ones, per output channel, behind a DequantizeLinear."""
@@ -155,15 +155,15 @@ class _Pairs:
             scale = np.maximum(np.abs(value).max(axis=others), 1e-8).astype(np.float32) / np.float32(127)
             along = [1] * value.ndim
             along[axis] = -1
-            self._constant(f"{name}_q", np.clip(np.rint(value / scale.reshape(along)), -127, 127).astype(np.int8))
-            self._constant(f"{name}_scale", scale)
-            self._constant(f"{name}_zero", np.zeros(len(scale), np.int8))
-            inputs = [f"{name}_q", f"{name}_scale", f"{name}_zero"]
-            pair = onnx.helper.make_node(
-                "DequantizeLinear", inputs, [f"{name}_dq"], name=f"{name}_dequantize", axis=axis
-            )
+            rounded = np.clip(np.rint(value / scale.reshape(along)), -127, 127).astype(np.int8)
+            inputs = [
+                self._constant(f"{name}_{what}", array)
+                for what, array in (("q", rounded), ("scale", scale), ("zero", np.zeros(len(scale), np.int8)))
+            ]
+            behind, label = self._names.free(f"{name}_dq"), self._names.free(f"{name}_dequantize")
+            pair = onnx.helper.make_node("DequantizeLinear", inputs, [behind], name=label, axis=axis)
             self._nodes[name] = [pair]
-            self._weights[name] = f"{name}_dq"
+            self._weights[name] = behind
         node.input[1] = self._weights[name]
 
     def insert(self) -> None:
@@ -185,10 +185,12 @@ class _Pairs:
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
 
-    def _constant(self, name: str, value: np.ndarray | np.generic) -> None:
+    def _constant(self, wanted: str, value: np.ndarray | np.generic) -> str:
         from onnx import numpy_helper
 
+        name = self._names.free(wanted)
         self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
 
 
 def weight_axis(node: onnx.NodeProto, rank: int) -> int:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.graph.names import Names
+
 if TYPE_CHECKING:
     import onnx
 
@@ -26,6 +28,7 @@ def apply(model: onnx.ModelProto) -> bool:
         and len(node.input) > 2 and numpy_helper.to_array(initial[node.input[2]]).dtype == np.int8
     }  # fmt: skip
     moved: dict[str, str] = {}
+    names = Names(graph)
     for node in graph.node:
         quantizes = node.op_type == "QuantizeLinear" and node.output[0] in signed
         if not (quantizes or (node.op_type == "DequantizeLinear" and node.input[0] in signed)):
@@ -33,7 +36,7 @@ def apply(model: onnx.ModelProto) -> bool:
         name = node.input[2]
         if name not in moved:
             zero = numpy_helper.to_array(initial[name]).astype(np.int16) + 128
-            moved[name] = f"{name}_unsigned"
+            moved[name] = names.free(f"{name}_unsigned")
             graph.initializer.append(numpy_helper.from_array(zero.astype(np.uint8), moved[name]))
         node.input[2] = moved[name]
     for value in [value for value in graph.value_info if value.name in signed]:

@@ -24,18 +24,24 @@ T = TypeVar("T")
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What stands beside the runtime's files. `described`: what really ran where it was built, empty if it did not."""
+    """What stands beside the runtime's files. `described`: what really ran where it was built, empty if it did not.
+
+    `is_int8`: whether the graph asks for so many layers in INT8 that the model is called so (`graph.precision`); None
+    where an older version wrote the file.
+    """
 
     schema_version: int = SCHEMA_VERSION
     options: Options
     spec: ModelSpec
     versions: dict[str, str]
     described: dict[str, Any]
+    is_int8: bool | None = None
 
     @property
     def precision(self) -> str:
-        """ "int8" where layers of it ran so, else what its options ask for."""
-        return "int8" if self.described.get("layers", {}).get("int8") else self.options.precision
+        """ "int8" where the graph asks for it, wherever it was built, else what its options ask for."""
+        ran = bool(self.described.get("layers", {}).get("int8"))
+        return "int8" if (ran if self.is_int8 is None else self.is_int8) else self.options.precision
 
 
 def build(
@@ -54,11 +60,25 @@ def build(
     folder, spec, options = Path(folder), _as(spec, ModelSpec), _as(options, Options)
     folder.mkdir(parents=True, exist_ok=True)
     registry.module(options.runtime).build(files.absolute(model), options, folder)
-    return complete(folder, spec, options, run, progress)
+    return complete(folder, spec, options, run, progress, _is_int8(Path(model), options))
 
 
-def complete(folder: Path, spec: ModelSpec, options: Options, run: bool, progress: Progress | None) -> dict[str, Any]:
-    """Finish (`run`) the artifact in `folder` where it will run, run it once, and write ``artifact.json``."""
+def _is_int8(model: Path, options: Options) -> bool:
+    """Whether the ONNX file `model` is called INT8; a torch program is none."""
+    if options.runtime == "torch":
+        return False
+    from edgewright.graph import precision  # on the host, which builds
+
+    return not precision.read(model).quantized.few
+
+
+def complete(
+    folder: Path, spec: ModelSpec, options: Options, run: bool, progress: Progress | None, is_int8: bool | None = None
+) -> dict[str, Any]:
+    """Finish (`run`) the artifact in `folder` where it will run, run it once, and write ``artifact.json``.
+
+    `is_int8`: as in `Artifact`.
+    """
     runtime = registry.module(options.runtime)
     described: dict[str, Any] = {}
     if run:
@@ -74,7 +94,7 @@ def complete(folder: Path, spec: ModelSpec, options: Options, run: bool, progres
         "Pillow": version("Pillow") or "",  # major versions differ by a level in some resized pixels
         options.runtime: runtime.probe().version or "",
     }
-    artifact = Artifact(options=options, spec=spec, versions=versions, described=described)
+    artifact = Artifact(options=options, spec=spec, versions=versions, described=described, is_int8=is_int8)
     files.write(folder / FILE, encode(artifact))
     plain: dict[str, Any] = msgspec.to_builtins(artifact)
     return plain

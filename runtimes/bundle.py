@@ -113,7 +113,7 @@ def finish(folder: str | Path, out: str | Path, progress: Progress | None = None
     require_no_program(about.options, source.folder)
     out.mkdir(parents=True, exist_ok=True)
     _copy(source, out, leave=artifact.FILE)
-    return artifact.complete(out, about.spec, about.options, True, progress)
+    return artifact.complete(out, about.spec, about.options, True, progress, about.is_int8)
 
 
 def verified(folder: Path) -> Contents:

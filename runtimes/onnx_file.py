@@ -30,6 +30,8 @@ NESTED: dict[str, dict[int, str]] = {
 """The fields of ONNX's messages below which a tensor can lie (onnx.proto; a test compares it with the onnx package)."""
 NAME, EXTERNAL_DATA, DATA_LOCATION = 8, 13, 14
 """Fields of TensorProto."""
+OP_TYPE = 4
+"""Field of NodeProto."""
 
 
 def require_whole(content: bytes, name: str) -> None:
@@ -46,6 +48,20 @@ def require_whole(content: bytes, name: str) -> None:
             "A file of a bundle holds all of its data; what another file or address holds was not verified.",
             "Build the bundle again with `edgewright compile`, or do not use a model from this origin.",
         )
+
+
+def operators(content: bytes) -> set[str]:
+    """The operators of the ONNX file `content`, which is whole (`require_whole`), those of its subgraphs too."""
+    return set(_operators(memoryview(content), "ModelProto"))
+
+
+def _operators(message: memoryview, kind: str) -> Iterator[str]:
+    for field, value in _fields(message):
+        if isinstance(value, memoryview):
+            if kind == "NodeProto" and field == OP_TYPE:
+                yield bytes(value).decode(errors="replace")
+            elif NESTED[kind].get(field) in NESTED:
+                yield from _operators(value, NESTED[kind][field])
 
 
 def _external(message: memoryview, kind: str, depth: int) -> Iterator[str]:

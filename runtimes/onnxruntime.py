@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,9 @@ from edgewright.core.errors import RuntimeFailed, Unavailable
 from edgewright.core.lazy import require
 from edgewright.targets.detect import physical_cores, this_machine
 
+from . import kernels
 from .contents import Contents
-from .onnx_file import require_whole
+from .onnx_file import operators, require_whole
 from .options import Kernel, Options, Precision, Probe, failure, require_precision
 
 MODEL = "model.onnx"
@@ -33,17 +35,21 @@ _FLOAT = frozenset(
 """Kernels of layers with weights or matrix products, in INT8 and not."""
 _REORDERS = frozenset({"ReorderInput", "ReorderOutput", "QuantizeLinear", "DequantizeLinear", "Cast"})
 """Kernels that only bring a tensor into another layout or type."""
+_QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_OF_QUANTIZED = _INT8 | {"DynamicQuantizeMatMul", "QLinearAdd", "QLinearConcat"}
+"""Operators of files that have no Q/DQ pairs: they run in INT8 kernels whatever is asked of ONNX Runtime."""
 _TYPES = {"float": "f32", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "int8": "i8"}
 
 
 class Handle(NamedTuple):
-    """A loaded model."""
+    """A loaded model. `unfused`: why its quantized layers run in float, empty where they need not."""
 
     session: Any
     input: str
     outputs: list[str]
     contents: Contents
     options: Options
+    unfused: str = ""
 
 
 def probe() -> Probe:
@@ -73,13 +79,24 @@ def build(model: Path, options: Options, folder: Path) -> None:
     graph_files.save(checked, folder / MODEL)
 
 
+def fault() -> str:
+    """What ONNX Runtime computes wrongly on this machine, and what to do; empty where nothing is (`kernels`)."""
+    return kernels.fault()
+
+
 def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
-    """Open an artifact. Raises `Unavailable` (library, precision), `IntegrityError` or `RuntimeFailed` (model
-    refused)."""
+    """Open an artifact. Raises `Unavailable` (library, precision, wrong INT8 kernels), `IntegrityError` or
+    `RuntimeFailed` (model refused).
+
+    Where the INT8 kernels are wrong (`kernels`), quantized layers run in float, with a `RuntimeWarning`.
+    """
     ort = require(_NAME, _NAME)
     require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")
-    session = _open(ort, contents, _session_options(ort, options))
-    return Handle(session, session.get_inputs()[0].name, [o.name for o in session.get_outputs()], contents, options)
+    handle = _open(ort, contents, options, _session_options(ort, options))
+    if handle.unfused:
+        text = f"Quantized layers run in float: right, but slower. {handle.unfused}"
+        warnings.warn(text, RuntimeWarning, stacklevel=4)  # of the caller of `edgewright.open`
+    return handle
 
 
 def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
@@ -95,10 +112,11 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
 def describe(handle: Handle) -> dict[str, Any]:
     """What really runs, from a profiled inference: `census` counts kernels by the type that they compute in, and
     `operators` by name (a DequantizeLinear there was not fused into an INT8 kernel); `layers` are the kernels with
-    weights or matrix products by type, `reorders` those that only change a layout or a type."""
+    weights or matrix products by type, `reorders` those that only change a layout or a type. `unfused`, where it is
+    there, says why quantized layers run in float."""
     (events,) = _events(handle.contents, handle.options, None, 1)
-    kernels = [(event["args"]["op_name"], _type(event), event["args"]["provider"]) for event in events]
-    foreign = {provider for _, _, provider in kernels} - set(_PROVIDERS)
+    ran = [(event["args"]["op_name"], _type(event), event["args"]["provider"]) for event in events]
+    foreign = {provider for _, _, provider in ran} - set(_PROVIDERS)
     if foreign:
         raise RuntimeFailed(
             f"ONNX Runtime placed part of the model on {', '.join(sorted(foreign))}.",
@@ -109,10 +127,11 @@ def describe(handle: Handle) -> dict[str, Any]:
         "precision": handle.options.precision,
         "threads": handle.options.threads or physical_cores(),
         "device": f"CPU {this_machine().model}",
-        "census": dict(Counter(kind for _, kind, _ in kernels)),
-        "operators": dict(Counter(operator for operator, _, _ in kernels)),
-        "layers": dict(Counter("int8" if op in _INT8 else kind for op, kind, _ in kernels if op in _INT8 | _FLOAT)),
-        "reorders": sum(operator in _REORDERS for operator, _, _ in kernels),
+        "census": dict(Counter(kind for _, kind, _ in ran)),
+        "operators": dict(Counter(operator for operator, _, _ in ran)),
+        "layers": dict(Counter("int8" if op in _INT8 else kind for op, kind, _ in ran if op in _INT8 | _FLOAT)),
+        "reorders": sum(operator in _REORDERS for operator, _, _ in ran),
+        **({"unfused": handle.unfused} if handle.unfused else {}),
     }
 
 
@@ -125,10 +144,10 @@ def profile(contents: Contents, options: Options, x: np.ndarray, count: int, qua
     rows = _events(contents, options, x, count + 2)[2:]  # the first two fill caches
     return [
         Kernel(
-            (kernels[0]["name"].removesuffix(_KERNEL),), f"{kernels[0]['args']['op_name']} {_type(kernels[0])}",
-            float(np.quantile([kernel["dur"] for kernel in kernels], quantile)),
+            (runs[0]["name"].removesuffix(_KERNEL),), f"{runs[0]['args']['op_name']} {_type(runs[0])}",
+            float(np.quantile([event["dur"] for event in runs], quantile)),
         )
-        for kernels in zip(*rows)
+        for runs in zip(*rows)
     ]  # fmt: skip
 
 
@@ -151,9 +170,12 @@ def _session_options(ort: Any, options: Options) -> Any:
     return settings
 
 
-def _open(ort: Any, contents: Contents, settings: Any) -> Any:
+def _open(ort: Any, contents: Contents, options: Options, settings: Any) -> Handle:
     content = contents.read(MODEL)
     require_whole(content, str(contents.folder / MODEL))
+    unfused = "" if options.emulate else _why_unfused(operators(content))
+    if unfused:
+        kernels.unfuse(settings)
     # Its own format would be taken for what its first bytes say it is.
     settings.add_session_config_entry("session.load_model_format", "ONNX")
     try:
@@ -162,7 +184,22 @@ def _open(ort: Any, contents: Contents, settings: Any) -> Any:
         raise failure("ONNX Runtime", f"load {MODEL}", error) from error
     # It keeps the file's bytes for a change of providers, which never comes: as much memory as the weights take again.
     session._model_bytes = None
-    return session
+    outputs = [output.name for output in session.get_outputs()]
+    return Handle(session, session.get_inputs()[0].name, outputs, contents, options, unfused)
+
+
+def _why_unfused(found: set[str]) -> str:
+    """Why a graph of these operators must not be fused into INT8 kernels; empty where it may be, or holds no INT8."""
+    held = sorted(found & _OF_QUANTIZED)
+    if not held and not found & _QDQ:
+        return ""
+    fault = kernels.fault()
+    if fault and held:
+        raise Unavailable(
+            fault, f"The model holds {', '.join(held)}: operators that run in these kernels only.",
+            "Update onnxruntime, or build the bundle from a file with Q/DQ pairs, which can run in float.",
+        )  # fmt: skip
+    return fault
 
 
 def _events(contents: Contents, options: Options, x: np.ndarray | None, count: int) -> list[list[dict[str, Any]]]:
@@ -172,15 +209,14 @@ def _events(contents: Contents, options: Options, x: np.ndarray | None, count: i
         settings = _session_options(ort, options)
         settings.enable_profiling = True
         settings.profile_file_prefix = str(Path(folder, "profile"))
-        session = _open(ort, contents, settings)
-        what = session.get_inputs()[0]
+        handle = _open(ort, contents, options, settings)
+        what = handle.session.get_inputs()[0]
         if x is None:
             shape = [side if isinstance(side, int) else 1 for side in what.shape]
             x = np.zeros(shape, np.uint8 if "uint8" in what.type else np.float32)
-        handle = Handle(session, what.name, [o.name for o in session.get_outputs()], contents, options)
         for _ in range(count):
             run(handle, x)
-        events = json.loads(Path(session.end_profiling()).read_text())
-    kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
-    each = len(kernels) // count
-    return [kernels[start : start + each] for start in range(0, len(kernels), each)] if each else [[]] * count
+        events = json.loads(Path(handle.session.end_profiling()).read_text())
+    ran = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
+    each = len(ran) // count
+    return [ran[start : start + each] for start in range(0, len(ran), each)] if each else [[]] * count

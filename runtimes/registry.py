@@ -18,9 +18,10 @@ from .options import Options, Probe
 class Runtime(Protocol):
     """The verbs of a runtime module.
 
-    One that needs them has two more: ``finish(folder, options, progress)`` builds on the device what only it can, and
-    ``close(handle)`` frees what does not go with the handle. ``profile(contents, options, x, count)``, where the
-    runtime has a profiler, gives its `Kernel`s.
+    One that needs them has more: ``finish(folder, options, progress)`` builds on the device what only it can,
+    ``close(handle)`` frees what does not go with the handle, ``fault()`` says what the library computes wrongly on this
+    machine (empty where nothing is). ``profile(contents, options, x, count)``, where the runtime has a profiler, gives
+    its `Kernel`s.
     """
 
     def probe(self) -> Probe:

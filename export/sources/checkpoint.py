@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgewright.core import files
 from edgewright.core.errors import IntegrityError, InvalidInput
@@ -14,53 +16,153 @@ from edgewright.core.lazy import require
 if TYPE_CHECKING:
     import torch
 
-_INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
-"""Under which names training scripts keep the weights; averaged ones (EMA) first, as timm's own loader does."""
-_PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+_USUAL = ("state_dict", "model_state_dict", "model", "module", "net", "network", "backbone", "params", "weights")
+"""What training scripts call the weights; asked only where a file holds several that fit."""
+_AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|averaged|shadow)(?=[._]|$)")
+"""In the place or prefix of weights that are a moving average over the training."""
+_INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch.compile, FSDP and activation checkpointing put into names, before the part that they wrap."""
+_COUNTS = re.compile(r"(?:^|\.)(?:num_batches_tracked|n_averaged|total_ops|total_params)$")
+"""Buffers that only count: of batch norms, AveragedModel and thop."""
+_TRAINING = re.compile(r"^(?:criterion|(?:\w+_)?loss(?:_\w+)?|(?:\w+_)?metrics?|(?:train|val|valid|test)_\w+)\.")
+"""Names of what trains or judges a model beside its weights, as Lightning keeps it among them."""
+_DEEPEST = 3
 
 
-def apply(module: torch.nn.Module, path: str | Path, trust: bool = False) -> None:
-    """Load the weights in the file `path` into `module`; every parameter must be there and no other.
+class Part(NamedTuple):
+    """Tensors by name as a file holds them. `place`: the keys that lead to them, joined by dots; empty at the top."""
 
-    Raises `InvalidInput` (missing, damaged, does not fit) or `IntegrityError` (holds code; see `read`).
+    place: str
+    tensors: dict[str, torch.Tensor]
+
+
+class _Fit(NamedTuple):
+    """Weights for a module: `tensors` by its names, found in `part` behind `prefix`; `others` lie beside them."""
+
+    part: Part
+    prefix: str
+    tensors: dict[str, torch.Tensor]
+    others: tuple[str, ...]
+
+    @property
+    def shown(self) -> str:
+        return f"{self.part.place}.{self.prefix}".strip(".") or "the top of the file"
+
+    @property
+    def averaged(self) -> bool:
+        return bool(_AVERAGED.search(f"{self.part.place}.{self.prefix}"))
+
+    @property
+    def usual(self) -> bool:
+        return all(key in _USUAL for key in f"{self.part.place}.{self.prefix}".split(".") if key)
+
+
+def apply(module: torch.nn.Module, path: str | Path, trust: bool = False) -> tuple[str, ...]:
+    """Load the weights in the file `path` into `module`; returns what was taken and left out, in words.
+
+    Every parameter and buffer must be there, in its shape. Wrappers (``state_dict``), one prefix of all names
+    (``module.``, ``model.``, any other) and what torch.compile inserts are taken off; a moving average (EMA) is taken
+    before the weights of the last step. Raises `InvalidInput` (missing, damaged, does not fit, fits more than once) or
+    `IntegrityError` (holds code; see `read`).
     """
     import torch
 
-    state = read(path, trust)
     name = Path(path).name
-    broken = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    own = module.state_dict()
+    fits = [_fit(part, prefix, own) for part in read(path, trust) for prefix in _prefixes(part, own)]
+    found = _chosen([fit for fit in fits if not _misfits(fit, own)], name)
+    if found is None:
+        best = max(fits, key=lambda fit: (sum(key in own for key in fit.tensors), fit.averaged, -len(fit.prefix)))
+        raise InvalidInput(
+            f"{name} does not fit the model; weights {'; '.join(_misfits(best, own))}.",
+            "Checkpoint and source must be the same architecture, built with the same options.",
+            "Name the source that it was trained as, with its options: 'timm:resnet18?num_classes=10'.",
+        )
+    broken = [k for k, v in found.tensors.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if broken:
         raise InvalidInput(
             f"{name} holds NaN or infinite weights: {_few(broken)}.",
             "A model with them answers nothing.",
             "Use a checkpoint from before the training diverged.",
         )
-    own = module.state_dict()
+    module.load_state_dict({key: value for key, value in found.tensors.items() if key in own}, strict=False)
+    rest = [fit for fit in fits if fit.shown != found.shown and not _misfits(fit, own)]
+    return _words(found, rest)
+
+
+def _prefixes(part: Part, own: Mapping[str, torch.Tensor]) -> list[str]:
+    """What may stand before the names of `own` in `part`: the prefixes of most of them, and none."""
+    leaves: dict[str, list[str]] = {}
+    for key in part.tensors:
+        leaves.setdefault(key.rpartition(".")[2], []).append(key)
+    count = Counter(
+        key[: -len(name)] for name in own for key in leaves.get(name.rpartition(".")[2], ()) if key.endswith(f".{name}")
+    )
+    most = max(count.values(), default=0)
+    return ["", *(prefix for prefix, times in count.items() if times == most)]
+
+
+def _fit(part: Part, prefix: str, own: Mapping[str, torch.Tensor]) -> _Fit:
+    """The tensors of `part` behind `prefix`. What lies beside them is no part of the model; nor are counts."""
+    tensors = {key.removeprefix(prefix): value for key, value in part.tensors.items() if key.startswith(prefix)}
+    extra = [key for key in tensors if key not in own and (_COUNTS.search(key) or _TRAINING.match(key))]
+    others = (*(key for key in part.tensors if not key.startswith(prefix)), *extra)
+    return _Fit(part, prefix, {key: value for key, value in tensors.items() if key not in extra}, others)
+
+
+def _misfits(fit: _Fit, own: Mapping[str, torch.Tensor]) -> list[str]:
+    """Why `fit` cannot be loaded into a module with the state `own`, in words."""
     # Counts only what training does next; checkpoints of old torch versions have none.
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in state if k not in own]
+    missing = [k for k in own if k not in fit.tensors and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in fit.tensors if k not in own]
     shapes = [
-        f"{k} is {list(state[k].shape)}, not {list(v.shape)}"
+        f"{k} is {list(fit.tensors[k].shape)}, not {list(v.shape)}"
         for k, v in own.items()
-        if k in state and v.shape != state[k].shape
+        if k in fit.tensors and v.shape != fit.tensors[k].shape
     ]
-    wrong = [
-        f"{len(found)} {what}: {_few(found)}"
-        for what, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-        if found
-    ]
-    if wrong:
+    named = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+    return [f"{len(found)} {what}: {_few(found)}" for what, found in named if found]
+
+
+def _chosen(fits: list[_Fit], name: str) -> _Fit | None:
+    """The one to take of weights that all fit: the averaged one, else the one in the usual place."""
+    fits = [fit for fit in fits if fit.averaged] or fits
+    if len(fits) > 1:
+        fits = [fit for fit in fits if fit.usual] or fits
+    if any(not _same(fit, fits[0]) for fit in fits[1:]):
         raise InvalidInput(
-            f"{name} does not fit the model; weights {'; '.join(wrong)}.",
-            "Checkpoint and source must be the same architecture, built with the same options.",
-            "Name the source that it was trained as, with its options: 'timm:resnet18?num_classes=10'.",
+            f"{name} holds weights for this model in {len(fits)} places: {', '.join(fit.shown for fit in fits)}.",
+            "Nothing says which of them are meant.",
+            "Save the ones to export alone: torch.save(model.state_dict(), ...)",
         )
-    module.load_state_dict(state, strict=False)
+    return fits[0] if fits else None
 
 
-def read(path: str | Path, trust: bool = False) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors or torch file by name, wrappers and prefixes removed.
+def _same(one: _Fit, other: _Fit) -> bool:
+    import torch
+
+    return one.tensors.keys() == other.tensors.keys() and all(
+        torch.equal(value, other.tensors[key]) for key, value in one.tensors.items()
+    )
+
+
+def _words(found: _Fit, rest: list[_Fit]) -> tuple[str, ...]:
+    """What was taken off and left out, a sentence each; nothing where the file held the weights alone."""
+    said = []
+    if found.part.place or found.prefix:
+        kind = ", a moving average" if found.averaged else ""
+        said.append(f"The weights were taken from {found.shown}{kind} in the checkpoint.")
+    if rest:
+        said.append(f"Other weights for the same model were left out: {', '.join(fit.shown for fit in rest)}.")
+    counted = [key for key in found.others if not key.endswith("num_batches_tracked")]
+    beside = [key for key in counted if not any(fit.part is found.part and key.startswith(fit.prefix) for fit in rest)]
+    if beside:
+        said.append(f"Left out of the checkpoint: {_few(beside)}.")
+    return tuple(said)
+
+
+def read(path: str | Path, trust: bool = False) -> list[Part]:
+    """The tensors of a safetensors or torch file, one part for each mapping that holds some.
 
     A pickle that needs more than tensors raises `IntegrityError`, unless `trust` says that its code may run.
     """
@@ -72,7 +174,37 @@ def read(path: str | Path, trust: bool = False) -> dict[str, torch.Tensor]:
     with path.open("rb") as file:
         head = file.read(16)
     content = _safetensors(path) if head[8:9] == b"{" else _torch(path, head, trust)
-    return _unwrap(content, path.name)
+    parts = list(_parts(content, ()))
+    if not parts:
+        raise InvalidInput(
+            f"{path.name} holds no weights: its content is {type(content).__name__}.",
+            "A mapping of names to tensors was expected, alone or under a name such as state_dict or model.",
+            "Save the weights with torch.save(model.state_dict(), ...) or safetensors.",
+        )
+    return parts
+
+
+def _parts(content: Any, keys: tuple[str, ...]) -> Iterator[Part]:
+    """The mappings with tensors in `content`, which `keys` lead to, from outside in."""
+    import torch
+
+    if isinstance(content, torch.nn.Module):  # a whole model, which only a trusted pickle can hold
+        content = content.state_dict()
+    if not isinstance(content, Mapping):
+        return
+    tensors = {_plain(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    if tensors:
+        yield Part(".".join(keys), tensors)
+    for key, value in content.items() if len(keys) < _DEEPEST else ():
+        yield from _parts(value, (*keys, str(key)))
+
+
+def _plain(name: Any) -> str:
+    """A name in a checkpoint without what torch's wrappers inserted into it."""
+    plain = str(name)
+    for inserted in _INSERTED:
+        plain = plain.replace(inserted, "")
+    return plain
 
 
 def _safetensors(path: Path) -> Any:
@@ -107,37 +239,6 @@ def _torch(path: Path, head: bytes, trust: bool) -> Any:
         raise
     except Exception as error:  # on damaged bytes torch raises nearly any class: EOFError, KeyError, struct.error ...
         raise _damaged(path, error) from None
-
-
-def _unwrap(content: Any, name: str) -> dict[str, torch.Tensor]:
-    import torch
-
-    if isinstance(content, torch.nn.Module):  # a whole model, which only a trusted pickle can hold
-        content = content.state_dict()
-    for key in _INSIDE:
-        inner = content.get(key) if isinstance(content, Mapping) else None
-        if isinstance(inner, torch.nn.Module):
-            inner = inner.state_dict()
-        if isinstance(inner, Mapping) and inner:
-            content = inner
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise InvalidInput(
-            f"{name} holds no weights: its content is {type(content).__name__}.",
-            f"A mapping of names to tensors was expected, alone or under one of {', '.join(_INSIDE)}.",
-            "Save the weights with torch.save(model.state_dict(), ...) or safetensors.",
-        )
-    strange = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if strange:
-        raise InvalidInput(
-            f"{name} holds entries that are no tensors: {_few(strange)}.",
-            "A mapping of names to tensors was expected.",
-            "Save the weights with torch.save(model.state_dict(), ...) or safetensors.",
-        )
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in content):
-            content = {key.removeprefix(prefix): value for key, value in content.items()}
-    return dict(content)
 
 
 def _damaged(path: Path, error: object) -> InvalidInput:

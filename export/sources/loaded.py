@@ -8,18 +8,29 @@ from typing import Any, NamedTuple
 from edgewright.core.errors import InvalidInput
 
 
+class Original(NamedTuple):
+    """An ONNX file before its operator set was raised, with the outputs that are read: what it is in words, and whether
+    it computes in FP16 or BF16."""
+
+    model: Any
+    words: str
+    half: bool
+
+
 class Loaded(NamedTuple):
     """A model as its library gives it, and what is known of it.
 
     `model`: a torch.nn.Module in eval mode, or an onnx.ModelProto. `spec`: the fields of a ModelSpec that are known, as
     plain data, before the user's TOML is laid over them. `weights`: where they are from, in words.
-    `notes`: what was changed in it that the user should know.
+    `notes`: what was changed in it that the user should know. Of an ONNX file, `original` is what the export is
+    compared with.
     """
 
     model: Any
     spec: dict[str, Any]
     weights: str
     notes: tuple[str, ...] = ()
+    original: Original | None = None
 
 
 class Trainable(NamedTuple):

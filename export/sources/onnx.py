@@ -10,70 +10,76 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Detect
-from edgewright.graph import clean, files, inputs, metadata, upgrade
+from edgewright.graph import clean, files, foreign, inference, inputs, metadata, precision, upgrade
+from edgewright.graph import outputs as output_pass
 
 from . import ultralytics_onnx
-from .loaded import Loaded
+from .loaded import Loaded, Original
 
 if TYPE_CHECKING:
     import onnx
 
 
+AS_IT_WAS = "the ONNX file as it was"
+REWRITTEN = "the ONNX file with its integer, bfloat16 or float64 operators rewritten"
 DECODERS = ", ".join(get_args(msgspec.structs.fields(Detect)[0].type))
 
 
 def load(
     path: str,
-    size: tuple[int, int] | None = None,
+    size: tuple[int | None, int | None] | None = None,
     outputs: Sequence[str] = (),
     task: str | None = None,
 ) -> Loaded:
-    """The model at `path`. `size`: (height, width) where the file leaves them open; `outputs`: the ones to read, in
-    that order (default: all); `task` "detect" where they hold boxes, else they are one array of class scores. A
-    detector that Ultralytics exported needs neither: its metadata is read, and its decoding is cut off (`graph.cut`).
+    """The model at `path`. `size`: (height, width) where the file leaves them open; `outputs`: the tensors to answer
+    with, outputs or inner ones, in that order (default: all outputs); `task` "detect" where they hold boxes, else they
+    are one array of class scores. A detector that Ultralytics exported needs neither: its metadata is read, and its
+    decoding is cut off (`graph.cut`).
 
     Raises `InvalidInput`, `IntegrityError` (see `graph.files.load`).
     """
-    model = files.load(path)
+    model = files.load(path, mend=foreign.mend)
     clean.apply(model)
-    upgrade.apply(model)
+    inference.require(model, Path(path).name)
     if outputs:
-        _choose(model, outputs)
+        output_pass.choose(model, outputs)
+    output_pass.require_arrays(model)
+    half = precision.half(model)
+    as_it_was = files.copy(model) if foreign.keeps_answers(model) else None
+    notes = foreign.plain(model, Path(path).name)
+    judged = Original(as_it_was or files.copy(model), AS_IT_WAS if as_it_was is not None else REWRITTEN, half)
+    upgrade.apply(model)
     stored = metadata.get_spec(model)
     spec: dict[str, Any] = msgspec.to_builtins(stored) if stored else {"name": Path(path).stem}
-    found = inputs.image(model, size)
+    found = inputs.image(model, _size(size, ultralytics_onnx.size_of(model)))
     spec["input"] = msgspec.to_builtins(found)
-    notes: tuple[str, ...] = ()
     if stored is None and task is None and not outputs:
-        spec |= ultralytics_onnx.spec_of(model, found)
-        if spec.get("detect", {}).get("decoder") == "boxes":
-            spec, notes = ultralytics_onnx.cut_decoding(model, spec, found)
+        said, more = ultralytics_onnx.read(model, found)
+        spec, notes = spec | said, notes + more
     if (task or spec.get("task")) == "detect":
         spec["outputs"] = [value.name for value in model.graph.output]
-        return Loaded(model, spec, str(path), notes)
+        return Loaded(model, spec, str(path), notes, judged)
     scores = _scores(model)
     spec["outputs"] = [scores.name]
     classes = inputs.shape(scores)[1:2]
     if classes and classes[0]:
         spec["classes"] = classes[0]
-    return Loaded(model, spec, str(path))
+    return Loaded(model, spec, str(path), notes, judged)
 
 
-def _choose(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
-    known = {value.name: type(value).FromString(value.SerializeToString()) for value in model.graph.output}
-    if unknown := [name for name in outputs if name not in known]:
-        raise InvalidInput(
-            f"The model has no output '{unknown[0]}'.",
-            f"It has: {', '.join(known)}.",
-            "Correct `outputs` in the model's TOML.",
-        )
-    del model.graph.output[:]
-    model.graph.output.extend(known[name] for name in outputs)
-    clean.apply(model)
+def _size(
+    asked: tuple[int | None, int | None] | None, known: tuple[int, int] | None
+) -> tuple[int, int] | None:  # fmt: skip
+    """The (height, width) of an input that leaves them open: what was `asked` for, else what is `known` of the export."""
+    height, width = (one or other for one, other in zip(asked or (None, None), known or (None, None)))
+    return (height, width) if height and width else None
 
 
 def _scores(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     found = list(model.graph.output)
+    if len(found) == 1:
+        output_pass.flatten(model, found[0].name)
+        found = list(model.graph.output)
     if len(found) != 1 or (found[0].type.tensor_type.shape.dim and len(inputs.shape(found[0])) != 2):
         shapes = ", ".join(f"'{value.name}' {inputs.shape(value)}" for value in found)
         raise InvalidInput(

@@ -11,6 +11,7 @@ from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.lazy import require
 
 from . import checkpoint as weights_file
+from . import merging
 from .loaded import Loaded, Trainable, outputs, torch_module
 
 
@@ -38,12 +39,13 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
         model = timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # the hub's errors have no common class
         raise _failure(name, error, pretrained) from error
-    if checkpoint is not None:
-        weights_file.apply(model, checkpoint, trust)
+    taken = () if checkpoint is None else weights_file.apply(model, checkpoint, trust)
     weights = str(checkpoint) if checkpoint else "timm, pretrained" if pretrained else "random, seed 0"
 
     def finish(module: Any) -> Loaded:
-        return Loaded(torch_module(module, name), spec_of(module, architecture, options), weights)
+        spec = spec_of(module, architecture, options)
+        merged, notes = merging.merge(torch_module(module, name), spec["input"])
+        return Loaded(merged, spec, weights, taken + notes)
 
     return Trainable(torch_module(model, name), finish, outputs)
 

@@ -14,7 +14,7 @@ from edgewright.core import files
 from edgewright.core.errors import InvalidInput
 
 from . import checkpoint as weights_file
-from . import timm
+from . import merging, timm
 from .loaded import Loaded, Trainable, outputs, torch_module
 from .parse import EXAMPLES
 
@@ -44,13 +44,14 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
             f"{name} cannot be called: {error}", f"It was given {options or 'no options'}.", "Correct the options."
         ) from error
     model = torch_module(model, name)
-    if checkpoint is not None:
-        weights_file.apply(model, checkpoint, trust)
+    taken = () if checkpoint is None else weights_file.apply(model, checkpoint, trust)
     weights = str(checkpoint) if checkpoint else f"as {name} gives them"
 
     def finish(module: Any) -> Loaded:
-        spec = timm.spec_of(module, function) if getattr(module, "pretrained_cfg", None) else {"name": function}
-        return Loaded(torch_module(module, name), spec, weights)
+        known = getattr(module, "pretrained_cfg", None)
+        spec: dict[str, Any] = timm.spec_of(module, function) if known else {"name": function}
+        merged, notes = merging.merge(torch_module(module, name), spec.get("input"))
+        return Loaded(merged, spec, weights, taken + notes)
 
     return Trainable(model, finish, outputs)
 

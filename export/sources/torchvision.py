@@ -6,7 +6,7 @@ Its detectors, named here too, are those of ``torchvision_detection``.
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.lazy import require
@@ -35,16 +35,25 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
             f"Similar names: {', '.join(difflib.get_close_matches(name, known, 3)) or 'none'}.",
             'List them: python -c "import torchvision as t; print(t.models.list_models(module=t.models))"',
         )
-    model, described, weights = build(name, options, checkpoint, trust)
+    built = build(name, options, checkpoint, trust)
 
     def finish(module: Any) -> Loaded:
-        return Loaded(torch_module(module, name), spec_of(described, name, options), weights)
+        return Loaded(torch_module(module, name), spec_of(built.described, name, options), built.weights, built.notes)
 
-    return Trainable(torch_module(model, name), finish, outputs)
+    return Trainable(torch_module(built.model, name), finish, outputs)
 
 
-def build(name: str, options: dict[str, Any], checkpoint: str | None, trust: bool, **bare: Any) -> tuple[Any, Any, str]:
-    """The model `name` with its weights, the torchvision weights entry that describes it, and the weights in words.
+class Built(NamedTuple):
+    """A model of torchvision with its weights, the weights entry that describes it, and what to say of the weights."""
+
+    model: Any
+    described: Any
+    weights: str
+    notes: tuple[str, ...]
+
+
+def build(name: str, options: dict[str, Any], checkpoint: str | None, trust: bool, **bare: Any) -> Built:
+    """The model `name` of torchvision with its weights.
 
     Arguments as in `load`; `bare` are further options for a model that is built without pretrained weights.
     """
@@ -72,10 +81,9 @@ def build(name: str, options: dict[str, Any], checkpoint: str | None, trust: boo
             f"The download failed: {error}",
             "Pass --checkpoint FILE, go online, or take random weights (for speed only): ?pretrained=false",
         ) from error
-    if checkpoint is not None:
-        weights_file.apply(model, checkpoint, trust)
+    taken = () if checkpoint is None else weights_file.apply(model, checkpoint, trust)
     weights = str(checkpoint) if checkpoint else f"torchvision, {described.name}" if pretrained else "random, seed 0"
-    return model, described, weights
+    return Built(model, described, weights, taken)
 
 
 def spec_of(weights: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:

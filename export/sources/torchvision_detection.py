@@ -61,13 +61,13 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
             "Write ?size=HEIGHTxWIDTH instead." if retina else "Leave that out.",
         )
     size = _size(_SIZE if asked is None else asked) if retina else None
-    model, described, weights = build(name, options, checkpoint, trust, weights_backbone=None)
+    built = build(name, options, checkpoint, trust, weights_backbone=None)
 
     def finish(module: Any) -> Loaded:
-        spec = spec_of(module, name, described.meta["categories"], size)
-        return Loaded(torch_module(_heads(module), name), spec, weights)
+        spec = spec_of(module, name, built.described.meta["categories"], size)
+        return Loaded(torch_module(_heads(module), name), spec, built.weights, built.notes)
 
-    return Trainable(torch_module(model, name), finish, lambda module, images: outputs(_heads(module), images))
+    return Trainable(torch_module(built.model, name), finish, lambda module, images: outputs(_heads(module), images))
 
 
 def spec_of(model: Any, name: str, categories: list[str], size: tuple[int, int] | None = None) -> dict[str, Any]:

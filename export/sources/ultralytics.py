@@ -57,10 +57,11 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
             "A source takes imgsz, and where it is a .yaml nc, the number of classes from 1.",
             "Correct the source's options: ultralytics:yolo11n.yaml?nc=10&imgsz=320",
         )
+    notes: tuple[str, ...] = ()
     if described:
         model, weights = _built(name, classes, trust), "random, seed 0"
         if checkpoint is not None:
-            weights_file.apply(model, checkpoint, trust)
+            notes = weights_file.apply(model, checkpoint, trust)
             weights = str(checkpoint)
     else:
         if checkpoint is not None:
@@ -73,7 +74,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
 
     def finish(module: Any) -> Loaded:
         spec = _spec_of(module, name, options.get("imgsz"))
-        return Loaded(torch_module(_raw(module), name), spec, weights)
+        return Loaded(torch_module(_raw(module), name), spec, weights, notes)
 
     return Trainable(torch_module(model, name), finish, _maps)
 

@@ -1,4 +1,8 @@
-"""What an ONNX file that Ultralytics exported says of itself: enough for a spec without a TOML."""
+"""What an ONNX file that Ultralytics exported says of itself: enough for a spec without a TOML.
+
+The library writes ``author``, ``task``, ``head``, ``names``, ``imgsz``, ``channels``, ``end2end`` and the export's
+``args`` into the metadata. Older versions left some of these out; then the shape of the output decides.
+"""
 
 from __future__ import annotations
 
@@ -7,87 +11,203 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
-from edgewright.graph import compare, cut, inputs
+from edgewright.graph import batch, compare, cut
 from edgewright.vision.detection import all_cells
 
 if TYPE_CHECKING:
     import onnx
 
+TASKS = ("detect", "classify")
+"""The tasks whose exports are read."""
 _TOLERANCE = 0.02  # pixels, and its thousandth part in score: rounding in float32 on an input of 640 pixels is below it
 
 
-def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
-    """The spec fields of a detector of Ultralytics that takes `image`; empty where `model` is none.
+def size_of(model: onnx.ModelProto) -> tuple[int, int] | None:
+    """The (height, width) that Ultralytics exported `model` with, which a ``dynamic`` export leaves open; else None."""
+    sides = _literal(_metadata(model), "imgsz")
+    sides = [sides, sides] if isinstance(sides, int) else sides
+    if not isinstance(sides, (list, tuple)) or len(sides) != 2 or not all(type(s) is int and s > 0 for s in sides):
+        return None
+    return sides[0], sides[1]
 
-    The fields are in the metadata that the library writes (``author``, ``task``, ``names``, ``end2end``). RT-DETR's
-    exported answer has a layout of its own and is not known here.
+
+def read(model: onnx.ModelProto, image: Input) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The spec fields of a model of Ultralytics that takes `image`, and what to note; empty where `model` is none.
+
+    The decoding of a detector is cut off in place where that changes none of its boxes. Raises as `spec_of` does.
     """
-    said = {entry.key: entry.value for entry in model.metadata_props}
-    if said.get("author") != "Ultralytics" or said.get("task") != "detect" or said.get("head") == "RTDETRDecoder":
+    spec = spec_of(model, image)
+    if spec.get("task") != "detect":
+        return spec, ()
+    spec, notes = cut_decoding(model, spec, image)
+    if spec["detect"]["decoder"] == "end2end" and _metadata(model).get("end2end") != "True":
+        notes += (_SUPPRESSED,)
+    return spec, notes
+
+
+def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
+    """The spec fields of a model of Ultralytics that takes `image`; empty where `model` is none.
+
+    Raises `InvalidInput` for a task that is not read, and `RuntimeFailed` where ONNX Runtime cannot run `model`.
+    """
+    said = _metadata(model)
+    names = _literal(said, "names")
+    if said.get("author") != "Ultralytics" or "task" not in said:
         return {}
-    try:
-        names = ast.literal_eval(said["names"])
-        labels = tuple(str(names[k]) for k in sorted(names))
-    except (KeyError, ValueError, SyntaxError, TypeError):
+    if said["task"] not in TASKS:
+        raise InvalidInput(
+            f"Ultralytics exported the model for the task '{said['task']}' (head {said.get('head', 'unknown')}).",
+            f"Its models for {' and '.join(TASKS)} are read; masks, keypoints, rotated boxes and maps are not.",
+            "Export a model of one of these tasks, or describe its outputs in a TOML: task, outputs, [detect].",
+        )
+    if not isinstance(names, dict) or not names:
         return {}  # another program changed it: the user must describe the model
-    shape = inputs.shape(model.graph.output[0]) if len(model.graph.output) == 1 else []
-    if len(shape) != 3:
-        return {}
-    if said.get("end2end") == "True" and shape[2] == 6:
-        detect: dict[str, Any] = {"decoder": "end2end"}
-    elif shape[1] == 4 + len(labels):
-        detect = {"decoder": "boxes", "multi_label_eval": True}
-    else:
-        return {}
-    size = (image.height, image.width)
-    return {
-        "task": "detect",
-        "preprocess": {"resize": "letterbox", "resize_to": size, "interpolation": "opencv", "exif": "apply"},
-        "detect": detect,
+    labels = tuple(str(names[k]) for k in sorted(names))
+    found = compare.run(model, np.zeros(image.shape(image.batch or 1), np.dtype(image.dtype)))
+    known = {
+        "task": said["task"],
+        "preprocess": _preprocess(said, image),
         "classes": len(labels),
         "labels": () if labels == tuple(str(k) for k in range(len(labels))) else labels,
     }
+    if said["task"] == "classify":
+        return {**known, "postprocess": {"scores": "none"}} if found[0].size == len(found[0]) * len(labels) else {}
+    detect = _detect(said, found[0].shape if len(found) == 1 else (), len(labels))
+    return {**known, "detect": detect} if detect else {}
+
+
+def _preprocess(said: dict[str, str], image: Input) -> dict[str, Any]:
+    """As the library's predictors prepare images: a letterbox, RT-DETR's stretching, or resize and crop."""
+    size = (image.height, image.width)
+    color = {"color": "L", "mean": (0.0,), "std": (1.0,)} if image.channels == 1 else {}
+    if said["task"] == "classify":
+        # Of a square the shorter side is scaled, any other size is made exactly (data.augment.classify_transforms).
+        resize = "shorter" if image.height == image.width else "exact"
+        return {"resize": resize, "resize_to": size, "crop": size, "interpolation": "bilinear", "exif": "apply"} | color
+    resize = "exact" if _transformer(said) else "letterbox"
+    return {"resize": resize, "resize_to": size, "interpolation": "opencv", "exif": "apply"} | color
+
+
+def _detect(said: dict[str, str], shape: tuple[int, ...], classes: int) -> dict[str, Any]:
+    """The fields of `Detect` for an output of `shape`; empty where it is none of Ultralytics' layouts."""
+    if len(shape) != 3:
+        return {}
+    if _transformer(said):  # all queries, or (since version 8.4) the best of them, which `cut_decoding` makes all again
+        fits = shape[2] in (4 + classes, 6)
+        return {"decoder": "set", "multi_label": True, "iou": 1.0} if fits else {}
+    if shape[1] == 4 + classes and said.get("end2end") != "True" and not _suppresses(said):
+        return {"decoder": "boxes", "multi_label_eval": True}
+    return {"decoder": "end2end"} if shape[2] == 6 else {}
+
+
+def _transformer(said: dict[str, str]) -> bool:
+    described = "rtdetr" in said.get("description", "").lower()
+    return said["head"] == "RTDETRDecoder" if "head" in said else described
+
+
+def _suppresses(said: dict[str, str]) -> bool:
+    """Whether the model was exported with ``nms=True``."""
+    arguments = _literal(said, "args")
+    return bool(isinstance(arguments, dict) and arguments.get("nms"))
 
 
 def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> tuple[dict[str, Any], tuple[str, ...]]:
     """`spec` for `model` after its decoding was cut off in place, both unchanged where that cannot be done; and a note.
 
-    Kept only if the boxes and scores of every cell are the same as before, on random input.
+    Kept only if the boxes and scores of every cell are the same as before, on random input. Raises `InvalidInput` where
+    a set of queries cannot be read otherwise.
     """
-    before, after = type(model)(), type(model)()
-    before.CopyFrom(model)
-    after.CopyFrom(model)
-    bins = cut.apply(after)
-    cells = inputs.shape(after.graph.output[0])[2] if bins else None
-    strides = next((s for s in _STRIDES if _cells(image, s) == cells), None)
-    if strides is None:
+    x = np.random.default_rng(0).random(image.shape(image.batch or 1), np.float32)
+    if spec["detect"]["decoder"] == "set":
+        return spec, _cut_selection(model, spec, image, x)
+    if spec["detect"]["decoder"] != "boxes":
+        return spec, ()
+    after = _fixed(model, image)
+    found = cut.apply(after)
+    raw = compare.run(after, x)
+    strides = _strides(image, raw[0].shape[-1])
+    if found is None or found.decoder != "dfl" or strides is None:
         return spec, (_KEPT.format("no such graph is known"),)
-    raw = {**spec["detect"], "decoder": "dfl", "bins": bins, "strides": strides, "scores": "sigmoid"}
-    x = compare.random_input(before, batch=1)
-    found = [
-        all_cells(compare.run(which, x), _described(spec, detect, image))
-        for which, detect in ((before, spec["detect"]), (after, raw))
-    ]
-    (boxes, scores), (new_boxes, new_scores) = found
+    cut_off = {**spec["detect"], "decoder": "dfl", "bins": found.bins, "strides": strides, "scores": "sigmoid"}
+    boxes, scores = all_cells(compare.run(model, x), _described(spec, spec["detect"], image))
+    new_boxes, new_scores = all_cells(raw, _described(spec, cut_off, image))
     gap = max(np.abs(boxes - new_boxes).max(), 1e3 * np.abs(scores - new_scores).max())
     if not gap <= _TOLERANCE:
         return spec, (_KEPT.format("the boxes would not be the same"),)
     model.CopyFrom(after)
-    return {**spec, "detect": raw}, ("The decoding of boxes was cut off the graph: the session does it.",)
+    return {**spec, "detect": cut_off}, ("The decoding of boxes was cut off the graph: the session does it.",)
+
+
+def _cut_selection(model: onnx.ModelProto, spec: dict[str, Any], image: Input, x: np.ndarray) -> tuple[str, ...]:
+    """Let `model` (RT-DETR) give all of its queries where it gives the best of them (N, boxes, 6); and what to note."""
+    best = compare.run(model, x)[0]
+    if best.shape[2] != 6 or (best[..., 5] % 1).any():  # classes are whole numbers; scores of two classes are none
+        return ()
+    after = _fixed(model, image)
+    found = cut.apply(after)
+    if found is None or found.decoder != "set" or not _same_set(best, compare.run(after, x)[0]):
+        raise InvalidInput(
+            f"Ultralytics' export of an RT-DETR gives the best boxes alone: {list(best.shape)}.",
+            "Its graph is not the known one, so that the choice of the boxes cannot be taken out of it.",
+            "Name the model that it was exported from: ultralytics:FILE.pt --trust-checkpoint",
+        )
+    model.CopyFrom(after)
+    return ("The choice of the best queries was cut off the graph: the session does it.",)
+
+
+def _same_set(best: np.ndarray, queries: np.ndarray) -> bool:
+    """Whether the rows `best` (N, K, 6) are the best pairs of query and class of `queries` (N, Q, 4 + classes)."""
+    classes = queries.shape[2] - 4
+    for rows, image in zip(best, queries):
+        flat = image[:, 4:].ravel()
+        order = np.argsort(-flat, kind="stable")[: len(rows)]
+        made = np.column_stack([image[order // classes, :4], flat[order], order % classes])
+        gaps = np.abs(rows[:, None] - made[None]).max(axis=2)  # rounding may swap neighbours
+        if len(made) != len(rows) or gaps.min(axis=1).max() > 1e-3:
+            return False
+    return True
+
+
+def _fixed(model: onnx.ModelProto, image: Input) -> onnx.ModelProto:
+    """A copy of `model` for the one image size of `image`."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    batch.apply(copy, image.batch, (image.height, image.width))
+    return copy
 
 
 _KEPT = "The decoding of boxes stays in the graph: {}."
+_SUPPRESSED = (
+    "Overlapping boxes and those of low score are dropped inside the graph (nms=True): "
+    "accuracy is measured without those of low score."
+)
 _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64), (16, 32), (8, 16), (4, 8, 16))
 
 
-def _cells(image: Input, strides: tuple[int, ...]) -> int:
-    return sum((image.height // s) * (image.width // s) for s in strides)
+def _strides(image: Input, cells: int) -> tuple[int, ...] | None:
+    """The strides whose grids over `image` have so many `cells` together."""
+    return next(
+        (s for s in _STRIDES if sum((image.height // k) * (image.width // k) for k in s) == cells),
+        None,
+    )
 
 
 def _described(spec: dict[str, Any], detect: dict[str, Any], image: Input) -> ModelSpec:
-    p = spec["preprocess"]
     return ModelSpec(
         name="", task="detect", input=image, classes=spec["classes"], detect=Detect(**detect),
-        preprocess=Preprocess(resize="letterbox", resize_to=p["resize_to"]),
+        preprocess=Preprocess(**spec["preprocess"]),
     )  # fmt: skip
+
+
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _literal(said: dict[str, str], key: str) -> Any:
+    """The Python literal in the metadata under `key`; None where there is none."""
+    try:
+        return ast.literal_eval(said[key])
+    except (KeyError, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None

@@ -376,7 +376,8 @@ def a_description_that_is_a_link(folder: Path, outside: Path) -> list[str]:
 def modules_beside_a_downloaded_model(folder: Path, outside: Path) -> list[str]:
     """Not a refusal: the work is done, with the libraries and not with the files that are called like them."""
     onnx.save(graph(identity()), folder / "model.onnx")
-    (folder / "model.toml").write_text('classes = 3\n[preprocess]\nresize = "exact"\nresize_to = [8, 8]\n')
+    preprocess = '[preprocess]\nresize = "exact"\nresize_to = [8, 8]\n'
+    (folder / "model.toml").write_text(f'classes = 3\n{preprocess}[postprocess]\nscores = "none"\n')
     return ["export", str(folder / "model.onnx"), "-o", str(folder / "out.onnx")]
 
 

@@ -122,7 +122,7 @@ def test_a_whole_pickled_model_needs_trust(tmp_path: Path) -> None:
     torch.save(linear(), tmp_path / "model.pt")
     with pytest.raises(IntegrityError, match=r"torch\.nn\.modules\.linear\.Linear"):
         checkpoint.read(tmp_path / "model.pt")
-    assert set(checkpoint.read(tmp_path / "model.pt", trust=True)) == {"weight", "bias"}
+    assert checkpoint.apply(torch.nn.Linear(3, 2), tmp_path / "model.pt", trust=True) == ()
 
 
 @pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
@@ -163,6 +163,95 @@ def test_keys_that_do_not_fit_are_named(tmp_path: Path) -> None:
         checkpoint.apply(torch.nn.Linear(3, 2), path)
     for said in ("1 missing: bias", "1 unexpected: extra", "weight is [7, 3], not [2, 3]"):
         assert said in error.value.what
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(2)
+    norm = torch.nn.BatchNorm2d(4)
+    torch.nn.init.normal_(norm.running_mean)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), norm, torch.nn.Flatten(), torch.nn.Linear(4, 2))
+
+
+def renamed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+RAW = network().state_dict()
+EMA = {key: value + 1 if value.is_floating_point() else value for key, value in RAW.items()}
+ONE = torch.ones(1)
+
+
+@pytest.mark.parametrize(
+    ("content", "averaged", "said"),
+    [
+        (RAW, False, ()),
+        (renamed(RAW, "module."), False, ("from module in",)),
+        (renamed(RAW, "module._orig_mod."), False, ("from module in",)),
+        (renamed(RAW, "state_dict.model."), False, ("from state_dict.model in",)),
+        ({"model": renamed(RAW, "backbone."), "epoch": 3, "optimizer": {"state": {0: {"exp_avg": ONE}}}}, False,
+         ("from model.backbone in",)),
+        ({"state_dict": renamed(RAW, "net.") | {"criterion.weight": ONE, "val_acc.total": ONE}}, False,
+         ("from state_dict.net in", "Left out of the checkpoint: criterion.weight, val_acc.total.")),
+        ({"state_dict": renamed(RAW, "any_name.")}, False, ("from state_dict.any_name in",)),
+        (RAW | {"loss_fn.weight": ONE, "total_ops": ONE, "0.total_params": ONE}, False,
+         ("Left out of the checkpoint: loss_fn.weight, total_ops, 0.total_params.",)),
+        (renamed(EMA, "module.") | {"n_averaged": ONE}, True, ("from module in", "checkpoint: n_averaged.")),
+        ({"state_dict": RAW, "state_dict_ema": EMA}, True,
+         ("from state_dict_ema, a moving average", "left out: state_dict.")),
+        ({"model": RAW, "model_ema": renamed(EMA, "module.")}, True, ("from model_ema.module, a moving average",)),
+        ({"state_dict": renamed(RAW, "model.") | renamed(EMA, "ema_model.")}, True,
+         ("from state_dict.ema_model, a moving average", "left out: state_dict.model.")),
+        (renamed(RAW, "student.") | renamed(EMA, "ema."), True, ("from ema, a moving average", "left out: student.")),
+        ({"model": RAW, "best": EMA}, False, ("from model in", "left out: best.")),
+        ({"a": RAW, "b": dict(RAW)}, False, ("from a in", "left out: b.")),
+    ],
+)  # fmt: skip
+def test_prefixes_wrappers_and_averages_are_taken_off_and_said(
+    tmp_path: Path, content: dict[str, object], averaged: bool, said: tuple[str, ...]
+) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    module = network()
+    for tensor in module.state_dict().values():
+        tensor.zero_()
+    notes = " ".join(checkpoint.apply(module, tmp_path / "w.pt"))
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, (EMA if averaged else RAW)[key]), key
+    assert bool(notes) == bool(said)
+    for words in said:
+        assert words in notes
+
+
+def test_names_that_compiling_a_part_changed_are_read(tmp_path: Path) -> None:
+    state = {key.replace("0.", "0._orig_mod.", 1) if key.startswith("0.") else key: v for key, v in RAW.items()}
+    torch.save(state, tmp_path / "w.pt")
+    assert checkpoint.apply(network(), tmp_path / "w.pt") == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (renamed(RAW, "student.") | renamed(EMA, "teacher."), "in 2 places: student, teacher"),
+        ({key: value for key, value in renamed(RAW, "model.").items() if "0.weight" not in key}, "1 missing: 0.weight"),
+        (renamed(RAW, "model.") | {"model.4.weight": ONE}, "1 unexpected: 4.weight"),
+        (RAW | {"aux.weight": ONE}, "1 unexpected: aux.weight"),
+        ({"state_dict": renamed(RAW, "model.") | {"model.3.bias": torch.zeros(5)}}, r"3.bias is \[5\], not \[2\]"),
+    ],
+)
+def test_weights_that_are_ambiguous_or_do_not_fit_are_never_guessed(
+    tmp_path: Path, content: dict[str, object], said: str
+) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(InvalidInput, match=said):
+        checkpoint.apply(network(), tmp_path / "w.pt")
+
+
+def test_what_was_taken_of_a_checkpoint_is_a_note_of_the_model(tmp_path: Path) -> None:
+    for library in ("timm", "torchvision"):
+        source = f"{library}:resnet18?num_classes=3&pretrained=false"
+        state = trainable(parse(source)).module.state_dict()
+        torch.save({"state_dict": renamed(state, "model.")}, tmp_path / "w.ckpt")
+        loaded = trainable(parse(source), str(tmp_path / "w.ckpt")).load()
+        assert loaded.notes == ("The weights were taken from state_dict.model in the checkpoint.",)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:

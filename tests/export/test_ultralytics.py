@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,10 +15,11 @@ from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
 from edgewright.core.spec import ModelSpec
 from edgewright.export.exporter import export
 from edgewright.export.sources import ultralytics as source
-from edgewright.graph import compare
+from edgewright.export.sources import ultralytics_onnx
+from edgewright.graph import clean, compare, inputs, upcast, upgrade
 from edgewright.graph import files as onnx_files
 from edgewright.vision import preprocess
-from edgewright.vision.detection import Detections, detect
+from edgewright.vision.detection import Detections, all_cells, detect
 from edgewright.vision.image import open_image
 
 library = pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
@@ -149,6 +151,136 @@ def test_a_file_that_the_library_exported_needs_no_description(
         assert len(first) > 10
         assert not len(unmatched(first[first[:, 4] > least + 2e-3], second))
         assert not len(unmatched(second[second[:, 4] > least + 2e-3], first))
+
+
+def opened(path: str) -> tuple[ModelSpec, onnx.ModelProto, tuple[str, ...]]:
+    """What the source makes of the file that the library exported to `path`."""
+    model = onnx_files.load(path)
+    clean.apply(model)
+    upcast.apply(model)
+    upgrade.apply(model)
+    image = inputs.image(model, ultralytics_onnx.size_of(model))
+    fields, notes = ultralytics_onnx.read(model, image)
+    fields |= {"name": "m", "input": image, "outputs": tuple(value.name for value in model.graph.output)}
+    return msgspec.convert(fields, ModelSpec), model, notes
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "decoder"),
+    [
+        ("yolo11n.yaml", {"dynamic": True}, "dfl"),
+        ("yolo11n.yaml", {"dynamic": True, "simplify": False, "opset": 12, "imgsz": (256, 352)}, "dfl"),
+        ("yolo11n.yaml", {"batch": 4, "imgsz": (256, 352)}, "dfl"),
+        ("yolo11n.yaml", {"nms": True, "conf": 0.01}, "end2end"),
+        ("yolo11n.yaml", {"nms": True, "dynamic": True, "conf": 0.01}, "end2end"),
+        ("yolo26n.yaml", {"dynamic": True}, "dfl"),
+        ("yolo26n.yaml", {"nms": False, "dynamic": True}, "end2end"),
+        ("yolov8n-p2.yaml", {"dynamic": True}, "dfl"),
+        pytest.param("rtdetr-l.yaml", {}, "set", marks=pytest.mark.slow),
+    ],
+)
+def test_every_kind_of_export_gives_the_boxes_of_the_librarys_predictor(
+    name: str, arguments: dict[str, Any], decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    side, least = (160, 0.05) if name.startswith("rtdetr") else (320, 0.05)
+    size = arguments.get("imgsz", (side, side))
+    model = lively(name, tmp_path / "weights.safetensors", side)
+    model.model.names = {k: f"thing {k}" for k in range(80)}
+    file = str(model.export(format="onnx", device="cpu", verbose=False, **{"imgsz": size, **arguments}))
+    spec, graph, notes = opened(file)
+    assert spec.detect is not None
+    assert (spec.detect.decoder, (spec.input.height, spec.input.width), spec.label(3)) == (decoder, size, "thing 3")
+    assert any("cut off the graph" in note for note in notes) == (decoder != "end2end")
+    assert any("nms=True" in note for note in notes) == bool(arguments.get("nms"))
+    if decoder == "dfl":  # at the limit boxes of equal score may be chosen otherwise
+        spec = msgspec.structs.replace(spec, detect=msgspec.structs.replace(spec.detect, most=3000))
+    for image in IMAGES:
+        theirs = library.RTDETR(file) if name.startswith("rtdetr") else library.YOLO(file, task="detect")
+        x = np.repeat(preprocess.batch([image], spec), spec.input.batch or 1, axis=0)
+        outputs = [array[:1] for array in compare.run(graph, x)]
+        found = detect(outputs, spec, [open_image(image).size], least)[0]
+        second = np.hstack([found.boxes, found.scores[:, None], found.indices[:, None]])
+        given = [image] * arguments.get("batch", 1)
+        first = theirs.predict(
+            given, imgsz=size, conf=least, rect=False, batch=len(given), max_det=3000, verbose=False, device="cpu"
+        )[0]
+        height, width = first.orig_shape
+        rows = first.boxes.data.numpy()
+        rows[:, :4] = rows[:, :4].clip(0, (width, height, width, height))
+        assert len(rows) > 5
+        for one, other in ((rows, second), (second, rows)):
+            # Of two boxes whose overlap is at the limit of suppression either may go.
+            assert len(unmatched(one[one[:, 4] > least + 2e-3], other)) <= 0.01 * len(one)
+
+
+def test_the_layout_of_older_exports_is_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before version 8.4 distances and class scores of a level were joined, and split when all levels were."""
+    from ultralytics.nn.modules.head import Detect
+    from ultralytics.utils.tal import make_anchors
+
+    def forward(self: Any, features: list[torch.Tensor]) -> torch.Tensor:
+        maps = [torch.cat((a(x), b(x)), 1) for a, b, x in zip(self.cv2, self.cv3, features)]
+        joined = torch.cat([one.view(one.shape[0], self.no, -1) for one in maps], 2)
+        anchors, strides = (one.transpose(0, 1) for one in make_anchors(maps, self.stride, 0.5))
+        box, scores = joined.split((self.reg_max * 4, self.nc), 1)
+        boxes = self.decode_bboxes(self.dfl(box), anchors.unsqueeze(0)) * strides
+        return torch.cat((boxes, scores.sigmoid()), 1)
+
+    monkeypatch.chdir(tmp_path)
+    model = lively("yolo11n.yaml", tmp_path / "weights.safetensors", 160)
+    monkeypatch.setattr(Detect, "forward", forward)
+    spec, _, notes = opened(str(model.export(format="onnx", imgsz=160, device="cpu", verbose=False)))
+    assert spec.detect is not None
+    assert (spec.detect.decoder, spec.detect.bins) == ("dfl", 16)
+    assert "cut off the graph" in notes[0]  # which is only said where all boxes are the same
+
+
+def test_an_export_in_half_precision_is_cut_and_answers_as_in_float(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = lively("yolo11n.yaml", tmp_path / "weights.safetensors", 160)
+    whole = opened(str(model.export(format="onnx", imgsz=160, device="cpu", verbose=False)))
+    half = opened(str(model.export(format="onnx", imgsz=160, half=True, device="cpu", verbose=False)))
+    found = []
+    for spec, graph, notes in (whole, half):
+        assert spec.detect is not None and spec.detect.decoder == "dfl"
+        assert any("cut off the graph" in note for note in notes)
+        found.append(all_cells(compare.run(graph, preprocess.batch([IMAGES[0]], spec)), spec))
+    (boxes, scores), (other_boxes, other_scores) = found
+    assert np.median(np.abs(boxes - other_boxes)) < 0.5
+    assert np.abs(scores - other_scores).mean() < 0.01 < scores.std()
+
+
+@pytest.mark.parametrize("arguments", [{"imgsz": 64}, {"imgsz": 64, "dynamic": True}, {"imgsz": (64, 96)}])
+def test_a_classifier_that_the_library_exported_is_read_as_its_predictor_does(
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    model = library.YOLO("yolo11n-cls.yaml")
+    model.model.names = {k: f"thing {k}" for k in range(1000)}
+    model.model.model[-1].linear.weight.data *= 30  # with the weights that it begins with all classes are alike
+    file = str(model.export(format="onnx", device="cpu", verbose=False, **arguments))
+    spec, graph, _ = opened(file)
+    assert (spec.task, spec.postprocess.scores, spec.classes, spec.label(7)) == ("classify", "none", 1000, "thing 7")
+    for image in IMAGES:
+        (found,) = library.YOLO(file, task="classify").predict(
+            image, imgsz=arguments["imgsz"], verbose=False, device="cpu"
+        )
+        (scores,) = compare.run(graph, preprocess.batch([image], spec))
+        np.testing.assert_allclose(scores[0], found.probs.data.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "task"), [("seg", "segment"), ("pose", "pose"), ("obb", "obb")])
+def test_an_export_for_another_task_is_refused_by_its_name(
+    name: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = library.YOLO(f"yolo11n-{name}.yaml").export(format="onnx", imgsz=64, device="cpu", verbose=False)
+    with pytest.raises(InvalidInput, match=f"for the task '{task}'"):
+        export(str(file), tmp_path / "out")
 
 
 def test_a_local_checkpoint_loads_only_when_it_is_trusted(tmp_path: Path) -> None:

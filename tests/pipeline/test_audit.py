@@ -18,11 +18,12 @@ from edgewright.bench import audit as checks
 from edgewright.bench import domain, worker
 from edgewright.bench.results import Finding
 from edgewright.core.errors import GateFailed, InvalidInput, RuntimeFailed
-from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess, encode
 from edgewright.graph import metadata, normalize
 from edgewright.pipeline import audit
 from edgewright.quantize.quantize import quantize
 from edgewright.runtimes import artifact as artifacts
+from edgewright.runtimes import kernels
 from edgewright.runtimes import onnxruntime as ort_runtime
 from edgewright.runtimes.options import Options
 from edgewright.targets.detect import this_machine
@@ -122,6 +123,29 @@ HEALTHY = [
 @pytest.fixture(scope="module")
 def quantized(plain: Path, images: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
     return functools.cache(lambda scheme, how: int8(plain, images, tmp_path_factory.mktemp("int8"), scheme, how))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_wrong_int8_kernels_are_a_warning_with_what_to_do(
+    quantized: Callable[[str, str], Path], images: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "wrong_layers", lambda: kernels.LAYERS[:2])
+    found = look(quantized("ort-x86", "minmax"), images, tmp_path)
+    assert named(found) == {"int8-kernels": "warning"}
+    (finding,) = (finding for finding in found if finding.code == "int8-kernels")
+    assert "4 layers that the file quantizes run in float" in finding.text and "1.25 (Python 3.11" in finding.text
+
+
+def test_wrong_kernels_of_the_host_are_not_those_of_the_device_that_answered(tmp_path: Path) -> None:
+    """What was built where kernels are wrong and answered where they are right ran in INT8."""
+    entry = type("Entry", (), {"path": tmp_path})
+    about = artifacts.Artifact(
+        options=Options(runtime="onnxruntime"), spec=SPEC, versions={}, described={"unfused": "wrong", "threads": 1}
+    )
+    (tmp_path / artifacts.FILE).write_bytes(encode(about))
+    assert audit.described(entry(), None) == {"unfused": "wrong", "threads": 1}
+    (tmp_path / "described.json").write_text('{"threads": 2}')
+    assert audit.described(entry(), entry()) == {"threads": 2}
 
 
 def test_there_are_twenty_healthy_variants() -> None:

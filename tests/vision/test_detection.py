@@ -12,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import AnchorLevel, Detect, Input, ModelSpec, Preprocess
 from edgewright.vision.detection import Detections, detect, nms
 
 CLASSES, SIDE, STRIDES = 3, 64, (8, 16, 32)
 CELLS = [(SIDE // s) ** 2 for s in STRIDES]
+FASTEST = (
+    AnchorLevel(rows=4, columns=4, step=(16, 16), sizes=((3, 5), (9, 13), (14, 34))),
+    AnchorLevel(rows=2, columns=2, step=(32, 32), sizes=((31, 19), (32, 53), (60, 62))),
+)
 GRID = [(x, y, s) for s in STRIDES for y in range(SIDE // s) for x in range(SIDE // s)]
 Rows = list[tuple[int, float, list[float]]]
 """(class, score, box in the image) of each detection, before suppression."""
@@ -82,6 +86,43 @@ def make(decoder: str, rng: np.random.Generator, logits: bool) -> tuple[list[np.
             box = centred((float(a) + x) * s, (float(b) + y) * s, math.exp(c) * s, math.exp(d) * s)
             cells.append(([objectness * v for v in classes], box))
         return [rows[None]], cells
+    if decoder == "yolov5":
+        rows = np.concatenate([rng.uniform(5, 60, (50, 4)).astype(np.float32), values(50, 1 + CLASSES)], axis=1)
+        for row in rows:
+            objectness, *classes = as_scores(row[4:])
+            cells.append(([objectness * v for v in classes], centred(*row[:4].astype(float))))
+        return [rows[None]], cells
+    if decoder == "yunet":
+        widths = (CLASSES, 1, 4, 10)
+        parts = [[(values if k < 2 else rng.normal)(*((n, w) if k < 2 else (0, 1, (n, w)))) for n in CELLS]
+                 for k, w in enumerate(widths)]  # fmt: skip
+        kinds, objects, raw, _ = (np.concatenate(part).astype(np.float32) for part in parts)
+        for kind, thing, (a, b, c, d), (x, y, s) in zip(kinds, objects, raw, GRID):
+            (objectness,) = as_scores(thing)
+            box = centred((float(a) + x) * s, (float(b) + y) * s, math.exp(c) * s, math.exp(d) * s)
+            cells.append(([math.sqrt(v * objectness) for v in as_scores(kind)], box))
+        return [array.astype(np.float32)[None] for part in parts for array in part], cells
+    if decoder == "ultraface":
+        scores, corners = values(40, CLASSES), np.sort(rng.uniform(0, 1, (40, 2, 2)), axis=1).reshape(40, 4)
+        for row, corner in zip(scores, corners.astype(np.float32)):
+            cells.append(([-1.0, *as_scores(row[1:])], [float(v) * SIDE for v in corner]))
+        return [scores[None], corners.astype(np.float32)[None]], cells
+    if decoder == "yolo-fastestv2":
+        outputs = []
+        for level in FASTEST:
+            n = len(level.sizes)
+            reg = rng.uniform(0, 1, (level.rows, level.columns, 4 * n)).astype(np.float32)
+            rest = values(level.rows, level.columns, n + CLASSES)
+            outputs.append(np.concatenate([reg, rest], axis=2)[None])
+            for y in range(level.rows):
+                for x in range(level.columns):
+                    things = as_scores(rest[y, x])
+                    for b, (w, h) in enumerate(level.sizes):
+                        p = reg[y, x, 4 * b : 4 * b + 4].astype(float)
+                        cx, cy = (2 * p[0] - 0.5 + x) * level.step[0], (2 * p[1] - 0.5 + y) * level.step[1]
+                        box = centred(cx, cy, (2 * p[2]) ** 2 * w, (2 * p[3]) ** 2 * h)
+                        cells.append(([things[b] * v for v in things[n:]], box))
+        return outputs, cells
     grid = rng.normal(0, 1, (1, 5 + CLASSES, 4, 5)).astype(np.float32)
     grid[:, :1], grid[:, 5:] = values(1, 1, 4, 5), values(1, CLASSES, 4, 5)
     for y in range(4):
@@ -112,10 +153,12 @@ def assert_found(found: Detections, rows: Rows) -> None:
 
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("scores", ["none", "sigmoid"])
-@pytest.mark.parametrize("decoder", ["boxes", "dfl", "nanodet", "yolox", "fastestdet", "set"])
+@pytest.mark.parametrize("decoder", [
+    "boxes", "dfl", "nanodet", "yolov5", "yolox", "fastestdet", "yolo-fastestv2", "yunet", "ultraface", "set",
+])  # fmt: skip
 def test_each_layout_gives_the_boxes_of_its_plain_reading(decoder: str, scores: str, several: bool) -> None:
     outputs, cells = make(decoder, np.random.default_rng(3), scores == "sigmoid")
-    s = spec(decoder, scores=scores, multi_label=several)
+    s = spec(decoder, scores=scores, multi_label=several, anchors=FASTEST if decoder == "yolo-fastestv2" else ())
     for least in (0.001, 0.25, 0.5):
         assert_found(detect(outputs, s, [(SIDE, SIDE)], score=least)[0], expected(cells, least, several))
 
@@ -145,6 +188,68 @@ def test_images_of_a_batch_are_read_each_for_itself() -> None:
     found = detect([np.concatenate([o[0][0] for o in outputs])], spec("boxes"), [(SIDE, SIDE)] * 2)
     for one, (_, cells) in zip(found, outputs):
         assert_found(one, expected(cells, 0.25, False))
+
+
+def test_yunet_is_read_without_its_landmarks_and_with_scores_beyond_1() -> None:
+    outputs, cells = make("yunet", np.random.default_rng(8), False)
+    assert_found(detect(outputs[:9], spec("yunet"), [(SIDE, SIDE)])[0], expected(cells, 0.25, False))
+    outputs[0][0, 0], outputs[3][0, 0] = (0, 1.5, -2), 1.2  # OpenCV clips what a quantized sigmoid gives beyond 0 and 1
+    (best, *_) = detect(outputs, spec("yunet"), [(SIDE, SIDE)])[0]
+    assert (best.label, best.score) == ("bee", 1.0)
+
+
+def test_the_priors_of_rfb_are_anchors() -> None:
+    # version-RFB-320: centre variance 0.1, size variance 0.2, from vision/ssd/config/fd_config.py of its repository
+    steps, least = (8, 16, 32, 64), ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
+    maps = [(math.ceil(240 / s), math.ceil(320 / s)) for s in steps]
+    levels = tuple(
+        AnchorLevel(rows=r, columns=c, step=(s, s), sizes=tuple((m, m) for m in boxes))
+        for (r, c), s, boxes in zip(maps, steps, least)
+    )
+    priors = [
+        (x, y, s, m) for (r, c), s, boxes in zip(maps, steps, least) for y in range(r) for x in range(c) for m in boxes
+    ]
+    assert len(priors) == 4420
+    rng = np.random.default_rng(9)
+    logits, deltas = (rng.normal(0, 1, (4420, n)).astype(np.float32) for n in (2, 4))
+    cells = []
+    for (back, face), (a, b, c, d), (x, y, s, m) in zip(logits.astype(float), deltas.astype(float), priors):
+        score = math.exp(face) / (math.exp(face) + math.exp(back))
+        box = centred(
+            (x + 0.5) * s + a * 0.1 * m, (y + 0.5) * s + b * 0.1 * m, math.exp(c * 0.2) * m, math.exp(d * 0.2) * m
+        )
+        cells.append((score, box))
+    about = msgspec.structs.replace(
+        spec("anchors", anchors=levels, coding=(10.0, 10.0, 5.0, 5.0), scores="softmax"),
+        classes=2,
+        labels=("", "face"),
+        input=Input(height=240, width=320),
+        preprocess=Preprocess(resize="exact", resize_to=(240, 320)),
+    )
+    (found,) = detect([logits[None], deltas[None]], about, [(320, 240)], score=0.9)
+    rows = sorted((cell for cell in cells if cell[0] >= 0.9), key=lambda cell: -cell[0])
+    assert len(found) == len(rows) > 50
+    np.testing.assert_allclose(found.scores, [score for score, _ in rows], atol=1e-5)
+    boxes = np.clip([box for _, box in rows], 0, (320, 240, 320, 240))
+    np.testing.assert_allclose(found.boxes, boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "decoder"),
+    [
+        ([(1, 50, 8)], "yolov5"), ([(1, n, w) for w in (3, 1, 4, 10) for n in CELLS], "yunet"),
+        ([(1, 40, 3), (1, 40, 4)], "ultraface"),
+    ],
+)  # fmt: skip
+def test_a_wrong_decoder_names_the_one_that_fits(shapes: list[tuple[int, ...]], decoder: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        detect([np.zeros(shape, np.float32) for shape in shapes], spec("boxes"), [(SIDE, SIDE)])
+    assert f'decoder = "{decoder}"' in caught.value.fix
+
+
+def test_scores_and_boxes_of_other_lengths_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"\(1, 40, 3\), \(1, 39, 4\)"):
+        detect([np.zeros((1, 40, 3)), np.zeros((1, 39, 4))], spec("ultraface"), [(SIDE, SIDE)])
 
 
 def test_most_keeps_the_best() -> None:

@@ -17,7 +17,7 @@ Bundle = Annotated[Path, typer.Argument(help="A bundle (.edge folder).")]
 def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
     """Show what a bundle holds: model, runtime, precision, preprocessing, provenance."""
     from edgewright.cli import console
-    from edgewright.runtimes import bundle
+    from edgewright.runtimes import artifact, bundle
 
     manifest = bundle.inspect(path)
     if as_json:
@@ -32,7 +32,7 @@ def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
         "model": f"{manifest.name} ({spec.task}, {spec.classes} classes)",
         "source": spec.source,
         "input": f"{spec.input.dtype} {spec.input.layout} {spec.input.height}x{spec.input.width}",
-        "runtime": f"{options.runtime}, {options.precision}, threads {options.threads or 'all'}",
+        "runtime": f"{options.runtime}, {artifact.read(path).precision}, threads {options.threads or 'all'}",
         "size": f"{files.size(path) / 1e6:.2f} MB in {len(manifest.files)} files",
         "created": manifest.created,
     }

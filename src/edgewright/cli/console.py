@@ -85,6 +85,11 @@ def print_error(error: EdgewrightError) -> None:
         screen.print_line(("dim", "   do:"), f" {error.fix}")
 
 
+def print_warning(text: str) -> None:
+    """One warning on standard error."""
+    Screen(stderr=True).print_line(("bold yellow", "warning:"), f" {text}")
+
+
 def print_traceback(error: BaseException) -> None:
     """The traceback of `error` on standard error."""
     screen = Screen(stderr=True)

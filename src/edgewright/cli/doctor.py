@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from edgewright.cli import options as o
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from rich.text import Text
 
     from edgewright.cli.console import Screen
+    from edgewright.runtimes.options import Probe
     from edgewright.targets.checkup import Check
 
 COLOURS = {"ok": "green", "missing": "yellow", "note": "cyan"}
@@ -28,8 +31,8 @@ def doctor(as_json: o.JsonOption = False) -> None:
     from edgewright.targets.describe import describe
 
     machine = target.load("this-machine")
-    checks = checkup(machine)
     probes = {name: registry.module(name).probe() for name in registry.names()}
+    checks = (*checkup(machine), *_kernels(probes))
     host = {name: version(name) for name in ("torch", "timm", "torchvision", "onnx", "nncf", "scipy", "altair")}
     if as_json:
         console.print_json(
@@ -56,6 +59,28 @@ def doctor(as_json: o.JsonOption = False) -> None:
     _head(screen, "building and measuring")
     install = f"missing: {', '.join(missing)}; pip install 'edgewright[host]'"
     screen.print_line(f"  {install if missing else 'everything is installed'}")
+
+
+def _kernels(probes: Mapping[str, Probe]) -> Iterator[Check]:
+    """Whether each available runtime that has a self-test passes it."""
+    from edgewright.core.errors import EdgewrightError
+    from edgewright.runtimes import registry
+    from edgewright.targets.checkup import Check
+
+    for name, probe in probes.items():
+        test = getattr(registry.module(name), "fault", None)
+        if not probe.available or test is None:
+            continue
+        try:
+            fault = test()
+        except EdgewrightError as error:
+            yield Check(state="note", what=f"{error.what} {error.why}", fix=error.fix)
+            continue
+        if fault:
+            what = f"INT8 models run in float with {name}: right, but slower. {fault}"
+            yield Check(state="note", what=what, fix=f"pip install --upgrade {name}")
+        else:
+            yield Check(state="ok", what=f"INT8 kernels of {name} {probe.version}: right in a self-test")
 
 
 def _head(screen: Screen, title: str) -> None:

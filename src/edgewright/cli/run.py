@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +34,12 @@ def run(
     import edgewright
     from edgewright.cli import console
 
-    with edgewright.open(bundle, trust_plan=trust_plan) as session:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        opened = edgewright.open(bundle, trust_plan=trust_plan)
+    for warning in caught:
+        console.print_warning(str(warning.message))
+    with opened as session:
         detector = session.spec.detect is not None
         if not detector and (score is not None or save_images is not None):
             raise UsageError(f"{bundle} is a classifier.", "It gives no boxes.", "Leave out --score and --save-images.")

@@ -97,11 +97,21 @@ class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
       (YOLOv8, YOLO11: decoded inside the graph).
     - "dfl": the same with 4 x `bins` logits of the distances to the four sides instead of a box, and class logits (the
       raw head of YOLOv8 and YOLO11), in units of the stride; `bins` 1: the four distances themselves (YOLO26).
+    - "yolov5": one (N, A, 5+C): box centre, width, height in input pixels, objectness, class scores; the score is their
+      product (YOLOv5, YOLOv7: decoded inside the graph).
     - "yolox": one (N, A, 5+C): offset from the cell, log of width and height, in units of the stride, objectness, class
       scores.
     - "nanodet": for each stride class scores (N, cells, C), then for each stride distance logits (N, cells, 4 x bins).
     - "fastestdet": one (N, 5+C, H, W): objectness, tanh offset, sigmoid size relative to the image, class scores;
       the score is objectness^0.6 x class^0.4.
+    - "yolo-fastestv2": for each level of `anchors` one (N, rows, columns, 5 x sizes + C): of each size the centre
+      (2x - 0.5 cells from the cell's corner), width and height ((2w)^2 of the size), then of each size objectness, then
+      class scores that the sizes share; all after their sigmoid or softmax.
+    - "yunet": for each stride class scores (N, cells, C), then for each objectness (N, cells, 1), then boxes (N, cells,
+      4) as in "yolox"; landmarks (N, cells, 10) may follow and are not read. The score is the root of class score x
+      objectness, each clipped to 0..1 (OpenCV's FaceDetectorYN).
+    - "ultraface": class scores (N, A, C) of which class 0 is the background, which is never found, then (N, A, 4):
+      x1, y1, x2, y2 relative to the input (Ultra-Light-Fast-Generic-Face-Detector, RFB and slim).
     - "set": one (N, queries, 4+C): box centre, width and height relative to the input, class scores; no suppression
       (RT-DETR).
     - "end2end": one (N, boxes, 6): x1, y1, x2, y2 in input pixels, score, class; no suppression (YOLO26).
@@ -117,7 +127,10 @@ class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     image.
     """
 
-    decoder: Literal["boxes", "dfl", "yolox", "nanodet", "fastestdet", "set", "end2end", "anchors"]
+    decoder: Literal[
+        "boxes", "dfl", "yolov5", "yolox", "nanodet", "fastestdet", "yolo-fastestv2", "yunet", "ultraface", "set",
+        "end2end", "anchors",
+    ]  # fmt: skip
     strides: tuple[Side, ...] = (8, 16, 32)
     bins: Side = 16
     transposed: bool = False

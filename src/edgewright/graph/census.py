@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU"})
+RECURRENT = frozenset({"LSTM", "GRU"})
+LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | RECURRENT
 
 
 def layers(model: onnx.ModelProto) -> dict[str, int]:

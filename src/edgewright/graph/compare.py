@@ -37,12 +37,14 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> list[np.ndarray]:
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray, outputs: Sequence[str]) -> np.ndarray:
-    """What `outputs` of `model` say of each of `images`, asked in the batches that the model takes (else of 8).
+    """What `outputs` of `model` say of each of `images`, asked in the batches that the model takes (else of 8), in the
+    type that it takes.
 
     One row an image; several outputs, or one of more dimensions than two, are laid flat one behind the other.
     """
     value = inputs.real(model)[0]
     size = inputs.shape(value)[0] or min(8, len(images))
+    images = images.astype(_type(value), copy=False)
     session, rows = _session(model), []
     for start in range(0, len(images), size):
         part = images[start : start + size]
@@ -97,6 +99,14 @@ def aligned(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np
         _, order = linear_sum_assignment(cdist(first, second, "chebyshev"))
         row[:] = second[order].reshape(row.shape)
     return out
+
+
+def _type(value: onnx.ValueInfoProto) -> np.dtype[Any]:
+    """The numpy type of an input; BF16, which numpy has not, is the package's that onnx uses."""
+    import onnx
+
+    found: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return found
 
 
 def _session(model: onnx.ModelProto) -> Any:

@@ -6,7 +6,7 @@ threshold. And no arithmetic on pixel coordinates is left that a runtime could p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import clean, inputs
 
@@ -17,46 +17,116 @@ HEAD = "head"
 """The name of the output that is left."""
 
 
-def apply(model: onnx.ModelProto) -> int | None:
-    """Cut `model`, whose one output is boxes and class scores (N, 4 + classes, cells), in place.
+_SAME = ("Identity", "Cast")
+"""Operators behind which the numbers are the same: a graph in FP16 casts what it gives."""
 
-    It then gives the logits that these are computed from, (N, 4 x bins + classes, cells): the layout "dfl" of
-    `core.spec.Detect`. Returns the bins; None, and the model untouched, where the output is not made of a Sigmoid over
-    class logits and of distances that are joined over the strides before they are decoded, as Ultralytics exports it.
+
+class Cut(NamedTuple):
+    """What `apply` left: the layout `decoder` of `core.spec.Detect`, with so many `bins` a side where it is "dfl"."""
+
+    decoder: Literal["dfl", "set"]
+    bins: int = 1
+
+
+def apply(model: onnx.ModelProto) -> Cut | None:
+    """Cut `model`, a detector with one output as Ultralytics exports it, in place; it then ends in the tensor `HEAD`.
+
+    Boxes and class scores (N, 4 + classes, cells) become the logits that they are computed from, (N, 4 x bins +
+    classes, cells): the layout "dfl". The best of a set of queries, (N, boxes, 6) with centre, size, score and class
+    (RT-DETR), become all of them, (N, queries, 4 + classes): the layout "set". None, and the model untouched, for any
+    other graph.
     """
-    import onnx
-
     makers = {name: node for node in model.graph.node for name in node.output}
-    last = makers.get(model.graph.output[0].name) if len(model.graph.output) == 1 else None
-    if last is None or last.op_type != "Concat" or len(last.input) != 2:
+    last = _behind(model.graph.output[0].name, makers, _SAME) if len(model.graph.output) == 1 else None
+    if last is None or last.op_type != "Concat":
         return None
-    sigmoid = makers.get(last.input[1])
-    distances = _joined(last.input[0], makers)
-    if sigmoid is None or sigmoid.op_type != "Sigmoid" or distances is None:
+    return _before_decoding(model, last, makers) if len(last.input) == 2 else _before_selection(model, last, makers)
+
+
+def _before_decoding(model: onnx.ModelProto, last: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> Cut | None:
+    """Cut where a Sigmoid over class logits begins, and where the distances are joined over the strides."""
+    sigmoid = _behind(last.input[1], makers, _SAME)
+    if sigmoid is None or sigmoid.op_type != "Sigmoid":
         return None
-    inferred = onnx.shape_inference.infer_shapes(model)
-    shapes = {value.name: inputs.shape(value) for value in inferred.graph.value_info}
-    raw, logits = shapes.get(distances, []), shapes.get(sigmoid.input[0], [])
+    distances = _joined(last.input[0], sigmoid.input[0], makers)
+    if distances is None:
+        return None
+    (kind, raw), (_, logits) = (
+        (kind, shape or [None, _channels(model, name, makers), None])
+        for name, (kind, shape) in zip((distances, sigmoid.input[0]), _known(model, distances, sigmoid.input[0]))
+    )
     if len(raw) != 3 or len(logits) != 3 or not raw[1] or not logits[1] or raw[1] % 4 or raw[2] != logits[2]:
         return None
-    model.graph.node.append(onnx.helper.make_node("Concat", [distances, sigmoid.input[0]], [HEAD], HEAD, axis=1))
-    kind = model.graph.output[0].type.tensor_type.elem_type
+    _end(
+        model,
+        [distances, sigmoid.input[0]],
+        1,
+        kind or model.graph.output[0].type.tensor_type.elem_type,
+        [raw[0], raw[1] + logits[1], raw[2]],
+    )
+    return Cut("dfl", raw[1] // 4)
+
+
+def _before_selection(model: onnx.ModelProto, last: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> Cut | None:
+    """Cut where the best of all pairs of query and class are chosen, by a TopK over the scores laid flat."""
+    gather = _behind(last.input[0], makers, _SAME)
+    best = _behind(last.input[1], makers, ("Unsqueeze", "Reshape", *_SAME))
+    if len(last.input) != 3 or gather is None or gather.op_type != "GatherElements":
+        return None
+    if best is None or best.op_type != "TopK":
+        return None
+    flat = _behind(best.input[0], makers, _SAME)
+    if flat is None or flat.op_type not in ("Flatten", "Reshape"):
+        return None
+    (kind, boxes), (_, scores) = _known(model, gather.input[0], flat.input[0])
+    if len(boxes) != 3 or len(scores) != 3 or boxes[2] != 4 or not scores[2] or boxes[1] != scores[1]:
+        return None
+    _end(model, [gather.input[0], flat.input[0]], 2, kind, [boxes[0], boxes[1], 4 + scores[2]])
+    return Cut("set")
+
+
+def _known(model: onnx.ModelProto, *names: str) -> list[tuple[int, list[int | None]]]:
+    """The inferred element types and shapes of the tensors `names`; 0 and no shape where nothing is known."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    known = {v.name: (v.type.tensor_type.elem_type, inputs.shape(v)) for v in inferred.graph.value_info}
+    return [known.get(name, (0, [])) for name in names]
+
+
+def _end(model: onnx.ModelProto, parts: list[str], axis: int, kind: int, shape: list[int | None]) -> None:
+    """Let `model` end in `HEAD`, the tensors `parts` of type `kind` joined along `axis`, and drop what is behind."""
+    import onnx
+
+    model.graph.node.append(onnx.helper.make_node("Concat", parts, [HEAD], HEAD, axis=axis))
     del model.graph.output[:]
-    shape = [raw[0], raw[1] + logits[1], raw[2]]
     model.graph.output.append(onnx.helper.make_tensor_value_info(HEAD, kind, shape))
     clean.apply(model)
-    return raw[1] // 4
 
 
-def _joined(name: str, makers: dict[str, onnx.NodeProto]) -> str | None:
-    """The tensor that joins the outputs of convolutions over the strides, nearest before the tensor `name`."""
+def _behind(name: str, makers: dict[str, onnx.NodeProto], passed: tuple[str, ...]) -> onnx.NodeProto | None:
+    """The node that made the tensor `name`, before any of the operators `passed`."""
+    node = makers.get(name)
+    while node is not None and node.op_type in passed:
+        node = makers.get(node.input[0])
+    return node
+
+
+def _joined(name: str, logits: str, makers: dict[str, onnx.NodeProto]) -> str | None:
+    """The tensor that joins the outputs of convolutions over the strides, nearest before the tensor `name`.
+
+    Exports of Ultralytics before 8.4 join distances and class scores first; the Split that gives the class `logits`
+    too is then the nearest.
+    """
     front, seen = [name], {name}
     while front:
         current = front.pop(0)
         node = makers.get(current)
         if node is None:
             continue
-        if node.op_type == "Concat" and all(_is_convolution(part, makers) for part in node.input):
+        if node.op_type == "Concat" and all(_convolution(part, makers) for part in node.input):
+            return current
+        if node.op_type == "Split" and node is makers.get(logits):
             return current
         new = [part for part in node.input if part and part not in seen]
         seen.update(new)
@@ -64,8 +134,15 @@ def _joined(name: str, makers: dict[str, onnx.NodeProto]) -> str | None:
     return None
 
 
-def _is_convolution(name: str, makers: dict[str, onnx.NodeProto]) -> bool:
-    node = makers.get(name)
-    while node is not None and node.op_type in ("Reshape", "Flatten", "Identity"):
-        node = makers.get(node.input[0])
-    return node is not None and node.op_type == "Conv"
+def _channels(model: onnx.ModelProto, name: str, makers: dict[str, onnx.NodeProto]) -> int | None:
+    """How many channels the convolutions have that the tensor `name` joins; None where their weights do not say."""
+    joined = makers.get(name)
+    made = _convolution(joined.input[0], makers) if joined is not None and joined.op_type == "Concat" else None
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    return int(weights[made.input[1]][0]) if made is not None and made.input[1] in weights else None
+
+
+def _convolution(name: str, makers: dict[str, onnx.NodeProto]) -> onnx.NodeProto | None:
+    """The convolution whose output the tensor `name` is, in another shape; None where it is something else."""
+    node = _behind(name, makers, ("Reshape", "Flatten", *_SAME))
+    return node if node is not None and node.op_type == "Conv" else None

@@ -1,13 +1,14 @@
 """ONNX files in and out: verified on reading, atomic on writing.
 
 A foreign ONNX file is parsed, its external data is read by us (never by onnx: a location may point anywhere) and taken
-into the model, and onnx.checker sees the whole before anything else does. Runtimes hang on some of what it rejects.
+into the model, its nodes are sorted, and onnx.checker sees the whole before anything else does. Runtimes hang on some
+of what it rejects.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,12 @@ from edgewright.core import files
 from edgewright.core.errors import InvalidInput
 from edgewright.core.lazy import require
 
+from . import order
+
 if TYPE_CHECKING:
     import onnx
+
+Mend = Callable[["onnx.ModelProto", str], None]
 
 LIMIT_BYTES = 2 << 30
 """What protobuf, and so an ONNX file with its data inside, can hold."""
@@ -33,8 +38,10 @@ _NOT_ONNX = (
 )
 
 
-def load(path: Path | str, limit_bytes: int = LIMIT_BYTES) -> onnx.ModelProto:
-    """Read and verify the ONNX model at `path`; its external data is inside it afterwards.
+def load(path: Path | str, limit_bytes: int = LIMIT_BYTES, mend: Mend | None = None) -> onnx.ModelProto:
+    """Read and verify the ONNX model at `path`; its external data is inside it afterwards, and its nodes are sorted.
+
+    `mend` is called with the model and its file's name before operators and types are checked.
 
     Raises `InvalidInput` for what is no valid ONNX model (named by what is wrong with it) or is larger than
     `limit_bytes` with its data, and `IntegrityError` where its external data points out of the model's folder.
@@ -43,8 +50,12 @@ def load(path: Path | str, limit_bytes: int = LIMIT_BYTES) -> onnx.ModelProto:
     path = files.absolute(path)  # a bare file name too has a folder, and its external data must lie there
     model = _parse(path, limit_bytes)
     _check_versions(model, path.name)
-    _check_domains(model, path.name)
     _inline(model, path, limit_bytes - path.stat().st_size)
+    for graph in (model.graph, *model.functions):
+        order.apply(graph, path.name)
+    if mend is not None:
+        mend(model, path.name)
+    _check_domains(model, path.name)
     check(model, path.name)
     return model
 

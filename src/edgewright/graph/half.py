@@ -18,6 +18,8 @@ from . import files, upgrade
 if TYPE_CHECKING:
     import onnx
 
+OURS = "edgewright.precision"
+"""The metadata of a file that was put into FP16 here and is to stay so; others' files are stored as FP32."""
 OPSET = 19
 """From 19 on QuantizeLinear and DequantizeLinear take float16 scales."""
 
@@ -79,6 +81,7 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
     used = {name for node in model.graph.node for name in node.input} | outputs
     _replace(model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in used])
     del model.graph.value_info[:]  # of the old types
+    model.metadata_props.add(key=OURS, value="f16")
     model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
 
 

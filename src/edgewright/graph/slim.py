@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgewright.core.lazy import require
+from edgewright.core.errors import RuntimeFailed
+from edgewright.core.lazy import require, version
 
 if TYPE_CHECKING:
     import onnx
 
 
 def apply(model: onnx.ModelProto) -> bool:
-    """Simplify `model` in place. Whether the result computes the same is for the caller to check (`compare`)."""
+    """Simplify `model` in place. Whether the result computes the same is for the caller to check (`compare`).
+
+    Raises `RuntimeFailed`, with `model` as it was, where onnxslim fails or writes a graph that onnx.checker refuses.
+    """
     import onnx
 
     before = len(model.graph.node)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)  # onnxslim edits what it is given
-    slimmed = require("onnxslim", "host").slim(copy)
+    try:
+        slimmed = require("onnxslim", "host").slim(copy)
+        onnx.checker.check_model(slimmed, full_check=True)
+    except Exception as error:  # onnxslim fails with any class: AttributeError, IndexError, UnboundLocalError ...
+        raise RuntimeFailed(
+            f"onnxslim {version('onnxslim')} cannot simplify the graph.",
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            "Report it with the model; another version of onnxslim may do.",
+        ) from error
     del slimmed.metadata_props[:]
     slimmed.metadata_props.extend(model.metadata_props)
     changed = bool(slimmed.SerializeToString(deterministic=True) != model.SerializeToString(deterministic=True))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import InvalidInput
+
+from .files import attributes, nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -21,6 +23,12 @@ def apply(model: onnx.ModelProto, opset: int = MINIMUM) -> bool:
     now = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), opset)
     if now >= opset:
         return False
+    if now < 9 and any(node.op_type == "Scan" for node in nodes(model.graph)):
+        raise InvalidInput(
+            f"The model has a Scan of operator set {now}.",
+            "It runs over a batch; onnx's version converter turns it into one that does not.",
+            "Export the model again with opset 9 or newer.",
+        )
     kept = list(model.metadata_props)
     try:
         converted = version_converter.convert_version(model, opset)
@@ -34,4 +42,33 @@ def apply(model: onnx.ModelProto, opset: int = MINIMUM) -> bool:
     if not model.metadata_props:  # the converter drops them
         model.metadata_props.extend(kept)
     model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
+    if now < 11:
+        _resize_as_before_11(model)
     return True
+
+
+def _resize_as_before_11(model: onnx.ModelProto) -> None:
+    """Make every Resize compute what Resize and Upsample did before operator set 11.
+
+    They knew no coordinate modes: a pixel's place was its number divided by the scale ("asymmetric"), and the nearest
+    was the one below, in ONNX Runtime the one above where the image gets smaller. The converter leaves the modes of
+    newer operator sets ("half_pixel", "round_prefer_floor") in their place.
+    """
+    import onnx
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    makers = [node for node in nodes(model.graph) if node.op_type == "Constant"]
+    constants |= {node.output[0]: a.t for node in makers for a in node.attribute if a.HasField("t")}
+    for node in nodes(model.graph):
+        if node.op_type != "Resize":
+            continue
+        modes: dict[str, Any] = {"coordinate_transformation_mode": "asymmetric"}
+        if attributes(node).get("mode", b"nearest") == b"nearest":
+            scales = constants.get(node.input[2]) if len(node.input) > 2 else None
+            shrinks = scales is not None and bool((onnx.numpy_helper.to_array(scales) < 1).any())
+            modes["nearest_mode"] = "ceil" if shrinks else "floor"
+        others = [a for a in node.attribute if a.name not in modes]
+        new = [*others, *(onnx.helper.make_attribute(name, value) for name, value in modes.items())]
+        copies = [type(a).FromString(a.SerializeToString()) for a in new]
+        del node.attribute[:]
+        node.attribute.extend(copies)

@@ -70,7 +70,7 @@ def audit(shop: Workshop, what: str, subject: Subject) -> Entry:
     how = {
         "options": msgspec.to_builtins(subject.options), "spec": msgspec.to_builtins(subject.spec),
         "isa": list(subject.isa), "answered_with": list(subject.answered_with),
-        "described": {name: subject.described.get(name) for name in ("layers", "reorders")},
+        "described": {name: subject.described.get(name) for name in ("layers", "reorders", "unfused")},
         "runs_here": subject.runs_here, "places": places,
     }  # fmt: skip
     inputs = {
@@ -103,7 +103,10 @@ def described(artifact: Entry, evaluation: Entry | None) -> dict[str, Any]:
     """What really ran: told where the artifact was built, or by the device that answered with it."""
     found = artifacts.read(artifact.path).described
     told = Path(evaluation.path, DESCRIBED) if evaluation else None
-    return {**found, **msgspec.json.decode(told.read_bytes())} if told and told.is_file() else found
+    if told is None or not told.is_file():
+        return found
+    found.pop("unfused", None)  # of the machine that built it: the kernels of the one that answered may be right
+    return {**found, **msgspec.json.decode(told.read_bytes())}
 
 
 def read(entry: Entry) -> list[Finding]:

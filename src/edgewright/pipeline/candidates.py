@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.lazy import version
+from edgewright.graph import precision
+from edgewright.graph.precision import Quantized
 from edgewright.pipeline.recipe import Recipe
 from edgewright.quantize import methods
 from edgewright.quantize.methods import METHODS, OTHERS
@@ -27,6 +29,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     `float_layers`: layers that are given back to float, with all of their block; `plan` numbers such mixtures.
     `compression`: what was done to the float model before ("pruned1.8x"), empty for the model as it was given.
+    `is_int8`: the model was given in INT8, and is compiled as it is; `scheme` is None.
     """
 
     scheme: str | None = None
@@ -35,12 +38,17 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     plan: int = 0
     compression: str = ""
     normalize: Literal["host", "graph"] = "host"
+    is_int8: bool = False
 
     @property
     def name(self) -> str:
         """E.g. ``float``, ``int8-openvino-nncf``, the latter with ``+uint8`` where the graph normalizes."""
         base = (
-            f"int8-{self.scheme}-{self.method}" + (f"-plan{self.plan}" if self.plan else "") if self.scheme else "float"
+            f"int8-{self.scheme}-{self.method}" + (f"-plan{self.plan}" if self.plan else "")
+            if self.scheme
+            else "int8"
+            if self.is_int8
+            else "float"
         )
         base += f"-{self.compression}" if self.compression else ""
         return base + ("+uint8" if self.normalize == "graph" else "")
@@ -65,6 +73,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             flavour = self.variant.scheme.removeprefix("ort").removeprefix(runtime).strip("-")
             parts = [runtime, "int8", "" if precision == "f32" else precision, flavour, self.variant.method or ""]
             parts += [f"plan{self.variant.plan}"] if self.variant.plan else []
+        elif self.variant.is_int8:
+            parts = [runtime, "int8", "" if precision == "f32" else precision]
         parts.append(self.variant.compression)
         if self.options.threads:
             parts.append(f"t{self.options.threads}")
@@ -78,7 +88,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def precision(self) -> str:
         """What a reader calls it: int8, f32, bf16 or f16."""
-        return "int8" if self.variant.scheme else self.options.precision
+        return "int8" if self.variant.scheme or self.variant.is_int8 else self.options.precision
 
 
 def compressed(candidate: Candidate, name: str) -> Candidate:
@@ -86,10 +96,12 @@ def compressed(candidate: Candidate, name: str) -> Candidate:
     return msgspec.structs.replace(candidate, variant=msgspec.structs.replace(candidate.variant, compression=name))
 
 
-def enumerate_candidates(target: Target, recipe: Recipe) -> list[Candidate]:
+def enumerate_candidates(target: Target, recipe: Recipe, given: Quantized | None = None) -> list[Candidate]:
     """The base candidates: every runtime x precision x scheme x method that target and recipe have in common.
 
-    Raises `InvalidInput` where the recipe asks for something that the target does not have, and where nothing is left.
+    `given`: the model is quantized already, as far as that says. Then it is compiled as it is, with what is not
+    quantized in each float precision that INT8 layers may stand beside. Raises `InvalidInput` where the recipe asks for
+    something that the target does not have, and where nothing is left.
     """
     _require_known(recipe.runtimes, [r.name for r in target.runtimes], "runtime", target)
     _require_known(recipe.schemes, [s for r in target.runtimes for s in r.schemes], "scheme", target)
@@ -98,7 +110,7 @@ def enumerate_candidates(target: Target, recipe: Recipe) -> list[Candidate]:
         candidate
         for runtime in target.runtimes
         if recipe.runtimes is None or runtime.name in recipe.runtimes
-        for candidate in _of_runtime(runtime, recipe, target)
+        for candidate in _of_runtime(runtime, recipe, target, given)
     ]
     if not found:
         raise InvalidInput(
@@ -107,6 +119,15 @@ def enumerate_candidates(target: Target, recipe: Recipe) -> list[Candidate]:
             f"See `edgewright targets show {target.name}` and widen the recipe.",
         )
     return found
+
+
+def require_as_given(recipe: Recipe, name: str, operators: Mapping[str, int]) -> None:
+    """Raise `InvalidInput` where `recipe` asks a model that is quantized already for INT8 methods, or for no INT8."""
+    asked = recipe.schemes or recipe.methods or recipe.hardswish or recipe.prune or recipe.distill
+    if asked or (recipe.precisions is not None and "int8" not in recipe.precisions):
+        error = precision.already(name, dict(operators))
+        why = "The recipe asks for what only a float model can become: schemes, methods, pruning, float precisions."
+        raise InvalidInput(error.what, why, error.fix)
 
 
 def variations(finalists: Iterable[Candidate], recipe: Recipe) -> list[Candidate]:
@@ -162,10 +183,12 @@ def saturates(candidate: Candidate, target: Target, machine: Target) -> bool:
     """Whether the candidate may lose on `target`, which has no VNNI, what `machine`, which has, does not show."""
     scheme = SCHEMES[candidate.variant.scheme] if candidate.variant.scheme else None
     apart = "vnni" in machine.isa and "vnni" not in target.isa and target.arch == "x86_64"
+    if candidate.variant.is_int8:  # of how many bits its weights are is not known here
+        return apart and candidate.options.runtime in ("onnxruntime", "openvino")
     return apart and scheme is not None and scheme.weight_bits == 8 and scheme.runtime in ("onnxruntime", "openvino")
 
 
-def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target) -> list[Candidate]:
+def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target, given: Quantized | None) -> list[Candidate]:
     if runtime.name not in registry.names():
         raise InvalidInput(
             f"The target names the runtime '{runtime.name}'.",
@@ -188,6 +211,8 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target) -> list[
     beside = precisions or every
     if runtime.name == "tensorrt" and "f16" in beside:
         beside = ["f16"]
+    if given:
+        return [Candidate(variant=Variant(is_int8=not given.few, **first), options=options[p]) for p in beside]
     quantized = [
         Candidate(
             variant=Variant(scheme=scheme, method=method, **first),

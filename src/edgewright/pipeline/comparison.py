@@ -80,7 +80,9 @@ def quantize(
         )
     found = image_sets.calibrating(calibration, count, seed, shop)
     variant = Variant(scheme=scheme, method=method or fitting[0])
-    return stages.quantize(shop, import_file(shop, model), variant, found, sets.digests(found), seed)
+    source = import_file(shop, model)
+    stages.require_float(source)
+    return stages.quantize(shop, source, variant, found, sets.digests(found), seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,7 @@ def compile_file(
             f"{wanted.runtime} was asked for a largest batch.", "Only TensorRT's plans have one.", "Leave it out."
         )
     entry = import_file(shop, model, None if max_batch > 1 else 1)
+    variant = msgspec.structs.replace(variant, is_int8=not stages.what_is(entry).quantized.few)
     if variant.normalize == "graph":
         entry = stages.fold_normalization(shop, entry, model.name)
     spec = stages.spec_of(entry)
@@ -184,7 +187,8 @@ def audit_file(
     model = import_file(shop, path)
     spec = stages.spec_of(model)
     found = _audit_images(shop, given, evaluation, spec) if given else []
-    artifact = stages.compile_artifact(shop, model, spec, Candidate(variant=Variant(), options=options), True)
+    variant = Variant(is_int8=not stages.what_is(model).quantized.few)
+    artifact = stages.compile_artifact(shop, model, spec, Candidate(variant=variant, options=options), True)
     identity = places.here().identity
     answers = stages.evaluate(shop, artifact, path.name, images, digests, identity)
     audited = audits.audit(
@@ -402,6 +406,7 @@ def sensitivity(job: Job, shop: Workshop, place: Place) -> Sensitivity:
     one of them cannot be built or run.
     """
     line, candidates = prepare(job, shop, place)
+    stages.require_float(line.exported)
     if not line.measure:
         raise Unavailable(
             f"This machine is {place.machine.title}, not {job.target.title}.", "Layers are timed where they will run.",

@@ -129,12 +129,20 @@ def _reference(made: Made) -> Reference:
     why = None if "cuda" in device.lower() else "This machine has no CUDA GPU: the CPU stands in as the reference."
     if about.options.runtime != "torch":
         why = f"The source has no torch module: {about.options.runtime} in float32 on the CPU is the reference."
+    if made.given:
+        why = (
+            f"The source is quantized already ({made.given} in INT8): the file itself is the reference, computed "
+            f"exactly by {about.options.runtime}. There is no float model to compare with."
+        )
+        if made.place.is_here and stand_in:
+            why += f" Its latency is that of {made.base}."
+            timing = stand_in.timing
     if not made.place.is_here:
         told = [why or "", f"Only its accuracy is of the machine that built; its latency is that of {made.base} on"]
         why = " ".join([*told, f"{made.place.name}."]) if stand_in else why
         timing = Timing(id="", latency=stand_in.timing.latency) if stand_in and stand_in.timing else None
     return Reference(
-        runtime=about.options.runtime, device=device, precision=about.options.precision,
+        runtime=about.options.runtime, device=device, precision=about.precision,
         status="ok" if work.alive else "failed", reason=work.reason, why=why,
         latency=timing.latency if timing else None, accuracy=score(made, work),
         size_bytes=_size(work.artifact), peak_memory_bytes=timing.peak_memory_bytes if timing else None,

@@ -23,6 +23,8 @@ from edgewright.core.errors import DiskFull, EdgewrightError, InvalidInput, Runt
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
+from edgewright.export.sources.parse import parse
+from edgewright.graph.precision import Quantized
 from edgewright.pipeline import audit as audits
 from edgewright.pipeline import check as checks
 from edgewright.pipeline import hardswish, search, stages, unshuffle
@@ -35,6 +37,7 @@ from edgewright.pipeline.candidates import (
     compressed,
     enumerate_candidates,
     is_installed,
+    require_as_given,
     saturates,
     variations,
 )  # fmt: skip
@@ -116,6 +119,7 @@ class Work:
 class Made:
     """All that a run made; `pipeline.report` reads the figures out of it. `base`: what speedups are relative to.
 
+    `given`: how much of the source is in INT8 already; None for a float one.
     `predicted`: of a pruned artifact the one it was predicted from, and the share of its latency that was to be left.
     """
 
@@ -130,6 +134,7 @@ class Made:
     base: str | None = None
     search: Search | None = None
     images_audit: Entry | None = None
+    given: Quantized | None = None
     predicted: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
@@ -161,7 +166,7 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
     job = line.job
     made = Made(
         job=job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=REFERENCE),
-        works=[], measured_here=line.measure, place=line.place,
+        works=[], measured_here=line.measure, place=line.place, given=line.given,
     )  # fmt: skip
     if line.measure:
         made.reference.artifact = stages.compile_reference(shop, line.exported, line.spec)
@@ -188,10 +193,11 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
         works += line.distil(made)
         if line.measure and job.recipe.search:
             made = search.look(line, made)
-        line, more = unshuffle.look(line, made)
-        works += more
-        line, more = hardswish.look(line, made)
-        works += more
+        if line.given is None:
+            line, more = unshuffle.look(line, made)
+            works += more
+            line, more = hardswish.look(line, made)
+            works += more
         works += line.vary(made) if line.measure else []
         for work in works:
             line.evaluate(work)
@@ -236,17 +242,30 @@ def prepare(job: Job, shop: Workshop, place: Place) -> tuple[Line, list[Candidat
     )
     require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)
-    if any(candidate.variant.scheme for candidate in candidates):
-        require_enough(len(set(images.calibration_digests)))
+    may_be_int8 = parse(job.source.source).kind == "onnx"  # else what calibration lacks is said before the export
+    if not may_be_int8:
+        _require_calibration(candidates, images)
     exported = export(shop, job, images)
+    found = stages.what_is(exported) if may_be_int8 else None
+    given = found.quantized if found and found.operators else None
+    if given and found:
+        require_as_given(job.recipe, Path(job.source.source).name, found.operators)
+        candidates = enumerate_candidates(job.target, job.recipe, given)
+    elif may_be_int8:
+        _require_calibration(candidates, images)
     spec = stages.spec_of(exported)
     job = replace(job, budget=budget_for(spec, job.budget))
     images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec, shop))
     line = Line(
         job=job, shop=shop, spec=spec, images=images, exported=exported, place=place,
-        measure=matches(job.target, place.machine),
+        measure=matches(job.target, place.machine), given=given,
     )  # fmt: skip
     return line, candidates
+
+
+def _require_calibration(candidates: Sequence[Candidate], images: Images) -> None:
+    if any(candidate.variant.scheme for candidate in candidates):
+        require_enough(len(set(images.calibration_digests)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +279,7 @@ class Line:
     exported: Entry
     place: Place
     measure: bool
+    given: Quantized | None = None
     compressed: Mapping[str, Entry] = field(default_factory=dict)
 
     def model_of(self, variant: Variant) -> Entry:
@@ -411,7 +431,8 @@ class Line:
     def time(self, reference: Work, works: Sequence[Work]) -> str | None:
         """Measure everything that is alive in one interleaved run, the reference with it; what speedups are against.
 
-        A device has no torch: there the first artifact in float32 stands in for the reference's latency.
+        A device has no torch: there the first artifact in float32 stands in for the reference's latency; of a file that
+        is quantized already the first one does everywhere.
         """
         recipe = self.job.recipe
         rules = Rules(
@@ -421,8 +442,9 @@ class Line:
         alive = [work for work in every if work.alive and work.artifact]
         if not alive:
             return None
-        plain = (work.candidate.id for work in alive if work.candidate.precision == "f32")
-        base = REFERENCE.id if self.place.is_here else next(plain, None)
+        # Of an INT8 file the reference computes each step in float: it is exact, and no measure of speed.
+        plain = (w.candidate.id for w in alive if w is not reference and (self.given or w.candidate.precision == "f32"))
+        base = REFERENCE.id if self.place.is_here and self.given is None else next(plain, None)
         timings = self.timings("latency", alive, rules, fresh=self.job.remeasure, base=base)
         for work in alive:
             work.timing = timings[work.candidate.id]

@@ -35,6 +35,7 @@ from edgewright.targets.ssh import Lost, Unreachable
 
 if TYPE_CHECKING:
     from edgewright.bench.accuracy import Answer
+    from edgewright.graph.precision import Found
 
 FATAL = (InvalidInput, IntegrityError, DiskFull, Unreachable, Lost)
 """What the user gave is wrong, nothing more can be written, the device is gone: no other candidate can do better."""
@@ -401,12 +402,17 @@ def compile_artifact(shop: Workshop, model: Entry, spec: ModelSpec, candidate: C
 
 
 def compile_reference(shop: Workshop, exported: Entry, spec: ModelSpec) -> Entry:
-    """The reference's artifact: float32 torch where the source has a torch module, else ONNX Runtime float32."""
+    """The reference's artifact: float32 torch where the source has a torch module, else ONNX Runtime float32.
+
+    Of a file that is quantized already the graph is computed as it is written, without INT8 kernels.
+    """
     has_torch = (exported.path / REFERENCE).exists()
     parity = msgspec.json.decode((exported.path / PARITY).read_bytes())
     if has_torch and parity.get("reference_batch") is None:  # it takes any number of images
         spec = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=None))
-    options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32")
+    # An INT8 file stands for itself, computed exactly: some processors add its products in 16 bits.
+    exact = not has_torch and bool(what_is(exported).operators)
+    options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32", emulate=exact)
     file = REFERENCE if has_torch else MODEL
     return _compile(shop, "reference", exported, file, spec, options, True, _foreign)
 
@@ -416,7 +422,7 @@ def _compile(
     refuse: Callable[[Path], str] | None = None,
 ) -> Entry:  # fmt: skip
     how = {"spec": msgspec.to_builtins(spec), "options": msgspec.to_builtins(options), "run": run}
-    inputs = {"model": model.key, "file": file, **how, "made_by": made_by("compile", "runtimes")}
+    inputs = {"model": model.key, "file": file, **how, "made_by": made_by("compile", "runtimes", "graph")}
     if run and options.runtime == "tensorrt":  # a plan is bound to more than the library's version
         from edgewright.runtimes import tensorrt
 
@@ -459,6 +465,21 @@ def finish(
         Path(folder, "manifest.json").unlink(missing_ok=True)  # of the unfinished one; the store writes its own
 
     return shop.keep("finish", what, inputs, make)
+
+
+def what_is(entry: Entry) -> Found:
+    """What the ``model.onnx`` that a stage wrote is: in float, or quantized already."""
+    from edgewright.graph import precision
+
+    return precision.read(entry.path / MODEL)
+
+
+def require_float(entry: Entry) -> None:
+    """Raise `InvalidInput` where the model of `entry` is quantized already."""
+    from edgewright.graph import precision
+
+    if found := what_is(entry).operators:
+        raise precision.already(Path(spec_of(entry).source or MODEL).name, found)
 
 
 def spec_of(entry: Entry) -> ModelSpec:

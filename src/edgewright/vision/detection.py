@@ -223,12 +223,48 @@ def _yolox(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -
     values = _scored(rows[likely, 4:], d)
     chosen, classes, scores = _best(values[:, :1] * values[:, 1:], least, d.multi_label)
     cells = likely[chosen]
-    x, y, stride = _grid(spec.input.height, spec.input.width, d.strides)[cells].T
-    raw = rows[cells, :4]
-    # Bounded, so that a broken output gives a box over the whole image instead of infinity.
-    width, height = (np.exp(np.minimum(raw[:, 2:4], 20)) * stride[:, None]).T
-    centre = np.stack([(raw[:, 0] + x) * stride, (raw[:, 1] + y) * stride, width, height], axis=1)
-    return _from_centre(centre), scores, classes
+    return _from_offsets(rows[cells, :4], cells, spec, d), scores, classes
+
+
+def _yolov5(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0]
+    likely = np.flatnonzero(rows[:, 4] >= _raw(least, d))  # no class score is above 1
+    values = _scored(rows[likely, 4:], d)
+    chosen, classes, scores = _best(values[:, :1] * values[:, 1:], least, d.multi_label)
+    return _from_centre(rows[likely[chosen], :4]), scores, classes
+
+
+def _yunet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    """As OpenCV's ``FaceDetectorYN`` decodes it (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector")."""
+    levels = len(d.strides)
+    kinds, objects, raw = (np.concatenate(arrays[k * levels : (k + 1) * levels]) for k in range(3))
+    values = np.sqrt(np.clip(_scored(kinds, d), 0, 1) * np.clip(_scored(objects, d), 0, 1))
+    cells, classes, scores = _best(values, least, d.multi_label)
+    return _from_offsets(raw[cells], cells, spec, d), scores, classes
+
+
+def _ultraface(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    scores, boxes = arrays
+    cells, classes, values = _best(np.ascontiguousarray(scores[:, 1:]), _raw(least, d), d.multi_label)
+    return boxes[cells] * _input_size(spec), _scored(values, d), classes + 1
+
+
+def _yolo_fastestv2(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    """As the ncnn sample of dog-qiuqiu/Yolo-FastestV2 decodes it; its boxes are those of YOLOv5."""
+    boxes, scores = [], []
+    for array, level in zip(arrays, d.anchors):
+        n = len(level.sizes)
+        rows = array.reshape(-1, array.shape[-1])
+        sides = rows[:, : 4 * n].reshape(-1, n, 4)
+        cells = np.arange(len(rows))
+        corners = np.stack([cells % level.columns, cells // level.columns], axis=1)[:, None]
+        centres = (2 * sides[..., :2] - 0.5 + corners) * np.asarray(level.step)
+        sizes = (2 * sides[..., 2:]) ** 2 * np.asarray(level.sizes)
+        boxes.append(np.concatenate([centres, sizes], axis=2, dtype=np.float32).reshape(-1, 4))
+        values = _scored(rows[:, 4 * n :], d)
+        scores.append((values[:, :n, None] * values[:, None, n:]).reshape(-1, spec.classes))
+    cells, classes, best = _best(np.concatenate(scores), least, d.multi_label)
+    return _from_centre(np.concatenate(boxes)[cells]), best, classes
 
 
 def _fastestdet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
@@ -272,8 +308,9 @@ def _anchors(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float)
 
 
 _DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Detect, float], Decoded]] = {
-    "boxes": _boxes, "dfl": _dfl, "yolox": _yolox, "nanodet": _nanodet, "fastestdet": _fastestdet, "set": _set,
-    "end2end": _end2end, "anchors": _anchors,
+    "boxes": _boxes, "dfl": _dfl, "yolov5": _yolov5, "yolox": _yolox, "nanodet": _nanodet, "fastestdet": _fastestdet,
+    "yolo-fastestv2": _yolo_fastestv2, "yunet": _yunet, "ultraface": _ultraface, "set": _set, "end2end": _end2end,
+    "anchors": _anchors,
 }  # fmt: skip
 
 
@@ -315,6 +352,14 @@ def _from_centre(boxes: np.ndarray) -> np.ndarray:
     _require_finite(boxes)
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def _from_offsets(raw: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
+    """Boxes from offsets of the centre from the cell and logs of width and height (K, 4), in strides (YOLOX, YuNet)."""
+    x, y, stride = _grid(spec.input.height, spec.input.width, d.strides)[cells].T
+    # Bounded, so that a broken output gives a box over the whole image instead of infinity.
+    width, height = (np.exp(np.minimum(raw[:, 2:4], 20)) * stride[:, None]).T
+    return _from_centre(np.stack([(raw[:, 0] + x) * stride, (raw[:, 1] + y) * stride, width, height], axis=1))
 
 
 def _from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
@@ -374,6 +419,7 @@ def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
     single: dict[str, Shape] = {
         "boxes": (None, 4 + c) if d.transposed else (4 + c, None),
         "dfl": (sum(cells), 4 * d.bins + c) if d.transposed else (4 * d.bins + c, sum(cells)),
+        "yolov5": (None, 5 + c),
         "yolox": (sum(cells), 5 + c),
         "fastestdet": (5 + c, None, None),
         "set": (None, 4 + c),
@@ -384,6 +430,12 @@ def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
         return [(n, c), (n, 4)]
     if d.decoder == "nanodet":
         return [(n, width) for width in (c, 4 * d.bins) for n in cells]
+    if d.decoder == "yunet":
+        return [(n, width) for width in (c, 1, 4, 10) for n in cells]
+    if d.decoder == "ultraface":
+        return [(None, c), (None, 4)]
+    if d.decoder == "yolo-fastestv2":
+        return [(level.rows, level.columns, 5 * len(level.sizes) + c) for level in d.anchors]
     return [single[d.decoder]]
 
 
@@ -397,9 +449,12 @@ def _checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int)
         )
     expected = _shapes(d, spec)
     arrays = [np.asarray(output, np.float32) for output in outputs]
+    if d.decoder == "yunet" and len(arrays) == 3 * len(d.strides):  # the landmarks were left out
+        expected = expected[: len(arrays)]
     if images == 1 and len(arrays) == len(expected):  # some exporters drop the axis of a batch of one
         arrays = [a[None] if a.ndim == len(shape) else a for a, shape in zip(arrays, expected)]
-    if not _fit(arrays, expected, images):
+    paired = d.decoder != "ultraface" or len({array.shape[1:2] for array in arrays}) == 1
+    if not _fit(arrays, expected, images) or not paired:
         raise _misfit([np.asarray(output) for output in outputs], spec, d, images)
     if d.decoder not in ("boxes", "dfl", "nanodet"):  # there scores are checked when read, and what boxes are made of
         for array in arrays:

@@ -1,0 +1,155 @@
+"""Dynamically quantized layers as float ones: weights on the grid of their integers, activations not rounded.
+
+Such a file measures each activation's range anew for each image (DynamicQuantizeLinear), and has INT8 kernels in ONNX
+Runtime alone. What is left without that rounding is a float model, nearer to the one that was quantized than the file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import rewrite
+from .files import nodes, readers
+from .rewrite import Place
+
+if TYPE_CHECKING:
+    import onnx
+
+INTEGER = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
+_KNOWN = frozenset({*INTEGER, "MatMulIntegerToFloat"})
+
+
+def apply(model: onnx.ModelProto) -> dict[str, int]:
+    """Make dynamically quantized layers of `model` float ones, in place; returns how many of each, by type.
+
+    Nothing is changed where integers of a DynamicQuantizeLinear go elsewhere than into layers that are known here.
+    """
+    measured = [n for n in nodes(model.graph) if n.op_type == "DynamicQuantizeLinear"]
+    integers = {node.output[0] for node in measured}
+    for node in nodes(model.graph):
+        if not integers.isdisjoint(node.input) and (node.op_type not in _KNOWN or not _constant_weights(node, model)):
+            return {}
+    floats: list[str] = []
+
+    def identity(node: onnx.NodeProto, place: Place) -> bool:
+        values = (None, np.float32(1), np.uint8(0))
+        for value, name in zip(values, node.output):
+            if name:
+                read = node.input[0] if value is None else place.constant(value, f"{name}_fixed")
+                place.add("Identity", [read], name, output=name)
+        return True
+
+    def integer(node: onnx.NodeProto, place: Place) -> bool:
+        weights = _read(place, node.input[1], [*node.input, ""][3] if len(node.input) > 3 else "", integers)
+        if node.input[0] not in integers or weights is None:
+            return False
+        own = rewrite.plain_attributes(node)
+        floats.append(node.output[0])
+        place.add(INTEGER[node.op_type], [node.input[0], weights], node.output[0], output=node.output[0], **own)
+        return True
+
+    def to_float(node: onnx.NodeProto, place: Place) -> bool:
+        dynamic = node.op_type == "DynamicQuantizeMatMul"
+        reads = [*node.input, "", "", ""]
+        scale, zero, bias = (reads[2], reads[3], reads[4]) if dynamic else (reads[3], reads[5], reads[6])
+        weights, factor = place.value(reads[1]), place.value(scale)
+        if weights is None or factor is None or (not dynamic and reads[0] not in integers):
+            return False
+        minus = place.value(zero) if zero else np.int8(0)
+        if minus is None:
+            return False
+        value = (weights.astype(np.float32) - np.asarray(minus, np.float32)) * factor
+        made = place.constant(value.astype(np.float32), f"{reads[1]}_float")
+        product = place.add("MatMul", [reads[0], made], node.output[0], output=None if bias else node.output[0])
+        if bias:
+            place.add("Add", [product, bias], node.output[0], output=node.output[0])
+        return True
+
+    table: dict[rewrite.Key, rewrite.Expand] = {
+        ("", "DynamicQuantizeLinear"): identity, ("", "ConvInteger"): integer, ("", "MatMulInteger"): integer,
+        ("com.microsoft", "MatMulIntegerToFloat"): to_float, ("com.microsoft", "DynamicQuantizeMatMul"): to_float,
+    }  # fmt: skip
+    found = rewrite.apply(model, table)
+    if found:
+        del model.graph.value_info[:]  # of the integers
+        _scale_weights(model, floats)
+    return found
+
+
+def _constant_weights(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
+    """Whether `node` reads integers as its first input alone, and constants as its weights."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    return node.input[1] in constant and (
+        len(node.input) < 4 or node.op_type != "ConvInteger" or not node.input[3] or node.input[3] in constant
+    )
+
+
+def _read(place: Place, name: str, zero: str, integers: set[str]) -> str | None:
+    """The integer weights `name` minus their zero point as a float constant; one for all that ask."""
+    value, minus = place.value(name), place.value(zero) if zero else np.int8(0)
+    if value is None or minus is None or name in integers:
+        return None
+    if (name, zero) not in place.memory:
+        place.memory[name, zero] = place.constant(
+            value.astype(np.float32) - np.asarray(minus, np.float32), f"{name}_float"
+        )
+    return place.memory[name, zero]
+
+
+def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
+    """Multiply the scale behind each layer that makes one of `floats` into its weights, where nothing else reads these.
+
+    Behind an integer layer stand a Cast and a product with the scales of input (1 by now) and weights.
+    """
+    from onnx import numpy_helper
+
+    graph, place = model.graph, Place(model)
+    makers = {out: node for node in graph.node for out in node.output}
+    follow, weight_readers = readers(graph), readers(graph)
+    for integers in floats:
+        name, layer = integers, makers[integers]
+        behind = follow.get(name, [])
+        if len(behind) == 1 and behind[0].op_type == "Cast":
+            cast, behind = behind[0], follow.get(behind[0].output[0], [])
+            cast.op_type = "Identity"
+            del cast.attribute[:]
+            name = cast.output[0]
+        if len(behind) != 1 or behind[0].op_type != "Mul" or len(weight_readers[layer.input[1]]) != 1:
+            continue
+        product = behind[0]
+        other = product.input[1 - list(product.input).index(name)]
+        scale = _value(other, makers, place)
+        tensor = place.constants[layer.input[1]]
+        along = _along(layer, scale, tuple(tensor.dims)) if scale is not None else None
+        if along is not None:
+            value = (numpy_helper.to_array(tensor) * along).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+            product.op_type = "Identity"
+            product.input[:] = [name]
+
+
+def _value(name: str, makers: dict[str, Any], place: Place) -> np.ndarray | None:
+    """What the tensor `name` holds, where it is computed of constants by products."""
+    found = place.value(name)
+    node = makers.get(name)
+    if found is not None or node is None:
+        return found
+    parts = [_value(read, makers, place) for read in node.input]
+    if any(part is None for part in parts) or node.op_type not in ("Identity", "Mul", "Reshape"):
+        return None
+    if node.op_type == "Reshape":
+        return np.reshape(parts[0], [int(n) for n in parts[1]])  # type: ignore[arg-type, union-attr]
+    return parts[0] if node.op_type == "Identity" else np.asarray(parts[0] * parts[1])  # type: ignore[operator]
+
+
+def _along(layer: onnx.NodeProto, scale: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """`scale`, one number or one an output channel, as it multiplies weights of `shape`; None where it does not."""
+    if scale.size == 1:
+        return scale.reshape(())
+    if layer.op_type == "MatMul":
+        return scale.reshape(-1) if scale.shape[-1] == scale.size == shape[-1] else None
+    axis = len(shape) - 2  # spatial sides stand behind the channels
+    fits = scale.size == shape[0] and scale.ndim > axis and scale.shape[-1 - axis] == scale.size
+    return scale.reshape(-1, *[1] * (len(shape) - 1)) if fits else None

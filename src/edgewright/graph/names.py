@@ -1,0 +1,118 @@
+"""Names for new tensors and nodes that nothing in a graph has yet, and names that other tools can work with.
+
+Tools make up names out of those that they find (`X_scale`, `X_bias`, `X_QuantizeLinear_Output`) and do not look whether
+a graph has them: models of MXNet, TensorFlow and Caffe do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .order import nested
+
+
+class Names:
+    """The names of all tensors and nodes of `graph` and its nested graphs; those that are given out are added."""
+
+    def __init__(self, graph: Any) -> None:
+        self._taken = taken(graph)
+
+    def add(self, known: Iterable[str]) -> None:
+        """Give none of the names `known` out."""
+        self._taken.update(known)
+
+    def free(self, wanted: str) -> str:
+        """`wanted`, or with a number behind it where something has that name; nothing else gets it afterwards."""
+        found, number = wanted, 1
+        while not found or found in self._taken:
+            number += 1
+            found = f"{wanted}_{number}"
+        self._taken.add(found)
+        return found
+
+
+def free(graph: Any, wanted: str) -> str:
+    """`wanted`, or with a number behind it where a tensor or node of `graph` (or of a nested graph) has that name."""
+    return Names(graph).free(wanted)
+
+
+def taken(graph: Any) -> set[str]:
+    """All names of tensors and nodes in `graph` and its nested graphs."""
+    found = {value.name for field in (graph.input, graph.output, graph.value_info, graph.initializer) for value in field}
+    for node in graph.node:
+        found.update((node.name, *node.input, *node.output))
+        for inner in nested(node):
+            found |= taken(inner)
+    return found
+
+
+class Aliases:
+    """Short names for all tensors and nodes of a graph but its inputs and those of its nested graphs.
+
+    None of them, with anything behind or before it, is the name of something else.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        every = taken(graph)
+        self._stem = next(s for n in range(1 << 30) if not any((s := f"t{n}x") in name for name in every))
+        self._to: dict[str, str] = {}
+        self._back: list[str] = []
+        inputs = {value.name for value in graph.input}
+        made = (name for node in graph.node for name in node.output)
+        for name in (*(tensor.name for tensor in graph.initializer), *made):
+            if name and name not in inputs and name not in self._to:
+                self._to[name] = self._next(name)
+        self._nodes = {node.name: self._next(node.name) for node in graph.node}
+
+    def _next(self, name: str) -> str:
+        self._back.append(name)
+        return f"{self._stem}{len(self._back) - 1:07}"  # of one width: none begins another
+
+    def tensor(self, name: str) -> str:
+        """The short name of the tensor `name`; that of an input is its own."""
+        return self._to.get(name, name)
+
+    def node(self, name: str) -> str:
+        """The short name of the node `name`."""
+        return self._nodes[name]
+
+    def apply(self, graph: Any) -> None:
+        """Give `graph` the short names, in place."""
+        for node in graph.node:
+            node.name = self._nodes[node.name]
+        _rename(graph, self.tensor)
+
+    def restore(self, graph: Any) -> None:
+        """Give `graph`, which a tool has changed since, the old names again, in place.
+
+        What the tool made is called as it would have been, with a number behind it where something has that name.
+        """
+        pattern = re.compile(re.escape(self._stem) + r"(\d{7})")
+        names = Names(graph)
+        names.add(self._back)
+        known: dict[str, str] = {}
+
+        def old_name(name: str) -> str:
+            if name not in known:
+                whole = pattern.fullmatch(name)
+                text = pattern.sub(lambda found: self._back[int(found[1])], name)
+                known[name] = text if whole or text == name else names.free(text)
+            return known[name]
+
+        _rename(graph, old_name)
+        for node in graph.node:
+            node.name = old_name(node.name)
+
+
+def _rename(graph: Any, new: Callable[[str], str]) -> None:
+    """Rename the tensors of `graph`, in place, and in its nested graphs what they read of them."""
+    for field in (graph.input, graph.output, graph.value_info, graph.initializer):
+        for value in field:
+            value.name = new(value.name)
+    for node in graph.node:
+        node.input[:] = [new(name) if name else name for name in node.input]
+        node.output[:] = [new(name) if name else name for name in node.output]
+        for inner in nested(node):
+            _rename(inner, new)

@@ -1,0 +1,159 @@
+"""Which tensors a model answers with: chosen by name, inner ones too, and none that is no array."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgewright.core.errors import InvalidInput
+
+from . import clean, inputs
+from .names import free
+from .order import nested
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Make `names` (outputs or inner tensors) the outputs of `model`, in that order, and drop what is behind them.
+
+    Raises `InvalidInput` for a name that no tensor has, and for one that is no array of numbers.
+    """
+    import onnx
+
+    known = {value.name: type(value).FromString(value.SerializeToString()) for value in model.graph.output}
+    made = {name for node in model.graph.node for name in node.output if name}
+    inner = made - known.keys()
+    if unknown := [name for name in names if name not in known and name not in inner]:
+        near = ", ".join(difflib.get_close_matches(unknown[0], sorted(inner), 3))
+        raise InvalidInput(
+            f"The model has no tensor '{unknown[0]}'.",
+            f"Its outputs: {', '.join(known)}." + (f" Inner tensors of similar names: {near}." if near else ""),
+            "Correct `outputs` in the model's TOML: the name of an output or of an inner tensor.",
+        )
+    if not inner.isdisjoint(names):
+        inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+        shapes = {value.name: value for value in inferred}
+        for name in inner.intersection(names):
+            # Without an inferred type it is taken as float: what onnx.checker then finds is reported.
+            empty = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            known[name] = shapes.get(name, empty)
+    del model.graph.output[:]
+    model.graph.output.extend(known[name] for name in names)
+    clean.apply(model)
+    _forget_domains(model)
+
+
+def require_arrays(model: onnx.ModelProto) -> None:
+    """Raise `InvalidInput` where an output of `model` is a text, a sequence or a map, and name what to take."""
+    import onnx
+
+    for value in model.graph.output:
+        kind = _kind(value.type)
+        if not kind:
+            continue
+        if value.type.WhichOneof("value") is None:
+            inferred = onnx.shape_inference.infer_shapes(model).graph.output
+            kind = next((_kind(v.type) for v in inferred if v.name == value.name), kind)
+            if not kind:
+                continue
+        found = _arrays_before(model, value.name)
+        hint = " or ".join(f'outputs = ["{name}"]' for name in found) or "outputs = [the tensor of class scores]"
+        raise InvalidInput(
+            f"The output '{value.name}' is {kind}.",
+            "Scores and boxes are read from arrays of floating-point numbers.",
+            f"Name the array in the model's TOML: {hint}. What lies behind it is left out.",
+        )
+
+
+def flatten(model: onnx.ModelProto, name: str) -> bool:
+    """Where the output `name` is (N, C, 1, 1), or has its one side above 1 elsewhere behind N, make it (N, C).
+
+    `model` is changed in place; the output keeps its name. Returns whether it was changed.
+    """
+    import onnx
+
+    value = next(v for v in model.graph.output if v.name == name)
+    shape = inputs.shape(value)
+    classes = [side for side in shape[1:] if side != 1]
+    if len(shape) <= 2 or len(classes) > 1 or None in shape[1:]:
+        return False
+    inner = free(model.graph, f"{name}_unflattened")
+    for node in model.graph.node:
+        node.output[:] = [inner if out == name else out for out in node.output]
+        node.input[:] = [inner if read == name else read for read in node.input]
+        for graph in nested(node):
+            _rename_read(graph, name, inner)
+    label = free(model.graph, f"{name}_flatten")
+    model.graph.node.append(onnx.helper.make_node("Flatten", [inner], [name], label, axis=1))
+    kind, batch = value.type.tensor_type.elem_type, shape[0]
+    flat = onnx.helper.make_tensor_value_info(name, kind, [batch or "batch", classes[0] if classes else 1])
+    if value.type.tensor_type.shape.dim[0].dim_param:
+        flat.type.tensor_type.shape.dim[0].dim_param = value.type.tensor_type.shape.dim[0].dim_param
+    value.CopyFrom(flat)
+    return True
+
+
+def _rename_read(graph: Any, old: str, new: str) -> None:
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        for inner in nested(node):
+            _rename_read(inner, old, new)
+
+
+def _kind(kind: onnx.TypeProto) -> str:
+    """What a type is where it is no array of numbers that scores or boxes can be read from; else empty."""
+    import onnx
+
+    which = kind.WhichOneof("value")
+    if which == "tensor_type":
+        types = onnx.TensorProto
+        element = kind.tensor_type.elem_type
+        if element == types.STRING:
+            return "a text (the class's name)"
+        return "of no known type" if element == types.UNDEFINED else ""
+    if which == "sequence_type":
+        inner = kind.sequence_type.elem_type.WhichOneof("value")
+        return "a sequence of maps (class name to score)" if inner == "map_type" else "a sequence of arrays"
+    return {"map_type": "a map (class name to score)", "optional_type": "optional", None: "of no known type"}.get(
+        which, f"a {which}"
+    )
+
+
+def _arrays_before(model: onnx.ModelProto, name: str) -> list[str]:
+    """The nearest arrays of floating-point numbers that the output `name` is computed from."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    floats = {
+        value.name
+        for value in (*inferred.value_info, *inferred.output)
+        if value.type.tensor_type.elem_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    }
+    makers = {out: node for node in model.graph.node for out in node.output}
+    front, seen, found = [name], {name}, []
+    while front:
+        node = makers.get(front.pop(0))
+        for read in node.input if node is not None else ():
+            if read in seen:
+                continue
+            seen.add(read)
+            maker = makers.get(read)
+            standard = maker is not None and maker.domain in ("", "ai.onnx")
+            if standard and (read in floats or read not in {v.name for v in inferred.value_info}):
+                found.append(read)
+            elif maker is not None:
+                front.append(read)
+    return found[:3]
+
+
+def _forget_domains(model: onnx.ModelProto) -> None:
+    """Drop operator sets of which no operator is left: they would stand in the way of raising the standard one."""
+    from .files import nodes
+
+    used = {"", "ai.onnx", *(node.domain for node in nodes(model.graph)), *(f.domain for f in model.functions)}
+    kept = [type(o).FromString(o.SerializeToString()) for o in model.opset_import if o.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)

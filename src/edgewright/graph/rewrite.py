@@ -1,0 +1,145 @@
+"""Nodes taken apart: the common ground of passes that replace single operators by several, in nested graphs too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import names
+from .files import attributes
+from .order import nested
+
+if TYPE_CHECKING:
+    import onnx
+
+Key = tuple[str, str]
+"""Domain and type of an operator."""
+
+Expand = Callable[["onnx.NodeProto", "Place"], bool]
+"""Adds nodes to the place that compute the outputs of the node; False: it cannot, and the node stays as it is."""
+
+LARGE = 4096
+"""Elements from which on a constant holds weights: shape inference does not read it."""
+
+
+class Place:
+    """Where the nodes go that stand in for one: collects them, finds free names, knows constants and ranks."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+                self.constants[node.output[0]] = node.attribute[0].t
+        self.nodes: list[onnx.NodeProto] = []
+        self.memory: dict[Any, str] = {}
+        self._taken = names.taken(model.graph)
+        self._ranks: dict[str, int] = {}
+
+    def free(self, wanted: str) -> str:
+        """`wanted`, or with a number behind it, as a name that nothing in the model has; it is taken then."""
+        found = next(n for i in range(1, 1 << 30) if (n := wanted if i == 1 else f"{wanted}_{i}") not in self._taken)
+        self._taken.add(found)
+        return found
+
+    def add(self, operator: str, inputs: list[str], wanted: str, output: str | None = None, **attributes: Any) -> str:
+        """Add a standard node with one output, which is returned: `output`, or a free name near `wanted`."""
+        import onnx
+
+        made = output or self.free(f"{wanted}_{operator.lower()}")
+        name = self.free(f"{wanted}_{operator.lower()}_node")
+        self.nodes.append(onnx.helper.make_node(operator, inputs, [made], name, **attributes))
+        return made
+
+    def constant(self, value: np.ndarray | np.generic, wanted: str) -> str:
+        """Add a constant to the outermost graph; returns its name."""
+        from onnx import numpy_helper
+
+        made = self.free(wanted)
+        self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), made))
+        self.constants[made] = self.model.graph.initializer[-1]
+        return made
+
+    def value(self, name: str) -> np.ndarray | None:
+        """The constant called `name`; None for what is computed."""
+        from onnx import numpy_helper
+
+        return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
+
+    def rank(self, name: str) -> int | None:
+        """How many dimensions the tensor `name` of the outermost graph has, as far as it was rewritten; or None."""
+        if name in self.constants:
+            return len(self.constants[name].dims)
+        if name not in self._ranks:
+            self._ranks = ranks(self.model, self.nodes)
+        return self._ranks.get(name)
+
+
+def apply(model: onnx.ModelProto, table: Mapping[Key, Expand]) -> dict[str, int]:
+    """Replace the operators of `table` in `model`, in place; returns how many of each were replaced, by type."""
+    found: Counter[str] = Counter()
+    if not any((node.domain, node.op_type) in table for node in _all(model.graph)):
+        return {}
+    _rewrite(model.graph, Place(model), table, found)
+    return dict(found)
+
+
+def ranks(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, int]:
+    """The number of dimensions of what `nodes` compute in the outermost graph of `model`; weights are not read."""
+    import onnx
+
+    graph, light = model.graph, onnx.ModelProto(ir_version=model.ir_version)
+    light.opset_import.extend(o for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    light.graph.input.extend(graph.input)
+    for tensor in graph.initializer:
+        if int(np.prod(tensor.dims)) < LARGE:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    light.graph.node.extend(nodes)
+    inferred = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+    values = (*inferred.value_info, *inferred.input)
+    return {v.name: len(v.type.tensor_type.shape.dim) for v in values if v.type.tensor_type.HasField("shape")}
+
+
+def forget_domains(model: onnx.ModelProto) -> None:
+    """Drop operator sets of which no operator is left: onnx.version_converter refuses them."""
+    used = {"", "ai.onnx", *(node.domain for node in _all(model.graph)), *(f.domain for f in model.functions)}
+    kept = [type(o).FromString(o.SerializeToString()) for o in model.opset_import if o.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def plain_attributes(node: onnx.NodeProto, *but: str) -> dict[str, Any]:
+    """The attributes of `node` without those called `but`."""
+    return {name: value for name, value in attributes(node).items() if name not in but}
+
+
+def _all(graph: Any) -> Any:
+    for node in graph.node:
+        yield node
+        for inner in nested(node):
+            yield from _all(inner)
+
+
+def _rewrite(graph: Any, place: Place, table: Mapping[Key, Expand], found: Counter[str]) -> None:
+    outer, place.nodes = place.nodes, []
+    memory, place.memory = place.memory, {}
+    for node in graph.node:
+        for inner in nested(node):
+            _rewrite(inner, place, table, found)
+        expand = table.get((node.domain, node.op_type))
+        start = len(place.nodes)
+        if expand is not None and expand(node, place):
+            found[node.op_type] += 1
+        else:
+            del place.nodes[start:]
+            place.nodes.append(node)
+    made = [type(node).FromString(node.SerializeToString()) for node in place.nodes]
+    place.nodes, place.memory = outer, memory
+    del graph.node[:]
+    graph.node.extend(made)

@@ -1,0 +1,144 @@
+"""FP16, bfloat16 and float64 inside a model, its inputs and outputs as float32."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import files
+from .order import nested
+
+if TYPE_CHECKING:
+    import onnx
+
+NAMES = {10: "FP16", 16: "bfloat16", 11: "float64"}
+"""Element types of ONNX that become float32, and what they are called."""
+
+FLOAT = 1
+TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
+"""Attributes that hold an element type as a number (Cast, EyeLike, RandomNormal, Bernoulli, DequantizeLinear ...)."""
+
+
+def apply(model: onnx.ModelProto) -> str:
+    """Make `model` float32 throughout, in place; the precision that most of its numbers had, empty for float32.
+
+    Numbers keep their values (65504, which stands for "as large as can be", and infinities too); what float64 holds
+    beyond float32 becomes the largest number there. A Cast between two of the types is taken out.
+    """
+    seen = _census(model)
+    if not seen:
+        return ""
+    floats = _floats(model)
+    for tensor in files.tensors(model):
+        _convert(tensor)
+    _types(model)
+    for graph in (model.graph, *model.functions):
+        _attributes(graph)
+    _drop_casts(model.graph, floats)
+    return NAMES[max(seen, key=lambda kind: seen[kind])]
+
+
+def _census(model: onnx.ModelProto) -> Counter[int]:
+    """Elements stored in each of the types; inputs, outputs and types that attributes name count one each."""
+    seen: Counter[int] = Counter()
+    for tensor in files.tensors(model):
+        if tensor.data_type in NAMES:
+            seen[tensor.data_type] += int(np.prod(tensor.dims))
+    seen.update(v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output))
+    for graph in (model.graph, *model.functions):
+        for node in files.nodes(graph):
+            seen.update(a.i for a in node.attribute if a.name in TYPE_ATTRIBUTES)
+    return Counter({kind: count for kind, count in seen.items() if kind in NAMES and count})
+
+
+def _floats(model: onnx.ModelProto) -> set[str]:
+    """The names of tensors of any floating-point type, those of nested graphs as far as they say so."""
+    import onnx
+
+    kinds = {FLOAT, *NAMES}
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    found: set[str] = set()
+
+    def look(graph: Any) -> None:
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type in kinds:
+                found.add(value.name)
+        found.update(tensor.name for tensor in graph.initializer if tensor.data_type in kinds)
+        for node in graph.node:
+            if node.op_type == "Cast" and any(a.name == "to" and a.i in kinds for a in node.attribute):
+                found.update(node.output)
+            for inner in nested(node):
+                look(inner)
+
+    look(inferred)
+    return found
+
+
+def _convert(tensor: onnx.TensorProto) -> None:
+    from onnx import numpy_helper
+
+    if tensor.data_type in NAMES:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype == np.float64:  # infinities stay
+            limit = float(np.finfo(np.float32).max)
+            value = np.where(np.isfinite(value), np.clip(value, -limit, limit), value)
+        tensor.CopyFrom(numpy_helper.from_array(np.asarray(value).astype(np.float32), tensor.name))
+
+
+def _types(message: Any) -> None:
+    """Every type of a tensor anywhere in `message`."""
+    import onnx
+
+    if isinstance(message, onnx.TensorProto):
+        return
+    if isinstance(message, (onnx.TypeProto.Tensor, onnx.TypeProto.SparseTensor)):
+        if message.elem_type in NAMES:
+            message.elem_type = FLOAT
+        return
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for item in (value,) if hasattr(value, "ListFields") else value:
+                _types(item)
+
+
+def _attributes(graph: Any) -> None:
+    for node in files.nodes(graph):
+        for attribute in node.attribute:
+            if attribute.name in TYPE_ATTRIBUTES and attribute.i in NAMES:
+                attribute.i = FLOAT
+
+
+def _drop_casts(graph: Any, floats: set[str]) -> None:
+    """Take each Cast from a float to a float out of `graph` and of its nested graphs."""
+    kept, outputs = [], {value.name for value in graph.output}
+    other: dict[str, str] = {}
+    for node in graph.node:
+        for inner in nested(node):
+            _drop_casts(inner, floats)
+        _rename(node, other)
+        goes = node.op_type == "Cast" and node.domain in ("", "ai.onnx") and node.input[0] in floats
+        if goes and any(a.name == "to" and a.i == FLOAT for a in node.attribute):
+            if node.output[0] not in outputs:
+                other[node.output[0]] = node.input[0]
+                continue
+            node.op_type = "Identity"
+            del node.attribute[:]
+        kept.append(node)
+    made = [type(node).FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(made)
+
+
+def _rename(node: Any, other: dict[str, str]) -> None:
+    """Let `node`, and the nodes and outputs of its nested graphs, read what `other` says."""
+    node.input[:] = [other.get(name, name) for name in node.input]
+    for graph in nested(node):
+        for inner in graph.node:
+            _rename(inner, other)
+        made = {name for inner in graph.node for name in inner.output}
+        for value in graph.output:
+            if value.name in other and value.name not in made:
+                read = other[value.name]
+                graph.node.add(op_type="Identity", input=[read], output=[value.name])

@@ -1,0 +1,119 @@
+"""Weights that are stored as integers while activations stay in float ("weight-only"), as the floats they stand for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import rewrite
+from .files import attributes, nodes
+from .rewrite import Place
+
+if TYPE_CHECKING:
+    import onnx
+
+PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
+def apply(model: onnx.ModelProto) -> dict[str, int]:
+    """Store the weights of `model` in float, in place; returns how many were not, by the operator that made them so.
+
+    A model that quantizes an activation, too, is left alone: its Q/DQ pairs ask for INT8.
+    """
+    found = rewrite.apply(model, {("com.microsoft", "MatMulNBits"): _bits})
+    constants = {tensor.name for tensor in model.graph.initializer}
+    constants |= {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
+    pairs = [node for node in nodes(model.graph) if node.op_type in PAIR]
+    for node in model.graph.node:  # a weight may pass both
+        if node.op_type in PAIR and node.input[0] in constants:
+            constants.update(node.output)
+    if not pairs or any(node.input[0] not in constants for node in pairs):
+        return found
+    table: dict[rewrite.Key, rewrite.Expand] = {
+        ("", "QuantizeLinear"): _quantize,
+        ("", "DequantizeLinear"): _dequantize,
+    }
+    return found | rewrite.apply(model, table)
+
+
+def dequantize(value: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int, block: int = 0) -> np.ndarray:
+    """(value - zero) * scale in float32: one scale for all, or one an index of `axis`, or one a `block` of them."""
+    scale, shift = (_spread(part, value.shape, axis, block) for part in (scale, 0 if zero is None else zero))
+    return np.asarray((value.astype(np.float32) - shift) * scale, np.float32)
+
+
+def _spread(part: np.ndarray | int, shape: tuple[int, ...], axis: int, block: int) -> np.ndarray:
+    part = np.asarray(part).astype(np.float32)
+    if part.size == 1:
+        return part.reshape(())
+    if block:
+        return np.repeat(part, block, axis=axis).take(range(shape[axis]), axis=axis)
+    along = [1] * len(shape)
+    along[axis] = -1
+    return part.reshape(along)
+
+
+def _dequantize(node: onnx.NodeProto, place: Place) -> bool:
+    own = attributes(node)
+    values = [place.value(name) if name else None for name in (*node.input, "")][:3]
+    if values[0] is None or values[1] is None:
+        return False
+    found = dequantize(values[0], values[1], values[2], own.get("axis", 1), own.get("block_size", 0))
+    _store(place, node.output[0], found)
+    return True
+
+
+def _quantize(node: onnx.NodeProto, place: Place) -> bool:
+    own = attributes(node)
+    values = [place.value(name) if name else None for name in (*node.input, "")][:3]
+    if values[0] is None or values[1] is None or own.get("block_size"):
+        return False
+    zero = np.zeros((), np.uint8) if values[2] is None else values[2]
+    if zero.dtype not in (np.int8, np.uint8):
+        return False
+    axis, limits = own.get("axis", 1), np.iinfo(zero.dtype)
+    steps = np.rint(values[0] / _spread(values[1], values[0].shape, axis, 0)) + _spread(zero, values[0].shape, axis, 0)
+    _store(place, node.output[0], np.clip(steps, limits.min, limits.max).astype(zero.dtype))
+    return True
+
+
+def _store(place: Place, name: str, value: np.ndarray) -> None:
+    """Make the tensor `name` a constant: through an Identity, since it may be known outside by that name."""
+    made = place.constant(value, f"{name}_stored")
+    place.constants[name] = place.constants[made]
+    place.add("Identity", [made], name, output=name)
+
+
+def _bits(node: onnx.NodeProto, place: Place) -> bool:
+    """A @ B' where B [N, K] is stored in blocks along K, of integers of 4 or 8 bits, the lowest bits first."""
+    own, reads = attributes(node), [*node.input, "", "", ""]
+    packed, scale = place.value(reads[1]), place.value(reads[2])
+    rows, columns, bits, block = own["N"], own["K"], own.get("bits", 4), own["block_size"]
+    if packed is None or scale is None or bits not in (4, 8) or reads[4]:
+        return False
+    blocks = -(-columns // block)
+    zeros = np.full((rows, blocks), 1 << (bits - 1), np.float32)
+    if reads[3]:
+        stored = place.value(reads[3])
+        if stored is None:
+            return False
+        zeros = stored.astype(np.float32).reshape(rows, blocks) if stored.dtype.kind == "f" else zeros
+        if stored.dtype == np.uint8:
+            zeros = _unpacked(stored.reshape(rows, -1), bits)[:, :blocks].astype(np.float32)
+    value = _unpacked(packed.reshape(rows, blocks, -1), bits)[..., :block].astype(np.float32)
+    value = (value - zeros[..., None]) * scale.astype(np.float32).reshape(rows, blocks, 1)
+    weights = place.constant(
+        np.ascontiguousarray(value.reshape(rows, -1)[:, :columns].T).astype(scale.dtype), f"{reads[1]}_float"
+    )
+    out = node.output[0]
+    made = place.add("MatMul", [reads[0], weights], out, output=None if reads[5] else out)
+    if reads[5]:
+        place.add("Add", [made, reads[5]], out, output=out)
+    return True
+
+
+def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    if bits == 8:
+        return packed
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
