@@ -122,7 +122,10 @@ def _reround(
     exact = numpy_helper.to_array(next(t for t in reference.graph.initializer if t.name == original.input[1]))
     turned = node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute)
     rows = exact.T if turned else exact
-    scale = np.broadcast_to(numpy_helper.to_array(initial[pair.input[1]]).reshape(-1), len(rows))
+    scale = numpy_helper.to_array(initial[pair.input[1]]).reshape(-1)
+    if len(scale) not in (1, len(rows)):
+        return  # of a transposed convolution: the scales count another axis
+    scale = np.broadcast_to(scale, len(rows))
     old = numpy_helper.to_array(tensor).astype(np.float32)
     near = np.abs((old.T if turned else old).reshape(len(rows), -1) * scale[:, None] - rows.reshape(len(rows), -1))
     if (near > 1.01 * scale[:, None]).any():

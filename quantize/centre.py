@@ -29,8 +29,8 @@ _PASSES = frozenset({"MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMea
 """Operators through which a constant passes as it is."""
 
 _LOW = "/low"
-"""Behind a tensor's name (and before a number, where that name was taken): the constant at which a centred Clip ends, by
-which `compensate` knows it again."""
+"""Behind a tensor's name: the constant at which a centred Clip ends, by which `compensate` knows it again. (A number
+follows where that name was taken.)"""
 
 
 class Site(NamedTuple):

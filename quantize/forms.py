@@ -74,7 +74,9 @@ def _store(model: onnx.ModelProto) -> bool:
     initial = {tensor.name for tensor in graph.initializer}
     constants = set(initial)
     for node in graph.node:
-        if constants.issuperset(name for name in node.input if name) and not any(a.HasField("g") for a in node.attribute):
+        if constants.issuperset(name for name in node.input if name) and not any(
+            a.HasField("g") for a in node.attribute
+        ):
             constants.update(node.output)
     read = [name for node in graph.node if node.op_type in LAYERS for name in node.input[1:]]
     outputs = {value.name for value in graph.output}

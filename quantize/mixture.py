@@ -15,6 +15,7 @@ import msgspec
 from edgewright.core import files as core_files
 from edgewright.core.errors import RuntimeFailed
 from edgewright.graph import blocks, files, metadata
+from edgewright.graph.names import Names
 
 from . import bias, centre, head, methods, schemes, scores
 from .calibration import Calibration
@@ -99,7 +100,7 @@ def compose(
     constants = {tensor.name: tensor for tensor in exact.graph.initializer}
     changed = {tensor.name: tensor for tensor in quantized.graph.initializer}
     originals = {node.name: node for node in quantized.graph.node}
-    placed: set[str] = set()
+    placed = _Placed(set(), {}, Names(exact.graph))
     for node in exact.graph.node:
         new = type(node)()
         new.CopyFrom(node)
@@ -120,6 +121,27 @@ def compose(
     if scheme.centred and not corrected:
         centre.compensate(mixed, exact)
     return mixed
+
+
+class _Placed(NamedTuple):
+    """What was put into a mixture: constants of the float model, and for other names the ones that were free."""
+
+    kept: set[str]
+    made: dict[str, str]
+    taken: Names
+
+    def name(self, wanted: str) -> tuple[str, bool]:
+        """The name for `wanted`, and whether it was asked for the first time."""
+        is_new = wanted not in self.made
+        if is_new:
+            self.made[wanted] = self.taken.free(wanted)
+        return self.made[wanted], is_new
+
+    def own(self, name: str) -> tuple[str, bool]:
+        """The same for a constant of the float model, which keeps its name."""
+        is_new = name not in self.kept
+        self.kept.add(name)
+        return name, is_new
 
 
 class _Read(NamedTuple):
@@ -161,7 +183,7 @@ def _reads(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[tuple[str
     return found
 
 
-def _place(graph: onnx.GraphProto, read: _Read, constants: dict[str, onnx.TensorProto], placed: set[str]) -> str:
+def _place(graph: onnx.GraphProto, read: _Read, constants: dict[str, onnx.TensorProto], placed: _Placed) -> str:
     """Put the nodes of `read` into `graph` unless they are there; returns the tensor to read."""
     last = read.tensor
     for node in (read.quantize, read.dequantize):
@@ -169,9 +191,8 @@ def _place(graph: onnx.GraphProto, read: _Read, constants: dict[str, onnx.Tensor
             continue
         new = type(node)()
         new.CopyFrom(node)
-        new.output[0] = f"{node.output[0]}/{'q' if node is read.quantize else 'dq'}"
-        if new.output[0] not in placed:
-            placed.add(new.output[0])
+        new.output[0], is_new = placed.name(f"{node.output[0]}/{'q' if node is read.quantize else 'dq'}")
+        if is_new:
             new.input[:] = [
                 _constant(graph, constants[n], "/int8", placed) if n in constants else n for n in node.input
             ]
@@ -183,11 +204,10 @@ def _place(graph: onnx.GraphProto, read: _Read, constants: dict[str, onnx.Tensor
     return last
 
 
-def _constant(graph: onnx.GraphProto, tensor: onnx.TensorProto, suffix: str, placed: set[str]) -> str:
+def _constant(graph: onnx.GraphProto, tensor: onnx.TensorProto, suffix: str, placed: _Placed) -> str:
     """Put a copy of `tensor` into `graph` unless it is there; returns its name."""
-    name = f"{tensor.name}{suffix}"
-    if name not in placed:
-        placed.add(name)
+    name, is_new = placed.name(f"{tensor.name}{suffix}") if suffix else placed.own(tensor.name)
+    if is_new:
         graph.initializer.add().CopyFrom(tensor)
         graph.initializer[-1].name = name
     return name

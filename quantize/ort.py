@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,29 +62,66 @@ def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, floa
 def _left_out(model: onnx.ModelProto, ranges: dict[str, Range]) -> list[str]:
     """The nodes that cannot be in INT8.
 
-    Layers whose weights are computed; a Resize that is neither "nearest" nor "linear", for ONNX Runtime 1.31 puts INT8
-    ones into channels-last, where it has no cubic one and fails on loading; and pools that leave hardly anything of
-    what they read (means of what is normalized), on which its kernels fail with "parameter out of computation range".
+    - Layers whose weights are computed.
+    - A Resize that is neither "nearest" nor "linear", with the layers next to it: ONNX Runtime 1.31 puts all between
+      INT8 layers into channels-last, in which it has no cubic one, and fails on loading.
+    - Pools that leave hardly anything of what they read (means of what is normalized): its kernels fail with "parameter
+      out of computation range".
+    - A ReLU whose output a nested graph reads: the quantizer drops a ReLU whose work a pair does, and that graph would
+      read what is before it.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
+    reads = files.reads(model.graph)
+    outer = Counter(name for node in model.graph.node for name in node.input)
+    outer.update(value.name for value in model.graph.output)
+
+    def is_cubic(node: onnx.NodeProto) -> bool:
+        return node.op_type == "Resize" and files.attributes(node).get("mode", b"nearest") not in (
+            b"nearest",
+            b"linear",
+        )
 
     def is_left_out(node: onnx.NodeProto) -> bool:
         if node.op_type in ("Conv", "ConvTranspose", "Gemm"):
             return node.input[1] not in constants
         if node.op_type == "Resize":
-            return files.attributes(node).get("mode", b"nearest") not in (b"nearest", b"linear")
+            return is_cubic(node)
         if node.op_type in ("GlobalAveragePool", "AveragePool"):
             read, made = (np.ptp(ranges.get(name, (0.0, 0.0))) for name in (node.input[0], node.output[0]))
             return bool(read > MOST_AVERAGED * made)
-        return False
+        return node.op_type in ("Relu", "Clip") and reads[node.output[0]] > outer[node.output[0]]
 
-    return [node.name for node in model.graph.node if is_left_out(node)]
+    found = [node.name for node in model.graph.node if is_left_out(node)]
+    return found + [layer for node in model.graph.node if is_cubic(node) for layer in _next_to(model.graph, node)]
+
+
+def _next_to(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[str]:
+    """The layers from which a path without another layer leads to `node`, or from `node` to them."""
+    readers = files.readers(graph)
+    makers = {name: other for other in graph.node for name in other.output}
+    found: dict[str, None] = {}
+    for backwards in (True, False):
+        waiting, seen = [node], {node.name}
+        while waiting:
+            here = waiting.pop()
+            near = (
+                [makers[name] for name in here.input if name in makers]
+                if backwards
+                else [reader for name in here.output for reader in readers.get(name, [])]
+            )
+            for other in near:
+                if other.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+                    found[other.name] = None
+                elif other.name not in seen:
+                    seen.add(other.name)
+                    waiting.append(other)
+    return list(found)
 
 
 def _take_grouped_biases(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     """Take the biases of transposed convolutions with groups out of `model`, in place; returns them by node.
 
-    Their weights have one scale for each channel of a group, with which the quantizer cannot scale a bias of all channels.
+    Their weights have one scale for each channel of a group; the quantizer cannot scale a bias of all channels by them.
     """
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     found = {}

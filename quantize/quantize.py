@@ -270,8 +270,11 @@ def place(
 
 
 def prepare(model: onnx.ModelProto) -> None:
-    """Raise the opset to what per-channel Q/DQ needs, name every node, bring layers into the engines' form (`forms`), and
-    give every layer a bias of its own; in place."""
+    """Bring `model` into the form that the engines take, in place.
+
+    Its opset is raised to what per-channel Q/DQ needs, every node gets a name, layers are made plain (`forms`), and
+    every layer gets a bias of its own.
+    """
     from edgewright.graph import upgrade
 
     upgrade.apply(model, OPSET)

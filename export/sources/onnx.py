@@ -70,7 +70,7 @@ def load(
 def _size(
     asked: tuple[int | None, int | None] | None, known: tuple[int, int] | None
 ) -> tuple[int, int] | None:  # fmt: skip
-    """The (height, width) of an input that leaves them open: what was `asked` for, else what is `known` of the export."""
+    """The (height, width) of an input that leaves them open: what was `asked` for, else what is `known` of it."""
     height, width = (one or other for one, other in zip(asked or (None, None), known or (None, None)))
     return (height, width) if height and width else None
 

@@ -230,7 +230,8 @@ def test_a_toml_example_is_read(example: str, tmp_path: Path) -> None:
         (tmp_path / fields["labels_file"]).write_text("\n".join(f"thing {k}" for k in range(fields["classes"])))
         height, width = fields["preprocess"]["resize_to"]
         read = overrides.read(tmp_path / "model.toml")
-        assert overrides.build(overrides.merge({"input": {"height": height, "width": width}}, read), "it").detect
+        spec = overrides.build(overrides.merge({"input": {"height": height, "width": width}}, read), "it")
+        assert len(spec.labels) == fields["classes"]
     elif set(fields) <= set(Target.__struct_fields__):
         board = msgspec.to_builtins(targets.load("jetson-orin-nano"))
         assert msgspec.convert({**board, **fields}, Target).power_mode == fields["power_mode"]

@@ -18,7 +18,7 @@ from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.export import overrides, parity
 from edgewright.export.exporter import export
-from edgewright.graph import compare, files, metadata
+from edgewright.graph import compare, files, half, metadata
 from edgewright.vision import preprocess
 
 FACTORIES = """
@@ -146,6 +146,45 @@ def test_an_onnx_file_is_cleaned_and_described_by_the_toml_beside_it(here: Path)
     (here / "wrong.toml").write_text(TOML.replace("height = 16", "height = 32").replace("[16, 20]", "[32, 20]"))
     with pytest.raises(InvalidInput, match="input height 32"):
         export(str(here / "foreign.onnx"), here / "no", spec_file=str(here / "wrong.toml"))
+
+
+def test_a_graph_that_onnxslim_fails_on_or_changes_stays_as_it_is_with_a_note(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(model: onnx.ModelProto) -> onnx.ModelProto:
+        raise IndexError("list index out of range")
+
+    def doubles(model: onnx.ModelProto) -> onnx.ModelProto:
+        bias = next(t for t in model.graph.initializer if list(t.dims) == [4])
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) * 2 + 1, bias.name))
+        return model
+
+    for slim, said in ((fails, "IndexError: list index out of range"), (doubles, "changes its answers by")):
+        monkeypatch.setattr("onnxslim.slim", slim)
+        run(here)
+        assert said in (here / "out/parity.json").read_text()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_only_a_file_that_edgewright_put_into_fp16_stays_so(here: Path, ours: bool) -> None:
+    run(here)
+    model = onnx.load(here / "out/model.onnx")
+    names = [f"n{i}" for i, _ in enumerate(model.graph.node)]
+    for node, name in zip(model.graph.node, names):
+        node.name = name
+    half.apply(model, ())
+    if not ours:
+        kept = [entry for entry in model.metadata_props if entry.key != half.OURS]
+        copies = [type(entry).FromString(entry.SerializeToString()) for entry in kept]
+        del model.metadata_props[:]
+        model.metadata_props.extend(copies)
+    onnx.save(model, here / "half.onnx")
+    export(str(here / "half.onnx"), here / "again", images=[str(here / "0.png")])
+    again = onnx.load(here / "again/model.onnx")
+    kinds = {tensor.data_type for tensor in again.graph.initializer}
+    assert (onnx.TensorProto.FLOAT16 in kinds) == ours
+    notes = msgspec.json.decode((here / "again/parity.json").read_bytes())["notes"]
+    assert any("FP16" in note for note in notes) != ours
 
 
 def test_arguments_are_checked(here: Path) -> None:

@@ -16,8 +16,8 @@ NAMES = ("plain", "torch", "keras", "mxnet", "engine", "same", "empty", "unicode
 """How tensors and nodes are called (`Net._names`)."""
 SUFFIXES = (
     "_bias", "_scale", "_zero_point", "_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output", "_dq", "_q",
-    "_QuantizeLinear_Input", "_zero", "_quantize", "_dequantize", "_QuantizeLinear", "_DequantizeLinear", "/low", "/high",
-    "_quantized_scale", "_channels_scale", "_channels_zero_point", "_ReluA",
+    "_QuantizeLinear_Input", "_zero", "_quantize", "_dequantize", "_QuantizeLinear", "_DequantizeLinear", "/low",
+    "/high", "_quantized_scale", "_channels_scale", "_channels_zero_point", "_ReluA",
 )  # fmt: skip
 """What quantizers write behind the name of a tensor or node."""
 
@@ -79,7 +79,9 @@ class Net:
         """One node with an output of each of these shapes."""
         name, made = self._names(operator)
         read = [i.name if isinstance(i, Tensor) else i for i in inputs]
-        self.nodes.append(helper.make_node(operator, read, [f"{made}.{i}" for i in range(len(shapes))], name, **attributes))
+        self.nodes.append(
+            helper.make_node(operator, read, [f"{made}.{i}" for i in range(len(shapes))], name, **attributes)
+        )
         return [Tensor(f"{made}.{i}", tuple(shape)) for i, shape in enumerate(shapes)]
 
     def constant(self, value: Any, kind: Any = np.float32, node: bool = False) -> str:
@@ -105,8 +107,11 @@ class Net:
         """A vector of int64."""
         return self.constant(values, np.int64)
 
-    def conv(self, x: Tensor, filters: int, kernel: int = 3, stride: int = 1, dilation: int = 1, group: int = 1, bias: bool = True,
-             auto_pad: str = "", says_kernel: bool = True, node: bool = False, weights: str = "", c: str = "") -> Tensor:  # fmt: skip
+    def conv(
+        self, x: Tensor, filters: int, kernel: int = 3, stride: int = 1, dilation: int = 1, group: int = 1,
+        bias: bool = True, auto_pad: str = "", says_kernel: bool = True, node: bool = False, weights: str = "",
+        c: str = "",
+    ) -> Tensor:  # fmt: skip
         """A convolution over all axes behind the channels, padded to keep the size where `auto_pad` says nothing."""
         rank = len(x.shape) - 2
         told: dict[str, Any] = {"strides": [stride] * rank, "dilations": [dilation] * rank, "group": group}
@@ -132,7 +137,7 @@ class Net:
     def clip(self, x: Tensor, low: float | None, high: float | None, node: bool = False) -> Tensor:
         """Between two ends, each of which may be missing."""
         if self.opset < 11:
-            ends = {name: end for name, end in (("min", low), ("max", high)) if end is not None}
+            ends = {name: float(end) for name, end in (("min", low), ("max", high)) if end is not None}
             return self.node("Clip", [x], x.shape, **ends)
         read = ["" if end is None else self.constant(end, node=node) for end in (low, high)]
         while read and not read[-1]:
@@ -145,7 +150,9 @@ class Net:
     def transpose(self, x: Tensor, *order: int) -> Tensor:
         return self.node("Transpose", [x], [x.shape[axis] for axis in order], perm=list(order))
 
-    def axes(self, operator: str, x: Tensor, shape: Sequence[int], axes: Sequence[int], since: int, **told: Any) -> Tensor:
+    def axes(
+        self, operator: str, x: Tensor, shape: Sequence[int], axes: Sequence[int], since: int, **told: Any
+    ) -> Tensor:
         """An operator whose axes are an attribute before the operator set `since`, an input from then on."""
         if self.opset < since:
             return self.node(operator, [x], shape, axes=list(axes), **told)
@@ -226,11 +233,14 @@ class Net:
     def batch_norm(self, x: Tensor) -> Tensor:
         """By constants."""
         n = x.channels
-        more = [self.constant(v) for v in (1 + 0.2 * self.random.standard_normal(n), 0.2 * self.random.standard_normal(n),
-                                           0.1 * self.random.standard_normal(n), self.random.uniform(0.5, 1.5, n))]  # fmt: skip
+        normal = self.random.standard_normal((3, n))
+        numbers = (1 + 0.2 * normal[0], 0.2 * normal[1], 0.1 * normal[2], self.random.uniform(0.5, 1.5, n))
+        more = [self.constant(v) for v in numbers]
         return self.node("BatchNormalization", [x, *more], x.shape, epsilon=1e-5)
 
-    def gemm(self, x: Tensor, outputs: int, form: str = "[N]", trans: int = 1, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
+    def gemm(
+        self, x: Tensor, outputs: int, form: str = "[N]", trans: int = 1, alpha: float = 1.0, beta: float = 1.0
+    ) -> Tensor:
         """A matrix product with C of a `form`: "", "[N]", "[1,N]", "[1]", "[1,1]", "scalar"."""
         shape = {"[N]": (outputs,), "[1,N]": (1, outputs), "[1]": (1,), "[1,1]": (1, 1), "scalar": ()}
         c = [self.constant(self.random.standard_normal(shape[form]) * 0.2)] if form else []

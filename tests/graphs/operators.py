@@ -32,7 +32,7 @@ def conv(net: Any, x: Any, pick: Pick) -> Any:
     group = pick((1, 1, 1, 2)) if x.channels % 2 == 0 else 1
     kernel, stride, dilation = pick(((3, 1, 1), (1, 1, 1), (3, 2, 1), (3, 1, 2), (5, 1, 1), (2, 2, 1)))
     auto = pick(("", "", "SAME_UPPER", "SAME_LOWER", "VALID"))
-    if auto == "VALID" and min(x.shape[2:]) < 6 or (auto.startswith("SAME") and dilation > 1):
+    if (auto == "VALID" and min(x.shape[2:]) < 6) or (auto.startswith("SAME") and dilation > 1):
         auto = ""
     return net.conv(x, pick((16, 20, 24)), kernel, stride if min(x.shape[2:]) > 4 else 1, dilation, group,
                     pick((True, False)), auto, pick((True, False)), pick((False, False, True)))  # fmt: skip
@@ -87,8 +87,9 @@ def clipped(net: Any, x: Any, pick: Pick) -> Any:
 def activation(net: Any, x: Any, pick: Pick) -> Any:
     made = net.conv(x, 16, 3) if pick((True, True, False)) else x
     kinds: list[tuple[str, dict[str, float]]] = [
-        ("Relu", {}), ("LeakyRelu", {"alpha": 0.1}), ("Elu", {"alpha": 0.7}), ("Sigmoid", {}), ("Tanh", {}), ("Selu", {}),
-        ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}), ("Softplus", {}), ("Softsign", {}), ("ThresholdedRelu", {"alpha": 0.2}),
+        ("Relu", {}), ("LeakyRelu", {"alpha": 0.1}), ("Elu", {"alpha": 0.7}), ("Sigmoid", {}), ("Tanh", {}),
+        ("Selu", {}), ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}), ("Softplus", {}), ("Softsign", {}),
+        ("ThresholdedRelu", {"alpha": 0.2}),
     ]  # fmt: skip
     kinds += [("Celu", {})] * (net.opset >= 12) + [("HardSwish", {})] * (net.opset >= 14)
     kinds += [("Mish", {})] * (net.opset >= 18) + [("Gelu", {})] * (net.opset >= 20)
@@ -151,7 +152,9 @@ def joined(net: Any, x: Any, pick: Pick) -> Any:
     if pick((True, False)):
         fixed = (1, 2, *x.shape[2:])
         parts.insert(1, type(x)(net.constant(net.random.uniform(0, 1, fixed), node=pick((True, False))), fixed))
-    return net.node("Concat", parts, (1, sum(p.channels for p in parts), *x.shape[2:]), axis=pick((1, -3)) if net.opset >= 11 else 1)
+    return net.node(
+        "Concat", parts, (1, sum(p.channels for p in parts), *x.shape[2:]), axis=pick((1, -3)) if net.opset >= 11 else 1
+    )
 
 
 @_add(STEPS)
@@ -183,7 +186,9 @@ def padded(net: Any, x: Any, pick: Pick) -> Any:
 @_add(STEPS)
 def resized(net: Any, x: Any, pick: Pick) -> Any:
     mode = pick(("nearest", "linear", "cubic")) if net.opset >= 11 else pick(("nearest", "linear"))
-    modes = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"] + ["half_pixel_symmetric"] * (net.opset >= 19)
+    modes = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"] + ["half_pixel_symmetric"] * (
+        net.opset >= 19
+    )
     coordinates, nearest = pick(modes), pick(("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"))
     larger = max(x.shape[2:]) <= 10
     if not larger and (min(x.shape[2:]) < 4 or net.opset == 9 or net.opset < 9):
@@ -227,8 +232,12 @@ def local_response(net: Any, x: Any, pick: Pick) -> Any:
 @_add(STEPS)
 def per_channel(net: Any, x: Any, pick: Pick) -> Any:
     operator, n = pick(("Mul", "Add", "Sub", "Div")), x.channels
-    value = net.constant(net.random.uniform(0.5, 1.5, pick(((1, n, 1, 1), (n, 1, 1), (1,), ()))), node=pick((True, False)))
-    return net.conv(net.node(operator, [x, value] if operator == "Div" or pick((True, False)) else [value, x], x.shape), 16, 3)
+    value = net.constant(
+        net.random.uniform(0.5, 1.5, pick(((1, n, 1, 1), (n, 1, 1), (1,), ()))), node=pick((True, False))
+    )
+    return net.conv(
+        net.node(operator, [x, value] if operator == "Div" or pick((True, False)) else [value, x], x.shape), 16, 3
+    )
 
 
 @_add(STEPS)
@@ -244,7 +253,9 @@ def elementwise(net: Any, x: Any, pick: Pick) -> Any:
     if operator in ("Sqrt", "Exp"):
         x = net.clip(x, 0, 2)
     if operator == "Floor":  # which no grid of ranges can follow: what it makes is only gently mixed in
-        return net.node("Add", [x, net.node("Mul", [net.node("Floor", [x], x.shape), net.constant(0.05)], x.shape)], x.shape)
+        return net.node(
+            "Add", [x, net.node("Mul", [net.node("Floor", [x], x.shape), net.constant(0.05)], x.shape)], x.shape
+        )
     return net.node(operator, [x], x.shape)
 
 
@@ -298,7 +309,9 @@ def channels_last(net: Any, x: Any, pick: Pick) -> Any:
 def layer_norm(net: Any, x: Any, pick: Pick) -> Any:
     _, channels, rows, columns = x.shape
     tokens = net.transpose(net.reshape(x, 1, channels, rows * columns), 0, 2, 1)
-    normal = net.node("LayerNormalization", [tokens, net.constant(np.ones(channels)), net.bias(channels)], tokens.shape, axis=-1)
+    normal = net.node(
+        "LayerNormalization", [tokens, net.constant(np.ones(channels)), net.bias(channels)], tokens.shape, axis=-1
+    )
     made = net.node("MatMul", [normal, net.weights(channels, 16, fan=channels)], (1, rows * columns, 16))
     return net.reshape(net.transpose(net.node("Add", [made, net.bias(16)], made.shape), 0, 2, 1), 1, 16, rows, columns)
 
@@ -402,7 +415,9 @@ def product_head(net: Any, x: Any, pick: Pick) -> Any:
     pooled = net.reduce("ReduceMean", x, 2, 3, keep=0)
     made = net.node("MatMul", [pooled, net.weights(16, 5, fan=16)], (1, 5))
     bias = net.bias(*pick(((5,), (1, 5), (1,), ())))
-    return net.node("Add", [made, bias] if pick((True, False)) else [bias, made], (1, 5)) if pick((True, False)) else made
+    return (
+        net.node("Add", [made, bias] if pick((True, False)) else [bias, made], (1, 5)) if pick((True, False)) else made
+    )
 
 
 @_add(HEADS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import inputs
+from .names import Names
 
 if TYPE_CHECKING:
     import onnx
@@ -56,6 +57,7 @@ def _free_reshapes(model: onnx.ModelProto, old: int) -> None:
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     produced = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
+    names = Names(model.graph)
     for node in list(model.graph.node):
         if node.op_type != "Reshape":
             continue
@@ -69,7 +71,7 @@ def _free_reshapes(model: onnx.ModelProto, old: int) -> None:
                 if attribute.name == "allowzero":
                     attribute.i = 0  # torch's exporter sets it: a 0 would be an empty dimension, not a copied one
             freed = np.concatenate([np.zeros(1, np.int64), target[1:]])
-            name = f"{node.output[0]}_shape"  # a new tensor: others may share the old one
+            name = names.free(f"{node.output[0]}_shape")  # a new tensor: others may share the old one
             model.graph.initializer.append(onnx.numpy_helper.from_array(freed, name))
             node.input[1] = name
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import files
+from .names import Names
 
 if TYPE_CHECKING:
     import onnx
@@ -74,14 +75,16 @@ def _swap(graph: Any, turn: Any, joined: Any, lines: list[Any], rank: int, maps:
     """Let `lines`, and what joins them, give rows of cells, and `turn` go; the last of them takes its output's name."""
     from onnx import helper, numpy_helper
 
+    names = Names(graph)
     for line in lines:
         source, name = line.input[0], line.output[0]
+        last, rows = names.free(f"{name}/last"), names.free(f"{name}/rows")
         channels = maps[source][1]
         shape = [-1, channels] if rank == 2 else [0, -1, channels]
-        graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), f"{name}/rows"))
-        ahead = helper.make_node("Transpose", [source], [f"{name}/last"], name=f"{name}/last", perm=[0, 2, 3, 1])
+        graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), rows))
+        ahead = helper.make_node("Transpose", [source], [last], name=last, perm=[0, 2, 3, 1])
         graph.node.insert(list(graph.node).index(line), ahead)
-        line.input[:] = [f"{name}/last", f"{name}/rows"]
+        line.input[:] = [last, rows]
     moved = {line.output[0] for line in lines} | set(joined.output if joined is not None else ())
     for value in [value for value in graph.value_info if value.name in moved]:
         graph.value_info.remove(value)  # its shape was the other one

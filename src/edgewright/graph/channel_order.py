@@ -6,13 +6,12 @@ nothing, and each product stays what it was.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import files
+from .names import Names
 
 if TYPE_CHECKING:
     import onnx
@@ -50,13 +49,12 @@ def reverse(model: onnx.ModelProto, images: str) -> bool:
     # Every reading but the ones that were looked at is by a nested graph, or an output of this one.
     if None in sites or not sites or seen != sum(read[name] for name in reached):
         return False
-    taken = {*read, *makers, *constants}
+    names = Names(model.graph)
     made: dict[str, str] = {}  # two convolutions may share their weights
     for node, place in filter(None, sites):
         old = node.input[place]
         if old not in made:
-            made[old] = next(name for name in _names(f"{old}_reversed") if name not in taken)
-            taken.add(made[old])
+            made[old] = names.free(f"{old}_reversed")
             array = np.ascontiguousarray(numpy_helper.to_array(constants[old])[:, ::-1])
             graph.initializer.append(numpy_helper.from_array(array, made[old]))
         node.input[place] = made[old]
@@ -77,11 +75,6 @@ def _weights(
             return None
         node, place = maker, 0
     return node, place
-
-
-def _names(name: str) -> Iterator[str]:
-    yield name
-    yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
 def _by_outputs(pair: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from edgewright.core.errors import RuntimeFailed
 
 from . import files, upgrade
+from .names import Names
 
 if TYPE_CHECKING:
     import onnx
@@ -45,17 +46,19 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
     halves, floats = _tensors(model, keep)
     requantize(model)
     casts: dict[tuple[str, int], str] = {}
+    names = Names(model.graph)
     initial = {tensor.name: tensor for tensor in model.graph.initializer}
     ordered: list[onnx.NodeProto] = []
 
     def cast(name: str, kind: int) -> str:
         """`name` in the other precision: a copy of a constant, else a Cast node, one for all that ask."""
         if (name, kind) not in casts:
-            other = casts[name, kind] = f"{name}_{'f16' if kind == onnx.TensorProto.FLOAT16 else 'f32'}"
+            other = names.free(f"{name}_{'f16' if kind == onnx.TensorProto.FLOAT16 else 'f32'}")
+            casts[name, kind] = other
             if name in initial:
                 _add_constant(model, other, _rounded(onnx.numpy_helper.to_array(initial[name])))
             else:
-                ordered.append(onnx.helper.make_node("Cast", [name], [other], f"{other}_cast", to=kind))
+                ordered.append(onnx.helper.make_node("Cast", [name], [other], names.free(f"{other}_cast"), to=kind))
         return casts[name, kind]
 
     outputs = {value.name for value in model.graph.output}
@@ -72,10 +75,9 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
             _change_attributes(node, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
         for index, name in enumerate(node.output):
             if name in halves and name in outputs:  # the model's outputs stay float32, under their own names
-                node.output[index] = f"{name}_half"
-                ordered.append(
-                    onnx.helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=onnx.TensorProto.FLOAT)
-                )
+                made, label = names.free(f"{name}_half"), names.free(f"{name}_cast")
+                node.output[index] = made
+                ordered.append(onnx.helper.make_node("Cast", [made], [name], label, to=onnx.TensorProto.FLOAT))
                 halves.discard(name)
     _replace(model.graph.node, ordered)
     used = {name for node in model.graph.node for name in node.input} | outputs
@@ -100,14 +102,17 @@ def simulate(half: onnx.ModelProto) -> onnx.ModelProto:
                 onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
             )
     ordered: list[onnx.NodeProto] = []
+    names = Names(copy.graph)
     for node in copy.graph.node:
         _change_attributes(node, onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT)
         ordered.append(node)
         for index, name in enumerate(node.output):
             if name in stored:
-                node.output[index] = f"{name}_exact"
-                for source, target, kind in ((f"{name}_exact", f"{name}_half", 10), (f"{name}_half", name, 1)):
-                    ordered.append(onnx.helper.make_node("Cast", [source], [target], f"{target}_rounding", to=kind))
+                exact, rounded = names.free(f"{name}_exact"), names.free(f"{name}_half")
+                node.output[index] = exact
+                for source, target, kind in ((exact, rounded, 10), (rounded, name, 1)):
+                    label = names.free(f"{target}_rounding")
+                    ordered.append(onnx.helper.make_node("Cast", [source], [target], label, to=kind))
     _replace(copy.graph.node, ordered)
     return copy
 

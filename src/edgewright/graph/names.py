@@ -14,14 +14,10 @@ from .order import nested
 
 
 class Names:
-    """The names of all tensors and nodes of `graph` and its nested graphs; those that are given out are added."""
+    """Names that are taken: those of all tensors and nodes of `graph` and its nested graphs, `more`, what was given."""
 
-    def __init__(self, graph: Any) -> None:
-        self._taken = taken(graph)
-
-    def add(self, known: Iterable[str]) -> None:
-        """Give none of the names `known` out."""
-        self._taken.update(known)
+    def __init__(self, graph: Any = None, more: Iterable[str] = ()) -> None:
+        self._taken = {*more, *(taken(graph) if graph is not None else ())}
 
     def free(self, wanted: str) -> str:
         """`wanted`, or with a number behind it where something has that name; nothing else gets it afterwards."""
@@ -40,7 +36,9 @@ def free(graph: Any, wanted: str) -> str:
 
 def taken(graph: Any) -> set[str]:
     """All names of tensors and nodes in `graph` and its nested graphs."""
-    found = {value.name for field in (graph.input, graph.output, graph.value_info, graph.initializer) for value in field}
+    found = {
+        value.name for field in (graph.input, graph.output, graph.value_info, graph.initializer) for value in field
+    }
     for node in graph.node:
         found.update((node.name, *node.input, *node.output))
         for inner in nested(node):
@@ -65,6 +63,8 @@ class Aliases:
             if name and name not in inputs and name not in self._to:
                 self._to[name] = self._next(name)
         self._nodes = {node.name: self._next(node.name) for node in graph.node}
+        inner = {name for node in graph.node for graph_in in nested(node) for name in taken(graph_in)}
+        self._kept = (inputs | inner) - self._to.keys()
 
     def _next(self, name: str) -> str:
         self._back.append(name)
@@ -90,15 +90,14 @@ class Aliases:
         What the tool made is called as it would have been, with a number behind it where something has that name.
         """
         pattern = re.compile(re.escape(self._stem) + r"(\d{7})")
-        names = Names(graph)
-        names.add(self._back)
-        known: dict[str, str] = {}
+        names = Names(more=(*self._back, *self._kept))
+        known = {name: name for name in self._kept}
 
         def old_name(name: str) -> str:
             if name not in known:
                 whole = pattern.fullmatch(name)
                 text = pattern.sub(lambda found: self._back[int(found[1])], name)
-                known[name] = text if whole or text == name else names.free(text)
+                known[name] = text if whole else names.free(text)
             return known[name]
 
         _rename(graph, old_name)

@@ -17,7 +17,9 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Preprocess
 
 from . import channel_order, clean
+from .files import nodes
 from .metadata import get_spec, set_spec
+from .names import Names, free
 
 if TYPE_CHECKING:
     import onnx
@@ -42,8 +44,8 @@ def apply(model: onnx.ModelProto) -> bool:
     if spec.preprocess.normalize == "graph":
         return False
     name, planar = spec.input.name, spec.input.layout == "NCHW"
-    target = f"{name}_normalized"
-    for node in model.graph.node:
+    target = free(model.graph, f"{name}_normalized")
+    for node in nodes(model.graph):
         node.input[:] = [target if used == name else used for used in node.input]
     preprocess = spec.preprocess
     if preprocess.color == "BGR" and planar and channel_order.reverse(model, target):
@@ -78,18 +80,17 @@ def _prepend(model: onnx.ModelProto, name: str, target: str, planar: bool, steps
     """
     import onnx
 
-    head = [onnx.helper.make_node("Cast", [name], [f"{name}_float"], f"{name}_cast", to=onnx.TensorProto.FLOAT)]
+    names = Names(model.graph)
+    made, label = names.free(f"{name}_float"), names.free(f"{name}_cast")
+    head = [onnx.helper.make_node("Cast", [name], [made], label, to=onnx.TensorProto.FLOAT)]
     if planar:
-        head.append(
-            onnx.helper.make_node(
-                "Transpose", [head[-1].output[0]], [f"{name}_planar"], f"{name}_transpose", perm=[0, 3, 1, 2]
-            )
-        )
+        made, label = names.free(f"{name}_planar"), names.free(f"{name}_transpose")
+        head.append(onnx.helper.make_node("Transpose", [head[-1].output[0]], [made], label, perm=[0, 3, 1, 2]))
     for op, value in steps.items():
         shaped = value.reshape((1, -1, 1, 1) if planar else (1, 1, 1, -1)).astype(np.float32)
-        constant = onnx.numpy_helper.from_array(shaped, f"{name}_{op.lower()}_by")
+        constant = onnx.numpy_helper.from_array(shaped, names.free(f"{name}_{op.lower()}_by"))
         model.graph.initializer.append(constant)
-        label = f"{name}_{op.lower()}"
+        label = names.free(f"{name}_{op.lower()}")
         head.append(onnx.helper.make_node(op, [head[-1].output[0], constant.name], [label], label))
     head[-1].output[0] = target
     rest = list(model.graph.node)
@@ -115,10 +116,11 @@ def _into_conv(model: onnx.ModelProto, conv: onnx.NodeProto, scale: np.ndarray, 
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in conv.attribute}
     weights = values[conv.input[1]].astype(np.float64) * scale.reshape(1, -1, 1, 1)
     padded = any(attributes.get("pads", ())) or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
-    new = {f"{conv.input[1]}_scaled": weights}
+    names = Names(model.graph)
+    new = {names.free(f"{conv.input[1]}_scaled"): weights}
     if not padded:
         bias = values[conv.input[2]] if len(conv.input) > 2 and conv.input[2] else np.zeros(len(weights))
-        new[f"{conv.input[1]}_bias"] = bias - (weights * offset.reshape(1, -1, 1, 1)).sum((1, 2, 3))
+        new[names.free(f"{conv.input[1]}_bias")] = bias - (weights * offset.reshape(1, -1, 1, 1)).sum((1, 2, 3))
     for name, value in new.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
     conv.input[:] = [conv.input[0], *new, *([] if len(new) > 1 else conv.input[2:])]

@@ -37,14 +37,12 @@ class Place:
                 self.constants[node.output[0]] = node.attribute[0].t
         self.nodes: list[onnx.NodeProto] = []
         self.memory: dict[Any, str] = {}
-        self._taken = names.taken(model.graph)
+        self._names = names.Names(model.graph)
         self._ranks: dict[str, int] = {}
 
     def free(self, wanted: str) -> str:
         """`wanted`, or with a number behind it, as a name that nothing in the model has; it is taken then."""
-        found = next(n for i in range(1, 1 << 30) if (n := wanted if i == 1 else f"{wanted}_{i}") not in self._taken)
-        self._taken.add(found)
-        return found
+        return self._names.free(wanted)
 
     def add(self, operator: str, inputs: list[str], wanted: str, output: str | None = None, **attributes: Any) -> str:
         """Add a standard node with one output, which is returned: `output`, or a free name near `wanted`."""

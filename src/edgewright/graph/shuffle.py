@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import clean, files
+from .names import Names
 
 if TYPE_CHECKING:
     import onnx
@@ -54,6 +55,7 @@ class _Pass:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
         self.model = model
+        self.names = Names(model.graph)
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.shapes = _shapes(model)
         self.makers = {name: node for node in model.graph.node for name in node.output}
@@ -143,8 +145,9 @@ class _Pass:
             return self._split(node, order)
         if node.op_type == "Conv" and self._is_depthwise(node, order):
             self._widen(node, 0, order.places, order.size)
-            self.orders[node.output[0]] = order._replace(of=f"{node.output[0]}_ordered")
-            node.input[0], node.output[0] = order.of, f"{node.output[0]}_ordered"
+            ordered = self.names.free(f"{node.output[0]}_ordered")
+            self.orders[node.output[0]] = order._replace(of=ordered)
+            node.input[0], node.output[0] = order.of, ordered
             self.nodes.append(node)
             return True
         if node.op_type != "Concat" or told.get("axis") != 1:
@@ -184,9 +187,10 @@ class _Pass:
         mask = np.zeros((1, kept.size, 1, 1), np.float32)
         mask[:, kept.places] = 1
         out = node.output[0]
-        self.nodes.append(_node("Mul", [kept.of, self._constant(f"{out}_kept", mask)], f"{out}_left", out))
-        self.nodes.append(_node("Add", [chain[-1].output[0], f"{out}_left"], f"{out}_placed", out))
-        self.orders[out] = _Order(f"{out}_placed", np.concatenate([kept.places, free]), kept.size)
+        left, placed = self.names.free(f"{out}_left"), self.names.free(f"{out}_placed")
+        self._node("Mul", [kept.of, self._constant(f"{out}_kept", mask)], left, out)
+        self._node("Add", [chain[-1].output[0], left], placed, out)
+        self.orders[out] = _Order(placed, np.concatenate([kept.places, free]), kept.size)
         return True
 
     def _branch(self, name: str) -> list[onnx.NodeProto] | None:
@@ -221,7 +225,7 @@ class _Pass:
         order = self.orders[name]
         moves = np.zeros((len(order.places), order.size, 1, 1), np.float32)
         moves[np.arange(len(order.places)), order.places] = 1
-        self.nodes.append(_node("Conv", [order.of, self._constant(f"{name}_moves", moves)], name, f"{name}_moved"))
+        self._node("Conv", [order.of, self._constant(f"{name}_moves", moves)], name, f"{name}_moved")
 
     def _widen(self, conv: onnx.NodeProto, axis: int, places: np.ndarray, size: int) -> None:
         """Give `conv` weights with `size` channels of output (`axis` 0) or input (1): its own at `places`, else 0."""
@@ -244,9 +248,16 @@ class _Pass:
     def _value(self, name: str) -> Any:
         return self._array(name).tolist() if name in self.constants else None
 
-    def _constant(self, name: str, value: np.ndarray) -> str:
+    def _node(self, operator: str, given: list[str], made: str, wanted: str) -> None:
+        from onnx import helper
+
+        name = self.names.free(f"{wanted}/{operator}")
+        self.nodes.append(helper.make_node(operator, given, [made], name=name))
+
+    def _constant(self, wanted: str, value: np.ndarray) -> str:
         from onnx import numpy_helper
 
+        name = self.names.free(wanted)
         tensor = numpy_helper.from_array(value, name)
         self.graph.initializer.append(tensor)
         self.constants[name] = tensor
@@ -263,9 +274,3 @@ def _shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
         for value in (*graph.input, *graph.value_info, *graph.output)
         if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.type.tensor_type.HasField("shape")
     }
-
-
-def _node(operator: str, given: list[str], made: str, name: str) -> Any:
-    from onnx import helper
-
-    return helper.make_node(operator, given, [made], name=f"{name}/{operator}")

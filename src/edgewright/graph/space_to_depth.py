@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import files
+from .names import free
 
 if TYPE_CHECKING:
     import onnx
@@ -60,7 +61,7 @@ def apply(model: onnx.ModelProto) -> bool:
         weights = numpy_helper.to_array(constants[conv.input[1]])
         step, pads = first.step, told.get("pads", [0, 0, 0, 0])
         new = _spread(weights, known)
-        name = f"{conv.output[0]}/strided"
+        name = free(graph, f"{conv.output[0]}/strided")
         graph.initializer.append(numpy_helper.from_array(new, name))
         conv.input[0], conv.input[1] = first.of, name
         changes = {"kernel_shape": new.shape[2:], "strides": [step, step], "pads": [step * pad for pad in pads]}
