@@ -305,7 +305,8 @@ def _prove(
     final = metadata.get_spec(model) or spec
     x = preprocess.batch(given, final)
     if source.kind == "onnx":  # of a torch module it was checked before the export
-        fit.require(compare.run(model, x[: final.input.batch or 1]), final, source.name)
+        size = final.input.batch or 1
+        fit.require(compare.run(model, np.resize(x, (size, *x.shape[1:]))), final, source.name, size)
     found = compare.answers(model, x, final.outputs)
     half = loaded.original is not None and loaded.original.half
     measures = parity.measure(truth, compare.aligned(truth, found, spec), names, spec.task, half)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 
 from edgewright.core.errors import EdgewrightError, InvalidInput
-from edgewright.core.spec import ModelSpec
-from edgewright.vision.detection import all_cells, detect
+from edgewright.core.spec import Detect, ModelSpec
+from edgewright.vision.detection import detect
 
 
-def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str) -> None:
-    """Raise `InvalidInput` where the `outputs` of one run of `origin` cannot be read as `spec` says.
+def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int) -> None:
+    """Raise `InvalidInput` where the `outputs` of one run of `origin` over `images` cannot be read as `spec` says.
 
     Of a classifier the scores must be (N, classes); of a detector its decoder must take them, and where it says that
     class scores are probabilities (or logits) they must look so.
     """
     if spec.task == "classify":
-        if outputs[0].size != len(outputs[0]) * spec.classes:
+        if outputs[0].size != images * spec.classes:
             raise InvalidInput(
                 f"{origin} answers with {_shape(outputs[0])} where the description says {spec.classes} classes.",
                 "A classifier gives one score a class.",
@@ -26,7 +25,7 @@ def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str) -> None:
         return
     size = (spec.input.width, spec.input.height)
     try:
-        detect(outputs, spec, [size] * len(outputs[0]))
+        detect(outputs, spec, [size] * images)
     except EdgewrightError as error:
         shapes = ", ".join(map(_shape, outputs))
         raise InvalidInput(
@@ -37,10 +36,10 @@ def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str) -> None:
 
 def _require_scores(outputs: list[np.ndarray], spec: ModelSpec, origin: str) -> None:
     d = spec.detect
-    if d is None or d.decoder not in ("boxes", "dfl") or d.scores == "softmax":
+    if d is None or d.scores == "softmax":
         return
-    raw = all_cells(outputs, msgspec.structs.replace(spec, detect=msgspec.structs.replace(d, scores="none")))[1]
-    low, high = float(raw.min()), float(raw.max())
+    raw = _class_outputs(outputs, d)
+    low, high = (float(end([end(array) for array in raw])) for end in (np.min, np.max))
     inside = low >= -1e-4 and high <= 1 + 1e-3
     if inside == (d.scores == "none"):
         return
@@ -50,6 +49,26 @@ def _require_scores(outputs: list[np.ndarray], spec: ModelSpec, origin: str) -> 
         f"Such numbers are {are}.",
         f'Write [detect] scores = "{would}".',
     )
+
+
+def _class_outputs(outputs: list[np.ndarray], d: Detect) -> list[np.ndarray]:
+    """What of the outputs of each decoder are scores, before any function."""
+    first = np.asarray(outputs[0], np.float32)
+    if first.ndim == (3 if d.decoder == "fastestdet" else 2):
+        first = first[None]  # some exporters drop the axis of a batch of one
+    if d.decoder in ("boxes", "dfl"):
+        width = 4 if d.decoder == "boxes" else 4 * d.bins
+        return [first[..., width:] if d.transposed else first[:, width:]]
+    if d.decoder == "fastestdet":
+        return [first[:, :1], first[:, 5:]]
+    if d.decoder == "yolo-fastestv2":
+        return [array[..., 4 * len(level.sizes) :] for array, level in zip(outputs, d.anchors)]
+    if d.decoder in ("yolov5", "yolox", "set"):
+        return [first[..., 4:]]
+    if d.decoder == "end2end":
+        return [first[..., 4:5]]
+    several = {"nanodet": len(d.strides), "yunet": 2 * len(d.strides)}
+    return outputs[: several.get(d.decoder, 1)]
 
 
 def _shape(array: np.ndarray) -> str:

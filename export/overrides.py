@@ -15,7 +15,7 @@ import msgspec
 
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import ModelSpec, inconsistency
+from edgewright.core.spec import Detect, Input, ModelSpec, Postprocess, Preprocess, inconsistency
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +23,22 @@ else:
     import tomli as tomllib
 
 EXAMPLE = "[input] height, width; [preprocess] resize, resize_to, interpolation, crop, mean, std; labels or labels_file"
+
+_FORMS = {
+    "name": "a text",
+    "classes": "a whole number from 1 to 10000000",
+    "outputs": 'a list of texts, such as ["logits"]',
+    "labels": 'a list of texts, one for each class, such as ["cat", "dog"]',
+    "labels_file": 'a text, the name of a file beside the description, such as "labels.txt"',
+    "task": '"classify" or "detect"',
+}
+"""What the top-level fields must be, in words."""
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "input": Input,
+    "preprocess": Preprocess,
+    "postprocess": Postprocess,
+    "detect": Detect,
+}
 
 
 def find(beside: str | None, named: str | None) -> Path | None:
@@ -43,7 +59,9 @@ def find(beside: str | None, named: str | None) -> Path | None:
 def read(path: Path, named: bool = True) -> dict[str, Any]:
     """The fields of a TOML description; ``labels_file`` is read (from its own folder only) into ``labels``.
 
-    `named`: the user named this file. One that only lies beside a model may be no link that leads elsewhere.
+    `named`: the user named this file. One that only lies beside a model may be no link that leads elsewhere. Raises
+    `InvalidInput` where the file is no TOML, or a field of a `ModelSpec` has a value of another type; which fields are
+    unknown or missing shows only with those of the library (`build`).
     """
     try:
         if named:
@@ -51,18 +69,65 @@ def read(path: Path, named: bool = True) -> dict[str, Any]:
         else:
             with files.open_contained(path.parent, path.name, hard_links=True) as file:
                 content = file.read()
-        fields = tomllib.loads(content.decode("utf-8"))
+        fields = tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(
             f"{path} is no valid TOML: {error}", "It describes the model.", "Correct that line."
         ) from None
+    if isinstance(fields.get("outputs"), str):
+        fields["outputs"] = [fields["outputs"]]
+    _check_types(fields, path)
     if (name := fields.pop("labels_file", None)) is not None:
-        with files.open_contained(path.parent, str(name)) as file:
-            fields["labels"] = file.read().decode("utf-8").split("\n")
-        while fields["labels"] and not fields["labels"][-1].strip():
-            fields["labels"].pop()
-        fields["labels"] = [label.strip() for label in fields["labels"]]
+        fields["labels"] = _labels(path.parent, name)
     return fields
+
+
+def _check_types(fields: dict[str, Any], path: Path) -> None:
+    """Raise `InvalidInput` naming the first field, top-level or in a table, whose value has another type."""
+    types = {"labels_file": str, **{field.name: field.type for field in msgspec.structs.fields(ModelSpec)}}
+    for key, value in fields.items():
+        if key in _TABLES:
+            if not isinstance(value, dict):
+                raise _wrong_type(path, f"`{key}`", value, f"It must be a table, such as [{key}].")
+            inner = {field.name: field.type for field in msgspec.structs.fields(_TABLES[key])}
+            for name, entry in value.items():
+                if name in inner and (why := _misfit(entry, inner[name])):
+                    raise _wrong_type(path, f"`{name}` in [{key}]", entry, f"{why}.")
+        elif key in types and (why := _misfit(value, types[key])):
+            raise _wrong_type(path, f"`{key}`", value, f"It must be {_FORMS[key]}." if key in _FORMS else f"{why}.")
+
+
+def _misfit(value: Any, kind: Any) -> str:
+    """Why `value` cannot be a `kind`, in words; empty where it can."""
+    try:
+        msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
+
+
+def _wrong_type(path: Path, field: str, value: Any, why: str) -> InvalidInput:
+    shown = str(value) if len(str(value)) <= 60 else f"{str(value)[:60]}..."
+    shown = f"'{shown}'" if isinstance(value, str) else shown
+    return InvalidInput(f"{path} is not valid: {field} is {shown}.", why, f"Correct {field}.")
+
+
+def _labels(folder: Path, name: str) -> list[str]:
+    """The labels in the file `name` of `folder`, one a line; empty lines at the end are no labels."""
+    with files.open_contained(folder, name) as file:
+        content = file.read()
+    try:
+        labels = [line.strip() for line in content.decode("utf-8-sig").split("\n")]
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InvalidInput(
+            f"{folder / name} is not UTF-8: byte {error.object[error.start]:#04x} in line {line}.",
+            "`labels_file` must name a text file in UTF-8, with one label on each line.",
+            "Save it as UTF-8.",
+        ) from None
+    while labels and not labels[-1]:
+        labels.pop()
+    return labels
 
 
 def merge(known: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,13 @@ def settle(
     adds_up = inside and answers.shape[1] > 1 and bool((np.abs(answers.sum(axis=1) - 1) <= _SUM).all())
     found = "The scores lie between 0 and 1 and add up to 1" if adds_up else ""
     found = f"The scores come out of a {function}" if function else found
+    if function == "Softmax" and not adds_up:
+        raise InvalidInput(
+            f"The Softmax at the end of {spec.name} is not over its classes: the scores of an image add up to "
+            f"{float(answers[0].sum()):.3g}.",
+            "A Softmax over another axis, or over one class, says nothing of the classes.",
+            "Correct the model, or name the tensor before it in the model's TOML: outputs = [...].",
+        )
     if said is not None:
         doubled = found and said != "none"
         return spec, (f"{found}, and [postprocess] puts {said} on top, as the description says.",) if doubled else ()
@@ -50,6 +57,15 @@ def settle(
         known = spec.postprocess.scores == "none"
         notes = () if known else (f"{found}: they are probabilities, and nothing is put on top.",)
         return msgspec.structs.replace(spec, postprocess=rule), notes
+    if answers.shape[1] == 1 and spec.postprocess.scores == "softmax" and (certain or not inside):
+        rule = msgspec.structs.replace(spec.postprocess, scores="sigmoid")
+        return msgspec.structs.replace(spec, postprocess=rule), ("The one score is a logit: it gets a sigmoid.",)
+    if not certain and _scaled(answers):
+        raise InvalidInput(
+            f"The scores of {spec.name} add up to {float(answers[0].sum()):.4g} for every image.",
+            "They are probabilities times a number, which cannot be described.",
+            "Name the tensor before that number comes in, in the model's TOML: outputs = [...].",
+        )
     if inside and not certain and spec.postprocess.scores != "none":
         low, high = float(answers.min()), float(answers.max())
         raise InvalidInput(
@@ -59,6 +75,13 @@ def settle(
             'Write it into the model\'s TOML: [postprocess] scores = "none", "softmax" or "sigmoid".',
         )
     return spec, ()
+
+
+def _scaled(answers: np.ndarray) -> bool:
+    """Whether the scores of all images add up to the same number, which is not 1."""
+    sums = answers.sum(axis=1)
+    several = answers.shape[1] > 1 and len(sums) > 1 and answers.min() >= 0 and sums[0] > 1.5
+    return bool(several and np.ptp(sums) <= 1e-2 * sums[0] and np.ptp(answers, axis=0).max() > 0)
 
 
 def require_classes(loaded: Loaded, over: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgewright.core.errors import InvalidInput
 from edgewright.graph.names import Aliases
 
 from . import unsigned
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 def place(
     model: onnx.ModelProto, calibration: Calibration, scheme: Scheme, method: Method, float_nodes: list[str], tick: Tick
 ) -> onnx.ModelProto:
-    """`model`, changed in place, with Q/DQ pairs for the OpenVINO scheme `scheme`; `float_nodes` stay in float."""
+    """`model`, changed in place, with Q/DQ pairs for the OpenVINO scheme `scheme`; `float_nodes` stay in float.
+
+    Raises `InvalidInput` for layers whose weights are computed.
+    """
     import nncf
 
+    _require_constant_weights(model)
     nncf.set_log_level(40)
     aliases = Aliases(model.graph)  # NNCF makes up names without a look whether they are taken
     aliases.apply(model.graph)
@@ -42,6 +47,18 @@ def place(
     if zero_points:
         unsigned.apply(placed)
     return placed
+
+
+def _require_constant_weights(model: onnx.ModelProto) -> None:
+    """NNCF 3.4 fails on others with an AttributeError."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] not in constants:
+            raise InvalidInput(
+                f"NNCF cannot quantize this model: the weights of {node.op_type} '{node.name}' are computed.",
+                "It reads weights that are constants.",
+                "Use another method, e.g. --method minmax or round.",
+            )
 
 
 def _advanced(scheme: Scheme, method: Method) -> Any:

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 _USUAL = ("state_dict", "model_state_dict", "model", "module", "net", "network", "backbone", "params", "weights")
 """What training scripts call the weights; asked only where a file holds several that fit."""
-_AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|averaged|shadow)(?=[._]|$)")
-"""In the place or prefix of weights that are a moving average over the training."""
+_AVERAGED = frozenset(("ema", "swa", "averaged", "shadow"))
+"""Words in the place or prefix of weights that are a moving average over the training."""
+_ONLINE = "online"
+"""The word for weights that an average is taken of: ema-pytorch has ``ema.online_model`` and ``ema.ema_model``."""
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+"""The words of a key: ``model_EMA``, ``emaModel`` and ``EMAModel`` have two each, ``schema`` one."""
 _INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What torch.compile, FSDP and activation checkpointing put into names, before the part that they wrap."""
 _COUNTS = re.compile(r"(?:^|\.)(?:num_batches_tracked|n_averaged|total_ops|total_params)$")
@@ -50,7 +54,10 @@ class _Fit(NamedTuple):
 
     @property
     def averaged(self) -> bool:
-        return bool(_AVERAGED.search(f"{self.part.place}.{self.prefix}"))
+        """Whether the last key that says so names a moving average."""
+        keys = [{word.lower() for word in _WORD.findall(key)} for key in f"{self.part.place}.{self.prefix}".split(".")]
+        saying = [words for words in keys if words & _AVERAGED or _ONLINE in words]
+        return bool(saying and saying[-1] & _AVERAGED)
 
     @property
     def usual(self) -> bool:
@@ -91,12 +98,19 @@ def apply(module: torch.nn.Module, path: str | Path, trust: bool = False) -> tup
 
 
 def _prefixes(part: Part, own: Mapping[str, torch.Tensor]) -> list[str]:
-    """What may stand before the names of `own` in `part`: the prefixes of most of them, and none."""
+    """What may stand before the names of `own` in `part`: the prefixes of most of them, and none.
+
+    Counts are left out: a moving average of the parameters and statistics may have none.
+    """
     leaves: dict[str, list[str]] = {}
     for key in part.tensors:
         leaves.setdefault(key.rpartition(".")[2], []).append(key)
     count = Counter(
-        key[: -len(name)] for name in own for key in leaves.get(name.rpartition(".")[2], ()) if key.endswith(f".{name}")
+        key[: -len(name)]
+        for name in own
+        if not _COUNTS.search(name)
+        for key in leaves.get(name.rpartition(".")[2], ())
+        if key.endswith(f".{name}")
     )
     most = max(count.values(), default=0)
     return ["", *(prefix for prefix, times in count.items() if times == most)]
@@ -141,9 +155,8 @@ def _chosen(fits: list[_Fit], name: str) -> _Fit | None:
 def _same(one: _Fit, other: _Fit) -> bool:
     import torch
 
-    return one.tensors.keys() == other.tensors.keys() and all(
-        torch.equal(value, other.tensors[key]) for key, value in one.tensors.items()
-    )
+    first, second = ({k: v for k, v in fit.tensors.items() if not _COUNTS.search(k)} for fit in (one, other))
+    return first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 def _words(found: _Fit, rest: list[_Fit]) -> tuple[str, ...]:

@@ -47,8 +47,8 @@ def load(
     half = precision.half(model)
     as_it_was = files.copy(model) if foreign.keeps_answers(model) else None
     notes = foreign.plain(model, Path(path).name)
-    judged = Original(as_it_was or files.copy(model), AS_IT_WAS if as_it_was is not None else REWRITTEN, half)
     upgrade.apply(model)
+    judged = Original(as_it_was or files.copy(model), AS_IT_WAS if as_it_was is not None else REWRITTEN, half)
     stored = metadata.get_spec(model)
     spec: dict[str, Any] = msgspec.to_builtins(stored) if stored else {"name": Path(path).stem}
     found = inputs.image(model, _size(size, ultralytics_onnx.size_of(model)))

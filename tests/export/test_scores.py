@@ -72,6 +72,35 @@ def test_logits_get_a_softmax_and_a_log_softmax_too(tmp_path: Path) -> None:
     assert _export(_model(tmp_path / "b.onnx", "y = LogSoftmax <axis = 1> (l)")).postprocess.scores == "softmax"
 
 
+def test_one_logit_gets_a_sigmoid(tmp_path: Path) -> None:
+    path = _model(tmp_path / "m.onnx", "y = ReduceSum <keepdims = 1> (l, one)", "N,1")
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
+    onnx.save(model, path)
+    assert _export(path, TOML.replace("classes = 4", "classes = 1")).postprocess.scores == "sigmoid"
+
+
+def test_a_softmax_over_another_axis_is_refused(tmp_path: Path) -> None:
+    path = _model(tmp_path / "m.onnx", "r = Reshape (l, four) y = Softmax <axis = 3> (r)", "N,4,1,1")
+    with pytest.raises(InvalidInput, match="is not over its classes: the scores of an image add up to 4"):
+        _export(path)
+
+
+def test_percentages_are_refused(tmp_path: Path) -> None:
+    path = _model(tmp_path / "m.onnx", "s = Softmax <axis = 1> (l) y = Div (s, tenth)")
+    with pytest.raises(InvalidInput, match="add up to 10 for every image"):
+        _export(path)
+
+
+def test_old_shapes_of_inner_tensors_and_outputs_without_a_shape_are_inferred(tmp_path: Path) -> None:
+    path = _model(tmp_path / "m.onnx", "y = Identity (l)")
+    model = onnx.load(path)
+    model.graph.value_info.append(onnx.helper.make_tensor_value_info("p", 1, [7, 3, 9, 9]))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    assert _export(path).classes == 4
+
+
 def test_numbers_that_could_be_either_are_asked_about(tmp_path: Path) -> None:
     path = _model(tmp_path / "m.onnx", "a = Abs (l) y = Mul (a, tenth)")
     with pytest.raises(InvalidInput, match=r"(?s)whether the outputs of m are probabilities.*scores = "):
@@ -147,5 +176,15 @@ def test_a_detectors_description_has_to_fit_its_outputs(tmp_path: Path) -> None:
         _export(_detector(tmp_path / "p.onnx", "Sigmoid"), BOXES % "sigmoid")
     with pytest.raises(InvalidInput, match=r"(?s)does not fit the outputs of .*\(\[N, 7, 5\]\).*boxes"):
         _export(path, (BOXES % "sigmoid").replace("classes = 3", "classes = 4"))
+    yolov5 = (BOXES % "none").replace('"boxes"', '"yolov5"').replace("classes = 3", "classes = 4")
+    wide = _detector(tmp_path / "w.onnx", "Identity")
+    model = onnx.load(wide)
+    model.graph.initializer[1].CopyFrom(onnx.numpy_helper.from_array(np.array([1, 35 // 9, 9]), "s"))
+    weights = onnx.numpy_helper.to_array(model.graph.initializer[0])[:, :27]
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w"))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", 1, [1, 3, 9]))
+    onnx.save(model, wide)
+    with pytest.raises(InvalidInput, match="are logits"):
+        _export(wide, yolov5)
     with pytest.raises(InvalidInput, match="does not fit the outputs"):
         _export(path, (BOXES % "sigmoid").replace('"boxes"', '"end2end"'))

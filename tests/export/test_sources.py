@@ -178,6 +178,7 @@ def renamed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
 
 RAW = network().state_dict()
 EMA = {key: value + 1 if value.is_floating_point() else value for key, value in RAW.items()}
+UNCOUNTED = {key: value for key, value in EMA.items() if "num_batches_tracked" not in key}
 ONE = torch.ones(1)
 
 
@@ -202,6 +203,16 @@ ONE = torch.ones(1)
         ({"state_dict": renamed(RAW, "model.") | renamed(EMA, "ema_model.")}, True,
          ("from state_dict.ema_model, a moving average", "left out: state_dict.model.")),
         (renamed(RAW, "student.") | renamed(EMA, "ema."), True, ("from ema, a moving average", "left out: student.")),
+        ({"state_dict": renamed(RAW, "model.") | renamed(UNCOUNTED, "ema_model.")}, True,
+         ("from state_dict.ema_model, a moving average", "left out: state_dict.model.")),
+        ({"model": RAW, "EMA": EMA}, True, ("from EMA, a moving average", "left out: model.")),
+        ({"model": RAW, "model_EMA": EMA}, True, ("from model_EMA, a moving average",)),
+        ({"model": RAW, "emaModel": EMA}, True, ("from emaModel, a moving average",)),
+        ({"model": RAW, "EMAModel": EMA}, True, ("from EMAModel, a moving average",)),
+        ({"model": RAW, "schema": EMA, "cinema_net": EMA}, False, ("from model in", "left out: schema, cinema_net.")),
+        (renamed(RAW, "model.") | renamed(RAW, "ema.online_model.") | renamed(EMA, "ema.ema_model.")
+         | {"ema.step": ONE, "ema.initted": ONE}, True, ("from ema.ema_model, a moving average", "ema.online_model")),
+        ({"a": RAW, "b": {k: v for k, v in RAW.items() if "num_batches" not in k}}, False, ("from a in",)),
         ({"model": RAW, "best": EMA}, False, ("from model in", "left out: best.")),
         ({"a": RAW, "b": dict(RAW)}, False, ("from a in", "left out: b.")),
     ],

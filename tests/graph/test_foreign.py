@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgewright.core.errors import InvalidInput
-from edgewright.graph import clean, compare, files, foreign, precision, upgrade
+from edgewright.graph import census, clean, compare, files, foreign, precision, upgrade
 
 
 def _made() -> Any:
@@ -101,6 +101,137 @@ def test_a_file_with_another_layout_is_refused_with_the_level_to_save_at(tmp_pat
     with pytest.raises(InvalidInput, match="ReorderOutput") as caught:
         plain(source)
     assert "ORT_ENABLE_BASIC" in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("operator", "told"), [("QLinearConv", {"channels_last": 1}), ("NhwcMaxPool", {"kernel_shape": [2, 2]})]
+)
+def test_channels_last_operators_are_refused_with_the_level_to_save_at(operator: str, told: dict[str, Any]) -> None:
+    node = helper.make_node(operator, ["x"] * (8 if operator == "QLinearConv" else 1), ["y"], domain=MS, **told)
+    with pytest.raises(InvalidInput, match=f"optimized for one machine .* 1 {operator}") as caught:
+        plain(made.model([node], [], [1, 8, 8, 3], [None] * 4))
+    assert "ORT_ENABLE_BASIC" in (caught.value.fix or "")
+
+
+def test_a_convolution_that_says_it_is_not_channels_last_is_taken(tmp_path: Path) -> None:
+    from onnxruntime.quantization import QuantFormat
+
+    source = made.static(made.network(), tmp_path, quant_format=QuantFormat.QOperator)
+    for node in source.graph.node:
+        if node.op_type == "QLinearConv":
+            node.domain = MS
+            node.attribute.append(helper.make_attribute("channels_last", 0))
+    model, notes = plain(source)
+    assert "3 QLinearConv" in notes[0] and gap(source, model) < TOLERANCE["qoperator"]
+
+
+@pytest.mark.parametrize(
+    ("activations", "weighted", "named"),
+    [
+        ("QUInt16", "QUInt8", "UINT16 by . QuantizeLinear"), ("QInt16", "QInt16", "INT16 by . QuantizeLinear"),
+        ("QUInt8", "QInt4", "INT4 by . DequantizeLinear"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("opset", [17, 21])
+def test_other_than_eight_bits_are_refused_by_type(
+    activations: str, weighted: str, named: str, opset: int, tmp_path: Path
+) -> None:
+    from onnxruntime.quantization import QuantFormat, QuantType
+
+    kinds = {"activation_type": getattr(QuantType, activations), "weight_type": getattr(QuantType, weighted)}
+    source = made.static(made.network(opset), tmp_path, quant_format=QuantFormat.QDQ, **kinds)
+    assert precision.quantized(source).int8 == 0
+    with pytest.raises(InvalidInput, match=f"quantized to {named}"):
+        plain(source)
+
+
+def test_weights_alone_of_four_bits_behind_dequantizelinear_are_stored_as_floats() -> None:
+    """NumPy is the judge: ONNX Runtime's kernel for such weights rounds the activations, too."""
+    integers, scales = np.arange(-8, 8).reshape(8, 2), np.array([0.5, 0.25], np.float32)
+    four = numpy_helper.from_array(integers.astype(ml_dtypes.int4), "q")
+    scale = numpy_helper.from_array(scales, "s")
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s"], ["w"], axis=1), helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]  # fmt: skip
+    source = made.model(nodes, [four, scale], [3, 8], [3, 2], 21)
+    source.ir_version = 10
+    model, notes = plain(source)
+    x = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
+    assert "Only the weights" in notes[0] and np.allclose(answers(model, x), x @ (integers * scales), atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [10, 12])
+def test_a_file_of_quantized_operators_with_a_scale_a_channel_is_exported(opset: int, tmp_path: Path) -> None:
+    from onnxruntime.quantization import QuantFormat
+
+    from edgewright.export.sources import onnx as source_onnx
+
+    source = made.static(made.network(12), tmp_path, quant_format=QuantFormat.QOperator, per_channel=True)
+    next(o for o in source.opset_import if o.domain == "").version = opset
+    onnx.save(source, tmp_path / "it.onnx")
+    loaded = source_onnx.load(str(tmp_path / "it.onnx"))
+    assert precision.quantized(loaded.model).int8 == 4
+    x = compare.random_input(loaded.model, 1)
+    assert loaded.original is not None
+    assert np.allclose(answers(loaded.original.model, x), compare.run(loaded.model, x)[0], atol=1e-5)
+
+
+def test_integer_convolutions_with_a_zero_point_a_channel_are_made_float() -> None:
+    """ONNX Runtime has no kernel for these; the standard does, and the same convolution in float is the judge."""
+    random = np.random.default_rng(0)
+    stored = random.integers(0, 255, (4, 3, 3, 3), np.uint8)
+    zero = np.array([120, 130, 128, 100], np.uint8)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("ConvInteger", ["q", "w", "z", "wz"], ["i"]), helper.make_node("Cast", ["i"], ["f"], to=1),
+        helper.make_node("Mul", ["s", "ws"], ["scale"]), helper.make_node("Mul", ["f", "scale"], ["y"]),
+    ]  # fmt: skip
+    initial = [
+        numpy_helper.from_array(value, name)
+        for value, name in [(stored, "w"), (zero, "wz"), (np.array(0.01, np.float32), "ws")]
+    ]
+    model, _ = plain(made.model(nodes, initial, [1, 3, 8, 8], [1, 4, 6, 6]))
+    floats = (stored.astype(np.float32) - zero.reshape(4, 1, 1, 1)) * np.float32(0.01)
+    judge = made.model(
+        [helper.make_node("Conv", ["x", "w"], ["y"])], [numpy_helper.from_array(floats, "w")], [1, 3, 8, 8],
+        [1, 4, 6, 6],
+    )  # fmt: skip
+    x = random.standard_normal((1, 3, 8, 8)).astype(np.float32)
+    assert np.allclose(answers(judge, x), answers(model, x), atol=1e-4)
+
+
+def test_a_dequantizelinear_without_a_zero_point_beside_constant_nodes_is_of_eight_bits(tmp_path: Path) -> None:
+    from onnxruntime.quantization import QuantFormat
+
+    source = made.static(made.network(), tmp_path, quant_format=QuantFormat.QDQ)
+    for node in source.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0].endswith("_quantized"):  # of zero point 0
+            del node.input[2:]
+    unnamed = numpy_helper.from_array(np.float32(2))
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["two"], value=unnamed), helper.make_node("Mul", ["logits", "two"], ["b"])],
+        "b", [], [helper.make_tensor_value_info("b", TensorProto.FLOAT, [1, 3])],
+    )  # fmt: skip
+    source.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    source.graph.node.append(helper.make_node("If", ["yes"], ["twice"], then_branch=branch, else_branch=branch))
+    source.graph.output[0].name = "twice"
+    assert "INT8 already: 4 of 4 layers." in plain(source)[1]
+
+
+@pytest.mark.parametrize(("moved", "counted"), [("w", 1), ("x", 0)])
+def test_weights_that_are_transposed_behind_their_dequantizelinear_count_as_int8(moved: str, counted: int) -> None:
+    stored = numpy_helper.from_array(np.arange(64).reshape(8, 8).astype(np.int8), "wq")
+    one, zero = (numpy_helper.from_array(value, name) for value, name in [(np.float32(1), "s"), (np.int8(0), "z")])
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["wq", "s", "z"], ["wd"]),
+        helper.make_node("Transpose", [f"{moved}d"], ["t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["xd", "t"] if moved == "w" else ["t", "wd"], ["y"]),
+    ]
+    model = made.model(nodes, [stored, one, zero], [8, 8], [8, 8])
+    assert precision.quantized(model) == (counted, 1)
+    assert census.layers(model) == {"int8" if counted else "f32": 1}
 
 
 def weights(name: str, *shape: int, seed: int = 3) -> onnx.TensorProto:

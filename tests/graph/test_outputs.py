@@ -34,6 +34,19 @@ def test_a_text_or_a_sequence_is_refused_and_the_array_before_it_named(taken: st
         outputs.require_arrays(model)
 
 
+@pytest.mark.parametrize(
+    "ending", ["i = Cast <to = 2> (h) y = Identity (i)", "y = ArgMax <axis = 1> (h)", "y = QuantizeLinear (h, s, z)"]
+)
+def test_integers_are_refused_and_the_array_before_them_named(ending: str) -> None:
+    kind = "int64" if "ArgMax" in ending else "uint8"
+    model = parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 17]> g (float[1,3] x) => ({kind}[1,N] y)
+    <float s = {{0.1}}, uint8 z = {{0}}> {{ h = Relu (x) {ending} }}
+    """)
+    with pytest.raises(InvalidInput, match=r"(?s)'y' is an array of integers.*outputs = \[\"h\"\]"):
+        outputs.require_arrays(model)
+
+
 def test_an_inner_tensor_can_be_an_output_and_what_lies_behind_it_goes() -> None:
     model = parser.parse_model(ZIPPED)
     outputs.choose(model, ["probabilities"])

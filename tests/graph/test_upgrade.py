@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -45,6 +46,38 @@ def test_images_are_scaled_as_before_operator_set_11(
     files.check(model, "m.onnx")
     (found,) = compare.run(model, x)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_scales_that_are_computed_are_those_of_the_shapes() -> None:
+    """As torch exported interpolate(size=...): the scales are the new sizes by the old."""
+    for target, nearest in (([1, 3, 24, 30], b"floor"), ([1, 3, 6, 5], b"ceil")):
+        model = onnx.parser.parse_model(f"""
+        <ir_version: 7, opset_import: ["" : 10]>
+        g (float[1,3,12,10] x) => (float[1,3,{target[2]},{target[3]}] y)
+        <float[4] new = {{{", ".join(map(str, target))}}}>
+        {{ old = Shape (x) f = Cast <to = 1> (old) s = Div (new, f) y = Resize <mode = "nearest"> (x, s) }}
+        """)
+        x = np.random.default_rng(0).standard_normal((1, 3, 12, 10), np.float32)
+        (wanted,) = compare.run(model, x)
+        upgrade.apply(model)
+        (node,) = (node for node in model.graph.node if node.op_type == "Resize")
+        assert files.attributes(node)["nearest_mode"] == nearest
+        np.testing.assert_array_equal(compare.run(model, x)[0], wanted)
+
+
+def test_a_resize_to_both_sides_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="enlarges one side and reduces the other"):
+        upgrade.apply(_scaling(10, "Resize", "nearest", (2.5, 0.6)))
+
+
+def test_a_pad_that_mirrors_loses_its_value() -> None:
+    text = """
+    <ir_version: 7, opset_import: ["" : 9]> g (float[1,3,6,6] x) => (float[1,3,8,8] y)
+    { y = Pad <mode = "reflect", pads = [0, 0, 1, 1, 0, 0, 1, 1], value = 0.0> (x) }
+    """
+    model = onnx.parser.parse_model(text)
+    upgrade.apply(model)
+    files.check(model, "m.onnx")
 
 
 def test_a_scan_over_a_batch_is_refused() -> None:

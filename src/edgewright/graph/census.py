@@ -7,28 +7,80 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .files import attributes, nodes
+from .order import nested
+
 if TYPE_CHECKING:
     import onnx
 
 RECURRENT = frozenset({"LSTM", "GRU"})
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | RECURRENT
 
+MOVES = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
+"""Operators that may stand between the DequantizeLinear of weights and their layer."""
+
+EIGHT_BITS = frozenset({"INT8", "UINT8", "UNDEFINED"})
+"""The types of integers (see `grids`) that runtimes compute with in INT8."""
+
+
+def grids(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
+    """Each QuantizeLinear and DequantizeLinear of `model` with the type of its integers: "INT8", "UINT16", ...
+
+    The type is "UNDEFINED" where neither a constant nor an attribute says it (QuantizeLinear makes UINT8 then).
+    """
+    import onnx
+
+    every = list(nodes(model.graph))
+    inner = (graph for node in every for graph in nested(node))
+    kinds = {tensor.name: tensor.data_type for graph in (model.graph, *inner) for tensor in graph.initializer}
+    kinds |= {
+        n.output[0]: a.t.data_type for n in every if n.op_type == "Constant" for a in n.attribute if a.HasField("t")
+    }
+    found = []
+    for node in every:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        kind = kinds.get([*node.input, "", ""][2], 0)
+        if node.op_type == "QuantizeLinear":
+            kind = kind or attributes(node).get("output_dtype", 0)
+            kinds[node.output[0]] = kind
+        found.append((node, str(onnx.TensorProto.DataType.Name(kind or kinds.get(node.input[0], 0)))))
+    return found
+
+
+def is_eight_bits(kind: str, operator: str) -> bool:
+    """Whether `operator` on integers of the type `kind` belongs to an INT8 model; a bias is dequantized from INT32."""
+    return kind in EIGHT_BITS or (kind == "INT32" and operator == "DequantizeLinear")
+
+
+def dequantized(model: onnx.ModelProto) -> set[str]:
+    """The tensors of the outermost graph that come out of a DequantizeLinear of 8 bits; weights, also if moved then."""
+    pairs = [(node, kind) for node, kind in grids(model) if node.op_type == "DequantizeLinear"]
+    found = {node.output[0] for node, kind in pairs if kind in EIGHT_BITS}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if constants.issuperset(name for name in node.input if name):  # of constants alone
+            constants.update(node.output)
+            if node.op_type in MOVES and node.input[0] in found:
+                found.update(node.output)
+    return found
+
 
 def layers(model: onnx.ModelProto) -> dict[str, int]:
     """Layers with weights or matrix products by the precision that the graph asks for: "int8", "f16", "bf16", "f32".
 
-    A layer is int8 where its first two inputs come out of a DequantizeLinear. It is what a runtime that obeys the graph
-    runs; which kernels it really took only its own account of the compiled model says.
+    A layer is int8 where its first two inputs come out of a DequantizeLinear of 8 bits (`dequantized`). It is what a
+    runtime that obeys the graph runs; which kernels it really took only its own account of the compiled model says.
     """
     import onnx
 
     kinds = _types(model)
-    dequantized = {out for node in model.graph.node if node.op_type == "DequantizeLinear" for out in node.output}
+    integers = dequantized(model)
     names = {onnx.TensorProto.FLOAT16: "f16", onnx.TensorProto.BFLOAT16: "bf16", onnx.TensorProto.FLOAT: "f32"}
     found: Counter[str] = Counter()
     for node in model.graph.node:
         if node.op_type in LAYERS:
-            both = dequantized.issuperset(node.input[:2])
+            both = integers.issuperset(node.input[:2])
             found["int8" if both else names.get(kinds.get(node.output[0], 0), "unknown")] += 1
     return dict(found)
 

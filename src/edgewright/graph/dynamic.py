@@ -42,7 +42,7 @@ def apply(model: onnx.ModelProto) -> dict[str, int]:
         return True
 
     def integer(node: onnx.NodeProto, place: Place) -> bool:
-        weights = _read(place, node.input[1], [*node.input, ""][3] if len(node.input) > 3 else "", integers)
+        weights = _read(place, node, integers)
         if node.input[0] not in integers or weights is None:
             return False
         own = rewrite.plain_attributes(node)
@@ -86,11 +86,14 @@ def _constant_weights(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
     )
 
 
-def _read(place: Place, name: str, zero: str, integers: set[str]) -> str | None:
-    """The integer weights `name` minus their zero point as a float constant; one for all that ask."""
+def _read(place: Place, node: onnx.NodeProto, integers: set[str]) -> str | None:
+    """The integer weights of `node` minus their zero point as a float constant; one for all that ask."""
+    name, zero = node.input[1], node.input[3] if len(node.input) > 3 else ""
     value, minus = place.value(name), place.value(zero) if zero else np.int8(0)
     if value is None or minus is None or name in integers:
         return None
+    if node.op_type == "ConvInteger" and minus.ndim == 1:  # one an output channel, which is the first axis
+        minus = minus.reshape(-1, *[1] * (value.ndim - 1))
     if (name, zero) not in place.memory:
         place.memory[name, zero] = place.constant(
             value.astype(np.float32) - np.asarray(minus, np.float32), f"{name}_float"

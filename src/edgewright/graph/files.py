@@ -7,6 +7,7 @@ of what it rejects.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,7 @@ def load(path: Path | str, limit_bytes: int = LIMIT_BYTES, mend: Mend | None = N
     for graph in (model.graph, *model.functions):
         order.apply(graph, path.name)
     if mend is not None:
+        _forget_shapes(model)
         mend(model, path.name)
     _check_domains(model, path.name)
     check(model, path.name)
@@ -165,6 +167,20 @@ def reads(graph: Any) -> Counter[str]:
             for inner in (attribute.g, *attribute.graphs):
                 found.update(value.name for value in inner.output)
     return found
+
+
+def _forget_shapes(model: onnx.ModelProto) -> None:
+    """Drop what a foreign file says of inner tensors, often of another image size, and infer what outputs leave out."""
+    import onnx
+
+    del model.graph.value_info[:]
+    if all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
+        return
+    with contextlib.suppress(onnx.shape_inference.InferenceError, RuntimeError):  # what is wrong, onnx.checker says
+        known = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
+        for value in model.graph.output:
+            if value.type.WhichOneof("value") in (None, "tensor_type"):
+                value.CopyFrom(known[value.name])
 
 
 def _parse(path: Path, limit_bytes: int) -> onnx.ModelProto:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from edgewright.core.errors import InvalidInput
 
-from . import dynamic, fused, half, precision, qoperator, rewrite, upcast, weights
-from .files import nodes, tensors
+from . import census, dynamic, fused, half, precision, qoperator, rewrite, upcast, weights
+from .files import attributes, nodes, tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +26,7 @@ def plain(model: onnx.ModelProto, name: str) -> tuple[str, ...]:
     """Make `model` plain, in place; notes in words on what was done. `name` stands in messages.
 
     To be called on a cleaned model (`clean.apply`), before its operator set is raised. Raises `InvalidInput` that names
-    the operators for what cannot be made plain.
+    the operators for what cannot be made plain, or the type where activations are quantized to other than 8 bits.
     """
     notes = []
     if apart := fused.apply(model):
@@ -42,6 +42,7 @@ def plain(model: onnx.ModelProto, name: str) -> tuple[str, ...]:
     if not ours and (had := upcast.apply(model)):
         notes.append(f"The model was {had}, at least in part: it is FP32 now.")
     rewrite.forget_domains(model)
+    _require_eight_bits(model, name)
     _require_known(model, name)
     if precision.operators(model):
         notes.append(f"INT8 already: {precision.quantized(model)}.")
@@ -82,12 +83,31 @@ def mend(model: onnx.ModelProto, name: str) -> None:
 
 def require_portable(model: onnx.ModelProto, name: str) -> None:
     """Raise `InvalidInput` for a file whose layout ONNX Runtime chose for one machine."""
-    found = Counter(node.op_type for node in nodes(model.graph) if node.domain in LAYOUTS)
+    found = Counter(node.op_type for node in nodes(model.graph) if _is_laid_out(node))
     if found:
         raise InvalidInput(
             f"{name} was optimized for one machine by ONNX Runtime: {_words(found)} in its own layout.",
             "At the level ORT_ENABLE_ALL it lays tensors out for one processor, and only it can read them.",
             "Save it at the level ORT_ENABLE_BASIC, or export the original model.",
+        )
+
+
+def _is_laid_out(node: onnx.NodeProto) -> bool:
+    if node.domain == "com.microsoft":
+        last = node.op_type == "QLinearConv" and bool(attributes(node).get("channels_last"))
+        return last or node.op_type.startswith("Nhwc")
+    return node.domain in LAYOUTS
+
+
+def _require_eight_bits(model: onnx.ModelProto, name: str) -> None:
+    found = [(node.op_type, kind) for node, kind in census.grids(model)]
+    odd = Counter((operator, kind) for operator, kind in found if not census.is_eight_bits(kind, operator))
+    if odd:
+        operator, kind = max(odd, key=lambda one: (one[0] == "QuantizeLinear", odd[one]))
+        raise InvalidInput(
+            f"{name} is quantized to {kind} by {odd[operator, kind]} {operator}.",
+            "The runtimes here compute in INT8; OpenVINO gives wrong answers for other types.",
+            "Quantize the model to 8 bits, or give the float model.",
         )
 
 

@@ -65,6 +65,8 @@ def _constants(model: onnx.ModelProto) -> dict[str, Any]:
 
     found = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if len(t.dims) == 0}
     for node in nodes(model.graph):
+        if node.op_type == "Identity" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
         if node.op_type == "Constant":
             value = next((a.t for a in node.attribute if a.name == "value"), None)
             if value is not None:

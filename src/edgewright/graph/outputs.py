@@ -47,7 +47,7 @@ def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
 
 
 def require_arrays(model: onnx.ModelProto) -> None:
-    """Raise `InvalidInput` where an output of `model` is a text, a sequence or a map, and name what to take."""
+    """Raise `InvalidInput` where an output of `model` is a text, a sequence, a map or integers; name what to take."""
     import onnx
 
     for value in model.graph.output:
@@ -113,7 +113,10 @@ def _kind(kind: onnx.TypeProto) -> str:
         element = kind.tensor_type.elem_type
         if element == types.STRING:
             return "a text (the class's name)"
-        return "of no known type" if element == types.UNDEFINED else ""
+        if element == types.UNDEFINED:
+            return "of no known type"
+        floats = (types.FLOAT, types.FLOAT16, types.BFLOAT16, types.DOUBLE)
+        return "" if element in floats else f"an array of integers ({types.DataType.Name(element)})"
     if which == "sequence_type":
         inner = kind.sequence_type.elem_type.WhichOneof("value")
         return "a sequence of maps (class name to score)" if inner == "map_type" else "a sequence of arrays"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from edgewright.core.errors import InvalidInput
 
-from .census import LAYERS
+from .census import LAYERS, dequantized
 from .files import nodes
 from .weights import PAIR
 
@@ -68,21 +68,20 @@ def half(model: onnx.ModelProto) -> bool:
 
 
 def quantized(model: onnx.ModelProto) -> Quantized:
-    """The layers of `model` in INT8 (both of what they multiply comes out of a DequantizeLinear), and all with weights.
+    """The layers of `model` in INT8 (both of what they multiply comes out of a DequantizeLinear of 8 bits), and all
+    with weights.
 
     Products of two activations (attention) count only where they are in INT8.
     """
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
-    dequantized: set[str] = set()
+    integers = dequantized(model)
     int8 = layers = 0
     for node in graph.node:
-        if node.op_type == "DequantizeLinear":
-            dequantized.update(node.output)
         if constants.issuperset(name for name in node.input if name):  # of constants alone
             constants.update(node.output)
         if node.op_type in LAYERS:
-            is_int8 = dequantized.issuperset(node.input[:2])
+            is_int8 = integers.issuperset(node.input[:2])
             int8 += is_int8
             layers += is_int8 or not constants.isdisjoint(node.input[1:2])
     return Quantized(int8, layers)

@@ -100,7 +100,7 @@ def _conv(node: onnx.NodeProto, place: Place) -> bool:
         if scales[0] is None or scales[1] is None:
             return False
         reads.append(_bias(place, node.input[8], scales[0].reshape(-1) * scales[1], node.output[0]))
-    made = place.add("Conv", reads, node.output[0], **attributes(node))
+    made = place.add("Conv", reads, node.output[0], **plain_attributes(node, "channels_last"))
     _quantized(place, made, Grid(ys, yz), node.output[0], xz)
     return True
 

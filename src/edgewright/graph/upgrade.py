@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgewright.core.errors import InvalidInput
 
 from .files import attributes, nodes
@@ -30,6 +32,7 @@ def apply(model: onnx.ModelProto, opset: int = MINIMUM) -> bool:
             "Export the model again with opset 9 or newer.",
         )
     kept = list(model.metadata_props)
+    _drop_unused_values(model)
     try:
         converted = version_converter.convert_version(model, opset)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
@@ -45,6 +48,25 @@ def apply(model: onnx.ModelProto, opset: int = MINIMUM) -> bool:
     if now < 11:
         _resize_as_before_11(model)
     return True
+
+
+def _drop_unused_values(model: onnx.ModelProto) -> None:
+    """Take the attribute `value` from every Pad that repeats or mirrors: the converter leaves it, and it is invalid."""
+    for node in nodes(model.graph):
+        if node.op_type == "Pad" and attributes(node).get("mode", b"constant") != b"constant":
+            for attribute in [a for a in node.attribute if a.name == "value"]:
+                node.attribute.remove(attribute)
+
+
+def _ratios(model: onnx.ModelProto, node: onnx.NodeProto) -> np.ndarray:
+    """By how much a Resize whose scales are computed changes each side, as far as shapes can be inferred."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    values = (*inferred.input, *inferred.value_info, *inferred.output)
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
+    before, after = shapes.get(node.input[0], []), shapes.get(node.output[0], [])
+    return np.array([b / a for a, b in zip(before, after) if a and b], np.float64)
 
 
 def _resize_as_before_11(model: onnx.ModelProto) -> None:
@@ -65,8 +87,14 @@ def _resize_as_before_11(model: onnx.ModelProto) -> None:
         modes: dict[str, Any] = {"coordinate_transformation_mode": "asymmetric"}
         if attributes(node).get("mode", b"nearest") == b"nearest":
             scales = constants.get(node.input[2]) if len(node.input) > 2 else None
-            shrinks = scales is not None and bool((onnx.numpy_helper.to_array(scales) < 1).any())
-            modes["nearest_mode"] = "ceil" if shrinks else "floor"
+            ratios = _ratios(model, node) if scales is None else onnx.numpy_helper.to_array(scales)
+            if (ratios < 1).any() and (ratios > 1).any():
+                raise InvalidInput(
+                    f"The Resize '{node.name or node.output[0]}' enlarges one side and reduces the other.",
+                    "Before operator set 11 the nearest pixel was another one for each; no later Resize does both.",
+                    "Export the model again with opset 11 or newer.",
+                )
+            modes["nearest_mode"] = "ceil" if (ratios < 1).any() else "floor"
         others = [a for a in node.attribute if a.name not in modes]
         new = [*others, *(onnx.helper.make_attribute(name, value) for name, value in modes.items())]
         copies = [type(a).FromString(a.SerializeToString()) for a in new]
