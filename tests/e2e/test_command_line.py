@@ -173,7 +173,7 @@ def test_a_file_is_checked_for_a_jetson_on_any_machine(tiny: Path) -> None:
     assert manifest["spec"]["input"]["batch"] is None and manifest["artifact"]["builder"]["max_batch"] == 4
     for words, code, says in (
         (("m.edge", "--precision", "f32"), 2, "is a bundle"),
-        (("ort-x86.onnx", *target, "--precision", "f32"), 3, "int32-bias"),
+        (("ort-x86.onnx", *target, "--precision", "f32"), 3, "rule 'signed'"),
         (("tensorrt.onnx", *target), 2, "--images"),
         (("m.onnx", "--target", "x86-vnni", "--runtime", "tensorrt"), 2, "has no tensorrt"),
         (("m.edge",), 5, "GPU"),
