@@ -292,7 +292,7 @@ def test_without_the_guard_wrong_int8_kernels_are_seen(
 
 
 @pytest.mark.zoo
-@pytest.mark.parametrize("name", ["mobilenetv1_075", "squeezenet1_1"])
+@pytest.mark.parametrize("name", ["mobilenetv1_075", pytest.param("squeezenet1_1", marks=pytest.mark.slow)])
 def test_int8_bundles_of_the_zoo_answer_the_same(device: Path, zoo: Path, tmp_path: Path, name: str) -> None:
     case = runpy.run_path(str(ROOT / "tests/zoo/test_main_job.py"))["CASES"][name]
     edge, images = tmp_path / f"{name}.edge", zoo / case.data

@@ -82,7 +82,7 @@ def test_export_compile_and_quantize_agree_on_what_a_file_is(kind: str, tmp_path
     assert artifact.read(tmp_path / "q.edge").precision == "int8"
 
 
-@pytest.mark.parametrize("kind", ["qdq-u8", "qoperator-u8", "f16"])
+@pytest.mark.parametrize("kind", ["qdq-u8", pytest.param("qoperator-u8", marks=pytest.mark.slow), "f16"])
 def test_optimize_and_audit_agree_on_what_a_file_is(kind: str, tmp_path: Path, data: Path) -> None:
     label = made.KINDS[kind][0]
     model, _ = export(kind, tmp_path)
