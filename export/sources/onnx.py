@@ -38,15 +38,16 @@ def load(
 
     Raises `InvalidInput`, `IntegrityError` (see `graph.files.load`).
     """
-    model = files.load(path, mend=foreign.mend)
+    mended: list[str] = []
+    model = files.load(path, mend=lambda model, name: mended.extend(foreign.mend(model, name)))
     clean.apply(model)
     inference.require(model, Path(path).name)
     if outputs:
         output_pass.choose(model, outputs)
     output_pass.require_arrays(model)
     half = precision.half(model)
-    as_it_was = files.copy(model) if foreign.keeps_answers(model) else None
-    notes = foreign.plain(model, Path(path).name)
+    as_it_was = files.copy(model) if not mended and foreign.keeps_answers(model) else None
+    notes = (*mended, *foreign.plain(model, Path(path).name))
     upgrade.apply(model)
     judged = Original(as_it_was or files.copy(model), AS_IT_WAS if as_it_was is not None else REWRITTEN, half)
     stored = metadata.get_spec(model)

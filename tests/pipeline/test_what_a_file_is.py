@@ -65,6 +65,14 @@ def export(kind: str, folder: Path) -> tuple[Path, list[str]]:
     return folder / "exported.onnx", list(parity["notes"])
 
 
+@pytest.mark.parametrize("kind", [kind for kind in made.KINDS if kind.startswith(("bf16", "f64"))])
+def test_what_was_made_float32_is_said_and_not_compared_with_the_file_as_it_was(kind: str, tmp_path: Path) -> None:
+    _, notes = export(kind, tmp_path)
+    assert any("it is FP32 now" in note for note in notes), notes
+    parity = api.export(str(tmp_path / "m.onnx"), out=tmp_path / "again.onnx")
+    assert "rewritten" in parity["reference"]
+
+
 @pytest.mark.parametrize("kind", made.KINDS)
 def test_export_compile_and_quantize_agree_on_what_a_file_is(kind: str, tmp_path: Path, data: Path) -> None:
     label = made.KINDS[kind][0]

@@ -110,7 +110,7 @@ def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
 
     graph, place = model.graph, Place(model)
     makers = {out: node for node in graph.node for out in node.output}
-    follow, weight_readers = readers(graph), readers(graph)
+    follow = readers(graph)
     for integers in floats:
         name, layer = integers, makers[integers]
         behind = follow.get(name, [])
@@ -119,7 +119,7 @@ def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
             cast.op_type = "Identity"
             del cast.attribute[:]
             name = cast.output[0]
-        if len(behind) != 1 or behind[0].op_type != "Mul" or len(weight_readers[layer.input[1]]) != 1:
+        if len(behind) != 1 or behind[0].op_type != "Mul" or len(follow[layer.input[1]]) != 1:
             continue
         product = behind[0]
         other = product.input[1 - list(product.input).index(name)]

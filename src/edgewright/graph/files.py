@@ -22,7 +22,7 @@ from . import order
 if TYPE_CHECKING:
     import onnx
 
-Mend = Callable[["onnx.ModelProto", str], None]
+Mend = Callable[["onnx.ModelProto", str], object]
 
 LIMIT_BYTES = 2 << 30
 """What protobuf, and so an ONNX file with its data inside, can hold."""

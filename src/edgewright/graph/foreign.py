@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LAYOUTS = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Operators of ONNX Runtime on blocked or channels-last tensors: they suit the machine that wrote the file."""
 
+_UPCAST = "The model was {}, at least in part: it is FP32 now."
 STANDARD = frozenset({"", "ai.onnx"})
 
 
@@ -40,7 +41,7 @@ def plain(model: onnx.ModelProto, name: str) -> tuple[str, ...]:
         notes.append(f"Only the weights were quantized ({_words(stored)}): they are stored as FP32.")
     ours = any(entry.key == half.OURS for entry in model.metadata_props)
     if not ours and (had := upcast.apply(model)):
-        notes.append(f"The model was {had}, at least in part: it is FP32 now.")
+        notes.append(_UPCAST.format(had))
     rewrite.forget_domains(model)
     _require_eight_bits(model, name)
     _require_known(model, name)
@@ -66,8 +67,10 @@ def keeps_answers(model: onnx.ModelProto) -> bool:
     return not any(kind in kinds for kind in (*values, *stored))
 
 
-def mend(model: onnx.ModelProto, name: str) -> None:
+def mend(model: onnx.ModelProto, name: str) -> tuple[str, ...]:
     """Mend what onnx.checker refuses though well-known writers write it, in place; to be called before it looks.
+
+    Returns notes on what changes the answers.
 
     ONNX Runtime writes LayerNormalization into operator sets before 17, torch.onnx.export bfloat16 into those before
     22, where convolutions do not take it. Raises what `require_portable` raises.
@@ -78,7 +81,8 @@ def mend(model: onnx.ModelProto, name: str) -> None:
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
     fused.layer_norms(model)
     if opset < 22 and any(t.data_type == onnx.TensorProto.BFLOAT16 for t in model.graph.initializer):
-        upcast.apply(model)
+        return (_UPCAST.format(upcast.apply(model)),)
+    return ()
 
 
 def require_portable(model: onnx.ModelProto, name: str) -> None:
