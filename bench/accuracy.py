@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.bench import statistics
-from edgewright.bench.results import Accuracy, Delta, Interval
+from edgewright.core import statistics
 from edgewright.core.child import YIELDING, Child, Limits, Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import encode
+
+from .results import Accuracy, Delta, Interval
 
 WORKER = "edgewright.bench.worker"
 OUTPUTS, RESULT = "outputs.npy", "accuracy.json"

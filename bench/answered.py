@@ -13,10 +13,6 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import numpy as np
 
-from edgewright.bench.accuracy import OUTPUTS
-from edgewright.bench.device import DESCRIBED, OBSERVED
-from edgewright.bench.latency import PARTS, Observed, Rules, Watched
-from edgewright.bench.results import Environment
 from edgewright.core.spec import ModelSpec
 from edgewright.runtimes import artifact
 from edgewright.runtimes.artifact import Artifact
@@ -24,6 +20,11 @@ from edgewright.runtimes.options import Probe
 from edgewright.targets import answers
 from edgewright.targets.answers import Answer, Count, Text, breach
 from edgewright.targets.target import Target
+
+from .accuracy import OUTPUTS
+from .device import DESCRIBED, OBSERVED
+from .latency import PARTS, Observed, Rules, Watched
+from .results import Environment
 
 LOG_BYTES = 16 << 20
 """What a child may have written to its log beside its samples."""

@@ -12,11 +12,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from edgewright.bench import detection, statistics
-from edgewright.bench.results import Finding
+from edgewright.core import statistics
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec
 from edgewright.vision.postprocess import scores
+
+from . import detection
+from .results import Finding
 
 KINDS: dict[str, type[EdgewrightError]] = {
     "saturation": GateFailed, "confidence": GateFailed, "runtime-parity": RuntimeFailed, "batch-rows": RuntimeFailed,

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.bench import statistics
-from edgewright.bench.accuracy import unpack, unpack_numbers
-from edgewright.bench.results import Accuracy, Environment, Latency, Measurement, Report
+from edgewright.core import statistics
+
+from .accuracy import unpack, unpack_numbers
+from .results import Accuracy, Environment, Latency, Measurement, Report
 
 Part = Literal["accuracy", "latency"]
 """What of two reports is compared."""

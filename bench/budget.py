@@ -14,10 +14,11 @@ import re
 
 import msgspec
 
-from edgewright.bench import budget_text
-from edgewright.bench.figures import quantity
-from edgewright.bench.results import Interval, Latency, Measurement, Reference, Term
 from edgewright.core.errors import UsageError
+
+from . import budget_text
+from .figures import quantity
+from .results import Interval, Latency, Measurement, Reference, Term
 
 LATENCIES = ("p50", "p90", "p95", "p99", "mean")
 UNITS: dict[str, dict[str, float]] = {

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgewright.bench.accuracy import Outputs
-from edgewright.bench.budget import Budget
-from edgewright.bench.results import Accuracy, Finding
 from edgewright.data.sets import Item
+
+from .accuracy import Outputs
+from .budget import Budget
+from .results import Accuracy, Finding
 
 CODE = "reference-at-chance"
 SIGNIFICANCE = 0.05

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgewright.bench.budget import Budget, check, describe
-from edgewright.bench.figures import quantity
-from edgewright.bench.results import Choice, Finding, Measurement, Reference, Term
-from edgewright.bench.statistics import ratio_of_rounds
+from edgewright.core.statistics import ratio_of_rounds
+
+from .budget import Budget, check, describe
+from .figures import quantity
+from .results import Choice, Finding, Measurement, Reference, Term
 
 PRECISE = ("f32", "f16", "bf16")
 TIE = 1.02

@@ -8,10 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgewright.bench import figures
-from edgewright.bench.budget import describe
-from edgewright.bench.results import Measurement, Report
 from edgewright.core.text import one_line
+
+from . import figures
+from .budget import describe
+from .results import Measurement, Report
 
 if TYPE_CHECKING:
     from rich.console import Console

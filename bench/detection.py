@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.bench.statistics import Estimate
 from edgewright.core.errors import InvalidInput
 from edgewright.core.lazy import require
+from edgewright.core.statistics import Estimate
 from edgewright.data.boxes import Box
 from edgewright.data.sets import Item
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from edgewright.bench import detection, statistics
-from edgewright.bench.accuracy import pack_numbers
-from edgewright.bench.results import Accuracy, ClassConfidence, Confidence, Delta
+from edgewright.core import statistics
 from edgewright.data.sets import Item
+
+from . import detection
+from .accuracy import pack_numbers
+from .results import Accuracy, ClassConfidence, Confidence, Delta
 
 SHIFT = 0.02
 """A mean score that moved by more is said to be shifted."""

@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from edgewright.bench import accuracy, environment, latency, worker
 from edgewright.core import files, machine_key
 from edgewright.core.child import Limits, Progress
 from edgewright.runtimes import registry
 from edgewright.targets import detect
 from edgewright.targets.target import Target
+
+from . import accuracy, environment, latency, worker
 
 OBSERVED, DESCRIBED = "observed.json", "described.json"
 

@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from edgewright.bench.results import Finding
 from edgewright.data.sets import spread
 from edgewright.vision.image import open_image
+
+from .results import Finding
 
 SURE, LARGE = 1e-4, 0.35
 

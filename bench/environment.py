@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from edgewright.bench.results import Environment, Gpu, Load
 from edgewright.core.lazy import version
 from edgewright.targets import jetson, nvidia, sensors
 from edgewright.targets.files import text
 from edgewright.targets.sensors import GpuClock
 from edgewright.targets.target import Target
+
+from .results import Environment, Gpu, Load
 
 LIBRARIES = (
     "numpy", "Pillow", "opencv-python", "opencv-python-headless", "onnxruntime", "openvino", "torch", "torchvision",

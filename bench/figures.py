@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from edgewright.bench.results import Delta, Finding, Latency, Measurement, Ratio, Reference, Report, Verdict
+from edgewright.core.statistics import Verdict
+
+from .results import Delta, Finding, Latency, Measurement, Ratio, Reference, Report
 
 MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "undecided"}

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgewright.bench.detection import best_pairs, groups
 from edgewright.vision.detection import Detections
 from edgewright.vision.draw import draw
 from edgewright.vision.image import open_image
+
+from .detection import best_pairs, groups
 
 IOU = 0.5
 SIDE = 520

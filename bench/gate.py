@@ -6,14 +6,15 @@ from typing import Literal
 
 import msgspec
 
-from edgewright.bench import baseline as baselines
-from edgewright.bench import budget as budgets
-from edgewright.bench import chance
-from edgewright.bench.baseline import Comparison, Part, Reason
-from edgewright.bench.budget import Budget
-from edgewright.bench.figures import sentence
-from edgewright.bench.results import Finding, Measurement, Report, Term
 from edgewright.core.errors import GateFailed, InvalidInput, NotCompared, UsageError
+
+from . import baseline as baselines
+from . import budget as budgets
+from . import chance
+from .baseline import Comparison, Part, Reason
+from .budget import Budget
+from .figures import sentence
+from .results import Finding, Measurement, Report, Term
 
 Verdict = Literal["passed", "failed", "not compared"]
 BOTH: tuple[Part, ...] = ("accuracy", "latency")

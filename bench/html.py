@@ -16,13 +16,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgewright.bench import figures, plots
-from edgewright.bench.budget import describe
-from edgewright.bench.gallery import Pair
-from edgewright.bench.results import Report, Sensitivity
 from edgewright.core import files
 from edgewright.core.lazy import require
 from edgewright.core.text import plain
+
+from . import figures, plots
+from .budget import describe
+from .gallery import Pair
+from .results import Report, Sensitivity
 
 
 def write(report: Report, path: Path, gallery: Sequence[Pair] = ()) -> None:

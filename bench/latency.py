@@ -24,12 +24,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgewright.bench import environment, statistics
-from edgewright.bench.results import Interval, Latency, Load, Ratio
+from edgewright.core import statistics
 from edgewright.core.child import Child, Limits, Progress
 from edgewright.core.errors import EdgewrightError
 from edgewright.targets.sensors import Meter
 from edgewright.targets.target import Target
+
+from . import environment
+from .results import Interval, Latency, Load, Ratio
 
 WORKER = "edgewright.bench.worker"
 PARTS = {"preprocess": 0.05, "runtime": 0.1, "postprocess": 0.05}

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgewright.bench import figures
-from edgewright.bench.budget import describe
-from edgewright.bench.results import Finding, Measurement, Reference, Report
 from edgewright.core import files
 from edgewright.core.text import plain
+
+from . import figures
+from .budget import describe
+from .results import Finding, Measurement, Reference, Report
 
 HEADER = (
     "", "Variant", "Top-1 %", "Difference [90 %]", "Verdict", "Agree %", "p50 ms", "p90 ms", "Faster", "Size", "Memory",

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from edgewright.bench import figures
-from edgewright.bench.budget import ACCURACIES, HIGHER_IS_BETTER, parse
-from edgewright.bench.results import Interval, Latency, Measurement, Report, Sensitivity
 from edgewright.core.errors import UsageError
+
+from . import figures
+from .budget import ACCURACIES, HIGHER_IS_BETTER, parse
+from .results import Interval, Latency, Measurement, Report, Sensitivity
 
 RUNTIMES = ("openvino", "onnxruntime", "tensorrt", "torch")
 LOG_FROM = 6.0

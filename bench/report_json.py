@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgewright.bench.results import Report
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import decode, encode
+
+from .results import Report
 
 
 def render(report: Report) -> str:

@@ -11,12 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 from edgewright.core.spec import SCHEMA_VERSION
+from edgewright.core.statistics import Verdict
 
 Status = Literal["ok", "failed", "built"]
 """ok: measured; failed: `reason` tells why; built: there is an artifact, but it cannot be measured on this machine."""
-
-Verdict = Literal["not_worse", "worse", "undecided"]
-"""Of a paired difference against a margin: proven not worse, proven worse, or too few images to tell."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,10 +9,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from edgewright.bench import figures, html
-from edgewright.bench.results import Part, Sensitivity
 from edgewright.core import files
 from edgewright.core.text import one_line
+
+from . import figures, html
+from .results import Part, Sensitivity
 
 if TYPE_CHECKING:
     from rich.console import Console

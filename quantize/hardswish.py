@@ -26,11 +26,12 @@ from edgewright.core.spec import encode
 from edgewright.graph import files
 from edgewright.graph.names import Names
 
-from . import scores, sensitivity
-from .calibration import Calibration
+from .calibration import sensitivity
+from .calibration.images import Calibration
+from .calibration.sessions import open_session, until
+from .calibration.statistics import Tick
+from .ptq import score_levelling
 from .quantize import prepare, read
-from .ranges import Tick
-from .sessions import open_session, until
 
 if TYPE_CHECKING:
     import onnx
@@ -127,7 +128,7 @@ def put(model: str, images: list[str], fitted: str, share: float, folder: str, p
     fits = load_file(Path(fitted, WEIGHTS))
     changed = replaced(source, {name: fits[name] for name in read_fitted(Path(fitted)).chosen(share)})
     if calibration.spec.task == "detect":
-        scores.level(changed, source, calibration, progress or (lambda _done, _total, _what: None))
+        score_levelling.level(changed, source, calibration, progress or (lambda _done, _total, _what: None))
     files.save(changed, Path(folder, "model.onnx"))
     core_files.write(Path(folder, "spec.json"), encode(calibration.spec))
 

@@ -8,7 +8,7 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 
-from .ranges import Kind
+from .calibration.statistics import Kind
 from .schemes import SCHEMES
 
 

@@ -18,26 +18,22 @@ from edgewright.core.lazy import version
 from edgewright.core.spec import encode
 from edgewright.graph import census, files, metadata, names, precision
 
-from . import (
-    activations,
-    bias,
-    centre,
-    clipping,
-    depthwise,
-    forms,
-    head,
-    methods,
+from . import methods, schemes
+from .calibration import clipping, sensitivity
+from .calibration import statistics as ranges
+from .calibration.images import Calibration
+from .calibration.statistics import STATISTICS, ChannelRanges, Range, Statistics, Tick
+from .ptq import bias_correction, centering, score_levelling
+from .qdq import (
+    float_head,
+    float_tail,
+    fused_activations,
     nncf,
-    ort,
-    ranges,
-    schemes,
-    scores,
-    sensitivity,
-    tail,
+    onnxruntime,
+    per_channel_activations,
+    plain_forms,
     tensorrt,
 )
-from .calibration import Calibration
-from .ranges import STATISTICS, ChannelRanges, Range, Statistics, Tick
 
 if TYPE_CHECKING:
     import onnx
@@ -102,12 +98,12 @@ def quantize(
     seen = ranges.read(Path(statistics, STATISTICS)) if statistics else None
     quantized, kept, found, missing = apply(source, chosen, how, calibration, tick, seen, seed)
     if how.distil:
-        from . import distil
+        from .qat import train as distil
 
         folder = Path(checkpoint) if checkpoint else None
         distil.distil(quantized, source, calibration, tick, seed=seed, checkpoint=folder, labels=labels or ())
     if calibration.spec.task == "detect":
-        scores.level(quantized, source, calibration, tick)
+        score_levelling.level(quantized, source, calibration, tick)
     metadata.set_spec(quantized, calibration.spec)
     files.check(quantized, "The quantized model")
     provenance = Provenance(
@@ -183,7 +179,7 @@ def apply(
     be done.
     """
     prepare(model)
-    protected = head.protected(model) if calibration.spec.task == "detect" else []
+    protected = float_head.protected(model) if calibration.spec.task == "detect" else []
     kept, best = list(protected), None
     if method.engine == "nncf":
         quantized = nncf.place(files.copy(model), calibration, scheme, method, kept, tick)
@@ -208,9 +204,9 @@ def apply(
         if method.float_layers:
             kept += sensitivity.most_sensitive(model, place_all, calibration, method.float_layers, kept, tick)
         quantized = place_all(model, kept)
-    tail.apply(quantized, model, keep_convolutions=scheme.runtime == "onnxruntime")
+    float_tail.apply(quantized, model, keep_convolutions=scheme.runtime == "onnxruntime")
     if method.bias_correction == "sequential":
-        bias.correct(quantized, model, calibration, tick, method.reround, protected)
+        bias_correction.correct(quantized, model, calibration, tick, method.reround, protected)
     _require_quantized(quantized, model, scheme, kept)
     missing = seen.missing if seen and "output" in method.ranges else ""
     return quantized, tuple(kept), best, missing or None
@@ -258,14 +254,14 @@ def place(
 
     `float_nodes` stay in float. `channels`: ranges of each channel, where layers are to have them (`depthwise`).
     """
-    engine = tensorrt if scheme.placement == "inputs" else ort
+    engine = tensorrt if scheme.placement == "inputs" else onnxruntime
     placed = engine.place(files.copy(model), found, scheme, float_nodes)
     if scheme.centred:
-        centre.compensate(placed, model)
+        centering.compensate(placed, model)
     if scheme.fuses_functions:
-        activations.apply(placed, model)
+        fused_activations.apply(placed, model)
     if channels:
-        depthwise.apply(placed, channels)
+        per_channel_activations.apply(placed, channels)
     return placed
 
 
@@ -279,9 +275,9 @@ def prepare(model: onnx.ModelProto) -> None:
 
     upgrade.apply(model, OPSET)
     name_nodes(model)
-    forms.apply(model)
-    forms.add_types(model)
-    bias.add_missing(model)
+    plain_forms.apply(model)
+    plain_forms.add_types(model)
+    bias_correction.add_missing(model)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:

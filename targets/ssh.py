@@ -279,7 +279,7 @@ class Connection:
         return words
 
     def _skip_to_mark(self, answer: IO[bytes]) -> None:
-        from edgewright.targets.agent import MARK
+        from .agent import MARK
 
         seen = 0
         while (line := answer.readline(MARK_WITHIN)) != MARK:

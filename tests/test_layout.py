@@ -65,9 +65,9 @@ import edgewright
 trains = {  # what wraps torch; nothing imports it first
     "edgewright.quantize." + name
     for name in (
-        "network", "distil", "lessons", "distance", "recovery", "imitation", "features", "views", "training_state",
-        "supervision", "pruning.groups", "pruning.importance", "pruning.blocks",
-        "pruning.sparsity",
+        "autograd", "qat.train", "qat.batches", "qat.loss", "distillation.train", "distillation.losses",
+        "distillation.features", "distillation.augment", "distillation.checkpoint", "distillation.supervision",
+        "pruning.groups", "pruning.importance", "pruning.blocks", "pruning.sparsity",
     )  # fmt: skip
 }
 for found in pkgutil.walk_packages(edgewright.__path__, "edgewright."):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from edgewright.core.errors import InvalidInput
-from edgewright.quantize.features import Answers
+from edgewright.quantize.distillation.features import Answers
 
 from .groups import LAYERS, watched
 

@@ -23,7 +23,7 @@ import torch
 import torch_pruning as tp
 
 from edgewright.core.errors import InvalidInput
-from edgewright.quantize.features import Answers
+from edgewright.quantize.distillation.features import Answers
 
 TABLE = "relative_position_bias_table"
 SAME = 1e-3

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import torch_pruning as tp
 
 from edgewright.core.errors import InvalidInput
-from edgewright.quantize.features import Answers
+from edgewright.quantize.distillation.features import Answers
 
 from . import Importance
 from . import groups as grouping

@@ -29,19 +29,22 @@ from edgewright.core import child, files
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
 from edgewright.export.sources.parse import PLAN
-from edgewright.pipeline import comparison, compression, distillation, images, pruning, stages
-from edgewright.pipeline import place as places
+from edgewright.pipeline import comparison, images, stages
+from edgewright.pipeline import hosts as places
 from edgewright.pipeline import recipe as recipes
 from edgewright.pipeline import report as reports
 from edgewright.pipeline import run as runs
-from edgewright.pipeline.candidates import restrict
+from edgewright.pipeline.candidates import compression
+from edgewright.pipeline.candidates.base import restrict
 from edgewright.pipeline.comparison import Audited
-from edgewright.pipeline.cut import Wanted
-from edgewright.pipeline.distillation import Distilled
-from edgewright.pipeline.pruning import Pruned
+from edgewright.pipeline.jobs import distill as distillation
+from edgewright.pipeline.jobs import prune as pruning
+from edgewright.pipeline.jobs.distill import Distilled
+from edgewright.pipeline.jobs.prune import Pruned
+from edgewright.pipeline.jobs.prune_cut import Wanted
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
-from edgewright.quantize.schedule import RECOVERY, STUDENT, Schedule
+from edgewright.quantize.distillation.schedule import RECOVERY, STUDENT, Schedule
 from edgewright.runtimes import bundle as bundles
 from edgewright.targets import remote
 from edgewright.targets import target as targets
@@ -49,7 +52,7 @@ from edgewright.targets.remote import Device
 from edgewright.targets.target import Isa, Target
 
 if TYPE_CHECKING:
-    from edgewright.pipeline.check import Checked
+    from edgewright.pipeline.stages.check import Checked
     from edgewright.runtimes.bundle import Manifest
 
 PathLike = str | os.PathLike[str]
@@ -216,8 +219,9 @@ def distill(
     """Train the source `student` under `source` on your images; the folder `out` is then a source itself.
 
     `calibration`: images to learn from (default: the train or calib split of `data`, else three quarters of it).
-    `labels`: learn from them too (default: where all images have them). `schedule`: see `quantize.schedule`; a killed
-    call goes on where it was. Raises `InvalidInput` where teacher, student and data do not fit.
+    `labels`: learn from them too (default: where all images have them). `schedule`: see
+    `quantize.distillation.schedule`; a killed call goes on where it was. Raises `InvalidInput` where teacher, student
+    and data do not fit.
     """
     folder = _writable_model(out)
     made, found = distillation.distil(
@@ -259,7 +263,7 @@ def prune(
     Latency is that of the first INT8 artifact (or, with `precision`, float one) that `target`, `runtime` and `scheme`
     call for, quantized by the first method; on a device that is not this machine only TensorRT's answers are known.
     `schedule` None: no training. A killed call goes on where it was. Raises what `optimize` raises for wrong input, and
-    what `pipeline.pruning.prune` does.
+    what `pipeline.jobs.prune.prune` does.
     """
     folder = _writable_model(out)
     place = places.here()
@@ -330,8 +334,8 @@ def compile(
     """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime and write the bundle `out`.
 
     For a `target` that this machine is not, nothing is run: for TensorRT the file is checked instead (see
-    `pipeline.check`), and a file that TensorRT refuses is `InvalidInput`. A bundle as `model` gets what only this
-    device can build: its TensorRT plan.
+    `pipeline.stages.check`), and a file that TensorRT refuses is `InvalidInput`. A bundle as `model` gets what only
+    this device can build: its TensorRT plan.
     """
     path, final, shop = Path(_absolute(model) or ""), files.absolute(out), _workshop(Recipe(), watch)
     bundles.require_replaceable(final)

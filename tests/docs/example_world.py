@@ -21,11 +21,12 @@ import pytest
 import typer
 from PIL import Image
 
-from edgewright.bench import accuracy, environment, html, latency, statistics
+from edgewright.bench import accuracy, environment, html, latency
 from edgewright.bench.gallery import Pair
 from edgewright.bench.results import Report
-from edgewright.core import child
-from edgewright.pipeline import pruning, stages
+from edgewright.core import child, statistics
+from edgewright.pipeline import stages
+from edgewright.pipeline.jobs import prune
 
 if TYPE_CHECKING:
     import onnx
@@ -149,7 +150,7 @@ def quick() -> Iterator[None]:
         patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
         patch.setattr(html, "write", write_named_page)
         patch.setattr(latency, "observe", observe_shortly)
-        patch.setattr(pruning, "RUNS", 1)
+        patch.setattr(prune, "RUNS", 1)
         patch.setattr(statistics, "is_steady", lambda *_, **__: True)
         patch.setattr(environment, "objection", lambda *_, **__: None)
         try:

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from edgewright import api
-from edgewright.bench import statistics
+from edgewright.core import statistics
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.data import digits as data
 from edgewright.graph import metadata

@@ -231,7 +231,7 @@ def test_a_verb_prints_what_it_gets_literally(
 
 def test_the_check_of_a_file_is_printed_literally(screen: Callable[[], str]) -> None:
     from edgewright.cli import compile
-    from edgewright.pipeline.check import Checked
+    from edgewright.pipeline.stages.check import Checked
 
     found = filled(Checked)
     for one in (found, msgspec.structs.replace(found, ahead_of_time=None, violations=())):

@@ -20,9 +20,10 @@ from PIL import Image
 
 from edgewright.core.spec import ModelSpec
 from edgewright.export import exporter
-from edgewright.quantize import lint, quantize, schemes
-from edgewright.quantize.calibration import Calibration
-from edgewright.quantize.sessions import open_session
+from edgewright.quantize import quantize, schemes
+from edgewright.quantize.calibration.images import Calibration
+from edgewright.quantize.calibration.sessions import open_session
+from edgewright.quantize.qdq import tensorrt_rules
 
 LEAST_DB = {"minmax": 18.0, "round": 15.0, "nncf": 2.0}
 """Signal to noise of INT8 scores on the calibration images, by method. By "minmax" 22 dB is the least of 140 networks
@@ -125,7 +126,7 @@ def quantized(exported: Exported, scheme: str, method: str, images: list[str], l
     runtime = schemes.get(scheme).runtime
     if runtime == "tensorrt":
         quantize.name_nodes(model)
-        assert [v for v in lint.check(model) if v.level == "error"] == []
+        assert [v for v in tensorrt_rules.check(model) if v.level == "error"] == []
     elif runtime == "onnxruntime":
         computed = _answers(_optimized(model), exported.inputs, exported.spec)
         assert (db := decibels(found, computed)) >= SAME_DB, f"{scheme} in ONNX Runtime: {db:.1f} dB"

@@ -29,7 +29,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from edgewright import api
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
-from edgewright.pipeline import hardswish
+from edgewright.pipeline.candidates import hardswish
 from edgewright.pipeline.recipe import Recipe
 from edgewright.vision import preprocess
 from edgewright.vision.detection import detect

@@ -26,8 +26,9 @@ from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Store
 from edgewright.graph import files
 from edgewright.graph.layers import Layer, layers
-from edgewright.pipeline import distillation, latency_table, stages
-from edgewright.pipeline.stages import Source, Workshop
+from edgewright.pipeline import stages
+from edgewright.pipeline.jobs import distill
+from edgewright.pipeline.stages import Source, Workshop, latency_table
 from edgewright.quantize.quantize import quantize
 from edgewright.runtimes import artifact, openvino
 from edgewright.runtimes.options import Options
@@ -173,7 +174,7 @@ def narrower(name: str, spec: ModelSpec, block: int, pooled: int, folder: Path) 
 
     torch.manual_seed(0)
     source, first = SOURCES[name], torch.zeros(spec.input.shape(1))
-    whole = distillation.trainable_of(Source(source=source))
+    whole = distill.trainable_of(Source(source=source))
     found = groups.find(whole.module, whole.answers, first).groups
     step = {
         group.name: pooled if any(one.layer == POOLED[name] and one.side == "out" for one in group.members) else block
@@ -187,7 +188,7 @@ def narrower(name: str, spec: ModelSpec, block: int, pooled: int, folder: Path) 
     for id, gone in cuts.items():
         chosen = {group.name: groups.indices(group, torch.rand(group.channels), gone[group.name]) for group in found}
         less = groups.prune(whole.module, whole.answers, first, chosen, found)
-        distillation.write(folder / f"less{id}", source, less, spec, {})
+        distill.write(folder / f"less{id}", source, less, spec, {})
         yield id, Source(source=str(folder / f"less{id}"))
 
 

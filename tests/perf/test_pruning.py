@@ -18,8 +18,8 @@ import pytest
 from edgewright import api
 from edgewright.core import files
 from edgewright.data import sets
-from edgewright.pipeline.cut import Wanted
-from edgewright.quantize.schedule import RECOVERY, replaced
+from edgewright.pipeline.jobs.prune_cut import Wanted
+from edgewright.quantize.distillation.schedule import RECOVERY, replaced
 
 pytestmark = [pytest.mark.zoo, pytest.mark.timeout(7200)]
 SPEC = Path(__file__).parents[1] / "zoo" / "specs" / "cifar64.toml"

@@ -17,8 +17,8 @@ from edgewright import api
 from edgewright.data import scenes
 from edgewright.demo.scenes import SOURCE
 from edgewright.demo.train_detector import WEIGHTS
-from edgewright.pipeline.cut import Wanted
-from edgewright.quantize.schedule import RECOVERY, replaced
+from edgewright.pipeline.jobs.prune_cut import Wanted
+from edgewright.quantize.distillation.schedule import RECOVERY, replaced
 
 pytestmark = pytest.mark.timeout(3600)
 IMAGES, EPOCHS = 1000, 8

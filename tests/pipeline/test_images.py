@@ -15,8 +15,9 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.data.sets import ImageSet
-from edgewright.pipeline import distillation, images
+from edgewright.pipeline import images
 from edgewright.pipeline.images import findings, gather, label, labelled, read_evaluation
+from edgewright.pipeline.jobs import distill
 from edgewright.pipeline.stages import Workshop
 
 SHOP = Workshop(store=Store(Path("nothing-is-stored")))
@@ -171,7 +172,7 @@ def test_progress_is_reported_while_images_are_read(tiny: Path) -> None:
 
 def test_of_very_many_images_a_part_is_learned_from(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "LEARNED", 20)
-    evaluation, training = distillation.gather(tiny / "images", None, None, 0)
+    evaluation, training = distill.gather(tiny / "images", None, None, 0)
     assert (len(evaluation.items), len(training.items)) == (120, 20)
     assert {item.label for item in training.items} == {0, 1, 2}
 
@@ -207,7 +208,7 @@ def test_a_split_whose_images_were_not_downloaded_is_left_out(tmp_path: Path) ->
     found = gather(tmp_path, None, None, 3, 0)
     assert (len(found.evaluation.items), len(found.calibration.items)) == (9, 3)
     assert codes(found.evaluation)["splits-left-out"] == ("warning", 1)
-    evaluation, training = distillation.gather(tmp_path, None, None, 0)
+    evaluation, training = distill.gather(tmp_path, None, None, 0)
     assert codes(evaluation)["splits-left-out"] == ("warning", 1)
     assert len(training.items) + len(evaluation.items) == 12
     with pytest.raises(InvalidInput, match="splits-left-out"):

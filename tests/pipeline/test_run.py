@@ -10,7 +10,7 @@ import pytest
 
 from edgewright.bench import budget
 from edgewright.pipeline import run
-from edgewright.pipeline.candidates import Candidate, Variant
+from edgewright.pipeline.candidates.base import Candidate, Variant
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.run import Job, Line, Made, Work
 from edgewright.runtimes.options import Options

@@ -12,7 +12,7 @@ import pytest
 from edgewright.core.store import Entry, Store
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import stages
-from edgewright.pipeline.candidates import Variant
+from edgewright.pipeline.candidates.base import Variant
 from edgewright.pipeline.stages import Source, Workshop
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 from edgewright.core import child
 from edgewright.export.exporter import export
 from edgewright.graph import census
-from edgewright.quantize import half, lint
+from edgewright.quantize import fp16
+from edgewright.quantize.qdq import tensorrt_rules
 from edgewright.quantize.quantize import quantize
 from edgewright.runtimes.options import Options
 
@@ -75,15 +76,15 @@ def test_the_real_parser_and_builder_accept_every_precision(name: str, images: l
     for folder in ("f16", "int8", "int8-f16"):
         (tmp_path / folder).mkdir()
     file = "model.onnx"
-    half.convert(str(tmp_path / file), images, str(tmp_path / "f16"))
+    fp16.convert(str(tmp_path / file), images, str(tmp_path / "f16"))
     quantize(str(tmp_path / file), "tensorrt", "minmax", images, str(tmp_path / "int8"))
-    assert lint.check(onnx.load(tmp_path / "int8" / file)) == []
+    assert tensorrt_rules.check(onnx.load(tmp_path / "int8" / file)) == []
     folders = ["", "f16", "int8"]
     if name not in LONG:
         folders.append("int8-f16")
-        half.convert(str(tmp_path / "int8" / file), images, str(tmp_path / "int8-f16"))
+        fp16.convert(str(tmp_path / "int8" / file), images, str(tmp_path / "int8-f16"))
         mixed = onnx.load(tmp_path / "int8-f16" / file)
-        assert lint.check(mixed) == []
+        assert tensorrt_rules.check(mixed) == []
         layers = census.layers(mixed)
         assert layers["int8"] >= 5 and "f32" not in layers, layers
     sizes = {}

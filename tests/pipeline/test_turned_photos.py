@@ -11,8 +11,9 @@ from PIL import Image
 
 from edgewright.bench import gallery
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
-from edgewright.quantize import calibration, supervision
-from edgewright.quantize.views import Views
+from edgewright.quantize.calibration import images as calibration
+from edgewright.quantize.distillation import supervision
+from edgewright.quantize.distillation.augment import Views
 from edgewright.vision import draw, preprocess
 from edgewright.vision.detection import Detections
 

@@ -79,7 +79,7 @@ def residual_net(rng: np.random.Generator) -> onnx.ModelProto:
 
 def fit_head(model: onnx.ModelProto, images: list[str], labels: list[int], spec: ModelSpec) -> None:
     """Least squares from the pooled features to the labels."""
-    from edgewright.quantize.sessions import open_session, until
+    from edgewright.quantize.calibration.sessions import open_session, until
     from edgewright.vision.preprocess import batch
 
     session = open_session(until(model, ["f"]), 1)

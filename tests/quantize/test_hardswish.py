@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 
 from edgewright.core.spec import ModelSpec
 from edgewright.graph import files, metadata
-from edgewright.quantize import hardswish, sensitivity, sessions
+from edgewright.quantize import hardswish
+from edgewright.quantize.calibration import sensitivity, sessions
 from edgewright.vision.preprocess import batch
 
 WIDTH = 12

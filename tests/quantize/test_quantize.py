@@ -116,7 +116,7 @@ def test_progress_reaches_its_total_in_every_phase(tiny, tmp_path):
 
 @pytest.mark.parametrize("name", [*methods.OTHERS])
 def test_the_other_methods_work_too(name, tiny, tmp_path, monkeypatch):
-    from edgewright.quantize import distil
+    from edgewright.quantize.qat import train as distil
 
     monkeypatch.setattr(distil, "TRAINING", distil.Training(steps=30))
     scheme = "openvino" if methods.OTHERS[name].engine == "nncf" else "ort-x86"

@@ -24,7 +24,7 @@ from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Entry, Store
 from edgewright.pipeline import comparison, stages
-from edgewright.pipeline import place as places
+from edgewright.pipeline import hosts as places
 from edgewright.pipeline import run as runs
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Workshop, quiet

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgewright import api
-from edgewright.pipeline import place as places
+from edgewright.pipeline import hosts as places
 from edgewright.pipeline.recipe import Recipe
 
 pytestmark = [pytest.mark.zoo, pytest.mark.slow]

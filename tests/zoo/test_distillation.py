@@ -9,7 +9,7 @@ import pytest
 from edgewright import api
 from edgewright.core import files
 from edgewright.data import sets
-from edgewright.quantize.schedule import Schedule
+from edgewright.quantize.distillation.schedule import Schedule
 
 pytestmark = [pytest.mark.zoo, pytest.mark.slow, pytest.mark.timeout(3600)]
 

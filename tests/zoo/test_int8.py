@@ -17,16 +17,17 @@ import numpy as np
 import pytest
 
 from edgewright import api
-from edgewright.bench import accuracy, detection_accuracy, statistics
-from edgewright.core import child
+from edgewright.bench import accuracy, detection_accuracy
+from edgewright.core import child, statistics
 from edgewright.core.store import Entry, Store
 from edgewright.data import sets
 from edgewright.graph import files, metadata
 from edgewright.pipeline import comparison, stages
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline.candidates import Variant
-from edgewright.quantize import quantize, splitting
-from edgewright.quantize.sessions import open_session
+from edgewright.pipeline.candidates.base import Variant
+from edgewright.quantize import quantize
+from edgewright.quantize.calibration.sessions import open_session
+from edgewright.quantize.ptq import channel_splitting
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
 from edgewright.vision.image import open_image
@@ -145,9 +146,9 @@ def test_mobilenets_first_tensors_have_dead_channels(zoo: Path, folder: Path) ->
     path, *_ = float_model("mobilenetv1_075", zoo, folder)
     model = files.load(path)
     quantize.prepare(model)
-    values = splitting.constants(model)
-    possible = splitting.bounds(model, metadata.get_spec(model), values)
-    dead = [splitting.dead(site, possible, values) for site in splitting.sites(model, values)]
+    values = channel_splitting.constants(model)
+    possible = channel_splitting.bounds(model, metadata.get_spec(model), values)
+    dead = [channel_splitting.dead(site, possible, values) for site in channel_splitting.sites(model, values)]
     print([f"{found.sum()} of {len(found)}" for found in dead])
     assert [(int(found.sum()), len(found)) for found in dead[:3]] == [(10, 24), (2, 48), (2, 96)]
 

@@ -10,7 +10,7 @@ import typer
 from edgewright.cli import options as o
 
 if TYPE_CHECKING:
-    from edgewright.pipeline.check import Checked
+    from edgewright.pipeline.stages.check import Checked
 
 
 def compile(

@@ -10,7 +10,7 @@ import typer
 from edgewright.cli import options as o
 
 if TYPE_CHECKING:
-    from edgewright.pipeline.distillation import Distilled
+    from edgewright.pipeline.jobs.distill import Distilled
 
 
 def distill(
@@ -62,7 +62,7 @@ def distill(
     """
     from edgewright import api
     from edgewright.cli import console
-    from edgewright.quantize.schedule import STUDENT, replaced
+    from edgewright.quantize.distillation.schedule import STUDENT, replaced
 
     limit = o.seconds(time_budget) if time_budget else None
     schedule = replaced(STUDENT, epochs=epochs, time_budget_s=limit, rate=rate, batch=batch)

@@ -12,7 +12,7 @@ from edgewright.cli import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgewright.pipeline.pruning import Pruned
+    from edgewright.pipeline.jobs.prune import Pruned
 
 HOW_FAR, TRAINING = "How far", "Training after the cut"
 
@@ -89,8 +89,8 @@ def prune(
     """
     from edgewright import api
     from edgewright.cli import console
-    from edgewright.pipeline.cut import Wanted
-    from edgewright.quantize.schedule import RECOVERY, replaced
+    from edgewright.pipeline.jobs.prune_cut import Wanted
+    from edgewright.quantize.distillation.schedule import RECOVERY, replaced
 
     wanted = Wanted(
         speedup=speedup, latency_ms=latency, ratio=ratio, blocks=blocks, sparsity=sparsity, rounds=rounds,
@@ -138,7 +138,7 @@ def _table(found: Pruned) -> Table:
 
 
 def _notes(found: Pruned) -> list[str]:
-    from edgewright.pipeline.cut import SPARSITY
+    from edgewright.pipeline.jobs.prune_cut import SPARSITY
 
     notes = []
     if not found.valid:

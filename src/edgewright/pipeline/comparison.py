@@ -36,20 +36,21 @@ from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry, key_of
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
-from edgewright.pipeline import audit as audits
-from edgewright.pipeline import check as checks
+from edgewright.pipeline import hosts as places
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline import place as places
-from edgewright.pipeline import search, stages
-from edgewright.pipeline.audit import Subject
-from edgewright.pipeline.candidates import Candidate, Variant, builder_for
-from edgewright.pipeline.check import Checked
+from edgewright.pipeline import stages
+from edgewright.pipeline.candidates import mixed_precision
+from edgewright.pipeline.candidates.base import Candidate, Variant, builder_for
+from edgewright.pipeline.hosts import Place
 from edgewright.pipeline.images import Images
-from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.run import REFERENCE as TORCH
 from edgewright.pipeline.run import Job, Made, Work, budget_for, prepare
 from edgewright.pipeline.stages import Source, Workshop
+from edgewright.pipeline.stages import audit as audits
+from edgewright.pipeline.stages import check as checks
+from edgewright.pipeline.stages.audit import Subject
+from edgewright.pipeline.stages.check import Checked
 from edgewright.quantize import methods, schemes
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import bundle
@@ -433,4 +434,4 @@ def sensitivity(job: Job, shop: Workshop, place: Place) -> Sensitivity:
         job=line.job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=TORCH),
         works=[exact, int8], measured_here=True, place=place,
     )  # fmt: skip
-    return search.family(line, made, exact, int8, timings, layers=True).table
+    return mixed_precision.family(line, made, exact, int8, timings, layers=True).table

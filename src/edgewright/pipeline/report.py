@@ -29,11 +29,11 @@ from edgewright.bench.results import (
 )  # fmt: skip
 from edgewright.core import files
 from edgewright.core.store import Entry, key_of
-from edgewright.pipeline import audit as audits
-from edgewright.pipeline import check as checks
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.run import Made, Work
 from edgewright.pipeline.score import at_chance, score
+from edgewright.pipeline.stages import audit as audits
+from edgewright.pipeline.stages import check as checks
 from edgewright.runtimes import artifact as artifacts
 
 

@@ -25,13 +25,12 @@ from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
 from edgewright.export.sources.parse import parse
 from edgewright.graph.precision import Quantized
-from edgewright.pipeline import audit as audits
-from edgewright.pipeline import check as checks
-from edgewright.pipeline import hardswish, search, stages, unshuffle
+from edgewright.pipeline import hosts as places
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline import place as places
-from edgewright.pipeline.audit import Subject
-from edgewright.pipeline.candidates import (
+from edgewright.pipeline import stages
+from edgewright.pipeline.candidates import hardswish, shuffles
+from edgewright.pipeline.candidates import mixed_precision as search
+from edgewright.pipeline.candidates.base import (  # fmt: skip
     Candidate,
     Variant,
     compressed,
@@ -40,13 +39,16 @@ from edgewright.pipeline.candidates import (
     require_as_given,
     saturates,
     variations,
-)  # fmt: skip
+)
+from edgewright.pipeline.hosts import Place
 from edgewright.pipeline.images import Images
-from edgewright.pipeline.place import Place
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.score import at_chance, is_inside
 from edgewright.pipeline.stages import Source, Workshop
-from edgewright.quantize.calibration import require_enough
+from edgewright.pipeline.stages import audit as audits
+from edgewright.pipeline.stages import check as checks
+from edgewright.pipeline.stages.audit import Subject
+from edgewright.quantize.calibration.images import require_enough
 from edgewright.quantize.methods import DISTIL
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
@@ -194,7 +196,7 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
         if line.measure and job.recipe.search:
             made = search.look(line, made)
         if line.given is None:
-            line, more = unshuffle.look(line, made)
+            line, more = shuffles.look(line, made)
             works += more
             line, more = hardswish.look(line, made)
             works += more

@@ -1,0 +1,1 @@
+"""Calibration images, the statistics of activations, and how clipping ranges are chosen."""

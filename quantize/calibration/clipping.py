@@ -1,0 +1,128 @@
+"""The clipping range of each tensor by itself: of several, the one that changes the model's answers least.
+
+How much an error of a tensor changes the answers is told to first order by gradients of the answers in random
+directions, as the Fisher information is (Yuan et al. 2022, "PTQ4ViT", weigh errors so by its diagonal; here the error
+of a whole tensor is multiplied with its gradient, since what is clipped errs in one direction). One backward pass tells
+it for every tensor at once, so that no range needs a run of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgewright.core.spec import ModelSpec
+
+from .images import Calibration
+from .statistics import Kind, Range, Statistics, Tick, find
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+PROPOSALS: tuple[Kind, ...] = ("minmax", "mean", "percentile")
+PIXELS = 16 * 224 * 224
+"""How much is looked at: 16 images of 224 x 224, from 8 larger ones to 32 smaller."""
+DIRECTIONS = 4
+TRIMMED = 0.1
+SHRINKS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+"""Parts of the widest range that are tried beside the ranges that statistics propose."""
+
+
+def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, tick: Tick, seed: int = 0) -> Statistics:
+    """`seen`, with the best range of every float tensor of `model`: of what statistics propose and parts of the widest.
+
+    For the grids of both kinds, with any zero point and centred. With it what noise on each channel of a feature map
+    would change, from the same gradients. `tick` is called with (images done, images, what).
+    Raises `RuntimeFailed` for an operator without a gradient here.
+    """
+    import torch
+
+    from edgewright.quantize import autograd
+
+    generator = torch.Generator().manual_seed(seed)
+    constants = autograd.constants(model)
+    names = seen.names
+    outputs = [value.name for value in model.graph.output]
+    either = [find(seen, kind, False) for kind in PROPOSALS]
+    proposed = {centred: [*either, find(seen, "mse", centred)] for centred in (False, True)}
+    ranges = {
+        (name, centred): _candidates([ranges[name] for ranges in proposed[centred]])
+        for name in names
+        for centred in proposed
+    }
+    errors: dict[tuple[str, bool], list[list[float]]] = {key: [] for key in ranges}
+    noise: dict[str, np.ndarray] = {}
+    shape = calibration.spec.input
+    images = min(32, max(8, PIXELS // (shape.height * shape.width)))
+    feeds = list(calibration.batches(images))
+    for step, feed in enumerate(feeds):
+        given = {name: torch.from_numpy(array).requires_grad_() for name, array in feed.items()}
+        values = dict(zip(names, autograd.run(model, {**constants, **given}, names)))
+        answers, tensors = [values[name] for name in outputs], [values[name] for name in names]
+        moved = [value for value in tensors if value.requires_grad]  # what constants alone make has no gradient
+        gradients = []
+        for along in _directions(answers, calibration.spec, generator):
+            felt = torch.autograd.grad(list(along), moved, list(along.values()), retain_graph=True, allow_unused=True)
+            gradients.append(dict(zip(map(id, moved), felt)))
+        with torch.no_grad():
+            for name, value in zip(names, tensors):
+                known = [g.flatten() for gradient in gradients if (g := gradient.get(id(value))) is not None]
+                slopes = torch.stack(known) if known else torch.zeros(1, value.numel())
+                if value.ndim == 4:
+                    squares = slopes.square().mean(0).reshape(value.shape) * (value != 0)  # zeros are on every grid
+                    gained = squares.sum((0, 2, 3)).numpy()
+                    noise[name] = noise[name] + gained if name in noise else gained
+                for centred in proposed:
+                    changes = [rounded(value, *ends, centred) - value for ends in ranges[name, centred]]
+                    errors[name, centred].append([float((slopes @ c.flatten()).square().sum()) for c in changes])
+        tick(step + 1, len(feeds), "clipping ranges")
+    best = [[ranges[n, centred][_best(np.array(errors[n, centred]))] for n in names] for centred in proposed]
+    slopes_of_all = np.concatenate([np.zeros(0), *(noise[name] for name in names if name in noise)])
+    widths = np.array([len(noise.get(name, ())) for name in names], np.int64)
+    return seen._replace(best=np.array(best), slopes=slopes_of_all, slope_widths=widths)
+
+
+def _best(errors: np.ndarray) -> int:
+    """The column of `errors` (images, ranges) that is least, but for the tenth of the images where each is largest."""
+    kept = len(errors) - int(len(errors) * TRIMMED)
+    return int(np.sort(errors, axis=0)[:kept].mean(axis=0).argmin())
+
+
+def rounded(x: torch.Tensor, low: float, high: float, centred: bool) -> torch.Tensor:
+    """`x` on the 8-bit grid for the range from `low` to `high`."""
+    if centred:
+        step = max(-low, high, 1e-8) / 127
+        return (x / step).round_().clamp_(-128, 127).mul_(step)
+    step = max(high - low, 1e-8) / 255
+    zero = round(-low / step)
+    return (x / step).round_().clamp_(-zero, 255 - zero).mul_(step)
+
+
+def _candidates(proposed: Sequence[Range]) -> list[Range]:
+    low, high = min(low for low, _ in proposed), max(high for _, high in proposed)
+    return list(
+        dict.fromkeys([*proposed, *((low * s, high * s) for s in SHRINKS), *((low, high * s) for s in SHRINKS)])
+    )
+
+
+def _directions(
+    answers: Sequence[torch.Tensor], spec: ModelSpec, generator: torch.Generator
+) -> list[dict[torch.Tensor, torch.Tensor]]:
+    """Random directions in the space of the answers, such that squared products with them add up to the loss.
+
+    Gaussian ones over an answer's norm: its relative error. For class scores those of the Fisher information beside
+    them (the gradient of the log probability of a class drawn from the model): twice the divergence.
+    """
+    import torch
+
+    found = []
+    for _ in range(DIRECTIONS):
+        found.append({a: torch.randn(a.shape, generator=generator) / (a.detach().norm() + 1e-12) for a in answers})
+        if spec.task == "classify" and spec.postprocess.scores == "softmax":
+            p = answers[0].detach().flatten(1).softmax(1)
+            drawn = torch.zeros_like(p).scatter_(1, torch.multinomial(p, 1, generator=generator), 1.0)
+            found.append({answers[0]: ((drawn - p) / 2**0.5).reshape(answers[0].shape)})
+    return found

@@ -1,0 +1,209 @@
+"""Clipping ranges of activations from streamed statistics: minimum and maximum, then a histogram within them.
+
+Two passes over the images, one batch in memory at a time (ONNX Runtime's own percentile and entropy calibrators hold
+every activation of every image).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from edgewright.quantize.qdq import per_channel_activations
+
+from .images import Calibration
+from .sessions import float_tensors, open_session, until
+
+if TYPE_CHECKING:
+    import onnx
+
+Range = tuple[float, float]
+ChannelRanges = dict[str, tuple[np.ndarray, np.ndarray]]
+"""By tensor the lowest and the highest value of each channel (channels,)."""
+Kind = Literal["minmax", "mean", "percentile", "entropy", "mse", "output"]
+"""Ways to find a range: by statistics of the tensor alone, or by what the model's answers lose (see `clipping`)."""
+
+Tick = Callable[[int, int, str], None]
+
+STATISTICS = "statistics.safetensors"
+BINS = 2048
+COARSE = 513
+"""Bins of the entropy search, whose time grows with their square."""
+PERCENTILE = 99.99
+UNEVEN = 2.0
+
+
+class Statistics(NamedTuple):
+    """What activations were seen to do: collected once for a model and its images, read by every scheme and method.
+
+    Rows are batches, columns the tensors `names`: `lows` and `highs` (batches, tensors) hold the extremes, with zero
+    inside; `counts` (tensors, BINS) the histogram of what is not zero, between the least and the largest of them all.
+    `best` (2, tensors, 2): the range of each that costs the answers least, for grids with any zero point and for
+    centred ones; empty where it was not looked for, or could not be found: `missing` says why. `channels` (2, all
+    channels): the extremes of each channel of the tensors that depthwise convolutions alone read, tensor after tensor;
+    `widths` (tensors,): how many of them each tensor has. `slopes` (all channels): how much noise on each channel of
+    the feature maps changes the answers, a unit of its variance everywhere (see `clipping`; empty where `best` is);
+    `slope_widths` (tensors,): how many each tensor has.
+    """
+
+    names: list[str]
+    lows: np.ndarray
+    highs: np.ndarray
+    counts: np.ndarray
+    best: np.ndarray = np.zeros((0, 0, 2))
+    missing: str = ""
+    channels: np.ndarray = np.zeros((2, 0))
+    widths: np.ndarray = np.zeros(0, np.int64)
+    slopes: np.ndarray = np.zeros(0)
+    slope_widths: np.ndarray = np.zeros(0, np.int64)
+
+
+ARRAYS = ("lows", "highs", "counts", "best", "channels", "widths", "slopes", "slope_widths")
+
+
+def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histograms: bool = True) -> Statistics:
+    """Run the float `model` on all images, twice where `histograms` are wanted.
+
+    `tick` is called with (batches done, batches in all, what).
+    """
+    names = float_tensors(model)
+    split = per_channel_activations.inputs(model)
+    widths = np.array([split.get(name, 0) for name in names], np.int64)
+    ends = np.cumsum(widths)
+    channels = np.zeros((2, int(widths.sum())))
+    session = open_session(until(model, names))
+    lows, highs = np.zeros((len(calibration), len(names))), np.zeros((len(calibration), len(names)))
+    for step, feed in enumerate(calibration.batches()):
+        for i, array in enumerate(session.run(names, feed)):
+            lows[step, i], highs[step, i] = min(0, array.min()), max(0, array.max())
+            if widths[i]:
+                _widen(channels[:, ends[i] - widths[i] : ends[i]], array)
+        tick(step + 1, len(calibration), "activation ranges")
+    low, high = lows.min(axis=0), highs.max(axis=0)
+    counts = np.zeros((len(names), BINS if histograms else 0))
+    for step, feed in enumerate(calibration.batches()) if histograms else ():
+        for i, array in enumerate(session.run(names, feed)):
+            # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
+            counts[i] += np.histogram(array[array != 0], BINS, (low[i], high[i] if high[i] > low[i] else low[i] + 1))[0]
+        tick(step + 1, len(calibration), "activation histograms")
+    return Statistics(names, lows, highs, counts, channels=channels, widths=widths)
+
+
+def _widen(rows: np.ndarray, array: np.ndarray) -> None:
+    """Take the batch `array` (images, channels, ...) into `rows` (2, channels) of `Statistics.channels`, in place."""
+    others = tuple(axis for axis in range(array.ndim) if axis != 1)
+    rows[0], rows[1] = np.minimum(rows[0], array.min(axis=others)), np.maximum(rows[1], array.max(axis=others))
+
+
+def find(seen: Statistics, kind: Kind, centred: bool) -> dict[str, Range]:
+    """The range of every tensor: (lowest, highest), zero always inside.
+
+    "minmax" loses nothing, "mean" takes the mean of the batches' extremes, which clips the outliers of a few images;
+    "percentile", "mse" and "entropy" look at histograms. `centred`: the range will be made the same on both sides of
+    zero afterwards, so "mse" looks for the best such one.
+    """
+    if kind == "output":
+        return {name: (float(low), float(high)) for name, (low, high) in zip(seen.names, seen.best[int(centred)])}
+    low, high = seen.lows.min(axis=0), seen.highs.max(axis=0)
+    if kind in ("minmax", "mean"):
+        ends = (low, high) if kind == "minmax" else (seen.lows.mean(axis=0), seen.highs.mean(axis=0))
+        return {name: (float(a), float(b)) for name, a, b in zip(seen.names, *ends)}
+    search = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}[kind]
+    return {name: search(seen.counts[i], float(low[i]), float(high[i]), centred) for i, name in enumerate(seen.names)}
+
+
+def find_channels(seen: Statistics, kind: Kind) -> ChannelRanges:
+    """The range of each channel of the uneven tensors that depthwise convolutions alone read, zero always inside.
+
+    It is all that was seen, but no more than the tensor's range of this kind. (A mean of the batches' extremes would
+    clip a channel that most images leave alone.) A channel that was always zero gets the tensor's: other images may
+    wake it. Tensors are uneven where half
+    of the channels lose a bit or more by the tensor's range (`UNEVEN`): where they would win less, as behind a ReLU6,
+    other images that leave a channel's narrow range cost more.
+    """
+    whole = find(seen, kind, False)
+    lows, highs = seen.channels
+    found: ChannelRanges = {}
+    for name, width, end in zip(seen.names, seen.widths, np.cumsum(seen.widths)):
+        if width:
+            low, high = whole[name]
+            least, most = np.maximum(lows[end - width : end], low), np.minimum(highs[end - width : end], high)
+            asleep = least == most
+            least, most = np.where(asleep, low, least), np.where(asleep, high, most)
+            if high - low >= UNEVEN * np.median(most - least):
+                found[name] = (least, most)
+    return found
+
+
+def save(seen: Statistics, path: Path) -> None:
+    """Write statistics as safetensors; the names stand in the metadata."""
+    from safetensors.numpy import save_file
+
+    arrays = {key: np.ascontiguousarray(getattr(seen, key)) for key in ARRAYS}
+    save_file(arrays, path, metadata={"names": msgspec.json.encode(seen.names).decode(), "missing": seen.missing})
+
+
+def read(path: Path) -> Statistics:
+    """Read what `save` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        about = file.metadata()
+        names = msgspec.json.decode(about["names"], type=list[str])
+        return Statistics(names, **{key: file.get_tensor(key) for key in ARRAYS}, missing=about["missing"])
+
+
+def _percentile(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:
+    """The range that leaves out 0.005 % at each end."""
+    if not counts.any():
+        return low, high
+    edges = np.linspace(low, high, BINS + 1)
+    mass = np.cumsum(counts) / counts.sum()
+    out = (1 - PERCENTILE / 100) / 2
+    first, last = int(np.searchsorted(mass, out)), int(np.searchsorted(mass, 1 - out))
+    return min(0.0, float(edges[first])), max(0.0, float(edges[min(last + 1, BINS)]))
+
+
+def _mse(counts: np.ndarray, low: float, high: float, symmetric: bool) -> Range:
+    """The range with the least mean squared error of 8-bit rounding and clipping, by search from both ends."""
+    if not counts.any():
+        return low, high
+    edges = np.linspace(low, high, BINS + 1)
+    centres = (edges[1:] + edges[:-1]) / 2
+    shrink = np.linspace(1.0, 0.2, 81)
+    if symmetric:
+        bound = max(-low, high)
+        best = float(min(shrink, key=lambda s: _error(counts, centres, -s * bound, s * bound)))
+        return max(low, -best * bound), min(high, best * bound)
+    for _ in range(2):  # the ends depend on one another through the step size only: two rounds settle it
+        top, bottom = high, low
+        high = float(min(shrink * edges[-1], key=lambda b: _error(counts, centres, bottom, b))) if high > 0 else high
+        low = float(min(shrink * edges[0], key=lambda a: _error(counts, centres, a, top))) if low < 0 else low
+    return low, high
+
+
+def _error(counts: np.ndarray, centres: np.ndarray, low: float, high: float) -> float:
+    step = (high - low) / 255
+    clipped = np.maximum(low - centres, 0) + np.maximum(centres - high, 0)
+    inside = clipped == 0
+    return float((counts * clipped**2).sum() + counts[inside].sum() * step**2 / 12)
+
+
+def _entropy(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:
+    """The symmetric threshold with the least Kullback-Leibler divergence, by ONNX Runtime's own search."""
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    if not counts.any():
+        return low, high
+    bound = max(-low, high)
+    edges = np.linspace(low, high, BINS + 1)
+    centred, bins = np.histogram((edges[1:] + edges[:-1]) / 2, COARSE, (-bound, bound), weights=counts)
+    collector = HistogramCollector("entropy", True, COARSE, 128, 99.99, "same")
+    a, b = collector.get_entropy_threshold(
+        (centred.astype(np.int64), bins, np.float64(low), np.float64(high), bound), 128
+    )[:2]
+    return max(low, min(0.0, float(a))), min(high, max(0.0, float(b)))

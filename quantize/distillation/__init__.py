@@ -1,0 +1,1 @@
+"""Training a torch student under a teacher: losses, augmentation, schedule, checkpoints."""

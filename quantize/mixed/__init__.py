@@ -1,0 +1,1 @@
+"""Mixed precision: the sensitivity of blocks, and files with some of them in float."""

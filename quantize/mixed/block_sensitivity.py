@@ -1,0 +1,196 @@
+"""Damage of each block of a network: what the answers lose when it alone is quantized, and when all but it are.
+
+The graph is walked once, block after block. At each block the tensors that cross the graph there are held, of the float
+and of the INT8 network, so that what comes before is not computed again: on average half a network runs for a figure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from edgewright.core import files as core_files
+from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import ModelSpec, encode
+from edgewright.graph import blocks, metadata
+from edgewright.graph.blocks import Block
+from edgewright.quantize import schemes
+from edgewright.quantize.calibration import sensitivity
+from edgewright.quantize.calibration.images import Calibration
+from edgewright.quantize.calibration.sessions import Feed, open_session, until
+from edgewright.quantize.calibration.statistics import Tick
+
+from . import compose
+
+if TYPE_CHECKING:
+    import onnx
+
+FILE = "sensitivity.json"
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """What answers lose against the float model's: `loss` as in `sensitivity.loss`, SQNR of the outputs in dB, and of
+    classifiers the share of images with the same top class in percent."""
+
+    loss: float
+    sqnr_db: float
+    agreement: float | None = None
+
+
+class Sensitivity(msgspec.Struct, frozen=True, kw_only=True):
+    """A block: its damage when only it is quantized (`alone`), and when all but it are (`others`)."""
+
+    block: Block
+    operators: tuple[str, ...]
+    alone: Damage
+    others: Damage
+
+
+class Sensitivities(msgspec.Struct, frozen=True, kw_only=True):
+    """``sensitivity.json``: blocks and single layers in the order of the graph, and the whole network in INT8.
+
+    `crossings`: (from, to, values): tensors that go from one block to another, with the number of values an image.
+    `tensors`: the node that makes each.
+    """
+
+    schema_version: int = 1
+    images: int
+    seconds: float
+    whole: Damage
+    blocks: tuple[Sensitivity, ...]
+    layers: tuple[Sensitivity, ...]
+    crossings: tuple[tuple[int, int, int], ...]
+    tensors: dict[str, str]
+
+
+def measure(
+    model: str, quantized: str, scheme: str, images: list[str], folder: str, count: int = 8, layers: bool = True,
+    progress: Tick | None = None,
+) -> None:  # fmt: skip
+    """Write ``sensitivity.json`` into `folder`; runs in a child.
+
+    `quantized`: the folder of an INT8 file by `quantize`; `count`: images looked at, of `images`. `layers`: look at
+    each layer too, not at blocks only. Raises `InvalidInput` for a model without a spec.
+    """
+    begin = time.monotonic()
+    how = schemes.get(scheme)
+    exact, whole = compose.load(Path(quantized), Path(model))
+    spec = metadata.get_spec(exact)
+    if spec is None:
+        raise InvalidInput(f"{model} holds no ModelSpec.", "", "Export the model with edgewright first.")
+    calibration = Calibration(images, spec)
+    tick = progress or (lambda _done, _total, _what: None)
+    large, small = blocks.find(exact), blocks.find(exact, most=1)
+    walk = _Walk(exact, whole, how, calibration, count, alone_corrected=not compose.repairs(Path(quantized)))
+    rows = {row.block: row for row in walk.run(large, tick, "damage of blocks")}
+    if layers:
+        rest = [part for part in small if part not in rows]  # a block of one layer is known already
+        rows |= {row.block: row for row in walk.run(rest, tick, "damage of layers")}
+    found = Sensitivities(
+        images=count, seconds=round(time.monotonic() - begin, 3), whole=walk.whole,
+        blocks=tuple(rows[part] for part in large), layers=tuple(rows[part] for part in small if layers),
+        crossings=tuple(blocks.crossings(exact, large)),
+        tensors={name: node.name for node in exact.graph.node for name in node.output if name},
+    )  # fmt: skip
+    core_files.write(Path(folder, FILE), encode(found))
+
+
+def read(folder: Path) -> Sensitivities:
+    """The ``sensitivity.json`` of a stage."""
+    return msgspec.json.decode((folder / FILE).read_bytes(), type=Sensitivities)
+
+
+def compare(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> Damage:
+    """The damage of the answers `found`: arrays (images, values), one an output."""
+    noise = sum(float(((b - a).astype(np.float64) ** 2).sum()) for a, b in zip(exact, found))
+    power = sum(float((a.astype(np.float64) ** 2).sum()) for a in exact)
+    same = None
+    if not spec.detect:
+        a, b = (x[0].reshape(len(x[0]), -1).argmax(axis=1) for x in (exact, found))
+        same = 100 * float((a == b).mean())
+    sqnr = 10 * np.log10((power + 1e-30) / (noise + 1e-30))
+    return Damage(loss=sensitivity.loss(exact, found, spec), sqnr_db=round(float(min(sqnr, 150.0)), 3), agreement=same)
+
+
+class _Walk:
+    """The float and the INT8 network on some images, and how far the whole of it is off in INT8."""
+
+    def __init__(
+        self, exact: onnx.ModelProto, quantized: onnx.ModelProto, scheme: schemes.Scheme, calibration: Calibration,
+        count: int, alone_corrected: bool,
+    ) -> None:  # fmt: skip
+        self.alone_corrected = alone_corrected
+        self.exact, self.quantized, self.scheme, self.spec = exact, quantized, scheme, calibration.spec
+        self.feeds = list(calibration.batches(count))
+        self.outputs = [value.name for value in exact.graph.output]
+        self.every = {node.name for node in exact.graph.node}
+        self.full = self._mix(())
+        self.plain = _answers(_run(exact, self.outputs, self.feeds), self.outputs)
+        self.whole = self._damage(_run(self.full, self.outputs, self.feeds))
+
+    def run(self, parts: Sequence[Block], tick: Tick, what: str) -> Iterator[Sensitivity]:
+        """The damage of each of `parts`, which are in the order of the graph."""
+        places = {node.name: i for i, node in enumerate(self.exact.graph.node)}
+        operators = {node.name: node.op_type for node in self.exact.graph.node}
+        exact = int8 = self.feeds
+        for step, part in enumerate(parts):
+            crossing = self._crossing(min(places[name] for name in part.nodes))
+            exact, int8 = _run(self.exact, crossing, exact), _run(self.full, crossing, int8)
+            only = self._mix(self.every.difference(part.nodes), self.alone_corrected)
+            alone = _run(only, self.outputs, exact)
+            others = _run(self._mix(part.nodes), self.outputs, int8)
+            yield Sensitivity(
+                block=part, operators=tuple(dict.fromkeys(operators[name] for name in part.layers)),
+                alone=self._damage(alone), others=self._damage(others),
+            )  # fmt: skip
+            tick(step + 1, len(parts), what)
+
+    def _damage(self, rows: list[Feed]) -> Damage:
+        return compare(self.plain, _answers(rows, self.outputs), self.spec)
+
+    def _mix(self, float_nodes: Collection[str], corrected: bool = True) -> onnx.ModelProto:
+        return compose.compose(self.exact, self.quantized, float_nodes, self.scheme, corrected)
+
+    def _crossing(self, place: int) -> list[str]:
+        """The tensors that nodes from `place` on, or the model's outputs, need of what comes before."""
+        nodes = self.exact.graph.node
+        made = {v.name for v in self.exact.graph.input} - {t.name for t in self.exact.graph.initializer}
+        made.update(name for node in nodes[:place] for name in node.output if name)
+        needed = {name for node in nodes[place:] for name in node.input} | set(self.outputs)
+        return sorted(made & needed)
+
+
+def _run(model: onnx.ModelProto, outputs: list[str], states: list[Feed]) -> list[Feed]:
+    """The tensors `outputs` of `model` for each of `states`, which hold what was computed of it before."""
+    import onnx
+
+    wanted = [name for name in outputs if name not in states[0]]
+    rows: list[list[np.ndarray]] = [[] for _ in states]
+    if wanted:
+        cut = until(model, wanted, states[0])
+        used = {name for node in cut.graph.node for name in node.input}
+        del cut.graph.input[:]
+        for name in sorted(used.intersection(states[0])):
+            array = states[0][name]
+            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            cut.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+        session = open_session(cut, optimize=True)
+        rows = [session.run(wanted, {v.name: state[v.name] for v in cut.graph.input}) for state in states]
+    return [
+        {name: state[name] for name in outputs if name in state} | dict(zip(wanted, row))
+        for state, row in zip(states, rows)
+    ]
+
+
+def _answers(rows: list[Feed], outputs: list[str]) -> list[np.ndarray]:
+    """Every output over all images: some exporters drop the axis of a batch of one."""
+    found = []
+    for name in outputs:
+        arrays = [row[name] for row in rows]
+        found.append(np.concatenate(arrays) if arrays[0].ndim > 1 else np.stack(arrays))
+    return found

@@ -1,0 +1,171 @@
+"""Bias correction: take the mean error that quantization brings to a layer's output out of its bias.
+
+Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, in its
+empirical form: layer after layer in the order of the graph, on real images, so that each layer also repairs what is
+left of the errors before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgewright.core.spec import Input
+from edgewright.graph import files
+from edgewright.graph.names import Names
+from edgewright.quantize.calibration.images import Calibration
+from edgewright.quantize.calibration.sessions import Stretches, channel_means, mean
+from edgewright.quantize.calibration.statistics import Tick
+
+from . import gptq
+
+if TYPE_CHECKING:
+    import onnx
+
+PIXELS = 32 * 224 * 224
+"""How much is looked at: 32 images of 224 x 224, more of smaller ones. Their live activations are held, so memory does
+not grow with the calibration set; deep layers of small images have few positions, which need more images for a mean."""
+MOST_IMAGES = 256
+TRIMMED = 0.1
+
+_CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1}
+
+
+def add_missing(model: onnx.ModelProto) -> bool:
+    """Give every Conv, ConvTranspose and Gemm a bias of its own (zeros where it had none), in place."""
+    from onnx import numpy_helper
+
+    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    uses = files.reads(model.graph)
+    names = Names(model.graph)
+    modified = False
+    for node in model.graph.node:
+        if node.op_type not in _CHANNEL_AXIS or node.input[1] not in initial:
+            continue
+        bias = node.input[2] if len(node.input) > 2 else ""
+        if bias and (bias not in initial or uses[bias] == 1):
+            continue
+        value = numpy_helper.to_array(initial[bias]) if bias else np.zeros(_channels(node, initial), np.float32)
+        del node.input[2:]
+        node.input.append(names.free(f"{node.name}_bias"))
+        model.graph.initializer.append(numpy_helper.from_array(value, node.input[2]))
+        modified = True
+    return modified
+
+
+def correct(
+    model: onnx.ModelProto,
+    reference: onnx.ModelProto,
+    calibration: Calibration,
+    tick: Tick,
+    reround: bool = False,
+    kept: Sequence[str] = (),
+) -> None:
+    """Correct the biases of the Q/DQ model `model` in place, so that layers have the means they have in `reference`.
+
+    `reference` is the float model with the same node names. `reround`: before its bias, round each layer's weights anew
+    too (see `rounding`). Layers in `kept` are left alone. Each stretch of the graph from one layer to the next runs
+    once: a correction moves a layer's output by a constant, so it is added to what was computed. `tick` is called with
+    (layers done, layers, what).
+    """
+    layers = [node for node in model.graph.node if node.name not in kept and _is_correctable(model, node)]
+    if not layers:
+        return
+    named = {node.name: node for node in reference.graph.node}
+    wanted = [named[node.name].output[0] for node in layers]
+    axes = [_CHANNEL_AXIS[node.op_type] for node in layers]
+    images = images_for(calibration.spec.input)
+    right = channel_means(reference, wanted, axes, calibration.batches(images))
+    stretches = Stretches(model, calibration.batches(images))
+    for step, (node, axis, means) in enumerate(zip(layers, axes, right)):
+        if reround:
+            _reround(model, node, reference, named[node.name], stretches.advance(node.input[0]))
+        arrays = stretches.advance(node.output[0])
+        delta = trimmed_mean(means - [mean(array, axis) for array in arrays])
+        along = [1] * arrays[0].ndim
+        along[axis] = -1
+        added = _shift(model, node, delta).reshape(along)
+        for array in arrays:
+            np.add(array, added, out=array)
+        tick(step + 1, len(layers), "bias correction")
+
+
+def trimmed_mean(errors: np.ndarray) -> np.ndarray:
+    """The mean of `errors` (images, channels) over the images, without the tenth that has the largest errors.
+
+    Where ranges clip the outliers of a few images, correcting their error would shift all the others.
+    """
+    size = np.square(errors).sum(axis=1)
+    kept = np.argsort(size, kind="stable")[: len(size) - int(len(size) * TRIMMED)]
+    return np.asarray(errors[kept].mean(axis=0))
+
+
+def images_for(shape: Input) -> int:
+    """How many images of this size are looked at."""
+    return min(MOST_IMAGES, max(8, PIXELS // (shape.height * shape.width)))
+
+
+def _reround(
+    model: onnx.ModelProto, node: onnx.NodeProto, reference: onnx.ModelProto, original: onnx.NodeProto,
+    arrays: list[np.ndarray],
+) -> None:  # fmt: skip
+    """Round the weights of `node` anew from those of `original`, for its inputs `arrays`; scales stay."""
+    from onnx import numpy_helper
+
+    pair = next((n for n in model.graph.node if node.input[1] in n.output), None)
+    if pair is None or pair.op_type != "DequantizeLinear":
+        return  # the layer stayed in float
+    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    tensor = initial[pair.input[0]]
+    exact = numpy_helper.to_array(next(t for t in reference.graph.initializer if t.name == original.input[1]))
+    turned = node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute)
+    rows = exact.T if turned else exact
+    scale = numpy_helper.to_array(initial[pair.input[1]]).reshape(-1)
+    if len(scale) not in (1, len(rows)):
+        return  # of a transposed convolution: the scales count another axis
+    scale = np.broadcast_to(scale, len(rows))
+    old = numpy_helper.to_array(tensor).astype(np.float32)
+    near = np.abs((old.T if turned else old).reshape(len(rows), -1) * scale[:, None] - rows.reshape(len(rows), -1))
+    if (near > 1.01 * scale[:, None]).any():
+        return  # the engine changed these weights before it rounded them (SmoothQuant), or bound them to another axis
+    moment = gptq.second_moment(node, exact.shape[2:], arrays)
+    if moment is None:
+        return
+    shape = (len(moment), len(rows) // len(moment), -1)
+    limit = min(int(np.abs(old).max()), 127)  # 7 or 8 bits: as the engine chose
+    new = gptq.round_weights(rows.reshape(shape), scale.reshape(shape), moment, -limit, limit).reshape(rows.shape)
+    new = (new.T if turned else new).astype(np.int8)
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(new), tensor.name))
+
+
+def _is_correctable(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
+    """A layer with a constant bias; one that stayed in float too, which so repairs its input's mean error."""
+    initial = {tensor.name for tensor in model.graph.initializer}
+    pairs = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in initial}
+    return node.op_type in _CHANNEL_AXIS and len(node.input) > 2 and node.input[2] in initial | pairs
+
+
+def _shift(model: onnx.ModelProto, node: onnx.NodeProto, delta: np.ndarray) -> np.ndarray:
+    """Add `delta` (channels,) to the bias of `node`, float or int32 with a DequantizeLinear; returns what was added."""
+    from onnx import numpy_helper
+
+    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    source = next((n for n in model.graph.node if node.input[2] in n.output), None)
+    tensor = initial[source.input[0] if source else node.input[2]]
+    old = numpy_helper.to_array(tensor)
+    step = numpy_helper.to_array(initial[source.input[1]]) if source else np.float32(1)
+    new = (old + np.rint(delta / step)).astype(np.int32) if source else (old + delta).astype(np.float32)
+    tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
+    return np.asarray((new.astype(np.float64) - old) * step, np.float32)
+
+
+def _channels(node: onnx.NodeProto, initial: dict[str, onnx.TensorProto]) -> int:
+    options = {a.name: a.i for a in node.attribute}
+    dims = initial[node.input[1]].dims
+    if node.op_type == "ConvTranspose":
+        return int(dims[1]) * (options.get("group") or 1)
+    if node.op_type == "Gemm":
+        return int(dims[0] if options.get("transB") else dims[1])
+    return int(dims[0])

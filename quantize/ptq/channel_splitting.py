@@ -1,0 +1,307 @@
+"""Channel splitting: the places of channels that are always zero carry noisy channels a second time.
+
+Behind ReLUs there are often channels that no image wakes: training decayed their weights to nothing. They cost as much
+as the others. Here the channels whose rounding costs the answers most are computed once more in these places, and the
+layers that add channels up take the mean (after Zhao et al. 2019, "Improving Neural Network Quantization without
+Retraining using Outlier Channel Splitting", who add channels, for outliers). Copies lie between one another's grid
+points: k of them, each the k-th part of a step apart, are rounded as one channel on a grid k times as fine. (Steps are
+those of the widest ranges; where narrower ones are taken later, the grid is less fine.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from edgewright.graph import files, metadata, sparsity
+from edgewright.quantize.calibration import statistics as ranges
+from edgewright.quantize.calibration.statistics import STATISTICS, Range, Statistics
+from edgewright.quantize.qdq import tensorrt
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgewright.core.spec import ModelSpec
+
+Constants = dict[str, np.ndarray]
+"""The initializers of a model by name, those of floats in float64."""
+
+ANY = (-np.inf, np.inf)
+MOST_APART = 8.0
+"""Steps that copies may lie apart behind a depthwise layer where not all of its inputs are moved."""
+_PASSES = frozenset({"AveragePool", "Concat", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool",
+                     "ReduceMean", "Reshape", "Squeeze", "Transpose"})  # fmt: skip
+"""Operators whose outputs lie within the bounds of what goes in, with zero inside."""
+
+
+class Site(NamedTuple):
+    """A layer that makes channels, the ReLU behind it, and the layers that add the channels up.
+
+    Between them there may be a depthwise convolution, which passes each on by itself, with a ReLU of its own behind it.
+    """
+
+    maker: onnx.NodeProto
+    function: onnx.NodeProto
+    depthwise: onnx.NodeProto | None
+    passed: onnx.NodeProto | None
+    readers: list[onnx.NodeProto]
+
+    @property
+    def tensors(self) -> tuple[str, str]:
+        """What comes out of the ReLU behind the maker, and what the readers read (the same without a depthwise one)."""
+        last = self.passed or self.depthwise or self.function
+        return self.function.output[0], last.output[0]
+
+
+def split(model: str, statistics: str, out: str) -> int:
+    """Write the float file `model` with split channels, and its statistics, into the folder `out`.
+
+    For TensorRT's grids. `statistics`: the folder that `quantize.observe` and `weigh` wrote of the same model. In float
+    nothing changes but where a ReLU cuts off some of the copies: by a step of the grid at most (an eighth of what they
+    lie apart, see `spread`). So nothing is collected again. Returns how many copies there are: where there is none,
+    nothing is written.
+    """
+    from edgewright.quantize.quantize import prepare
+
+    source, seen = files.load(model), ranges.read(Path(statistics, STATISTICS))
+    prepare(source)
+    known = ranges.find(seen, "minmax", False)
+    slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1])))
+    values = constants(source)
+    possible = bounds(source, metadata.get_spec(source), values)
+    # All are proven dead in the model as it is, before a first one is changed.
+    proven = [(site, dead(site, possible, values)) for site in sites(source, values)]
+    count = 0
+    for site, free in proven:
+        if not all(len(slopes.get(name, ())) for name in site.tensors):
+            continue  # a tensor whose shape is not known, or gradients that `seen.missing` tells of
+        steps = grid_steps(site, known, values)
+        noise = _noise(site, steps, slopes, values)
+        places = choose(np.where(free, 0.0, noise), free)
+        apply(source, site, places, steps, values)
+        count += sum(len(copies) - 1 for copies in places)
+    if not count:
+        return 0
+    files.check(source, "The model with split channels")
+    files.save(source, Path(out, "model.onnx"))
+    # What is known of single channels is not of these: schemes with grids around zero do not look at it.
+    none = np.zeros(len(seen.names), np.int64)
+    empty = {"channels": np.zeros((2, 0)), "widths": none, "slopes": np.zeros(0), "slope_widths": none}
+    ranges.save(Statistics(**{**seen._asdict(), **empty}), Path(out, STATISTICS))
+    return count
+
+
+def sites(model: onnx.ModelProto, values: Constants) -> list[Site]:
+    """All places of a float graph, in which every layer has a bias of its own, where channels can be split: between
+    layers that TensorRT's scheme has in INT8."""
+    graph = model.graph
+    reads = files.reads(graph)
+    behind = files.readers(graph)
+
+    def groups(node: onnx.NodeProto | None) -> int:
+        """Of a convolution with constant weights and a bias that it alone reads; 0 for other nodes."""
+        if node is None or node.op_type != "Conv" or len(node.input) < 3:
+            return 0
+        own = all(name in values and reads[name] == 1 for name in node.input[1:])
+        return int(files.attributes(node).get("group", 1)) if own else 0
+
+    def in_int8(node: onnx.NodeProto) -> bool:
+        return min(tensorrt.channels(node, values[node.input[1]].shape)) >= tensorrt.FEWEST_CHANNELS
+
+    def is_depthwise(node: onnx.NodeProto) -> bool:
+        return groups(node) > 1 and values[node.input[1]].shape[:2] == (groups(node), 1) and in_int8(node)
+
+    def only(tensor: str) -> onnx.NodeProto | None:
+        """The one node that reads `tensor`, where nothing else does."""
+        found = behind.get(tensor, [])
+        return found[0] if len(found) == reads[tensor] == 1 else None
+
+    def adds(node: onnx.NodeProto, tensor: str) -> bool:
+        """Whether `node` adds up the channels of `tensor`, with weights of which any may be anything."""
+        return (
+            groups(node) == 1 and node.input[0] == tensor and in_int8(node)
+            and not sparsity.has_pattern(values[node.input[1]], 1)
+        )  # fmt: skip
+
+    found = []
+    for maker in graph.node:
+        function = only(maker.output[0]) if groups(maker) == 1 else None
+        ends = _ends(function, values) if function is not None else None
+        if function is None or ends is None or ends[0] != 0:
+            continue
+        site = Site(maker, function, None, None, [])
+        follower = only(function.output[0])
+        if follower is not None and is_depthwise(follower):
+            passed = only(follower.output[0])
+            known = passed is not None and _ends(passed, values) is not None
+            site = site._replace(depthwise=follower, passed=passed if known else None)
+        tensor = site.tensors[1]
+        readers = behind.get(tensor, [])
+        if readers and len(readers) == reads[tensor] and all(adds(node, tensor) for node in readers):
+            found.append(site._replace(readers=readers))
+    return found
+
+
+def constants(model: onnx.ModelProto) -> Constants:
+    """What the initializers of `model` hold."""
+    from onnx import numpy_helper
+
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in arrays.items()}
+
+
+def dead(site: Site, possible: Mapping[str, Range], values: Constants) -> np.ndarray:
+    """Which channels (channels,) are zero behind the ReLU of `site` whatever the image, by the `possible` bounds of
+    what goes in, and can be taken out of what follows."""
+    weights, bias = (values[name] for name in site.maker.input[1:3])
+    found = np.asarray(_most(weights, *possible.get(site.maker.input[0], ANY)) + bias <= 0)
+    if any(files.pads(node) for node in site.readers):
+        found &= _rest(site, values) == 0  # padding is zero, so that a constant could not go into the biases
+    return found
+
+
+def choose(noise: np.ndarray, free: np.ndarray) -> list[list[int]]:
+    """The places of each split channel, its own first: the places `free` go, one by one, where most is gained.
+
+    `noise` (channels,) falls with the square of the copies.
+    """
+    places = [[channel] for channel in range(len(noise))]
+    for place in np.flatnonzero(free):
+        copies = np.array([len(channel) for channel in places])
+        gain = noise * (1 / copies**2 - 1 / (copies + 1) ** 2)
+        most = int(gain.argmax())
+        if gain[most] > 0:
+            places[most].append(int(place))
+    return [channel for channel in places if len(channel) > 1]
+
+
+def spread(site: Site, steps: tuple[float, float], values: Constants) -> np.ndarray:
+    """How far apart two copies of each channel can lie behind the depthwise layer, where what it reads was cut off or
+    is padding, in steps of the grid there; (channels,)."""
+    if site.depthwise is None or not steps[1]:
+        return np.full(len(values[site.maker.input[2]]), 1.0 if site.depthwise is None else np.inf)
+    weights = values[site.depthwise.input[1]]
+    weights = weights.reshape(len(weights), -1)
+    sums = np.stack([np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)])
+    return np.asarray(np.abs(1 - sums * (steps[0] / steps[1])).max(axis=0))
+
+
+def apply(
+    model: onnx.ModelProto, site: Site, places: list[list[int]], steps: tuple[float, float], values: Constants
+) -> None:
+    """Compute the channels of `site` at `places`, in place: in `model`, and in `values`, its constants."""
+    from onnx import numpy_helper
+
+    if not places:
+        return
+    made = [node for node in (site.maker, site.depthwise) if node is not None]
+    changed = {name: values[name].copy() for node in (*made, *site.readers) for name in node.input[1:3]}
+    taken = [place for copies in places for place in copies[1:]]
+    for node in site.readers:
+        weights, bias = (changed[name] for name in node.input[1:3])
+        bias += weights[:, taken].sum(axis=(2, 3)) @ _rest(site, values)[taken]
+        for copies in places:
+            weights[:, copies] = weights[:, copies[:1]] / len(copies)
+    for copies in places:
+        apart = (np.arange(len(copies)) - (len(copies) - 1) / 2) / len(copies)
+        for name in (name for node in made for name in node.input[1:3]):
+            changed[name][copies] = changed[name][copies[0]]
+        changed[site.maker.input[2]][copies] += apart * steps[0]
+        if site.depthwise is not None:
+            weights, bias = (changed[name] for name in site.depthwise.input[1:3])
+            bias[copies] += apart * (steps[1] - steps[0] * weights[copies[0]].sum())
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name, array in changed.items():
+        stored[name].CopyFrom(numpy_helper.from_array(array.astype(np.float32), name))
+    values.update(changed)
+
+
+def grid_steps(site: Site, known: Mapping[str, Range], values: Constants) -> tuple[float, float]:
+    """The steps of the grids of the site's tensors, whose ranges are `known`.
+
+    What comes out of a ReLU and is read without padding will be centred, and has twice as many.
+    """
+    ends = _ends(site.passed, values) if site.passed is not None else None
+    cut = site.depthwise is None or (ends is not None and ends[0] == 0)
+
+    def step(tensor: str, readers: list[onnx.NodeProto], centred: bool) -> float:
+        low, high = known[tensor]
+        return high / 254 if centred and not any(files.pads(node) for node in readers) else max(-low, high) / 127
+
+    first, last = site.tensors
+    return step(first, [site.depthwise] if site.depthwise else site.readers, True), step(last, site.readers, cut)
+
+
+def _noise(site: Site, steps: tuple[float, float], slopes: Mapping[str, np.ndarray], values: Constants) -> np.ndarray:
+    """What rounding each channel of `site` does to the answers; zero for those whose copies would lie too far apart."""
+    first, last = site.tensors
+    noise = slopes[first] * steps[0] ** 2
+    if first != last:
+        noise = noise + slopes[last] * steps[1] ** 2
+    return np.where(spread(site, steps, values) <= MOST_APART, noise, 0.0)
+
+
+def _rest(site: Site, values: Constants) -> np.ndarray:
+    """What the readers read of channels that are zero behind the maker: zero, or what the depthwise layer's bias is."""
+    if site.depthwise is None:
+        return np.zeros(len(values[site.maker.input[2]]))
+    bias = values[site.depthwise.input[2]]
+    ends = _ends(site.passed, values) if site.passed is not None else None
+    return bias if ends is None else np.clip(bias, *ends)
+
+
+def bounds(model: onnx.ModelProto, spec: ModelSpec | None, values: Constants) -> dict[str, Range]:
+    """The least and the highest value that tensors of a float graph can have, by interval arithmetic.
+
+    Zero lies inside, since padding may stand in for any value. Tensors of which nothing is known are left out.
+    """
+    found: dict[str, Range] = {}
+    if spec is not None and spec.preprocess.normalize == "host":
+        p = spec.preprocess
+        found[spec.input.name] = _hull([(x / p.divide - m) / s for x in (0, 255) for m, s in zip(p.mean, p.std)])
+
+    def within(node: onnx.NodeProto) -> Range | None:
+        read = [found.get(name, ANY) for name in node.input]
+        ends = _ends(node, values)
+        if ends is not None:
+            return _hull(np.clip(read[0], *ends))
+        if node.op_type in _PASSES:
+            return _hull(read if node.op_type == "Concat" else read[0])
+        if node.op_type == "Add" and not values.keys() & {*node.input}:
+            return _hull(np.sum(read, axis=0))
+        if node.op_type == "Conv" and all(name in values for name in node.input[1:]):
+            weights = values[node.input[1]]
+            bias = values[node.input[2]] if len(node.input) > 2 else 0.0
+            return _hull([(bias - _most(-weights, *read[0])).min(), (bias + _most(weights, *read[0])).max()])
+        return None
+
+    for node in model.graph.node:
+        known = within(node)
+        if known is not None:
+            found[node.output[0]] = known
+    return found
+
+
+def _most(weights: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The highest sum of products of each output's `weights` with values between `low` <= 0 and `high` >= 0."""
+    with np.errstate(invalid="ignore"):
+        products = np.where(weights == 0, 0.0, np.maximum(weights * low, weights * high))
+    return np.asarray(products.reshape(len(weights), -1).sum(axis=1))
+
+
+def _hull(ends: object) -> Range:
+    found = np.asarray(ends, np.float64)
+    return min(0.0, float(found.min())), max(0.0, float(found.max()))
+
+
+def _ends(node: onnx.NodeProto, values: Constants) -> Range | None:
+    """Where a ReLU, or a Clip with constant ends, cuts off; None for other nodes."""
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    if node.op_type != "Clip" or any(name and name not in values for name in node.input[1:]):
+        return None
+    low, high = [values[name] if name else None for name in [*node.input[1:], "", ""][:2]]
+    return -np.inf if low is None else float(low), np.inf if high is None else float(high)

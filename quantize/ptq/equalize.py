@@ -1,0 +1,176 @@
+"""Equalization: a tensor's channels are brought to like ranges, and the layers around it take the factors up.
+
+One scale serves all channels of an activation, so channels with small values are rounded coarsely. Dividing a channel
+by a factor where it is made, and multiplying the weights that read it, changes nothing in float. Between layers it is
+the cross-layer equalization of Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias
+Correction"), behind a LayerNormalization SmoothQuant (Xiao et al. 2022). The factors are SmoothQuant's in both places:
+weights are quantized per output channel here, so the layer that makes a channel takes its factor up for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from edgewright.graph import files, metadata
+from edgewright.quantize.calibration.sessions import Feed, open_session, until
+from edgewright.quantize.calibration.statistics import Tick
+
+if TYPE_CHECKING:
+    import onnx
+
+ALPHA = 0.8
+"""How much of the difficulty moves from the activations into the weights that read them: weights have a scale a channel
+and are rounded with care, activations have one scale. SmoothQuant's 0.5 is for weights with one scale, too."""
+LARGEST = 16.0
+IMAGES = 128
+
+HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity"})
+"""Operators that a positive factor for each channel passes through."""
+
+READERS = frozenset({"Conv", "Gemm", "MatMul"})
+
+
+class Site(NamedTuple):
+    """Where factors can move: the nodes that make a tensor's channels, the tensor, and the layers that read it.
+
+    Of several makers each makes its part of the channels, in this order.
+    """
+
+    makers: list[onnx.NodeProto]
+    tensor: str
+    readers: list[onnx.NodeProto]
+
+
+def equalize(model: str, images: list[str], out: str, progress: Tick | None = None) -> int:
+    """Write the equalized form of the float file `model` as ``model.onnx`` into the folder `out`.
+
+    Returns how many tensors were equalized: where there is none, nothing is written.
+    """
+    from edgewright.quantize.quantize import prepare, read
+
+    source, calibration = read(model, images)
+    prepare(source)
+    found = sites(source)
+    if not found:
+        return 0
+    apply(source, found, maxima(source, found, calibration.batches(IMAGES)))
+    if progress:
+        progress(1, 1, f"{len(found)} tensors equalized")
+    metadata.set_spec(source, calibration.spec)
+    files.check(source, "The equalized model")
+    files.save(source, Path(out, "model.onnx"))
+    return len(found)
+
+
+def sites(model: onnx.ModelProto) -> list[Site]:
+    """All places of a float graph where factors can move between layers, in the order of the graph."""
+    graph = model.graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    readers = files.readers(graph)
+    own = {name: shape for name, shape in shapes.items() if len(readers.get(name, [])) == 1}
+    produced = {name: node for node in graph.node for name in node.output}
+
+    def makers(tensor: str) -> list[onnx.NodeProto] | None:
+        """What makes the channels of `tensor`, where all of it takes a factor up; None where something does not."""
+        node = produced.get(tensor)
+        if node is None or tensor in outputs:
+            return None
+        if node.op_type in ("Conv", "Gemm", "LayerNormalization"):
+            return [node] if all(name in own for name in node.input[1:]) else None
+        joins = node.op_type == "Concat" and _option(node, "axis", 0) == 1
+        if not (joins or node.op_type in HOMOGENEOUS) or any(len(readers[name]) > 1 for name in node.input):
+            return None
+        parts = [makers(name) for name in node.input]
+        return None if None in parts or not parts else [maker for part in parts if part for maker in part]
+
+    found = []
+    for tensor, behind in readers.items():
+        made = makers(tensor) if all(reader.op_type in READERS for reader in behind) else None
+        if made and all(_takes(reader, tensor, maker, own) for reader in behind for maker in made):
+            found.append(Site(made, tensor, behind))
+    return found
+
+
+def maxima(model: onnx.ModelProto, found: Iterable[Site], feeds: Iterable[Feed]) -> dict[str, np.ndarray]:
+    """The largest magnitude of each channel of the sites' tensors, over all feeds."""
+    axes = {site.tensor: 1 if site.makers[0].op_type == "Conv" else -1 for site in found}
+    largest: dict[str, np.ndarray] = {}
+    if not axes:
+        return largest
+    session = open_session(until(model, list(axes)))
+    for feed in feeds:
+        for name, array in zip(axes, session.run(list(axes), feed)):
+            others = tuple(a for a in range(array.ndim) if a != axes[name] % array.ndim)
+            largest[name] = np.maximum(largest.get(name, 0), np.abs(array).max(axis=others))
+    return largest
+
+
+def apply(model: onnx.ModelProto, found: Iterable[Site], largest: dict[str, np.ndarray]) -> None:
+    """Move the factors at the sites `found`, in place; `largest` holds each channel's largest magnitude, by tensor."""
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def value(name: str) -> np.ndarray:
+        return np.asarray(numpy_helper.to_array(stored[name]))
+
+    def multiply(name: str, factors: np.ndarray, axis: int) -> None:
+        array = value(name)
+        along = [1] * array.ndim
+        along[axis] = -1
+        stored[name].CopyFrom(numpy_helper.from_array((array * factors.reshape(along)).astype(array.dtype), name))
+
+    for makers, tensor, readers in found:
+        weights = np.max([_reading(node, value(node.input[1])) for node in readers], axis=0)
+        wide = largest[tensor]
+        alive = (wide > 0) & (weights > 0)
+        factors = np.ones(len(wide), np.float64)
+        factors[alive] = wide[alive] ** ALPHA / weights[alive] ** (1 - ALPHA)
+        factors[alive] /= np.exp(np.log(factors[alive]).mean()) if alive.any() else 1
+        factors = np.clip(factors, 1 / LARGEST, LARGEST)
+        begin = 0
+        for maker in makers:
+            axis = _made_axis(maker)
+            end = begin + value(maker.input[1]).shape[axis]
+            multiply(maker.input[1], 1 / factors[begin:end], axis)
+            for name in maker.input[2:3]:
+                multiply(name, 1 / factors[begin:end], 0)
+            begin = end
+        for node in readers:
+            multiply(node.input[1], factors, _read_axis(node))
+
+
+def _takes(reader: onnx.NodeProto, tensor: str, maker: onnx.NodeProto, own: dict[str, tuple[int, ...]]) -> bool:
+    """Whether constant weights of `reader` alone can take up factors for the channels that it reads."""
+    if reader.input[0] != tensor or len(reader.input) < 2 or reader.input[1] not in own:
+        return False
+    if reader.op_type == "Conv":
+        groups = _option(reader, "group", 1)
+        return maker.op_type == "Conv" and (groups == 1 or own[reader.input[1]][:2] == (groups, 1))
+    rows = reader.op_type == "MatMul" or (reader.op_type == "Gemm" and not _option(reader, "transA", 0))
+    return rows and maker.op_type in ("Gemm", "LayerNormalization")
+
+
+def _reading(node: onnx.NodeProto, weights: np.ndarray) -> np.ndarray:
+    """The largest weight with which `node` reads each channel."""
+    axis = _read_axis(node)
+    return np.asarray(np.abs(weights).max(axis=tuple(a for a in range(weights.ndim) if a != axis)))
+
+
+def _read_axis(node: onnx.NodeProto) -> int:
+    if node.op_type == "Conv":
+        return 0 if _option(node, "group", 1) > 1 else 1
+    return 1 if node.op_type == "Gemm" and _option(node, "transB", 0) else 0
+
+
+def _made_axis(node: onnx.NodeProto) -> int:
+    return 1 if node.op_type == "Gemm" and not _option(node, "transB", 0) else 0
+
+
+def _option(node: onnx.NodeProto, name: str, default: int) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), default)

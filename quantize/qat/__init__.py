@@ -1,0 +1,1 @@
+"""Quantization-aware training of an INT8 file, label-free or with labels."""

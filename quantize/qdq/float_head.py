@@ -1,0 +1,61 @@
+"""What of a detector stays in float: its last layers and all that decodes boxes from them, found by what the graph is.
+
+Box distances and class logits have other ranges than features: in INT8 scores fall while mAP may look fine. Names are
+no guide: they differ from one export to the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .float_tail import LAYERS
+
+if TYPE_CHECKING:
+    import onnx
+
+_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"})
+
+
+def protected(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes of a detector's head: the last layers on each path to an output, and every node after one.
+
+    The convolution that turns a distribution over distances into its mean (DFL: one output channel, behind a Softmax)
+    is decoding and no layer.
+    """
+    return [node.name for node, _ in _head(model)]
+
+
+def last_layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The layers among the nodes that `protected` names."""
+    return [node for node, is_layer in _head(model) if is_layer]
+
+
+def _head(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, bool]]:
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    leads: set[str] = set()  # tensors from which a later layer is reached
+    found = []
+    for node in reversed(graph.node):
+        layer = (
+            node.op_type in LAYERS
+            and any(name in constants for name in node.input)
+            and not _is_dfl(node, model, makers)
+        )
+        if leads.intersection(node.output):
+            leads.update(node.input)
+        else:
+            found.append((node, layer))
+            if layer:
+                leads.update(node.input)
+    return found[::-1]
+
+
+def _is_dfl(node: onnx.NodeProto, model: onnx.ModelProto, makers: dict[str, onnx.NodeProto]) -> bool:
+    weights = next((t for t in model.graph.initializer if len(node.input) > 1 and t.name == node.input[1]), None)
+    if node.op_type != "Conv" or weights is None or weights.dims[0] != 1:
+        return False
+    before = makers.get(node.input[0])
+    while before is not None and before.op_type in _MOVES:
+        before = makers.get(before.input[0])
+    return before is not None and before.op_type == "Softmax"

@@ -1,0 +1,165 @@
+"""Q/DQ models by ONNX Runtime's quantizer, with ranges that we collect ourselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgewright.graph import files
+from edgewright.graph.names import Aliases
+from edgewright.quantize.calibration.statistics import Range
+from edgewright.quantize.schemes import Scheme
+
+if TYPE_CHECKING:
+    import onnx
+
+OPERATORS = (
+    "Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Resize",
+    "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Relu", "Clip", "ReduceMean", "Mul"
+)  # fmt: skip
+"""What has an INT8 kernel, and what passes INT8 through. Sigmoid, Softmax and LayerNorm stay in float: their INT8
+kernels are tables or none, and the error is large."""
+
+
+MOST_AVERAGED = 200
+"""How much wider a pool's input may range than its output. (The kernels take a ratio of steps up to 256.)"""
+
+
+def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, float_nodes: list[str]) -> onnx.ModelProto:
+    """`model`, changed in place, with Q/DQ pairs for the scheme `scheme`; `float_nodes` stay in float."""
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    left_out = [*float_nodes, *_left_out(model, ranges)]
+    aliases = Aliases(model.graph)  # the quantizer makes up names without a look whether they are taken
+    aliases.apply(model.graph)
+    biases = _take_grouped_biases(model)
+    data = {aliases.tensor(name): (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    quantizer = QDQQuantizer(
+        onnx.shape_inference.infer_shapes(model),
+        per_channel=True,
+        reduce_range=scheme.weight_bits == 7,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8 if scheme.activations != "s8" else QuantType.QInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, data),
+        nodes_to_quantize=[],
+        nodes_to_exclude=[aliases.node(name) for name in left_out],
+        op_types_to_quantize=[op for op in OPERATORS if any(n.op_type == op for n in model.graph.node)],
+        extra_options={**_options(scheme), "TensorQuantOverrides": _depthwise(model, scheme)},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    _put_biases_back(quantizer.model.model, biases)
+    aliases.restore(quantizer.model.model.graph)
+    return quantizer.model.model
+
+
+def _left_out(model: onnx.ModelProto, ranges: dict[str, Range]) -> list[str]:
+    """The nodes that cannot be in INT8.
+
+    - Layers whose weights are computed.
+    - A Resize that is neither "nearest" nor "linear", with the layers next to it: ONNX Runtime 1.31 puts all between
+      INT8 layers into channels-last, in which it has no cubic one, and fails on loading.
+    - Pools that leave hardly anything of what they read (means of what is normalized): its kernels fail with "parameter
+      out of computation range".
+    - A ReLU whose output a nested graph reads: the quantizer drops a ReLU whose work a pair does, and that graph would
+      read what is before it.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    reads = files.reads(model.graph)
+    outer = Counter(name for node in model.graph.node for name in node.input)
+    outer.update(value.name for value in model.graph.output)
+
+    def is_cubic(node: onnx.NodeProto) -> bool:
+        return node.op_type == "Resize" and files.attributes(node).get("mode", b"nearest") not in (
+            b"nearest",
+            b"linear",
+        )
+
+    def is_left_out(node: onnx.NodeProto) -> bool:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm"):
+            return node.input[1] not in constants
+        if node.op_type == "Resize":
+            return is_cubic(node)
+        if node.op_type in ("GlobalAveragePool", "AveragePool"):
+            read, made = (np.ptp(ranges.get(name, (0.0, 0.0))) for name in (node.input[0], node.output[0]))
+            return bool(read > MOST_AVERAGED * made)
+        return node.op_type in ("Relu", "Clip") and reads[node.output[0]] > outer[node.output[0]]
+
+    found = [node.name for node in model.graph.node if is_left_out(node)]
+    return found + [layer for node in model.graph.node if is_cubic(node) for layer in _next_to(model.graph, node)]
+
+
+def _next_to(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[str]:
+    """The layers from which a path without another layer leads to `node`, or from `node` to them."""
+    readers = files.readers(graph)
+    makers = {name: other for other in graph.node for name in other.output}
+    found: dict[str, None] = {}
+    for backwards in (True, False):
+        waiting, seen = [node], {node.name}
+        while waiting:
+            here = waiting.pop()
+            near = (
+                [makers[name] for name in here.input if name in makers]
+                if backwards
+                else [reader for name in here.output for reader in readers.get(name, [])]
+            )
+            for other in near:
+                if other.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+                    found[other.name] = None
+                elif other.name not in seen:
+                    seen.add(other.name)
+                    waiting.append(other)
+    return list(found)
+
+
+def _take_grouped_biases(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Take the biases of transposed convolutions with groups out of `model`, in place; returns them by node.
+
+    Their weights have one scale for each channel of a group; the quantizer cannot scale a bias of all channels by them.
+    """
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        grouped = node.op_type == "ConvTranspose" and files.attributes(node).get("group", 1) > 1
+        if grouped and len(node.input) > 2 and node.input[2] in stored:
+            found[node.name] = type(stored[node.input[2]]).FromString(stored[node.input[2]].SerializeToString())
+            del node.input[2:]
+    return found
+
+
+def _put_biases_back(model: onnx.ModelProto, biases: dict[str, onnx.TensorProto]) -> None:
+    """Give the layers the `biases` that they had; the quantizer drops what nothing reads."""
+    kept = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.name in biases:
+            tensor = biases[node.name]
+            node.input.append(tensor.name)
+            if tensor.name not in kept:
+                model.graph.initializer.append(tensor)
+
+
+def _options(scheme: Scheme) -> dict[str, Any]:
+    return {
+        "ActivationSymmetric": scheme.centred,
+        "WeightSymmetric": True,
+        "QuantizeBias": scheme.quantize_bias,
+        "MatMulConstBOnly": True,  # attention's products of two activations lose most and gain least
+        "QDQOpTypePerChannelSupportToAxis": {"MatMul": 1, "ConvTranspose": 1},
+    }
+
+
+def _depthwise(model: onnx.ModelProto, scheme: Scheme) -> dict[str, Any]:
+    """Full-range weights for depthwise convolutions: their kernels widen to 16 bits first, so they cannot saturate."""
+    weights = {t.name: t.dims for t in model.graph.initializer}
+    if scheme.weight_bits == 8:
+        return {}
+    return {
+        node.input[1]: [{"axis": 0, "reduce_range": False}]
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1] in weights and weights[node.input[1]][1] == 1
+    }

@@ -1,0 +1,1 @@
+"""One module a verb: what the API and the command line call."""

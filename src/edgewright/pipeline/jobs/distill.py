@@ -1,0 +1,300 @@
+"""A smaller student trained under the user's model, as one stage, and both answered side by side."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgewright.bench import accuracy, detection_accuracy
+from edgewright.bench.results import Accuracy
+from edgewright.core import child, files
+from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.spec import ModelSpec, decode
+from edgewright.core.store import Entry
+from edgewright.data import sets
+from edgewright.data.sets import ImageSet, Item
+from edgewright.export.sources import parse as sources
+from edgewright.export.sources import plan as plans
+from edgewright.export.sources import ultralytics
+from edgewright.pipeline import hosts as places
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline import stages
+from edgewright.pipeline.images import Reading
+from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import Source, Workshop
+from edgewright.quantize.distillation.schedule import History, Schedule
+
+if TYPE_CHECKING:
+    from edgewright.export.sources.loaded import Trainable
+
+PARITY_IMAGES = Recipe().parity_images
+"""As many as in the main job, which then finds the exports of a distillation in the store."""
+LONGEST_S = 7 * 86400.0
+"""A training is ended by its schedule, not by the limit of a stage; after this long it hangs."""
+HELD_OUT = 8
+"""Fewest held-out images to judge a detector by."""
+AT_ONCE = 16
+"""Images that a detector answers at once where its mAP is measured."""
+SHARE = 0.75
+"""Of a data set without splits this much is learned from, and the rest evaluated on."""
+
+
+class Distilled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a distillation.
+
+    `student`: its source, as the folder rebuilds it. `parameters` (teacher, student) are numbers of weights.
+    `accuracy_teacher`, `accuracy_student`: on the same evaluation images, the latter paired with the former; without
+    labels it has their agreement only. `learned_from`: images.
+    """
+
+    teacher: str
+    student: str
+    parameters: tuple[int, int]
+    history: History
+    accuracy_teacher: Accuracy
+    accuracy_student: Accuracy
+    learned_from: int
+
+
+def distil(
+    shop: Workshop, teacher: Source, student: Source, data: Path, split: str | None, learn_from: Path | None,
+    schedule: Schedule, labels: bool | None, seed: int = 0,
+) -> tuple[Entry, Distilled]:  # fmt: skip
+    """``weights.safetensors`` and ``plan.json`` of the trained student, and how it compares with its teacher.
+
+    `learn_from`: a folder of images; default the train or calib split of `data`, else three quarters of it. `labels`:
+    learn from them too; default: where every image has one. Raises `InvalidInput` where images are shared with the
+    evaluation, labels are missing that were asked for, or teacher and student do not fit.
+    """
+    evaluation, training = gather(data, split, learn_from, seed, shop)
+    shop.watch("data", str(data), 1, 1, f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from")
+    digests = sets.digests(evaluation)
+    exported = _export(shop, teacher, evaluation, digests)
+    spec = stages.spec_of(exported)
+    evaluation = image_sets.label(evaluation, spec)
+    training = _labelled(training, spec, labels)
+    fitted = msgspec.structs.replace(student, source=fit(student.source, spec))
+    made = _train(shop, teacher, fitted, exported, training, schedule, labels, seed)
+    told = msgspec.json.decode((made.path / sources.PLAN).read_bytes(), type=plans.Plan).made
+    learner = Source(source=str(made.path), trust_checkpoint=True)  # our own folder, of a source that the user named
+    ours, theirs = (
+        _answers(shop, entry, name, evaluation, digests)
+        for entry, name in ((_export(shop, learner, evaluation, digests), "student"), (exported, "teacher"))
+    )
+    outputs, truth = accuracy.load_outputs(ours.path), accuracy.load_outputs(theirs.path)
+    items = evaluation.items
+    if spec.detect:
+        reference = detection_accuracy.score(truth, items, spec.classes)
+        found = detection_accuracy.compare(outputs, truth, items, spec.classes, floor=spec.detect.score)
+    else:
+        classes = [item.label for item in items]
+        reference, found = accuracy.score(truth, classes), accuracy.compare(outputs, truth, classes)
+    return made, Distilled(
+        teacher=teacher.source, student=fitted.source, parameters=tuple(told["parameters"]),
+        history=msgspec.convert(told["history"], History), accuracy_teacher=reference, accuracy_student=found,
+        learned_from=len(training.items),
+    )  # fmt: skip
+
+
+def gather(
+    data: Path, split: str | None, learn_from: Path | None, seed: int, shop: Reading = image_sets.ALONE
+) -> tuple[ImageSet, ImageSet]:
+    """Images to evaluate on and to learn from, without a common one; raises `InvalidInput` where they share one."""
+    evaluation = image_sets.read_evaluation(data, split, shop)
+    try:
+        training = image_sets.read_training(data, evaluation, learn_from, seed, shop)
+    except sets.Absent as absent:
+        training, evaluation = None, image_sets.without_split(evaluation, absent, learn_from, shop)
+    if training is None:
+        training, evaluation = sets.divide(evaluation, max(1, int(SHARE * len(evaluation.items))), seed)
+        evaluation = sets.apart(training, evaluation)
+    sets.require_disjoint(training, evaluation)
+    return evaluation, training
+
+
+def fit(student: str, spec: ModelSpec) -> str:
+    """The source `student` with the options that its library needs to give the teacher's classes and input."""
+    parsed = sources.parse(student)
+    wanted: dict[str, Any] = {}
+    if parsed.kind in ("timm", "torchvision"):
+        wanted["num_classes"] = spec.classes
+    if parsed.kind == "timm" and spec.input.channels != 3:
+        wanted["in_chans"] = spec.input.channels
+    if parsed.kind == "ultralytics":
+        wanted["imgsz"] = f"[{spec.input.height},{spec.input.width}]"
+        if parsed.name.endswith((".yaml", ".yml")):
+            wanted["nc"] = spec.classes
+    added = [f"{key}={value}" for key, value in wanted.items() if key not in parsed.options]
+    return student + ("&" if "?" in student else "?") + "&".join(added) if added else student
+
+
+def _export(shop: Workshop, source: Source, images: ImageSet, digests: list[str]) -> Entry:
+    some = [item.path for item in images.items[:PARITY_IMAGES]]
+    return stages.export(shop, source, some, digests[: len(some)], 1)
+
+
+def _answers(shop: Workshop, exported: Entry, name: str, images: ImageSet, digests: list[str]) -> Entry:
+    artifact = stages.compile_reference(shop, exported, stages.spec_of(exported))
+    return stages.evaluate(shop, artifact, name, images, digests, places.here().identity)
+
+
+def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:
+    """`training` with the model's classes where they are to be learned from, else without any labels."""
+    if asked is not False and image_sets.labelled(training):
+        return image_sets.label(training, spec)
+    if asked:
+        raise InvalidInput(
+            f"Labels were to be learned from, and the images of '{training.name}' have none.",
+            "Every image needs one." if spec.task == "classify" else "Every image needs its boxes.",
+            "Sort the images into a folder a class (or add COCO, YOLO or VOC files), or leave --labels out: the "
+            "student then learns from the teacher alone.",
+        )  # fmt: skip
+    bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in training.items)
+    return msgspec.structs.replace(training, items=tuple(bare))
+
+
+def _train(
+    shop: Workshop, teacher: Source, student: Source, exported: Entry, training: ImageSet, schedule: Schedule,
+    labels: bool | None, seed: int,
+) -> Entry:  # fmt: skip
+    classes = [item.label for item in training.items if item.label is not None]
+    boxes = [
+        [(box.label, box.x1, box.y1, box.x2, box.y2, box.area, box.crowd) for box in item.boxes]
+        for item in training.items
+        if item.boxes is not None
+    ]
+    how = {"schedule": msgspec.to_builtins(schedule), "labels": classes, "boxes": boxes, "seed": seed}
+    inputs = {
+        "teacher": exported.key, "student": student.identity(), "images": sets.digests(training), **how,
+        "strict": labels is True, "made_by": stages.made_by("distill", "quantize", "export", "bench"),
+    }  # fmt: skip
+    checkpoint = shop.store.checkpoint("distill", inputs)
+    patient = msgspec.structs.replace(shop, limits=msgspec.structs.replace(shop.limits, wall_s=LONGEST_S))
+    made = patient.run(
+        "distill", student.source, inputs, f"{__name__}:train", teacher=msgspec.to_builtins(teacher),
+        student=msgspec.to_builtins(student), spec=str(exported.path / stages.SPEC),
+        images=[item.path for item in training.items], strict=labels is True, checkpoint=str(checkpoint), **how,
+    )  # fmt: skip
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return made
+
+
+# --- in the child -----------------------------------------------------------------------------------------------------
+
+
+def train(
+    teacher: dict[str, Any], student: dict[str, Any], spec: str, images: list[str], labels: list[int],
+    boxes: list[list[Any]], schedule: dict[str, Any], seed: int, strict: bool, checkpoint: str, folder: str,
+    progress: child.Progress | None = None,
+) -> None:  # fmt: skip
+    """Train the student and write it into `folder`; `strict`: boxes must be learned from. Runs in a child."""
+    from edgewright.quantize.distillation import supervision
+    from edgewright.quantize.distillation import train as recovery
+
+    about = decode(Path(spec).read_bytes(), ModelSpec, spec)
+    guide, learner = (trainable_of(msgspec.convert(source, Source)) for source in (teacher, student))
+    supervised = None
+    if boxes and (strict or hasattr(learner.module, "init_criterion")):
+        objects = [[tuple(row[:5]) for row in rows if not row[6]] for rows in boxes]
+        supervised = supervision.ultralytics(images, objects, about)
+    how = msgspec.convert(schedule, Schedule)
+    # Judged by mAP where the held-out images are enough, and most have boxes: by none it cannot be told.
+    enough = len(boxes) * how.held_out >= HELD_OUT and 2 * sum(map(bool, boxes)) >= len(boxes)
+    dense = about.detect and about.detect.decoder == "dfl" and not about.detect.transposed
+    validate = _by_map(images, boxes, learner.answers, about) if dense and enough else None
+    history = recovery.recover(
+        learner.module, guide.module, images, learner.answers, spec=about,
+        schedule=how, labels=labels, supervised=supervised,
+        validate=validate, checkpoint=Path(checkpoint), seed=seed, tick=progress or (lambda *_: None),
+    )  # fmt: skip
+    write(Path(folder), student["source"], learner.module, about, {
+        "method": "distillation", "teacher": teacher["source"], "history": msgspec.to_builtins(history),
+        "parameters": [sum(p.numel() for p in module.parameters()) for module in (guide.module, learner.module)],
+    })  # fmt: skip
+
+
+def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any, spec: ModelSpec) -> Any:
+    """A `recovery.Validate` of a dense head, by the `boxes` of `images`: of each the fields of a `Box`."""
+    import torch
+
+    from edgewright.bench import detection
+    from edgewright.data.boxes import Box
+    from edgewright.quantize.distillation.losses import joined
+    from edgewright.vision import preprocess
+    from edgewright.vision.detection import detect, evaluated
+    from edgewright.vision.image import open_picture, size_of
+
+    items = [Item(path, None, tuple(Box(*row) for row in rows)) for path, rows in zip(images, boxes)]
+
+    def validate(module: Any, numbers: Sequence[int]) -> float:
+        chosen = [items[number] for number in numbers]
+        if not any(item.boxes for item in chosen):
+            return math.nan
+        device, found = next(module.parameters()).device, []
+        for start in range(0, len(chosen), AT_ONCE):
+            pictures = [open_picture(item.path, spec.preprocess.turns) for item in chosen[start : start + AT_ONCE]]
+            pixels = torch.from_numpy(preprocess.batch(pictures, spec)).to(device)
+            raw = joined(answers(module, pixels)).float().cpu().numpy()
+            try:
+                told = detect([raw], evaluated(spec), [size_of(picture) for picture in pictures])
+            except RuntimeFailed:
+                return math.nan  # answers that are not finite
+            found += [one.rows(start + number) for number, one in enumerate(told)]
+        return detection.score(np.concatenate(found), chosen, spec.classes).map
+
+    return validate
+
+
+def write(
+    folder: Path, source: str, module: Any, spec: ModelSpec, made: dict[str, Any], removed: Sequence[str] = ()
+) -> None:
+    """The changed `module` of `source` as a folder that is a source itself, for images prepared as `spec` says.
+
+    `removed`: blocks that are gone from it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parsed = sources.parse(source)
+    if parsed.kind == "plan":  # a pruned model that learned: the plan of its own source, with new weights
+        before = files.absolute(parsed.name)
+        plan = plans.read(before)
+        source, removed = plan.source, (*plan.removed, *removed)
+        parsed = plans.source_of(plan, before, trust=True)  # it was loaded before, as the user trusts it
+        if (before / plans.ARCHITECTURE).is_file():
+            shutil.copyfile(before / plans.ARCHITECTURE, folder / plans.ARCHITECTURE)
+    elif parsed.kind == "ultralytics" and (not parsed.name.endswith(".yaml") or ultralytics.file_of(parsed.name)):
+        source = plans.keep_architecture(folder, module)
+        parsed = plans.source_of(plans.Plan(source=source), folder)
+    fields = msgspec.to_builtins(spec)
+    described = {key: fields[key] for key in ("preprocess", "postprocess", "classes", "labels")}
+    described["input"] = {key: fields["input"][key] for key in ("height", "width", "channels")}
+    plans.write(folder, source, _original(parsed), module, removed=removed, description=described, made=made)
+
+
+def _original(source: sources.Source) -> Any:
+    """The module as the source builds it: its shapes count, not its weights."""
+    from edgewright.export.sources import trainable
+
+    if source.kind in ("timm", "torchvision"):
+        source = msgspec.structs.replace(source, options={**source.options, "pretrained": False})
+    return trainable(source, None, True).module
+
+
+def trainable_of(source: Source) -> Trainable:
+    """The torch module that `source` names, with its weights."""
+    from edgewright.export.sources import trainable
+
+    return trainable(sources.parse(source.source), source.checkpoint, source.trust_checkpoint)
+
+
+def copy(made: Path, out: Path) -> None:
+    """Put the model of the folder `made` at `out`, whole or not at all."""
+    with files.new_folder(out) as folder:
+        for name in (plans.WEIGHTS, sources.PLAN, plans.ARCHITECTURE):
+            if (made / name).is_file():
+                shutil.copyfile(made / name, folder / name)

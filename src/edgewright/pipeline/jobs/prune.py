@@ -1,0 +1,445 @@
+"""A model with less in it: chosen by the latency that it costs on the target, recovered by distillation, measured.
+
+Three stages: the table of its layers (`latency_table`), the cut (`cut`), whose folder is a source itself, and the
+training under the original (`distillation`); in several rounds, each goes out from what the one before it measured.
+What was predicted is compared with what is measured, both artifacts interleaved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from edgewright.bench import accuracy, detection_accuracy
+from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.bench.results import Accuracy, Ratio
+from edgewright.core import child
+from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
+from edgewright.core.store import Entry
+from edgewright.data.sets import ImageSet
+from edgewright.export.sources import require_torch
+from edgewright.export.sources.parse import parse
+from edgewright.graph.layers import layers
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline import stages
+from edgewright.pipeline.candidates.base import Candidate
+from edgewright.pipeline.hosts import Place
+from edgewright.pipeline.jobs import distill
+from edgewright.pipeline.jobs import prune_cut as cut
+from edgewright.pipeline.jobs.prune_cut import Anchor, Cut, Narrower, Wanted
+from edgewright.pipeline.run import LATENCY_IMAGES, Job, Line, Work, prepare
+from edgewright.pipeline.stages import Source, Workshop, latency_table
+from edgewright.quantize.distillation.schedule import History, Schedule, replaced
+from edgewright.runtimes.options import Builder
+
+RULES = Rules(min_duration_s=1.5, min_count=100)
+NARROW = 0.5
+"""The share of all channels that the network goes without by which predictions are anchored at first."""
+RUNS, CHOICES = 3, 3
+"""Runs of which the middle one counts, and how often the choice is made at most."""
+NEAR = 0.05
+"""A share of the latency this near to another, or to a quarter of what is to be saved, is as good."""
+REACHED = 0.97
+"""From this share of the wanted speed-up on nothing more is taken away: the steps of widths are coarser."""
+
+
+Made = TypeVar("Made")
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One turn of cut and training. `began`: how many times faster than the original the model was before it; only
+    measured where a speed-up is wanted.
+
+    `left`: the share of the latency before it that was to be left, by the table. `parameters`: weights after it.
+    """
+
+    began: float | None
+    parameters: int
+    left: float | None = None
+    history: History | None = None
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a pruning. Latencies are p50 in ms of the artifact `artifact`, image to answer.
+
+    `predicted_ms`: by the table, before it was trained, of `before_ms` (absent where no speed-up was wanted).
+    `speedup`: measured, interleaved, the middle run of several; `unmeasured` says why there are no latencies.
+    `accuracy`: of the pruned artifact, paired with that of the unpruned one, `accuracy_before`. `widths`: of each group
+    of channels, by its layer, how many there were and are. `fixed`: layers that stay as they are, with the reason.
+    `removed`: blocks that are gone. `sparse`: layers with a pattern of zeros. `untimed`: narrowed layers that no
+    prediction counts.
+    """
+
+    artifact: str
+    importance: str
+    images: int
+    parameters: tuple[int, int]
+    accuracy_before: Accuracy
+    accuracy: Accuracy
+    rounds: tuple[Round, ...]
+    before_ms: float | None = None
+    predicted_ms: float | None = None
+    after_ms: float | None = None
+    speedup: Ratio | None = None
+    valid: bool = True
+    unmeasured: str | None = None
+    widths: dict[str, tuple[int, int]] = {}
+    fixed: dict[str, str] = {}
+    removed: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
+    untimed: tuple[str, ...] = ()
+
+
+class Measured(NamedTuple):
+    """Latencies of both artifacts in ms, the speed-up, and whether they are evidence."""
+
+    before: float
+    after: float
+    speedup: Ratio | None
+    valid: bool
+
+    def gain(self) -> float:
+        """How many times faster."""
+        return self.speedup.value if self.speedup else self.before / self.after
+
+
+class Narrowed(NamedTuple):
+    """A pruned model: its folder, what went in all rounds, each of them, and the unpruned artifact."""
+
+    folder: Path
+    cut: Cut
+    rounds: tuple[Round, ...]
+    before: Work
+
+
+def prune(job: Job, shop: Workshop, place: Place, wanted: Wanted, schedule: Schedule | None) -> tuple[Path, Pruned]:
+    """The folder of the pruned model (a source), and what it gained and lost in the first artifact of `job`.
+
+    `schedule` None: it is not trained after the cut. Raises `Unavailable` where a speed-up is wanted and the target is
+    another machine, where its answers cannot be known here, and where it has no sparse kernels for a pattern;
+    `InvalidInput` for a model that cannot be pruned so far, `RuntimeFailed` where the artifact cannot be built.
+    """
+    require_teachable(job)
+    line, candidates = prepare(job, shop, place)
+    candidate = first(candidates)
+    if not line.measure and candidate.options.runtime != "tensorrt":
+        raise Unavailable(
+            f"What {candidate.id} answers on {job.target.title} cannot be known here.",
+            f"This machine is {place.machine.title}; only TensorRT's answers are emulated elsewhere.",
+            "Run this on the device, or leave --target away.",
+        )  # fmt: skip
+    made = narrow(line, candidate, wanted, schedule)
+    slim, _ = prepare(replace(job, source=ours(made.folder)), shop, place)
+    after = _built(slim, sparse(candidate) if wanted.sparsity else candidate)
+    accuracies = _compared(line, made.before, slim, after)
+    found = Pruned(
+        artifact=candidate.id, importance=wanted.importance, images=len(line.images.evaluation.items),
+        parameters=made.cut.parameters, accuracy_before=accuracies[0], accuracy=accuracies[1], rounds=made.rounds,
+        widths=made.cut.widths, fixed=made.cut.fixed, removed=made.cut.removed, sparse=made.cut.sparse,
+        untimed=made.cut.untimed,
+    )  # fmt: skip
+    if not line.measure:
+        why = f"This machine is {place.machine.title}, not {job.target.title}: latency was not measured."
+        return made.folder, msgspec.structs.replace(found, unmeasured=why)
+    # The middle run, as of what was chosen by: a process may be slow for all of its life.
+    times = sorted((_measured(line, made.before, after) for _ in range(RUNS)), key=Measured.gain)[RUNS // 2]
+    last = made.rounds[-1]
+    return made.folder, msgspec.structs.replace(
+        found, before_ms=times.before, after_ms=times.after, speedup=times.speedup, valid=times.valid,
+        # A machine is not as busy as when the prediction was made: what is foretold is the share that is left.
+        predicted_ms=last.left * times.before / last.began if last.left and last.began else None,
+    )  # fmt: skip
+
+
+def narrow(line: Line, candidate: Candidate, wanted: Wanted, schedule: Schedule | None) -> Narrowed:
+    """The model of `line` cut as is `wanted` for `candidate`, and trained by `schedule`. Raises what `prune` does."""
+    job = line.job
+    by_time = wanted.by_time
+    if by_time and not (line.measure and line.place.is_here):
+        raise Unavailable(
+            f"This machine is {line.place.machine.title}, not {job.target.title}.",
+            "Layers are timed where the model will run.",
+            "Leave --target away, run this on the device, or say --ratio or --blocks alone, which are not by time.",
+        )  # fmt: skip
+    if wanted.sparsity:
+        _require_sparse(line, candidate)
+    before = _built(line, candidate)
+    speedup = wanted.speedup
+    if wanted.latency_ms is not None:
+        speedup = _speedup_to(wanted.latency_ms, _now_ms(line, before))
+    _, training = distill.gather(job.data, job.split, job.calibration, job.recipe.seed, line.shop)
+    share = schedule and _share(schedule, wanted.rounds, len(training.items))
+    now, work, folder, cuts, rounds = line, before, Path(), list[Cut](), list[Round]()
+    for number in range(0 if by_time and wanted.blocks else 1, wanted.rounds + 1):
+        began = 1.0 if by_time else None
+        if cuts:
+            now, _ = prepare(replace(job, source=ours(folder)), line.shop, line.place)
+            work = _built(now, candidate)
+            began = _began(line, before, work) if by_time else None
+        part = _part(wanted, number, speedup, began, is_first=not cuts)
+        if part is None:
+            continue
+        entry = _cut_once(now, work, training, part, whole_of(cuts).widths if cuts else {})
+        cuts.append(cut.read(entry))
+        folder, history = entry.path, None
+        if share and number:  # blocks before channels are no training of their own: what may be refused comes first
+            folder, history = _trained(line, folder, share)
+        rounds.append(Round(began=began, parameters=cuts[-1].parameters[1], left=cuts[-1].left, history=history))
+    if schedule and not any(one.history for one in rounds):  # the blocks alone were enough
+        folder, history = _trained(line, folder, schedule)
+        rounds[-1] = msgspec.structs.replace(rounds[-1], history=history)
+    return Narrowed(folder, whole_of(cuts), tuple(rounds), before)
+
+
+def first(candidates: Sequence[Candidate]) -> Candidate:
+    """The artifact whose latency counts: the first in INT8, else in float."""
+    return next((c for c in candidates if c.variant.scheme), candidates[0])
+
+
+def sparse(candidate: Candidate) -> Candidate:
+    """`candidate`, built with the kernels for patterns of zeros."""
+    builder = msgspec.structs.replace(candidate.options.builder or Builder(), sparse=True)
+    return msgspec.structs.replace(candidate, options=msgspec.structs.replace(candidate.options, builder=builder))
+
+
+def require_teachable(job: Job) -> None:
+    """Raise `InvalidInput` where the source is no torch module, or where there are no images to learn from."""
+    require_torch(parse(job.source.source))
+    image_sets.require_training(job.data, job.split, job.calibration)
+
+
+def ours(folder: Path) -> Source:
+    """A folder that was made here, of a source that the user named."""
+    return Source(source=str(folder), trust_checkpoint=True)
+
+
+def _require_sparse(line: Line, candidate: Candidate) -> None:
+    gpu = line.job.target.gpu
+    if candidate.options.runtime != "tensorrt" or not (gpu and gpu.sparsity):
+        raise Unavailable(
+            f"{candidate.options.runtime} on {line.job.target.title} has no kernels for {cut.SPARSITY} zeros.",
+            "Sparse tensor cores are in NVIDIA's Ampere and later, and TensorRT runs on them.",
+            "Name such a target, e.g. --target jetson-orin-nano-8gb, or take channels out: --speedup.",
+        )  # fmt: skip
+
+
+def _share(schedule: Schedule, rounds: int, images: int) -> Schedule:
+    """What of a training one of so many rounds gets."""
+    if rounds == 1:
+        return schedule
+    if schedule.time_budget_s and not schedule.epochs:
+        return replaced(schedule, time_budget_s=schedule.time_budget_s / rounds)
+    return replaced(schedule, epochs=max(1, schedule.passes(images) // rounds))
+
+
+def _part(wanted: Wanted, number: int, speedup: float | None, began: float | None, is_first: bool) -> Wanted | None:
+    """What goes in round `number` (from 1); None where so little is left to be done that it is not worth a round.
+
+    `speedup`: what is wanted of all rounds, `began`: what those before reached. Each round's is the same factor. Where
+    blocks go before channels, they are round 0. `is_first`: nothing went before.
+    """
+    rest = {"latency_ms": None, "rounds": 1}
+    if number == 0:
+        return msgspec.structs.replace(wanted, speedup=None, **rest)
+    if speedup is not None and began is not None:
+        step = speedup ** (number / wanted.rounds) / began
+        is_worth = step * REACHED > 1 or is_first
+        return msgspec.structs.replace(wanted, speedup=step, blocks=None, **rest) if is_worth else None
+    if wanted.ratio is not None:
+        return msgspec.structs.replace(wanted, ratio=1 - (1 - wanted.ratio) ** (1 / wanted.rounds), **rest)
+    if wanted.blocks is not None:
+        upto, before = (wanted.blocks * n // wanted.rounds for n in (number, number - 1))
+        return msgspec.structs.replace(wanted, blocks=upto - before, **rest)
+    return wanted
+
+
+def _speedup_to(latency_ms: float, now_ms: float) -> float:
+    if latency_ms >= now_ms:
+        raise InvalidInput(
+            f"A latency of {latency_ms:g} ms was asked for.", f"The model takes {now_ms:.3g} ms as it is.",
+            "Ask for less.",
+        )  # fmt: skip
+    return now_ms / latency_ms
+
+
+def _cut_once(
+    line: Line, work: Work, training: ImageSet, wanted: Wanted, widths: Mapping[str, tuple[int, int]]
+) -> Entry:
+    """The cut of one round; `work` is what is timed before it, `widths` were before all rounds."""
+    original = {name: before for name, (before, _) in widths.items()}
+    if wanted.speedup is None:
+        return cut.cut(line, work.candidate, training, wanted, original, None, None)
+    from edgewright.graph import files as onnx_files
+
+    known = layers(onnx_files.load(line.exported.path / stages.MODEL))
+    table = latency_table.measure(
+        line.shop, known.values(), work.candidate.options, work.candidate.variant.scheme, line.place.identity,
+        line.job.target.isa,
+    )  # fmt: skip
+    uniform = Wanted(ratio=NARROW, importance="l1")
+    half = cut.cut(line, work.candidate, training, uniform, {}, None, None)
+
+    def choose(anchor: Anchor) -> tuple[Entry, Outcome]:
+        entry = cut.cut(line, work.candidate, training, wanted, original, table, anchor)
+        return entry, _reached(line, work, entry)
+
+    return approach(wanted.speedup, _reached(line, work, half), choose)
+
+
+def approach(speedup: float, half: Outcome, choose: Callable[[Anchor], tuple[Made, Outcome]]) -> Made:
+    """What `choose` made that came nearest to `speedup`, `CHOICES` times at most.
+
+    It chooses by what its argument foretells, at first from the measured `half` of all channels. Of all networks a
+    choice by a table takes one that the table thinks too well of: so what it made is measured, and where that is
+    neither what was wanted nor what was told (steps of widths are coarse), it chooses again from there.
+    """
+    goal = 1 / speedup
+    near = min(NEAR, (1 - goal) / 4)
+    measured, made = [half], list[tuple[float, Made]]()
+    while len(made) < CHOICES:
+        try:
+            # Half of all channels is no network that a choice makes: of two choices the line is better known.
+            one, found = choose(anchored(measured if len(made) < 2 else measured[1:], speedup))
+        except InvalidInput:
+            if made:  # what a choice before was measured to reach is told beside what was asked: no need to refuse
+                break
+            raise
+        measured.append(found)
+        made.append((abs(found.share - goal), one))
+        if any(told is not None and abs(found.share - told) <= near for told in (goal, found.told)):
+            break
+    return min(made, key=lambda pair: pair[0])[1]
+
+
+def _trained(line: Line, folder: Path, schedule: Schedule) -> tuple[Path, History]:
+    """The model in `folder` after it learned from the original."""
+    job = line.job
+    taught, found = distill.distil(
+        line.shop, job.source, ours(folder), job.data, job.split, job.calibration, schedule, None, job.recipe.seed
+    )
+    return taught.path, found.history
+
+
+def whole_of(cuts: Sequence[Cut]) -> Cut:
+    """What went in all rounds together."""
+    first = {name: pair[0] for one in reversed(cuts) for name, pair in one.widths.items()}
+    last = {name: pair[1] for one in cuts for name, pair in one.widths.items()}
+    return Cut(
+        parameters=(cuts[0].parameters[0], cuts[-1].parameters[1]),
+        widths={name: (width, last[name]) for name, width in first.items()},
+        fixed={name: why for one in reversed(cuts) for name, why in one.fixed.items()},
+        removed=tuple(name for one in cuts for name in one.removed), sparse=cuts[-1].sparse,
+        untimed=tuple(dict.fromkeys(name for one in cuts for name in one.untimed)), left=cuts[-1].left,
+    )  # fmt: skip
+
+
+def _built(line: Line, candidate: Candidate) -> Work:
+    work = line.build(candidate)
+    if work.reason:
+        raise RuntimeFailed(f"{candidate.id} cannot be built.", work.reason, "Name another --scheme or --runtime.")
+    return work
+
+
+class Outcome(NamedTuple):
+    """What a cut was measured to leave: the latency before it in ms, the share of it, the share that was `told`, and
+    the widths."""
+
+    whole_ms: float
+    share: float
+    widths: dict[str, tuple[int, int]]
+    told: float | None = None
+
+
+def _reached(line: Line, work: Work, entry: Entry) -> Outcome:
+    """What the cut `entry` leaves of the artifact `work`: kept, so that the same cut is found again after a kill.
+
+    A process may be slow for all of its life, by where its memory lies: the middle of several.
+    """
+    narrower, _ = prepare(replace(line.job, source=ours(entry.path)), line.shop, line.place)
+    less = _built(narrower, work.candidate)
+    runs = [_measured(line, work, less, number) for number in range(1, RUNS + 1)]
+    made = cut.read(entry)
+    return Outcome(median(run.before for run in runs), 1 / median(run.gain() for run in runs), made.widths, made.left)
+
+
+def anchored(measured: Sequence[Outcome], speedup: float) -> Anchor:
+    """What predictions go out from: the cuts nearest on both sides of what is wanted, else the last one."""
+    slower = [one for one in measured if one.share * speedup > 1]
+    faster = [one for one in measured if one.share * speedup <= 1]
+    chosen = measured[-1:]
+    if slower and faster:
+        chosen = [min(slower, key=lambda one: one.share), max(faster, key=lambda one: one.share)]
+    whole_ms = median(one.whole_ms for one in measured)
+    return Anchor(
+        whole_ms=whole_ms, narrower=tuple(Narrower(ms=one.share * whole_ms, widths=one.widths) for one in chosen)
+    )
+
+
+def _now_ms(line: Line, work: Work) -> float:
+    """The latency of an artifact by itself, the middle of several runs: kept, as what follows from it is."""
+    found = []
+    for number in range(1, RUNS + 1):
+        latency = _timed(line, {"before": work}, None, kept=number)["before"].latency
+        if latency is None or not latency.p50_ms:
+            raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
+        found.append(latency.p50_ms)
+    return median(found)
+
+
+def _timed(line: Line, works: Mapping[str, Work], base: str | None, kept: int | None = None) -> dict[str, Timing]:
+    """The artifacts measured in one interleaved run; `kept`: as they were in the run of that number, if any was."""
+    paths = {name: work.artifact.path for name, work in works.items() if work.artifact}
+    images = [item.path for item in line.images.evaluation.items[:LATENCY_IMAGES]]
+    inputs = {
+        "artifacts": {name: work.artifact.key for name, work in works.items() if work.artifact},
+        "images": line.images.evaluation_digests[:LATENCY_IMAGES], "rules": RULES, "base": base,
+        "machine": line.place.identity, "run": kept, "made_by": stages.made_by("measure", "bench", "targets"),
+    }  # fmt: skip
+
+    def make(folder: Path, step: child.Progress) -> None:
+        found = measure_interleaved(
+            paths, images, folder, rules=RULES, limits=line.shop.limits, reference=base, target=line.job.target,
+            progress=step, measure=line.place.observe,
+        )  # fmt: skip
+        (folder / "timings.json").write_bytes(msgspec.json.encode(found))
+
+    if kept is None:
+        line.shop.store.forget("latency", inputs)
+    entry = line.shop.keep("latency", f"{len(paths)} artifacts, interleaved", inputs, make)
+    return msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
+
+
+def _began(line: Line, before: Work, now: Work) -> float:
+    """How many times faster `now` is than `before`: kept, so that the same cuts are found again after a kill."""
+    return median(_measured(line, before, now, number).gain() for number in range(1, RUNS + 1))
+
+
+def _measured(line: Line, before: Work, after: Work, kept: int | None = None) -> Measured:
+    found = _timed(line, {"before": before, "after": after}, "before", kept)
+    p50, valid = {}, True
+    for name, timing in found.items():
+        if timing.latency is None or not timing.latency.p50_ms:
+            raise RuntimeFailed(f"The model {name} pruning cannot be measured.", timing.reason or "", "See the log.")
+        p50[name], valid = timing.latency.p50_ms, valid and timing.latency.valid
+    return Measured(p50["before"], p50["after"], found["after"].speedup, valid)
+
+
+def _compared(line: Line, before: Work, narrow: Line, after: Work) -> tuple[Accuracy, Accuracy]:
+    """The accuracy of the unpruned artifact, and of the pruned one paired with it."""
+    entries = line.evaluate(before), narrow.evaluate(after)
+    if entries[0] is None or entries[1] is None:
+        raise RuntimeFailed(f"{before.candidate.id} does not answer.", before.reason or after.reason or "", "")
+    truth, found = (accuracy.load_outputs(entry.path) for entry in entries if entry)
+    items, spec = line.images.evaluation.items, line.spec
+    if spec.detect:
+        return (
+            detection_accuracy.score(truth, items, spec.classes),
+            detection_accuracy.compare(found, truth, items, spec.classes, floor=spec.detect.score),
+        )
+    labels = [item.label for item in items]
+    return accuracy.score(truth, labels), accuracy.compare(found, truth, labels)

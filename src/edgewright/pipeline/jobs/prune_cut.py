@@ -1,0 +1,372 @@
+"""The cut: which channels, blocks or single weights of a model go, as a stage whose folder is a source itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+import msgspec
+
+from edgewright.bench.layer_table import Cost, Network, Table, predict
+from edgewright.core import child
+from edgewright.core.errors import UsageError
+from edgewright.core.spec import ModelSpec, decode
+from edgewright.core.store import Entry
+from edgewright.data import sets
+from edgewright.data.sets import ImageSet
+from edgewright.graph.layers import Layer, layers, narrowed
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline import stages
+from edgewright.pipeline.candidates.base import Candidate
+from edgewright.pipeline.jobs import distill
+from edgewright.pipeline.stages import Source
+from edgewright.quantize.pruning import Importance
+from edgewright.targets.channels import channel_block, pooled_block
+
+if TYPE_CHECKING:
+    from edgewright.pipeline.run import Line
+
+IMAGES, BATCH = 256, 16
+"""Images that importance is measured on, and how many at once."""
+REPORT = "pruned.json"
+"""`Cut`, beside the plan."""
+SPARSITY = "2:4"
+AMOUNTS = ("speedup", "latency_ms", "ratio", "blocks", "sparsity")
+MOST_ROUNDS = 20
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is to go: a `speedup` or `latency_ms` by the table, the share `ratio` of all channels, so many `blocks`,
+    or single weights in a pattern (`sparsity` "2:4", for TensorRT).
+
+    With a speed-up or a latency `blocks` go first, and channels for what is then still missing. `rounds`: it goes in so
+    many turns, each trained and measured before the next; blocks before channels are none of them and are not trained
+    by themselves. `least`: the share of a layer's channels that stays at least. Raises `UsageError` unless it is one of
+    the five, or blocks and one of the first two.
+    """
+
+    speedup: float | None = None
+    latency_ms: float | None = None
+    ratio: float | None = None
+    blocks: int | None = None
+    sparsity: str | None = None
+    rounds: int = 1
+    importance: str = "fisher"
+    least: float = 0.1
+
+    def __post_init__(self) -> None:
+        given = [name for name in AMOUNTS if getattr(self, name) is not None]
+        if len(given) != 1 and given not in (["speedup", "blocks"], ["latency_ms", "blocks"]):
+            raise UsageError(
+                f"{' and '.join(given) or 'Nothing'} was given to say how much is to be pruned.",
+                "It is one of a speed-up, a latency, a ratio of channels, a number of blocks and a pattern of zeros; "
+                "only blocks go with another, one of the first two.",
+                "Give e.g. --speedup 1.5.",
+            )  # fmt: skip
+        if self.speedup is not None and not self.speedup > 1:
+            raise UsageError(f"The speed-up is {self.speedup:g}.", "It is more than 1.", "Give e.g. --speedup 1.5.")
+        if self.latency_ms is not None and not self.latency_ms > 0:
+            raise UsageError(f"The latency is {self.latency_ms:g} ms.", "It is above zero.", "Correct it.")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise UsageError(
+                f"The ratio is {self.ratio:g}.", "It is the share of channels that go: more than 0, less than 1.",
+                "Give e.g. --ratio 0.3.",
+            )  # fmt: skip
+        if self.blocks is not None and self.blocks < 1:
+            raise UsageError(f"{self.blocks} blocks are to go.", "It is one at least.", "Give e.g. --blocks 2.")
+        if self.sparsity not in (None, SPARSITY):
+            raise UsageError(f"There is no sparsity '{self.sparsity}'.", f"Known: {SPARSITY}.", f"Give {SPARSITY}.")
+        if self.importance not in (known := get_args(Importance)):
+            raise UsageError(
+                f"There is no importance '{self.importance}'.", f"Known: {', '.join(known)}.", "Use one of them."
+            )
+        if not 0 < self.least <= 1:
+            raise UsageError(f"least is {self.least:g}.", "It is a share of channels.", "Give e.g. 0.1.")
+        if not 1 <= self.rounds <= (most := self._most_rounds()):
+            raise UsageError(
+                f"{self.rounds} rounds were asked for.",
+                f"Here it is 1 to {most}: each takes its part away and trains.", "Give fewer, or leave --rounds out.",
+            )  # fmt: skip
+
+    @property
+    def by_time(self) -> bool:
+        """Whether a latency says how much goes."""
+        return self.speedup is not None or self.latency_ms is not None
+
+    @property
+    def amount(self) -> str:
+        """How much is to go, in words."""
+        if self.ratio is not None:
+            return f"less {100 * self.ratio:.3g} % of all channels"
+        if self.blocks is not None:
+            return f"less {self.blocks} block{'s' * (self.blocks != 1)}" + (", then by latency" if self.by_time else "")
+        if self.sparsity is not None:
+            return f"{self.sparsity} zeros"
+        return f"{self.speedup:.3g}x faster" if self.speedup else f"{self.latency_ms:.3g} ms"
+
+    def _most_rounds(self) -> int:
+        if self.sparsity:
+            return 1
+        return min(MOST_ROUNDS, self.blocks) if self.blocks is not None and not self.by_time else MOST_ROUNDS
+
+
+class Narrower(msgspec.Struct, frozen=True, kw_only=True):
+    """A cut that was measured: its latency in ms, and of each group of channels, how many there were and are."""
+
+    ms: float
+    widths: dict[str, tuple[int, int]]
+
+
+class Anchor(msgspec.Struct, frozen=True, kw_only=True):
+    """What predictions go out from: the latency of the uncut artifact in ms, and `narrower` ones measured beside it.
+
+    Of two the second is faster; predictions are on the line through both, else through the uncut one and the last.
+    """
+
+    whole_ms: float
+    narrower: tuple[Narrower, ...]
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``pruned.json``: what went.
+
+    `widths`: of each group of channels, by its layer, how many there were and are. `fixed`: layers that stay as
+    they are, with the reason. `removed`: blocks that are gone. `sparse`: layers that have a pattern of zeros.
+    `untimed`: narrowed layers that no prediction counts. `parameters`: numbers of weights before and after. `left`: the
+    share of the latency that is to be left, by the table.
+    """
+
+    parameters: tuple[int, int]
+    widths: dict[str, tuple[int, int]] = {}
+    fixed: dict[str, str] = {}
+    removed: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
+    untimed: tuple[str, ...] = ()
+    left: float | None = None
+
+
+def cut(
+    line: Line, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
+    table: Table | None, anchor: Anchor | None,
+) -> Entry:  # fmt: skip
+    """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `line`, not trained yet.
+
+    `original`: the channels of groups before any round, which `least` is a share of. `table` and
+    `anchor` foretell the latency of `candidate`, where a speed-up is wanted.
+    """
+    some = sets.spread(training.items, IMAGES)
+    labels = [item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), line.spec).items]
+    precision = "int8" if candidate.variant.scheme else candidate.options.precision
+    runtime, isa = candidate.options.runtime, line.job.target.isa
+    how: dict[str, Any] = {
+        "wanted": msgspec.to_builtins(wanted), "original": dict(original), "anchor": msgspec.to_builtins(anchor),
+        "block": channel_block(runtime, precision, isa), "pooled": pooled_block(runtime, precision, isa),
+        "labels": labels if None not in labels else [], "seed": line.job.recipe.seed,
+    }  # fmt: skip
+    costs = [(layer, cost) for layer, cost in table.costs.items()] if table else []
+    inputs = {
+        "model": line.exported.key, "images": sets.digests(msgspec.structs.replace(training, items=some)), **how,
+        "costs": msgspec.to_builtins(costs), "made_by": stages.made_by("prune", "quantize", "export", "bench"),
+    }  # fmt: skip
+    return line.shop.run(
+        "prune", f"{line.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
+        source=msgspec.to_builtins(line.job.source), model=str(line.exported.path / stages.MODEL),
+        spec=str(line.exported.path / stages.SPEC), images=[item.path for item in some],
+        costs=msgspec.to_builtins(costs), **how,
+    )  # fmt: skip
+
+
+def read(entry: Entry) -> Cut:
+    """What the stage told."""
+    return msgspec.json.decode((entry.path / REPORT).read_bytes(), type=Cut)
+
+
+# --- in the child -----------------------------------------------------------------------------------------------------
+
+
+def make(
+    source: dict[str, Any], model: str, spec: str, images: list[str], labels: list[int], wanted: dict[str, Any],
+    original: dict[str, int], costs: list[Any], anchor: dict[str, Any] | None, block: int,
+    pooled: int, seed: int, folder: str, progress: child.Progress | None = None,
+) -> None:  # fmt: skip
+    """Cut the module of `source` and write it into `folder`; runs in a child."""
+    import torch
+
+    from edgewright.quantize.pruning import blocks, sparsity
+    from edgewright.vision import preprocess
+
+    tell = progress or (lambda *_: None)
+    asked, about = msgspec.convert(wanted, Wanted), decode(Path(spec).read_bytes(), ModelSpec, spec)
+    given = msgspec.convert(source, Source)
+    whole = distill.trainable_of(given)
+    batches = [
+        (
+            torch.from_numpy(preprocess.batch(images[i : i + BATCH], about)),
+            torch.tensor(labels[i : i + BATCH]) if labels else None,
+        )
+        for i in range(0, len(images), BATCH)
+    ]
+    told: dict[str, Any] = {}
+    if asked.blocks is not None:
+        told["removed"] = blocks.choose(whole.module, whole.answers, [x for x, _ in batches], asked.blocks, tell)
+        less = blocks.remove(whole.module, told["removed"])
+    elif asked.sparsity is not None:
+        less, told["sparse"] = sparsity.prune(whole.module)
+    else:
+        cost_of = None
+        if asked.ratio is None:
+            table = Table(dict(msgspec.convert(costs, list[tuple[Layer, Cost]])), block)
+            start = msgspec.convert(anchor, Anchor)
+            cost_of = functools.partial(Costs, table, start)
+        less, told = _without_channels(
+            whole, about, asked, original, batches, model, cost_of, (block, pooled), seed, tell
+        )
+    told["parameters"] = [sum(p.numel() for p in module.parameters()) for module in (whole.module, less)]
+    made = {"method": "pruning", "wanted": wanted, "parameters": told["parameters"]}
+    distill.write(Path(folder), given.source, less, about, made, told.get("removed", ()))
+    Path(folder, REPORT).write_bytes(msgspec.json.encode(msgspec.convert(told, Cut)))
+
+
+def _without_channels(
+    whole: Any, spec: ModelSpec, asked: Wanted, original: Mapping[str, int], batches: Sequence[Any], model: str,
+    cost_of: Any, steps: tuple[int, int], seed: int, tell: child.Progress,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """The module without the channels that go, and what is told of it.
+
+    `steps`: of widths, and of those that a max pool reads. `cost_of` makes the `Costs` of shapes and groups; None: a
+    ratio is asked for, which needs none.
+    """
+    import torch
+
+    from edgewright.graph import files as onnx_files
+    from edgewright.quantize.pruning import choice, groups, importance
+
+    first = torch.zeros(spec.input.shape(1))
+    tell(0, 4, "what hangs together")
+    found = groups.find(whole.module, whole.answers, first)
+    tell(1, 4, "what channels are worth")
+    kind: Any = asked.importance
+    worth = importance.measure(kind, whole.module, whole.answers, found.groups, batches, seed=seed)
+    tell(2, 4, "the choice")
+    network = Matched.of(onnx_files.load(Path(model)), groups.shapes(whole.module, whole.answers, first), found.groups)
+    block = dict.fromkeys((group.name for group in found.groups), steps[0])
+    block |= dict.fromkeys(network.pooled, steps[1])
+    told: dict[str, Any] = {"fixed": found.kept}
+    if cost_of is None:
+        gone = choice.uniform(found.groups, asked.ratio or 0.0, block)
+    else:
+        cost = cost_of(network, found.groups)
+        lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
+        allowed = {
+            group.name: choice.options(group, block[group.name], asked.least * original.get(group.name, group.channels))
+            for group in found.groups
+        }
+        whole_ms = cost.anchor.whole_ms
+        gone = choice.choose(allowed, lost, cost, whole_ms / (asked.speedup or 1.0))
+        told |= {"left": cost(gone) / whole_ms, "untimed": network.untimed}
+    tell(3, 4, "the cut")
+    chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
+    told["widths"] = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
+    return groups.prune(whole.module, whole.answers, first, chosen, found.groups), told
+
+
+class Matched(NamedTuple):
+    """The layers of a graph by their nodes, and which groups narrow them: (group, side, channels of one unit)."""
+
+    layers: dict[str, Layer]
+    narrowed_by: dict[str, list[tuple[str, str, float]]]
+    pooled: list[str]
+    """The groups whose channels a max pool reads."""
+    untimed: list[str]
+    """Layers of groups whose node in the graph was not found: what they cost is not in any prediction."""
+
+    @classmethod
+    def of(cls, model: Any, shapes: Mapping[str, Any], groups: Sequence[Any]) -> Matched:
+        """The layers of the ONNX `model`, those of the module by `shapes`, and its `groups` of channels."""
+        members: dict[str, list[tuple[str, str, float]]] = {}
+        for group in groups:
+            for member in group.members:
+                share = (group.name, member.side, member.channels / group.units)
+                members.setdefault(member.layer, []).append(share)
+        known = layers(model)
+        owner = _matched(known, shapes)
+        by_node = {node: members[layer] for node, layer in owner.items() if layer in members}
+        pooled = [name for node in pooled_nodes(model) for name, side, _ in by_node.get(node, ()) if side == "out"]
+        return cls(known, by_node, pooled, sorted(set(members) - set(owner.values())))
+
+    def without(self, gone: Mapping[str, int]) -> Iterator[tuple[Layer, Layer]]:
+        """Each layer with so many units of each group gone, and as it was."""
+        for node, layer in self.layers.items():
+            less = {"in": 0.0, "out": 0.0}
+            for group, side, each in self.narrowed_by.get(node, ()):
+                less[side] += each * gone[group]
+            if any(less.values()):
+                yield narrowed(layer, layer.cin - round(less["in"]), layer.cout - round(less["out"])), layer
+            else:
+                yield layer, layer
+
+
+class Costs:
+    """The predicted latency of a model by how many units of each group are gone."""
+
+    def __init__(self, table: Table, anchor: Anchor, network: Matched, groups: Sequence[Any]) -> None:
+        self.anchor, self.network = anchor, network
+        self.time = functools.cache(table.microseconds)
+        nothing = dict.fromkeys((group.name for group in groups), 0)
+        measured = [Network(self._microseconds(nothing), anchor.whole_ms)]
+        for one in anchor.narrower:
+            gone = {}
+            for group in groups:
+                was, kept = one.widths[group.name]
+                gone[group.name] = (was - kept) * group.units // was
+            measured.append(Network(self._microseconds(gone), one.ms))
+        self.wide, self.narrow = measured[-2:]
+        # Two cuts that the table holds for nearly equal, or for the other way round, tell nothing of its scale.
+        between = self.wide.microseconds - self.narrow.microseconds
+        if (self.wide.ms - self.narrow.ms) * self.wide.microseconds > between * self.wide.ms:
+            self.wide = measured[0]
+
+    def __call__(self, gone: Mapping[str, int]) -> float:
+        """The latency in ms with so many units of each group gone."""
+        return predict(self._microseconds(gone), self.wide, self.narrow)
+
+    def _microseconds(self, gone: Mapping[str, int]) -> float:
+        return sum(self.time(after, before) for after, before in self.network.without(gone))
+
+
+def _matched(known: Mapping[str, Layer], shapes: Mapping[str, Any]) -> dict[str, str]:
+    """The layer of the module that each node of the graph is: both run in one order, and shapes tell them apart.
+
+    A layer that the graph has not (a head for training) has no node; a node without a layer keeps its width.
+    """
+    left = list(shapes.items())
+    found: dict[str, str] = {}
+    for node, layer in known.items():
+        sizes = [
+            (layer.kind, layer.cin, layer.cout, layer.kernel, layer.stride, layer.groups, layer.height, layer.width),
+            (layer.kind, layer.cin, layer.cout, layer.kernel, layer.stride, layer.groups),
+        ]
+        for size in sizes:  # a library may pad by itself before the layer: then only the rest is alike
+            place = next((i for i, (_, shape) in enumerate(left) if tuple(shape)[: len(size)] == size), None)
+            if place is not None:
+                found[node] = left.pop(place)[0]
+                break
+    return found
+
+
+def pooled_nodes(model: Any) -> list[str]:
+    """The convolutions of an ONNX model whose channels reach a max pool before any other layer."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    found, waiting, seen = [], [n.input[0] for n in model.graph.node if n.op_type == "MaxPool"], set()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        if node.op_type in ("Conv", "ConvTranspose"):
+            found.append(node.name or node.output[0])
+        elif node.op_type not in ("Gemm", "MatMul"):
+            waiting += list(node.input)
+    return found

@@ -1,0 +1,170 @@
+"""What can be proved of a TensorRT artifact without its device: rules, parser, builder, precision, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.bench.results import Finding
+from edgewright.core import child
+from edgewright.core.errors import OutOfResources, RuntimeFailed, TimedOut, Unavailable
+from edgewright.core.spec import encode
+from edgewright.core.store import Entry
+from edgewright.pipeline import stages
+from edgewright.pipeline.stages import MODEL, Workshop
+from edgewright.quantize.qdq.tensorrt_rules import RULES, Violation
+from edgewright.runtimes.options import Options
+from edgewright.runtimes.tensorrt.builder import PARSED
+from edgewright.runtimes.tensorrt.check import Check, crashed
+from edgewright.targets.target import Target, memory_for_model
+
+FILE = "check.json"
+MUCH = 0.5
+"""From this share of the memory on a model is told to be large: the estimate knows no workspace and no library."""
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``check.json``. `layers`: how many layers the graph asks to run in each precision (predicted, not observed).
+
+    Bytes are computed from shapes; `memory_bytes` is what the target has for a model. `ahead_of_time` is None where
+    parser and builder were not asked, and `unasked` says why. `sparse`: layers with 2:4 zeros of all that could have
+    them, where sparse kernels are asked for.
+    """
+
+    schema_version: int = 1
+    layers: dict[str, int]
+    weight_bytes: int
+    activation_bytes: int
+    memory_bytes: int | None = None
+    violations: tuple[Violation, ...] = ()
+    ahead_of_time: Check | None = None
+    unasked: str | None = None
+    sparse: tuple[int, int] | None = None
+
+    @property
+    def refused(self) -> tuple[str, str] | None:
+        """What TensorRT will not take in the file, and why; None where nothing says so."""
+        broken = [violation for violation in self.violations if violation.level == "error"]
+        problems = self.ahead_of_time.problems if self.ahead_of_time else ()
+        told = [f"{problem.operator} '{problem.origin}': {problem.text}" for problem in problems]
+        if broken:
+            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+            what = f"TensorRT's rule '{broken[0].rule}' is broken at '{broken[0].origin}'{more}: {broken[0].text}"
+            return what, f"The parser says: {told[0]}" if told else RULES[broken[0].rule]
+        if told:
+            return "TensorRT's parser refuses the file.", told[0]
+        if (ahead := self.ahead_of_time) and not ahead.parsed:
+            return "TensorRT's parser does not survive the file.", ahead.reason or ""
+        return None
+
+    @property
+    def unbuilt(self) -> str | None:
+        """Why the builder did not build what the parser took; None where it did, or was not asked."""
+        ahead = self.ahead_of_time
+        if ahead is None or ahead.built:
+            return None
+        return f"{ahead.library} cannot build it for compute capability {ahead.compute_capability}: {ahead.reason}"
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What a reader of a report should know."""
+        found = [
+            Finding(level="warning", code=f"tensorrt-{violation.rule}", text=f"{violation.origin}: {violation.text}")
+            for violation in self.violations
+        ]
+        ahead = self.ahead_of_time
+        if ahead is None:
+            text = f"TensorRT's parser and builder did not see this file: {self.unasked}"
+            found.append(Finding(level="note", code="not-parsed", text=text))
+        elif ahead.built:
+            layers = ", ".join(f"{count} {kind}" for kind, count in sorted(self.layers.items()))
+            text = (
+                f"Layers by the graph: {layers}. Parsed and built ahead of time by {ahead.library} for compute "
+                f"capability {ahead.compute_capability}, not measured."
+            )
+            found.append(Finding(level="note", code="built-ahead-of-time", text=text))
+        else:
+            found.append(Finding(level="warning", code="not-built", text=self.unbuilt or ""))
+        if self.sparse:
+            some, every = self.sparse
+            text = f"{some} of {every} layers have 2:4 zeros. What sparse kernels gain was not measured."
+            if not some:
+                text = f"Sparse kernels are asked for, and none of {every} layers has 2:4 zeros: prune --sparsity 2:4."
+            found.append(Finding(level="note" if some else "warning", code="sparsity", text=text))
+        needed = self.weight_bytes + self.activation_bytes
+        if self.memory_bytes and needed > MUCH * self.memory_bytes:
+            text = f"Weights and tensors take {needed / 1e6:.0f} MB of {self.memory_bytes / 1e6:.0f} MB for a model."
+            found.append(Finding(level="warning", code="memory", text=text))
+        return tuple(found)
+
+
+def check(shop: Workshop, model: Entry, what: str, options: Options, target: Target) -> Entry:
+    """``check.json`` of the ONNX file that `model` holds, for `target`."""
+    capability = target.gpu.compute_capability if target.gpu else None
+    rooms = ("quantize", "runtimes", "graph", "pipeline")
+    inputs = {
+        "model": model.key, "options": msgspec.to_builtins(options), "capability": capability,
+        "memory": memory_for_model(target), "made_by": stages.made_by("check", *rooms),
+    }  # fmt: skip
+
+    def make(folder: Path, step: child.Progress) -> None:
+        log, file = shop.log("check", what), str(model.path / MODEL)
+        read = child.call(f"{__name__}:examine", log=log, limits=shop.limits, model=file)
+        ahead, unasked = _build(shop, log, file, options, capability, step)
+        if not (options.builder and options.builder.sparse):
+            read["sparse"] = None
+        found = msgspec.convert({**read, "memory_bytes": memory_for_model(target)}, type=Checked)
+        if ahead:
+            origins = read["origins"]
+            problems = [msgspec.structs.replace(p, origin=origins.get(p.node, p.node)) for p in ahead.problems]
+            ahead = msgspec.structs.replace(ahead, problems=tuple(problems))
+        (folder / FILE).write_bytes(encode(msgspec.structs.replace(found, ahead_of_time=ahead, unasked=unasked)))
+
+    return shop.keep("check", what, inputs, make)
+
+
+def read(entry: Entry) -> Checked:
+    """The result of the stage."""
+    return msgspec.json.decode((entry.path / FILE).read_bytes(), type=Checked)
+
+
+def examine(model: str) -> dict[str, Any]:
+    """Rules, layers and memory of the ONNX file `model`, and the layer that each node belongs to; runs in a child."""
+    from edgewright.graph import census, sparsity
+    from edgewright.graph import files as onnx_files
+    from edgewright.quantize.qdq import tensorrt_rules
+    from edgewright.quantize.quantize import name_nodes
+
+    graph = onnx_files.load(Path(model))
+    name_nodes(graph)
+    memory = census.memory(graph)
+    return {
+        "layers": census.layers(graph), "weight_bytes": memory.weights, "activation_bytes": memory.activations,
+        "sparse": tuple(sparsity.count(graph)), "violations": tensorrt_rules.check(graph),
+        "origins": tensorrt_rules.origins(graph),
+    }  # fmt: skip
+
+
+def _build(
+    shop: Workshop, log: Path, file: str, options: Options, capability: str | None, step: child.Progress
+) -> tuple[Check | None, str | None]:
+    """What parser and builder make of the file, or why they were not asked."""
+    if capability is None:
+        return None, "the target names no GPU."
+    told: list[str] = []
+
+    def watched(done: int, total: int, text: str) -> None:
+        told.append(text)
+        step(done, total, text)
+
+    try:
+        found = child.call(
+            "edgewright.runtimes.tensorrt.check:ahead_of_time", log=log, limits=shop.limits, progress=watched,
+            model=file, options=options, compute_capability=capability,
+        )  # fmt: skip
+    except Unavailable as error:
+        return None, f"{error.what} {error.fix}"
+    except (RuntimeFailed, TimedOut, OutOfResources) as error:
+        return crashed(error, capability, parsed=PARSED in told), None
+    return msgspec.convert(found, type=Check), None

@@ -1,0 +1,101 @@
+"""The statistics against what is known: LoadGen's counts, coverage by simulation, and closed forms."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgewright.core import statistics
+
+
+@pytest.mark.parametrize(("q", "count"), [(0.9, 64), (0.95, 130), (0.99, 662)])
+def test_the_samples_a_percentile_needs_are_loadgens(q, count):
+    assert statistics.minimum_samples(q, 0.99) == count
+    assert statistics.percentile(np.arange(float(count - 1)), q) is None
+    assert statistics.percentile(np.arange(float(count)), q) is not None
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
+def test_percentile_intervals_hold_the_truth_as_often_as_they_say(q):
+    rng = np.random.default_rng(3)
+    truth = -np.log(1 - q)
+    found = [statistics.percentile(rng.exponential(size=900), q, 0.95) for _ in range(300)]
+    assert 0.92 <= np.mean([e.low <= truth <= e.high for e in found]) <= 0.99
+
+
+def test_ratio_cancels_drift_that_falls_on_both():
+    rng = np.random.default_rng(1)
+    drift = np.linspace(1, 1.6, 8)
+    base = [10 * d * rng.uniform(1, 1.05, 50) for d in drift]
+    other = [4 * d * rng.uniform(1, 1.05, 50) for d in drift]
+    found = statistics.ratio_of_medians(base, other)
+    assert found.low < 2.5 < found.high
+    assert found.high - found.low < 0.1
+    assert statistics.ratio_of_medians(base[:2], other[:2]) is None
+
+
+def test_steady_once_the_warm_up_is_over():
+    rng = np.random.default_rng(0)
+    warm_up = np.concatenate([np.linspace(3, 1, 60), np.full(60, 1.0)]) * rng.uniform(1, 1.02, 120)
+    assert not statistics.is_steady(warm_up[:55])
+    assert statistics.is_steady(warm_up)
+    assert not statistics.is_steady(warm_up[-20:]), "two windows are too few"
+
+
+def test_paired_difference_is_fast_for_50000_images_and_right():
+    rng = np.random.default_rng(0)
+    reference = rng.random(50_000) < 0.8
+    ours = np.where(rng.random(50_000) < 0.02, ~reference, reference)
+    statistics.paired_difference(ours[:10], reference[:10])
+    start = time.perf_counter()
+    found = statistics.paired_difference(ours, reference)
+    assert time.perf_counter() - start < 1
+    value = ours.mean() - reference.mean()
+    deviation = (ours.astype(float) - reference).std() / np.sqrt(50_000)
+    assert found.value == pytest.approx(value)
+    assert found.low == pytest.approx(value - 1.645 * deviation, abs=deviation / 10)
+    assert found.high == pytest.approx(value + 1.645 * deviation, abs=deviation / 10)
+
+
+def test_equal_answers_on_few_images_prove_little():
+    right = np.ones(30, bool)
+    found = statistics.paired_difference(right, right)
+    z2 = 1.6449**2  # Tango's interval without discordant pairs: z^2 / (n + z^2)
+    assert (found.value, found.low) == (0, pytest.approx(-z2 / (30 + z2), rel=1e-3))
+    assert statistics.verdict(found.low, found.high, 0.01) == "undecided"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=80))
+def test_paired_difference_holds_its_value_and_mirrors(pairs):
+    a, b = (np.array(side) for side in zip(*pairs))
+    found, mirrored = statistics.paired_difference(a, b), statistics.paired_difference(b, a)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert mirrored.value == -found.value
+    assert mirrored.low == pytest.approx(-found.high, abs=0.02 + 1.5 / len(pairs))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(-0.9, 0.5, "not_worse"), (-1.5, 0.2, "undecided"), (-3.0, -1.2, "worse")]
+)
+def test_verdict_is_about_the_interval_not_the_value(low, high, expected):
+    assert statistics.verdict(low, high, 1.0) == expected
+
+
+def test_sqnr_and_agreement_of_known_noise():
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(9000, 20)).astype(np.float32)
+    outputs = reference + rng.normal(scale=0.1, size=reference.shape).astype(np.float32)
+    assert statistics.sqnr_db(outputs, reference) == pytest.approx(20, abs=0.1)
+    assert statistics.sqnr_db(reference, reference) == statistics.MAX_SQNR_DB
+    assert statistics.agreement(reference, reference) == 1
+
+
+def test_of_equal_scores_the_lower_class_wins_as_in_a_stable_sort():
+    outputs = np.array([[1.0, 1.0, 0.0]] * 3)
+    assert statistics.top_k(outputs, np.array([0, 1, 2]), 1).tolist() == [True, False, False]
+    assert statistics.top_k(outputs, np.array([0, 1, 2]), 2).tolist() == [True, True, False]

@@ -1,0 +1,73 @@
+"""A device as a place to measure: what it answers is checked before it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgewright.bench import environment
+from edgewright.bench.latency import Rules
+from edgewright.core.child import Limits
+from edgewright.core.errors import IntegrityError
+from edgewright.core.spec import Input, ModelSpec, Preprocess, encode
+from edgewright.pipeline import hosts as places
+from edgewright.pipeline.recipe import Recipe
+from edgewright.runtimes import artifact
+from edgewright.runtimes.options import Options
+from edgewright.targets import detect
+from edgewright.targets.remote import Remote
+
+SPEC = ModelSpec(name="m", input=Input(height=8, width=8), classes=3, preprocess=Preprocess(resize="none"))
+ABOUT = msgspec.to_builtins(
+    {"unit": "", "environment": environment.describe(), "machine": detect.this_machine(), "runtimes": {}}
+)
+
+
+class Lying(Remote):
+    """A device that is reached, and whose jobs return `value` and leave `files`."""
+
+    def __init__(self, value: Any, **files: bytes) -> None:
+        self.value, self.files, self.interpreter = value, files, "python3"
+
+    def push_files(self, paths: Any, progress: Any = None) -> list[str]:
+        return list(paths)
+
+    def push_folders(self, folders: Any, progress: Any = None) -> list[str]:
+        return list(map(str, folders))
+
+    def run(self, target: str, kwargs: Any, limits: Limits, out: Path, **more: Any) -> Any:
+        if target.endswith(":about"):
+            return ABOUT
+        for name, content in self.files.items():
+            (out / name.replace("_", ".")).write_bytes(content)
+        return self.value
+
+
+def test_a_place_believes_none_of_it(tmp_path: Path) -> None:
+    made = artifact.Artifact(options=Options(runtime="onnxruntime"), spec=SPEC, versions={}, described={})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / artifact.FILE).write_bytes(encode(made))
+    other = encode(msgspec.structs.replace(made, spec=msgspec.structs.replace(SPEC, classes=4)))
+    strange = encode(msgspec.structs.replace(made, described={"precision": "f32", "device": "CPU", "layers": [1]}))
+    for described in (other, strange, b"{}", b"x" * 2_000_000, b""):
+        _believes_nothing(places.there(Lying(0, artifact_json=described), "board", Recipe()), tmp_path)
+    lying = Lying({"images": 9, "classes": 3}, observed_json=b"[]", artifact_json=encode(made))
+    place = places.there(lying, "board", Recipe())
+    assert place.finish
+    place.finish(tmp_path / "a", tmp_path / "out", None)
+
+
+def _believes_nothing(place: places.Place, tmp_path: Path) -> None:
+    assert place.answer and place.observe and place.finish
+    for ask in (
+        lambda out: place.answer(tmp_path / "a", ["x.png"], out, None),
+        lambda out: place.observe({"a": tmp_path / "a"}, ["x.png"], out, Rules(), None, None),
+        lambda out: place.finish(tmp_path / "a", out, None),
+    ):
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        with pytest.raises(IntegrityError, match="board sent "):
+            ask(out)

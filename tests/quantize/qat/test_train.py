@@ -1,0 +1,184 @@
+"""Distillation brings the INT8 copy nearer to its teacher, keeps its pairs, and goes on where it was ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edgewright.graph import sparsity
+from edgewright.quantize import methods, quantize, schemes
+from edgewright.quantize.calibration import sessions
+from edgewright.quantize.calibration.images import Calibration
+from edgewright.quantize.qat import train as distil
+from edgewright.quantize.qat.batches import Lessons
+from edgewright.quantize.qdq import tensorrt_rules
+
+QUICK = distil.Training(steps=60, most_images=16, mirror=False, weight_rate=0.05)
+WILD = distil.Training(steps=60, most_images=16, mirror=False, weight_rate=40, scale_rate=2)
+"""Rates that lead away from the teacher."""
+SCHEMES = ("ort-x86-vnni", "ort-x86", "openvino", "tensorrt")
+
+
+def made(tiny, scheme: str):
+    """(INT8 model, float model, calibration): two fifths of the weights a step off, so that there is much to learn."""
+    model = onnx.load(tiny.model)
+    calibration = Calibration(tiny.images[:60], tiny.spec)
+    quantized, _, _, _ = quantize.apply(model, schemes.get(scheme), methods.get("minmax"), calibration, lambda *_: None)
+    rng = np.random.default_rng(0)
+    for tensor in quantized.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.dtype == np.int8 and array.ndim > 1:
+            limit = 64 if np.abs(array.astype(int)).max() <= 64 else 127
+            wrong = rng.choice([-1, 0, 1], array.shape, p=[0.2, 0.6, 0.2])
+            changed = np.clip(array.astype(int) + wrong, -limit, limit).astype(np.int8)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(changed, tensor.name))
+    return quantized, model, calibration
+
+
+def distance(a: onnx.ModelProto, b: onnx.ModelProto, calibration: Calibration) -> float:
+    """Relative energy of the difference of the answers."""
+    first, second = (
+        np.concatenate([sessions.open_session(m).run(["logits"], feed)[0] for feed in calibration.batches()])
+        for m in (a, b)
+    )
+    return float(np.square(first - second).sum() / np.square(first).sum())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_answers_come_nearer_and_the_file_stays_what_it_was(tiny, scheme: str) -> None:
+    quantized, model, calibration = made(tiny, scheme)
+    before = distance(model, quantized, calibration)
+    nodes = [(n.op_type, tuple(n.input), tuple(n.output)) for n in quantized.graph.node]
+    types = {t.name: (t.data_type, tuple(t.dims)) for t in quantized.graph.initializer}
+    broken = [v.rule for v in tensorrt_rules.check(quantized)] if scheme == "tensorrt" else []
+    distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK)
+    assert distance(model, quantized, calibration) < 0.8 * before
+    assert [(n.op_type, tuple(n.input), tuple(n.output)) for n in quantized.graph.node] == nodes
+    assert {t.name: (t.data_type, tuple(t.dims)) for t in quantized.graph.initializer} == types
+    if scheme == "tensorrt":
+        assert [v.rule for v in tensorrt_rules.check(quantized)] == broken
+    if scheme in ("ort-x86", "openvino"):
+        stored = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.graph.initializer}
+        full = [n for n, a in stored.items() if a.dtype == np.int8 and a.ndim > 1 and np.abs(a.astype(int)).max() > 64]
+        assert all(stored[name].shape[1] == 1 for name in full), "7 bits stay 7 bits, but for depthwise weights"
+
+
+@pytest.mark.parametrize("training", [QUICK, WILD])
+def test_what_was_ended_goes_on_to_the_same_result(training: distil.Training, tiny, tmp_path: Path) -> None:
+    whole, model, calibration = made(tiny, "openvino")
+    distil.distil(whole, model, calibration, lambda *_: None, training=training)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, _total: int, _what: str) -> None:
+        if done == 45:
+            raise Killed
+
+    first, model, calibration = made(tiny, "openvino")
+    with pytest.raises(Killed):
+        distil.distil(first, model, calibration, kill, checkpoint=tmp_path, training=training)
+    again, model, calibration = made(tiny, "openvino")
+    steps: list[int] = []
+    distil.distil(
+        again, model, calibration, lambda done, *_: steps.append(done), checkpoint=tmp_path, training=training
+    )
+    assert steps[0] == 41, "the checkpoint of step 40"
+    assert again.SerializeToString(deterministic=True) == whole.SerializeToString(deterministic=True)
+
+
+def test_a_checkpoint_of_another_model_is_not_taken(tiny, tmp_path: Path) -> None:
+    first, model, calibration = made(tiny, "openvino")
+    distil.distil(first, model, calibration, lambda *_: None, checkpoint=tmp_path, training=QUICK)
+    other, model, calibration = made(tiny, "tensorrt")
+    steps: list[int] = []
+    training = msgspec.structs.replace(QUICK, steps=3)
+    distil.distil(
+        other, model, calibration, lambda done, *_: steps.append(done), checkpoint=tmp_path, training=training
+    )
+    assert steps == [1, 2, 3]
+
+
+def test_labels_are_learned_from(tiny) -> None:
+    def answers(labels: list[int]) -> np.ndarray:
+        quantized, model, calibration = made(tiny, "openvino")
+        distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK, labels=labels)
+        session = sessions.open_session(quantized)
+        return np.concatenate([session.run(["logits"], feed)[0] for feed in calibration.batches()])
+
+    without, with_them = answers([]), answers([2] * 60)
+    first, second = ((x[:, 2] - x.max(axis=1)).mean() for x in (without, with_them))
+    assert second > first, "the class that all labels name comes nearer to the top"
+
+
+@pytest.mark.parametrize("scheme", ["openvino", "ort-x86"])
+def test_it_never_ends_worse_than_it_began(scheme: str, tiny) -> None:
+    quantized, model, calibration = made(tiny, scheme)
+    start, told = quantized.SerializeToString(deterministic=True), []
+    distil.distil(quantized, model, calibration, lambda *tick: told.append(tick), training=WILD)
+    assert quantized.SerializeToString(deterministic=True) == start
+    assert told[-1][:2] == (60, 60)
+    assert " at step 0, " in told[-1][2]
+
+
+def test_the_nearest_state_is_written_and_not_the_last(tiny, monkeypatch) -> None:
+    examined = distil.Student.examined
+    seen: list[tuple[float, list[np.ndarray]]] = []
+
+    def spoil(student: distil.Student, *exam) -> float:
+        loss = examined(student, *exam) + (100 if len(seen) == 3 else 0)  # the state after the last step
+        seen.append((loss, [tensor.numpy() for tensor in student.state()]))
+        return loss
+
+    monkeypatch.setattr(distil.Student, "examined", spoil)
+    quantized, model, calibration = made(tiny, "tensorrt")
+    distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK)
+    assert len(seen) == 4, "the start, and every 20 of 60 steps"
+    best = min(range(4), key=lambda i: seen[i][0])
+    assert best in (1, 2)
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.graph.initializer}
+    names = distil.Student(quantized, {}).grid
+    for name, learned in zip(names, seen[best][1]):
+        np.testing.assert_array_equal(stored[name], np.clip(np.rint(learned), -127, 127).astype(np.int8))
+
+
+def test_held_out_images_are_not_learned_from(tiny) -> None:
+    calibration = Calibration(tiny.images[:60], tiny.spec)
+    lessons = Lessons(onnx.load(tiny.model), ["logits"], calibration, QUICK, 0, [])
+    assert lessons.held == [0, 8, 17, 25, 34, 42, 51]
+    learned = {image for step in range(20) for image in lessons._images(step)[1]}
+    assert learned == {*range(60)} - {*lessons.held}
+
+
+def test_a_smaller_batch_is_learned_from_slower(tiny, monkeypatch) -> None:
+    rates = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam, "step",
+        lambda adam, *_: (rates.append([group["lr"] for group in adam.param_groups]), step(adam))[1],
+    )  # fmt: skip
+    for pixels in (16 * 16 * 16, 4 * 16 * 16):
+        quantized, model, calibration = made(tiny, "openvino")
+        training = msgspec.structs.replace(QUICK, steps=1, pixels=pixels)
+        distil.distil(quantized, model, calibration, lambda *_: None, training=training)
+    np.testing.assert_allclose(rates[1], np.array(rates[0]) / 2)
+
+
+def test_zeros_for_sparse_kernels_stay(tiny) -> None:
+    quantized, model, calibration = made(tiny, "tensorrt")
+    constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    pairs = {node.output[0]: node.input[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
+    layer = next(n for n in quantized.graph.node if n.op_type == "Conv" and n.name == "conv3")
+    tensor = constants[pairs[layer.input[1]]]
+    array = onnx.numpy_helper.to_array(tensor).copy()
+    array[:, ::2] = 0
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    assert sparsity.count(quantized).sparse == 1
+    distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK)
+    assert sparsity.count(quantized).sparse == 1
+    assert not np.array_equal(onnx.numpy_helper.to_array(tensor), array), "the others learned"
