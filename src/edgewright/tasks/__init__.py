@@ -1,0 +1,77 @@
+"""What a task of vision is: one folder a task, and nothing about it anywhere else.
+
+`get` is the only place that asks which task a model has. A task is a package with these modules; `contract` gives their
+signatures. The light ones run on devices with numpy, the others on the host and import heavy libraries in functions.
+
+| half | module | says |
+| --- | --- | --- |
+| light | `spec` | the task's section of ModelSpec |
+| | `decode` | outputs of the graph -> answers, and the rows that accuracy is computed of |
+| | `answer` | the answer's fields, `to_json()`, one line for a terminal |
+| | `draw` | the answer on the image |
+| host | `truth` | what a data set must hold for it |
+| | `metric` | scores with names, units, direction; contributions of images; paired difference; default budget |
+| | `loss` | how far two outputs are apart: for choosing ranges, sensitivity, parity, distillation |
+| | `protect` | what stays in float, and what is repaired after quantization |
+| | `report` | its columns, its plot axis, what the gallery shows |
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from edgewright.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from edgewright.core.spec import ModelSpec
+
+    from . import contract
+
+GROUP = "edgewright.tasks"
+"""Entry points of this group name packages of tasks from outside: ``rotation = "my_package.rotation"``."""
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: its name and its package. Its parts are imported when they are asked for."""
+
+    name: str
+    package: str
+
+    def _part(self, name: str) -> Any:
+        return importlib.import_module(f"{self.package}.{name}")
+
+    @property
+    def decode(self) -> contract.Decode:
+        """Outputs of the graph -> answers."""
+        return cast("contract.Decode", self._part("decode"))
+
+
+def get(name: str) -> Task:
+    """The task called `name`. Raises `InvalidInput` that lists the known ones."""
+    if NAME.fullmatch(name):
+        if name in _own():
+            return Task(name, f"{__name__}.{name}")
+        for point in importlib.metadata.entry_points(group=GROUP, name=name):
+            return Task(name, point.value)
+    raise InvalidInput(f"There is no task '{name}'.", f"Known tasks: {', '.join(names())}.", "Use one of them.")
+
+
+def of(spec: ModelSpec) -> Task:
+    """The task of a model."""
+    return get(spec.task)
+
+
+def names() -> list[str]:
+    """The tasks that there are, sorted: edgewright's own and those of installed packages."""
+    return sorted({*_own(), *importlib.metadata.entry_points(group=GROUP).names})
+
+
+def _own() -> list[str]:
+    return [found.name for found in pkgutil.iter_modules(__path__) if found.ispkg]

@@ -1,0 +1,1 @@
+"""Object detection: boxes with a class and a score."""
