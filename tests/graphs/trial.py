@@ -138,8 +138,9 @@ def _require_openvino(exported: Exported, path: Path, scheme: str) -> None:
     """Require that OpenVINO computes the INT8 file as it is written, where it does so with the float file.
 
     OpenVINO 2026.4 has not every operator (Resize with half_pixel_symmetric), takes a Gather of channels between two
-    convolutions for its inverse, and rounds the sizes of some average pools (ceil_mode) another way. On processors with
-    AMX it computed one of 220 networks wrongly (-3.7 dB) that it computes right without: such a file is not at fault.
+    convolutions for its inverse, and rounds the sizes of some average pools (ceil_mode) another way. On one machine it
+    computed one of 220 networks wrongly (-3.7 dB) that it computes right on others. Its kernels for AMX are suspected:
+    a file that is right without them is not at fault.
     """
     try:
         exact = _in_openvino(exported.path, exported)
