@@ -155,6 +155,22 @@ def _tango(won: int, lost: int, n: int, confidence: float) -> tuple[float, float
     return float(low), float(high)
 
 
+def mean_difference(ours: NDArray[np.floating], theirs: NDArray[np.floating], confidence: float = 0.95) -> Estimate:
+    """The mean of `ours` minus that of `theirs`, paired; each bound is one-sided at `confidence`, by Student's t.
+
+    The bounds of fewer than two pairs are infinite.
+    """
+    from scipy.stats import t
+
+    difference = ours.astype(np.float64) - theirs
+    n = len(difference)
+    if n < 2:
+        return Estimate(float(difference.mean()) if n else math.nan, -math.inf, math.inf)
+    value = float(difference.mean())
+    half = float(t.ppf(confidence, n - 1) * difference.std(ddof=1) / n**0.5)
+    return Estimate(value, value - half, value + half)
+
+
 def verdict(low: float, high: float, margin: float) -> Verdict:
     """Non-inferiority: not worse than `margin` (a positive loss) if the whole interval says so, worse if none of it."""
     if low >= -margin:

@@ -52,6 +52,21 @@ class Task:
         """Outputs of the graph -> answers."""
         return cast("contract.Decode", self._part("decode"))
 
+    @property
+    def truth(self) -> contract.Truth:
+        """What a data set must hold."""
+        return cast("contract.Truth", self._part("truth"))
+
+    @property
+    def metric(self) -> contract.Metric:
+        """Scores, their differences, what each image contributes."""
+        return cast("contract.Metric", self._part("metric"))
+
+    @property
+    def report(self) -> contract.Report:
+        """What reports call and show of it."""
+        return cast("contract.Report", self._part("report"))
+
 
 def get(name: str) -> Task:
     """The task called `name`. Raises `InvalidInput` that lists the known ones."""

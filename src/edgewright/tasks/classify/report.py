@@ -1,0 +1,9 @@
+"""What reports call and show of a classifier."""
+
+from __future__ import annotations
+
+HEADING = "Top-1"
+TITLE = "Top-1 accuracy"
+AGREEMENT = "Same answer as reference"
+SHOWN = ("top5",)
+GALLERY = ""

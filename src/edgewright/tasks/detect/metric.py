@@ -1,0 +1,147 @@
+"""COCO's mAP of a detector, its paired difference to the reference's, and how the scores of its boxes moved.
+
+Outputs are boxes as `matching` describes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.core import statistics
+from edgewright.core.spec import ModelSpec
+from edgewright.core.statistics import Estimate
+from edgewright.data.sets import Item
+from edgewright.tasks.scores import (
+    PAIRED,
+    Accuracy,
+    AtChance,
+    ClassConfidence,
+    Confidence,
+    Delta,
+    Likeness,
+    Moved,
+    Paired,
+    Score,
+    Scored,
+    Vocabulary,
+    pack,
+)
+
+from . import chance
+from .average_precision import average_precision
+from .confidence import Shift, confidence_shift
+from .matching import Boxes
+from .paired import contributions, paired_difference
+from .spec import of
+
+MAP = "map"
+SCORES = (
+    Score(name=MAP, title="mAP"), Score(name="ap50", title="AP50"), Score(name="ap75", title="AP75"),
+    Score(name="map_small", title="mAP small"), Score(name="map_medium", title="mAP medium"),
+    Score(name="map_large", title="mAP large"),
+)  # fmt: skip
+DEFAULT_BUDGET = "map >= -1.0, confidence <= 0.02"
+VOCABULARY = Vocabulary(
+    models="detectors",
+    names="map map5095 map595 map05095 map50595 map05005095 map50to95 map5095b metricsmap5095b meanap boxmap bboxmap "
+    "cocomap ap ap5095 ap595 ap05095 boxap meanaverageprecision",
+    others=(
+        ("map50 ap50 map05 map5 ap05 ap5 map50b metricsmap50b bboxmap50", "mAP 50-95",
+         "mAP at IoU 0.5 alone is no budget metric"),
+        ("map75 ap75 map075 ap075", "mAP 50-95", "mAP at IoU 0.75 alone is no budget metric"),
+        ("maps mapm mapl mapsmall mapmedium maplarge aps apm apl", "boxes of all sizes",
+         "mAP of one size of boxes is no budget metric"),
+    ),
+)  # fmt: skip
+MARGIN = 0.02
+"""A mean score that moved by more is said to be shifted."""
+SHIFT = (0.02, 0.1)
+"""How far the mean score of the boxes may move: beyond is a warning, an error."""
+
+
+def score(outputs: Boxes, items: Sequence[Item], spec: ModelSpec) -> Accuracy:
+    """mAP and its parts on images with boxes; no score where `items` have none.
+
+    Raises `InvalidInput` where the images are annotated and hold no box at all.
+    """
+    if all(item.boxes is None for item in items):
+        return Accuracy(images=len(items), primary=MAP)
+    found = average_precision(outputs, items, spec.classes)
+    every = (found.map, found.ap50, found.ap75, found.map_small, found.map_medium, found.map_large)
+    return Accuracy(
+        images=len(items),
+        scores={one.name: Scored(value=value) for one, value in zip(SCORES, every) if value is not None},
+        primary=MAP,
+        contributions=pack(contributions(outputs, items, spec.classes)),
+    )
+
+
+def compare(
+    outputs: Boxes, reference: Boxes, items: Sequence[Item], spec: ModelSpec, paired: Paired = PAIRED
+) -> Accuracy:
+    """`score`, and what compares with the boxes of the reference on the same images: delta, agreement, confidence.
+
+    Without labels there is no delta. Boxes of the reference with a score from that of the spec on are compared.
+    """
+    result = score(outputs, items, spec)
+    found = dict(result.scores)
+    if MAP in found:
+        estimate = paired_difference(outputs, reference, items, spec.classes, paired.confidence, paired.seed)
+        delta = Delta(
+            value=estimate.value, low=estimate.low, high=estimate.high, margin=paired.margin,
+            confidence=paired.confidence, verdict=statistics.verdict(estimate.low, estimate.high, paired.margin),
+        )  # fmt: skip
+        found[MAP] = msgspec.structs.replace(found[MAP], delta=delta)
+    moved = _moved(outputs, reference, spec)
+    boxes = moved.matched + moved.lost
+    kept = Confidence(
+        matched=moved.matched, lost=moved.lost, before=moved.before, after=moved.after, shift=moved.shift,
+        margin=MARGIN, verdict="kept" if abs(moved.shift) <= MARGIN else "shifted",
+        classes=tuple(ClassConfidence(index=c.index, matched=c.matched, before=c.before, after=c.after)
+                      for c in moved.classes),
+    )  # fmt: skip
+    agreement = 100 * moved.matched / boxes if boxes else None
+    return msgspec.structs.replace(
+        result, scores=found, agreement=agreement, confidence=kept if moved.matched else None
+    )
+
+
+def difference(ours: NDArray[np.floating], theirs: NDArray[np.floating], confidence: float = 0.95) -> Estimate:
+    """The change of mAP in points from the contributions `theirs` to `ours`; each bound is one-sided."""
+    return statistics.mean_difference(ours, theirs, confidence)
+
+
+def at_chance(outputs: Boxes, items: Sequence[Item], accuracy: Accuracy) -> AtChance | None:
+    """Whether the boxes of `items` say that a detector with this accuracy finds them by chance only; see `chance`."""
+    boxes = sum(not box.crowd for item in items for box in item.boxes or ())
+    why = chance.of_boxes(accuracy.score or 0.0, boxes)
+    return AtChance(why, boxes) if why else None
+
+
+def likeness(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Likeness:
+    """How many boxes of the reference are found again."""
+    moved = _moved(answers, reference, spec)
+    boxes = moved.matched + moved.lost
+    return Likeness(100 * moved.matched / boxes if boxes else 100.0, None)
+
+
+def confidence(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Moved | None:
+    """How the mean score of the boxes that are found again moved; None where there is none."""
+    moved = _moved(answers, reference, spec)
+    return Moved("a box that is found again", moved.before, moved.after, SHIFT) if moved.matched else None
+
+
+def chosen(outputs: Boxes, places: Sequence[int]) -> Boxes:
+    """Of the answers on all images those on the ones at `places`, renumbered in their order."""
+    parts = [np.array(outputs[outputs[:, 0] == place]) for place in places]
+    for number, part in enumerate(parts):
+        part[:, 0] = number
+    return np.concatenate(parts)
+
+
+def _moved(outputs: Boxes, reference: Boxes, spec: ModelSpec) -> Shift:
+    return confidence_shift(outputs, reference, spec.classes, of(spec).score)

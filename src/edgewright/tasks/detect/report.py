@@ -1,0 +1,59 @@
+"""What reports call and show of a detector: where it and its reference disagree, with the boxes of both."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgewright.core.spec import ModelSpec
+from edgewright.vision.detection import Detections
+from edgewright.vision.draw import draw
+
+from .matching import Boxes, best_pairs, groups
+from .spec import of
+
+HEADING = "mAP"
+TITLE = "mAP 50-95"
+AGREEMENT = "Reference's boxes found"
+SHOWN = ("ap50",)
+GALLERY = (
+    "Left the reference, right the chosen artifact, on the images with the largest disagreement first: boxes that one "
+    "of the two has alone, and scores that moved. Boxes with a score of at least 25\N{NO-BREAK SPACE}%."
+)
+IOU = 0.5
+
+
+def disagreement(found: Boxes, reference: Boxes, images: int, spec: ModelSpec) -> NDArray[np.float64]:
+    """Of each image: the scores of boxes that one of the two has alone, and the differences of those that match.
+
+    A box counts from the spec's score on; a match has the same class and an IoU of at least 0.5.
+    """
+    floor = of(spec).score
+    gaps = np.zeros(images)
+    ours, theirs = (dict(groups(rows)) for rows in (found, reference))
+    for key in {*ours, *theirs}:
+        own, other = found[ours.get(key, [])], reference[theirs.get(key, [])]
+        pairs = best_pairs(own, other, IOU)
+        gap = sum(abs(own[i, 5] - other[j, 5]) for i, j in pairs if max(own[i, 5], other[j, 5]) >= floor)
+        alone = [np.delete(own[:, 5], [i for i, _ in pairs]), np.delete(other[:, 5], [j for _, j in pairs])]
+        gaps[key[1]] += gap + sum(scores[scores >= floor].sum() for scores in alone)
+    return gaps
+
+
+def picture(image: Image.Image, rows: Boxes, scale: float, spec: ModelSpec) -> Image.Image:
+    """`image`, shrunk to `scale` of its size, with the boxes in `rows` that count."""
+    kept = _counted(rows, spec)
+    kept = kept[np.argsort(-kept[:, 5], kind="stable")]
+    boxes = Detections(kept[:, 1:5] * np.float32(scale), kept[:, 5], kept[:, 6].astype(np.int64), spec.labels)
+    return draw(image, boxes)
+
+
+def told(reference: Boxes, found: Boxes, spec: ModelSpec) -> str:
+    """How many boxes count on an image, by the reference and by the chosen artifact."""
+    ours, theirs = len(_counted(found, spec)), len(_counted(reference, spec))
+    return f"{theirs} boxes by the reference, {ours} by the chosen one"
+
+
+def _counted(rows: Boxes, spec: ModelSpec) -> Boxes:
+    return rows[rows[:, 5] >= of(spec).score]

@@ -1,0 +1,180 @@
+"""What the metric of a task says: scores with names, their differences, what each image contributes."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.core.statistics import Verdict
+
+Better = Literal["higher", "lower"]
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """A score that a task has: its `name` in budgets and report.json, its `title` in tables and texts.
+
+    `unit` is that of the score itself; in a budget a number with it is the score, one without the difference to the
+    reference, so that it must not be empty.
+    """
+
+    name: str
+    title: str
+    unit: str = "%"
+    better: Better = "higher"
+
+
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
+    """How people write of a task's primary score in a budget.
+
+    `models`: what has this score ("classifiers"). `names`: other names of the score, in lower case without signs, apart
+    by spaces. `others`: names that are other things: (names, what the primary score is in short, why not the name).
+    """
+
+    models: str
+    names: str = ""
+    others: tuple[tuple[str, str, str], ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of what a report holds: frozen, keyword-only, absent figures absent in the file."""
+
+
+class Interval(Result, frozen=True, kw_only=True):
+    """A confidence interval; the field that holds it says of what, and at which confidence."""
+
+    low: float
+    high: float
+
+
+class Delta(Result, frozen=True, kw_only=True):
+    """A score minus the reference's on the same images, in its unit (of a percentage in points).
+
+    `low` and `high` are each a one-sided bound at `confidence` (together a two-sided 90 % interval where it is 0.95).
+    `margin` is the loss, a positive number, that the `verdict` is about.
+    """
+
+    value: float
+    low: float
+    high: float
+    verdict: Verdict
+    margin: float
+    confidence: float = 0.95
+
+
+class Scored(Result, frozen=True, kw_only=True):
+    """A measured score: its `value` in its unit, a 95 % `interval` of it alone, its `delta` to the reference."""
+
+    value: float
+    interval: Interval | None = None
+    delta: Delta | None = None
+
+
+class ClassConfidence(Result, frozen=True, kw_only=True):
+    """Of one class: boxes of the reference that were found again, and their mean scores there and here."""
+
+    index: int
+    matched: int
+    before: float
+    after: float
+
+
+class Confidence(Result, frozen=True, kw_only=True):
+    """How the scores of a detector moved: each box of the reference (score at least 0.25) with the one that finds it.
+
+    `matched` and `lost` count boxes; `before` and `after` are mean scores of the matched ones at the reference and
+    here, `shift` is their difference, whose size `verdict` compares with `margin`. mAP does not see a common shift of
+    all scores; a threshold in an application does.
+    """
+
+    matched: int
+    lost: int
+    before: float
+    after: float
+    shift: float
+    margin: float
+    verdict: Literal["kept", "shifted"]
+    classes: tuple[ClassConfidence, ...] = ()
+
+
+class Accuracy(Result, frozen=True, kw_only=True):
+    """How right the answers are over `images`; without labels only what compares with the reference.
+
+    `scores` by their names, of which `primary` is the one that budgets and gates judge (docs/gate.md lists those of the
+    tasks: a classifier has `top1` and `top5`; a detector `map`, COCO's mAP 50-95, `ap50`, `ap75` and the mAP of small,
+    medium and large boxes). `agreement`: percent of the images with the reference's top class; for a detector of the
+    boxes of the reference (score at least 0.25) that are found again. `sqnr_db`: power of the reference's outputs over
+    the power of the difference. `confidence`: how scores of answers moved. `results` names where the outputs for each
+    image are kept.
+
+    Two reports are compared image by image by `contributions`: a number an image in the data's order (float32, little
+    endian, base64), whose mean is the primary score. Of top-1 it is 0 or 100.
+    """
+
+    images: int
+    scores: dict[str, Scored] = {}
+    primary: str
+    agreement: float | None = None
+    sqnr_db: float | None = None
+    confidence: Confidence | None = None
+    contributions: str | None = None
+    results: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The primary score; None without labels."""
+        return self.scores[self.primary].value if self.primary in self.scores else None
+
+    @property
+    def delta(self) -> Delta | None:
+        """The primary score's difference to the reference; None without labels or reference."""
+        return self.scores[self.primary].delta if self.primary in self.scores else None
+
+
+class Paired(msgspec.Struct, frozen=True, kw_only=True):
+    """How a difference to the reference is judged: the loss `margin` (in the primary score's unit), at which confidence
+    each bound is one-sided, and the seed of the resamples."""
+
+    margin: float = 1.0
+    confidence: float = 0.95
+    seed: int = 0
+
+
+PAIRED = Paired()
+
+
+class AtChance(NamedTuple):
+    """Why a model is taken to know nothing of its data, in words, and of how many images or boxes it was seen."""
+
+    why: str
+    seen: int
+
+
+class Likeness(NamedTuple):
+    """How alike two sets of answers are: percent that are the same, and the SQNR of the outputs where it tells more."""
+
+    percent: float
+    db: float | None
+
+
+class Moved(NamedTuple):
+    """How the mean score of answers moved: of `what` it is, `before` and `after`; by how much it may move with neither
+    warning nor error, and without an error."""
+
+    what: str
+    before: float
+    after: float
+    limits: tuple[float, float]
+
+
+def pack(numbers: NDArray[np.floating[Any]]) -> str:
+    """Numbers as float32 (little endian) in base64: how a report keeps what each image contributes."""
+    return base64.b64encode(numbers.astype("<f4").tobytes()).decode()
+
+
+def unpack(text: str) -> NDArray[np.float32]:
+    """Read what `pack` wrote; raise `ValueError` for any other text."""
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4")
