@@ -11,8 +11,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from . import devices, nvidia
 from .files import text
-from .target import Gpu, PowerMode, Software, Target, built_in, fastest_mode
+from .target import Gpu, PowerMode, Software, Target, fastest_mode
 
 CHIPS = {"33": "tegra210", "24": "tegra186", "25": "tegra194", "35": "tegra234", "38": "tegra264"}
 """The chip by ``/sys/devices/soc0/soc_id``, which a container shows though its device tree is masked."""
@@ -181,10 +182,10 @@ def gpu_cap_mhz(root: Path, mode: str) -> int | None:
 def as_target(root: Path, machine: Target) -> Target:
     """`machine` (CPU and memory are known) with what a Jetson adds: module, GPU, DLA, power modes, software."""
     found = board(root)
-    like = next((t for t in built_in() if set(t.modules) & set(found.modules)), None)
+    like = next((t for t in devices.every() if set(t.modules) & set(found.modules)), None)
     if like is None and found.model and not found.modules:
         # A device tree without NVIDIA's part numbers (a carrier of another maker), or a container: name and memory.
-        named = [t for t in built_in() if t.modules and t.model and t.model in found.model]
+        named = [t for t in devices.every() if t.modules and t.model and t.model in found.model]
         like = next((t for t in named if _near(t.memory_bytes, machine.memory_bytes)), None)
     chip = CAPABILITIES.get(found.chip)
     capability = like.gpu.compute_capability if like and like.gpu else chip
@@ -211,10 +212,8 @@ def as_target(root: Path, machine: Target) -> Target:
 
 
 def _gpu(capability: str) -> Gpu:
-    from .nvidia import precisions
-
     return Gpu(
-        name="NVIDIA GPU", compute_capability=capability, precisions=precisions(capability), shared_memory=True,
+        name="NVIDIA GPU", compute_capability=capability, precisions=nvidia.precisions(capability), shared_memory=True,
         sparsity=float(capability) >= 8,
     )  # fmt: skip
 

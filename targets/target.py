@@ -1,20 +1,13 @@
-"""A target: a device as data, by the name of a built-in description or from a user's TOML file."""
+"""A target: a device as data, and the text of a TOML file that describes one."""
 
 from __future__ import annotations
 
-import difflib
-import importlib.resources
-import re
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from edgewright.core import files
-from edgewright.core.errors import InvalidInput, UsageError
-
-from . import unsupported
+from edgewright.core.errors import InvalidInput
 
 SCHEMA_VERSION = 1
 THIS_MACHINE = "this-machine"
@@ -116,41 +109,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     notes: tuple[str, ...] = ()
 
 
-def names() -> tuple[str, ...]:
-    """What `load` takes by name: ``this-machine`` and the built-in descriptions, sorted."""
-    folder = importlib.resources.files("edgewright.targets.devices")
-    built_in = sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return (THIS_MACHINE, *built_in)
-
-
-def load(name: str) -> Target:
-    """The target called `name`: detected, built in, or the path of a TOML file.
-
-    Raises `UsageError` (with what may be meant) for an unknown one, `InvalidInput` for a file that is not a target.
-    """
-    if name == THIS_MACHINE:
-        from .detect import this_machine
-
-        return this_machine()
-    if name.endswith(".toml") or "/" in name:
-        return _from_file(files.absolute(name))
-    if name not in names():
-        aliases = _aliases()
-        if name in aliases:
-            return load(aliases[name])
-        if device := unsupported.find(name):
-            raise UsageError(f"Target '{name}': {device.what}.", device.why, device.fix)
-        *others, last = [f"'{near}'" for near in _near(name, aliases)] or [""]
-        near = f"{', '.join(others)} or {last}" if others else last
-        raise UsageError(
-            f"Unknown target '{name}'.",
-            f"Known targets: {', '.join(names())}.",
-            (f"Did you mean {near}? " if near else "") + "A device of your own: give the path of its TOML file.",
-        )
-    source = importlib.resources.files("edgewright.targets.devices").joinpath(f"{name}.toml")
-    return parse(source.read_text(encoding="utf-8"), f"target {name}")
-
-
 def parse(text: str, what: str) -> Target:
     """A target from the text of a TOML file; `InvalidInput` names the field that is wrong. `what` is for messages."""
     toml = _toml()
@@ -241,44 +199,6 @@ def memory_for_model(target: Target) -> int | None:
     if target.memory_bytes is None:
         return None
     return max(target.memory_bytes - SYSTEM_BYTES, target.memory_bytes // 2)
-
-
-def built_in() -> tuple[Target, ...]:
-    """Every built-in description."""
-    return tuple(load(name) for name in names() if name != THIS_MACHINE)
-
-
-def _near(name: str, aliases: dict[str, str]) -> list[str]:
-    """What may be meant by `name`: the targets that have all of its words, else the nearest spelling.
-
-    A number tells one device from another ("raspberry-pi-3"), so a name without one of the numbers is not near.
-    """
-    words = _words(name)
-    if within := [target for target in names() if words and words <= _words(target)]:
-        return within
-    near = difflib.get_close_matches(name.lower(), [*names(), *aliases], n=1, cutoff=0.4)
-    return [one for one in near if {word for word in words if word.isdigit()} <= _words(f"{one}-{aliases.get(one)}")]
-
-
-def _words(name: str) -> set[str]:
-    return set(re.findall(r"[a-z]+|[0-9]+", name.lower()))
-
-
-def _aliases() -> dict[str, str]:
-    return {alias: target.name for target in built_in() for alias in target.aliases}
-
-
-def _from_file(path: Path) -> Target:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidInput(
-            f"Cannot read the target file {path}: {reason}.",
-            "A target is one of the built-in names or a TOML file.",
-            f"Built-in targets: {', '.join(names())}.",
-        ) from None
-    return parse(text, str(path))
 
 
 def _toml() -> Any:

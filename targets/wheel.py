@@ -51,10 +51,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 def pack() -> bytes:
     """The wheel (a ZIP by the binary distribution format of PyPA), the same bytes for the same files."""
-    import edgewright
-
     about = _distribution()
-    root = Path(edgewright.__file__).parent
+    root = Path(str(importlib.resources.files("edgewright")))
     info = f"edgewright-{about.version}.dist-info"
     content = {f"edgewright/{name}": (root / name).read_bytes() for name in _names(root, "")}
     content[f"{info}/METADATA"] = (about.read_text("METADATA") or "").encode()

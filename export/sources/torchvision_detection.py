@@ -24,7 +24,7 @@ import numpy as np
 from edgewright.core.errors import InvalidInput
 
 from .loaded import Loaded, Trainable, outputs, torch_module
-from .torchvision import build, unique
+from .torchvision_weights import build, unique
 
 if TYPE_CHECKING:
     import torch

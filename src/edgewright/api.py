@@ -46,8 +46,7 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
 from edgewright.quantize.distillation.schedule import RECOVERY, STUDENT, Schedule
 from edgewright.runtimes import bundle as bundles
-from edgewright.targets import remote
-from edgewright.targets import target as targets
+from edgewright.targets import catalogue, remote
 from edgewright.targets.remote import Device
 from edgewright.targets.target import Isa, Target
 
@@ -351,7 +350,7 @@ def compile(
     named = {"runtime": runtime, "precision": precision, "threads": threads or None}
     made = comparison.compile_file(
         shop, path, {key: value for key, value in named.items() if value is not None}, normalize,
-        target if target is None or isinstance(target, Target) else targets.load(target),
+        target if target is None or isinstance(target, Target) else catalogue.load(target),
         files.absolute(images) if images is not None else None, max_batch,
     )  # fmt: skip
     provenance: dict[str, Any] = {"model": files.sha256(path), "source": made.spec.source}

@@ -32,7 +32,7 @@ from edgewright.export import overrides
 from edgewright.export.sources.options import require_allowed
 from edgewright.export.sources.parse import parse as parse_source
 from edgewright.pipeline.recipe import Recipe
-from edgewright.targets import target as targets
+from edgewright.targets import catalogue
 from edgewright.targets.target import Target
 
 pytestmark = pytest.mark.xdist_group("examples")
@@ -233,7 +233,7 @@ def test_a_toml_example_is_read(example: str, tmp_path: Path) -> None:
         spec = overrides.build(overrides.merge({"input": {"height": height, "width": width}}, read), "it")
         assert len(spec.labels) == fields["classes"]
     elif set(fields) <= set(Target.__struct_fields__):
-        board = msgspec.to_builtins(targets.load("jetson-orin-nano"))
+        board = msgspec.to_builtins(catalogue.load("jetson-orin-nano"))
         assert msgspec.convert({**board, **fields}, Target).power_mode == fields["power_mode"]
     else:
         assert msgspec.convert(fields, Recipe) != Recipe()

@@ -216,9 +216,9 @@ def test_what_cannot_be_done_is_said_in_three_lines(
 
 
 def test_a_bug_of_ours_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    from edgewright.targets import target
+    from edgewright.targets import catalogue
 
-    monkeypatch.setattr(target, "names", lambda: 1 / 0)
+    monkeypatch.setattr(catalogue, "names", lambda: 1 / 0)
     assert run_command(["targets"]) == 70
     assert "ZeroDivisionError" in capfd.readouterr().err
 

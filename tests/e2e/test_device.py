@@ -164,7 +164,7 @@ def test_the_command_answers_too(device: Path, edge: Path, photo: Path, tmp_path
 
 
 def test_every_target_can_be_read(device: Path, tmp_path: Path) -> None:
-    code = "from edgewright.targets import target; print(*[target.load(name).name for name in target.names()])"
+    code = "from edgewright.targets import catalogue as c; print(*[c.load(name).name for name in c.names()])"
     assert "raspberry-pi-5" in done(device, "-c", code, cwd=tmp_path)
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edgewright.cli.main import run_command
-from edgewright.targets import detect, target
+from edgewright.targets import catalogue, detect
 from edgewright.targets.checkup import Check, Interpreter, checkup
 from edgewright.targets.target import Gpu
 
@@ -103,7 +103,7 @@ def test_doctor_prints_it_within_100_columns(
 ) -> None:
     boards.agx_orin(tmp_path)
     machine = detect.this_machine(tmp_path, frozenset(range(64)))
-    monkeypatch.setattr(target, "load", lambda name: machine)
+    monkeypatch.setattr(catalogue, "load", lambda name: machine)
     monkeypatch.setattr("edgewright.targets.checkup.checkup", lambda found: checkup(found, tmp_path, BARE))
     monkeypatch.setattr("edgewright.runtimes.registry.names", tuple)
     assert run_command(["doctor"]) == 0

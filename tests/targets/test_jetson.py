@@ -8,10 +8,11 @@ from pathlib import Path
 import boards
 import pytest
 
-from edgewright.targets import detect, jetson, nvidia
+from edgewright.targets import detect, devices, jetson, nvidia
+from edgewright.targets.catalogue import load
 from edgewright.targets.describe import describe
 from edgewright.targets.detect import this_machine
-from edgewright.targets.target import Target, built_in, fastest_mode, load, matches
+from edgewright.targets.target import Target, fastest_mode, matches
 
 ALL = frozenset(range(64))
 KNOWN: dict[str, Callable[[Path], Path]] = {
@@ -28,7 +29,7 @@ def found(build: Callable[[Path], Path], root: Path) -> Target:
 
 def holding(machine: Target) -> list[str]:
     """The descriptions with a GPU that figures of `machine` hold for (those of its CPU alone set aside)."""
-    return [t.name for t in built_in() if t.gpu and matches(t, machine)]
+    return [t.name for t in devices.every() if t.gpu and matches(t, machine)]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_a_release_without_its_package_is_never_called_by_a_wrong_figure(
 
 
 def test_the_descriptions_say_what_the_table_of_releases_says() -> None:
-    for target in built_in():
+    for target in devices.every():
         for software in target.software:
             if software.l4t and software.jetpack and not software.jetpack.endswith(".x"):
                 assert jetson.jetpack_of(software.l4t) == software.jetpack, target.name

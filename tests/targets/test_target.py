@@ -9,19 +9,10 @@ import pytest
 
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, UsageError
-from edgewright.targets import detect, nvidia
+from edgewright.targets import detect, devices, nvidia
+from edgewright.targets.catalogue import load, names
 from edgewright.targets.describe import describe
-from edgewright.targets.target import (
-    Gpu,
-    Target,
-    TargetRuntime,
-    built_in,
-    fastest_mode,
-    load,
-    matches,
-    memory_for_model,
-    names,
-)
+from edgewright.targets.target import Gpu, Target, TargetRuntime, fastest_mode, matches, memory_for_model
 
 BUILT_IN = [name for name in names() if name != "this-machine"]
 MINE = """
@@ -68,7 +59,7 @@ def test_a_gpu_has_what_its_compute_capability_has(target: Target) -> None:
 
 def test_an_alias_is_another_name_of_one_target() -> None:
     assert load("jetson-orin-nano") == load("jetson-orin-nano-8gb")
-    aliases = [alias for target in built_in() for alias in target.aliases]
+    aliases = [alias for target in devices.every() for alias in target.aliases]
     assert len(aliases) == len(set(aliases))
     assert not set(aliases) & set(names())
     with pytest.raises(UsageError) as caught:
@@ -273,7 +264,7 @@ def with_gpu(name: str, capability: str, arch: str = "x86_64") -> Target:
     ids=lambda value: value.gpu.name if isinstance(value, Target) and value.gpu else None,
 )
 def test_a_gpu_is_matched_by_its_compute_capability_and_model(machine: Target, fit: list[str]) -> None:
-    assert [t.name for t in built_in() if t.gpu and matches(t, machine)] == fit
+    assert [t.name for t in devices.every() if t.gpu and matches(t, machine)] == fit
 
 
 def test_another_number_of_cores_is_another_device() -> None:

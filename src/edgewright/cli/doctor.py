@@ -26,11 +26,11 @@ def doctor(as_json: o.JsonOption = False) -> None:
     from edgewright.cli import console
     from edgewright.core.lazy import version
     from edgewright.runtimes import registry
-    from edgewright.targets import target
+    from edgewright.targets import catalogue
     from edgewright.targets.checkup import checkup
     from edgewright.targets.describe import describe
 
-    machine = target.load("this-machine")
+    machine = catalogue.load("this-machine")
     probes = {name: registry.module(name).probe() for name in registry.names()}
     checks = (*checkup(machine), *_kernels(probes))
     host = {name: version(name) for name in ("torch", "timm", "torchvision", "onnx", "nncf", "scipy", "altair")}

@@ -24,9 +24,9 @@ def list_targets(as_json: o.JsonOption = False) -> None:
     from rich.table import Table
 
     from edgewright.cli import console
-    from edgewright.targets import target
+    from edgewright.targets import catalogue
 
-    found = [target.load(name) for name in target.names()]
+    found = [catalogue.load(name) for name in catalogue.names()]
     if as_json:
         console.print_json(found)
         return
@@ -41,10 +41,10 @@ def list_targets(as_json: o.JsonOption = False) -> None:
 def show(name: Annotated[str, typer.Argument(help="Device name or TOML file.")], as_json: o.JsonOption = False) -> None:
     """Show what a device has and what that means for a model."""
     from edgewright.cli import console
-    from edgewright.targets import target
+    from edgewright.targets import catalogue
     from edgewright.targets.describe import describe
 
-    found = target.load(name)
+    found = catalogue.load(name)
     if as_json:
         console.print_json(found)
     else:

@@ -11,23 +11,19 @@ a callable ``(done, total, what)`` whose calls reach the parent.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import inspect
 import os
 import select
 import signal
-import struct
 import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgewright.core import errors, start
+from edgewright.core import errors, pipes, start
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is being done); total 0 means unknown."""
@@ -79,7 +75,9 @@ class Child:
         limit = wall_s or self.limits.wall_s
         deadline = time.monotonic() + limit
         try:
-            _send(self._requests, {"target": target, "kwargs": msgspec.to_builtins(kwargs, builtin_types=(bytes,))})
+            pipes.send(
+                self._requests, {"target": target, "kwargs": msgspec.to_builtins(kwargs, builtin_types=(bytes,))}
+            )
         except BrokenPipeError:
             raise self._death(target) from None
         while True:
@@ -89,7 +87,7 @@ class Child:
                 raise errors.TimedOut(
                     f"{target} took longer than {limit:g} s and was stopped.", *self._log_hint("Raise the time limit")
                 )
-            message = _receive(self._answers)
+            message = pipes.receive(self._answers)
             if message is None:
                 raise self._death(target)
             if "progress" in message:
@@ -170,79 +168,3 @@ def call(
     """Run ``module:function`` with `kwargs` in a child of its own and return what it returns."""
     with Child(log, limits, env) as child:
         return child.call(target, progress=progress, **kwargs)
-
-
-# --- the child's side -------------------------------------------------------------------------------------------------
-
-
-def serve() -> None:
-    """Answer requests until the pipe closes. Runs in the child."""
-    requests, answers, parent = (int(word) for word in sys.argv[1:4])
-    _die_with_parent(parent)
-    _confine(msgspec.json.decode(sys.argv[4], type=Limits))
-    while (request := _receive(requests)) is not None:
-        _send(answers, _answer(request, lambda *step: _send(answers, {"progress": step})))
-    os._exit(0)  # runtime libraries may crash or hang in their own teardown: nothing is left to save
-
-
-def _answer(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    module, _, function = request["target"].partition(":")
-    try:
-        run = getattr(importlib.import_module(module), function)
-        extra = {"progress": progress} if "progress" in inspect.signature(run).parameters else {}
-        return {"result": msgspec.to_builtins(run(**request["kwargs"], **extra), builtin_types=(bytes,))}
-    except Exception as error:
-        traceback.print_exc()
-        sys.stderr.flush()
-        known = errors.from_exception(error)
-        if known is None:
-            text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
-            known = errors.RuntimeFailed(f"{request['target']} failed: {text}", "A library raised it.", "")
-        return {
-            "error": {"family": type(known).__name__, "what": known.what, "why": known.why, "fix": known.fix},
-        }
-
-
-def _confine(limits: Limits) -> None:
-    import resource
-
-    if limits.memory_bytes:
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
-    if limits.cpu_s:
-        # The soft limit raises SIGXCPU, whose default action ends the process; the hard one is SIGKILL.
-        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 5))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when the parent dies: a killed run leaves no child at work."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _send(handle: int, message: Any) -> None:
-    body = msgspec.msgpack.encode(message)
-    data = memoryview(struct.pack("<Q", len(body)) + body)
-    while data:
-        data = data[os.write(handle, data) :]
-
-
-def _receive(handle: int) -> Any:
-    header = b"".join(_read(handle, 8))
-    if len(header) < 8:
-        return None
-    (length,) = struct.unpack("<Q", header)
-    body = b"".join(_read(handle, length))
-    return msgspec.msgpack.decode(body) if len(body) == length else None
-
-
-def _read(handle: int, count: int) -> Iterator[bytes]:
-    while count and (chunk := os.read(handle, min(count, 1 << 20))):
-        count -= len(chunk)
-        yield chunk

@@ -43,6 +43,6 @@ if __name__ == "__main__":
     root = os.path.dirname(os.path.dirname(own))  # noqa: PTH120
     if root not in sys.path:  # edgewright itself, where it was found through the working directory
         sys.path.append(root)
-    from edgewright.core.child import serve
+    from edgewright.core.serve import serve
 
     serve()

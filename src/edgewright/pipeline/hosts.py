@@ -26,10 +26,9 @@ from edgewright.pipeline.stages import Watch
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options, Probe
-from edgewright.targets import detect, remote
-from edgewright.targets import target as targets
+from edgewright.targets import catalogue, detect, remote
 from edgewright.targets.remote import Device, Remote
-from edgewright.targets.target import Target, matches
+from edgewright.targets.target import THIS_MACHINE, Target, matches
 
 FINISH = "edgewright.runtimes.bundle:finish"
 
@@ -103,7 +102,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
         told = connected.run("edgewright.bench.device:about", {}, Limits(), Path(scratch), fresh=True, most_bytes=0)
     about = answered.about(told, name)
     described, machine, runtimes = about.environment, about.machine, about.runtimes
-    if machine.name == targets.THIS_MACHINE:  # in a report that is written here it would be another one
+    if machine.name == THIS_MACHINE:  # in a report that is written here it would be another one
         machine = msgspec.structs.replace(machine, name="device")
     memory = recipe.memory_bytes or (int(0.9 * described.memory_bytes) if described.memory_bytes else None)
     limits = Limits(wall_s=recipe.stage_timeout_s, memory_bytes=memory)
@@ -165,7 +164,7 @@ def target_for(place: Place, name: str | Target | None) -> Target:
 
     Raises `InvalidInput` where a device is not the target that is named for it.
     """
-    target = place.machine if name is None else name if isinstance(name, Target) else targets.load(name)
+    target = place.machine if name is None else name if isinstance(name, Target) else catalogue.load(name)
     if not place.is_here and not matches(target, place.machine):
         raise InvalidInput(
             f"{place.name} is not the target '{target.name}': {_facts(place.machine)}.",

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from edgewright import __version__
 from edgewright.bench import accuracy, audit, budget
 from edgewright.bench.choice import choose
 from edgewright.bench.figures import EMULATED
@@ -28,6 +27,7 @@ from edgewright.bench.results import (
     TargetInfo,
 )  # fmt: skip
 from edgewright.core import files
+from edgewright.core.lazy import version
 from edgewright.core.store import Entry, key_of
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.run import Made, Work
@@ -272,7 +272,7 @@ def _images_audit(made: Made) -> list[Finding]:
 
 def _provenance(made: Made) -> dict[str, Any]:
     parity: dict[str, Any] = msgspec.json.decode((made.exported.path / "parity.json").read_bytes())
-    return {"edgewright": __version__, "recipe": msgspec.to_builtins(made.job.recipe), "parity": parity}
+    return {"edgewright": version("edgewright"), "recipe": msgspec.to_builtins(made.job.recipe), "parity": parity}
 
 
 def _stages(made: Made) -> list[StageTime]:

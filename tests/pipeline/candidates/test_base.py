@@ -8,15 +8,15 @@ from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.pipeline.candidates.base import enumerate_candidates, restrict, saturates, variations
 from edgewright.pipeline.recipe import Recipe
 from edgewright.quantize.schemes import SCHEMES
-from edgewright.targets import target
+from edgewright.targets import catalogue
 
 
 def ids(name: str, recipe: Recipe) -> list[str]:
-    return [c.id for c in enumerate_candidates(target.load(name), recipe)]
+    return [c.id for c in enumerate_candidates(catalogue.load(name), recipe)]
 
 
 def test_every_target_gets_float_and_int8_candidates_with_unique_ids() -> None:
-    for name in target.names():
+    for name in catalogue.names():
         found = ids(name, Recipe())
         assert len(found) == len(set(found))
         assert any(i.endswith("-f32") for i in found)
@@ -30,8 +30,8 @@ def test_an_amx_machine_tries_bf16_beside_f32_and_beside_int8() -> None:
 
 
 def test_each_runtime_gets_only_its_own_schemes() -> None:
-    for name in target.names():
-        for candidate in enumerate_candidates(target.load(name), Recipe()):
+    for name in catalogue.names():
+        for candidate in enumerate_candidates(catalogue.load(name), Recipe()):
             if candidate.variant.scheme:
                 assert SCHEMES[candidate.variant.scheme].runtime == candidate.options.runtime
 
@@ -52,19 +52,19 @@ def test_a_recipe_narrows() -> None:
 )
 def test_what_the_target_has_not_is_refused_by_name(recipe: Recipe, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        enumerate_candidates(target.load("x86-avx2"), recipe)
+        enumerate_candidates(catalogue.load("x86-avx2"), recipe)
 
 
 def test_variations_are_all_the_others() -> None:
     recipe = Recipe(threads=(0, 1), runtimes=("onnxruntime",), schemes=())
-    base = enumerate_candidates(target.load("x86-avx2"), recipe)
+    base = enumerate_candidates(catalogue.load("x86-avx2"), recipe)
     assert sorted(c.id for c in variations(base, recipe)) == [
         "onnxruntime-f32+uint8", "onnxruntime-f32-t1", "onnxruntime-f32-t1+uint8",
     ]  # fmt: skip
 
 
 def test_a_target_with_fewer_instruction_sets_gets_the_schemes_that_suit_them() -> None:
-    machine = target.load("x86-amx")
+    machine = catalogue.load("x86-amx")
     restricted = restrict(machine, ("avx2",), Recipe())
     found = [c for c in enumerate_candidates(restricted, Recipe()) if c.variant.scheme]
     assert {c.variant.scheme for c in found} == {"ort-x86", "openvino"}
@@ -75,4 +75,4 @@ def test_a_target_with_fewer_instruction_sets_gets_the_schemes_that_suit_them() 
     assert emulated == {"ort-x86-vnni"}, "7 bits lose nothing"
     assert not any(saturates(c, restricted, restricted) for c in every), "a machine without VNNI shows it itself"
     with pytest.raises(UsageError, match="aarch64"):
-        restrict(target.load("raspberry-pi-5"), ("avx2",), Recipe())
+        restrict(catalogue.load("raspberry-pi-5"), ("avx2",), Recipe())

@@ -14,7 +14,7 @@ from edgewright.pipeline.candidates import compression
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.run import Job
 from edgewright.pipeline.stages import Source
-from edgewright.targets import target as targets
+from edgewright.targets import catalogue
 
 STUDENTS = ("timm:mobilenetv3_small_050", "timm:mobilenetv3_small_050?drop_rate=0.1")
 
@@ -35,7 +35,7 @@ def compressed(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, target: str, **f
     monkeypatch.setattr(compression, "export", lambda _shop, job, _images: job.source.source)
     job = Job(source=None, data=Path(), split=None, calibration=None, target=None, recipe=recipe, budget=None)
     line: Any = SimpleNamespace(job=job, shop=None, images=None)
-    return compression.compress(line, candidates.enumerate_candidates(targets.load(target), recipe))
+    return compression.compress(line, candidates.enumerate_candidates(catalogue.load(target), recipe))
 
 
 def test_each_model_has_a_name_and_sparse_ones_sparse_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

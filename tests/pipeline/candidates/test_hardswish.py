@@ -16,7 +16,7 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.run import Job, Line, Made, Work
 from edgewright.quantize.hardswish import Fitted, Replaceable
 from edgewright.runtimes.options import Options
-from edgewright.targets import target as targets
+from edgewright.targets import catalogue
 
 
 def work(runtime: str, precision: str = "f32", scheme: str | None = None, method: str | None = None) -> Work:
@@ -39,7 +39,7 @@ def built(
 ) -> dict[str, bool]:  # fmt: skip
     """What is tried of `works`, and whether it was built, where those of `inside` keep the budget."""
     job: Any = Job(
-        source=None, data=Path(), split=None, calibration=None, target=targets.load("x86-amx"),
+        source=None, data=Path(), split=None, calibration=None, target=catalogue.load("x86-amx"),
         recipe=recipe or Recipe(), budget=budget.parse("top1 >= -1"),
     )  # type: ignore[arg-type]  # fmt: skip
     nothing: Any = None

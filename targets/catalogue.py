@@ -1,0 +1,76 @@
+"""Targets by name: this machine, a built-in description, a user's TOML file; what may be meant by an unknown name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from edgewright.core import files
+from edgewright.core.errors import InvalidInput, UsageError
+
+from . import detect, devices, unsupported
+from .target import THIS_MACHINE, Target, parse
+
+
+def names() -> tuple[str, ...]:
+    """What `load` takes by name: ``this-machine`` and the built-in descriptions, sorted."""
+    return (THIS_MACHINE, *devices.names())
+
+
+def load(name: str) -> Target:
+    """The target called `name`: detected, built in, or the path of a TOML file.
+
+    Raises `UsageError` (with what may be meant) for an unknown one, `InvalidInput` for a file that is not a target.
+    """
+    if name == THIS_MACHINE:
+        return detect.this_machine()
+    if name.endswith(".toml") or "/" in name:
+        return _from_file(files.absolute(name))
+    if name not in names():
+        aliases = _aliases()
+        if name in aliases:
+            return load(aliases[name])
+        if device := unsupported.find(name):
+            raise UsageError(f"Target '{name}': {device.what}.", device.why, device.fix)
+        *others, last = [f"'{near}'" for near in _near(name, aliases)] or [""]
+        near = f"{', '.join(others)} or {last}" if others else last
+        raise UsageError(
+            f"Unknown target '{name}'.",
+            f"Known targets: {', '.join(names())}.",
+            (f"Did you mean {near}? " if near else "") + "A device of your own: give the path of its TOML file.",
+        )
+    return devices.read(name)
+
+
+def _near(name: str, aliases: dict[str, str]) -> list[str]:
+    """What may be meant by `name`: the targets that have all of its words, else the nearest spelling.
+
+    A number tells one device from another ("raspberry-pi-3"), so a name without one of the numbers is not near.
+    """
+    words = _words(name)
+    if within := [target for target in names() if words and words <= _words(target)]:
+        return within
+    near = difflib.get_close_matches(name.lower(), [*names(), *aliases], n=1, cutoff=0.4)
+    return [one for one in near if {word for word in words if word.isdigit()} <= _words(f"{one}-{aliases.get(one)}")]
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+|[0-9]+", name.lower()))
+
+
+def _aliases() -> dict[str, str]:
+    return {alias: target.name for target in devices.every() for alias in target.aliases}
+
+
+def _from_file(path: Path) -> Target:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidInput(
+            f"Cannot read the target file {path}: {reason}.",
+            "A target is one of the built-in names or a TOML file.",
+            f"Built-in targets: {', '.join(names())}.",
+        ) from None
+    return parse(text, str(path))
