@@ -21,10 +21,10 @@ def choose(
     """The fastest measured variant inside the budget, by median latency (p50, which has the narrowest interval).
 
     Of those within 2 % of the fastest the more precise is taken, then the one closer to the reference; that a still
-    more precise one may be as fast is in `why`. A mixture is left out unless it is faster than each uniform variant
-    beyond doubt, by the rounds that both were measured in, and by more than 2 %. An unknown term is not met, and what
-    the audit found in error is left out. Where nothing is inside, the choice has no id, and names the nearest variant
-    and what it misses. With an error among the `findings` on data and reference nothing is chosen.
+    more precise one may be as fast is in `why`. Mixed precision is left out unless it is faster than each uniform
+    variant beyond doubt, by the rounds that both were measured in, and by more than 2 %. An unknown term is not met,
+    and what the audit found in error is left out. Where nothing is inside, the choice has no id, and names the nearest
+    variant and what it misses. With an error among the `findings` on data and reference nothing is chosen.
     """
     if codes := dict.fromkeys(finding.code for finding in findings if finding.level == "error"):
         return Choice(why=f"Nothing is chosen, since the data or the reference is in error: {', '.join(codes)}.")
@@ -45,7 +45,8 @@ def choose(
         why += f"; {fastest.id} is not faster by more than {TIE - 1:.0%} ({times}) and no more precise"
     passed = min(inside, key=_p50)
     if passed.float_layers and passed not in proven:
-        why += f"; the mixture {passed.id} ({_p50(passed):.3g} ms) is not faster than a uniform variant beyond doubt"
+        name = f"{passed.id}, in mixed precision ({_p50(passed):.3g} ms)"
+        why += f"; {name}, is not faster than a uniform variant beyond doubt"
     rivals = sorted((m for m in proven if _rank(m) < _rank(best) and _may_be_as_fast(m, best)), key=_p50)
     return Choice(id=best.id, why=" ".join([f"{why}.", *_doubts(best, rivals)]))
 
@@ -111,7 +112,7 @@ def _may_be_as_fast(one: Measurement, other: Measurement) -> bool:
 
 
 def _rank(measurement: Measurement) -> int:
-    """0 for float32, 1 for half precisions, 2 for anything quantized, 3 for a mixture, taken only if it is faster."""
+    """0 for float32, 1 for half precisions, 2 for anything quantized, 3 for mixed precision, which must be faster."""
     if measurement.float_layers:
         return 3
     if measurement.scheme or measurement.precision not in PRECISE:

@@ -46,7 +46,6 @@ def render(report: Report) -> RenderableType:
     ]
     parts += [_text(f"note: {found.code}: {figures.sentence(found)}", "dim") for found in figures.about_data(report)]
     parts += [_text(f"note: {text}", "yellow") for text in figures.doubts(report)]
-    parts += [_text(f"search: {report.search.told}", "dim")] if report.search else []
     parts += _choice(report)
     return Group(*parts)
 

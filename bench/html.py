@@ -34,8 +34,6 @@ def write(report: Report, path: Path, gallery: Sequence[Pair] = ()) -> None:
 def render(report: Report, gallery: Sequence[Pair] = ()) -> str:
     """The report as a page, in light and dark, readable on a phone; about 1 MB, nearly all of it the plots' library."""
     charts = {"pareto": plots.pareto(report), "latencies": plots.latencies(report)}
-    for number, found in enumerate(report.search.tables if report.search else ()):
-        charts[f"blocks{number}"] = plots.sensitivity(found)
     return _page(
         "report.html.j2",
         charts,

@@ -41,7 +41,6 @@ def render(report: Report) -> str:
     title = f"### edgewright: {_safe(report.model.name)} for {_safe(target)}"
     parts = [title, *errors, _choice(report), _table(report), *warnings]
     parts += [f"> **Note:** {_safe(text)}" for text in figures.doubts(report)]
-    parts += [f"> **Search:** {_safe(report.search.told)}"] if report.search else []
     parts += [_fold(title, body) for title, body in _details(report) if body]
     return "\n\n".join(part for part in parts if part) + "\n"
 

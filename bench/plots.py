@@ -81,7 +81,7 @@ def latencies(report: Report) -> dict[str, Any] | None:
 
 
 def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
-    """Damage against time saved, a dot a layer (a block where there are no layers); None where no time is known."""
+    """Sensitivity against time saved, a dot a layer (a block where there are no layers); None without times."""
     rows = [
         {
             "layer": ", ".join(row.layers), "kind": ", ".join(row.operators), "saved": row.saved_ms,
@@ -106,7 +106,7 @@ def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
         tooltip=[alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()],
     )
     zero = alt.Chart(alt.Data(values=[{"saved": 0}])).mark_rule(strokeDash=[4, 4], opacity=0.5).encode(x="saved:Q")
-    return _spec(alt.layer(zero, chart), f"Damage against time saved of {found.id}, a dot a layer", 320)
+    return _spec(alt.layer(zero, chart), f"Sensitivity against time saved of {found.id}, a dot a layer", 320)
 
 
 def _points(report: Report) -> list[dict[str, Any]]:

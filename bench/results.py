@@ -197,8 +197,8 @@ class Measurement(Result, frozen=True, kw_only=True):
     `id` is unique in a report. `camera` is the latency at a camera's rate, where it was asked for. `energy_mj` is the
     energy of one inference back to back, in millijoule, of all that `energy_source` measures (a module's input, or the
     processor's package), idle parts of it included. `described` is what the runtime says it really used. `artifact`
-    names the file or folder, relative to the report or as a key of the store. `float_layers`: of a mixture the layers
-    that run in float, with all of their block. `passed`: checks without a finding.
+    names the file or folder, relative to the report or as a key of the store. `float_layers`: of mixed precision the
+    layers that run in float, with all of their block. `passed`: checks without a finding.
     """
 
     id: str
@@ -297,29 +297,6 @@ class Sensitivity(Result, frozen=True, kw_only=True):
     whole: Loss
     blocks: tuple[Part, ...]
     layers: tuple[Part, ...] = ()
-
-
-class Mixture(Result, frozen=True, kw_only=True):
-    """A mixture that was measured: `ratio` is how many times faster than `Search.best` it was; `inside` the budget
-    (None: not looked at, since it was slower); or the `reason` why it was not measured."""
-
-    id: str
-    float_layers: int
-    ratio: Ratio | None = None
-    inside: bool | None = None
-    reason: str | None = None
-
-
-class Search(Result, frozen=True, kw_only=True):
-    """What the search for mixtures tried, in `seconds`; `told` sums it up. `best`: the fastest uniform artifact inside
-    the budget; `skipped`: which INT8 artifacts were not searched and why."""
-
-    told: str
-    seconds: float
-    best: str | None = None
-    tables: tuple[Sensitivity, ...] = ()
-    mixtures: tuple[Mixture, ...] = ()
-    skipped: tuple[str, ...] = ()
 
 
 class ModelInfo(Result, frozen=True, kw_only=True):
@@ -457,7 +434,6 @@ class Report(Result, frozen=True, kw_only=True):
     reference: Reference | None = None
     measurements: tuple[Measurement, ...] = ()
     choice: Choice | None = None
-    search: Search | None = None
     provenance: dict[str, Any] = {}
     stages: tuple[StageTime, ...] = ()
     findings: tuple[Finding, ...] = ()

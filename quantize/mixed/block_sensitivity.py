@@ -1,4 +1,4 @@
-"""Damage of each block of a network: what the answers lose when it alone is quantized, and when all but it are.
+"""The sensitivity of each block: what the answers lose when it alone is quantized, and when all but it are.
 
 The graph is walked once, block after block. At each block the tensors that cross the graph there are held, of the float
 and of the INT8 network, so that what comes before is not computed again: on average half a network runs for a figure.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FILE = "sensitivity.json"
 
 
-class Damage(msgspec.Struct, frozen=True, kw_only=True):
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
     """What answers lose against the float model's: `loss` as in `sensitivity.loss`, SQNR of the outputs in dB, and of
     classifiers the share of images with the same top class in percent."""
 
@@ -43,28 +43,26 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sensitivity(msgspec.Struct, frozen=True, kw_only=True):
-    """A block: its damage when only it is quantized (`alone`), and when all but it are (`others`)."""
+    """A block: what is lost when only it is quantized (`alone`), and when all but it are (`others`)."""
 
     block: Block
     operators: tuple[str, ...]
-    alone: Damage
-    others: Damage
+    alone: Loss
+    others: Loss
 
 
 class Sensitivities(msgspec.Struct, frozen=True, kw_only=True):
     """``sensitivity.json``: blocks and single layers in the order of the graph, and the whole network in INT8.
 
-    `crossings`: (from, to, values): tensors that go from one block to another, with the number of values an image.
     `tensors`: the node that makes each.
     """
 
     schema_version: int = 1
     images: int
     seconds: float
-    whole: Damage
+    whole: Loss
     blocks: tuple[Sensitivity, ...]
     layers: tuple[Sensitivity, ...]
-    crossings: tuple[tuple[int, int, int], ...]
     tensors: dict[str, str]
 
 
@@ -87,14 +85,13 @@ def measure(
     tick = progress or (lambda _done, _total, _what: None)
     large, small = blocks.find(exact), blocks.find(exact, most=1)
     walk = _Walk(exact, whole, how, calibration, count, alone_corrected=not compose.repairs(Path(quantized)))
-    rows = {row.block: row for row in walk.run(large, tick, "damage of blocks")}
+    rows = {row.block: row for row in walk.run(large, tick, "sensitivity of blocks")}
     if layers:
         rest = [part for part in small if part not in rows]  # a block of one layer is known already
-        rows |= {row.block: row for row in walk.run(rest, tick, "damage of layers")}
+        rows |= {row.block: row for row in walk.run(rest, tick, "sensitivity of layers")}
     found = Sensitivities(
         images=count, seconds=round(time.monotonic() - begin, 3), whole=walk.whole,
         blocks=tuple(rows[part] for part in large), layers=tuple(rows[part] for part in small if layers),
-        crossings=tuple(blocks.crossings(exact, large)),
         tensors={name: node.name for node in exact.graph.node for name in node.output if name},
     )  # fmt: skip
     core_files.write(Path(folder, FILE), encode(found))
@@ -105,8 +102,20 @@ def read(folder: Path) -> Sensitivities:
     return msgspec.json.decode((folder / FILE).read_bytes(), type=Sensitivities)
 
 
-def compare(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> Damage:
-    """The damage of the answers `found`: arrays (images, values), one an output."""
+def ranked(found: Sensitivities) -> list[Sensitivity]:
+    """The blocks, the most sensitive first: by the larger of what is lost alone and what is won where only it is float.
+
+    Of those that lose alike (a detector may lose no box by any) the one with the most noise.
+    """
+
+    def sensitivity(row: Sensitivity) -> tuple[float, float]:
+        return -max(row.alone.loss, found.whole.loss - row.others.loss), row.alone.sqnr_db
+
+    return sorted(found.blocks, key=sensitivity)
+
+
+def compare(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> Loss:
+    """What the answers `found` lose: arrays (images, values), one an output."""
     noise = sum(float(((b - a).astype(np.float64) ** 2).sum()) for a, b in zip(exact, found))
     power = sum(float((a.astype(np.float64) ** 2).sum()) for a in exact)
     same = None
@@ -114,7 +123,7 @@ def compare(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: Mode
         a, b = (x[0].reshape(len(x[0]), -1).argmax(axis=1) for x in (exact, found))
         same = 100 * float((a == b).mean())
     sqnr = 10 * np.log10((power + 1e-30) / (noise + 1e-30))
-    return Damage(loss=sensitivity.loss(exact, found, spec), sqnr_db=round(float(min(sqnr, 150.0)), 3), agreement=same)
+    return Loss(loss=sensitivity.loss(exact, found, spec), sqnr_db=round(float(min(sqnr, 150.0)), 3), agreement=same)
 
 
 class _Walk:
@@ -131,10 +140,10 @@ class _Walk:
         self.every = {node.name for node in exact.graph.node}
         self.full = self._mix(())
         self.plain = _answers(_run(exact, self.outputs, self.feeds), self.outputs)
-        self.whole = self._damage(_run(self.full, self.outputs, self.feeds))
+        self.whole = self._loss(_run(self.full, self.outputs, self.feeds))
 
     def run(self, parts: Sequence[Block], tick: Tick, what: str) -> Iterator[Sensitivity]:
-        """The damage of each of `parts`, which are in the order of the graph."""
+        """The sensitivity of each of `parts`, which are in the order of the graph."""
         places = {node.name: i for i, node in enumerate(self.exact.graph.node)}
         operators = {node.name: node.op_type for node in self.exact.graph.node}
         exact = int8 = self.feeds
@@ -146,11 +155,11 @@ class _Walk:
             others = _run(self._mix(part.nodes), self.outputs, int8)
             yield Sensitivity(
                 block=part, operators=tuple(dict.fromkeys(operators[name] for name in part.layers)),
-                alone=self._damage(alone), others=self._damage(others),
+                alone=self._loss(alone), others=self._loss(others),
             )  # fmt: skip
             tick(step + 1, len(parts), what)
 
-    def _damage(self, rows: list[Feed]) -> Damage:
+    def _loss(self, rows: list[Feed]) -> Loss:
         return compare(self.plain, _answers(rows, self.outputs), self.spec)
 
     def _mix(self, float_nodes: Collection[str], corrected: bool = True) -> onnx.ModelProto:

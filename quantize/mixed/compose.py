@@ -1,7 +1,7 @@
-"""Mixtures: a finished INT8 file of which some nodes are given back to float.
+"""Mixed precision: a finished INT8 file of which some nodes are given back to float.
 
-Nothing is calibrated or rounded anew: scales and weights of what stays in INT8 are those of the file, so that a search
-can try many mixtures. Biases that a method corrected are corrected again.
+Nothing is calibrated or rounded anew: scales and weights of what stays in INT8 are those of the file. Biases that a
+method corrected are corrected again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def build(
     quantized: str, model: str, scheme: str, float_layers: list[str], images: list[str], out: str,
     progress: Tick | None = None,
 ) -> None:  # fmt: skip
-    """Write ``model.onnx`` and ``provenance.json`` of a mixture into the folder `out`; runs in a child.
+    """Write ``model.onnx`` and ``provenance.json`` in mixed precision into the folder `out`; runs in a child.
 
     `quantized`: the folder of an INT8 file by `quantize`; `model`: the float model it was made of; `float_layers`:
     layers that go back to float, with all of their block (`graph.blocks`); `images`: those it was calibrated on,
@@ -53,7 +53,7 @@ def build(
         bias_correction.correct(mixed, exact, Calibration(images, spec), progress or (lambda *_: None), kept=kept)
     if spec.task == "detect":
         score_levelling.level(mixed, exact, Calibration(images, spec), progress or (lambda *_: None))
-    files.check(mixed, "The mixture")
+    files.check(mixed, "The model in mixed precision")
     files.save(mixed, Path(out, "model.onnx"))
     known = [*provenance["float_nodes"], *(name for name in float_nodes if name not in provenance["float_nodes"])]
     core_files.write(Path(out, "provenance.json"), msgspec.json.encode({**provenance, "float_nodes": known}))
@@ -125,7 +125,7 @@ def compose(
 
 
 class _Placed(NamedTuple):
-    """What was put into a mixture: constants of the float model, and for other names the ones that were free."""
+    """What was put into the model: constants of the float model, and for other names the ones that were free."""
 
     kept: set[str]
     made: dict[str, str]
@@ -164,7 +164,7 @@ def _reads(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[tuple[str
             continue
         if node.name not in originals:
             raise RuntimeFailed(
-                f"No mixture can be made of this INT8 file: it computes with {node.op_type} '{node.name}'.",
+                f"No layer of this INT8 file can go back to float: it computes with {node.op_type} '{node.name}'.",
                 "The method put it in; the float model has no such node.", "Choose another method.",
             )  # fmt: skip
         for i, name in enumerate(node.input):

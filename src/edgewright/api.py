@@ -97,7 +97,7 @@ def optimize(
     calibration: PathLike | None = None,
     trust_checkpoint: bool = False,
     remeasure: bool = False,
-    time_budget_s: float | None = None,
+    mixed_precision: bool = False,
     on: Device | str | None = None,
     isa: Sequence[str] | None = None,
     strict: bool = False,
@@ -108,16 +108,17 @@ def optimize(
     `on`: a device ("user@host") that measures instead of this machine; the target is then what it says it is. `isa`:
     take the target's processor as one with only these instruction sets ("avx2").
 
-    `time_budget_s`: seconds to search for mixtures of INT8 and float blocks; a recipe can ask for it too. `strict`:
-    stop at an image that cannot be read and at anything else in the data that deserves a warning (also in a recipe).
+    `mixed_precision`: where INT8 loses too much, try it with the most sensitive blocks in float (also in a recipe).
+    `strict`: stop at an image that cannot be read and at anything else in the data that deserves a warning (also in a
+    recipe).
 
     `source` and `budget`: see `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a
     candidate that fails is a row of the report.
     """
     plan = recipe if isinstance(recipe, Recipe) else recipes.read(files.absolute(recipe)) if recipe else Recipe()
-    if time_budget_s is not None:
-        plan = msgspec.structs.replace(plan, search=True, time_budget_s=time_budget_s)
-    plan = msgspec.structs.replace(plan, strict=strict or plan.strict)
+    plan = msgspec.structs.replace(
+        plan, mixed_precision=mixed_precision or plan.mixed_precision, strict=strict or plan.strict
+    )
     folder = _writable(out)
     limits = budgets.parse(budget) if budget is not None else None
     with places.at(_device(on), plan, watch) as place:

@@ -23,7 +23,6 @@ from edgewright.bench.results import (
     Ratio,
     Reference,
     Report,
-    Search,
     Sensitivity,
     StageTime,
     TargetInfo,
@@ -113,15 +112,14 @@ def report(evil: bool = True, labelled: bool = True) -> Report:
 
 
 def evil() -> Report:
-    """The sample with every kind of name and reason, and a search."""
+    """The sample with every kind of name and reason."""
     found = report()
     renamed = (msgspec.structs.replace(m, reason=m.reason and " ".join(NAMES)) for m in found.measurements)
     more = tuple(
         Measurement(id=name, variant=name, runtime="onnxruntime", precision="int8", status="failed", reason=name)
         for name in NAMES
     )
-    search = Search(told=" ".join(NAMES), seconds=1.0, skipped=NAMES, tables=(sensitivities(),))
-    return msgspec.structs.replace(found, measurements=(*renamed, *more), search=search)
+    return msgspec.structs.replace(found, measurements=(*renamed, *more))
 
 
 def sensitivities() -> Sensitivity:

@@ -283,16 +283,16 @@ def test_that_a_more_precise_one_may_be_as_fast_is_told():
         assert (told in choice.why) is doubts
 
 
-def test_a_mixture_is_chosen_only_where_it_is_faster_beyond_doubt():
-    mixture = in_rounds(measurement("mixture", 3.8, float_layers=("a",)), 3.7, 7.7, 3.8, 3.9)
+def test_mixed_precision_is_chosen_only_where_it_is_faster_beyond_doubt():
+    mixed = in_rounds(measurement("mixed", 3.8, float_layers=("a",)), 3.7, 7.7, 3.8, 3.9)
     uniform = measurement("int8", 4.0)
-    sure, mixed = in_rounds(uniform, 3.9, 8.1, 4.0, 4.1), in_rounds(uniform, 3.9, 7.6, 4.1, 3.9)
+    sure, doubted = in_rounds(uniform, 3.9, 8.1, 4.0, 4.1), in_rounds(uniform, 3.9, 7.6, 4.1, 3.9)
     exact = measurement("f32", 4.2, precision="f32")
-    assert choose([mixture, sure, exact], None, budget.Budget()).id == "mixture"
-    doubtful = choose([mixture, mixed, exact], None, budget.Budget())
+    assert choose([mixed, sure, exact], None, budget.Budget()).id == "mixed"
+    doubtful = choose([mixed, doubted, exact], None, budget.Budget())
     assert doubtful.id == "int8"
-    assert "the mixture mixture (3.8 ms) is not faster than a uniform variant beyond doubt" in doubtful.why
-    assert choose([mixture], None, budget.Budget()).id == "mixture"
+    assert "mixed, in mixed precision (3.8 ms), is not faster than a uniform variant beyond doubt" in doubtful.why
+    assert choose([mixed], None, budget.Budget()).id == "mixed"
 
 
 def test_nothing_inside_names_the_nearest_and_what_it_misses():

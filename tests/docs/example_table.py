@@ -56,7 +56,6 @@ SUBSTITUTIONS = (
         r"^(edgewright optimize (?!.*--recipe jetson).*?)(?: --recipe \S+)?( -o .*)", r"\1 --recipe here.toml\2",
         "one INT8 method, one runtime and no other thing is tried",
     ),
-    Substitution(r"^(edgewright optimize .*--time-budget) \S+", r"\1 2s", "so small a network is searched in seconds"),
     Substitution(
         r"^(edgewright (?:prune|distill) .*?)(?: --(?:time-budget|epochs) \S+)?( -o .*)", r"\1 --epochs 1\2",
         "one pass over the images instead of half an hour",

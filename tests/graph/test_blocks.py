@@ -69,8 +69,3 @@ def test_every_node_is_in_one_block_with_a_layer(most: int) -> None:
     found = blocks.find(RESIDUAL, most)
     assert sorted(name for block in found for name in block.nodes) == sorted(n.name for n in RESIDUAL.graph.node)
     assert all(1 <= len(block.layers) <= most for block in found)
-
-
-def test_crossings_tell_what_goes_from_block_to_block() -> None:
-    found = blocks.find(RESIDUAL)
-    assert blocks.crossings(RESIDUAL, found) == [(0, 1, 256), (1, 2, 256), (2, 3, 256)]

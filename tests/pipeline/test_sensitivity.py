@@ -1,4 +1,4 @@
-"""`edgewright sensitivity`: a row a layer with damage and time: a table, JSON, a plot that needs no network."""
+"""`edgewright sensitivity`: a row a layer with its loss and its time: a table, JSON, a plot that needs no network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgewright.core.errors import Unavailable
 from edgewright.targets import detect
 
 
-def test_each_layer_has_its_damage_and_its_time(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_layer_has_what_it_loses_and_its_time(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scheme = "ort-x86-vnni" if "vnni" in " ".join(detect.this_machine().isa) else "ort-x86"
     command = [
         "sensitivity", "torch:tiny:build", "--spec", str(tiny / "tiny.toml"), "--data", str(tiny / "images"),

@@ -37,10 +37,10 @@ def optimize(
         Path | None, typer.Option(help="Folder of calibration images (default: calib or train split, or divided off).")
     ] = None,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure latency anew even if it is stored.")] = False,
-    time_budget: Annotated[
-        str | None,
-        typer.Option(help="Search mixtures of INT8 and float blocks for so long: 90s, 10m, 1h (docs/search.md)."),
-    ] = None,
+    mixed_precision: Annotated[
+        bool,
+        typer.Option("--mixed-precision", help="Where INT8 loses too much, try its most sensitive blocks in float."),
+    ] = False,
     trust_checkpoint: o.TrustOption = False,
     isa: o.IsaOption = None,
     on: o.OnOption = None,
@@ -62,18 +62,17 @@ def optimize(
     [dim]edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
     edgewright optimize "timm:resnet18?num_classes=10" --checkpoint best.safetensors --data photos/ -o out/
     edgewright optimize detector.onnx --data coco/ --budget "map >= -0.5, p95 <= 10ms" -o out/
-    edgewright optimize timm:resnet18 --data photos/ --time-budget 10m -o out/
+    edgewright optimize timm:resnet18 --data photos/ --mixed-precision -o out/
     edgewright optimize timm:resnet18 --data photos/ --on nano@jetson.local -o out/[/]
     """
     from edgewright import api
     from edgewright.cli.console import Watcher
 
-    seconds = o.seconds(time_budget) if time_budget is not None else None
     device = o.device(on, identity, python, wheels, device_folder, clean)
     with Watcher() as watch:
         outcome = api.optimize(
             source, data=data, target=target, budget=budget, recipe=recipe, out=out, checkpoint=checkpoint, spec=spec,
             split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure,
-            time_budget_s=seconds, on=device, isa=o.words(isa), strict=strict, watch=watch,
+            mixed_precision=mixed_precision, on=device, isa=o.words(isa), strict=strict, watch=watch,
         )  # fmt: skip
     o.show_outcome(outcome, as_json)

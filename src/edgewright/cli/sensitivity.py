@@ -29,9 +29,9 @@ def sensitivity(
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Show for each layer its damage in INT8, alone and as the only one left in float, and the time that it saves.
+    """Show for each layer what it loses in INT8, alone and with all but it in INT8, and the time that it saves.
 
-    Times are of the runtime's own profiler on this machine. The HTML plots damage against time saved.
+    Times are of the runtime's own profiler on this machine. The HTML plots sensitivity against time saved.
 
     [dim]edgewright sensitivity timm:mobilenetv3_large_100 --data photos/ -o out/
     edgewright sensitivity net.onnx --data photos/ --method minmax[/]

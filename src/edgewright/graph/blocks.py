@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -105,22 +104,3 @@ def _join(nodes: list[onnx.NodeProto], layers: set[int], part: dict[int, int]) -
                 others = {j for j, node in enumerate(nodes) if j not in own and made.intersection(node.input)}
             if others:
                 part.update(dict.fromkeys(own, part[max(others) if forwards else min(others)]))
-
-
-def crossings(model: onnx.ModelProto, found: tuple[Block, ...]) -> list[tuple[int, int, int]]:
-    """The tensors that go from one of the blocks `found` to another: (from, to, number of values for one image)."""
-    import onnx
-
-    shapes = {
-        value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
-        for value in onnx.shape_inference.infer_shapes(model).graph.value_info
-    }
-    place = {name: i for i, block in enumerate(found) for name in block.nodes}
-    makers = {name: node.name for node in model.graph.node for name in node.output}
-    seen = {
-        (place[makers[name]], place[node.name], name)
-        for node in model.graph.node
-        for name in node.input
-        if name in makers and place[makers[name]] != place[node.name]
-    }
-    return [(first, last, prod(shapes.get(name, [1]))) for first, last, name in sorted(seen)]

@@ -39,13 +39,12 @@ from edgewright.data.sets import ImageSet
 from edgewright.pipeline import hosts as places
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import stages
-from edgewright.pipeline.candidates import mixed_precision
 from edgewright.pipeline.candidates.base import Candidate, Variant, builder_for
 from edgewright.pipeline.hosts import Place
 from edgewright.pipeline.images import Images
+from edgewright.pipeline.jobs import sensitivity_table
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import REFERENCE as TORCH
-from edgewright.pipeline.run import Job, Made, Work, budget_for, prepare
+from edgewright.pipeline.run import Job, budget_for, prepare
 from edgewright.pipeline.stages import Source, Workshop
 from edgewright.pipeline.stages import audit as audits
 from edgewright.pipeline.stages import check as checks
@@ -430,8 +429,4 @@ def sensitivity(job: Job, shop: Workshop, place: Place) -> Sensitivity:
         reason = work.reason or timings[work.candidate.id].reason
         if reason:
             raise RuntimeFailed(f"{work.candidate.id} cannot be measured.", reason, "Name another --scheme.")
-    made = Made(
-        job=line.job, spec=line.spec, images=line.images, exported=line.exported, reference=Work(candidate=TORCH),
-        works=[exact, int8], measured_here=True, place=place,
-    )  # fmt: skip
-    return mixed_precision.family(line, made, exact, int8, timings, layers=True).table
+    return sensitivity_table.table(line, exact, int8, timings)

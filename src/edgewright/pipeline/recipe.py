@@ -18,14 +18,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
     `finalists`: how many candidates get such variations. `rate`: frames a second of a camera at which the latency is
     measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT's
-    settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's. `search`:
-    look for mixtures of INT8 and float blocks too, for at most `time_budget_s` (docs/search.md). `hardswish`: shares of
-    the values of SiLUs that can be replaced, for which OpenVINO on x86 gets the cheaper HardSwish (docs/hardswish.md);
-    None: a half, three quarters and all, where the methods are not named. `prune`: for each
-    speed-up named here a pruned copy of the model goes through all that the model goes through (docs/pruning.md);
-    "2:4": one with sparse weights, for TensorRT. `distill`: so do these sources, after they learned from the model
-    (docs/distillation.md). Each of them is trained for `train_time_s` seconds. `strict`: stop at an image that cannot
-    be read, and at anything else in the data that deserves a warning (docs/data.md).
+    settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's.
+    `mixed_precision`: where INT8 loses too much, try it with the most sensitive blocks in float
+    (docs/mixed_precision.md). `hardswish`: shares of the values of SiLUs that can be replaced, for which OpenVINO on
+    x86 gets the cheaper HardSwish (docs/hardswish.md); None: a half, three quarters and all, where the methods are not
+    named. `prune`: for each speed-up named here a pruned copy of the model goes through all that the model goes through
+    (docs/pruning.md); "2:4": one with sparse weights, for TensorRT. `distill`: so do these sources, after they learned
+    from the model (docs/distillation.md). Each of them is trained for `train_time_s` seconds. `strict`: stop at an
+    image that cannot be read, and at anything else in the data that deserves a warning (docs/data.md).
     """
 
     schema_version: int = 1
@@ -47,8 +47,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stage_timeout_s: float = 1800.0
     memory_bytes: int | None = None
     builder: Builder | None = None
-    search: bool = False
-    time_budget_s: float = 180.0
+    mixed_precision: bool = False
     hardswish: tuple[float, ...] | None = None
     prune: tuple[float | Literal["2:4"], ...] = ()
     distill: tuple[str, ...] = ()
@@ -60,7 +59,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         counts = ("batch", "calibration_images", "parity_images", "min_count")
-        for name in (*counts, "stage_timeout_s", "time_budget_s", "train_time_s"):
+        for name in (*counts, "stage_timeout_s", "train_time_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
         for speedup in self.prune:

@@ -15,14 +15,12 @@ from edgewright.bench.gallery import Pair, worst
 from edgewright.bench.latency import Timing
 from edgewright.bench.results import (
     CalibrationInfo,
-    Choice,
     DataInfo,
     Finding,
     Measurement,
     ModelInfo,
     Reference,
     Report,
-    Search,
     StageTime,
     TargetInfo,
 )  # fmt: skip
@@ -63,7 +61,6 @@ def assemble(made: Made) -> Report:
         reference=reference,
         measurements=tuple(measurements),
         choice=choice,
-        search=_search(made, choice),
         provenance=_provenance(made),
         stages=tuple(_stages(made)),
         findings=findings,
@@ -182,16 +179,6 @@ def _measurement(made: Made, work: Work) -> Measurement:
         provenance=_quantization(work),
         findings=(*_findings(work), *_predicted(made, work), *proved, *findings),
         passed=passed,
-    )
-
-
-def _search(made: Made, choice: Choice) -> Search | None:
-    """What the search told, and whether it held in the final run."""
-    finalists = {work.candidate.id for work in made.works if work.candidate.variant.float_layers}
-    if made.search is None or not finalists or choice.id in finalists:
-        return made.search
-    return msgspec.structs.replace(
-        made.search, told=f"{made.search.told} In the final run none was faster beyond doubt."
     )
 
 

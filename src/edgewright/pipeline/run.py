@@ -17,7 +17,7 @@ import msgspec
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.results import Accuracy, Finding, Search
+from edgewright.bench.results import Accuracy, Finding
 from edgewright.core.child import Progress
 from edgewright.core.errors import DiskFull, EdgewrightError, InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec
@@ -28,8 +28,7 @@ from edgewright.graph.precision import Quantized
 from edgewright.pipeline import hosts as places
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline import stages
-from edgewright.pipeline.candidates import hardswish, shuffles
-from edgewright.pipeline.candidates import mixed_precision as search
+from edgewright.pipeline.candidates import hardswish, mixed_precision, shuffles
 from edgewright.pipeline.candidates.base import (  # fmt: skip
     Candidate,
     Variant,
@@ -134,7 +133,6 @@ class Made:
     measured_here: bool
     place: Place
     base: str | None = None
-    search: Search | None = None
     images_audit: Entry | None = None
     given: Quantized | None = None
     predicted: Mapping[str, tuple[str, float]] = field(default_factory=dict)
@@ -193,8 +191,8 @@ def run(job: Job, shop: Workshop, place: Place | None = None, compress: Compress
         for work in works:
             line.evaluate(work)
         works += line.distil(made)
-        if line.measure and job.recipe.search:
-            made = search.look(line, made)
+        if line.measure and job.recipe.mixed_precision:
+            works += mixed_precision.look(line, made)
         if line.given is None:
             line, more = shuffles.look(line, made)
             works += more
@@ -343,12 +341,12 @@ class Line:
 
     def _quantize(self, variant: Variant) -> Entry:
         calibration, digests = self.images.calibration, self.images.calibration_digests
-        uniform = msgspec.structs.replace(variant, float_layers=(), plan=0)
+        uniform = msgspec.structs.replace(variant, float_layers=(), float_blocks=0)
         seed = self.job.recipe.seed
         whole = stages.quantize(self.shop, self.model_of(variant), uniform, calibration, digests, seed)
         if not variant.float_layers:
             return whole
-        return stages.mix(self.shop, self.model_of(variant), whole, variant, calibration, digests, seed)
+        return stages.mix_precision(self.shop, self.model_of(variant), whole, variant, calibration, digests, seed)
 
     def evaluate(self, work: Work) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""

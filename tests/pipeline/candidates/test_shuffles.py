@@ -26,7 +26,7 @@ INT8: Any = {"scheme": "openvino-vnni", "method": "nncf"}
 WORKS = [
     work("onnxruntime"), work("openvino"), work("openvino", precision="bf16"), work("openvino", **INT8),
     work("openvino", precision="bf16", **INT8), work("openvino", **INT8 | {"method": "distil"}),
-    work("openvino", **INT8 | {"method": "qat"}), work("openvino", plan=1, **INT8),
+    work("openvino", **INT8 | {"method": "qat"}), work("openvino", float_blocks=1, **INT8),
     work("openvino", compression="pruned1.5x"),
     work("openvino", failed_in="quantize", **INT8 | {"method": "minmax"}),
     work("onnxruntime", scheme="ort-x86-vnni", method="round"),

@@ -147,7 +147,7 @@ def test_int8_comes_nearer_by_half_a_bit_at_least(centred, tmp_path) -> None:
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_what_is_decided_before_biases_are_corrected_sees_no_constant(centred, monkeypatch, mixed) -> None:
-    """Neither a plain file's answers nor a mixture's are off by the weights' rounding errors times half of a range."""
+    """Neither a plain file's answers nor a mixed one's are off by the weights' rounding errors times half a range."""
     _, after, images = centred
     source, calibration = quantize.read(str(after / "model.onnx"), images)
     quantize.prepare(source)

@@ -161,7 +161,7 @@ def test_distillation_learns_each_channels_scale(tiny) -> None:
     assert len({*np.round(after / before, 6).tolist()}) > CHANNELS / 2, "each moved by itself"
 
 
-def test_a_mixture_keeps_the_scales_of_what_stays(tiny) -> None:
+def test_mixed_precision_keeps_the_scales_of_what_stays(tiny) -> None:
     model, calibration = uneven(tiny.spec), Calibration(tiny.images[:40], tiny.spec)
     scheme = schemes.get("openvino")
     quantized = quantize.apply(model, scheme, methods.get("minmax"), calibration, lambda *_: None)[0]

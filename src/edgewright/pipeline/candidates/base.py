@@ -27,7 +27,7 @@ DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """A chain of compressions: float where `scheme` is None, else INT8 with that scheme and method.
 
-    `float_layers`: layers that are given back to float, with all of their block; `plan` numbers such mixtures.
+    `float_layers`: layers that stay in float, with all of their blocks, of which there are `float_blocks`.
     `compression`: what was done to the float model before ("pruned1.8x"), empty for the model as it was given.
     `is_int8`: the model was given in INT8, and is compiled as it is; `scheme` is None.
     """
@@ -35,7 +35,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     scheme: str | None = None
     method: str | None = None
     float_layers: tuple[str, ...] = ()
-    plan: int = 0
+    float_blocks: int = 0
     compression: str = ""
     normalize: Literal["host", "graph"] = "host"
     is_int8: bool = False
@@ -44,7 +44,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """E.g. ``float``, ``int8-openvino-nncf``, the latter with ``+uint8`` where the graph normalizes."""
         base = (
-            f"int8-{self.scheme}-{self.method}" + (f"-plan{self.plan}" if self.plan else "")
+            f"int8-{self.scheme}-{self.method}" + (f"-mixed{self.float_blocks}" if self.float_blocks else "")
             if self.scheme
             else "int8"
             if self.is_int8
@@ -72,7 +72,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         if self.variant.scheme:
             flavour = self.variant.scheme.removeprefix("ort").removeprefix(runtime).strip("-")
             parts = [runtime, "int8", "" if precision == "f32" else precision, flavour, self.variant.method or ""]
-            parts += [f"plan{self.variant.plan}"] if self.variant.plan else []
+            parts += [f"mixed{self.variant.float_blocks}"] if self.variant.float_blocks else []
         elif self.variant.is_int8:
             parts = [runtime, "int8", "" if precision == "f32" else precision]
         parts.append(self.variant.compression)

@@ -85,4 +85,4 @@ def _named(candidate: Candidate, compression: str) -> Work:
 def _quantized(works: Sequence[Work], like: Candidate) -> list[Candidate]:
     """The INT8 candidates among `works` that NNCF makes, with the options of `like`."""
     found = [w.candidate for w in works if w.candidate.variant.scheme and w.candidate.options == like.options]
-    return [c for c in found if methods.get(c.variant.method or "").engine == "nncf" and not c.variant.plan]
+    return [c for c in found if methods.get(c.variant.method or "").engine == "nncf" and not c.variant.float_blocks]

@@ -24,8 +24,8 @@ NAME = "unshuffled"
 def look(line: Line, made: Made) -> tuple[Line, list[Work]]:
     """`line` with the model without shuffles, and the works built of it and evaluated; none for a model that has none.
 
-    What is inside the budget as it is is built again: float, and INT8 but for mixtures and what is trained, which take
-    many times as long.
+    What is inside the budget as it is is built again: float, and INT8 but for mixed precision and what is trained,
+    which take many times as long.
     """
     from edgewright.pipeline.run import Work  # which imports this module
 
@@ -58,7 +58,7 @@ def _is_plain(work: Work) -> bool:
     variant = work.candidate.variant
     is_trained = variant.method is not None and methods.get(variant.method).distil
     is_ours = work.alive and work.candidate.options.runtime == "openvino"
-    return is_ours and not (variant.compression or variant.plan or is_trained)
+    return is_ours and not (variant.compression or variant.float_blocks or is_trained)
 
 
 def _is_any_faster(line: Line, works: Sequence[Work], again: Sequence[Work]) -> bool:

@@ -254,17 +254,17 @@ def quantized_from(
     return model
 
 
-def mix(
+def mix_precision(
     shop: Workshop, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
     seed: int,
 ) -> Entry:  # fmt: skip
-    """``model.onnx``, ``provenance.json`` of a mixture: `quantized` with the variant's layers given back to float."""
+    """``model.onnx``, ``provenance.json``: `quantized` with the variant's layers given back to float."""
     how: dict[str, Any] = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
     made = made_by("quantize", "graph")
     source = quantized_from(shop, model, variant, calibration, digests, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
     return shop.run(
-        "mix", variant.name, inputs, "edgewright.quantize.mixed.compose:build", model=str(source.path / MODEL),
+        "mixed", variant.name, inputs, "edgewright.quantize.mixed.compose:build", model=str(source.path / MODEL),
         quantized=str(quantized.path), images=[item.path for item in calibration.items], **how, into="out",
     )  # fmt: skip
 
@@ -273,13 +273,13 @@ def sensitivity(
     shop: Workshop, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
     seed: int, count: int, layers: bool,
 ) -> Entry:  # fmt: skip
-    """``sensitivity.json``: the damage of each block, and of each layer, on `count` images."""
+    """``sensitivity.json``: what each block loses in INT8, and each layer, on `count` images."""
     how: dict[str, Any] = {"scheme": variant.scheme, "count": count, "layers": layers}
     made = made_by("quantize", "graph")
     source = quantized_from(shop, model, variant, calibration, digests, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
     return shop.run(
-        "damage", variant.name, inputs, "edgewright.quantize.mixed.block_sensitivity:measure",
+        "sensitivity", variant.name, inputs, "edgewright.quantize.mixed.block_sensitivity:measure",
         model=str(source.path / MODEL),
         quantized=str(quantized.path), images=[item.path for item in calibration.items], **how,
     )  # fmt: skip
