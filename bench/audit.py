@@ -15,7 +15,7 @@ import numpy as np
 from edgewright.core import statistics
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec
-from edgewright.vision.postprocess import scores
+from edgewright.tasks.outputs import probabilities
 
 from . import detection
 from .results import Finding
@@ -135,7 +135,10 @@ def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> F
             return Finding(level="ok", code="confidence", text="No box of the reference is sure enough to compare.")
         before, after, limits, what = moved.before, moved.after, BOX_SHIFT, "a box that is found again"
     else:
-        means = [float(scores(np.asarray(part), spec.postprocess).max(1).mean()) for part in (reference, answers)]
+        means = [
+            float(probabilities(np.asarray(part), spec.postprocess.scores).max(1).mean())
+            for part in (reference, answers)
+        ]
         before, after, limits, what = means[0], means[1], SHIFT, "the first answer"
     text = f"The mean score of {what} is {after:.3f}, the reference's {before:.3f} (it may move by {limits[0]:g})."
     return _graded("confidence", -abs(after - before), (-limits[0], -limits[1]), text)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgewright.vision.detection import Detections
-from edgewright.vision.draw import draw
+from edgewright.tasks.detect.answer import Detections
+from edgewright.tasks.detect.draw import draw
 from edgewright.vision.image import open_image
 
 from .detection import best_pairs, groups

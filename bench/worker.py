@@ -155,7 +155,7 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
 
 
 def _predict_boxes(session: Any, images: Sequence[str], out: str, progress: Progress | None) -> dict[str, Any]:
-    from edgewright.vision.detection import evaluated
+    from edgewright.tasks.detect.decode import evaluated
 
     spec, rows = session.spec, []
     step = spec.input.batch or min(8, session.most)

@@ -27,8 +27,8 @@ from edgewright.graph import cells, clean, compare, cut, inputs, metadata, slim,
 from edgewright.graph import files as onnx_files
 from edgewright.graph import normalize as normalize_pass
 from edgewright.runtimes import torch as torch_reference
+from edgewright.tasks.detect.decode import read
 from edgewright.vision import preprocess
-from edgewright.vision.detection import detect
 
 from . import fit, overrides, parity, scores
 from .sources.loaded import Loaded
@@ -254,7 +254,7 @@ def _check_outputs(output: Any, spec: ModelSpec) -> None:
                 "What is exported of a detector is its raw head: one tensor, or a tuple of tensors.",
                 "Return only these from forward(); or name a library that is known here: ultralytics:yolo11n",
             )
-        detect([array.numpy() for array in outputs], spec, [(spec.input.width, spec.input.height)] * 2)
+        read([array.numpy() for array in outputs], spec, [(spec.input.width, spec.input.height)] * 2)
         return
     if not isinstance(output, torch.Tensor) or output.shape != (2, spec.classes):
         shown = list(output.shape[1:]) if isinstance(output, torch.Tensor) else type(output).__name__

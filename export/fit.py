@@ -6,7 +6,7 @@ import numpy as np
 
 from edgewright.core.errors import EdgewrightError, InvalidInput
 from edgewright.core.spec import Detect, ModelSpec
-from edgewright.vision.detection import detect
+from edgewright.tasks.detect.decode import read
 
 
 def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int) -> None:
@@ -25,7 +25,7 @@ def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int
         return
     size = (spec.input.width, spec.input.height)
     try:
-        detect(outputs, spec, [size] * images)
+        read(outputs, spec, [size] * images)
     except EdgewrightError as error:
         shapes = ", ".join(map(_shape, outputs))
         raise InvalidInput(

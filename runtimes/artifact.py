@@ -118,10 +118,10 @@ def parse(contents: Contents) -> Artifact:
 
 def _check(outputs: list[np.ndarray], spec: ModelSpec, options: Options) -> None:
     if spec.task == "detect":
-        from edgewright.vision.detection import detect
+        from edgewright.tasks.detect.decode import read
 
         size = (spec.input.width, spec.input.height)
-        detect(outputs, spec, [size] * (spec.input.batch or 1))  # raises where they do not fit the decoder
+        read(outputs, spec, [size] * (spec.input.batch or 1))  # raises where they do not fit the decoder
         return
     scores, rows = outputs[0], spec.input.batch or 1
     if scores.shape[:1] != (rows,) or scores.size != rows * spec.classes:  # (N, classes), or (N, classes, 1, 1)

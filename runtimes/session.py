@@ -21,13 +21,11 @@ from typing import Any, overload
 
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
-from edgewright.core.text import one_line
-from edgewright.vision.detection import Detections, detect
 from edgewright.vision.image import Source, open_picture, size_of
-from edgewright.vision.postprocess import Classification, classify
 from edgewright.vision.preprocess import batch
 
 from . import artifact, bundle, registry
@@ -87,15 +85,14 @@ class Session:
     @overload
     def __call__(self, images: list[Source] | tuple[Source, ...], score: float | None = None) -> list[Any]: ...
     def __call__(self, images: Any, score: float | None = None) -> Any:
-        """The answer for one image, or for each of a list: a `Classification`, or of a detector `Detections`.
+        """The answer for one image, or for each of a list; what it is is the task's affair (`edgewright.tasks`).
 
         An image is a path, the bytes of an image file, an open file, a PIL image, a uint8 array (height, width, 3) in
         RGB, or a uint8 torch tensor (3, height, width). `score`: the least score of a detection, from 0 to 1, instead
         of the spec's. Raises `InvalidInput` for what is no such image or score, `RuntimeFailed` where the runtime
         fails.
         """
-        if score is not None:
-            score = self._require_score(score)
+        score = tasks.of(self.spec).decode.threshold(self.spec, score)
         if isinstance(images, (list, tuple)):
             return [answer for outputs, sizes in self._batches(images) for answer in self.read(outputs, sizes, score)]
         return self([images], score)[0]
@@ -140,9 +137,9 @@ class Session:
 
     def read(
         self, outputs: list[np.ndarray], sizes: list[tuple[int, int]], score: float | None = None
-    ) -> Sequence[Classification | Detections]:
+    ) -> Sequence[Any]:
         """What `run` answered, as the answer for each image; `sizes`: the images' (width, height) in pixels."""
-        return detect(outputs, self.spec, sizes, score) if self.spec.detect else classify(outputs, self.spec)
+        return tasks.of(self.spec).decode.read(outputs, self.spec, sizes, score)
 
     def _batches(self, images: Sequence[Source]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
         """The outputs for so many images at once, and the (width, height) of each."""
@@ -156,23 +153,6 @@ class Session:
                 yield [output[: len(part)] for output in self.run(np.concatenate([x, filler]))], sizes
             else:
                 yield self.run(x), sizes
-
-    def _require_score(self, score: Any) -> float:
-        """`score` as a float. Texts, arrays, tensors, decimals and booleans are refused."""
-        if not self.spec.detect:
-            raise InvalidInput(
-                f"score={one_line(repr(score))} was given to a classifier.",
-                "A least score chooses among detections; a classifier answers with its best classes.",
-                "Leave it out, and compare the score of the answer.",
-            )
-        number = isinstance(score, (int, float, np.integer, np.floating)) and not isinstance(score, bool)
-        if not number or not 0 <= score <= 1:  # NaN, too: it would leave out every detection without a word
-            raise InvalidInput(
-                f"score={one_line(repr(score))} is no score.",
-                "A score is an int or float (or one of numpy) from 0 to 1.",
-                "Give a number from 0 to 1.",
-            )
-        return float(score)
 
     def _misfit(self, x: np.ndarray) -> InvalidInput:
         wanted = (self.spec.input.batch or "any", *self._row)

@@ -177,9 +177,6 @@ UNFINISHED_TASKS: frozenset[str] = frozenset({
     "edgewright.quantize.qat.loss",
     "edgewright.quantize.quantize",
     "edgewright.runtimes.artifact",
-    "edgewright.runtimes.session",
-    "edgewright.vision.detection",
-    "edgewright.vision.postprocess",
 })  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.graph import batch, compare, cut
-from edgewright.vision.detection import all_cells
+from edgewright.tasks.detect.decode import all_cells
 
 if TYPE_CHECKING:
     import onnx

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgewright.core.spec import ModelSpec
 from edgewright.quantize.qdq.float_tail import LAYERS
-from edgewright.vision.detection import detect
+from edgewright.tasks.detect.decode import read
 
 from .images import MINIMUM, Calibration
 from .sessions import Feed, open_session, until
@@ -135,8 +135,8 @@ def _lost_boxes(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: 
     size = (spec.input.width, spec.input.height)
     total, lost = 1e-12, 0.0
     for image in range(len(exact[0])):
-        wanted = detect([array[image : image + 1] for array in exact], _one(spec), [size], BOX_SCORE)[0]
-        given = detect([array[image : image + 1] for array in found], _one(spec), [size], BOX_SCORE / 10)[0]
+        wanted = read([array[image : image + 1] for array in exact], _one(spec), [size], BOX_SCORE)[0]
+        given = read([array[image : image + 1] for array in found], _one(spec), [size], BOX_SCORE / 10)[0]
         for box in wanted:
             same = given.indices == box.index
             left = (_overlap(np.array(box.box), given.boxes[same]) * np.minimum(given.scores[same], box.score)).max(

@@ -15,8 +15,10 @@ from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.export import exporter, overrides
 from edgewright.export.sources import torchvision, torchvision_detection
-from edgewright.vision import anchors, preprocess
-from edgewright.vision.detection import Detections, detect
+from edgewright.tasks.detect import anchors
+from edgewright.tasks.detect.answer import Detections
+from edgewright.tasks.detect.decode import read
+from edgewright.vision import preprocess
 
 SSDLITE, RETINANET = "ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn"
 SIZE = (256, 320)
@@ -130,7 +132,7 @@ def test_ssdlite_gives_torchvisions_boxes(ssdlite: Pair, name: str) -> None:
     with torch.no_grad():
         truth = ssdlite.model([tensor(image)])[0]
         outputs = [array.numpy() for array in module(torch.from_numpy(preprocess.batch([image], spec)))]
-    assert_same(detect(outputs, spec, [image.size], score=SCORE)[0], truth)
+    assert_same(read(outputs, spec, [image.size], score=SCORE)[0], truth)
 
 
 @pytest.mark.parametrize(("name", "height"), [("china.jpg", 256), ("flower.jpg", 200)])
@@ -142,7 +144,7 @@ def test_retinanet_gives_torchvisions_boxes_in_a_letterbox_too(retinanet: Pair, 
         truth = retinanet.model([tensor(image)])[0]
         outputs = [array.numpy() for array in module(torch.from_numpy(preprocess.batch([image], spec)))]
     assert spec.detect is not None and spec.detect.score_eval == 0.05 and spec.labels == ()
-    assert_same(detect(outputs, spec, [image.size], score=spec.detect.score_eval)[0], truth)
+    assert_same(read(outputs, spec, [image.size], score=spec.detect.score_eval)[0], truth)
 
 
 def test_pixels_are_torchvisions_to_one_grey_level(ssdlite: Pair) -> None:
@@ -178,7 +180,7 @@ def test_the_exported_graph_holds_no_decoding_and_answers_the_same(ssdlite: Pair
     outputs = session.run(list(spec.outputs), {spec.input.name: preprocess.batch([image], spec)})
     with torch.no_grad():
         truth = ssdlite.model([tensor(image)])[0]
-    assert_same(detect(outputs, spec, [image.size], score=SCORE)[0], truth)
+    assert_same(read(outputs, spec, [image.size], score=SCORE)[0], truth)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from edgewright.export.sources import ultralytics as source
 from edgewright.export.sources import ultralytics_onnx
 from edgewright.graph import clean, compare, inputs, upcast, upgrade
 from edgewright.graph import files as onnx_files
+from edgewright.tasks.detect.answer import Detections
+from edgewright.tasks.detect.decode import all_cells, read
 from edgewright.vision import preprocess
-from edgewright.vision.detection import Detections, all_cells, detect
 from edgewright.vision.image import open_image
 
 library = pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
@@ -83,7 +84,7 @@ def theirs(model: Any, image: Path, side: int, least: float) -> np.ndarray:
 def ours(folder: Path, spec: ModelSpec, image: Path, least: float) -> np.ndarray:
     model = onnx_files.load(folder / "model.onnx")
     outputs = compare.run(model, preprocess.batch([image], spec))
-    found: Detections = detect(outputs, spec, [open_image(image).size], least)[0]
+    found: Detections = read(outputs, spec, [open_image(image).size], least)[0]
     return np.hstack([found.boxes, found.scores[:, None], found.indices[:, None]])
 
 
@@ -199,7 +200,7 @@ def test_every_kind_of_export_gives_the_boxes_of_the_librarys_predictor(
         theirs = library.RTDETR(file) if name.startswith("rtdetr") else library.YOLO(file, task="detect")
         x = np.repeat(preprocess.batch([image], spec), spec.input.batch or 1, axis=0)
         outputs = [array[:1] for array in compare.run(graph, x)]
-        found = detect(outputs, spec, [open_image(image).size], least)[0]
+        found = read(outputs, spec, [open_image(image).size], least)[0]
         second = np.hstack([found.boxes, found.scores[:, None], found.indices[:, None]])
         given = [image] * arguments.get("batch", 1)
         first = theirs.predict(

@@ -31,8 +31,8 @@ from edgewright import api
 from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.pipeline.candidates import hardswish
 from edgewright.pipeline.recipe import Recipe
+from edgewright.tasks.detect.decode import read
 from edgewright.vision import preprocess
-from edgewright.vision.detection import detect
 
 SIDE, OBJECTS = 640, 20
 SPEC = ModelSpec(
@@ -128,7 +128,7 @@ def test_outside_the_network(benchmark: BenchmarkFixture, monkeypatch: pytest.Mo
         return preprocess.batch([rgb], FOLDED)
 
     def ours_after() -> Any:
-        return detect([raw], SPEC, [(1280, 720)])
+        return read([raw], SPEC, [(1280, 720)])
 
     def library_call() -> Any:
         return predictor(bgr)

@@ -21,7 +21,7 @@ from PIL import Image
 import edgewright
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.runtimes import artifact, session
-from edgewright.vision.postprocess import Classification, Prediction
+from edgewright.tasks.classify.answer import Classification, Prediction
 
 SPEC = ModelSpec(name="resnet18", input=Input(height=224, width=224), classes=1000)
 X = np.random.default_rng(0).random((1, 3, 224, 224), np.float32)

@@ -14,8 +14,10 @@ from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.quantize.calibration import images as calibration
 from edgewright.quantize.distillation import supervision
 from edgewright.quantize.distillation.augment import Views
-from edgewright.vision import draw, preprocess
-from edgewright.vision.detection import Detections
+from edgewright.tasks.detect.answer import Detections
+from edgewright.tasks.detect.draw import draw
+from edgewright.vision import preprocess
+from edgewright.vision.draw import save
 
 SHOWN = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
 SPEC = ModelSpec(
@@ -65,6 +67,6 @@ def test_what_is_drawn(photos: list[str], tmp_path: Path) -> None:
     one, other = gallery.worst(rows, rows[:0], photos, SPEC.labels, turn=True)
     assert one.chosen == other.chosen
     found = Detections(rows[:1, 1:5], rows[:1, 5], rows[:1, 6].astype(np.int64), SPEC.labels)
-    saved = draw.save([Path(path) for path in photos], [found, found], tmp_path / "drawn", turn=True)
+    saved = save(draw, [Path(path) for path in photos], [found, found], tmp_path / "drawn", turn=True)
     upright, lying = (np.asarray(Image.open(path)) for path in saved.values())
     np.testing.assert_array_equal(upright, lying)

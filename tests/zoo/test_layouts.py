@@ -24,7 +24,7 @@ from edgewright.graph import files, metadata
 from edgewright.pipeline import images as image_sets
 from edgewright.runtimes import artifact, session
 from edgewright.runtimes.options import Options
-from edgewright.vision.detection import evaluated
+from edgewright.tasks.detect.decode import evaluated
 
 from ..data import coco_writers, voc_writers, yolo_writers
 from ..data.coco_writers import Drawn, Pictured

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgewright.cli import options as o
-
-if TYPE_CHECKING:
-    from edgewright.api import Outcome
 
 
 class Task(str, Enum):
@@ -44,32 +41,14 @@ def demo(
     from edgewright.cli import console
     from edgewright.demo import digits, scenes
 
-    where = out or Path("build/demo" if task is Task.classify else "build/demo-detect")
+    what = {Task.classify: digits, Task.detect: scenes}[task]
+    where = out or Path(what.FOLDER)
     with console.Watcher() as watch:
-        outcome = (digits if task is Task.classify else scenes).run(where, watch=watch)
+        outcome = what.run(where, watch=watch)
     o.show_outcome(outcome, as_json)
-    if not as_json:
-        (_show_classes if task is Task.classify else _show_boxes)(outcome, where)
-
-
-def _show_classes(outcome: Outcome, out: Path) -> None:
-    from edgewright.cli import console
-    from edgewright.demo import digits
-
+    if as_json:
+        return
     screen = console.output()
     screen.print()
-    screen.print_line("Three test images through the bundle:")
-    for path, answer in digits.classify(outcome, out):
-        scores = ", ".join(f"{p.label} {p.score:.1%}" for p in answer.top[:3])
-        screen.print_line(f"  {path.parent.name}/{path.name}  →  ", ("bold", answer.label), f"  ({scores})")
-
-
-def _show_boxes(outcome: Outcome, out: Path) -> None:
-    from edgewright.cli import console
-    from edgewright.demo import scenes
-
-    screen = console.output()
-    screen.print()
-    screen.print_line("Three test scenes through the bundle:")
-    for path, found in scenes.detect(outcome, out):
-        screen.print_line(f"  {path}  →  ", ("bold", ", ".join(f"{d.label} {d.score:.0%}" for d in found)))
+    for line in what.show(outcome, where):
+        screen.print_line(*line)

@@ -22,8 +22,10 @@ from edgewright.pipeline.stages import Watch, Workshop, made_by, quiet
 if TYPE_CHECKING:
     import torch
 
-    from edgewright.vision.postprocess import Classification
+    from edgewright.tasks.contract import Line
 
+FOLDER = "build/demo"
+"""Where the demo writes if nobody says where."""
 SOURCE = "timm:resnet10t?num_classes=10&pretrained=false"
 EPOCHS, BATCH, PEAK_RATE = 4, 64, 4e-3
 RECIPE = Recipe(methods=("minmax", "round", "nncf"), min_duration_s=1.0)
@@ -68,16 +70,19 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     )  # fmt: skip
 
 
-def classify(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[tuple[Path, Classification]]:
+def show(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[Line]:
     """The first images of `count` classes of the test split, answered by the chosen bundle as on a device."""
     from edgewright.runtimes.session import open as open_bundle
 
+    yield ("Three test images through the bundle:",)
     if outcome.best is None:
         return
     with open_bundle(outcome.best.path) as session:
         for folder in sorted((files.absolute(out) / "digits" / "test").iterdir())[:count]:
             path = min(folder.iterdir())
-            yield path, session(path)
+            answer = session(path)
+            scores = ", ".join(f"{p.label} {p.score:.1%}" for p in answer.top[:3])
+            yield f"  {path.parent.name}/{path.name}  →  ", ("bold", answer.label), f"  ({scores})"
 
 
 def train(data: str, folder: str, progress: child.Progress | None = None) -> None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgewright import api
 from edgewright.core import files
 from edgewright.data import scenes
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages import Watch, quiet
-from edgewright.vision import draw
-from edgewright.vision.detection import Detections
+from edgewright.tasks.detect.draw import draw
+from edgewright.vision.draw import save
 
 from .train_detector import SIDE, WEIGHTS
 
+if TYPE_CHECKING:
+    from edgewright.tasks.contract import Line
+
+FOLDER = "build/demo-detect"
+"""Where the demo writes if nobody says where."""
 SOURCE = f"ultralytics:yolo11n.yaml?nc={len(scenes.NAMES)}&imgsz={SIDE}"
 RECIPE = Recipe(methods=("nncf-round",), normalize=("host",), min_duration_s=1.0)
 SPEC = f'name = "scenes"\nlabels = {json.dumps(scenes.NAMES)}\n'
@@ -38,17 +45,16 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     )
 
 
-def detect(outcome: api.Outcome, out: Path, count: int = 3) -> list[tuple[Path, Detections]]:
-    """The first `count` test scenes, answered by the chosen bundle as on a device, and drawn into ``out/drawn``.
-
-    Returns the drawn images with what was found; nothing where no bundle was chosen.
-    """
+def show(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[Line]:
+    """The first `count` test scenes, answered by the chosen bundle as on a device, and drawn into ``out/drawn``."""
     from edgewright.runtimes.session import open as open_bundle
 
+    yield ("Three test scenes through the bundle:",)
     if outcome.best is None:
-        return []
+        return
     paths = sorted((files.absolute(out) / "scenes" / "test").glob("*.png"))[:count]
     with open_bundle(outcome.best.path) as session:
         answers = session(list(paths))
-    saved = draw.save(paths, answers, files.absolute(out) / "drawn", session.spec.preprocess.turns)
-    return [(saved[path], answer) for path, answer in zip(paths, answers)]
+    saved = save(draw, paths, answers, files.absolute(out) / "drawn", session.spec.preprocess.turns)
+    for path, answer in zip(paths, answers):
+        yield f"  {saved[path]}  →  ", ("bold", ", ".join(f"{d.label} {d.score:.0%}" for d in answer))

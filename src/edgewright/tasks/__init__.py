@@ -18,8 +18,8 @@ signatures. The light ones run on devices with numpy, the others on the host and
 
 from __future__ import annotations
 
+import functools
 import importlib
-import importlib.metadata
 import pkgutil
 import re
 from dataclasses import dataclass
@@ -28,6 +28,9 @@ from typing import TYPE_CHECKING, Any, cast
 from edgewright.core.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
+
     from edgewright.core.spec import ModelSpec
 
     from . import contract
@@ -67,14 +70,21 @@ class Task:
         """What reports call and show of it."""
         return cast("contract.Report", self._part("report"))
 
+    @property
+    def draw(self) -> contract.Draw:
+        """The answer on the image."""
+        return cast("contract.Draw", self._part("draw"))
 
+
+@functools.cache  # a session asks for each image
 def get(name: str) -> Task:
     """The task called `name`. Raises `InvalidInput` that lists the known ones."""
     if NAME.fullmatch(name):
         if name in _own():
             return Task(name, f"{__name__}.{name}")
-        for point in importlib.metadata.entry_points(group=GROUP, name=name):
-            return Task(name, point.value)
+        for point in _foreign():
+            if point.name == name:
+                return Task(name, point.value)
     raise InvalidInput(f"There is no task '{name}'.", f"Known tasks: {', '.join(names())}.", "Use one of them.")
 
 
@@ -85,8 +95,15 @@ def of(spec: ModelSpec) -> Task:
 
 def names() -> list[str]:
     """The tasks that there are, sorted: edgewright's own and those of installed packages."""
-    return sorted({*_own(), *importlib.metadata.entry_points(group=GROUP).names})
+    return sorted({*_own(), *(point.name for point in _foreign())})
 
 
-def _own() -> list[str]:
-    return [found.name for found in pkgutil.iter_modules(__path__) if found.ispkg]
+@functools.cache
+def _own() -> tuple[str, ...]:
+    return tuple(found.name for found in pkgutil.iter_modules(__path__) if found.ispkg)
+
+
+def _foreign() -> Iterable[EntryPoint]:
+    from importlib import metadata  # slow to import, and edgewright's own tasks need it not
+
+    return metadata.entry_points(group=GROUP)

@@ -17,13 +17,54 @@ if TYPE_CHECKING:
 
     from edgewright.data.sets import ImageSet, Item
 
+Line = tuple["str | tuple[str, str]", ...]
+"""A line for a terminal: parts that are plain, or (style, text)."""
+
+
+class Answer(Protocol):
+    """What a task says of one image. The fields are the task's own; `answer` is where they are."""
+
+    def to_json(self, top: int = ...) -> dict[str, Any]:
+        """The answer as plain data; of a ranking its first `top`."""
+        ...
+
+    def lines(self, top: int = ...) -> list[Line]:
+        """The answer for a terminal; the first line stands behind the image's name, others below it."""
+        ...
+
 
 class Decode(Protocol):
     """`decode`: light, runs on devices."""
 
     @staticmethod
-    def read(outputs: list[np.ndarray], spec: ModelSpec, sizes: list[tuple[int, int]]) -> Sequence[Any]:
-        """The answer for each image of a batch, in pixels of the original images; `sizes`: their (width, height)."""
+    def read(
+        outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], score: float | None = None
+    ) -> Sequence[Answer]:
+        """The answer for each image of a batch, in pixels of the original images; `sizes`: their (width, height).
+
+        `score`: what `threshold` gave. Raises `InvalidInput` where the outputs do not fit the spec, `RuntimeFailed`
+        where a value that is read is not finite.
+        """
+        ...
+
+    @staticmethod
+    def threshold(spec: ModelSpec, score: Any) -> float | None:
+        """The least score that a caller gave, checked; None for None. Raises `InvalidInput` for what is no score, and
+        where the task has no least score."""
+        ...
+
+    @staticmethod
+    def evaluated(spec: ModelSpec) -> ModelSpec:
+        """`spec` with what counts when accuracy is measured, such as answers of low scores."""
+        ...
+
+
+class Draw(Protocol):
+    """`draw`: light, runs on devices."""
+
+    @staticmethod
+    def draw(image: Image.Image, answer: Any) -> Image.Image:
+        """A copy of `image` as RGB with the answer on it, which is in this image's pixels."""
         ...
 
 

@@ -1,63 +1,97 @@
-"""Boxes and labels drawn on an image, readable on 320 pixels as on 4000."""
+"""What tasks draw their answers with: rectangles and labels, readable on 320 pixels as on 4000."""
 
 from __future__ import annotations
 
 import colorsys
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from edgewright.core import files
 
-from .detection import Detection, Detections
 from .image import open_image
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in whole pixels, the last ones included."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _TALL = "Agy|"  # gives all labels one height
 
 
-def draw(image: Image.Image, found: Detections) -> Image.Image:
-    """A copy of `image` as RGB with each box of `found`, its label and its score in percent.
+class Canvas:
+    """A copy of an image as RGB, to draw on. Lines and letters grow with the image."""
 
-    `found` holds boxes in this image's pixels. Lines and letters grow with the image. The best box is drawn last and so
-    lies on top. A class has the same colour in every image.
-    """
-    out = image.convert("RGB")
-    if out is image:
-        out = image.copy()
-    canvas = ImageDraw.Draw(out)
-    side = (image.width * image.height) ** 0.5
-    line, font = max(1, round(side / 320)), _font(max(10, round(side / 45)))
-    taken: list[Rectangle] = []
-    for item in found:  # the best choose their place first
-        taken.append(_place(_label_size(canvas, item, font, line), _corners(item, image.size), image.size, line, taken))
-    order = range(len(found) - 1, -1, -1)
-    for k in order:
-        canvas.rectangle(_corners(found[k], image.size), outline=class_color(found[k].index), width=line)
-    for k in order:  # after all boxes: no line crosses a label
-        _label(canvas, found[k], taken[k], font, line)
-    return out
+    def __init__(self, image: Image.Image) -> None:
+        self.image = image.convert("RGB")
+        if self.image is image:
+            self.image = image.copy()
+        side = (image.width * image.height) ** 0.5
+        self.line = max(1, round(side / 320))
+        self._font = _font(max(10, round(side / 45)))
+        self._draw = ImageDraw.Draw(self.image)
+
+    def corners(self, box: Sequence[float]) -> Rectangle:
+        """The `box` x1, y1, x2, y2 in whole pixels of the image."""
+        width, height = self.image.size
+        x1, y1, x2, y2 = (round(v) for v in box)
+        x1, y1 = max(0, min(x1, width - 1)), max(0, min(y1, height - 1))
+        return x1, y1, max(x1, min(x2, width - 1)), max(y1, min(y2, height - 1))
+
+    def rectangle(self, box: Rectangle, color: Color) -> None:
+        """The outline of `box`."""
+        self._draw.rectangle(box, outline=color, width=self.line)
+
+    def place(self, text: str, box: Rectangle, taken: Sequence[Rectangle]) -> Rectangle:
+        """Where a label goes: above its box, inside at the top, below, or inside at the bottom.
+
+        The first place that is inside the image and touches none of `taken`, else the first inside it.
+        """
+        (width, height), (x1, y1, _, y2), image = self._size(text), box, self.image.size
+        x = max(0, min(x1, image[0] - width))
+        tops = (y1 - height + self.line, y1, y2 + 1 - self.line, y2 + 1 - height)
+        places = [(x, y, x + width - 1, y + height - 1) for y in tops if 0 <= y <= image[1] - height]
+        places = places or [(x, 0, x + width - 1, height - 1)]
+        return next((p for p in places if not any(_touch(p, other) for other in taken)), places[0])
+
+    def label(self, text: str, place: Rectangle, color: Color) -> None:
+        """`text` at its `place`, on a ground of `color`."""
+        ink = text_color(color)
+        # The rim parts labels of one class.
+        self._draw.rectangle(place, fill=color, outline=ink, width=max(1, self.line // 3))
+        left, top = self._bounds(text)[0], self._bounds(_TALL)[1]
+        corner = (place[0] + self.line + 1 - left, place[1] + self.line + 1 - top)
+        self._draw.text(corner, text, fill=ink, font=self._font)
+
+    def _size(self, text: str) -> tuple[int, int]:
+        left, _, right, _ = self._bounds(text)
+        _, top, _, bottom = self._bounds(_TALL)
+        return round(right - left) + 2 * (self.line + 1), round(bottom - top) + 2 * (self.line + 1)
+
+    def _bounds(self, text: str) -> tuple[float, float, float, float]:
+        return self._draw.textbbox((0, 0), text, font=self._font)
 
 
-def save(images: Sequence[Path], answers: Sequence[Detections], folder: Path, turn: bool = False) -> dict[Path, Path]:
-    """Draw what was found on each image, as PNG files in `folder`; returns where each image went.
+def save(
+    draw: Callable[[Image.Image, Any], Image.Image], images: Sequence[Path], answers: Sequence[Any], folder: Path,
+    turn: bool = False,
+) -> dict[Path, Path]:  # fmt: skip
+    """Each image with its answer, as a task's `draw` shows it, as PNG files in `folder`; where each image went.
 
     `turn`: the answers are of photos turned by their EXIF orientation (`Preprocess.turns`). A name that is there twice
     gets a number. Raises `InvalidInput` where an image cannot be read.
     """
     saved: dict[Path, Path] = {}
-    for path, found in zip(images, answers, strict=True):
+    for path, answer in zip(images, answers, strict=True):
         target, number = folder / f"{path.stem}.png", 1
         while target in saved.values():
             number += 1
             target = folder / f"{path.stem}-{number}.png"
         content = io.BytesIO()
-        draw(open_image(path, turn), found).save(content, "PNG")
+        draw(open_image(path, turn), answer).save(content, "PNG")
         files.write(files.absolute(target), content.getvalue())
         saved[path] = target
     return saved
@@ -77,47 +111,8 @@ def text_color(background: Color) -> Color:
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
-def _corners(item: Detection, size: tuple[int, int]) -> Rectangle:
-    """The box in whole pixels of the image."""
-    x1, y1, x2, y2 = (round(v) for v in item.box)
-    x1, y1 = max(0, min(x1, size[0] - 1)), max(0, min(y1, size[1] - 1))
-    return x1, y1, max(x1, min(x2, size[0] - 1)), max(y1, min(y2, size[1] - 1))
-
-
-def _label_size(canvas: ImageDraw.ImageDraw, item: Detection, font: Font, line: int) -> tuple[int, int]:
-    left, _, right, _ = canvas.textbbox((0, 0), _text(item), font=font)
-    _, top, _, bottom = canvas.textbbox((0, 0), _TALL, font=font)
-    return round(right - left) + 2 * (line + 1), round(bottom - top) + 2 * (line + 1)
-
-
-def _place(
-    label: tuple[int, int], box: Rectangle, image: tuple[int, int], line: int, taken: list[Rectangle]
-) -> Rectangle:
-    """Where a label of (width, height) `label` goes: above its box, inside at the top, below, or inside at the bottom.
-
-    The first place that is inside the image and free is taken, else the first inside it.
-    """
-    (width, height), (x1, y1, _, y2) = label, box
-    x = max(0, min(x1, image[0] - width))
-    tops = [y for y in (y1 - height + line, y1, y2 + 1 - line, y2 + 1 - height) if 0 <= y <= image[1] - height]
-    places = [(x, y, x + width - 1, y + height - 1) for y in tops or [0]]
-    return next((p for p in places if not any(_touch(p, other) for other in taken)), places[0])
-
-
 def _touch(a: Rectangle, b: Rectangle) -> bool:
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
-
-
-def _label(canvas: ImageDraw.ImageDraw, item: Detection, place: Rectangle, font: Font, line: int) -> None:
-    color = class_color(item.index)
-    ink = text_color(color)
-    canvas.rectangle(place, fill=color, outline=ink, width=max(1, line // 3))  # the rim parts labels of one class
-    left, top = canvas.textbbox((0, 0), _text(item), font=font)[0], canvas.textbbox((0, 0), _TALL, font=font)[1]
-    canvas.text((place[0] + line + 1 - left, place[1] + line + 1 - top), _text(item), fill=ink, font=font)
-
-
-def _text(item: Detection) -> str:
-    return f"{item.label} {item.score:.0%}"
 
 
 @lru_cache(maxsize=16)

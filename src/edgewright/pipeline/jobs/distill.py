@@ -226,8 +226,8 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
     from edgewright.bench import detection
     from edgewright.data.boxes import Box
     from edgewright.quantize.distillation.losses import joined
+    from edgewright.tasks.detect.decode import evaluated, read
     from edgewright.vision import preprocess
-    from edgewright.vision.detection import detect, evaluated
     from edgewright.vision.image import open_picture, size_of
 
     items = [Item(path, None, tuple(Box(*row) for row in rows)) for path, rows in zip(images, boxes)]
@@ -242,7 +242,7 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
             pixels = torch.from_numpy(preprocess.batch(pictures, spec)).to(device)
             raw = joined(answers(module, pixels)).float().cpu().numpy()
             try:
-                told = detect([raw], evaluated(spec), [size_of(picture) for picture in pictures])
+                told = read([raw], evaluated(spec), [size_of(picture) for picture in pictures])
             except RuntimeFailed:
                 return math.nan  # answers that are not finite
             found += [one.rows(start + number) for number, one in enumerate(told)]

@@ -13,6 +13,7 @@ from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec
 from edgewright.core.statistics import Estimate
 from edgewright.data.sets import Item
+from edgewright.tasks.outputs import probabilities
 from edgewright.tasks.scores import (
     PAIRED,
     Accuracy,
@@ -27,7 +28,6 @@ from edgewright.tasks.scores import (
     Vocabulary,
     pack,
 )
-from edgewright.vision.postprocess import scores as probabilities
 
 from . import chance
 from .spec import of
@@ -124,7 +124,9 @@ def likeness(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Likeness:
 
 def confidence(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Moved | None:
     """How the mean score of the first answer moved."""
-    before, after = (float(probabilities(np.asarray(part), of(spec)).max(1).mean()) for part in (reference, answers))
+    before, after = (
+        float(probabilities(np.asarray(part), of(spec).scores).max(1).mean()) for part in (reference, answers)
+    )
     return Moved("the first answer", before, after, SHIFT)
 
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgewright.core.spec import ModelSpec
-from edgewright.vision.detection import Detections
-from edgewright.vision.draw import draw
 
+from .answer import Detections
+from .draw import draw
 from .matching import Boxes, best_pairs, groups
 from .spec import of
 

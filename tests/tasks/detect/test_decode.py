@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import AnchorLevel, Detect, Input, ModelSpec, Preprocess
-from edgewright.vision.detection import Detections, detect, nms
+from edgewright.tasks.detect.answer import Detections
+from edgewright.tasks.detect.decode import read
+from edgewright.tasks.detect.suppression import nms
 
 CLASSES, SIDE, STRIDES = 3, 64, (8, 16, 32)
 CELLS = [(SIDE // s) ** 2 for s in STRIDES]
@@ -160,19 +162,19 @@ def test_each_layout_gives_the_boxes_of_its_plain_reading(decoder: str, scores: 
     outputs, cells = make(decoder, np.random.default_rng(3), scores == "sigmoid")
     s = spec(decoder, scores=scores, multi_label=several, anchors=FASTEST if decoder == "yolo-fastestv2" else ())
     for least in (0.001, 0.25, 0.5):
-        assert_found(detect(outputs, s, [(SIDE, SIDE)], score=least)[0], expected(cells, least, several))
+        assert_found(read(outputs, s, [(SIDE, SIDE)], score=least)[0], expected(cells, least, several))
 
 
 @pytest.mark.parametrize("decoder", ["boxes", "dfl"])
 def test_transposed_outputs_give_the_same(decoder: str) -> None:
     outputs, cells = make(decoder, np.random.default_rng(4), False)
     s = spec(decoder, transposed=True)
-    assert_found(detect([outputs[0].transpose(0, 2, 1)], s, [(SIDE, SIDE)])[0], expected(cells, 0.25, False))
+    assert_found(read([outputs[0].transpose(0, 2, 1)], s, [(SIDE, SIDE)])[0], expected(cells, 0.25, False))
 
 
 def test_end2end_rows_are_taken_as_they_are() -> None:
     rows = np.float32([[[1, 2, 30, 40, 0.4, 2], [1, 2, 30, 40, 0.9, 2], [-5, 0, 70, 64, 0.3, 0], [0, 0, 9, 9, 0.1, 1]]])
-    first, second, third = detect([rows], spec("end2end", iou=0.1), [(SIDE, SIDE)])[0]
+    first, second, third = read([rows], spec("end2end", iou=0.1), [(SIDE, SIDE)])[0]
     assert (first.label, second.label, third.label) == ("cow", "cow", "ant")
     assert [d.score for d in (first, second, third)] == pytest.approx([0.9, 0.4, 0.3])
     assert first.box == (1, 2, 30, 40) and third.box == (0, 0, 64, 64)
@@ -180,21 +182,21 @@ def test_end2end_rows_are_taken_as_they_are() -> None:
 
 def test_outputs_without_a_batch_axis_are_one_image() -> None:
     outputs, cells = make("nanodet", np.random.default_rng(5), False)
-    assert_found(detect([o[0] for o in outputs], spec("nanodet"), [(SIDE, SIDE)])[0], expected(cells, 0.25, False))
+    assert_found(read([o[0] for o in outputs], spec("nanodet"), [(SIDE, SIDE)])[0], expected(cells, 0.25, False))
 
 
 def test_images_of_a_batch_are_read_each_for_itself() -> None:
     outputs = [make("boxes", np.random.default_rng(k), False) for k in (6, 7)]
-    found = detect([np.concatenate([o[0][0] for o in outputs])], spec("boxes"), [(SIDE, SIDE)] * 2)
+    found = read([np.concatenate([o[0][0] for o in outputs])], spec("boxes"), [(SIDE, SIDE)] * 2)
     for one, (_, cells) in zip(found, outputs):
         assert_found(one, expected(cells, 0.25, False))
 
 
 def test_yunet_is_read_without_its_landmarks_and_with_scores_beyond_1() -> None:
     outputs, cells = make("yunet", np.random.default_rng(8), False)
-    assert_found(detect(outputs[:9], spec("yunet"), [(SIDE, SIDE)])[0], expected(cells, 0.25, False))
+    assert_found(read(outputs[:9], spec("yunet"), [(SIDE, SIDE)])[0], expected(cells, 0.25, False))
     outputs[0][0, 0], outputs[3][0, 0] = (0, 1.5, -2), 1.2  # OpenCV clips what a quantized sigmoid gives beyond 0 and 1
-    (best, *_) = detect(outputs, spec("yunet"), [(SIDE, SIDE)])[0]
+    (best, *_) = read(outputs, spec("yunet"), [(SIDE, SIDE)])[0]
     assert (best.label, best.score) == ("bee", 1.0)
 
 
@@ -226,7 +228,7 @@ def test_the_priors_of_rfb_are_anchors() -> None:
         input=Input(height=240, width=320),
         preprocess=Preprocess(resize="exact", resize_to=(240, 320)),
     )
-    (found,) = detect([logits[None], deltas[None]], about, [(320, 240)], score=0.9)
+    (found,) = read([logits[None], deltas[None]], about, [(320, 240)], score=0.9)
     rows = sorted((cell for cell in cells if cell[0] >= 0.9), key=lambda cell: -cell[0])
     assert len(found) == len(rows) > 50
     np.testing.assert_allclose(found.scores, [score for score, _ in rows], atol=1e-5)
@@ -243,23 +245,23 @@ def test_the_priors_of_rfb_are_anchors() -> None:
 )  # fmt: skip
 def test_a_wrong_decoder_names_the_one_that_fits(shapes: list[tuple[int, ...]], decoder: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        detect([np.zeros(shape, np.float32) for shape in shapes], spec("boxes"), [(SIDE, SIDE)])
+        read([np.zeros(shape, np.float32) for shape in shapes], spec("boxes"), [(SIDE, SIDE)])
     assert f'decoder = "{decoder}"' in caught.value.fix
 
 
 def test_scores_and_boxes_of_other_lengths_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"\(1, 40, 3\), \(1, 39, 4\)"):
-        detect([np.zeros((1, 40, 3)), np.zeros((1, 39, 4))], spec("ultraface"), [(SIDE, SIDE)])
+        read([np.zeros((1, 40, 3)), np.zeros((1, 39, 4))], spec("ultraface"), [(SIDE, SIDE)])
 
 
 def test_most_keeps_the_best() -> None:
     outputs, cells = make("set", np.random.default_rng(8), False)
-    assert_found(detect(outputs, spec("set", most=7), [(SIDE, SIDE)])[0], expected(cells, 0.25, False)[:7])
+    assert_found(read(outputs, spec("set", most=7), [(SIDE, SIDE)])[0], expected(cells, 0.25, False)[:7])
 
 
 def test_nothing_found_is_an_empty_result() -> None:
     outputs, _ = make("dfl", np.random.default_rng(9), False)
-    found = detect(outputs, spec("dfl"), [(SIDE, SIDE)], score=2.0)[0]
+    found = read(outputs, spec("dfl"), [(SIDE, SIDE)], score=2.0)[0]
     assert len(found) == 0 and list(found) == [] and found.boxes.shape == (0, 4)
 
 
@@ -285,7 +287,7 @@ def test_boxes_come_back_through_a_letterbox(size: tuple[int, int], align: str) 
         left, top = round((128 - inside[0]) / 2 - 0.1), round((96 - inside[1]) / 2 - 0.1)
     box = [0.2 * width, 0.1 * height, 0.7 * width, 0.9 * height]
     placed = [box[k] / size[k % 2] * inside[k % 2] + (left, top)[k % 2] for k in range(4)]
-    found = detect([np.float32([[[*placed, 0.9, 0]]])], s, [size])[0]
+    found = read([np.float32([[[*placed, 0.9, 0]]])], s, [size])[0]
     np.testing.assert_allclose(found.boxes[0], box, atol=1e-3 * max(size))
 
 
@@ -319,29 +321,24 @@ def test_nms_equals_the_plain_loop(count: int, seed: int, spread: int, iou: floa
 @pytest.mark.parametrize("decoder", ["boxes", "dfl", "nanodet", "yolox", "fastestdet", "set", "end2end"])
 def test_outputs_of_another_layout_are_named(decoder: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        detect([np.zeros((1, 11, 13), np.float32)], spec(decoder), [(SIDE, SIDE)])
+        read([np.zeros((1, 11, 13), np.float32)], spec(decoder), [(SIDE, SIDE)])
     assert "(1, 11, 13)" in caught.value.what and decoder in caught.value.why and "decoder" in caught.value.fix
 
 
 def test_the_error_names_the_decoder_that_fits() -> None:
     outputs, _ = make("yolox", np.random.default_rng(1), False)
     with pytest.raises(InvalidInput, match='decoder = "yolox"'):
-        detect(outputs, spec("boxes"), [(SIDE, SIDE)])
+        read(outputs, spec("boxes"), [(SIDE, SIDE)])
     outputs, _ = make("boxes", np.random.default_rng(1), False)
     with pytest.raises(InvalidInput, match="transposed = true"):
-        detect([outputs[0].transpose(0, 2, 1)], spec("boxes"), [(SIDE, SIDE)])
+        read([outputs[0].transpose(0, 2, 1)], spec("boxes"), [(SIDE, SIDE)])
 
 
 def test_a_wrong_number_of_images_or_outputs_is_refused() -> None:
     outputs, _ = make("boxes", np.random.default_rng(1), False)
     for wrong, sizes in ((outputs, [(9, 9)] * 2), (outputs * 2, [(9, 9)]), ([], [(9, 9)])):
         with pytest.raises(InvalidInput, match="shapes"):
-            detect(wrong, spec("boxes"), sizes)
-
-
-def test_a_spec_without_detect_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="no rule"):
-        detect([], ModelSpec(name="m", classes=2, input=Input(height=8, width=8)), [])
+            read(wrong, spec("boxes"), sizes)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -354,7 +351,7 @@ def test_values_that_are_not_finite_are_refused(decoder: str, value: float) -> N
         outputs = [array.copy() for array in whole]
         outputs[0][place] = value
         with pytest.raises(RuntimeFailed, match="NaN"):
-            detect(outputs, spec(decoder), [(SIDE, SIDE)])
+            read(outputs, spec(decoder), [(SIDE, SIDE)])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -365,7 +362,7 @@ def test_values_of_separate_maps_that_are_read_and_not_finite_are_refused(value:
         outputs = [array.copy() for array in whole]
         outputs[number][place] = value
         with pytest.raises(RuntimeFailed, match="NaN"):
-            detect(outputs, spec("nanodet"), [(SIDE, SIDE)])
+            read(outputs, spec("nanodet"), [(SIDE, SIDE)])
 
 
 @pytest.mark.parametrize("least", [0.0, 0.001, 0.9])
@@ -375,7 +372,7 @@ def test_cells_classes_and_scores_do_not_depend_on_the_memory_layout(least: floa
         spec("boxes"), detect=msgspec.structs.replace(spec("boxes").detect, transposed=True)
     )
     turned = np.ascontiguousarray(outputs[0].transpose(0, 2, 1))
-    (a,), (b,) = (detect([x], s, [(SIDE, SIDE)], least) for x, s in ((outputs[0], spec("boxes")), (turned, other)))
+    (a,), (b,) = (read([x], s, [(SIDE, SIDE)], least) for x, s in ((outputs[0], spec("boxes")), (turned, other)))
     assert len(a) == len(b)
     np.testing.assert_array_equal(a.boxes, b.boxes)
     np.testing.assert_array_equal(a.scores, b.scores)
@@ -385,4 +382,4 @@ def test_cells_classes_and_scores_do_not_depend_on_the_memory_layout(least: floa
 def test_large_finite_values_are_not_taken_for_infinity() -> None:
     outputs, _ = make("boxes", np.random.default_rng(1), False)
     outputs[0][0, 0, 0] = 3e38
-    assert len(detect(outputs, spec("boxes"), [(SIDE, SIDE)])[0]) > 0
+    assert len(read(outputs, spec("boxes"), [(SIDE, SIDE)])[0]) > 0

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgewright.vision.detection import Detections
-from edgewright.vision.draw import class_color, draw, text_color
+from edgewright.tasks.detect.answer import Detections
+from edgewright.tasks.detect.draw import draw
+from edgewright.vision.draw import class_color, text_color
 
 
 def one(box: tuple[float, ...], label: str = "person", score: float = 0.87) -> Detections:

@@ -12,8 +12,8 @@ import torch
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import AnchorLevel, Detect, Input, ModelSpec, Preprocess
-from edgewright.vision import anchors
-from edgewright.vision.detection import detect
+from edgewright.tasks.detect import anchors
+from edgewright.tasks.detect.decode import read
 
 LEVELS = (
     AnchorLevel(rows=2, columns=3, step=(16.0, 20.0), sizes=((10.0, 20.0), (30.0, 8.0))),
@@ -67,7 +67,7 @@ def test_values_that_overflow_give_boxes_at_the_edge() -> None:
     logits, deltas = outputs(1)
     deltas[0, :, :2] = 3e38
     deltas[0, :, 2:] = -3e38
-    found = detect([logits, deltas], spec(coding=(1.0, 1.0, 1.0, 1.0)), [(WIDTH, HEIGHT)])[0]
+    found = read([logits, deltas], spec(coding=(1.0, 1.0, 1.0, 1.0)), [(WIDTH, HEIGHT)])[0]
     assert len(found) > 0 and (found.boxes == (WIDTH, HEIGHT, WIDTH, HEIGHT)).all()
 
 
@@ -84,7 +84,7 @@ def test_softmax_never_finds_the_background(least: float, several: bool) -> None
             (share[c], c, box) for c in range(1, CLASSES) if share[c] >= least and (several or c == best)
         ]  # fmt: skip
     expected.sort(key=lambda one: -one[0])
-    found = detect([logits, deltas], spec(multi_label=several), [(WIDTH, HEIGHT)], score=least)[0]
+    found = read([logits, deltas], spec(multi_label=several), [(WIDTH, HEIGHT)], score=least)[0]
     assert found.indices.tolist() == [c for _, c, _ in expected]
     np.testing.assert_allclose(found.scores, [s for s, _, _ in expected], atol=1e-6)
     np.testing.assert_allclose(found.boxes, np.reshape([b for _, _, b in expected], (-1, 4)), atol=1e-4)
@@ -92,7 +92,7 @@ def test_softmax_never_finds_the_background(least: float, several: bool) -> None
 
 def test_sigmoid_takes_every_class_alike() -> None:
     logits, deltas = outputs(3)
-    found = detect([logits, deltas], spec(scores="sigmoid"), [(WIDTH, HEIGHT)], score=0.5)[0]
+    found = read([logits, deltas], spec(scores="sigmoid"), [(WIDTH, HEIGHT)], score=0.5)[0]
     assert len(found) == int((logits >= 0).sum()) and 0 in found.indices
     np.testing.assert_allclose(found.scores[0], 1 / (1 + math.exp(-logits.max())), rtol=1e-6)
 
@@ -102,7 +102,7 @@ def test_boxes_are_cut_to_the_image_before_they_are_compared() -> None:
     level = (AnchorLevel(rows=1, columns=1, step=(48.0, 40.0), sizes=((400.0, 400.0), (400.0, 400.0))),)
     deltas = np.float32([[[-0.3, -0.3, 0, 0], [0.3, 0.3, 0, 0]]])
     s = spec(anchors=level, scores="none", coding=(1.0, 1.0, 1.0, 1.0), iou=0.9)
-    found = detect([np.float32([[[0, 0.9, 0, 0], [0, 0.8, 0, 0]]]), deltas], s, [(WIDTH, HEIGHT)])[0]
+    found = read([np.float32([[[0, 0.9, 0, 0], [0, 0.8, 0, 0]]]), deltas], s, [(WIDTH, HEIGHT)])[0]
     assert found.scores.tolist() == pytest.approx([0.9])
     assert found.boxes.tolist() == [[0, 0, WIDTH, HEIGHT]]
 
@@ -116,21 +116,21 @@ def test_boxes_are_cut_to_the_letterboxed_image_not_to_its_margin() -> None:
     logits[0, 12, 1], logits[0, 0, 1] = 0.9, 0.8
     deltas[0, 12] = [0, 0, 1, 1]  # over the whole input; the other one over the image at its top only
     deltas[0, 0] = [1.6, -0.25, math.log(4.8), math.log(0.5)]
-    found = detect([logits, deltas], s, [(96, 20)])[0]
+    found = read([logits, deltas], s, [(96, 20)])[0]
     assert len(found) == 1 and found.boxes.tolist() == [[0, 0, 96, 20]]
 
 
 def test_outputs_of_other_anchors_are_named() -> None:
     logits, deltas = outputs(4)
     with pytest.raises(InvalidInput) as caught:
-        detect([logits[:, 1:], deltas[:, 1:]], spec(), [(WIDTH, HEIGHT)])
+        read([logits[:, 1:], deltas[:, 1:]], spec(), [(WIDTH, HEIGHT)])
     assert "(1, 12, 4)" in caught.value.what and "(1, 13, 4)" in caught.value.why
 
 
 @pytest.mark.parametrize("decoder", ["boxes", "yolox"])
 def test_softmax_without_a_background_is_refused(decoder: str) -> None:
     with pytest.raises(InvalidInput, match="softmax"):
-        detect([np.zeros((1, 8, 13), np.float32)], spec(decoder=decoder), [(WIDTH, HEIGHT)])
+        read([np.zeros((1, 8, 13), np.float32)], spec(decoder=decoder), [(WIDTH, HEIGHT)])
     only = msgspec.structs.replace(spec(), classes=1)
     with pytest.raises(InvalidInput, match="1 classes"):
-        detect([np.zeros((1, ANCHORS, 1), np.float32), outputs(5)[1]], only, [(WIDTH, HEIGHT)])
+        read([np.zeros((1, ANCHORS, 1), np.float32), outputs(5)[1]], only, [(WIDTH, HEIGHT)])

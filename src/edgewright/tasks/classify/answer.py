@@ -1,0 +1,49 @@
+"""What a classifier answers: the best classes of an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from edgewright.tasks.contract import Line
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """One class of one image: its index, its label and its score (a probability where the spec says so)."""
+
+    index: int
+    label: str
+    score: float
+
+
+class Classification(msgspec.Struct, frozen=True):
+    """The best classes of one image, best first; among equal scores the lower index comes first, as in argmax."""
+
+    top: tuple[Prediction, ...]
+
+    @property
+    def index(self) -> int:
+        """The index of the best class."""
+        return self.top[0].index
+
+    @property
+    def label(self) -> str:
+        """The label of the best class."""
+        return self.top[0].label
+
+    @property
+    def score(self) -> float:
+        """The score of the best class."""
+        return self.top[0].score
+
+    def to_json(self, top: int = 3) -> dict[str, Any]:
+        """The best `top` classes as plain data."""
+        return {"top": [{"label": p.label, "index": p.index, "score": p.score} for p in self.top[:top]]}
+
+    def lines(self, top: int = 3) -> list[Line]:
+        """The best `top` classes in one line."""
+        first, *rest = self.top[:top]
+        others = "".join(f", {p.label} {p.score:.1%}" for p in rest)
+        return [(("bold", first.label), f" {first.score:.1%}", ("dim", others))]

@@ -1,0 +1,68 @@
+"""What a detector answers: the objects in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+if TYPE_CHECKING:
+    from edgewright.tasks.contract import Line
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """One object: index and label of its class, score, and `box` (x1, y1, x2, y2) in the original image's pixels."""
+
+    index: int
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The objects found in one image, best first. Indexing and iteration give a `Detection` each.
+
+    `boxes` (N, 4) float32: x1, y1, x2, y2 in the original image's pixels, inside the image. `scores` (N,) float32,
+    `indices` (N,) int64: classes. `names`: the classes' labels; where empty, the index serves as label. `masks` and
+    `keypoints` are kept for models that give them.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    indices: np.ndarray
+    names: tuple[str, ...] = ()
+    masks: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, k: int) -> Detection:
+        index = int(self.indices[k])
+        x1, y1, x2, y2 = self.boxes[k].tolist()
+        label = self.names[index] if self.names else str(index)
+        return Detection(index, label, float(self.scores[k]), (x1, y1, x2, y2))
+
+    def __iter__(self) -> Iterator[Detection]:
+        return (self[k] for k in range(len(self)))
+
+    def rows(self, image: int) -> np.ndarray:
+        """(N, 7) float32: the number `image`, the box, score and class; what mAP is computed from."""
+        number = np.full((len(self), 1), image, np.float32)
+        return np.hstack([number, self.boxes, self.scores[:, None], self.indices[:, None]]).astype(np.float32)
+
+    def to_json(self, top: int = 0) -> dict[str, Any]:
+        """Every object as plain data; `top` means nothing here."""
+        return {"boxes": [{"label": d.label, "index": d.index, "score": d.score, "box": list(d.box)} for d in self]}
+
+    def lines(self, top: int = 0) -> list[Line]:
+        """How many objects there are, then each in a line of its own; `top` means nothing here."""
+        found: list[Line] = [(("bold", str(len(self))), " objects")]
+        for d in self:
+            corners = " ".join(f"{value:7.1f}" for value in d.box)
+            found.append((f"  {d.label:<16} {d.score:6.1%}  ", ("dim", corners)))
+        return found

@@ -1,0 +1,30 @@
+"""Boxes and labels drawn on an image."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from edgewright.vision.draw import Canvas, Rectangle, class_color
+
+from .answer import Detection, Detections
+
+
+def draw(image: Image.Image, answer: Detections) -> Image.Image:
+    """A copy of `image` as RGB with each box of `answer`, its label and its score in percent.
+
+    `answer` holds boxes in this image's pixels. The best box is drawn last and so lies on top. A class has the same
+    colour in every image.
+    """
+    canvas, taken = Canvas(image), list[Rectangle]()
+    for item in answer:  # the best choose their place first
+        taken.append(canvas.place(_text(item), canvas.corners(item.box), taken))
+    order = range(len(answer) - 1, -1, -1)
+    for k in order:
+        canvas.rectangle(canvas.corners(answer[k].box), class_color(answer[k].index))
+    for k in order:  # after all boxes: no line crosses a label
+        canvas.label(_text(answer[k]), taken[k], class_color(answer[k].index))
+    return canvas.image
+
+
+def _text(item: Detection) -> str:
+    return f"{item.label} {item.score:.0%}"

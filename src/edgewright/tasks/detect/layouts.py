@@ -1,0 +1,234 @@
+"""From one image's outputs to boxes in input pixels: every layout that `Detect` names, in numpy.
+
+Scores are compared with the threshold as the network gives them, and boxes are computed for what survives only: of 8400
+cells some hundred do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from edgewright.core.spec import Detect, ModelSpec
+from edgewright.tasks.outputs import probabilities
+
+from . import anchors as anchor_boxes
+from .shapes import require_finite
+
+MAX_CANDIDATES = 30_000
+"""So many of the best boxes of an image enter suppression, as in Ultralytics."""
+
+Decoded = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Boxes (K, 4) xyxy in input pixels, scores (K,), classes (K,), best first."""
+
+
+def _boxes(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0] if d.transposed else arrays[0].T
+    cells, classes, values = _best(rows[:, 4:], _raw(least, d), d.multi_label)
+    return from_centre(rows[cells, :4]), scored(values, d), classes
+
+
+def _dfl(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0] if d.transposed else arrays[0].T
+    cells, classes, values = _best(rows[:, 4 * d.bins :], _raw(least, d), d.multi_label)
+    return from_distances(rows[cells, : 4 * d.bins], cells, spec, d), scored(values, d), classes
+
+
+def _nanodet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    levels = len(d.strides)
+    cells, classes, values = _best(np.concatenate(arrays[:levels]), _raw(least, d), d.multi_label)
+    distances = np.concatenate(arrays[levels:])[cells]
+    return from_distances(distances, cells, spec, d), scored(values, d), classes
+
+
+def _yolox(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0]
+    likely = np.flatnonzero(rows[:, 4] >= _raw(least, d))  # no class score is above 1
+    values = scored(rows[likely, 4:], d)
+    chosen, classes, scores = _best(values[:, :1] * values[:, 1:], least, d.multi_label)
+    cells = likely[chosen]
+    return _from_offsets(rows[cells, :4], cells, spec, d), scores, classes
+
+
+def _yolov5(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0]
+    likely = np.flatnonzero(rows[:, 4] >= _raw(least, d))  # no class score is above 1
+    values = scored(rows[likely, 4:], d)
+    chosen, classes, scores = _best(values[:, :1] * values[:, 1:], least, d.multi_label)
+    return from_centre(rows[likely[chosen], :4]), scores, classes
+
+
+def _yunet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    """As OpenCV's ``FaceDetectorYN`` decodes it (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector")."""
+    levels = len(d.strides)
+    kinds, objects, raw = (np.concatenate(arrays[k * levels : (k + 1) * levels]) for k in range(3))
+    values = np.sqrt(np.clip(scored(kinds, d), 0, 1) * np.clip(scored(objects, d), 0, 1))
+    cells, classes, scores = _best(values, least, d.multi_label)
+    return _from_offsets(raw[cells], cells, spec, d), scores, classes
+
+
+def _ultraface(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    scores, boxes = arrays
+    cells, classes, values = _best(np.ascontiguousarray(scores[:, 1:]), _raw(least, d), d.multi_label)
+    return boxes[cells] * _input_size(spec), scored(values, d), classes + 1
+
+
+def _yolo_fastestv2(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    """As the ncnn sample of dog-qiuqiu/Yolo-FastestV2 decodes it; its boxes are those of YOLOv5."""
+    boxes, scores = [], []
+    for array, level in zip(arrays, d.anchors):
+        n = len(level.sizes)
+        rows = array.reshape(-1, array.shape[-1])
+        sides = rows[:, : 4 * n].reshape(-1, n, 4)
+        cells = np.arange(len(rows))
+        corners = np.stack([cells % level.columns, cells // level.columns], axis=1)[:, None]
+        centres = (2 * sides[..., :2] - 0.5 + corners) * np.asarray(level.step)
+        sizes = (2 * sides[..., 2:]) ** 2 * np.asarray(level.sizes)
+        boxes.append(np.concatenate([centres, sizes], axis=2, dtype=np.float32).reshape(-1, 4))
+        values = scored(rows[:, 4 * n :], d)
+        scores.append((values[:, :n, None] * values[:, None, n:]).reshape(-1, spec.classes))
+    cells, classes, best = _best(np.concatenate(scores), least, d.multi_label)
+    return from_centre(np.concatenate(boxes)[cells]), best, classes
+
+
+def _fastestdet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    channels, height, width = arrays[0].shape
+    rows = arrays[0].reshape(channels, -1).T
+    likely = np.flatnonzero(rows[:, 0] >= _raw(max(least, 0.0) ** (1 / 0.6), d))  # no class score is above 1
+    values = np.maximum(scored(rows[likely][:, [0, *range(5, channels)]], d), 0)
+    chosen, classes, scores = _best(values[:, :1] ** 0.6 * values[:, 1:] ** 0.4, least, d.multi_label)
+    cells = likely[chosen]
+    raw = rows[cells, 1:5]
+    centre = np.empty_like(raw)
+    centre[:, 0] = (np.tanh(raw[:, 0]) + cells % width) / width
+    centre[:, 1] = (np.tanh(raw[:, 1]) + cells // width) / height
+    centre[:, 2:] = probabilities(raw[:, 2:], "sigmoid")
+    return from_centre(centre * _input_size(spec)), scores, classes
+
+
+def _set(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    cells, classes, values = _best(arrays[0][:, 4:], _raw(least, d), d.multi_label)
+    return from_centre(arrays[0][cells, :4] * _input_size(spec)), scored(values, d), classes
+
+
+def _end2end(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows = arrays[0]
+    cells, _, values = _best(rows[:, 4:5], _raw(least, d), False)
+    return rows[cells, :4], scored(values, d), np.rint(rows[cells, 5]).astype(np.int64)
+
+
+def _anchors(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+    rows, deltas = arrays
+    if d.scores == "softmax":
+        # No class has more than its share against the background alone. That costs no exponentials; the margin is for
+        # their rounding.
+        likely = np.flatnonzero(rows[:, 1:].max(axis=1) - rows[:, 0] >= _raw(least, d) - 1e-3)
+        chosen, classes, scores = _best(scored(rows[likely], d)[:, 1:], least, d.multi_label)
+        cells, classes = likely[chosen], classes + 1
+    else:
+        cells, classes, values = _best(rows, _raw(least, d), d.multi_label)
+        scores = scored(values, d)
+    return anchor_boxes.decode(deltas[cells], anchor_boxes.grid(d.anchors, d.offset)[cells], d.coding), scores, classes
+
+
+DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Detect, float], Decoded]] = {
+    "boxes": _boxes, "dfl": _dfl, "yolov5": _yolov5, "yolox": _yolox, "nanodet": _nanodet, "fastestdet": _fastestdet,
+    "yolo-fastestv2": _yolo_fastestv2, "yunet": _yunet, "ultraface": _ultraface, "set": _set, "end2end": _end2end,
+    "anchors": _anchors,
+}  # fmt: skip
+
+
+def _best(values: np.ndarray, least: float, several: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cells, classes and values of (cells, classes) `values` not below `least`, best first, ties in their order."""
+    if values.flags.c_contiguous:
+        # Numpy is slow to find the largest of each short row: one pass over all, then the few that count.
+        require_finite(values)
+        likely = np.zeros(len(values), bool)
+        likely[np.flatnonzero(values >= least) // values.shape[1]] = True
+        cells = np.flatnonzero(likely)
+    else:
+        most = values.max(axis=1)  # NaN where there is one
+        require_finite(most)
+        cells = np.flatnonzero(most >= least)
+    some = values[cells]
+    if several:
+        rows, classes = np.nonzero(some >= least)
+    else:
+        rows, classes = np.arange(len(cells)), some.argmax(axis=1)
+    chosen = some[rows, classes]
+    order = np.argsort(-chosen, kind="stable")[:MAX_CANDIDATES]
+    return cells[rows[order]], classes[order], chosen[order]
+
+
+def _raw(least: float, d: Detect) -> float:
+    """The value of a class output that stands for the score `least`."""
+    if d.scores == "none":
+        return least
+    return -math.inf if least <= 0 else math.inf if least >= 1 else math.log(least / (1 - least))
+
+
+def scored(values: np.ndarray, d: Detect) -> np.ndarray:
+    """Class outputs as scores."""
+    return probabilities(values, d.scores)
+
+
+def from_centre(boxes: np.ndarray) -> np.ndarray:
+    """Centre, width and height (K, 4) as x1, y1, x2, y2."""
+    require_finite(boxes)
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def _from_offsets(raw: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
+    """Boxes from offsets of the centre from the cell and logs of width and height (K, 4), in strides (YOLOX, YuNet)."""
+    x, y, stride = _grid(spec.input.height, spec.input.width, d.strides)[cells].T
+    # Bounded, so that a broken output gives a box over the whole image instead of infinity.
+    width, height = (np.exp(np.minimum(raw[:, 2:4], 20)) * stride[:, None]).T
+    return from_centre(np.stack([(raw[:, 0] + x) * stride, (raw[:, 1] + y) * stride, width, height], axis=1))
+
+
+def from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
+    """Boxes from logits (K, 4 x bins) of the distances left, up, right, down of the cells' centres, in strides: each
+    distance is the mean of its bins' numbers under softmax (generalized focal loss, Li et al. 2020), or is given."""
+    require_finite(logits)
+    distances = logits
+    if d.bins > 1:
+        # Bins ahead of boxes: numpy is slow to reduce along a short last axis.
+        each = np.ascontiguousarray(logits.T).reshape(4, d.bins, -1)
+        weights = np.exp(each - each.max(axis=1, keepdims=True))
+        sums = _moments(d.bins) @ weights
+        distances = (sums[:, 1] / sums[:, 0]).T
+    grid = _grid(spec.input.height, spec.input.width, d.strides)[cells]
+    boxes = np.empty(distances.shape, np.float32)
+    centre, stride = grid[:, :2] + 0.5, grid[:, 2:]
+    np.subtract(centre, distances[:, :2], out=boxes[:, :2])
+    np.add(centre, distances[:, 2:], out=boxes[:, 2:])
+    boxes *= stride
+    return boxes
+
+
+@lru_cache(maxsize=16)
+def _moments(bins: int) -> np.ndarray:
+    """(2, bins) float32: ones, and the bins' numbers."""
+    both = np.stack([np.ones(bins), np.arange(bins)]).astype(np.float32)
+    both.setflags(write=False)
+    return both
+
+
+@lru_cache(maxsize=16)
+def _grid(height: int, width: int, strides: tuple[int, ...]) -> np.ndarray:
+    """(cells, 3) float32: column, row and stride of each cell, stride by stride, row by row."""
+    levels = []
+    for stride in strides:
+        y, x = np.mgrid[: math.ceil(height / stride), : math.ceil(width / stride)]
+        levels.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, stride)], axis=1))
+    grid = np.concatenate(levels).astype(np.float32)
+    grid.setflags(write=False)
+    return grid
+
+
+def _input_size(spec: ModelSpec) -> np.ndarray:
+    return np.asarray((spec.input.width, spec.input.height) * 2, np.float32)

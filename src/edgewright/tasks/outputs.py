@@ -1,0 +1,31 @@
+"""From what a network gives to scores: what classifiers and detectors share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from edgewright.core.errors import RuntimeFailed
+
+Rule = Literal["softmax", "sigmoid", "none"]
+"""What turns outputs into probabilities ("none": they are already)."""
+
+
+def probabilities(logits: np.ndarray, rule: Rule) -> np.ndarray:
+    """`logits` (..., classes) as float32 scores, without overflow. Raises `RuntimeFailed` where one is not finite."""
+    x = np.asarray(logits, np.float32)
+    with np.errstate(invalid="ignore"):  # inf - inf: reported below, by name
+        if rule == "softmax":
+            x = np.exp(x - x.max(axis=-1, keepdims=True))
+            x /= x.sum(axis=-1, keepdims=True)
+        elif rule == "sigmoid":
+            small = np.exp(-np.abs(x))
+            x = np.where(x >= 0, 1, small) / (1 + small)
+    if not np.isfinite(x).all():
+        raise RuntimeFailed(
+            "The model's output holds NaN or infinite values.",
+            "No label can be read from it; weights that overflow in a low precision are the usual cause.",
+            "Build the artifact with a higher precision, or check the checkpoint.",
+        )
+    return x
