@@ -16,14 +16,13 @@ import numpy as np
 from edgewright.core import files as core_files
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec, encode
-from edgewright.graph import compare, files, half, metadata, upgrade
+from edgewright.graph import compare, files, half, metadata, names, upgrade
 
 from .calibration import statistics as ranges
 from .calibration.images import Calibration
 from .calibration.sessions import open_session
 from .calibration.statistics import Tick
 from .qdq import pairs
-from .quantize import name_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -65,7 +64,7 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
     spec = metadata.get_spec(source)
     if spec is None:
         raise InvalidInput(f"{model} holds no ModelSpec.", "", "Export the model with edgewright first.")
-    name_nodes(source)
+    names.name_nodes(source)
     upgrade.apply(source, half.OPSET)
     tick = progress or (lambda *_: None)
     calibration = Calibration(images, spec)

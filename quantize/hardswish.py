@@ -30,8 +30,8 @@ from .calibration import sensitivity
 from .calibration.images import Calibration
 from .calibration.sessions import open_session, until
 from .calibration.statistics import Tick
+from .prepare import prepare, read
 from .ptq import score_levelling
-from .quantize import prepare, read
 
 if TYPE_CHECKING:
     import onnx

@@ -16,13 +16,14 @@ from edgewright.core import files as core_files
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
 from edgewright.core.spec import encode
-from edgewright.graph import census, files, metadata, names, precision
+from edgewright.graph import census, files, metadata, precision
 
 from . import methods, schemes
 from .calibration import clipping, sensitivity
 from .calibration import statistics as ranges
 from .calibration.images import Calibration
 from .calibration.statistics import STATISTICS, ChannelRanges, Range, Statistics, Tick
+from .prepare import prepare, read
 from .ptq import bias_correction, centering, score_levelling
 from .qdq import (
     float_head,
@@ -31,16 +32,11 @@ from .qdq import (
     nncf,
     onnxruntime,
     per_channel_activations,
-    plain_forms,
     tensorrt,
 )
 
 if TYPE_CHECKING:
     import onnx
-
-
-OPSET = 17
-"""What per-channel Q/DQ pairs and all that the engines write need at least."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,23 +143,6 @@ def _weighed(model: onnx.ModelProto, calibration: Calibration, seen: Statistics,
         return seen._replace(missing=f"There are no ranges by the model's answers: {error.what}")
 
 
-def read(model: str, images: list[str]) -> tuple[onnx.ModelProto, Calibration]:
-    """The float model at `model`, and `images` as it takes them.
-
-    Raises `InvalidInput` for a model that is quantized already, and for one without a spec.
-    """
-    source = files.load(Path(model))
-    precision.require_float(source, Path(model).name)
-    spec = metadata.get_spec(source)
-    if spec is None:
-        raise InvalidInput(
-            f"{model} holds no ModelSpec.",
-            "Without it the calibration images cannot be preprocessed as in training.",
-            "Export the model with edgewright first: edgewright export MODEL.onnx --spec FILE -o NEW.onnx",
-        )
-    return source, Calibration(images, spec)
-
-
 def apply(
     model: onnx.ModelProto,
     scheme: schemes.Scheme,
@@ -224,7 +203,7 @@ def _require_quantized(
     could = [
         node
         for node in model.graph.node
-        if node.op_type in census.LAYERS - census.RECURRENT and node.input[1] in constants and node.name not in kept
+        if node.op_type in census.PRODUCTS and node.input[1] in constants and node.name not in kept
     ]
     if scheme.placement == "inputs":
         narrow = tensorrt.FEWEST_CHANNELS
@@ -263,30 +242,6 @@ def place(
     if channels:
         per_channel_activations.apply(placed, channels)
     return placed
-
-
-def prepare(model: onnx.ModelProto) -> None:
-    """Bring `model` into the form that the engines take, in place.
-
-    Its opset is raised to what per-channel Q/DQ needs, every node gets a name, layers are made plain (`forms`), and
-    every layer gets a bias of its own.
-    """
-    from edgewright.graph import upgrade
-
-    upgrade.apply(model, OPSET)
-    name_nodes(model)
-    plain_forms.apply(model)
-    plain_forms.add_types(model)
-    bias_correction.add_missing(model)
-
-
-def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every node of `model` a name that no other has, in place; names that are the first of their kind stay."""
-    given, seen = names.Names(model.graph), set[str]()
-    for i, node in enumerate(model.graph.node):
-        if not node.name or node.name in seen:
-            node.name = given.free(f"{node.op_type}_{i}_{len(seen)}")
-        seen.add(node.name)
 
 
 def _silent(_done: int, _total: int, _what: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from edgewright.graph import files, metadata
-from edgewright.graph.names import Names
+from edgewright.graph.names import Names, name_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -56,7 +56,7 @@ def apply(model: onnx.ModelProto, runtime: Runtime = "onnxruntime") -> dict[str,
     """Make the Q/DQ `model` answer as `runtime` does without VNNI, in place; the pairs of each layer that can saturate.
 
     Changed are the convolutions and matrix products of 8-bit activations and constant int8 weights that run in INT8, by
-    name (`quantize.name_nodes`); with ONNX Runtime a convolution only does where its output is quantized too. Depthwise
+    name (`name_nodes`); with ONNX Runtime a convolution only does where its output is quantized too. Depthwise
     convolutions widen to 16 bits before they multiply, and stay. Compute the result without optimization
     (`sessions.open_session`).
     """
@@ -78,7 +78,6 @@ def apply(model: onnx.ModelProto, runtime: Runtime = "onnxruntime") -> dict[str,
 
 def convert(model: str, runtime: Runtime, out: str) -> None:
     """Write ``model.onnx`` into the folder `out`: the file `model` as `apply` changes it."""
-    from .quantize import name_nodes
 
     graph = files.load(Path(model))
     spec = metadata.get_spec(graph)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from edgewright.core.spec import ModelSpec
-from edgewright.quantize.qdq.float_tail import LAYERS
+from edgewright.graph.census import PRODUCTS
 from edgewright.tasks.detect.decode import read
 
 from .images import MINIMUM, Calibration
@@ -43,7 +43,7 @@ def most_sensitive(
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     layers = [
-        n.name for n in model.graph.node if n.op_type in LAYERS and n.input[1] in constants and n.name not in kept
+        n.name for n in model.graph.node if n.op_type in PRODUCTS and n.input[1] in constants and n.name not in kept
     ]
     every = [node.name for node in model.graph.node]
     feeds = list(calibration.batches(IMAGES))

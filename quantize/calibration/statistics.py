@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from edgewright.quantize.qdq import per_channel_activations
+from edgewright.graph import depthwise
 
 from .images import Calibration
 from .sessions import float_tensors, open_session, until
@@ -71,7 +71,7 @@ def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histog
     `tick` is called with (batches done, batches in all, what).
     """
     names = float_tensors(model)
-    split = per_channel_activations.inputs(model)
+    split = depthwise.inputs(model)
     widths = np.array([split.get(name, 0) for name in names], np.int64)
     ends = np.cumsum(widths)
     channels = np.zeros((2, int(widths.sum())))

@@ -19,14 +19,12 @@ from edgewright.graph.names import Names
 from edgewright.quantize import methods, schemes
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.statistics import Tick
+from edgewright.quantize.prepare import BIASED, prepare
 from edgewright.quantize.ptq import bias_correction, centering, score_levelling
 from edgewright.quantize.qdq import float_head
-from edgewright.quantize.quantize import prepare
 
 if TYPE_CHECKING:
     import onnx
-
-BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
 def build(

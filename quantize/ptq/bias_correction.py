@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.core.spec import Input
-from edgewright.graph import files
-from edgewright.graph.names import Names
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import Stretches, channel_means, mean
 from edgewright.quantize.calibration.statistics import Tick
@@ -31,28 +29,6 @@ MOST_IMAGES = 256
 TRIMMED = 0.1
 
 _CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1}
-
-
-def add_missing(model: onnx.ModelProto) -> bool:
-    """Give every Conv, ConvTranspose and Gemm a bias of its own (zeros where it had none), in place."""
-    from onnx import numpy_helper
-
-    initial = {tensor.name: tensor for tensor in model.graph.initializer}
-    uses = files.reads(model.graph)
-    names = Names(model.graph)
-    modified = False
-    for node in model.graph.node:
-        if node.op_type not in _CHANNEL_AXIS or node.input[1] not in initial:
-            continue
-        bias = node.input[2] if len(node.input) > 2 else ""
-        if bias and (bias not in initial or uses[bias] == 1):
-            continue
-        value = numpy_helper.to_array(initial[bias]) if bias else np.zeros(_channels(node, initial), np.float32)
-        del node.input[2:]
-        node.input.append(names.free(f"{node.name}_bias"))
-        model.graph.initializer.append(numpy_helper.from_array(value, node.input[2]))
-        modified = True
-    return modified
 
 
 def correct(
@@ -159,13 +135,3 @@ def _shift(model: onnx.ModelProto, node: onnx.NodeProto, delta: np.ndarray) -> n
     new = (old + np.rint(delta / step)).astype(np.int32) if source else (old + delta).astype(np.float32)
     tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
     return np.asarray((new.astype(np.float64) - old) * step, np.float32)
-
-
-def _channels(node: onnx.NodeProto, initial: dict[str, onnx.TensorProto]) -> int:
-    options = {a.name: a.i for a in node.attribute}
-    dims = initial[node.input[1]].dims
-    if node.op_type == "ConvTranspose":
-        return int(dims[1]) * (options.get("group") or 1)
-    if node.op_type == "Gemm":
-        return int(dims[0] if options.get("transB") else dims[1])
-    return int(dims[0])

@@ -19,6 +19,7 @@ from edgewright.graph import files, metadata
 from edgewright.graph.names import Names
 from edgewright.quantize.calibration import statistics as ranges
 from edgewright.quantize.calibration.statistics import STATISTICS, Statistics
+from edgewright.quantize.prepare import prepare
 
 if TYPE_CHECKING:
     import onnx
@@ -56,8 +57,6 @@ def centre(model: str, statistics: str, out: str) -> int:
     moves too, so that nothing is collected again. Returns how many places were centred: where there is none, nothing
     is written.
     """
-    from edgewright.quantize.quantize import prepare
-
     source, seen = files.load(model), ranges.read(Path(statistics, STATISTICS))
     spec = metadata.get_spec(source)
     prepare(source)

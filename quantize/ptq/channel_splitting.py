@@ -19,6 +19,7 @@ import numpy as np
 from edgewright.graph import files, metadata, sparsity
 from edgewright.quantize.calibration import statistics as ranges
 from edgewright.quantize.calibration.statistics import STATISTICS, Range, Statistics
+from edgewright.quantize.prepare import prepare
 from edgewright.quantize.qdq import tensorrt
 
 if TYPE_CHECKING:
@@ -64,8 +65,6 @@ def split(model: str, statistics: str, out: str) -> int:
     lie apart, see `spread`). So nothing is collected again. Returns how many copies there are: where there is none,
     nothing is written.
     """
-    from edgewright.quantize.quantize import prepare
-
     source, seen = files.load(model), ranges.read(Path(statistics, STATISTICS))
     prepare(source)
     known = ranges.find(seen, "minmax", False)

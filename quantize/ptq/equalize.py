@@ -18,6 +18,7 @@ import numpy as np
 from edgewright.graph import files, metadata
 from edgewright.quantize.calibration.sessions import Feed, open_session, until
 from edgewright.quantize.calibration.statistics import Tick
+from edgewright.quantize.prepare import prepare, read
 
 if TYPE_CHECKING:
     import onnx
@@ -50,8 +51,6 @@ def equalize(model: str, images: list[str], out: str, progress: Tick | None = No
 
     Returns how many tensors were equalized: where there is none, nothing is written.
     """
-    from edgewright.quantize.quantize import prepare, read
-
     source, calibration = read(model, images)
     prepare(source)
     found = sites(source)

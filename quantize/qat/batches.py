@@ -10,16 +10,16 @@ import torch
 import torch.nn.functional as F
 
 from edgewright.graph import batch, files, inputs
+from edgewright.graph.census import PRODUCTS
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import open_session, until
-from edgewright.quantize.qdq.float_tail import LAYERS
 
 from .loss import Distance
+from .schedule import Training
 
 if TYPE_CHECKING:
     import onnx
 
-    from .train import Training
 
 MOST_HELD = 32
 Lesson = tuple[list[np.ndarray], Distance]
@@ -113,6 +113,6 @@ def _changed(image: torch.Tensor, training: Training, generator: np.random.Gener
 
 def _spread(model: onnx.ModelProto, images: np.ndarray, name: str) -> dict[str, float]:
     """The standard deviation of each layer's output for `images` as the input `name`, over all of it."""
-    layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in LAYERS}
+    layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in PRODUCTS}
     arrays = open_session(until(model, list(layers.values()))).run(list(layers.values()), {name: images})
     return {name: float(array.std()) for name, array in zip(layers, arrays)}

@@ -19,12 +19,13 @@ import torch
 
 from edgewright.core import files as core_files
 from edgewright.graph import batch, files, sparsity
+from edgewright.graph.census import PRODUCTS
 from edgewright.quantize import autograd
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.statistics import Tick
-from edgewright.quantize.qdq.float_tail import LAYERS
 
 from .batches import Lesson, Lessons
+from .schedule import SUPERVISED, TRAINING, Training
 
 if TYPE_CHECKING:
     import onnx
@@ -34,33 +35,6 @@ Tensors = dict[str, torch.Tensor]
 CHECKPOINT, EVERY = "checkpoint.safetensors", 20
 FEATURES = 8
 """Tensors within the network that are compared, evenly spread."""
-
-
-class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how fast is learned; rates are those of Adam at the start, and fall along half a cosine.
-
-    A batch has `pixels`, at most `most_images`, which the rates are for. With fewer images gradients are noisier: rates
-    are multiplied by the square root of the share (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive
-    Gradient Algorithms"). `weight_rate` is in steps of a weight's grid, `scale_rate` relative to a scale, `bias_rate`
-    in standard deviations of a layer's output, so that rates do not depend on a model's scale. `features`, `labels`:
-    weights of these losses beside that of the answers.
-    """
-
-    steps: int = 600
-    pixels: int = 8 * 224 * 224
-    most_images: int = 64
-    weight_rate: float = 0.04
-    scale_rate: float = 0.004
-    bias_rate: float = 0.004
-    features: float = 0.3
-    labels: float = 1.0
-    mirror: bool = True
-    zoom: float = 0.25
-
-
-TRAINING = Training()
-SUPERVISED = Training(mirror=False)
-"""With labels, which need not hold for a mirror image: think of digits."""
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,7 +293,7 @@ def _resume(folder: Path, identity: str, optimizer: torch.optim.Optimizer, start
 def _features(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[tuple[str, str]]:
     """What every few layers read in `model`, and the same tensor of `reference`."""
     named = {node.name: node for node in model.graph.node}
-    layers = [node for node in reference.graph.node if node.op_type in LAYERS and node.name in named]
+    layers = [node for node in reference.graph.node if node.op_type in PRODUCTS and node.name in named]
     found = list(dict.fromkeys((named[node.name].input[0], node.input[0]) for node in layers[1:]))
     return found[:: -max(1, len(found) // FEATURES)]
 
@@ -343,7 +317,7 @@ ROUNDING: dict[str, autograd.Operator] = {
 
 
 def _weights(model: onnx.ModelProto, fixed: Tensors) -> list[Weights]:
-    layers = {node.input[1]: node for node in model.graph.node if node.op_type in LAYERS}
+    layers = {node.input[1]: node for node in model.graph.node if node.op_type in PRODUCTS}
     found = []
     for node in model.graph.node:
         if node.op_type != "DequantizeLinear" or node.output[0] not in layers or node.input[0] not in fixed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .float_tail import LAYERS
+from edgewright.graph.census import PRODUCTS
 
 if TYPE_CHECKING:
     import onnx
@@ -38,7 +38,7 @@ def _head(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, bool]]:
     found = []
     for node in reversed(graph.node):
         layer = (
-            node.op_type in LAYERS
+            node.op_type in PRODUCTS
             and any(name in constants for name in node.input)
             and not _is_dfl(node, model, makers)
         )

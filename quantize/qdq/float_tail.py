@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgewright.graph import files
+from edgewright.graph.census import PRODUCTS
 
 from .pairs import rewire
 
 if TYPE_CHECKING:
     import onnx
-
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions: bool) -> bool:
@@ -29,7 +28,7 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions:
     outputs = {value.name for value in graph.output}
     leads: set[str] = set()  # tensors from which a layer is reached
     for node in reversed(graph.node):
-        if node.op_type in LAYERS or leads.intersection(node.output):
+        if node.op_type in PRODUCTS or leads.intersection(node.output):
             leads.update(node.input)
     renamed: dict[str, str] = {}
     gone: list[onnx.NodeProto] = []

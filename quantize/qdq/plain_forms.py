@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.graph import clean, files
+from edgewright.graph.census import PRODUCTS
 from edgewright.graph.names import Names
 from edgewright.quantize.calibration.sessions import open_session, until
 
 if TYPE_CHECKING:
     import onnx
-
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def apply(model: onnx.ModelProto) -> bool:
@@ -77,7 +76,7 @@ def _store(model: onnx.ModelProto) -> bool:
             a.HasField("g") for a in node.attribute
         ):
             constants.update(node.output)
-    read = [name for node in graph.node if node.op_type in LAYERS for name in node.input[1:]]
+    read = [name for node in graph.node if node.op_type in PRODUCTS for name in node.input[1:]]
     outputs = {value.name for value in graph.output}
     made = [name for name in dict.fromkeys(read) if name in constants - initial - outputs and name]
     if not made:

@@ -78,7 +78,7 @@ class Violation(msgspec.Struct, frozen=True):
 def check(model: onnx.ModelProto) -> list[Violation]:
     """All violations in `model`, errors first, in the order of the graph. A float graph has none.
 
-    Nodes are told by their names, so each must have one of its own (`quantize.name_nodes`).
+    Nodes are told by their names, so each must have one of its own (`graph.names.name_nodes`).
     """
     graph = _Graph(model)
     if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear") or n.op_type in _INTEGER for n in model.graph.node):

@@ -20,6 +20,7 @@ from PIL import Image
 
 from edgewright.core.spec import ModelSpec
 from edgewright.export import exporter
+from edgewright.graph.names import name_nodes
 from edgewright.quantize import quantize, schemes
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import open_session
@@ -125,7 +126,7 @@ def quantized(exported: Exported, scheme: str, method: str, images: list[str], l
     assert (db := decibels(exported.truth, found)) >= LEAST_DB[method], f"{scheme} by {method}: {db:.1f} dB"
     runtime = schemes.get(scheme).runtime
     if runtime == "tensorrt":
-        quantize.name_nodes(model)
+        name_nodes(model)
         assert [v for v in tensorrt_rules.check(model) if v.level == "error"] == []
     elif runtime == "onnxruntime":
         computed = _answers(_optimized(model), exported.inputs, exported.spec)

@@ -8,9 +8,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgewright.graph.names import name_nodes
 from edgewright.quantize import saturation
 from edgewright.quantize.calibration.sessions import open_session
-from edgewright.quantize.quantize import name_nodes
 from edgewright.targets.detect import this_machine
 
 RNG = np.random.default_rng(0)

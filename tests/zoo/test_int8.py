@@ -25,7 +25,7 @@ from edgewright.graph import files, metadata
 from edgewright.pipeline import comparison, stages
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidates.base import Variant
-from edgewright.quantize import quantize
+from edgewright.quantize import prepare
 from edgewright.quantize.calibration.sessions import open_session
 from edgewright.quantize.ptq import channel_splitting
 from edgewright.runtimes import artifact as artifacts
@@ -145,7 +145,7 @@ def test_mobilenets_first_tensors_have_dead_channels(zoo: Path, folder: Path) ->
     """Their places are what channel splitting has to give, where nearly all of the noise of rounding comes from."""
     path, *_ = float_model("mobilenetv1_075", zoo, folder)
     model = files.load(path)
-    quantize.prepare(model)
+    prepare.prepare(model)
     values = channel_splitting.constants(model)
     possible = channel_splitting.bounds(model, metadata.get_spec(model), values)
     dead = [channel_splitting.dead(site, possible, values) for site in channel_splitting.sites(model, values)]
@@ -214,7 +214,8 @@ def test_int8_keeps_the_boxes(name: str, scheme: str, method: str, zoo: Path, tm
 
 PEAK = """
 import resource, sys
-from edgewright.quantize import equalize, quantize
+from edgewright.quantize import quantize
+from edgewright.quantize.ptq import equalize
 model, out, *images = sys.argv[1:]
 equalize.equalize(model, images, out)
 quantize.observe(model, images, out)

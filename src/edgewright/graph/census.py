@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import onnx
 
 RECURRENT = frozenset({"LSTM", "GRU"})
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}) | RECURRENT
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Layers that INT8 kernels compute."""
+LAYERS = PRODUCTS | RECURRENT
 
 MOVES = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
 """Operators that may stand between the DequantizeLinear of weights and their layer."""

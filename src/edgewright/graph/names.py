@@ -46,6 +46,15 @@ def taken(graph: Any) -> set[str]:
     return found
 
 
+def name_nodes(model: Any) -> None:
+    """Give every node of `model` a name that no other has, in place; names that are the first of their kind stay."""
+    given, seen = Names(model.graph), set[str]()
+    for i, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            node.name = given.free(f"{node.op_type}_{i}_{len(seen)}")
+        seen.add(node.name)
+
+
 class Aliases:
     """Short names for all tensors and nodes of a graph but its inputs and those of its nested graphs.
 

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from edgewright.quantize.calibration import clipping
 from edgewright.quantize.calibration import statistics as ranges
 from edgewright.quantize.calibration.images import Calibration
-from edgewright.quantize.quantize import prepare
+from edgewright.quantize.prepare import prepare
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from onnx import helper, numpy_helper
 from edgewright.core import statistics
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import files, metadata
-from edgewright.quantize import quantize
+from edgewright.quantize import prepare, quantize
 from edgewright.quantize.calibration import statistics as ranges
 from edgewright.quantize.calibration.sessions import open_session
 from edgewright.quantize.mixed import compose
-from edgewright.quantize.ptq import bias_correction, centering
+from edgewright.quantize.ptq import centering
 from edgewright.quantize.qdq import tensorrt_rules
 from edgewright.quantize.schemes import SCHEMES
 
@@ -61,7 +61,7 @@ def network() -> onnx.ModelProto:
 
 def prepared() -> onnx.ModelProto:
     model = network()
-    bias_correction.add_missing(model)
+    prepare.add_biases(model)
     return model
 
 
@@ -111,8 +111,8 @@ def test_what_was_known_of_the_model_holds_for_the_centred_one(centred) -> None:
     """Nothing is collected again: the statistics that were moved are those of the moved model."""
     _, after, images = centred
     told = ranges.read(after / ranges.STATISTICS)
-    source, calibration = quantize.read(str(after / "model.onnx"), images)
-    quantize.prepare(source)
+    source, calibration = prepare.read(str(after / "model.onnx"), images)
+    prepare.prepare(source)
     seen = ranges.collect(source, calibration, lambda *_: None)
     assert told.names == seen.names
     np.testing.assert_allclose(told.lows, seen.lows, atol=1e-4)
@@ -149,8 +149,8 @@ def test_int8_comes_nearer_by_half_a_bit_at_least(centred, tmp_path) -> None:
 def test_what_is_decided_before_biases_are_corrected_sees_no_constant(centred, monkeypatch, mixed) -> None:
     """Neither a plain file's answers nor a mixed one's are off by the weights' rounding errors times half a range."""
     _, after, images = centred
-    source, calibration = quantize.read(str(after / "model.onnx"), images)
-    quantize.prepare(source)
+    source, calibration = prepare.read(str(after / "model.onnx"), images)
+    prepare.prepare(source)
     found = ranges.find(ranges.read(after / ranges.STATISTICS), "minmax", True)
     scheme, exact = SCHEMES["tensorrt"], answers(after, images)
 

@@ -15,7 +15,7 @@ from PIL import Image
 from edgewright.core import statistics
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import files, metadata
-from edgewright.quantize import quantize
+from edgewright.quantize import prepare, quantize
 from edgewright.quantize.calibration import statistics as ranges
 from edgewright.quantize.calibration.sessions import open_session, until
 from edgewright.quantize.ptq import centering, channel_splitting
@@ -136,8 +136,8 @@ def test_what_was_known_of_the_model_holds_for_the_split_one(split) -> None:
     _, after, images = split
     told = ranges.read(after / ranges.STATISTICS)
     assert len(told.widths) == len(told.names) and not len(told.slopes), "of single channels nothing is known"
-    source, calibration = quantize.read(str(after / "model.onnx"), images)
-    quantize.prepare(source)
+    source, calibration = prepare.read(str(after / "model.onnx"), images)
+    prepare.prepare(source)
     seen = ranges.collect(source, calibration, lambda *_: None)
     assert told.names == seen.names
     for name in ("r1", "r2", "r3", "r4"):

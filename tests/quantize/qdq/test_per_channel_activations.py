@@ -11,14 +11,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgewright.core.spec import ModelSpec
-from edgewright.graph import files, metadata
+from edgewright.graph import depthwise, files, metadata
 from edgewright.quantize import methods, quantize, schemes
 from edgewright.quantize.calibration import sessions
 from edgewright.quantize.calibration import statistics as ranges
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.mixed import compose
 from edgewright.quantize.qat import train as distil
-from edgewright.quantize.qdq import per_channel_activations
 from edgewright.runtimes import openvino
 from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Options
@@ -105,8 +104,8 @@ def test_other_runtimes_get_one_scale(scheme, tiny) -> None:
 
 def test_what_others_read_too_keeps_one_scale(tiny) -> None:
     model = onnx.load(tiny.model)  # its depthwise convolution shares its input with an addition
-    assert per_channel_activations.inputs(model) == {}
-    assert per_channel_activations.inputs(uneven(tiny.spec)) == {"silu": CHANNELS}
+    assert depthwise.inputs(model) == {}
+    assert depthwise.inputs(uneven(tiny.spec)) == {"silu": CHANNELS}
 
 
 def observed(*channels: tuple[float, float]) -> ranges.Statistics:

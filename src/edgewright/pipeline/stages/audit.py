@@ -138,15 +138,14 @@ def examine(
     progress: child.Progress | None = None,
 ) -> None:  # fmt: skip
     """Make every check on one artifact; runs in a child."""
-    from edgewright.graph import census
+    from edgewright.graph import census, names
     from edgewright.graph import files as onnx_files
     from edgewright.quantize import saturation
-    from edgewright.quantize.quantize import name_nodes
 
     options, spec = msgspec.convert(options, type=Options), msgspec.convert(spec, type=ModelSpec)
     tell = progress or (lambda *_: None)
     graph = onnx_files.load(Path(model))
-    name_nodes(graph)
+    names.name_nodes(graph)
     layers = census.layers(graph)
     precisions: list[Precision] = [*(["int8"] if "int8" in layers else []), options.precision]  # type: ignore[list-item]
     found = [checks.census(layers, described)] if described.get("layers") else []

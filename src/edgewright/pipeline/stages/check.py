@@ -131,13 +131,12 @@ def read(entry: Entry) -> Checked:
 
 def examine(model: str) -> dict[str, Any]:
     """Rules, layers and memory of the ONNX file `model`, and the layer that each node belongs to; runs in a child."""
-    from edgewright.graph import census, sparsity
+    from edgewright.graph import census, names, sparsity
     from edgewright.graph import files as onnx_files
     from edgewright.quantize.qdq import tensorrt_rules
-    from edgewright.quantize.quantize import name_nodes
 
     graph = onnx_files.load(Path(model))
-    name_nodes(graph)
+    names.name_nodes(graph)
     memory = census.memory(graph)
     return {
         "layers": census.layers(graph), "weight_bytes": memory.weights, "activation_bytes": memory.activations,

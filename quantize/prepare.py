@@ -1,0 +1,87 @@
+"""A float model in the form in which quantizers take it, and the images that it is calibrated on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgewright.core.errors import InvalidInput
+from edgewright.graph import files, metadata, names, precision
+
+from .calibration.images import Calibration
+from .qdq import plain_forms
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 17
+"""What per-channel Q/DQ pairs and all that the engines write need at least."""
+
+BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
+"""Layers that can have a bias."""
+
+
+def read(model: str, images: list[str]) -> tuple[onnx.ModelProto, Calibration]:
+    """The float model at `model`, and `images` as it takes them.
+
+    Raises `InvalidInput` for a model that is quantized already, and for one without a spec.
+    """
+    source = files.load(Path(model))
+    precision.require_float(source, Path(model).name)
+    spec = metadata.get_spec(source)
+    if spec is None:
+        raise InvalidInput(
+            f"{model} holds no ModelSpec.",
+            "Without it the calibration images cannot be preprocessed as in training.",
+            "Export the model with edgewright first: edgewright export MODEL.onnx --spec FILE -o NEW.onnx",
+        )
+    return source, Calibration(images, spec)
+
+
+def prepare(model: onnx.ModelProto) -> None:
+    """Bring `model` into the form that the engines take, in place.
+
+    Its opset is raised to what per-channel Q/DQ needs, every node gets a name, layers are made plain (`forms`), and
+    every layer gets a bias of its own.
+    """
+    from edgewright.graph import upgrade
+
+    upgrade.apply(model, OPSET)
+    names.name_nodes(model)
+    plain_forms.apply(model)
+    plain_forms.add_types(model)
+    add_biases(model)
+
+
+def add_biases(model: onnx.ModelProto) -> bool:
+    """Give every Conv, ConvTranspose and Gemm a bias of its own (zeros where it had none), in place."""
+    from onnx import numpy_helper
+
+    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    uses = files.reads(model.graph)
+    free = names.Names(model.graph)
+    modified = False
+    for node in model.graph.node:
+        if node.op_type not in BIASED or node.input[1] not in initial:
+            continue
+        bias = node.input[2] if len(node.input) > 2 else ""
+        if bias and (bias not in initial or uses[bias] == 1):
+            continue
+        value = numpy_helper.to_array(initial[bias]) if bias else np.zeros(_channels(node, initial), np.float32)
+        del node.input[2:]
+        node.input.append(free.free(f"{node.name}_bias"))
+        model.graph.initializer.append(numpy_helper.from_array(value, node.input[2]))
+        modified = True
+    return modified
+
+
+def _channels(node: onnx.NodeProto, initial: dict[str, onnx.TensorProto]) -> int:
+    options = {a.name: a.i for a in node.attribute}
+    dims = initial[node.input[1]].dims
+    if node.op_type == "ConvTranspose":
+        return int(dims[1]) * (options.get("group") or 1)
+    if node.op_type == "Gemm":
+        return int(dims[0] if options.get("transB") else dims[1])
+    return int(dims[0])
