@@ -16,9 +16,9 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """A training from a teacher. The defaults are those for a student with random weights.
 
     `epochs`: passes over the training images; default: about `SEEN` images in all, from 10 to 100 epochs, or as many as
-    fit into `time_budget_s` (wall seconds; at least one), planned anew after each by how long they take. `batch`:
+    fit into `train_time_s` (wall seconds; at least one), planned anew after each by how long they take. `batch`:
     images a step; default: 64 of 224 x 224 pixels or fewer, else as many as have as many pixels, at least 4; where an
-    epoch would have less than 150 steps, down to 16. `optimizer`: one of timm's. `rate` is for 64 images a step, goes
+    epoch would have less than 150 steps, down to 16. `optimizer`: one of timm's. `lr` is for 64 images a step, goes
     with the root of their number, rises over the share `warmup` of the steps and falls along half a cosine.
 
     `temperature` softens class probabilities. `answers`, `labels`, `features`: the weights of the three losses (see
@@ -37,10 +37,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     epochs: int | None = None
-    time_budget_s: float | None = None
+    train_time_s: float | None = None
     batch: int | None = None
     optimizer: str = "adamw"
-    rate: float = 2e-3
+    lr: float = 2e-3
     weight_decay: float = 0.02
     warmup: float = 0.05
     ema: float = 0.9998
@@ -70,13 +70,13 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _RANGES = (
-    ("epochs", 1, 100_000), ("time_budget_s", 1, 1e8), ("batch", 1, 65536), ("rate", 1e-9, 10), ("weight_decay", 0, 1),
+    ("epochs", 1, 100_000), ("train_time_s", 1, 1e8), ("batch", 1, 65536), ("lr", 1e-9, 10), ("weight_decay", 0, 1),
     ("warmup", 0, 0.9), ("ema", 0, 0.999999), ("temperature", 0.1, 100), ("answers", 0, 1e6), ("labels", 0, 1e6),
     ("features", 0, 1e6), ("zoom", 0.05, 1), ("held_out", 0.01, 0.5), ("patience", 0, 1), ("checkpoint_s", 0, 1e6),
 )  # fmt: skip
 
 STUDENT = Schedule()
-RECOVERY = Schedule(rate=5e-4, zoom=0.7)
+RECOVERY = Schedule(lr=5e-4, zoom=0.7)
 """For a student that already knows nearly all: a pruned copy of the teacher."""
 
 

@@ -200,14 +200,14 @@ class _Training:
     def _refitted(self, progress: Progress, done: int, took: float) -> int:
         """How many epochs fit into the time, where the last of those `done` took `took` seconds: at least one more, so
         that the rate falls to its end. A machine gets busy, and a rate that falls too slowly would be cut off high."""
-        limit = self.schedule.time_budget_s
+        limit = self.schedule.train_time_s
         if not limit or done >= progress.planned or progress.landing or self._overdue(progress, done):
             return progress.planned
         return min(done + max(1, int((limit - progress.seconds) / took)), self.schedule.epochs or MOST_EPOCHS)
 
     def _overdue(self, progress: Progress, done: int) -> bool:
         """Whether the time is up before the plan's end."""
-        limit = self.schedule.time_budget_s
+        limit = self.schedule.train_time_s
         return limit is not None and progress.seconds >= limit and done < progress.planned
 
     def _learn(self, progress: Progress, epoch: int, at: int, best: dict[str, torch.Tensor]) -> None:
@@ -260,7 +260,7 @@ class _Training:
         raise RuntimeFailed(
             f"The {what} is not finite at step {number + 1} of the training.",
             f"The student's weights diverged, or its outputs overflow.{kept}",
-            f"Lower the rate (now {self.schedule.rate:g}), or look for odd images and labels.",
+            f"Lower the learning rate (now {self.schedule.lr:g}), or look for odd images and labels.",
         )
 
     def _loss(self, student: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -317,7 +317,7 @@ class _Training:
 
     @property
     def _rate(self) -> float:
-        return self.schedule.rate * math.sqrt(self.batch / 64)
+        return self.schedule.lr * math.sqrt(self.batch / 64)
 
     def _number(self, epoch: int, step: int) -> int:
         """A seed for what is drawn at a place of the training."""
@@ -338,7 +338,7 @@ class _Training:
 
     def _plan(self, spent: float) -> int:
         """How many epochs to learn: as asked, or as many as fit into the time, of which `spent` seconds are gone."""
-        schedule, budget = self.schedule, self.schedule.time_budget_s
+        schedule, budget = self.schedule, self.schedule.train_time_s
         if budget is None or schedule.epochs:
             return schedule.passes(len(self.learning))
         student = copy.deepcopy(self.student)

@@ -182,7 +182,7 @@ def quantize(
     out: PathLike,
     scheme: str = "openvino",
     method: str | None = None,
-    images: int = 300,
+    num_images: int = 300,
     seed: int = 0,
     strict: bool = False,
     watch: Watch = quiet,
@@ -191,7 +191,7 @@ def quantize(
     path = _writable_file(out)
     made = comparison.quantize(
         _workshop(Recipe(strict=strict), watch), files.absolute(model), files.absolute(calibration), scheme, method,
-        images, seed,
+        num_images, seed,
     )  # fmt: skip
     files.write(path, (made.path / stages.MODEL).read_bytes())
     provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
@@ -208,7 +208,7 @@ def distill(
     student_checkpoint: PathLike | None = None,
     spec: PathLike | None = None,
     split: str | None = None,
-    calibration: PathLike | None = None,
+    train_data: PathLike | None = None,
     schedule: Schedule = STUDENT,
     labels: bool | None = None,
     seed: int = 0,
@@ -218,7 +218,7 @@ def distill(
 ) -> Distilled:
     """Train the source `student` under `source` on your images; the folder `out` is then a source itself.
 
-    `calibration`: images to learn from (default: the train or calib split of `data`, else three quarters of it).
+    `train_data`: images to learn from (default: the train or calib split of `data`, else three quarters of it).
     `labels`: learn from them too (default: where all images have them). `schedule`: see
     `quantize.distillation.schedule`; a killed call goes on where it was. Raises `InvalidInput` where teacher, student
     and data do not fit.
@@ -231,7 +231,7 @@ def distill(
             trust_checkpoint=trust_checkpoint,
         ),
         Source(source=student, checkpoint=_absolute(student_checkpoint), trust_checkpoint=trust_checkpoint),
-        files.absolute(data), split, files.absolute(calibration) if calibration is not None else None, schedule, labels,
+        files.absolute(data), split, files.absolute(train_data) if train_data is not None else None, schedule, labels,
         seed,
     )  # fmt: skip
     distillation.copy(made.path, folder)
@@ -251,7 +251,7 @@ def prune(
     checkpoint: PathLike | None = None,
     spec: PathLike | None = None,
     split: str | None = None,
-    calibration: PathLike | None = None,
+    train_data: PathLike | None = None,
     schedule: Schedule | None = RECOVERY,
     seed: int = 0,
     trust_checkpoint: bool = False,
@@ -275,7 +275,7 @@ def prune(
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
-    job = _job_here(place, where, recipe, data, split, calibration, target)
+    job = _job_here(place, where, recipe, data, split, train_data, target)
     made, found = pruning.prune(job, _workshop(recipe, watch), place, wanted, schedule)
     distillation.copy(made, folder)
     return found
@@ -370,7 +370,7 @@ def audit(
     reference: PathLike | None = None,
     isa: Sequence[str] | None = None,
     runtime: str | None = None,
-    images: int = 64,
+    num_images: int = 64,
     strict: bool = False,
     watch: Watch = quiet,
 ) -> Audited:
@@ -381,7 +381,7 @@ def audit(
     return comparison.audit_file(
         _workshop(Recipe(strict=strict), watch), files.absolute(file), files.absolute(data), split,
         files.absolute(calibration) if calibration is not None else None,
-        files.absolute(reference) if reference is not None else None, _isa(isa), runtime, images,
+        files.absolute(reference) if reference is not None else None, _isa(isa), runtime, num_images,
     )  # fmt: skip
 
 
@@ -392,7 +392,7 @@ def bench(
     out: PathLike,
     budget: str | None = None,
     split: str | None = None,
-    rate: float | None = None,
+    fps: float | None = None,
     recipe: Recipe | None = None,
     on: Device | str | None = None,
     strict: bool = False,
@@ -400,14 +400,14 @@ def bench(
 ) -> Outcome:
     """Measure bundles beside each other on this machine, or on the device `on` ("user@host").
 
-    The first is what the others are compared with. `rate`: frames a second of a camera at which the latency is measured
-    too, beside back to back (also in a recipe). Raises `UsageError` for a rate outside 0.1 to 1000.
+    The first is what the others are compared with. `fps`: frames a second of a camera at which the latency is measured
+    too, beside back to back (also in a recipe). Raises `UsageError` for a number outside 0.1 to 1000.
     """
     plan, folder = recipe or Recipe(), _writable(out)
     plan = msgspec.structs.replace(plan, strict=strict or plan.strict)
-    if rate is not None:
+    if fps is not None:
         try:
-            plan = msgspec.convert({**msgspec.to_builtins(plan), "rate": rate}, Recipe)
+            plan = msgspec.convert({**msgspec.to_builtins(plan), "fps": fps}, Recipe)
         except msgspec.ValidationError as error:
             raise UsageError(f"This rate cannot be measured at: {error}.", "", "Give the camera's, e.g. 30.") from None
     limits = budgets.parse(budget) if budget is not None else None

@@ -57,7 +57,7 @@ SUBSTITUTIONS = (
         "one INT8 method, one runtime and no other thing is tried",
     ),
     Substitution(
-        r"^(edgewright (?:prune|distill) .*?)(?: --(?:time-budget|epochs) \S+)?( -o .*)", r"\1 --epochs 1\2",
+        r"^(edgewright (?:prune|distill) .*?)(?: --(?:train-time|epochs) \S+)?( -o .*)", r"\1 --epochs 1\2",
         "one pass over the images instead of half an hour",
     ),
     Substitution(

@@ -62,7 +62,7 @@ def test_step_by_step_ends_in_a_gate(tiny: Path) -> None:
         run = edgewright("compile", model, "--runtime", "onnxruntime", "-o", bundle, cwd=tiny)
         assert run.returncode == 0, run.stderr
         assert f"onnxruntime, {precision}" in run.stdout, "what runs, not what the rest was asked to be"
-    run = edgewright("bench", "float.edge", "int8.edge", "--data", "images", "-o", "bench", "--rate", 100, cwd=tiny)
+    run = edgewright("bench", "float.edge", "int8.edge", "--data", "images", "-o", "bench", "--fps", 100, cwd=tiny)
     assert run.returncode == 0, run.stderr
     rows = json.loads((tiny / "bench/report.json").read_bytes())["measurements"]
     assert [row["camera"]["rate_hz"] for row in rows] == [100, 100]
@@ -194,7 +194,7 @@ def test_a_file_is_checked_for_a_jetson_on_any_machine(tiny: Path) -> None:
         (["optimize", "timm:resnet18", "--data", "x", "-o", "y", "--budget", "tpo1 >= 1"], 2, "top1"),
         (["run", "nothing.edge", "a.jpg"], 3, "no bundle"),
         (["report", "nothing"], 3, "nothing"),
-        (["bench", "a.edge", "--data", "x", "-o", "y", "--rate", "0"], 2, "rate must be from 0.1 to 1000"),
+        (["bench", "a.edge", "--data", "x", "-o", "y", "--fps", "0"], 2, "fps must be from 0.1 to 1000"),
         (["export", "model.onnx", "-o", "m.onnx"], 3, "model.onnx"),
     ],
 )

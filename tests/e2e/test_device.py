@@ -302,7 +302,7 @@ def test_int8_bundles_of_the_zoo_answer_the_same(device: Path, zoo: Path, tmp_pa
     )  # fmt: skip
     api.quantize(
         tmp_path / "float.onnx", calibration=images, out=tmp_path / "int8.onnx", scheme="ort-x86-vnni",
-        method="minmax", images=64,
+        method="minmax", num_images=64,
     )  # fmt: skip
     api.compile(tmp_path / "int8.onnx", out=edge, runtime="onnxruntime")
     compare_int8(device, edge, sorted(map(str, (images / "images").iterdir()))[:60], tmp_path)

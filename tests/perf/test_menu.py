@@ -33,7 +33,7 @@ def test_the_menu_of_a_mobilenet(benchmark: Any, zoo: Path, tmp_path: Path) -> N
                 continue
             begin = time.monotonic()
             out = tmp_path / f"{name}.onnx"
-            api.quantize(model, calibration=images, out=out, method=name, images=100)
+            api.quantize(model, calibration=images, out=out, method=name, num_images=100)
             print(f"{name:<18} {time.monotonic() - begin:6.1f} s")
 
     benchmark.pedantic(menu, rounds=1)
@@ -44,7 +44,7 @@ def test_distillation_of_a_model_with_2_5_million_weights(benchmark: Any, zoo: P
     model, data = tmp_path / "float.onnx", zoo / CASES["mobilenetv1_075"].data
     api.export("timm:mobilenetv3_small_100?pretrained=false", out=model, data=data)
     images = linked(data, tmp_path / "images", 500)
-    run = {"calibration": images, "out": tmp_path / "int8.onnx", "method": methods.DISTIL, "images": 500}
+    run = {"calibration": images, "out": tmp_path / "int8.onnx", "method": methods.DISTIL, "num_images": 500}
     benchmark.pedantic(lambda: api.quantize(model, **run), rounds=1)
     print(f"{len(list(images.iterdir()))} images {benchmark.stats.stats.max:6.1f} s")
 

@@ -34,7 +34,7 @@ def test_few_images_as_they_are_and_moved(benchmark: Any, tmp_path: Path) -> Non
         for zoom in (1.0, RECOVERY.zoom):
             found = api.distill(
                 SOURCE, student=str(tmp_path / "student"), out=tmp_path / f"{zoom}", **given,
-                schedule=replaced(RECOVERY, epochs=EPOCHS, rate=1e-3, patience=1.0, zoom=zoom),
+                schedule=replaced(RECOVERY, epochs=EPOCHS, lr=1e-3, patience=1.0, zoom=zoom),
             )  # fmt: skip
             passes = " ".join(f"{epoch.metric:.1f}" for epoch in found.history.epochs)
             print(

@@ -12,8 +12,8 @@ from edgewright.pipeline.recipe import Recipe, read
 
 def test_a_recipe_is_read(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text('runtimes = ["openvino"]\nthreads = [0, 1]\nmin_count = 662\nrate = 30\n')
-    assert read(path) == Recipe(runtimes=("openvino",), threads=(0, 1), min_count=662, rate=30.0)
+    path.write_text('runtimes = ["openvino"]\nthreads = [0, 1]\nmin_count = 662\nfps = 30\n')
+    assert read(path) == Recipe(runtimes=("openvino",), threads=(0, 1), min_count=662, fps=30.0)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
         ('normalize = ["device"]', "normalize"),
         ("threads = []", "at least one"),
         ("min_duration_s = -1.0", "negative"),
-        ("rate = 0", "rate must be from 0.1 to 1000"),
+        ("fps = 0", "fps must be from 0.1 to 1000"),
         ("[", "not valid"),
     ],
 )

@@ -107,7 +107,7 @@ def test_optimize_and_audit_agree_on_what_a_file_is(kind: str, tmp_path: Path, d
         assert out.best and artifact.read(out.best.path).precision == "int8"
     else:
         assert {row.precision for row in rows.values()} == {"f32", "int8"}
-    found = api.audit(model, data=data, runtime="onnxruntime", images=8)
+    found = api.audit(model, data=data, runtime="onnxruntime", num_images=8)
     census = next(one for one in (*found.findings, *found.passed) if one.code == "census")
     assert census.level == "ok" and ("int8" in census.text) == (label == "int8")
 

@@ -26,7 +26,7 @@ def audit(
     runtime: Annotated[
         str | None, typer.Option(help="onnxruntime (default) or openvino; a bundle has its own.")
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="Images to answer.")] = 64,
+    num_images: Annotated[int, typer.Option(min=1, help="Images to answer.")] = 64,
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -47,7 +47,7 @@ def audit(
     with console.Watcher() as watch:
         found = api.audit(
             file, data=data, split=split, calibration=calibration, reference=reference, isa=o.words(isa),
-            runtime=runtime, images=images, strict=strict, watch=watch,
+            runtime=runtime, num_images=num_images, strict=strict, watch=watch,
         )  # fmt: skip
     if as_json:
         console.print_json(found)

@@ -23,7 +23,7 @@ def bench(
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
-    rate: Annotated[
+    fps: Annotated[
         float | None,
         typer.Option(help="Measure at a camera's rate too: so many frames a second, idle between them (e.g. 30)."),
     ] = None,
@@ -49,6 +49,6 @@ def bench(
     device = o.device(on, identity, python, wheels, device_folder, clean)
     with console.Watcher() as watch:
         outcome = api.bench(
-            bundles, data=data, out=out, budget=budget, split=split, rate=rate, on=device, strict=strict, watch=watch
+            bundles, data=data, out=out, budget=budget, split=split, fps=fps, on=device, strict=strict, watch=watch
         )
     o.show_outcome(outcome, as_json)

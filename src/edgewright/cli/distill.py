@@ -24,7 +24,7 @@ def distill(
     ],
     data: Annotated[Path, typer.Option("--data", help="Images, as for optimize: the evaluation split compares both.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the student; it is then a SOURCE itself.")],
-    calibration: Annotated[
+    train_data: Annotated[
         Path | None,
         typer.Option(
             help="Folder of images to learn from; default: the train or calib split of --data, else most of it."
@@ -37,8 +37,8 @@ def distill(
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the images; default: 120 000 images in all, 10 to 100 passes.")
     ] = None,
-    time_budget: Annotated[str | None, typer.Option(help="As many passes as fit into this time, e.g. 20m, 2h.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Peak learning rate for 64 images a step; default 0.002.")] = None,
+    train_time: Annotated[str | None, typer.Option(help="As many passes as fit into this time, e.g. 20m, 2h.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate for 64 images a step; default 0.002.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step; default 64, fewer for large inputs.")] = None,
     checkpoint: o.CheckpointOption = None,
     student_checkpoint: Annotated[
@@ -57,19 +57,19 @@ def distill(
     where its feature maps are strong. A tenth of the images is held out and decides which weights are kept. A killed
     command goes on where it was when it is given again. More in docs/distillation.md.
 
-    [dim]edgewright distill timm:resnet18 --student timm:mobilenetv3_small_050 --data photos/ --time-budget 20m -o small
+    [dim]edgewright distill timm:resnet18 --student timm:mobilenetv3_small_050 --data photos/ --train-time 20m -o small
     edgewright optimize small --data photos/ -o out/[/]
     """
     from edgewright import api
     from edgewright.cli import console
     from edgewright.quantize.distillation.schedule import STUDENT, replaced
 
-    limit = o.seconds(time_budget) if time_budget else None
-    schedule = replaced(STUDENT, epochs=epochs, time_budget_s=limit, rate=rate, batch=batch)
+    limit = o.seconds(train_time) if train_time else None
+    schedule = replaced(STUDENT, epochs=epochs, train_time_s=limit, lr=lr, batch=batch)
     with console.Watcher() as watch:
         found = api.distill(
             source, student=student, data=data, out=out, checkpoint=checkpoint, student_checkpoint=student_checkpoint,
-            spec=spec, split=split, calibration=calibration, schedule=schedule, labels=labels, seed=seed,
+            spec=spec, split=split, train_data=train_data, schedule=schedule, labels=labels, seed=seed,
             trust_checkpoint=trust_checkpoint, strict=strict, watch=watch,
         )  # fmt: skip
     if as_json:

@@ -57,10 +57,10 @@ def prune(
         int | None,
         typer.Option(rich_help_panel=TRAINING, help="Passes over the images; 0: none. Default: 120 000 images in all."),
     ] = None,
-    time_budget: Annotated[
+    train_time: Annotated[
         str | None, typer.Option(rich_help_panel=TRAINING, help="As many passes as fit into this time, e.g. 20m.")
     ] = None,
-    rate: Annotated[
+    lr: Annotated[
         float | None, typer.Option(rich_help_panel=TRAINING, help="Peak learning rate for 64 images a step.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Device name; for speed-ups this machine.")] = None,
@@ -70,7 +70,7 @@ def prune(
     checkpoint: o.CheckpointOption = None,
     spec: o.SpecOption = None,
     split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
-    calibration: Annotated[
+    train_data: Annotated[
         Path | None, typer.Option(help="Folder of images to learn from; default: the train or calib split of --data.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides order and crops of the training.")] = 0,
@@ -84,7 +84,7 @@ def prune(
     are worth least for the time they cost. The result is built and measured beside the unpruned one. The folder is a
     source like any other: export, optimize and distill take it. More in docs/pruning.md.
 
-    [dim]edgewright prune timm:resnet18 --data photos/ --speedup 1.8 --time-budget 30m -o slim
+    [dim]edgewright prune timm:resnet18 --data photos/ --speedup 1.8 --train-time 30m -o slim
     edgewright optimize slim --data photos/ -o out/[/]
     """
     from edgewright import api
@@ -98,12 +98,12 @@ def prune(
     )  # fmt: skip
     schedule = None
     if epochs != 0:
-        limit = o.seconds(time_budget) if time_budget else None
-        schedule = replaced(RECOVERY, epochs=epochs, time_budget_s=limit, rate=rate)
+        limit = o.seconds(train_time) if train_time else None
+        schedule = replaced(RECOVERY, epochs=epochs, train_time_s=limit, lr=lr)
     with console.Watcher() as watch:
         found = api.prune(
             source, data=data, out=out, wanted=wanted, target=target, runtime=runtime, scheme=scheme,
-            precision=precision, checkpoint=checkpoint, spec=spec, split=split, calibration=calibration,
+            precision=precision, checkpoint=checkpoint, spec=spec, split=split, train_data=train_data,
             schedule=schedule, seed=seed, trust_checkpoint=trust_checkpoint, strict=strict, watch=watch,
         )  # fmt: skip
     if as_json:

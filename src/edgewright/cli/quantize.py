@@ -20,7 +20,7 @@ def quantize(
     method: Annotated[
         str | None, typer.Option(help="minmax, round, round-mixed, nncf, nncf-round ...; default: the first that fits.")
     ] = None,
-    images: Annotated[int, typer.Option(help="How many images to calibrate on, at most.")] = 300,
+    num_images: Annotated[int, typer.Option(help="How many images to calibrate on, at most.")] = 300,
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -38,7 +38,7 @@ def quantize(
             out=out,
             scheme=scheme,
             method=method,
-            images=images,
+            num_images=num_images,
             strict=strict,
             watch=watch,
         )

@@ -306,7 +306,7 @@ def _time(
     shop: Workshop, paths: Mapping[str, Path], evaluation: ImageSet, recipe: Recipe, folder: Path, place: Place
 ) -> dict[str, Timing]:
     rules = Rules(
-        min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.rate, seed=recipe.seed
+        min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.fps, seed=recipe.seed
     )
     some = [item.path for item in evaluation.items[:4]]
     what = f"{len(paths)} bundles, interleaved"

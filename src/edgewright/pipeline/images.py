@@ -108,7 +108,7 @@ def require_training(data: Path, split: str | None, calibration: Path | None) ->
         raise InvalidInput(
             f"{data} has no images to learn from beside those to evaluate on.",
             "What goes, and what the rest learns, is found on other images than it is judged by.",
-            "Sort them into folders train and val, or name some: --calibration DIR",
+            "Sort them into folders train and val, or name some: --train-data DIR (of optimize: --calibration DIR)",
         )
 
 
@@ -224,7 +224,7 @@ def _beside(data: Path, evaluated: str, roles: Sequence[str]) -> str | None:
         raise InvalidInput(
             f"{data} has several splits that mean {role(found[0])}: {', '.join(found)}.",
             "Which of them is meant is not clear.",
-            "Keep one of them, or name its folder with --calibration.",
+            "Keep one of them, or name its folder: --calibration DIR, of prune and distill --train-data DIR",
         )
     return found[0] if found else None
 

@@ -16,7 +16,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `normalize`: where pixels are normalized; with both, the finalists are also built with normalization inside the
     graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
-    `finalists`: how many candidates get such variations. `rate`: frames a second of a camera at which the latency is
+    `finalists`: how many candidates get such variations. `fps`: frames a second of a camera at which the latency is
     measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT's
     settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's.
     `mixed_precision`: where INT8 loses too much, try it with the most sensitive blocks in float
@@ -41,7 +41,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parity_images: int = 16
     min_duration_s: float = 2.0
     min_count: int = 200
-    rate: float | None = None
+    fps: float | None = None
     margin: float = 1.0
     seed: int = 0
     stage_timeout_s: float = 1800.0
@@ -68,8 +68,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for share in self.hardswish or ():
             if not 0 < share <= 1:
                 raise ValueError(f"hardswish names shares above 0 and at most 1, got {share:g}")
-        if self.rate is not None and not 0.1 <= self.rate <= 1000:
-            raise ValueError(f"rate must be from 0.1 to 1000 frames a second, got {self.rate:g}")
+        if self.fps is not None and not 0.1 <= self.fps <= 1000:
+            raise ValueError(f"fps must be from 0.1 to 1000 frames a second, got {self.fps:g}")
         if not self.normalize or not self.threads:
             raise ValueError("normalize and threads must name at least one value each")
 

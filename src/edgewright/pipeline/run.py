@@ -436,7 +436,7 @@ class Line:
         """
         recipe = self.job.recipe
         rules = Rules(
-            min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.rate, seed=recipe.seed
+            min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.fps, seed=recipe.seed
         )
         every = (reference, *works) if self.place.is_here else works
         alive = [work for work in every if work.alive and work.artifact]

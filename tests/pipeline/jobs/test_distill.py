@@ -92,7 +92,7 @@ def command(job: Path, *more: str) -> list[str]:
 
 def test_a_student_of_digits_becomes_a_source(job: Path, capfd: pytest.CaptureFixture[str]) -> None:
     student = f"torch:{job}/nets.py:network?width=5"
-    learn = command(job, "--student", student, "--epochs", "5", "--rate", "0.01", "--json")
+    learn = command(job, "--student", student, "--epochs", "5", "--lr", "0.01", "--json")
     assert run_command(learn) == 0
     found = json.loads(capfd.readouterr().out)
     history = found["history"]
@@ -123,7 +123,7 @@ def test_a_student_of_digits_becomes_a_source(job: Path, capfd: pytest.CaptureFi
     [
         (["--student", "timm:mobilenetv9?pretrained=false"], "timm has no model 'mobilenetv9'"),
         (["--student", "torch:{job}/nets.py:network?classes=7"], "have the shapes 7, the teacher's 10"),
-        (["--student", "torch:{job}/nets.py:network", "--calibration", "{job}/bare", "--labels"], "have none"),
+        (["--student", "torch:{job}/nets.py:network", "--train-data", "{job}/bare", "--labels"], "have none"),
     ],
 )
 def test_what_does_not_fit_is_said(job: Path, capfd: pytest.CaptureFixture[str], how: list[str], words: str) -> None:

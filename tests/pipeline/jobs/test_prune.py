@@ -216,7 +216,7 @@ def test_zeros_for_a_device_that_is_not_here(folder: Path, capsys: pytest.Captur
         (("--speedup", "2", "--blocks", "0"), 2, "one at least"),
         (("--speedup", "0.5"), 2, "more than 1"),
         (("--ratio", "1.0"), 2, "share of channels that go"),
-        (("--ratio", "0.3", "--calibration", "no/such"), 3, "no/such"),
+        (("--ratio", "0.3", "--train-data", "no/such"), 3, "no/such"),
         (("--ratio", "0.3", "--importance", "luck"), 2, "no importance 'luck'"),
         (("--sparsity", "1:2"), 2, "no sparsity '1:2'"),
         (("--blocks", "2", "--rounds", "3"), 2, "1 to 2"),

@@ -28,7 +28,7 @@ SPEC = ModelSpec(
     name="digits", input=Input(height=8, width=8), classes=10,
     preprocess=Preprocess(resize="exact", resize_to=(8, 8), mean=(0.3, 0.3, 0.3), std=(0.4, 0.4, 0.4)),
 )  # fmt: skip
-QUICK = Schedule(epochs=4, batch=32, rate=0.01, zoom=0.8)
+QUICK = Schedule(epochs=4, batch=32, lr=0.01, zoom=0.8)
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +134,7 @@ def test_what_was_ended_goes_on_to_the_same_weights(learnt: Digits, tmp_path: Pa
 
 
 def test_momentum_of_another_optimizer_is_kept_too(learnt: Digits, tmp_path: Path) -> None:
-    schedule = msgspec.structs.replace(QUICK, epochs=1, optimizer="sgd", rate=0.05, checkpoint_s=0.0)
+    schedule = msgspec.structs.replace(QUICK, epochs=1, optimizer="sgd", lr=0.05, checkpoint_s=0.0)
     whole, again = network(6), network(6)
     learn(learnt, whole, schedule)
 
@@ -160,7 +160,7 @@ def test_zeros_of_a_sparse_student_stay(learnt: Digits) -> None:
 
 def test_a_perfect_student_stays_what_it_is_and_training_ends_early(learnt: Digits) -> None:
     student = copy.deepcopy(learnt.teacher)
-    schedule = msgspec.structs.replace(QUICK, epochs=30, rate=1.0, patience=0.0)
+    schedule = msgspec.structs.replace(QUICK, epochs=30, lr=1.0, patience=0.0)
     history = learn(learnt, student, schedule)
     assert history.began == history.ended == 100.0
     assert history.best_epoch is None and history.stopped == "patience"
@@ -176,7 +176,7 @@ def test_a_callers_own_judge_decides_which_weights_are_kept(learnt: Digits) -> N
 
 
 def test_a_time_becomes_a_number_of_epochs(learnt: Digits) -> None:
-    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=None, time_budget_s=2.0))
+    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=None, train_time_s=2.0))
     assert 1 <= len(history.epochs) <= history.planned <= 1000
     assert history.seconds < 10
     assert 0 < history.feeding < 1 and history.images_per_s > 0
@@ -209,7 +209,7 @@ def test_a_plan_follows_a_machine_that_gets_slower_or_faster(
     learnt: Digits, monkeypatch: pytest.MonkeyPatch, later: float
 ) -> None:
     clock = Clock(monkeypatch, later)
-    schedule = msgspec.structs.replace(QUICK, epochs=None, time_budget_s=20.0, patience=1.0)
+    schedule = msgspec.structs.replace(QUICK, epochs=None, train_time_s=20.0, patience=1.0)
     history = learn(learnt, network(6), schedule)
     epoch = history.images // history.batch * later + 0.3
     assert history.stopped == "done" and len(history.epochs) == history.planned
@@ -219,7 +219,7 @@ def test_a_plan_follows_a_machine_that_gets_slower_or_faster(
 
 def test_a_longer_plan_does_not_warm_up_again(learnt: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, later=0.001, quick=recovery.REHEARSAL + 11)
-    schedule = msgspec.structs.replace(QUICK, epochs=None, time_budget_s=14.0, patience=1.0, warmup=0.1)
+    schedule = msgspec.structs.replace(QUICK, epochs=None, train_time_s=14.0, patience=1.0, warmup=0.1)
     history = learn(learnt, network(6), schedule)
     assert history.planned > 30, "many times the first plan"
     rates = clock.rates[recovery.REHEARSAL :]
@@ -228,7 +228,7 @@ def test_a_longer_plan_does_not_warm_up_again(learnt: Digits, monkeypatch: pytes
 
 def test_an_epoch_longer_than_the_time_ends_it(learnt: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch, later=100.0)
-    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=None, time_budget_s=12.0))
+    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=None, train_time_s=12.0))
     assert history.stopped == "time" and len(history.epochs) < history.planned
 
 
@@ -236,7 +236,7 @@ def test_a_slow_first_epoch_does_not_take_away_from_the_epochs_asked_for(
     learnt: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch, later=0.02, quick=11)
-    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=12, time_budget_s=10.0, patience=1.0))
+    history = learn(learnt, network(6), msgspec.structs.replace(QUICK, epochs=12, train_time_s=10.0, patience=1.0))
     assert len(history.epochs) == history.planned == 12
     assert clock.now < 10
 
@@ -246,7 +246,7 @@ def test_a_training_that_goes_on_plans_as_if_it_had_not_been_ended(
 ) -> None:
     """With one step left of an epoch, judging it must not count as part of each step."""
     clock = Clock(monkeypatch, later=0.1)
-    schedule = msgspec.structs.replace(QUICK, epochs=None, time_budget_s=20.0, patience=1.0, checkpoint_s=0.0)
+    schedule = msgspec.structs.replace(QUICK, epochs=None, train_time_s=20.0, patience=1.0, checkpoint_s=0.0)
 
     def kill(done: int, _total: int, _what: str) -> None:
         if done == 2 * 11:
@@ -271,7 +271,7 @@ def test_one_image_a_step_leaves_normalization_as_it_is(learnt: Digits) -> None:
     student = copy.deepcopy(learnt.teacher)
     nn.init.zeros_(student[-1].weight)
     few = msgspec.structs.replace(learnt, images=learnt.images[:40], labels=[])
-    history = learn(few, student, Schedule(epochs=1, batch=1, rate=0.02))
+    history = learn(few, student, Schedule(epochs=1, batch=1, lr=0.02))
     assert history.best_epoch == 1
     assert torch.equal(student[1].running_mean, learnt.teacher[1].running_mean)
 

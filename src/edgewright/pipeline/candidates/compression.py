@@ -54,7 +54,7 @@ def _pruned(line: Line, candidate: Candidate, amount: float | str) -> Made:
     """The model less `amount` for `candidate`, trained."""
     prune.require_teachable(line.job)
     wanted = Wanted(sparsity=amount) if isinstance(amount, str) else Wanted(speedup=amount)
-    schedule = replaced(RECOVERY, time_budget_s=line.job.recipe.train_time_s)
+    schedule = replaced(RECOVERY, train_time_s=line.job.recipe.train_time_s)
     made = prune.narrow(line, candidate, wanted, schedule)
     return Made(prune.ours(made.folder), made.cut.left)
 
@@ -63,7 +63,7 @@ def _taught(line: Line, student: str) -> Made:
     """The source `student` after it learned from the model of `line`."""
     job = line.job
     prune.require_teachable(job)
-    schedule = replaced(STUDENT, time_budget_s=job.recipe.train_time_s)
+    schedule = replaced(STUDENT, train_time_s=job.recipe.train_time_s)
     learner = Source(source=student, trust_checkpoint=job.source.trust_checkpoint)
     made = distill.distil(
         line.shop, job.source, learner, job.data, job.split, job.calibration, schedule, None, job.recipe.seed

@@ -232,8 +232,8 @@ def _share(schedule: Schedule, rounds: int, images: int) -> Schedule:
     """What of a training one of so many rounds gets."""
     if rounds == 1:
         return schedule
-    if schedule.time_budget_s and not schedule.epochs:
-        return replaced(schedule, time_budget_s=schedule.time_budget_s / rounds)
+    if schedule.train_time_s and not schedule.epochs:
+        return replaced(schedule, train_time_s=schedule.train_time_s / rounds)
     return replaced(schedule, epochs=max(1, schedule.passes(images) // rounds))
 
 
