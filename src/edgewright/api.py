@@ -29,21 +29,28 @@ from edgewright.core import child, files
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.store import Store
 from edgewright.export.sources.parse import PLAN
-from edgewright.pipeline import comparison, images, stages
-from edgewright.pipeline import hosts as places
+from edgewright.pipeline import hosts, images
 from edgewright.pipeline import recipe as recipes
 from edgewright.pipeline import report as reports
 from edgewright.pipeline import run as runs
-from edgewright.pipeline.candidates import compression
 from edgewright.pipeline.candidates.base import restrict
-from edgewright.pipeline.comparison import Audited
+from edgewright.pipeline.jobs import audit as auditing
+from edgewright.pipeline.jobs import bench as benching
+from edgewright.pipeline.jobs import compile as compiling
 from edgewright.pipeline.jobs import distill as distillation
 from edgewright.pipeline.jobs import prune as pruning
+from edgewright.pipeline.jobs import quantize as quantizing
+from edgewright.pipeline.jobs import sensitivity as sensing
+from edgewright.pipeline.jobs.audit import Audited
 from edgewright.pipeline.jobs.distill import Distilled
 from edgewright.pipeline.jobs.prune import Pruned
 from edgewright.pipeline.jobs.prune_cut import Wanted
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages import Source, Watch, Workshop, quiet
+from edgewright.pipeline.stages import export as exporting
+from edgewright.pipeline.stages.export import Source
+from edgewright.pipeline.stages.model import MODEL
+from edgewright.pipeline.stages.runner import StageRunner, Watch, quiet
+from edgewright.pipeline.state import Job, RunState
 from edgewright.quantize.distillation.schedule import RECOVERY, STUDENT, Schedule
 from edgewright.runtimes import bundle as bundles
 from edgewright.targets import catalogue, remote
@@ -121,15 +128,13 @@ def optimize(
     )
     folder = _writable(out)
     limits = budgets.parse(budget) if budget is not None else None
-    with places.at(_device(on), plan, watch) as place:
-        meant, sets = places.target_for(place, target), _isa(isa)
-        job = runs.Job(
-            source=Source(
-                source=source,
-                checkpoint=_absolute(checkpoint),
-                spec_file=_absolute(spec),
-                trust_checkpoint=trust_checkpoint,
-            ),
+    where = Source(
+        source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
+    )
+    with hosts.at(_device(on), plan, watch) as host:
+        meant, sets = hosts.target_for(host, target), _isa(isa)
+        job = Job(
+            source=where,
             data=files.absolute(data),
             split=split,
             calibration=files.absolute(calibration) if calibration is not None else None,
@@ -138,10 +143,10 @@ def optimize(
             budget=limits,
             remeasure=remeasure,
         )
-        made = runs.run(job, _workshop(plan, watch), place, compression.compress)
+        state = runs.run(job, _stage_runner(plan, watch), host)
         begin = time.monotonic()
         watch("report", str(folder), 0, 0, "statistics over images")
-        outcome = _deliver(made, reports.assemble(made), folder)
+        outcome = _deliver(state, reports.assemble(state), folder)
         watch("report", str(folder), 1, 1, f"{time.monotonic() - begin:.1f} s")
     return outcome
 
@@ -163,14 +168,14 @@ def export(
     if data is not None:
         from edgewright.data import sets
 
-        items = images.read_evaluation(files.absolute(data), None, _workshop(plan, watch))
+        items = images.read_evaluation(files.absolute(data), None, _stage_runner(plan, watch))
         items = msgspec.structs.replace(items, items=items.items[: plan.parity_images])
         found, digests = [item.path for item in items.items], sets.digests(items)
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
-    entry = stages.export(_workshop(plan, watch), where, found, digests, batch)
-    files.write(path, (entry.path / stages.MODEL).read_bytes())
+    entry = exporting.export(_stage_runner(plan, watch), where, found, digests, batch)
+    files.write(path, (entry.path / MODEL).read_bytes())
     parity: dict[str, Any] = msgspec.json.decode((entry.path / "parity.json").read_bytes())
     return parity
 
@@ -189,11 +194,11 @@ def quantize(
 ) -> dict[str, Any]:
     """Quantize the float ONNX file `model` to the INT8 file `out`; returns the provenance."""
     path = _writable_file(out)
-    made = comparison.quantize(
-        _workshop(Recipe(strict=strict), watch), files.absolute(model), files.absolute(calibration), scheme, method,
+    made = quantizing.quantize(
+        _stage_runner(Recipe(strict=strict), watch), files.absolute(model), files.absolute(calibration), scheme, method,
         num_images, seed,
     )  # fmt: skip
-    files.write(path, (made.path / stages.MODEL).read_bytes())
+    files.write(path, (made.path / MODEL).read_bytes())
     provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
     return {**provenance, "scheme": scheme, "method": provenance.get("method", method)}
 
@@ -225,7 +230,7 @@ def distill(
     """
     folder = _writable_model(out)
     made, found = distillation.distil(
-        _workshop(Recipe(strict=strict), watch),
+        _stage_runner(Recipe(strict=strict), watch),
         Source(
             source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec),
             trust_checkpoint=trust_checkpoint,
@@ -266,7 +271,7 @@ def prune(
     what `pipeline.jobs.prune.prune` does.
     """
     folder = _writable_model(out)
-    place = places.here()
+    host = hosts.here()
     recipe = Recipe(
         runtimes=(runtime,) if runtime else None, schemes=(scheme,) if scheme else None,
         precisions=(precision,) if precision else None, normalize=("host",), finalists=0, seed=seed,
@@ -275,8 +280,8 @@ def prune(
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
-    job = _job_here(place, where, recipe, data, split, train_data, target)
-    made, found = pruning.prune(job, _workshop(recipe, watch), place, wanted, schedule)
+    job = _job_here(host, where, recipe, data, split, train_data, target)
+    made, found = pruning.prune(job, _stage_runner(recipe, watch), host, wanted, schedule)
     distillation.copy(made, folder)
     return found
 
@@ -303,7 +308,7 @@ def sensitivity(
     `out`, if one is named. Raises what `optimize` raises for wrong input, `Unavailable` for another machine's
     target.
     """
-    place, folder = places.here(), _writable(out) if out is not None else None
+    host, folder = hosts.here(), _writable(out) if out is not None else None
     recipe = Recipe(
         schemes=(scheme,) if scheme else None, methods=(method,) if method else None, normalize=("host",), finalists=0,
         strict=strict,
@@ -311,8 +316,8 @@ def sensitivity(
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
-    job = _job_here(place, where, recipe, data, split, calibration, target)
-    found = comparison.sensitivity(job, _workshop(recipe, watch), place)
+    job = _job_here(host, where, recipe, data, split, calibration, target)
+    found = sensing.sensitivity(job, _stage_runner(recipe, watch), host)
     if folder is not None:
         sensitivities.write(found, folder)
     return found
@@ -337,7 +342,7 @@ def compile(
     `pipeline.stages.check`), and a file that TensorRT refuses is `InvalidInput`. A bundle as `model` gets what only
     this device can build: its TensorRT plan.
     """
-    path, final, shop = Path(_absolute(model) or ""), files.absolute(out), _workshop(Recipe(), watch)
+    path, final, runner = Path(_absolute(model) or ""), files.absolute(out), _stage_runner(Recipe(), watch)
     bundles.require_replaceable(final)
     files.require_writable(final.parent, _ANOTHER)
     if path.is_dir():
@@ -347,10 +352,10 @@ def compile(
                 "On its device only what is missing is built.",
                 "Leave the other options out, or compile the .onnx file anew.",
             )
-        return comparison.finish_bundle(shop, path, final), None
+        return compiling.finish_bundle(runner, path, final), None
     named = {"runtime": runtime, "precision": precision, "threads": threads or None}
-    made = comparison.compile_file(
-        shop, path, {key: value for key, value in named.items() if value is not None}, normalize,
+    made = compiling.compile_file(
+        runner, path, {key: value for key, value in named.items() if value is not None}, normalize,
         target if target is None or isinstance(target, Target) else catalogue.load(target),
         files.absolute(images) if images is not None else None, max_batch,
     )  # fmt: skip
@@ -378,8 +383,8 @@ def audit(
 
     `isa`: the instruction sets that the processor it is for has ("avx2"). A finding in error is returned, not raised.
     """
-    return comparison.audit_file(
-        _workshop(Recipe(strict=strict), watch), files.absolute(file), files.absolute(data), split,
+    return auditing.audit_file(
+        _stage_runner(Recipe(strict=strict), watch), files.absolute(file), files.absolute(data), split,
         files.absolute(calibration) if calibration is not None else None,
         files.absolute(reference) if reference is not None else None, _isa(isa), runtime, num_images,
     )  # fmt: skip
@@ -411,10 +416,10 @@ def bench(
         except msgspec.ValidationError as error:
             raise UsageError(f"This rate cannot be measured at: {error}.", "", "Give the camera's, e.g. 30.") from None
     limits = budgets.parse(budget) if budget is not None else None
-    with places.at(_device(on), plan, watch) as place:
-        report = comparison.bench(
-            _workshop(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split, limits, plan,
-            place,
+    with hosts.at(_device(on), plan, watch) as host:
+        report = benching.bench(
+            _stage_runner(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split, limits, plan,
+            host,
         )  # fmt: skip
         written = _write_reports(report, folder)
     return Outcome(report=report, files=written, best=None, missed=_missed(report))
@@ -460,14 +465,14 @@ def gate(
 
 
 def _job_here(
-    place: places.Place, source: Source, recipe: Recipe, data: PathLike, split: str | None,
+    host: hosts.Host, source: Source, recipe: Recipe, data: PathLike, split: str | None,
     calibration: PathLike | None, target: str | Target | None,
-) -> runs.Job:  # fmt: skip
+) -> Job:  # fmt: skip
     """A job on this machine that nothing is to be chosen by: its budget holds for unlabelled images too."""
-    return runs.Job(
+    return Job(
         source=source, data=files.absolute(data), split=split,
         calibration=files.absolute(calibration) if calibration is not None else None,
-        target=places.target_for(place, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
+        target=hosts.target_for(host, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
     )  # fmt: skip
 
 
@@ -480,29 +485,29 @@ def _isa(names: Sequence[str] | None) -> tuple[Isa, ...] | None:
     return tuple(names) if names else None  # type: ignore[arg-type]
 
 
-def _deliver(made: runs.Made, report: Report, folder: Path) -> Outcome:
+def _deliver(state: RunState, report: Report, folder: Path) -> Outcome:
     """Write bundle (or, where nothing was measured, all bundles) and reports."""
     written: dict[str, Path] = {}
     best = None
-    for work in made.works:
-        wanted = report.choice and work.candidate.id == report.choice.id
-        unmeasured = work.alive and not made.measured_here
-        if not work.artifact or not (wanted or unmeasured):
+    for build in state.builds:
+        wanted = report.choice and build.candidate.id == report.choice.id
+        unmeasured = build.alive and not state.measured_here
+        if not build.artifact or not (wanted or unmeasured):
             continue
-        row = report.measurement(work.candidate.id)
-        name = made.spec.name if wanted else f"built/{made.spec.name}-{work.candidate.id}"
+        row = report.measurement(build.candidate.id)
+        name = state.spec.name if wanted else f"built/{state.spec.name}-{build.candidate.id}"
         path = folder / f"{name}{bundles.SUFFIX}"
         provenance = {
-            "source": made.job.source.source, "target": made.job.target.name, "created": report.created,
+            "source": state.job.source.source, "target": state.job.target.name, "created": report.created,
             "measurement": msgspec.to_builtins(msgspec.structs.replace(row, described={})),
         }  # fmt: skip
-        bundles.write(work.artifact.path, path, name=made.spec.name, provenance=provenance)
+        bundles.write(build.artifact.path, path, name=state.spec.name, provenance=provenance)
         if wanted:
             best = Best(path=path)
             written["bundle"] = path
         else:
             written["built"] = folder / "built"
-    written |= _write_reports(report, folder, reports.gallery(made, report))
+    written |= _write_reports(report, folder, reports.gallery(state, report))
     return Outcome(report=report, files=written, best=best, missed=_missed(report))
 
 
@@ -534,12 +539,12 @@ def _missed(report: Report) -> EdgewrightError | None:
     )
 
 
-def _workshop(recipe: Recipe, watch: Watch) -> Workshop:
+def _stage_runner(recipe: Recipe, watch: Watch) -> StageRunner:
     limits = child.Limits(wall_s=recipe.stage_timeout_s, memory_bytes=recipe.memory_bytes or _most_of_memory())
     store = Store()
     store.require_writable()
     store.sweep()
-    return Workshop(store=store, limits=limits, watch=watch, strict=recipe.strict)
+    return StageRunner(store=store, limits=limits, watch=watch, strict=recipe.strict)
 
 
 _ANOTHER = "Name another path: -o PATH"

@@ -25,8 +25,8 @@ from edgewright.bench import accuracy, environment, html, latency
 from edgewright.bench.gallery import Pair
 from edgewright.bench.results import Report
 from edgewright.core import child, statistics
-from edgewright.pipeline import stages
 from edgewright.pipeline.jobs import prune
+from edgewright.pipeline.stages import runner
 
 if TYPE_CHECKING:
     import onnx
@@ -146,7 +146,7 @@ def quick() -> Iterator[None]:
         for module in (child, accuracy, latency):
             patch.setattr(module, "Child", Reused)
         patch.setattr(os, "fsync", lambda _: None)
-        patch.setattr(stages, "version", functools.cache(stages.version))
+        patch.setattr(runner, "version", functools.cache(runner.version))
         patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
         patch.setattr(html, "write", write_named_page)
         patch.setattr(latency, "observe", observe_shortly)

@@ -172,7 +172,7 @@ def given(module: str, kind: str) -> Any:
 
 EVERY = " ".join(LABELS)
 VERBS: dict[str, tuple[str, list[str], Callable[[], Any], int]] = {
-    "audit": ("audit", ["m.onnx", "--data", "d"], lambda: given("pipeline.comparison", "Audited"), 0),
+    "audit": ("audit", ["m.onnx", "--data", "d"], lambda: given("pipeline.jobs.audit", "Audited"), 0),
     "distill": (
         "distill",
         ["s", "--student", "t", "--data", "d", "-o", EVERY],

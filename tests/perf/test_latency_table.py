@@ -26,9 +26,11 @@ from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Store
 from edgewright.graph import files
 from edgewright.graph.layers import Layer, layers
-from edgewright.pipeline import stages
 from edgewright.pipeline.jobs import distill
-from edgewright.pipeline.stages import Source, Workshop, latency_table
+from edgewright.pipeline.stages import latency_table
+from edgewright.pipeline.stages.export import Source, export
+from edgewright.pipeline.stages.model import MODEL, spec_of
+from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.quantize.quantize import quantize
 from edgewright.runtimes import artifact, openvino
 from edgewright.runtimes.options import Options
@@ -55,26 +57,26 @@ def test_predicted_and_measured(benchmark: Any, name: str, int8: bool, tmp_path:
     scheme = next(one for one in target.runtimes if one.name == "openvino").schemes[0] if int8 else None
     block = channel_block("openvino", "int8" if int8 else "f32", target.isa)
     pooled = pooled_block("openvino", "int8" if int8 else "f32", target.isa)
-    shop = Workshop(store=Store(tmp_path / "store"))
+    runner = StageRunner(store=Store(tmp_path / "store"))
     side = SIDES[name]
     images = write_images(tmp_path / "images", side)
     described = tmp_path / "spec.toml"
     described.write_text(f'[preprocess]\nresize = "exact"\nresize_to = [{side}, {side}]\n')
     given = Source(source=SOURCES[name], spec_file=str(described))
     artifacts, shapes = {}, {}
-    whole = stages.export(shop, given, images[:2], images[:2], None)
-    for id, source in [("0", given), *narrower(name, stages.spec_of(whole), block, pooled, tmp_path)]:
-        made = stages.export(shop, source, images[:2], images[:2], None)
-        model = made.path / stages.MODEL
+    whole = export(runner, given, images[:2], images[:2], None)
+    for id, source in [("0", given), *narrower(name, spec_of(whole), block, pooled, tmp_path)]:
+        made = export(runner, source, images[:2], images[:2], None)
+        model = made.path / MODEL
         shapes[id] = tuple(layers(files.load(model)).values())
         if scheme:
             (tmp_path / f"q{id}").mkdir()
             quantize(str(model), scheme, "minmax", images, str(tmp_path / f"q{id}"))
             model = tmp_path / f"q{id}" / "model.onnx"
         artifacts[id] = tmp_path / f"a{id}"
-        artifact.build(model, stages.spec_of(made), options, artifacts[id])
+        artifact.build(model, spec_of(made), options, artifacts[id])
     table = benchmark.pedantic(
-        lambda: latency_table.measure(shop, shapes["0"], options, scheme, "here", target.isa), rounds=1
+        lambda: latency_table.measure(runner, shapes["0"], options, scheme, "here", target.isa), rounds=1
     )  # fmt: skip
     assert {len(own) for own in shapes.values()} == {len(shapes["0"])}
     us = {id: sum(map(table.microseconds, own, shapes["0"])) for id, own in shapes.items()}

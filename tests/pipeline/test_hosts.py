@@ -13,7 +13,7 @@ from edgewright.bench.latency import Rules
 from edgewright.core.child import Limits
 from edgewright.core.errors import IntegrityError
 from edgewright.core.spec import Input, ModelSpec, Preprocess, encode
-from edgewright.pipeline import hosts as places
+from edgewright.pipeline import hosts
 from edgewright.pipeline.recipe import Recipe
 from edgewright.runtimes import artifact
 from edgewright.runtimes.options import Options
@@ -53,19 +53,19 @@ def test_a_place_believes_none_of_it(tmp_path: Path) -> None:
     other = encode(msgspec.structs.replace(made, spec=msgspec.structs.replace(SPEC, classes=4)))
     strange = encode(msgspec.structs.replace(made, described={"precision": "f32", "device": "CPU", "layers": [1]}))
     for described in (other, strange, b"{}", b"x" * 2_000_000, b""):
-        _believes_nothing(places.there(Lying(0, artifact_json=described), "board", Recipe()), tmp_path)
+        _believes_nothing(hosts.there(Lying(0, artifact_json=described), "board", Recipe()), tmp_path)
     lying = Lying({"images": 9, "classes": 3}, observed_json=b"[]", artifact_json=encode(made))
-    place = places.there(lying, "board", Recipe())
-    assert place.finish
-    place.finish(tmp_path / "a", tmp_path / "out", None)
+    host = hosts.there(lying, "board", Recipe())
+    assert host.finish
+    host.finish(tmp_path / "a", tmp_path / "out", None)
 
 
-def _believes_nothing(place: places.Place, tmp_path: Path) -> None:
-    assert place.answer and place.observe and place.finish
+def _believes_nothing(host: hosts.Host, tmp_path: Path) -> None:
+    assert host.answer and host.observe and host.finish
     for ask in (
-        lambda out: place.answer(tmp_path / "a", ["x.png"], out, None),
-        lambda out: place.observe({"a": tmp_path / "a"}, ["x.png"], out, Rules(), None, None),
-        lambda out: place.finish(tmp_path / "a", out, None),
+        lambda out: host.answer(tmp_path / "a", ["x.png"], out, None),
+        lambda out: host.observe({"a": tmp_path / "a"}, ["x.png"], out, Rules(), None, None),
+        lambda out: host.finish(tmp_path / "a", out, None),
     ):
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)

@@ -18,10 +18,10 @@ from edgewright.data.sets import ImageSet
 from edgewright.pipeline import images
 from edgewright.pipeline.images import findings, gather, label, labelled, read_evaluation
 from edgewright.pipeline.jobs import distill
-from edgewright.pipeline.stages import Workshop
+from edgewright.pipeline.stages.runner import StageRunner
 
-SHOP = Workshop(store=Store(Path("nothing-is-stored")))
-STRICT = Workshop(store=SHOP.store, strict=True)
+RUNNER = StageRunner(store=Store(Path("nothing-is-stored")))
+STRICT = StageRunner(store=RUNNER.store, strict=True)
 
 
 def test_splits_are_found_by_name(tiny: Path) -> None:
@@ -164,8 +164,10 @@ def test_an_orientation_is_a_finding_that_says_what_was_done(tiny: Path, exif: A
 
 def test_progress_is_reported_while_images_are_read(tiny: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    shop = Workshop(store=SHOP.store, watch=lambda stage, what, done, total, text: seen.append((what, done, total)))
-    gather(tiny / "images", None, None, 30, 0, shop)
+    runner = StageRunner(
+        store=RUNNER.store, watch=lambda stage, what, done, total, text: seen.append((what, done, total))
+    )
+    gather(tiny / "images", None, None, 30, 0, runner)
     assert ("images of val", 120, 120) in seen
     assert any(what.startswith("30 of ") for what, _, _ in seen)
 
@@ -235,6 +237,6 @@ def test_a_set_of_boxes_in_a_folder_too_many_is_named(tmp_path: Path) -> None:
 def test_a_warning_is_shown_before_the_work(tiny: Path) -> None:
     seen: list[str] = []
     sorted((tiny / "images/val/red").iterdir())[0].write_bytes(b"")
-    shop = Workshop(store=SHOP.store, watch=lambda stage, what, done, total, text: seen.append(text))
-    gather(tiny / "images", None, None, 300, 0, shop)
+    runner = StageRunner(store=RUNNER.store, watch=lambda stage, what, done, total, text: seen.append(text))
+    gather(tiny / "images", None, None, 300, 0, runner)
     assert any(text.startswith("unreadable-images: 1 image cannot be read: left out.") for text in seen)

@@ -9,75 +9,80 @@ from typing import Any
 import pytest
 
 from edgewright.bench import budget
-from edgewright.pipeline import run
-from edgewright.pipeline.candidates.base import Candidate, Variant
+from edgewright.pipeline import builder as building
+from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.pipeline.candidate import Candidate, Variant
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import Job, Line, Made, Work
+from edgewright.pipeline.state import Build, Job, RunState
 from edgewright.runtimes.options import Options
 from edgewright.targets import detect
 
 
-def work(runtime: str, scheme: str | None = None, method: str | None = None, failed: str | None = None) -> Work:
+def build(runtime: str, scheme: str | None = None, method: str | None = None, failed: str | None = None) -> Build:
     variant = Variant(scheme=scheme, method=method)
     options: Any = {"runtime": runtime}
-    return Work(candidate=Candidate(variant=variant, options=Options(**options)), failed_in=failed)
+    return Build(candidate=Candidate(variant=variant, options=Options(**options)), failed_in=failed)
 
 
 def asked(
-    monkeypatch: pytest.MonkeyPatch, works: list[Work], inside: list[Work], methods: tuple[str, ...] | None = None
+    monkeypatch: pytest.MonkeyPatch, builds: list[Build], inside: list[Build], methods: tuple[str, ...] | None = None
 ) -> set[str]:
-    """The ids of the candidates that are distilled where `works` were made and `inside` of them keep the budget."""
+    """The ids of the candidates that are distilled where `builds` were made and `inside` of them keep the budget."""
     job: Any = Job(
         source=None, data=Path(), split=None, calibration=None, target=detect.this_machine(),
         recipe=Recipe(methods=methods), budget=budget.parse("top1 >= -1"),
     )  # type: ignore[arg-type]  # fmt: skip
     nothing: Any = None
-    line = Line(job=job, shop=nothing, spec=nothing, images=nothing, exported=nothing, place=nothing, measure=True)
-    made = Made(
-        job=job, spec=nothing, images=nothing, exported=nothing, reference=work("torch"), works=works,
-        measured_here=True, place=nothing,
+    builder = CandidateBuilder(
+        job=job, runner=nothing, spec=nothing, images=nothing, exported=nothing, host=nothing, measure=True
+    )
+    state = RunState(
+        job=job, spec=nothing, images=nothing, exported=nothing, reference=build("torch"), builds=builds,
+        measured_here=True, host=nothing,
     )  # fmt: skip
-    monkeypatch.setattr(run, "is_inside", lambda _, one: any(one is other for other in inside))
-    monkeypatch.setattr(Line, "build", lambda _, candidate: Work(candidate=candidate))
-    monkeypatch.setattr(Line, "evaluate", lambda *_: None)
-    return {found.candidate.id for found in line.distil(made)}
+    monkeypatch.setattr(building, "is_inside", lambda _, one: any(one is other for other in inside))
+    monkeypatch.setattr(CandidateBuilder, "build", lambda _, candidate: Build(candidate=candidate))
+    monkeypatch.setattr(CandidateBuilder, "evaluate", lambda *_: None)
+    return {found.candidate.id for found in builder.distil(state)}
 
 
 def test_only_where_every_other_method_is_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = [work("openvino"), work("onnxruntime")]
+    exact = [build("openvino"), build("onnxruntime")]
     tried = [
-        work("openvino", "openvino", "minmax"), work("openvino", "openvino", "round"),
-        work("onnxruntime", "ort-x86", "minmax"), work("onnxruntime", "ort-x86", "round"),
+        build("openvino", "openvino", "minmax"), build("openvino", "openvino", "round"),
+        build("onnxruntime", "ort-x86", "minmax"), build("onnxruntime", "ort-x86", "round"),
     ]  # fmt: skip
     assert asked(monkeypatch, [*exact, *tried], [*exact, tried[3]]) == {"openvino-int8-distil"}
     assert asked(monkeypatch, [*exact, *tried], [*exact, tried[0], tried[3]]) == set()
 
 
 def test_not_where_float_is_outside_nor_where_methods_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    works = [work("openvino"), work("openvino", "openvino", "minmax")]
-    assert asked(monkeypatch, works, []) == set()
-    assert asked(monkeypatch, works, works[:1]) == {"openvino-int8-distil"}
-    assert asked(monkeypatch, works, works[:1], ("minmax",)) == set()
+    builds = [build("openvino"), build("openvino", "openvino", "minmax")]
+    assert asked(monkeypatch, builds, []) == set()
+    assert asked(monkeypatch, builds, builds[:1]) == {"openvino-int8-distil"}
+    assert asked(monkeypatch, builds, builds[:1], ("minmax",)) == set()
 
 
 def test_what_failed_is_not_distilled(monkeypatch: pytest.MonkeyPatch) -> None:
-    works = [work("openvino"), work("openvino", "openvino", "minmax", failed="quantize")]
-    assert asked(monkeypatch, works, works[:1]) == set()
+    builds = [build("openvino"), build("openvino", "openvino", "minmax", failed="quantize")]
+    assert asked(monkeypatch, builds, builds[:1]) == set()
 
 
 def test_variations_are_of_what_is_inside_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    works = [work("openvino", "openvino", method) for method in ("minmax", "round", "nncf")] + [work("openvino")]
+    builds = [build("openvino", "openvino", method) for method in ("minmax", "round", "nncf")] + [build("openvino")]
     job: Any = SimpleNamespace(recipe=Recipe(finalists=2))
     nothing: Any = None
-    line = Line(job=job, shop=nothing, spec=nothing, images=nothing, exported=nothing, place=nothing, measure=True)
-    made: Any = SimpleNamespace(works=works)
-    first = {w.candidate.id: SimpleNamespace(latency=SimpleNamespace(p50_ms=1.0 + k)) for k, w in enumerate(works)}
-    monkeypatch.setattr(Line, "screen", lambda *_: first)
-    monkeypatch.setattr(Line, "build", lambda _, candidate: Work(candidate=candidate))
+    builder = CandidateBuilder(
+        job=job, runner=nothing, spec=nothing, images=nothing, exported=nothing, host=nothing, measure=True
+    )
+    state: Any = SimpleNamespace(builds=builds)
+    first = {w.candidate.id: SimpleNamespace(latency=SimpleNamespace(p50_ms=1.0 + k)) for k, w in enumerate(builds)}
+    monkeypatch.setattr(CandidateBuilder, "screen", lambda *_: first)
+    monkeypatch.setattr(CandidateBuilder, "build", lambda _, candidate: Build(candidate=candidate))
 
-    def varied(inside: list[Work]) -> list[str]:
-        monkeypatch.setattr(run, "is_inside", lambda _, one: any(one is other for other in inside))
-        return [found.candidate.id for found in line.vary(made)]
+    def varied(inside: list[Build]) -> list[str]:
+        monkeypatch.setattr(building, "is_inside", lambda _, one: any(one is other for other in inside))
+        return [found.candidate.id for found in builder.vary(state)]
 
-    assert varied(works[1:]) == ["openvino-int8-round+uint8", "openvino-int8-nncf+uint8"]
+    assert varied(builds[1:]) == ["openvino-int8-round+uint8", "openvino-int8-nncf+uint8"]
     assert varied([]) == ["openvino-int8-minmax+uint8", "openvino-int8-round+uint8"]

@@ -23,11 +23,12 @@ from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Entry, Store
-from edgewright.pipeline import comparison, stages
-from edgewright.pipeline import hosts as places
-from edgewright.pipeline import run as runs
+from edgewright.pipeline import builder as building
+from edgewright.pipeline import hosts
+from edgewright.pipeline.jobs import bench
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages import Workshop, quiet
+from edgewright.pipeline.stages.compile import finish
+from edgewright.pipeline.stages.runner import StageRunner, quiet
 from edgewright.runtimes import artifact, bundle, registry, session
 from edgewright.targets.remote import Device
 
@@ -37,7 +38,7 @@ QUICK = Recipe(min_duration_s=0.1, min_count=20)
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody reads the latencies of these tests."""
-    for module in (comparison, runs):
+    for module in (bench, building):
         monkeypatch.setattr(module, "Rules", functools.partial(Rules, cold_starts=1, warm_up_s=0.3, rounds=3))
 
 
@@ -116,18 +117,18 @@ def test_ten_cuts_leave_the_answers_bit_for_bit_those_of_a_local_run(
     watched: list[str] = []
     cutter = wire.cut_at_random(10, seed=1, within_s=(0.2, 0.7))
     there = replace(device, address=f"127.0.0.1:{wire.port}")
-    with places.at(there, QUICK, lambda stage, *_: watched.append(stage)) as place:
+    with hosts.at(there, QUICK, lambda stage, *_: watched.append(stage)) as host:
         for name, edge in artifacts.items():
             local, remote = tmp_path / "here" / name, tmp_path / "there" / name
             accuracy.evaluate(edge, images, None, local)
-            accuracy.evaluate(edge, images, None, remote, answer=place.answer)
+            accuracy.evaluate(edge, images, None, remote, answer=host.answer)
             assert (local / accuracy.OUTPUTS).read_bytes() == (remote / accuracy.OUTPUTS).read_bytes()
         found = measure_interleaved(
-            artifacts, images[:2], tmp_path / "latency", rules=rules, reference="openvino", measure=place.observe
+            artifacts, images[:2], tmp_path / "latency", rules=rules, reference="openvino", measure=host.observe
         )
         while wire.cuts < 10:
-            assert place.answer is not None
-            place.answer(edges(job)[0], images, tmp_path / "more", None)
+            assert host.answer is not None
+            host.answer(edges(job)[0], images, tmp_path / "more", None)
     cutter.join()
     assert all(timing.latency and timing.latency.samples >= 64 and timing.reason is None for timing in found.values())
     assert found["onnxruntime"].speedup and watched
@@ -188,14 +189,14 @@ def test_what_only_the_device_can_build_is_built_there_and_comes_back(
     for path in Path(sysconfig.get_path("purelib")).glob("onnxruntime*"):
         (site / path.name).symlink_to(path)
     monkeypatch.setattr(registry.module("onnxruntime"), "finish", None, raising=False)
-    monkeypatch.setattr(places, "FINISH", "planner:finish")
+    monkeypatch.setattr(hosts, "FINISH", "planner:finish")
     steps: list[tuple[object, ...]] = []
-    shop = Workshop(store=Store(tmp_path / "store"), watch=lambda *step: steps.append(step))
-    with places.at(replace(device, python=str(bare / "bin/python")), QUICK, quiet) as place:
-        assert [place.finishes(artifact.read(edge).options) for edge in edges(job)] == [True, False]
-        assert place.finish is not None
+    runner = StageRunner(store=Store(tmp_path / "store"), watch=lambda *step: steps.append(step))
+    with hosts.at(replace(device, python=str(bare / "bin/python")), QUICK, quiet) as host:
+        assert [host.finishes(artifact.read(edge).options) for edge in edges(job)] == [True, False]
+        assert host.finish is not None
         unfinished = Entry(edges(job)[0], "key", False, 0.0)
-        made = stages.finish(shop, unfinished, "onnxruntime-f32", place.identity, place.finish)
+        made = finish(runner, unfinished, "onnxruntime-f32", host.identity, host.finish)
     assert (made.path / "plan").read_text() == "artifacts"
     assert session.open(made.path).spec.name == "colours"
     assert any("planned" in step for step in steps)

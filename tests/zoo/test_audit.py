@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgewright import api
-from edgewright.pipeline import hosts as places
+from edgewright.pipeline import hosts
 from edgewright.pipeline.recipe import Recipe
 
 pytestmark = [pytest.mark.zoo, pytest.mark.slow]
@@ -43,9 +43,9 @@ def test_the_collapse_without_vnni_is_found_and_avoided(zoo: Path, tmp_path: Pat
 
 
 def test_on_a_machine_with_vnni_it_is_emulated(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = places.here()
+    here = hosts.here()
     with_vnni = replace(here.machine, isa=("avx2", "avx512f", "avx512_vnni", "vnni"))
-    monkeypatch.setattr(places, "here", lambda: type(here)(**{**here.__dict__, "machine": with_vnni}))
+    monkeypatch.setattr(hosts, "here", lambda: type(here)(**{**here.__dict__, "machine": with_vnni}))
     report = optimize(zoo, tmp_path)
     check(report)
     assert "emulated" in {f.code for f in report.measurement(FULL).findings}

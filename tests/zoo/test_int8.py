@@ -22,9 +22,11 @@ from edgewright.core import child, statistics
 from edgewright.core.store import Entry, Store
 from edgewright.data import sets
 from edgewright.graph import files, metadata
-from edgewright.pipeline import comparison, stages
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline.candidates.base import Variant
+from edgewright.pipeline.candidate import Variant
+from edgewright.pipeline.jobs.quantize import import_file
+from edgewright.pipeline.stages import quantize as quantizing
+from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.quantize import prepare
 from edgewright.quantize.calibration.sessions import open_session
 from edgewright.quantize.ptq import channel_splitting
@@ -101,9 +103,9 @@ def answers(path: Path, found: image_sets.Images) -> np.ndarray:
 
 def quantized(path: Path, scheme: str, method: str, found: image_sets.Images, folder: Path) -> Entry:
     """The INT8 form of the float file at `path`, as the main job makes it."""
-    shop = stages.Workshop(store=Store(folder / "store"), limits=child.Limits(wall_s=3600))
-    variant, model = Variant(scheme=scheme, method=method), comparison.import_file(shop, path)
-    return stages.quantize(shop, model, variant, found.calibration, sets.digests(found.calibration), 0)
+    runner = StageRunner(store=Store(folder / "store"), limits=child.Limits(wall_s=3600))
+    variant, model = Variant(scheme=scheme, method=method), import_file(runner, path)
+    return quantizing.quantize(runner, model, variant, found.calibration, sets.digests(found.calibration), 0)
 
 
 def figures(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> Figures:
@@ -159,10 +161,10 @@ def test_centring_and_splitting_bring_answers_nearer(
     name: str, zoo: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each by itself, beside plain minmax; SqueezeNet has no dead channels whose places could be taken."""
-    parts = stages.AROUND_ZERO
+    parts = quantizing.AROUND_ZERO
     found = [figures(name, "tensorrt", "minmax", zoo, folder).sqnr_db]
     for wanted in ((), ("centre",), ("split", "centre")):
-        monkeypatch.setattr(stages, "AROUND_ZERO", {part: parts[part] for part in parts if part in wanted})
+        monkeypatch.setattr(quantizing, "AROUND_ZERO", {part: parts[part] for part in parts if part in wanted})
         found.append(figures(name, "tensorrt", "round", zoo, folder).sqnr_db)
     plain, rounded, centred, split = found
     assert max(plain, rounded) < centred

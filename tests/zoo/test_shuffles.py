@@ -8,15 +8,16 @@ import pytest
 
 from edgewright import api
 from edgewright.graph import compare, files, metadata
-from edgewright.pipeline import stages
+from edgewright.pipeline.stages.model import MODEL
+from edgewright.pipeline.stages.rewrite import take_shuffles_out
 
 HERE = Path(__file__).parent
 
 
 def taken_out(path: Path, folder: Path) -> tuple[int, int, float]:
     """Transposes before and after, and the relative difference of the answers."""
-    stages.take_shuffles_out(str(path), str(folder))
-    before, after = files.load(path), files.load(folder / stages.MODEL)
+    take_shuffles_out(str(path), str(folder))
+    before, after = files.load(path), files.load(folder / MODEL)
     assert metadata.get_spec(after) == metadata.get_spec(before)
     counts = [sum(node.op_type == "Transpose" for node in model.graph.node) for model in (before, after)]
     return counts[0], counts[1], compare.difference(before, after, compare.random_input(before))

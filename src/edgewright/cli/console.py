@@ -99,7 +99,7 @@ def print_traceback(error: BaseException) -> None:
 
 
 class Watcher:
-    """A `pipeline.stages.Watch` that draws: a line for each finished step, a bar for the one at work.
+    """A `pipeline.stages.runner.Watch` that draws: a line for each finished step, a bar for the one at work.
 
     In a file or a log, which cannot draw, a line now and then says how far a long step is.
     """

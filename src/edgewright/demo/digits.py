@@ -17,7 +17,7 @@ from edgewright.core.spec import Input, Preprocess
 from edgewright.core.store import Store
 from edgewright.data import digits, sets
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages import Watch, Workshop, made_by, quiet
+from edgewright.pipeline.stages.runner import StageRunner, Watch, made_by, quiet
 
 if TYPE_CHECKING:
     import torch
@@ -53,14 +53,14 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     files.require_writable(out, "Name another folder: -o DIR")
     store = Store()
     store.require_writable()
-    shop = Workshop(store=store, limits=child.Limits(wall_s=900), watch=watch)
+    runner = StageRunner(store=store, limits=child.Limits(wall_s=900), watch=watch)
     data = out / "digits"
     digits.write(data)
     inputs = {
         "images": sets.digests(sets.read(data, "train")), "code": files.sha256(Path(__file__)),
         "made_by": made_by("export", "vision"),
     }  # fmt: skip
-    trained = shop.run("train", SOURCE, inputs, f"{__name__}:train", data=str(data))
+    trained = runner.run("train", SOURCE, inputs, f"{__name__}:train", data=str(data))
     with files.new_folder(out / "model") as folder:
         for name in ("digits.safetensors", "digits.toml"):
             shutil.copyfile(trained.path / name, folder / name)

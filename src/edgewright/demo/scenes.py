@@ -12,7 +12,7 @@ from edgewright import api
 from edgewright.core import files
 from edgewright.data import scenes
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages import Watch, quiet
+from edgewright.pipeline.stages.runner import Watch, quiet
 from edgewright.tasks.detect.draw import draw
 from edgewright.vision.draw import save
 

@@ -22,7 +22,7 @@ from edgewright.bench.results import Environment
 from edgewright.core.child import Limits, Progress
 from edgewright.core.errors import EdgewrightError, InvalidInput, Unavailable
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages import Watch
+from edgewright.pipeline.stages.runner import Watch
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options, Probe
@@ -37,8 +37,8 @@ Finish = Callable[[Path, Path, Progress | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A place to measure. `name`: how a user calls it; the functions are None where this machine does the work.
+class Host:
+    """A machine that measures. `name`: how a user calls it; the functions are None where this machine does the work.
 
     `identity` stands for what decides figures there, in the keys of results; `unit` for this very device, whose own a
     plan is.
@@ -64,14 +64,14 @@ class Place:
         return self.finish is not None and hasattr(registry.module(options.runtime), "finish")
 
 
-def here() -> Place:
+def here() -> Host:
     """This machine."""
     machine = environment.describe()
-    return Place(name="this machine", machine=detect.this_machine(), environment=machine, identity=fingerprint(machine))
+    return Host(name="this machine", machine=detect.this_machine(), environment=machine, identity=fingerprint(machine))
 
 
 @contextlib.contextmanager
-def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Place]:
+def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Host]:
     """The device, ready to measure within the recipe's limits, or this machine where it is None.
 
     After a run that ended well the device's jobs are forgotten: the same command measures anew. After one that did not
@@ -87,17 +87,17 @@ def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Place]:
 
     step(0, 0, "")
     with remote.connect(device, step) as connected:
-        place = there(connected, name, recipe)
-        watch("connect", name, 1, 1, place.machine.title)
-        yield place
+        host = there(connected, name, recipe)
+        watch("connect", name, 1, 1, host.machine.title)
+        yield host
         try:
             connected.forget()
         except EdgewrightError as error:
             watch("connect", name, 1, 1, f"left its jobs there; asked again, it will not measure anew: {error.what}")
 
 
-def there(connected: Remote, name: str, recipe: Recipe) -> Place:
-    """A device as a place: files are pushed, jobs run, what they wrote is pulled."""
+def there(connected: Remote, name: str, recipe: Recipe) -> Host:
+    """A device as a host: files are pushed, jobs run, what they wrote is pulled."""
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
         told = connected.run("edgewright.bench.device:about", {}, Limits(), Path(scratch), fresh=True, most_bytes=0)
     about = answered.about(told, name)
@@ -150,7 +150,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
         connected.run(FINISH, {"folder": path}, limits, folder, into="out", progress=progress)
         answered.finished(folder, sent, name)
 
-    return Place(
+    return Host(
         name=name, machine=machine, environment=described,
         identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}; {_versions(runtimes)}",
         unit=about.unit,
@@ -159,15 +159,15 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Place:
     )  # fmt: skip
 
 
-def target_for(place: Place, name: str | Target | None) -> Target:
-    """The target of a run at `place`: what the place says that it is, or the one that is named.
+def target_for(host: Host, name: str | Target | None) -> Target:
+    """The target of a run at `host`: what the host says that it is, or the one that is named.
 
     Raises `InvalidInput` where a device is not the target that is named for it.
     """
-    target = place.machine if name is None else name if isinstance(name, Target) else catalogue.load(name)
-    if not place.is_here and not matches(target, place.machine):
+    target = host.machine if name is None else name if isinstance(name, Target) else catalogue.load(name)
+    if not host.is_here and not matches(target, host.machine):
         raise InvalidInput(
-            f"{place.name} is not the target '{target.name}': {_facts(place.machine)}.",
+            f"{host.name} is not the target '{target.name}': {_facts(host.machine)}.",
             f"The target is {_facts(target)}. Figures measured there would not hold for it.",
             "Leave --target away to take the device as what it is, or name the device that is the target.",
         )

@@ -17,14 +17,14 @@ from edgewright.data import photos, sets
 from edgewright.data.remarks import NAMED, Remark, remark
 from edgewright.data.sets import ImageSet, Item
 from edgewright.data.splits import CALIBRATE_ON, EVALUATE_ON, LEARN_FROM, first, role
-from edgewright.pipeline.stages import Watch, quiet
+from edgewright.pipeline.stages.runner import Watch, quiet
 
 LEARNED = 20_000
 """At most so many images are learned from."""
 
 
 class Reading(Protocol):
-    """How images are read, as a `Workshop` says it: `strict` stops at what else is left out, `watch` sees progress."""
+    """How images are read, as a `StageRunner` says it: `strict` stops at what else is left out."""
 
     @property
     def strict(self) -> bool:
@@ -53,7 +53,7 @@ class Images(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gather(
-    data: Path, split: str | None, calibration: Path | None, count: int, seed: int, shop: Reading = ALONE
+    data: Path, split: str | None, calibration: Path | None, count: int, seed: int, runner: Reading = ALONE
 ) -> Images:
     """Evaluation and calibration images out of `data`, or the latter out of the folder `calibration`.
 
@@ -61,11 +61,11 @@ def gather(
     (`count`, at most a quarter). At most `count` calibration images are taken. Images that cannot be read are left out
     with a remark (see `usable`). Raises `InvalidInput` where the two share an image.
     """
-    evaluation = read_evaluation(data, split, shop)
+    evaluation = read_evaluation(data, split, runner)
     try:
-        found = read_calibration(data, evaluation, calibration, count, seed, shop)
+        found = read_calibration(data, evaluation, calibration, count, seed, runner)
     except sets.Absent as absent:
-        found, evaluation = None, without_split(evaluation, absent, calibration, shop)
+        found, evaluation = None, without_split(evaluation, absent, calibration, runner)
     if found is None:
         found, evaluation = sets.divide(evaluation, min(count, max(1, len(evaluation.items) // 4)), seed)
         evaluation = sets.apart(found, evaluation)
@@ -78,12 +78,12 @@ def gather(
     )
 
 
-def read_evaluation(data: Path, split: str | None, shop: Reading = ALONE) -> ImageSet:
+def read_evaluation(data: Path, split: str | None, runner: Reading = ALONE) -> ImageSet:
     """The images to evaluate on: `split`, else the first of val, eval and test that there is, by any of their names.
 
     Training images are never taken unasked. Raises `InvalidInput` where no split or more than one is meant.
     """
-    return usable(sets.read(data, evaluation_split(data, split) or None), shop)
+    return usable(sets.read(data, evaluation_split(data, split) or None), runner)
 
 
 def evaluation_split(data: Path, split: str | None) -> str:
@@ -113,25 +113,25 @@ def require_training(data: Path, split: str | None, calibration: Path | None) ->
 
 
 def read_calibration(
-    data: Path, evaluation: ImageSet, calibration: Path | None, count: int, seed: int, shop: Reading = ALONE
+    data: Path, evaluation: ImageSet, calibration: Path | None, count: int, seed: int, runner: Reading = ALONE
 ) -> ImageSet | None:
     """At most `count` images of the folder `calibration`, else of the calib or train split of `data`; None where there
     is none. Of more images only those that are chosen are opened; no boxes are read."""
     if calibration is not None:
-        return calibrating(calibration, count, seed, shop)
+        return calibrating(calibration, count, seed, runner)
     name = _beside(data, evaluation.split, CALIBRATE_ON)
-    return taken(sets.listed(data, name), count, seed, shop) if name else None
+    return taken(sets.listed(data, name), count, seed, runner) if name else None
 
 
-def calibrating(folder: Path, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
+def calibrating(folder: Path, count: int, seed: int, runner: Reading = ALONE) -> ImageSet:
     """At most `count` images of `folder`: of its calib or train split where it has splits, else of all of it."""
     names = sets.splits(folder)
     found = first(names, CALIBRATE_ON)
-    return taken(sets.listed(folder, found[0] if len(found) == 1 else None), count, seed, shop)
+    return taken(sets.listed(folder, found[0] if len(found) == 1 else None), count, seed, runner)
 
 
 def read_training(
-    data: Path, evaluation: ImageSet, folder: Path | None, seed: int, shop: Reading = ALONE
+    data: Path, evaluation: ImageSet, folder: Path | None, seed: int, runner: Reading = ALONE
 ) -> ImageSet | None:
     """Images of `folder` or of the train or calib split of `data`, with labels or boxes; None where there is none.
 
@@ -140,12 +140,12 @@ def read_training(
     """
     if folder is not None:
         found = first(sets.splits(folder), LEARN_FROM)
-        return taken(sets.read(folder, found[0] if len(found) == 1 else None), LEARNED, seed, shop)
+        return taken(sets.read(folder, found[0] if len(found) == 1 else None), LEARNED, seed, runner)
     name = _beside(data, evaluation.split, LEARN_FROM)
-    return taken(sets.read(data, name), LEARNED, seed, shop) if name else None
+    return taken(sets.read(data, name), LEARNED, seed, runner) if name else None
 
 
-def without_split(evaluation: ImageSet, absent: sets.Absent, named: Path | None, shop: Reading) -> ImageSet:
+def without_split(evaluation: ImageSet, absent: sets.Absent, named: Path | None, runner: Reading) -> ImageSet:
     """`evaluation` with a remark that another split of its folder was left out, since none of its images is there.
 
     Raises `absent` where the user `named` the folder with these images.
@@ -154,57 +154,57 @@ def without_split(evaluation: ImageSet, absent: sets.Absent, named: Path | None,
         raise absent
     text = f"{{count|split|splits}} of {evaluation.name}: left out, since its images are not there. {absent.what}"
     found = remark("warning", "splits-left-out", [evaluation.name], text)
-    _warn(evaluation, found, shop)
+    _warn(evaluation, found, runner)
     return evaluation.noticed(found)
 
 
-def taken(images: ImageSet, count: int, seed: int, shop: Reading = ALONE) -> ImageSet:
+def taken(images: ImageSet, count: int, seed: int, runner: Reading = ALONE) -> ImageSet:
     """`images` if these are at most `count`, else so many that are chosen by name, each class in proportion."""
     if len(images.items) <= count:
-        return usable(images, shop)
+        return usable(images, runner)
     what = f"{count} of {len(images.items)} images of {images.split or images.name}"
-    found, broken = sets.choose(images, count, seed, _step(shop, what))
-    return _without(usable(found, shop), broken, shop)
+    found, broken = sets.choose(images, count, seed, _step(runner, what))
+    return _without(usable(found, runner), broken, runner)
 
 
-def usable(images: ImageSet, shop: Reading = ALONE) -> ImageSet:
+def usable(images: ImageSet, runner: Reading = ALONE) -> ImageSet:
     """`images` without those that cannot be read, with a remark that names them; CMYK images have a remark, too.
 
-    Every image is decoded, once in a process. Raises `InvalidInput` where none can be read, and with `shop.strict`
+    Every image is decoded, once in a process. Raises `InvalidInput` where none can be read, and with `runner.strict`
     where one cannot, or where a reader noticed something that needs a warning.
     """
-    _warn(images, images.remarks, shop)
-    found = photos.look([item.path for item in images.items], _step(shop, f"images of {images.split or images.name}"))
+    _warn(images, images.remarks, runner)
+    found = photos.look([item.path for item in images.items], _step(runner, f"images of {images.split or images.name}"))
     broken = [item for item, photo in zip(images.items, found) if photo.problem]
     cmyk = [Path(item.path).name for item, photo in zip(images.items, found) if photo.mode == "CMYK"]
     text = "{count|image is|images are} CMYK: converted to RGB as Pillow's convert does it."
     kept = tuple(item for item, photo in zip(images.items, found) if not photo.problem)
     images = msgspec.structs.replace(images, items=kept).noticed(remark("note", "cmyk-images", cmyk, text))
-    return _without(images, broken, shop)
+    return _without(images, broken, runner)
 
 
-def _warn(images: ImageSet, remarks: Sequence[Remark], shop: Reading) -> None:
-    """Show the `remarks` that deserve a warning now, before hours of work; raise where `shop` is strict."""
+def _warn(images: ImageSet, remarks: Sequence[Remark], runner: Reading) -> None:
+    """Show the `remarks` that deserve a warning now, before hours of work; raise where `runner` is strict."""
     for one in remarks:
         if one.level == "note":
             continue
         names = f" ({', '.join(one.names)}{' ...' if one.count > len(one.names) else ''})"
-        if shop.strict:
+        if runner.strict:
             raise InvalidInput(
                 f"{images.name}: {one.code}: {one.text.rstrip('.')}{names}.",
                 "--strict stops at what deserves a warning (docs/data.md).",
                 "Correct the data, or leave out --strict: then the run goes on, and the report says this.",
             )
-        shop.watch("data", images.split or images.name, 1, 1, f"{one.code}: {one.text}{names}")
+        runner.watch("data", images.split or images.name, 1, 1, f"{one.code}: {one.text}{names}")
 
 
-def _without(images: ImageSet, broken: Sequence[Item], shop: Reading) -> ImageSet:
+def _without(images: ImageSet, broken: Sequence[Item], runner: Reading) -> ImageSet:
     """`images` with a remark on those that were left out, since they are `broken`."""
     if not broken:
         return images
     reason = photos.look([broken[0].path])[0].problem
     names = ", ".join(Path(item.path).name for item in broken[:NAMED]) + (" ..." if len(broken) > NAMED else "")
-    if shop.strict or not images.items:
+    if runner.strict or not images.items:
         of = "" if images.items else " (all of them)"
         raise InvalidInput(
             f"{len(broken)} images of '{images.name}'{of} cannot be read: {names}.",
@@ -213,7 +213,7 @@ def _without(images: ImageSet, broken: Sequence[Item], shop: Reading) -> ImageSe
         )
     text = f"{{count|image|images}} cannot be read: left out. {Path(broken[0].path).name} {reason}"
     found = remark("warning", "unreadable-images", [Path(item.path).name for item in broken], text)
-    _warn(images, found, shop)
+    _warn(images, found, runner)
     return images.noticed(found)
 
 
@@ -229,9 +229,9 @@ def _beside(data: Path, evaluated: str, roles: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def _step(shop: Reading, what: str) -> Callable[[int, int], None]:
+def _step(runner: Reading, what: str) -> Callable[[int, int], None]:
     def step(done: int, total: int) -> None:
-        shop.watch("data", what, done, total + 1 if done < total else total, "")
+        runner.watch("data", what, done, total + 1 if done < total else total, "")
 
     return step
 
@@ -252,13 +252,13 @@ def findings(images: ImageSet) -> list[Finding]:
     ]
 
 
-def label(images: ImageSet, spec: ModelSpec, shop: Reading = ALONE) -> ImageSet:
+def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSet:
     """`images` with labels as indices of the model's classes; unlabelled sets stay so; half-labelled: refused.
 
     Raises `InvalidInput` for a set with boxes and a classifier, or with a class an image and a detector.
     """
     turned = _turned(images, spec)
-    _warn(images, turned, shop)
+    _warn(images, turned, runner)
     images = images.noticed(turned)
     if all(item.label is None and item.boxes is None for item in images.items):
         return images

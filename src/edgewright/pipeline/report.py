@@ -28,132 +28,132 @@ from edgewright.core import files
 from edgewright.core.lazy import version
 from edgewright.core.store import Entry, key_of
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline.run import Made, Work
 from edgewright.pipeline.score import at_chance, score
 from edgewright.pipeline.stages import audit as audits
 from edgewright.pipeline.stages import check as checks
+from edgewright.pipeline.state import Build, RunState
 from edgewright.runtimes import artifact as artifacts
 
 
-def assemble(made: Made) -> Report:
+def assemble(state: RunState) -> Report:
     """The report of a run, exactly as reading its file gives it (lists and tuples alike)."""
-    job = made.job
+    job = state.job
     assert job.budget is not None
     limits = job.budget
-    reference = _reference(made) if made.reference.artifact else None
-    measurements = [_measurement(made, work) for work in made.works]
+    reference = _reference(state) if state.reference.artifact else None
+    measurements = [_measurement(state, build) for build in state.builds]
     measurements = [
         msgspec.structs.replace(m, budget=budget.check(m, reference, limits) if m.status == "ok" or m.accuracy else ())
         for m in measurements
     ]
-    loads = [work.timing.load for work in (made.reference, *made.works) if work.timing and work.timing.load]
+    loads = [build.timing.load for build in (state.reference, *state.builds) if build.timing and build.timing.load]
     worst = max(loads, key=lambda load: load.other_cpu_percent or 0.0, default=None)
-    chance = at_chance(made)
-    findings, passed = audit.split([*([chance] if chance else []), *_images_audit(made)])
+    chance = at_chance(state)
+    findings, passed = audit.split([*([chance] if chance else []), *_images_audit(state)])
     choice = choose(measurements, reference, limits, findings)
     report = Report(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        model=_model(made),
-        target=_target(made),
+        model=_model(state),
+        target=_target(state),
         budget=limits.text,
-        environment=msgspec.structs.replace(made.place.environment, load=worst),
-        data=_data(made),
+        environment=msgspec.structs.replace(state.host.environment, load=worst),
+        data=_data(state),
         reference=reference,
         measurements=tuple(measurements),
         choice=choice,
-        provenance=_provenance(made),
-        stages=tuple(_stages(made)),
+        provenance=_provenance(state),
+        stages=tuple(_stages(state)),
         findings=findings,
         passed=passed,
     )
     return msgspec.json.decode(msgspec.json.encode(report), type=Report)
 
 
-def gallery(made: Made, report: Report) -> list[Pair]:
+def gallery(state: RunState, report: Report) -> list[Pair]:
     """Of a detector the images on which the chosen artifact and the reference differ most; else nothing."""
-    chosen = next((work for work in made.works if report.choice and work.candidate.id == report.choice.id), None)
-    if not made.spec.detect or chosen is None or chosen.evaluation is None or made.reference.evaluation is None:
+    chosen = next((build for build in state.builds if report.choice and build.candidate.id == report.choice.id), None)
+    if not state.spec.detect or chosen is None or chosen.evaluation is None or state.reference.evaluation is None:
         return []
-    found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.evaluation, made.reference.evaluation))
-    paths = [item.path for item in made.images.evaluation.items]
-    turn = made.spec.preprocess.turns
-    return worst(found, truth, paths, made.spec.labels, floor=made.spec.detect.score, turn=turn)
+    found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.evaluation, state.reference.evaluation))
+    paths = [item.path for item in state.images.evaluation.items]
+    turn = state.spec.preprocess.turns
+    return worst(found, truth, paths, state.spec.labels, floor=state.spec.detect.score, turn=turn)
 
 
-def _model(made: Made) -> ModelInfo:
-    spec = made.spec
-    digest = files.sha256(made.exported.path / "model.onnx")
+def _model(state: RunState) -> ModelInfo:
+    spec = state.spec
+    digest = files.sha256(state.exported.path / "model.onnx")
     return ModelInfo(
-        name=spec.name, task=spec.task, source=made.job.source.source, digest=digest, classes=spec.classes,
+        name=spec.name, task=spec.task, source=state.job.source.source, digest=digest, classes=spec.classes,
         input_shape=spec.input.shape(spec.input.batch or 1),
     )  # fmt: skip
 
 
-def _target(made: Made) -> TargetInfo:
-    target = made.job.target
+def _target(state: RunState) -> TargetInfo:
+    target = state.job.target
     why = None
-    if not made.measured_here:
-        why = f"This machine is {made.place.machine.title}, not {target.title}: artifacts were built, not measured."
-    return TargetInfo(name=target.name, title=target.title, measured=made.measured_here, why=why)
+    if not state.measured_here:
+        why = f"This machine is {state.host.machine.title}, not {target.title}: artifacts were built, not measured."
+    return TargetInfo(name=target.name, title=target.title, measured=state.measured_here, why=why)
 
 
-def _data(made: Made) -> DataInfo:
-    evaluation, calibration = made.images.evaluation, made.images.calibration
+def _data(state: RunState) -> DataInfo:
+    evaluation, calibration = state.images.evaluation, state.images.calibration
     return DataInfo(
         name=evaluation.name,
         split=evaluation.split or None,
         images=len(evaluation.items),
         labelled=sum(item.label is not None or item.boxes is not None for item in evaluation.items),
-        classes=made.spec.classes,
-        digest=key_of("images", {"pixels": made.images.evaluation_digests}),
+        classes=state.spec.classes,
+        digest=key_of("images", {"pixels": state.images.evaluation_digests}),
         truth=image_sets.truth(evaluation),
         calibration=CalibrationInfo(
             images=len(calibration.items),
             name=calibration.name,
             split=calibration.split or None,
-            digest=key_of("images", {"pixels": sorted(made.images.calibration_digests)}),
+            digest=key_of("images", {"pixels": sorted(state.images.calibration_digests)}),
         ),
     )
 
 
-def _reference(made: Made) -> Reference:
-    work = made.reference
-    assert work.artifact is not None
-    about = artifacts.read(work.artifact.path)
-    stand_in = next((w for w in made.works if w.candidate.id == made.base), None)
-    timing = work.timing
+def _reference(state: RunState) -> Reference:
+    build = state.reference
+    assert build.artifact is not None
+    about = artifacts.read(build.artifact.path)
+    stand_in = next((w for w in state.builds if w.candidate.id == state.base), None)
+    timing = build.timing
     device = str(about.described.get("device", ""))
     why = None if "cuda" in device.lower() else "This machine has no CUDA GPU: the CPU stands in as the reference."
     if about.options.runtime != "torch":
         why = f"The source has no torch module: {about.options.runtime} in float32 on the CPU is the reference."
-    if made.given:
+    if state.given:
         why = (
-            f"The source is quantized already ({made.given} in INT8): the file itself is the reference, computed "
+            f"The source is quantized already ({state.given} in INT8): the file itself is the reference, computed "
             f"exactly by {about.options.runtime}. There is no float model to compare with."
         )
-        if made.place.is_here and stand_in:
-            why += f" Its latency is that of {made.base}."
+        if state.host.is_here and stand_in:
+            why += f" Its latency is that of {state.base}."
             timing = stand_in.timing
-    if not made.place.is_here:
-        told = [why or "", f"Only its accuracy is of the machine that built; its latency is that of {made.base} on"]
-        why = " ".join([*told, f"{made.place.name}."]) if stand_in else why
+    if not state.host.is_here:
+        told = [why or "", f"Only its accuracy is of the machine that built; its latency is that of {state.base} on"]
+        why = " ".join([*told, f"{state.host.name}."]) if stand_in else why
         timing = Timing(id="", latency=stand_in.timing.latency) if stand_in and stand_in.timing else None
     return Reference(
         runtime=about.options.runtime, device=device, precision=about.precision,
-        status="ok" if work.alive else "failed", reason=work.reason, why=why,
-        latency=timing.latency if timing else None, accuracy=score(made, work),
-        size_bytes=_size(work.artifact), peak_memory_bytes=timing.peak_memory_bytes if timing else None,
+        status="ok" if build.alive else "failed", reason=build.reason, why=why,
+        latency=timing.latency if timing else None, accuracy=score(state, build),
+        size_bytes=_size(build.artifact), peak_memory_bytes=timing.peak_memory_bytes if timing else None,
         cold_start_ms=timing.cold_start_ms if timing else None, camera=timing.camera if timing else None,
         energy_mj=timing.energy_mj if timing else None, energy_source=timing.energy_source if timing else None,
     )  # fmt: skip
 
 
-def _measurement(made: Made, work: Work) -> Measurement:
-    candidate, timing = work.candidate, work.timing
-    findings, passed = audit.split(_audit(made, work))
-    proved = checks.read(work.checked).findings() if work.checked else ()
-    measured = work.alive and timing is not None
-    reason = work.reason if not work.alive else (None if measured else _target(made).why)
+def _measurement(state: RunState, build: Build) -> Measurement:
+    candidate, timing = build.candidate, build.timing
+    findings, passed = audit.split(_audit(state, build))
+    proved = checks.read(build.checked).findings() if build.checked else ()
+    measured = build.alive and timing is not None
+    reason = build.reason if not build.alive else (None if measured else _target(state).why)
     return Measurement(
         id=candidate.id,
         variant=candidate.variant.name,
@@ -162,58 +162,58 @@ def _measurement(made: Made, work: Work) -> Measurement:
         scheme=candidate.variant.scheme,
         float_layers=candidate.variant.float_layers,
         options=msgspec.to_builtins(candidate.options),
-        status="ok" if measured else "built" if work.alive else "failed",
-        stage=work.failed_in,
+        status="ok" if measured else "built" if build.alive else "failed",
+        stage=build.failed_in,
         reason=reason,
         latency=timing.latency if timing else None,
-        accuracy=score(made, work),
+        accuracy=score(state, build),
         speedup=timing.speedup if timing else None,
-        size_bytes=_size(work.artifact),
+        size_bytes=_size(build.artifact),
         peak_memory_bytes=timing.peak_memory_bytes if timing else None,
         cold_start_ms=timing.cold_start_ms if timing else None,
         camera=timing.camera if timing else None,
         energy_mj=timing.energy_mj if timing else None,
         energy_source=timing.energy_source if timing else None,
-        artifact=work.artifact.key if work.artifact else None,
-        described=_described(work),
-        provenance=_quantization(work),
-        findings=(*_findings(work), *_predicted(made, work), *proved, *findings),
+        artifact=build.artifact.key if build.artifact else None,
+        described=_described(build),
+        provenance=_quantization(build),
+        findings=(*_findings(build), *_predicted(state, build), *proved, *findings),
         passed=passed,
     )
 
 
-def _quantization(work: Work) -> dict[str, Any]:
-    if work.quantized is None:
+def _quantization(build: Build) -> dict[str, Any]:
+    if build.quantized is None:
         return {}
-    path = work.quantized.path / "provenance.json"
+    path = build.quantized.path / "provenance.json"
     found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-    return {"method": work.candidate.variant.method, **found}
+    return {"method": build.candidate.variant.method, **found}
 
 
-def _described(work: Work) -> dict[str, Any]:
+def _described(build: Build) -> dict[str, Any]:
     """What really ran: told where the artifact was built, or by the device that answered with it."""
-    if work.artifact is None:
+    if build.artifact is None:
         return {}
-    described = audits.described(work.artifact, work.evaluation)
-    if work.half:
-        described = {**described, "half": msgspec.json.decode((work.half.path / "half.json").read_bytes())}
-    if work.checked:  # asked for by the graph, not observed
-        described = {**described, "predicted": msgspec.to_builtins(checks.read(work.checked))}
+    described = audits.described(build.artifact, build.evaluation)
+    if build.half:
+        described = {**described, "half": msgspec.json.decode((build.half.path / "half.json").read_bytes())}
+    if build.checked:  # asked for by the graph, not observed
+        described = {**described, "predicted": msgspec.to_builtins(checks.read(build.checked))}
     return described
 
 
-def _findings(work: Work) -> list[Finding]:
+def _findings(build: Build) -> list[Finding]:
     """What a reader should know: the runtime did not run the precision that was asked for."""
-    if missing := _quantization(work).get("missing"):
-        return [Finding(level="warning", code="method", text=missing), *_findings_of_precision(work)]
-    return _findings_of_precision(work)
+    if missing := _quantization(build).get("missing"):
+        return [Finding(level="warning", code="method", text=missing), *_findings_of_precision(build)]
+    return _findings_of_precision(build)
 
 
-def _predicted(made: Made, work: Work) -> list[Finding]:
+def _predicted(state: RunState, build: Build) -> list[Finding]:
     """The latency of a pruned artifact by the table, and as it was measured."""
-    before, left = made.predicted.get(work.candidate.id, ("", 0.0))
-    rows = {one.candidate.id: one.timing.latency for one in made.works if one.timing and one.timing.latency}
-    was, now = (row.p50_ms if (row := rows.get(name)) else None for name in (before, work.candidate.id))
+    before, left = state.predicted.get(build.candidate.id, ("", 0.0))
+    rows = {one.candidate.id: one.timing.latency for one in state.builds if one.timing and one.timing.latency}
+    was, now = (row.p50_ms if (row := rows.get(name)) else None for name in (before, build.candidate.id))
     if not was or not now:
         return []
     text = (
@@ -222,56 +222,56 @@ def _predicted(made: Made, work: Work) -> list[Finding]:
     return [Finding(level="note", code="predicted-latency", text=text)]
 
 
-def _findings_of_precision(work: Work) -> list[Finding]:
-    options = work.candidate.options
-    if work.emulated and work.evaluation:
+def _findings_of_precision(build: Build) -> list[Finding]:
+    options = build.candidate.options
+    if build.emulated and build.evaluation:
         text = "Accuracy is emulated: ONNX Runtime computed the same graph on this CPU, not TensorRT."
         if options.runtime != "tensorrt":
             text = "Accuracy is emulated: sums were cut to 16 bits, as without VNNI. Latency is this machine's."
         return [Finding(level="note", code=EMULATED, text=text)]
-    really, asked = _described(work).get("precision"), options.precision
+    really, asked = _described(build).get("precision"), options.precision
     if really is None or really == asked:
         return []
     text = f"{options.runtime} was asked for {asked} and runs {really}."
     return [Finding(level="warning", code="precision", text=text)]
 
 
-def _audit(made: Made, work: Work) -> list[Finding]:
+def _audit(state: RunState, build: Build) -> list[Finding]:
     """What was checked of an artifact: what the audit's stage found, and how the scores moved."""
-    found = audits.read(work.audit) if work.audit else [work.unaudited] if work.unaudited else []
-    if work.evaluation and made.reference.evaluation:
+    found = audits.read(build.audit) if build.audit else [build.unaudited] if build.unaudited else []
+    if build.evaluation and state.reference.evaluation:
         answers, reference = (
-            accuracy.load_outputs(entry.path) for entry in (work.evaluation, made.reference.evaluation)
+            accuracy.load_outputs(entry.path) for entry in (build.evaluation, state.reference.evaluation)
         )
-        found.append(audit.confidence(answers, reference, made.spec))
+        found.append(audit.confidence(answers, reference, state.spec))
     return found
 
 
-def _images_audit(made: Made) -> list[Finding]:
-    found = [*image_sets.findings(made.images.evaluation), *image_sets.findings(made.images.calibration)]
-    found = list(dict.fromkeys(found)) + (audits.read(made.images_audit) if made.images_audit else [])
-    target, machine = made.job.target, made.place.machine
-    if made.measured_here and "vnni" in machine.isa and "vnni" not in target.isa:
+def _images_audit(state: RunState) -> list[Finding]:
+    found = [*image_sets.findings(state.images.evaluation), *image_sets.findings(state.images.calibration)]
+    found = list(dict.fromkeys(found)) + (audits.read(state.images_audit) if state.images_audit else [])
+    target, machine = state.job.target, state.host.machine
+    if state.measured_here and "vnni" in machine.isa and "vnni" not in target.isa:
         text = "The target has no VNNI and this machine has: INT8 is faster here than there."
         found.append(Finding(level="note", code="isa", text=text))
     return found
 
 
-def _provenance(made: Made) -> dict[str, Any]:
-    parity: dict[str, Any] = msgspec.json.decode((made.exported.path / "parity.json").read_bytes())
-    return {"edgewright": version("edgewright"), "recipe": msgspec.to_builtins(made.job.recipe), "parity": parity}
+def _provenance(state: RunState) -> dict[str, Any]:
+    parity: dict[str, Any] = msgspec.json.decode((state.exported.path / "parity.json").read_bytes())
+    return {"edgewright": version("edgewright"), "recipe": msgspec.to_builtins(state.job.recipe), "parity": parity}
 
 
-def _stages(made: Made) -> list[StageTime]:
+def _stages(state: RunState) -> list[StageTime]:
     found = [
-        StageTime(stage="export", seconds=made.exported.seconds, key=made.exported.key, reused=made.exported.reused)
+        StageTime(stage="export", seconds=state.exported.seconds, key=state.exported.key, reused=state.exported.reused)
     ]
-    for work in (made.reference, *made.works):
+    for build in (state.reference, *state.builds):
         parts: dict[str, Entry | None] = {
-            "quantize": work.quantized, "half": work.half, "compile": work.artifact, "check": work.checked,
-            "evaluate": work.evaluation, "audit": work.audit,
+            "quantize": build.quantized, "half": build.half, "compile": build.artifact, "check": build.checked,
+            "evaluate": build.evaluation, "audit": build.audit,
         }  # fmt: skip
-        found += [_stage(stage, work.candidate.id, entry) for stage, entry in parts.items() if entry]
+        found += [_stage(stage, build.candidate.id, entry) for stage, entry in parts.items() if entry]
     return found
 
 

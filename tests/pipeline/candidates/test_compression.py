@@ -12,8 +12,8 @@ from edgewright.core.errors import DiskFull, InvalidInput
 from edgewright.pipeline.candidates import base as candidates
 from edgewright.pipeline.candidates import compression
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import Job
-from edgewright.pipeline.stages import Source
+from edgewright.pipeline.stages.export import Source
+from edgewright.pipeline.state import Job
 from edgewright.targets import catalogue
 
 STUDENTS = ("timm:mobilenetv3_small_050", "timm:mobilenetv3_small_050?drop_rate=0.1")
@@ -23,19 +23,19 @@ def compressed(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, target: str, **f
     """What is made of `recipe` where cutting and teaching give a folder at once, or what `fails` says."""
 
     def make(what: str) -> Any:
-        def made(*given: object) -> compression.Made:
+        def made(*given: object) -> compression.Smaller:
             if what in fails:
                 raise fails[what]
-            return compression.Made(Source(source=str(given[-1])), 0.7 if what == "pruned" else None)
+            return compression.Smaller(Source(source=str(given[-1])), 0.7 if what == "pruned" else None)
 
         return made
 
     monkeypatch.setattr(compression, "_pruned", make("pruned"))
     monkeypatch.setattr(compression, "_taught", make("taught"))
-    monkeypatch.setattr(compression, "export", lambda _shop, job, _images: job.source.source)
+    monkeypatch.setattr(compression, "export_source", lambda _runner, job, _images: job.source.source)
     job = Job(source=None, data=Path(), split=None, calibration=None, target=None, recipe=recipe, budget=None)
-    line: Any = SimpleNamespace(job=job, shop=None, images=None)
-    return compression.compress(line, candidates.enumerate_candidates(catalogue.load(target), recipe))
+    builder: Any = SimpleNamespace(job=job, runner=None, images=None)
+    return compression.compress(builder, candidates.enumerate_candidates(catalogue.load(target), recipe))
 
 
 def test_each_model_has_a_name_and_sparse_ones_sparse_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

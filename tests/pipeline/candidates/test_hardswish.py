@@ -10,46 +10,49 @@ import pytest
 
 from edgewright.bench import budget
 from edgewright.core.errors import RuntimeFailed
+from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.pipeline.candidate import Candidate, Variant
 from edgewright.pipeline.candidates import hardswish
-from edgewright.pipeline.candidates.base import Candidate, Variant
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.run import Job, Line, Made, Work
+from edgewright.pipeline.state import Build, Job, RunState
 from edgewright.quantize.hardswish import Fitted, Replaceable
 from edgewright.runtimes.options import Options
 from edgewright.targets import catalogue
 
 
-def work(runtime: str, precision: str = "f32", scheme: str | None = None, method: str | None = None) -> Work:
+def build(runtime: str, precision: str = "f32", scheme: str | None = None, method: str | None = None) -> Build:
     options: Any = {"runtime": runtime, "precision": precision}
-    return Work(candidate=Candidate(variant=Variant(scheme=scheme, method=method), options=Options(**options)))
+    return Build(candidate=Candidate(variant=Variant(scheme=scheme, method=method), options=Options(**options)))
 
 
-WORKS = [
-    work("onnxruntime"), work("openvino"), work("openvino", "bf16"),
-    work("openvino", "bf16", "openvino-vnni", "nncf"), work("openvino", "f32", "openvino-vnni", "nncf"),
-    work("openvino", "bf16", "openvino-vnni", "minmax"),
+BUILDS = [
+    build("onnxruntime"), build("openvino"), build("openvino", "bf16"),
+    build("openvino", "bf16", "openvino-vnni", "nncf"), build("openvino", "f32", "openvino-vnni", "nncf"),
+    build("openvino", "bf16", "openvino-vnni", "minmax"),
 ]  # fmt: skip
 
 told: list[str] = []
 
 
 def built(
-    monkeypatch: pytest.MonkeyPatch, inside: set[str], recipe: Recipe | None = None, works: list[Work] = WORKS,
+    monkeypatch: pytest.MonkeyPatch, inside: set[str], recipe: Recipe | None = None, builds: list[Build] = BUILDS,
     functions: int = 4, broken: str = "", calibrated: int = 40, outside: str = "",
 ) -> dict[str, bool]:  # fmt: skip
-    """What is tried of `works`, and whether it was built, where those of `inside` keep the budget."""
+    """What is tried of `builds`, and whether it was built, where those of `inside` keep the budget."""
     job: Any = Job(
         source=None, data=Path(), split=None, calibration=None, target=catalogue.load("x86-amx"),
         recipe=recipe or Recipe(), budget=budget.parse("top1 >= -1"),
     )  # type: ignore[arg-type]  # fmt: skip
     nothing: Any = None
     images: Any = SimpleNamespace(calibration=None, calibration_digests=[*map(str, range(calibrated))])
-    shop: Any = SimpleNamespace(watch=lambda *said: told.append(said[-1]))
+    runner: Any = SimpleNamespace(watch=lambda *said: told.append(said[-1]))
     told.clear()
-    line = Line(job=job, shop=shop, spec=nothing, images=images, exported=nothing, place=nothing, measure=True)
-    made = Made(
-        job=job, spec=nothing, images=images, exported=nothing, reference=work("torch"), works=works,
-        measured_here=True, place=nothing,
+    builder = CandidateBuilder(
+        job=job, runner=runner, spec=nothing, images=images, exported=nothing, host=nothing, measure=True
+    )
+    state = RunState(
+        job=job, spec=nothing, images=images, exported=nothing, reference=build("torch"), builds=builds,
+        measured_here=True, host=nothing,
     )  # fmt: skip
 
     def put(*given: Any) -> str:
@@ -58,16 +61,16 @@ def built(
         return str(given[-1])
 
     silus = tuple(Replaceable(name=f"{k}", values=100, loss=0.0) for k in range(functions))
-    plain = {w.candidate.id for w in WORKS} - {outside}
+    plain = {w.candidate.id for w in BUILDS} - {outside}
     monkeypatch.setattr(hardswish, "is_inside", lambda _, one: one.candidate.id in inside | plain)
-    monkeypatch.setattr(hardswish.stages, "fit_hardswish", lambda *_: SimpleNamespace(path=None))
+    monkeypatch.setattr(hardswish, "fit_hardswish", lambda *_: SimpleNamespace(path=None))
     monkeypatch.setattr(
         hardswish.hardswish, "read_fitted", lambda _: Fitted(images=1, functions=silus)
     )  # fmt: skip
-    monkeypatch.setattr(hardswish.stages, "put_hardswish", put)
-    monkeypatch.setattr(Line, "build", lambda _, candidate: Work(candidate=candidate))
-    monkeypatch.setattr(Line, "evaluate", lambda *_: None)
-    after, found = hardswish.look(line, made)
+    monkeypatch.setattr(hardswish, "put_hardswish", put)
+    monkeypatch.setattr(CandidateBuilder, "build", lambda _, candidate: Build(candidate=candidate))
+    monkeypatch.setattr(CandidateBuilder, "evaluate", lambda *_: None)
+    after, found = hardswish.look(builder, state)
     assert {w.candidate.variant.compression for w in found if w.alive} <= after.compressed.keys()
     return {w.candidate.id: w.alive for w in found}
 
@@ -101,7 +104,7 @@ def test_it_is_not_tried_where_there_is_nothing_to_gain_or_nothing_was_asked(mon
     assert not built(monkeypatch, set(), functions=0)
     assert not built(monkeypatch, set(), Recipe(methods=("nncf",)))
     assert not built(monkeypatch, set(), Recipe(hardswish=()))
-    assert not built(monkeypatch, set(), works=[WORKS[0]])
+    assert not built(monkeypatch, set(), builds=[BUILDS[0]])
     assert not built(monkeypatch, set(), calibrated=8)
     assert built(monkeypatch, set(), Recipe(methods=("nncf",), hardswish=(0.5,)))
 

@@ -11,25 +11,26 @@ import pytest
 from edgewright.bench.latency import Timing
 from edgewright.bench.results import Latency
 from edgewright.core.errors import RuntimeFailed
+from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.pipeline.candidate import Candidate, Variant
 from edgewright.pipeline.candidates import shuffles
-from edgewright.pipeline.candidates.base import Candidate, Variant
-from edgewright.pipeline.run import Line, Made, Work
+from edgewright.pipeline.state import Build, RunState
 from edgewright.runtimes.options import Options
 
 
-def work(runtime: str, failed_in: str | None = None, precision: str = "f32", **variant: Any) -> Work:
+def build(runtime: str, failed_in: str | None = None, precision: str = "f32", **variant: Any) -> Build:
     options: Any = {"runtime": runtime, "precision": precision}
-    return Work(candidate=Candidate(variant=Variant(**variant), options=Options(**options)), failed_in=failed_in)
+    return Build(candidate=Candidate(variant=Variant(**variant), options=Options(**options)), failed_in=failed_in)
 
 
 INT8: Any = {"scheme": "openvino-vnni", "method": "nncf"}
-WORKS = [
-    work("onnxruntime"), work("openvino"), work("openvino", precision="bf16"), work("openvino", **INT8),
-    work("openvino", precision="bf16", **INT8), work("openvino", **INT8 | {"method": "distil"}),
-    work("openvino", **INT8 | {"method": "qat"}), work("openvino", float_blocks=1, **INT8),
-    work("openvino", compression="pruned1.5x"),
-    work("openvino", failed_in="quantize", **INT8 | {"method": "minmax"}),
-    work("onnxruntime", scheme="ort-x86-vnni", method="round"),
+BUILDS = [
+    build("onnxruntime"), build("openvino"), build("openvino", precision="bf16"), build("openvino", **INT8),
+    build("openvino", precision="bf16", **INT8), build("openvino", **INT8 | {"method": "distil"}),
+    build("openvino", **INT8 | {"method": "qat"}), build("openvino", float_blocks=1, **INT8),
+    build("openvino", compression="pruned1.5x"),
+    build("openvino", failed_in="quantize", **INT8 | {"method": "minmax"}),
+    build("onnxruntime", scheme="ort-x86-vnni", method="round"),
 ]  # fmt: skip
 
 
@@ -39,19 +40,19 @@ MS = {"openvino-f32": 2.0, "openvino-f32-unshuffled": 2.1, "openvino-bf16": 1.6,
 
 def built(
     monkeypatch: pytest.MonkeyPatch, has: bool = True, outside: str = "", measure: bool = True, broken: bool = False,
-    works: list[Work] = WORKS, ms: dict[str, float] = MS,
+    builds: list[Build] = BUILDS, ms: dict[str, float] = MS,
 ) -> dict[str, bool]:  # fmt: skip
     evaluated.clear()
     nothing: Any = None
-    shop: Any = SimpleNamespace(watch=lambda *_: None)
+    runner: Any = SimpleNamespace(watch=lambda *_: None)
     exported: Any = SimpleNamespace(path=Path())
-    line = Line(
-        job=nothing, shop=shop, spec=nothing, images=nothing, exported=exported, place=nothing, measure=measure,
+    builder = CandidateBuilder(
+        job=nothing, runner=runner, spec=nothing, images=nothing, exported=exported, host=nothing, measure=measure,
         compressed={"pruned1.5x": nothing},
     )  # fmt: skip
-    made: Any = Made(
-        job=nothing, spec=nothing, images=nothing, exported=exported, reference=work("torch"), works=works,
-        measured_here=True, place=nothing,
+    state: Any = RunState(
+        job=nothing, spec=nothing, images=nothing, exported=exported, reference=build("torch"), builds=builds,
+        measured_here=True, host=nothing,
     )  # fmt: skip
 
     def take_out(*_: Any) -> str | None:
@@ -59,15 +60,15 @@ def built(
             raise RuntimeFailed("It has no order.", "", "")
         return "model" if has else None
 
-    def screen(_: Line, some: list[Work]) -> dict[str, Timing]:
+    def screen(_: CandidateBuilder, some: list[Build]) -> dict[str, Timing]:
         return {w.candidate.id: Timing(id="", latency=Latency(samples=1, p50_ms=ms[w.candidate.id])) for w in some}
 
     monkeypatch.setattr(shuffles, "is_inside", lambda _, one: one.candidate.id != outside)
-    monkeypatch.setattr(shuffles.stages, "unshuffle", take_out)
-    monkeypatch.setattr(Line, "build", lambda _, candidate: Work(candidate=candidate))
-    monkeypatch.setattr(Line, "evaluate", lambda _, one: evaluated.append(one.candidate.id))
-    monkeypatch.setattr(Line, "screen", screen)
-    after, found = shuffles.look(line, made)
+    monkeypatch.setattr(shuffles, "unshuffle", take_out)
+    monkeypatch.setattr(CandidateBuilder, "build", lambda _, candidate: Build(candidate=candidate))
+    monkeypatch.setattr(CandidateBuilder, "evaluate", lambda _, one: evaluated.append(one.candidate.id))
+    monkeypatch.setattr(CandidateBuilder, "screen", screen)
+    after, found = shuffles.look(builder, state)
     assert "pruned1.5x" in after.compressed
     assert {w.candidate.variant.compression for w in found if w.alive} <= after.compressed.keys()
     return {w.candidate.id: w.alive for w in found}
@@ -89,8 +90,8 @@ def test_int8_is_built_again_only_where_float_is_faster(monkeypatch: pytest.Monk
 
 
 def test_without_float_candidates_int8_is_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    only = [w for w in WORKS if w.candidate.variant.scheme]
-    assert len(built(monkeypatch, works=only)) == 2
+    only = [w for w in BUILDS if w.candidate.variant.scheme]
+    assert len(built(monkeypatch, builds=only)) == 2
 
 
 def test_what_is_outside_the_budget_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:

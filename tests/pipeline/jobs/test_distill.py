@@ -16,7 +16,7 @@ from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.data import digits, sets
 from edgewright.pipeline.jobs import distill
-from edgewright.pipeline.stages import Source
+from edgewright.pipeline.stages.export import Source
 
 NETS = """\
 import torch

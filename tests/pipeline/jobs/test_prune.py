@@ -118,7 +118,7 @@ class Rounds:
         job: Any = pruning.Job(
             source=None, data=Path(), split=None, calibration=None, target=None, recipe=recipe, budget=None
         )  # type: ignore[arg-type]
-        line: Any = SimpleNamespace(job=job, measure=True, place=SimpleNamespace(is_here=True), shop=None)
+        line: Any = SimpleNamespace(job=job, measure=True, place=SimpleNamespace(is_here=True), runner=None)
         made_up: dict[str, Any] = {
             "_built": lambda *_: None, "prepare": lambda *_: (line, []), "_cut_once": cut_once,
             "_began": lambda *_: next(began),

@@ -11,7 +11,8 @@ from edgewright.core import child
 from edgewright.core.errors import TimedOut, Unavailable
 from edgewright.core.store import Store
 from edgewright.graph.layers import Layer, narrowed
-from edgewright.pipeline.stages import Workshop, latency_table
+from edgewright.pipeline.stages import latency_table
+from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.runtimes.options import Options
 
 OPTIONS = Options(runtime="onnxruntime", threads=1)
@@ -30,20 +31,20 @@ def test_a_layer_is_measured_once_for_all_models(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(child, "call", call)
     monkeypatch.setattr(latency_table, "CHUNK", 4)
     steps: list[str] = []
-    shop = Workshop(store=Store(tmp_path), watch=lambda *step: steps.append(step[4]))
-    first = latency_table.measure(shop, [FIRST, FIRST], OPTIONS, "ort-x86", "here")
+    runner = StageRunner(store=Store(tmp_path), watch=lambda *step: steps.append(step[4]))
+    first = latency_table.measure(runner, [FIRST, FIRST], OPTIONS, "ort-x86", "here")
     assert asked == [2], "sixteen and eight outputs"
-    both = latency_table.measure(shop, [FIRST, SECOND], OPTIONS, "ort-x86", "here")
+    both = latency_table.measure(runner, [FIRST, SECOND], OPTIONS, "ort-x86", "here")
     assert asked == [2, 4, 4], "of the second model only the eight layers that the first one had not"
     assert both.costs[FIRST] == first.costs[FIRST]
     assert all(cost.is_int8 for cost in both.costs.values())
-    again = latency_table.measure(shop, [FIRST, SECOND], OPTIONS, "ort-x86", "here")
+    again = latency_table.measure(runner, [FIRST, SECOND], OPTIONS, "ort-x86", "here")
     assert list(again.costs.items()) == list(both.costs.items()), "the order is part of what is kept of a cut by it"
-    assert latency_table.measure(shop, [SECOND, FIRST], OPTIONS, "ort-x86", "here").costs == both.costs
+    assert latency_table.measure(runner, [SECOND, FIRST], OPTIONS, "ort-x86", "here").costs == both.costs
     assert asked == [2, 4, 4] and steps[-1] == "10 of 10 layers from the store"
     before, after = [FIRST, SECOND], [narrowed(FIRST, 3, 8), narrowed(SECOND, 8, 24)]
     assert sum(map(both.microseconds, after, before)) < sum(map(both.microseconds, before))
-    latency_table.measure(shop, [FIRST], OPTIONS, "ort-x86", "another machine")
+    latency_table.measure(runner, [FIRST], OPTIONS, "ort-x86", "another machine")
     assert asked == [2, 4, 4, 2]
 
 
@@ -58,13 +59,13 @@ def test_a_killed_table_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(child, "call", call)
     monkeypatch.setattr(latency_table, "CHUNK", 4)
-    shop = Workshop(store=Store(tmp_path))
+    runner = StageRunner(store=Store(tmp_path))
     with pytest.raises(TimedOut):
-        latency_table.measure(shop, [SECOND], OPTIONS, None, "here")
-    assert len(latency_table.measure(shop, [SECOND], OPTIONS, None, "here").costs) == 8
+        latency_table.measure(runner, [SECOND], OPTIONS, None, "here")
+    assert len(latency_table.measure(runner, [SECOND], OPTIONS, None, "here").costs) == 8
     assert asked == [4, 4, 4]
 
 
 def test_a_runtime_without_a_profiler_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="tensorrt tells no times"):
-        latency_table.measure(Workshop(store=Store(tmp_path)), [FIRST], Options(runtime="tensorrt"), None, "here")
+        latency_table.measure(StageRunner(store=Store(tmp_path)), [FIRST], Options(runtime="tensorrt"), None, "here")

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from edgewright.pipeline import stages
-from edgewright.pipeline.candidates.base import Candidate, compressed
+from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.pipeline.candidate import Candidate, compressed
 from edgewright.pipeline.score import is_inside
+from edgewright.pipeline.stages.rewrite import fit_hardswish, put_hardswish
+from edgewright.pipeline.state import Build, RunState
 from edgewright.quantize import hardswish, methods
 from edgewright.quantize.calibration.images import MINIMUM
-
-if TYPE_CHECKING:
-    from edgewright.pipeline.run import Line, Made, Work
 
 SHARES = (0.5, 0.75, 1.0)
 """Of the values that SiLU is computed for, how many HardSwish is computed for instead."""
@@ -25,64 +23,64 @@ FASTEST = ("bf16", "f32")
 """OpenVINO's float precisions, the one for processors that have it first."""
 
 
-def look(line: Line, made: Made) -> tuple[Line, list[Work]]:
-    """`line` with the models made here, and the works built of them and evaluated; none for a model without SiLU.
+def look(builder: CandidateBuilder, state: RunState) -> tuple[CandidateBuilder, list[Build]]:
+    """`builder` with the models made here, and what is built of them and evaluated; none for a model without SiLU.
 
     Only on x86, and not where a recipe names the INT8 methods and no shares, nor where there are fewer calibration
     images than INT8 needs; where a recipe names shares, progress says so. Of shares that come to the same SiLUs the
     smallest is tried.
     """
-    recipe = line.job.recipe
+    recipe = builder.job.recipe
     shares = recipe.hardswish if recipe.hardswish is not None else () if recipe.methods is not None else SHARES
-    alive = [w for w in made.works if w.alive and w.candidate.options.runtime == "openvino"]
+    alive = [w for w in state.builds if w.alive and w.candidate.options.runtime == "openvino"]
     alive = [w for w in alive if not w.candidate.variant.compression]
-    exact = [w for p in FASTEST for w in alive if w.candidate.precision == p and is_inside(made, w)]
-    enough = len({*line.images.calibration_digests}) >= MINIMUM
-    if not (line.measure and line.job.target.arch == "x86_64" and shares and exact and enough):
+    exact = [w for p in FASTEST for w in alive if w.candidate.precision == p and is_inside(state, w)]
+    enough = len({*builder.images.calibration_digests}) >= MINIMUM
+    if not (builder.measure and builder.job.target.arch == "x86_64" and shares and exact and enough):
         if recipe.hardswish:
             why = "not tried: needs an x86 target that is measured, OpenVINO in float inside the budget"
-            line.shop.watch("fit", "HardSwish", 1, 1, f"{why}, and {MINIMUM} calibration images")
-        return line, []
-    shop, images, digests = line.shop, line.images.calibration, line.images.calibration_digests
-    models = dict(line.compressed)
-    line = replace(line, compressed=models)
-    works = [_named(exact[0].candidate, "hardswish")]
-    with works[0].stage("fit", shop):
-        fitted = stages.fit_hardswish(shop, line.exported, images, digests)
-    if not works[0].alive:
-        return line, works
-    works.clear()
+            builder.runner.watch("fit", "HardSwish", 1, 1, f"{why}, and {MINIMUM} calibration images")
+        return builder, []
+    runner, images, digests = builder.runner, builder.images.calibration, builder.images.calibration_digests
+    models = dict(builder.compressed)
+    builder = replace(builder, compressed=models)
+    builds = [_named(exact[0].candidate, "hardswish")]
+    with builds[0].stage("fit", runner):
+        fitted = fit_hardswish(runner, builder.exported, images, digests)
+    if not builds[0].alive:
+        return builder, builds
+    builds.clear()
     functions = hardswish.read_fitted(fitted.path)
     chosen = {tuple(functions.chosen(share)): share for share in sorted(shares, reverse=True)}
     chosen.pop((), None)  # a model without SiLU
 
     def is_good(candidate: Candidate, share: float) -> bool:
         name = f"hardswish{100 * share:g}"
-        work = _named(candidate, name)
+        build = _named(candidate, name)
         if name not in models:
-            with work.stage("substitute", shop):
-                models[name] = stages.put_hardswish(shop, line.exported, fitted, share, images, digests, name)
-        if work.alive:
-            work = line.build(work.candidate)
-            line.evaluate(work)
-        works.append(work)
-        return work.alive and is_inside(made, work)
+            with build.stage("substitute", runner):
+                models[name] = put_hardswish(runner, builder.exported, fitted, share, images, digests, name)
+        if build.alive:
+            build = builder.build(build.candidate)
+            builder.evaluate(build)
+        builds.append(build)
+        return build.alive and is_inside(state, build)
 
     good = [share for share in sorted(chosen.values()) if is_good(exact[0].candidate, share)]
     for share in reversed(good):
         kept = [is_good(candidate, share) for candidate in _quantized(alive, exact[0].candidate)]
         if any(kept):
             break
-    return line, works
+    return builder, builds
 
 
-def _named(candidate: Candidate, compression: str) -> Work:
-    from edgewright.pipeline.run import Work  # which imports this module
+def _named(candidate: Candidate, compression: str) -> Build:
+    from edgewright.pipeline.state import Build
 
-    return Work(candidate=compressed(candidate, compression))
+    return Build(candidate=compressed(candidate, compression))
 
 
-def _quantized(works: Sequence[Work], like: Candidate) -> list[Candidate]:
-    """The INT8 candidates among `works` that NNCF makes, with the options of `like`."""
-    found = [w.candidate for w in works if w.candidate.variant.scheme and w.candidate.options == like.options]
+def _quantized(builds: Sequence[Build], like: Candidate) -> list[Candidate]:
+    """The INT8 candidates among `builds` that NNCF makes, with the options of `like`."""
+    found = [w.candidate for w in builds if w.candidate.variant.scheme and w.candidate.options == like.options]
     return [c for c in found if methods.get(c.variant.method or "").engine == "nncf" and not c.variant.float_blocks]

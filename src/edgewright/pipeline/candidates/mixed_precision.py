@@ -7,19 +7,18 @@ most sensitive blocks in float, until it is inside the budget or no faster than 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgewright.bench.latency import Timing
 from edgewright.core.errors import EdgewrightError
-from edgewright.pipeline import stages
-from edgewright.pipeline.candidates.base import Candidate
+from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.score import ACCURACIES, checked, is_inside
+from edgewright.pipeline.stages.mixed_precision import sensitivity
+from edgewright.pipeline.stages.runner import FATAL
+from edgewright.pipeline.state import Build, RunState
 from edgewright.quantize.mixed import block_sensitivity
-
-if TYPE_CHECKING:
-    from edgewright.pipeline.run import Line, Made, Work
 
 STEPS = (1, 2, 4, 8)
 """Blocks in float, one step after the other."""
@@ -27,61 +26,61 @@ IMAGES = 8
 """Calibration images that sensitivity is measured on."""
 
 
-def look(line: Line, made: Made) -> list[Work]:
-    """The works that were built and evaluated, for each runtime and precision whose INT8 artifacts are all outside."""
-    for work in made.works:
-        line.evaluate(work)
-    first = line.screen(made.works)
-    whole = [w for w in made.works if w.alive and not w.candidate.variant.compression and _p50(first, w)]
-    return [work for exact, int8 in _pairs(made, whole, first) for work in _greedy(line, made, exact, int8)]
+def look(builder: CandidateBuilder, state: RunState) -> list[Build]:
+    """What is built and evaluated, for each runtime and precision whose INT8 artifacts are all outside."""
+    for build in state.builds:
+        builder.evaluate(build)
+    first = builder.screen(state.builds)
+    whole = [w for w in state.builds if w.alive and not w.candidate.variant.compression and _p50(first, w)]
+    return [build for exact, int8 in _pairs(state, whole, first) for build in _greedy(builder, state, exact, int8)]
 
 
-def _pairs(made: Made, works: Sequence[Work], first: dict[str, Timing]) -> Iterator[tuple[Work, Work]]:
+def _pairs(state: RunState, builds: Sequence[Build], first: dict[str, Timing]) -> Iterator[tuple[Build, Build]]:
     """Of each runtime and precision the float artifact and the INT8 one that loses least: the first inside the budget,
     and slower than the other; no INT8 artifact is inside."""
-    for exact in works:
+    for exact in builds:
         variant = exact.candidate.variant
-        quantized = [w for w in works if w.candidate.variant.scheme and w.candidate.options == exact.candidate.options]
-        if variant.scheme or variant.is_int8 or not quantized or not is_inside(made, exact):
+        quantized = [w for w in builds if w.candidate.variant.scheme and w.candidate.options == exact.candidate.options]
+        if variant.scheme or variant.is_int8 or not quantized or not is_inside(state, exact):
             continue
-        if not any(is_inside(made, work) for work in quantized):
-            int8 = min(quantized, key=lambda work: _shortfall(made, work))
+        if not any(is_inside(state, build) for build in quantized):
+            int8 = min(quantized, key=lambda build: _shortfall(state, build))
             if _p50(first, int8) < _p50(first, exact):
                 yield exact, int8
 
 
-def _greedy(line: Line, made: Made, exact: Work, int8: Work) -> Iterator[Work]:
+def _greedy(builder: CandidateBuilder, state: RunState, exact: Build, int8: Build) -> Iterator[Build]:
     """`int8` with more and more blocks in float, until one is inside the budget or not faster than `exact`."""
     assert int8.quantized
-    images, variant = line.images, int8.candidate.variant
+    images, variant = builder.images, int8.candidate.variant
     try:
-        entry = stages.sensitivity(
-            line.shop, line.exported, int8.quantized, variant, images.calibration, images.calibration_digests,
-            line.job.recipe.seed, IMAGES, False,
+        entry = sensitivity(
+            builder.runner, builder.exported, int8.quantized, variant, images.calibration, images.calibration_digests,
+            builder.job.recipe.seed, IMAGES, False,
         )  # fmt: skip
-    except stages.FATAL:
+    except FATAL:
         raise
     except EdgewrightError as error:  # of this artifact: another may do
-        line.shop.watch("sensitivity", int8.candidate.id, 1, 1, f"failed: {error.what}")
+        builder.runner.watch("sensitivity", int8.candidate.id, 1, 1, f"failed: {error.what}")
         return
     ranked = block_sensitivity.ranked(block_sensitivity.read(entry.path))
     for count in (count for count in STEPS if count < len(ranked)):
         layers = tuple(name for row in ranked[:count] for name in row.block.layers)
         mixed = msgspec.structs.replace(variant, float_layers=layers, float_blocks=count)
-        work = line.build(Candidate(variant=mixed, options=int8.candidate.options))
-        line.evaluate(work)
-        yield work
-        if not work.alive or is_inside(made, work):
+        build = builder.build(Candidate(variant=mixed, options=int8.candidate.options))
+        builder.evaluate(build)
+        yield build
+        if not build.alive or is_inside(state, build):
             return
-        timings = line.screen([exact, work])
-        if _p50(timings, work) >= _p50(timings, exact):
+        timings = builder.screen([exact, build])
+        if _p50(timings, build) >= _p50(timings, exact):
             return
 
 
-def _shortfall(made: Made, work: Work) -> float:
-    return sum(max(-(term.by or 0.0), 0.0) for term in checked(made, work) if term.metric in ACCURACIES)
+def _shortfall(state: RunState, build: Build) -> float:
+    return sum(max(-(term.by or 0.0), 0.0) for term in checked(state, build) if term.metric in ACCURACIES)
 
 
-def _p50(timings: dict[str, Timing], work: Work) -> float:
-    latency = timings[work.candidate.id].latency
+def _p50(timings: dict[str, Timing], build: Build) -> float:
+    latency = timings[build.candidate.id].latency
     return (latency.p50_ms if latency else None) or 0.0

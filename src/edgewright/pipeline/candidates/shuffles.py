@@ -8,65 +8,63 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from edgewright.pipeline import stages
-from edgewright.pipeline.candidates.base import compressed
+from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.pipeline.candidate import compressed
 from edgewright.pipeline.score import is_inside
+from edgewright.pipeline.stages.rewrite import unshuffle
+from edgewright.pipeline.state import Build, RunState
 from edgewright.quantize import methods
-
-if TYPE_CHECKING:
-    from edgewright.pipeline.run import Line, Made, Work
 
 NAME = "unshuffled"
 
 
-def look(line: Line, made: Made) -> tuple[Line, list[Work]]:
-    """`line` with the model without shuffles, and the works built of it and evaluated; none for a model that has none.
+def look(builder: CandidateBuilder, state: RunState) -> tuple[CandidateBuilder, list[Build]]:
+    """`builder` with the model without shuffles, and what is built of it and evaluated; none for a model that has none.
 
     What is inside the budget as it is is built again: float, and INT8 but for mixed precision and what is trained,
     which take many times as long.
     """
-    from edgewright.pipeline.run import Work  # which imports this module
+    from edgewright.pipeline.state import Build
 
-    whole = [work for work in made.works if _is_plain(work) and is_inside(made, work)]
-    if not (line.measure and whole):
-        return line, []
-    first = Work(candidate=compressed(whole[0].candidate, NAME))
-    with first.stage("unshuffle", line.shop):
-        model = stages.unshuffle(line.shop, line.exported, NAME)
+    whole = [build for build in state.builds if _is_plain(build) and is_inside(state, build)]
+    if not (builder.measure and whole):
+        return builder, []
+    first = Build(candidate=compressed(whole[0].candidate, NAME))
+    with first.stage("unshuffle", builder.runner):
+        model = unshuffle(builder.runner, builder.exported, NAME)
     if not first.alive:
-        return line, [first]
+        return builder, [first]
     if model is None:
-        return line, []
-    line = replace(line, compressed={**line.compressed, NAME: model})
+        return builder, []
+    builder = replace(builder, compressed={**builder.compressed, NAME: model})
 
-    def build(works: Sequence[Work]) -> list[Work]:
-        built = [line.build(compressed(work.candidate, NAME)) for work in works]
-        for work in built:
-            line.evaluate(work)
+    def build(builds: Sequence[Build]) -> list[Build]:
+        built = [builder.build(compressed(build.candidate, NAME)) for build in builds]
+        for build in built:
+            builder.evaluate(build)
         return built
 
-    exact = [work for work in whole if not work.candidate.variant.scheme]
-    works = build(exact)
-    if not exact or _is_any_faster(line, exact, works):
-        works += build([work for work in whole if work.candidate.variant.scheme])
-    return line, works
+    exact = [build for build in whole if not build.candidate.variant.scheme]
+    builds = build(exact)
+    if not exact or _is_any_faster(builder, exact, builds):
+        builds += build([build for build in whole if build.candidate.variant.scheme])
+    return builder, builds
 
 
-def _is_plain(work: Work) -> bool:
-    variant = work.candidate.variant
+def _is_plain(build: Build) -> bool:
+    variant = build.candidate.variant
     is_trained = variant.method is not None and methods.get(variant.method).distil
-    is_ours = work.alive and work.candidate.options.runtime == "openvino"
+    is_ours = build.alive and build.candidate.options.runtime == "openvino"
     return is_ours and not (variant.compression or variant.float_blocks or is_trained)
 
 
-def _is_any_faster(line: Line, works: Sequence[Work], again: Sequence[Work]) -> bool:
-    """Whether one of `works` is faster as it was built `again`."""
-    seen = line.screen([*works, *again])
+def _is_any_faster(builder: CandidateBuilder, builds: Sequence[Build], again: Sequence[Build]) -> bool:
+    """Whether one of `builds` is faster as it was built `again`."""
+    seen = builder.screen([*builds, *again])
 
-    def p50(work: Work) -> float:
-        latency = seen[work.candidate.id].latency if work.candidate.id in seen else None
+    def p50(build: Build) -> float:
+        latency = seen[build.candidate.id].latency if build.candidate.id in seen else None
         return (latency.p50_ms if latency else None) or 0.0
 
-    return any(0 < p50(less) < p50(work) for work, less in zip(works, again))
+    return any(0 < p50(less) < p50(build) for build, less in zip(builds, again))

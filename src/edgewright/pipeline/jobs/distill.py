@@ -22,12 +22,15 @@ from edgewright.data.sets import ImageSet, Item
 from edgewright.export.sources import parse as sources
 from edgewright.export.sources import plan as plans
 from edgewright.export.sources import ultralytics
-from edgewright.pipeline import hosts as places
+from edgewright.pipeline import hosts
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline import stages
 from edgewright.pipeline.images import Reading
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages import Source, Workshop
+from edgewright.pipeline.stages.compile import compile_reference
+from edgewright.pipeline.stages.export import Source, export
+from edgewright.pipeline.stages.measure import evaluate
+from edgewright.pipeline.stages.model import SPEC, spec_of
+from edgewright.pipeline.stages.runner import StageRunner, made_by
 from edgewright.quantize.distillation.schedule import History, Schedule
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def distil(
-    shop: Workshop, teacher: Source, student: Source, data: Path, split: str | None, learn_from: Path | None,
+    runner: StageRunner, teacher: Source, student: Source, data: Path, split: str | None, learn_from: Path | None,
     schedule: Schedule, labels: bool | None, seed: int = 0,
 ) -> tuple[Entry, Distilled]:  # fmt: skip
     """``weights.safetensors`` and ``plan.json`` of the trained student, and how it compares with its teacher.
@@ -72,20 +75,22 @@ def distil(
     learn from them too; default: where every image has one. Raises `InvalidInput` where images are shared with the
     evaluation, labels are missing that were asked for, or teacher and student do not fit.
     """
-    evaluation, training = gather(data, split, learn_from, seed, shop)
-    shop.watch("data", str(data), 1, 1, f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from")
+    evaluation, training = gather(data, split, learn_from, seed, runner)
+    runner.watch(
+        "data", str(data), 1, 1, f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from"
+    )
     digests = sets.digests(evaluation)
-    exported = _export(shop, teacher, evaluation, digests)
-    spec = stages.spec_of(exported)
+    exported = _export(runner, teacher, evaluation, digests)
+    spec = spec_of(exported)
     evaluation = image_sets.label(evaluation, spec)
     training = _labelled(training, spec, labels)
     fitted = msgspec.structs.replace(student, source=fit(student.source, spec))
-    made = _train(shop, teacher, fitted, exported, training, schedule, labels, seed)
+    made = _train(runner, teacher, fitted, exported, training, schedule, labels, seed)
     told = msgspec.json.decode((made.path / sources.PLAN).read_bytes(), type=plans.Plan).made
     learner = Source(source=str(made.path), trust_checkpoint=True)  # our own folder, of a source that the user named
     ours, theirs = (
-        _answers(shop, entry, name, evaluation, digests)
-        for entry, name in ((_export(shop, learner, evaluation, digests), "student"), (exported, "teacher"))
+        _answers(runner, entry, name, evaluation, digests)
+        for entry, name in ((_export(runner, learner, evaluation, digests), "student"), (exported, "teacher"))
     )
     outputs, truth = accuracy.load_outputs(ours.path), accuracy.load_outputs(theirs.path)
     items = evaluation.items
@@ -103,14 +108,14 @@ def distil(
 
 
 def gather(
-    data: Path, split: str | None, learn_from: Path | None, seed: int, shop: Reading = image_sets.ALONE
+    data: Path, split: str | None, learn_from: Path | None, seed: int, runner: Reading = image_sets.ALONE
 ) -> tuple[ImageSet, ImageSet]:
     """Images to evaluate on and to learn from, without a common one; raises `InvalidInput` where they share one."""
-    evaluation = image_sets.read_evaluation(data, split, shop)
+    evaluation = image_sets.read_evaluation(data, split, runner)
     try:
-        training = image_sets.read_training(data, evaluation, learn_from, seed, shop)
+        training = image_sets.read_training(data, evaluation, learn_from, seed, runner)
     except sets.Absent as absent:
-        training, evaluation = None, image_sets.without_split(evaluation, absent, learn_from, shop)
+        training, evaluation = None, image_sets.without_split(evaluation, absent, learn_from, runner)
     if training is None:
         training, evaluation = sets.divide(evaluation, max(1, int(SHARE * len(evaluation.items))), seed)
         evaluation = sets.apart(training, evaluation)
@@ -134,14 +139,14 @@ def fit(student: str, spec: ModelSpec) -> str:
     return student + ("&" if "?" in student else "?") + "&".join(added) if added else student
 
 
-def _export(shop: Workshop, source: Source, images: ImageSet, digests: list[str]) -> Entry:
+def _export(runner: StageRunner, source: Source, images: ImageSet, digests: list[str]) -> Entry:
     some = [item.path for item in images.items[:PARITY_IMAGES]]
-    return stages.export(shop, source, some, digests[: len(some)], 1)
+    return export(runner, source, some, digests[: len(some)], 1)
 
 
-def _answers(shop: Workshop, exported: Entry, name: str, images: ImageSet, digests: list[str]) -> Entry:
-    artifact = stages.compile_reference(shop, exported, stages.spec_of(exported))
-    return stages.evaluate(shop, artifact, name, images, digests, places.here().identity)
+def _answers(runner: StageRunner, exported: Entry, name: str, images: ImageSet, digests: list[str]) -> Entry:
+    artifact = compile_reference(runner, exported, spec_of(exported))
+    return evaluate(runner, artifact, name, images, digests, hosts.here().identity)
 
 
 def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:
@@ -160,7 +165,7 @@ def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageS
 
 
 def _train(
-    shop: Workshop, teacher: Source, student: Source, exported: Entry, training: ImageSet, schedule: Schedule,
+    runner: StageRunner, teacher: Source, student: Source, exported: Entry, training: ImageSet, schedule: Schedule,
     labels: bool | None, seed: int,
 ) -> Entry:  # fmt: skip
     classes = [item.label for item in training.items if item.label is not None]
@@ -172,13 +177,13 @@ def _train(
     how = {"schedule": msgspec.to_builtins(schedule), "labels": classes, "boxes": boxes, "seed": seed}
     inputs = {
         "teacher": exported.key, "student": student.identity(), "images": sets.digests(training), **how,
-        "strict": labels is True, "made_by": stages.made_by("distill", "quantize", "export", "bench"),
+        "strict": labels is True, "made_by": made_by("distill", "quantize", "export", "bench"),
     }  # fmt: skip
-    checkpoint = shop.store.checkpoint("distill", inputs)
-    patient = msgspec.structs.replace(shop, limits=msgspec.structs.replace(shop.limits, wall_s=LONGEST_S))
+    checkpoint = runner.store.checkpoint("distill", inputs)
+    patient = msgspec.structs.replace(runner, limits=msgspec.structs.replace(runner.limits, wall_s=LONGEST_S))
     made = patient.run(
         "distill", student.source, inputs, f"{__name__}:train", teacher=msgspec.to_builtins(teacher),
-        student=msgspec.to_builtins(student), spec=str(exported.path / stages.SPEC),
+        student=msgspec.to_builtins(student), spec=str(exported.path / SPEC),
         images=[item.path for item in training.items], strict=labels is True, checkpoint=str(checkpoint), **how,
     )  # fmt: skip
     shutil.rmtree(checkpoint, ignore_errors=True)

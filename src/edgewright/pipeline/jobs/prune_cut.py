@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -18,15 +18,14 @@ from edgewright.data import sets
 from edgewright.data.sets import ImageSet
 from edgewright.graph.layers import Layer, layers, narrowed
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline import stages
-from edgewright.pipeline.candidates.base import Candidate
+from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.jobs import distill
-from edgewright.pipeline.stages import Source
+from edgewright.pipeline.stages.export import Source
+from edgewright.pipeline.stages.model import MODEL, SPEC
+from edgewright.pipeline.stages.runner import made_by
 from edgewright.quantize.pruning import Importance
 from edgewright.targets.channels import channel_block, pooled_block
-
-if TYPE_CHECKING:
-    from edgewright.pipeline.run import Line
 
 IMAGES, BATCH = 256, 16
 """Images that importance is measured on, and how many at once."""
@@ -148,32 +147,34 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def cut(
-    line: Line, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
+    builder: CandidateBuilder, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
     table: Table | None, anchor: Anchor | None,
 ) -> Entry:  # fmt: skip
-    """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `line`, not trained yet.
+    """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `builder`, not trained yet.
 
     `original`: the channels of groups before any round, which `least` is a share of. `table` and
     `anchor` foretell the latency of `candidate`, where a speed-up is wanted.
     """
     some = sets.spread(training.items, IMAGES)
-    labels = [item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), line.spec).items]
+    labels = [
+        item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), builder.spec).items
+    ]
     precision = "int8" if candidate.variant.scheme else candidate.options.precision
-    runtime, isa = candidate.options.runtime, line.job.target.isa
+    runtime, isa = candidate.options.runtime, builder.job.target.isa
     how: dict[str, Any] = {
         "wanted": msgspec.to_builtins(wanted), "original": dict(original), "anchor": msgspec.to_builtins(anchor),
         "block": channel_block(runtime, precision, isa), "pooled": pooled_block(runtime, precision, isa),
-        "labels": labels if None not in labels else [], "seed": line.job.recipe.seed,
+        "labels": labels if None not in labels else [], "seed": builder.job.recipe.seed,
     }  # fmt: skip
     costs = [(layer, cost) for layer, cost in table.costs.items()] if table else []
     inputs = {
-        "model": line.exported.key, "images": sets.digests(msgspec.structs.replace(training, items=some)), **how,
-        "costs": msgspec.to_builtins(costs), "made_by": stages.made_by("prune", "quantize", "export", "bench"),
+        "model": builder.exported.key, "images": sets.digests(msgspec.structs.replace(training, items=some)), **how,
+        "costs": msgspec.to_builtins(costs), "made_by": made_by("prune", "quantize", "export", "bench"),
     }  # fmt: skip
-    return line.shop.run(
-        "prune", f"{line.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
-        source=msgspec.to_builtins(line.job.source), model=str(line.exported.path / stages.MODEL),
-        spec=str(line.exported.path / stages.SPEC), images=[item.path for item in some],
+    return builder.runner.run(
+        "prune", f"{builder.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
+        source=msgspec.to_builtins(builder.job.source), model=str(builder.exported.path / MODEL),
+        spec=str(builder.exported.path / SPEC), images=[item.path for item in some],
         costs=msgspec.to_builtins(costs), **how,
     )  # fmt: skip
 

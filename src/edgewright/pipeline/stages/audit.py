@@ -21,9 +21,9 @@ from edgewright.core.errors import EdgewrightError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data import sets
-from edgewright.pipeline import stages
 from edgewright.pipeline.images import Images
-from edgewright.pipeline.stages import MODEL, Workshop
+from edgewright.pipeline.stages.model import MODEL
+from edgewright.pipeline.stages.runner import StageRunner, made_by
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
 from edgewright.targets.target import Isa
@@ -63,7 +63,7 @@ class Subject:
     count: int = IMAGES
 
 
-def audit(shop: Workshop, what: str, subject: Subject) -> Entry:
+def audit(runner: StageRunner, what: str, subject: Subject) -> Entry:
     """``audit.json``: the findings on one artifact, those of passed checks too."""
     places = list(sets.spread(range(len(subject.images)), subject.count))
     rooms = ("bench", "quantize", "runtimes", "graph", "pipeline")
@@ -75,23 +75,23 @@ def audit(shop: Workshop, what: str, subject: Subject) -> Entry:
     }  # fmt: skip
     inputs = {
         "model": subject.model.key, "artifact": subject.artifact.key, "answers": subject.answers.key,
-        "images": [subject.digests[index] for index in places], **how, "made_by": stages.made_by("measure", *rooms),
+        "images": [subject.digests[index] for index in places], **how, "made_by": made_by("measure", *rooms),
     }  # fmt: skip
-    return shop.run(
+    return runner.run(
         "audit", what, inputs, f"{__name__}:examine", model=str(subject.model.path / MODEL),
         artifact=str(subject.artifact.path), answers=str(subject.answers.path),
         images=[subject.images[index] for index in places], **how,
     )  # fmt: skip
 
 
-def audit_images(shop: Workshop, images: Images, spec: ModelSpec) -> Entry:
+def audit_images(runner: StageRunner, images: Images, spec: ModelSpec) -> Entry:
     """``audit.json``: the findings on the calibration images."""
     size = (spec.input.width, spec.input.height)
     inputs = {
         "calibration": images.calibration_digests, "evaluation": images.evaluation_digests, "size": size,
-        "made_by": stages.made_by("measure", "bench", "pipeline"),
+        "made_by": made_by("measure", "bench", "pipeline"),
     }  # fmt: skip
-    return shop.run(
+    return runner.run(
         "audit", "images", inputs, f"{__name__}:examine_images",
         calibration=[item.path for item in images.calibration.items],
         evaluation=[item.path for item in images.evaluation.items], size=size,

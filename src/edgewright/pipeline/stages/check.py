@@ -12,8 +12,8 @@ from edgewright.core import child
 from edgewright.core.errors import OutOfResources, RuntimeFailed, TimedOut, Unavailable
 from edgewright.core.spec import encode
 from edgewright.core.store import Entry
-from edgewright.pipeline import stages
-from edgewright.pipeline.stages import MODEL, Workshop
+from edgewright.pipeline.stages.model import MODEL
+from edgewright.pipeline.stages.runner import StageRunner, made_by
 from edgewright.quantize.qdq.tensorrt_rules import RULES, Violation
 from edgewright.runtimes.options import Options
 from edgewright.runtimes.tensorrt.builder import PARSED
@@ -99,19 +99,19 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(found)
 
 
-def check(shop: Workshop, model: Entry, what: str, options: Options, target: Target) -> Entry:
+def check(runner: StageRunner, model: Entry, what: str, options: Options, target: Target) -> Entry:
     """``check.json`` of the ONNX file that `model` holds, for `target`."""
     capability = target.gpu.compute_capability if target.gpu else None
     rooms = ("quantize", "runtimes", "graph", "pipeline")
     inputs = {
         "model": model.key, "options": msgspec.to_builtins(options), "capability": capability,
-        "memory": memory_for_model(target), "made_by": stages.made_by("check", *rooms),
+        "memory": memory_for_model(target), "made_by": made_by("check", *rooms),
     }  # fmt: skip
 
     def make(folder: Path, step: child.Progress) -> None:
-        log, file = shop.log("check", what), str(model.path / MODEL)
-        read = child.call(f"{__name__}:examine", log=log, limits=shop.limits, model=file)
-        ahead, unasked = _build(shop, log, file, options, capability, step)
+        log, file = runner.log("check", what), str(model.path / MODEL)
+        read = child.call(f"{__name__}:examine", log=log, limits=runner.limits, model=file)
+        ahead, unasked = _build(runner, log, file, options, capability, step)
         if not (options.builder and options.builder.sparse):
             read["sparse"] = None
         found = msgspec.convert({**read, "memory_bytes": memory_for_model(target)}, type=Checked)
@@ -121,7 +121,7 @@ def check(shop: Workshop, model: Entry, what: str, options: Options, target: Tar
             ahead = msgspec.structs.replace(ahead, problems=tuple(problems))
         (folder / FILE).write_bytes(encode(msgspec.structs.replace(found, ahead_of_time=ahead, unasked=unasked)))
 
-    return shop.keep("check", what, inputs, make)
+    return runner.keep("check", what, inputs, make)
 
 
 def read(entry: Entry) -> Checked:
@@ -146,7 +146,7 @@ def examine(model: str) -> dict[str, Any]:
 
 
 def _build(
-    shop: Workshop, log: Path, file: str, options: Options, capability: str | None, step: child.Progress
+    runner: StageRunner, log: Path, file: str, options: Options, capability: str | None, step: child.Progress
 ) -> tuple[Check | None, str | None]:
     """What parser and builder make of the file, or why they were not asked."""
     if capability is None:
@@ -159,7 +159,7 @@ def _build(
 
     try:
         found = child.call(
-            "edgewright.runtimes.tensorrt.check:ahead_of_time", log=log, limits=shop.limits, progress=watched,
+            "edgewright.runtimes.tensorrt.check:ahead_of_time", log=log, limits=runner.limits, progress=watched,
             model=file, options=options, compute_capability=capability,
         )  # fmt: skip
     except Unavailable as error:

@@ -19,8 +19,7 @@ from edgewright.bench.layer_table import Cost, Table, grid, time_layers
 from edgewright.core import child
 from edgewright.core.store import Entry
 from edgewright.graph.layers import Layer
-from edgewright.pipeline import stages
-from edgewright.pipeline.stages import Workshop
+from edgewright.pipeline.stages.runner import StageRunner, made_by
 from edgewright.runtimes.options import Options
 from edgewright.targets.channels import channel_block
 
@@ -30,7 +29,12 @@ CHUNK = 32
 
 
 def measure(
-    shop: Workshop, layers: Iterable[Layer], options: Options, scheme: str | None, machine: str, isa: Sequence[str] = ()
+    runner: StageRunner,
+    layers: Iterable[Layer],
+    options: Options,
+    scheme: str | None,
+    machine: str,
+    isa: Sequence[str] = (),
 ) -> Table:
     """The table of `layers`, each at a few widths, on this machine (`machine` names it in the keys).
 
@@ -42,12 +46,12 @@ def measure(
     wanted = list(dict.fromkeys(point for layer in layers for point in grid(layer, block)))
     how = {
         "options": msgspec.to_builtins(options), "scheme": scheme, "machine": machine,
-        "made_by": stages.made_by("measure", "bench", "runtimes", "quantize", "graph"),
+        "made_by": made_by("measure", "bench", "runtimes", "quantize", "graph"),
     }  # fmt: skip
     found: dict[Layer, Cost] = {}
     missing = []
     for layer in wanted:
-        entry = shop.store.find(STAGE, _inputs(layer, how))
+        entry = runner.store.find(STAGE, _inputs(layer, how))
         if entry:
             found[layer] = _read(entry)
         else:
@@ -55,13 +59,13 @@ def measure(
     # A layer is faster behind one of its own shape, whose buffers and code are at hand: of few should it be told so.
     Random(0).shuffle(missing)
     what = f"{options.runtime} {scheme or options.precision}"
-    shop.watch(STAGE, what, 0, max(len(missing), 1), f"{len(found)} of {len(wanted)} layers from the store")
+    runner.watch(STAGE, what, 0, max(len(missing), 1), f"{len(found)} of {len(wanted)} layers from the store")
     for start in range(0, len(missing), CHUNK):
         chunk = missing[start : start + CHUNK]
-        for layer, cost in zip(chunk, _timed(shop, what, chunk, options, scheme)):
-            found[layer] = _read(shop.store.stage(STAGE, _inputs(layer, how), functools.partial(_write, cost)))
+        for layer, cost in zip(chunk, _timed(runner, what, chunk, options, scheme)):
+            found[layer] = _read(runner.store.stage(STAGE, _inputs(layer, how), functools.partial(_write, cost)))
         done = start + len(chunk)
-        shop.watch(STAGE, what, done, len(missing), f"{done} of {len(missing)} layers measured")
+        runner.watch(STAGE, what, done, len(missing), f"{done} of {len(missing)} layers measured")
     return Table({layer: found[layer] for layer in wanted}, block)
 
 
@@ -83,10 +87,10 @@ def time(layers: list[Any], options: Any, scheme: str | None, progress: child.Pr
         return time_layers(Path(scratch, "probe.onnx"), len(layers), options, Path(scratch, "artifact"))
 
 
-def _timed(shop: Workshop, what: str, layers: list[Layer], options: Options, scheme: str | None) -> list[Cost]:
+def _timed(runner: StageRunner, what: str, layers: list[Layer], options: Options, scheme: str | None) -> list[Cost]:
     # No YIELDING: what is timed must have the threads that a measured artifact has.
     found = child.call(
-        f"{__name__}:time", log=shop.log(STAGE, what), limits=shop.limits, env=None,
+        f"{__name__}:time", log=runner.log(STAGE, what), limits=runner.limits, env=None,
         layers=msgspec.to_builtins(layers), options=msgspec.to_builtins(options), scheme=scheme,
     )  # fmt: skip
     return msgspec.convert(found, list[Cost])

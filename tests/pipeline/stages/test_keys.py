@@ -11,9 +11,13 @@ import pytest
 
 from edgewright.core.store import Entry, Store
 from edgewright.data.sets import ImageSet
-from edgewright.pipeline import stages
-from edgewright.pipeline.candidates.base import Variant
-from edgewright.pipeline.stages import Source, Workshop
+from edgewright.pipeline.candidate import Variant
+from edgewright.pipeline.stages import runner as running
+from edgewright.pipeline.stages.export import Source, export
+from edgewright.pipeline.stages.model import MODEL
+from edgewright.pipeline.stages.quantize import quantize
+from edgewright.pipeline.stages.runner import StageRunner, code_digest
+from edgewright.quantize.calibration.statistics import STATISTICS
 
 
 @pytest.mark.parametrize("source", ["torch:net:build", "torch:net.py:build", "torch:{}/net.py:build"])
@@ -54,25 +58,25 @@ def test_edited_external_data_is_another_source(tmp_path: Path) -> None:
 def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def keep(self: Workshop, stage: str, what: str, inputs: dict[str, object], *_: object) -> Entry:
+    def keep(self: StageRunner, stage: str, what: str, inputs: dict[str, object], *_: object) -> Entry:
         seen.append(f"{stage}: {inputs}")
         return model
 
-    monkeypatch.setattr(Workshop, "keep", keep)
-    shop = Workshop(store=Store(tmp_path))
+    monkeypatch.setattr(StageRunner, "keep", keep)
+    runner = StageRunner(store=Store(tmp_path))
     model = Entry(path=tmp_path, key="1", reused=True, seconds=0.0)
 
     images = ImageSet(name="", split="", items=(), classes=())
 
     def keys() -> list[str]:
         seen.clear()
-        stages.export(shop, Source(source="timm:resnet18"), [], [], 1)
-        stages.quantize(shop, model, Variant(scheme="ort-x86", method="round"), images, [], 0)
+        export(runner, Source(source="timm:resnet18"), [], [], 1)
+        quantize(runner, model, Variant(scheme="ort-x86", method="round"), images, [], 0)
         return [key for key in seen if room == "graph" or key.startswith(room)]
 
     before = keys()
-    real = stages.code_digest
-    monkeypatch.setattr(stages, "code_digest", lambda name: "edited" if name == room else real(name))
+    real = code_digest
+    monkeypatch.setattr(running, "code_digest", lambda name: "edited" if name == room else real(name))
     assert before and all(old != new for old, new in zip(before, keys()))
 
 
@@ -82,24 +86,24 @@ def test_tensorrts_grids_are_served_by_split_and_centred_models(
     """Its statistics come with it: nothing is observed again. Other schemes and plain methods do without."""
     made: list[tuple[str, str]] = []
 
-    def run(self: Workshop, stage: str, what: str, inputs: dict[str, Any], target: str, **kwargs: Any) -> Entry:
+    def run(self: StageRunner, stage: str, what: str, inputs: dict[str, Any], target: str, **kwargs: Any) -> Entry:
         made.append((stage, inputs.get("statistics", "")))
         folder = tmp_path / stage
         folder.mkdir(exist_ok=True)
         if stage in ("equalize", "split", "centre"):
-            (folder / stages.MODEL).touch()
+            (folder / MODEL).touch()
         if stage in ("observe", "weigh", "split", "centre"):
-            (folder / stages.STATISTICS).touch()
+            (folder / STATISTICS).touch()
         return Entry(path=folder, key=stage, reused=False, seconds=0.0)
 
-    monkeypatch.setattr(Workshop, "run", run)
-    shop = Workshop(store=Store(tmp_path / "store"))
+    monkeypatch.setattr(StageRunner, "run", run)
+    runner = StageRunner(store=Store(tmp_path / "store"))
     model = Entry(path=tmp_path, key="model", reused=True, seconds=0.0)
     images = ImageSet(name="", split="", items=(), classes=())
 
     def of(scheme: str, method: str) -> list[tuple[str, str]]:
         made.clear()
-        stages.quantize(shop, model, Variant(scheme=scheme, method=method), images, [], 0)
+        quantize(runner, model, Variant(scheme=scheme, method=method), images, [], 0)
         return made
 
     seen = [("equalize", ""), ("observe", ""), ("weigh", "observe")]

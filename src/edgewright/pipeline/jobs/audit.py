@@ -1,0 +1,113 @@
+"""The audit of one ONNX file or bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgewright.bench import accuracy, audit
+from edgewright.bench.results import (
+    Finding,
+)  # fmt: skip
+from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import ModelSpec
+from edgewright.data import sets
+from edgewright.data.sets import ImageSet
+from edgewright.pipeline import hosts
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline.candidate import Candidate, Variant
+from edgewright.pipeline.images import Images
+from edgewright.pipeline.jobs.quantize import import_file
+from edgewright.pipeline.stages import audit as audits
+from edgewright.pipeline.stages.audit import Subject
+from edgewright.pipeline.stages.compile import compile_artifact
+from edgewright.pipeline.stages.measure import evaluate
+from edgewright.pipeline.stages.model import MODEL, spec_of, what_is
+from edgewright.pipeline.stages.runner import StageRunner
+from edgewright.runtimes import bundle
+from edgewright.runtimes.options import Options
+from edgewright.targets import detect
+from edgewright.targets.target import Isa
+
+FLOAT = Candidate(variant=Variant(), options=Options(runtime="onnxruntime"))
+"""How a float file that stands for the reference is compiled."""
+
+
+class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `edgewright audit` found of a file on so many `images`, and which checks it passed."""
+
+    file: str
+    runtime: str
+    images: int
+    findings: tuple[Finding, ...] = ()
+    passed: tuple[Finding, ...] = ()
+
+
+def audit_file(
+    runner: StageRunner, path: Path, data: Path, split: str | None, calibration: Path | None, reference: Path | None,
+    isa: tuple[Isa, ...] | None, runtime: str | None, count: int,
+) -> Audited:  # fmt: skip
+    """The audit of an ONNX file or of a bundle that holds one, on `count` images of `data`, run by this machine.
+
+    Confidence is compared with the float file `reference`; `isa`: what the processor it is for has (default: this
+    machine's).
+    """
+    machine = detect.this_machine()
+    options = Options(runtime="onnxruntime")
+    if path.is_dir():
+        options = bundle.verify(path).artifact
+        path = path / MODEL
+        if not path.is_file():
+            raise InvalidInput(
+                f"The bundle {path.parent} holds no ONNX file.", f"It is compiled for {options.runtime}.",
+                f"Audit the .onnx file that it was compiled of: --runtime {options.runtime}",
+            )  # fmt: skip
+    if runtime:
+        options = msgspec.convert({"runtime": runtime}, Options)
+    evaluation = image_sets.read_evaluation(data, split, runner)
+    try:
+        given = image_sets.read_calibration(data, evaluation, calibration, count, 0, runner)
+    except sets.Absent as absent:
+        given, evaluation = None, image_sets.without_split(evaluation, absent, calibration, runner)
+    bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in sets.spread(evaluation.items, count))
+    images = msgspec.structs.replace(evaluation, items=tuple(bare))
+    digests = sets.digests(images)
+    model = import_file(runner, path)
+    spec = spec_of(model)
+    found = _audit_images(runner, given, evaluation, spec) if given else []
+    variant = Variant(is_int8=not what_is(model).quantized.few)
+    artifact = compile_artifact(runner, model, spec, Candidate(variant=variant, options=options), True)
+    identity = hosts.here().identity
+    answers = evaluate(runner, artifact, path.name, images, digests, identity)
+    audited = audits.audit(
+        runner, path.name,
+        Subject(
+            model=model, artifact=artifact, options=options, spec=spec, answers=answers,
+            images=[item.path for item in images.items], digests=digests, isa=isa or machine.isa,
+            answered_with=machine.isa, described=audits.described(artifact, None),
+            runs_here=options.runtime != "tensorrt", count=count,
+        ),
+    )  # fmt: skip
+    found += audits.read(audited)
+    if reference:
+        plain = import_file(runner, reference)
+        float_artifact = compile_artifact(runner, plain, spec_of(plain), FLOAT, True)
+        truth = evaluate(runner, float_artifact, reference.name, images, digests, identity)
+        ours, theirs = (accuracy.load_outputs(entry.path) for entry in (answers, truth))
+        found.append(audit.confidence(ours, theirs, spec))
+    findings, passed = audit.split([*image_sets.findings(evaluation), *found])
+    return Audited(file=str(path), runtime=options.runtime, images=len(images.items), findings=findings, passed=passed)
+
+
+def _audit_images(runner: StageRunner, calibration: ImageSet, evaluation: ImageSet, spec: ModelSpec) -> list[Finding]:
+    try:
+        sets.require_disjoint(calibration, evaluation)
+    except InvalidInput as leak:
+        text = leak.what.removeprefix("calibration-leak: ")
+        return [Finding(level="error", code="calibration-leak", text=text)]
+    both = Images(
+        evaluation=evaluation, calibration=calibration, evaluation_digests=sets.digests(evaluation),
+        calibration_digests=sets.digests(calibration),
+    )  # fmt: skip
+    return audits.read(audits.audit_images(runner, both, spec))

@@ -1,0 +1,123 @@
+"""One ONNX file compiled for one runtime, and a bundle finished on its device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgewright.core import child
+from edgewright.core.errors import InvalidInput, UsageError
+from edgewright.core.spec import ModelSpec
+from edgewright.core.store import Entry
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline.candidate import Candidate, Variant
+from edgewright.pipeline.candidates.base import builder_for
+from edgewright.pipeline.jobs.quantize import import_file
+from edgewright.pipeline.stages import check as checks
+from edgewright.pipeline.stages.check import Checked
+from edgewright.pipeline.stages.compile import compile_artifact
+from edgewright.pipeline.stages.model import spec_of, what_is
+from edgewright.pipeline.stages.quantize import HALF_IMAGES, halve
+from edgewright.pipeline.stages.rewrite import fold_normalization
+from edgewright.pipeline.stages.runner import StageRunner
+from edgewright.runtimes import bundle
+from edgewright.runtimes.options import Builder, Options
+from edgewright.targets import detect
+from edgewright.targets.target import Target, matches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """An artifact and its spec; `checked`: what was proved of it for TensorRT, None for other runtimes."""
+
+    artifact: Entry
+    spec: ModelSpec
+    options: Options
+    checked: Checked | None
+
+
+def compile_file(
+    runner: StageRunner, model: Path, options: Mapping[str, Any], normalize: str, target: Target | None,
+    images: Path | None, max_batch: int = 1,
+) -> Compiled:  # fmt: skip
+    """One ONNX file compiled for one runtime, on this machine or (for another `target`) as far as can be without it.
+
+    `options` are those of `Options` that are not to be the target's first choice. FP16 for TensorRT is proven on
+    `images`; its plan takes from 1 to `max_batch` images.
+    """
+    try:
+        wanted = msgspec.convert({**_first_choice(target, options.get("runtime")), **options}, type=Options)
+        variant = msgspec.convert({"normalize": normalize}, type=Variant)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"These options cannot be compiled for: {error}.", "", "See `edgewright compile --help`."
+        ) from None
+    if wanted.runtime == "tensorrt" and max_batch > 1:
+        builder = msgspec.structs.replace(wanted.builder or Builder(), max_batch=max_batch)
+        wanted = msgspec.structs.replace(wanted, builder=builder)
+    elif max_batch > 1:
+        raise UsageError(
+            f"{wanted.runtime} was asked for a largest batch.", "Only TensorRT's plans have one.", "Leave it out."
+        )
+    entry = import_file(runner, model, None if max_batch > 1 else 1)
+    variant = msgspec.structs.replace(variant, is_int8=not what_is(entry).quantized.few)
+    if variant.normalize == "graph":
+        entry = fold_normalization(runner, entry, model.name)
+    spec = spec_of(entry)
+    if (candidate := Candidate(variant=variant, options=wanted)).is_half:
+        if images is None:
+            raise UsageError(
+                "FP16 for TensorRT needs images.",
+                "What overflows in FP16 is found, and the rest proven, on images of the kind that the model will see.",
+                "Name some: --images DIR; or stay in float32: --precision f32.",
+            )
+        found = image_sets.calibrating(images, HALF_IMAGES, 0, runner)
+        entry = halve(runner, entry, model.name, found)
+    here = target is None or matches(target, detect.this_machine())
+    artifact = compile_artifact(runner, entry, spec, candidate, here)
+    checked = None
+    if wanted.runtime == "tensorrt":
+        about = target or detect.this_machine()
+        checked = checks.read(checks.check(runner, entry, model.name, wanted, about))
+        if checked.refused:
+            raise InvalidInput(
+                *checked.refused, "Nothing was written. Correct the file, or quantize the float one: --scheme tensorrt."
+            )
+    return Compiled(artifact=artifact, spec=spec, options=wanted, checked=checked)
+
+
+def _first_choice(target: Target | None, runtime: str | None) -> dict[str, Any]:
+    """What a target names first, or of the named runtime; FP16 where its TensorRT has it."""
+    if target is None:
+        return {"runtime": runtime or "openvino"}
+    found = next((one for one in target.runtimes if runtime in (None, one.name)), None)
+    if found is None:
+        known = ", ".join(one.name for one in target.runtimes)
+        raise UsageError(f"{target.title} has no {runtime}.", f"It has: {known}.", "Ask for one of these.")
+    if found.name != "tensorrt":
+        return {"runtime": found.name, "precision": found.precisions[0]}
+    half = "f16" if "f16" in found.precisions else "f32"
+    return {"runtime": found.name, "precision": half, "builder": builder_for(target)}
+
+
+def finish_bundle(runner: StageRunner, path: Path, out: Path) -> bundle.Manifest:
+    """The bundle at `path` with what only this device can build of it, as the bundle `out`."""
+    before = bundle.verify(path)
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+
+        def step(done: int, total: int, text: str) -> None:
+            runner.watch("finish", before.name, done, total + 1, text)
+
+        folder = Path(scratch, "artifact")
+        child.call(
+            "edgewright.runtimes.bundle:finish", log=runner.log("finish", before.name), limits=runner.limits,
+            folder=str(path), out=str(folder), progress=step,
+        )  # fmt: skip
+        runner.watch("finish", before.name, 1, 1, "")
+        finished = {"on": detect.this_machine().title}
+        return bundle.write(folder, out, name=before.name, provenance={**before.provenance, "finished": finished})

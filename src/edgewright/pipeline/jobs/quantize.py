@@ -1,0 +1,40 @@
+"""One ONNX file quantized."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgewright.core.errors import UsageError
+from edgewright.core.store import Entry
+from edgewright.data import sets
+from edgewright.pipeline import images as image_sets
+from edgewright.pipeline.candidate import Variant
+from edgewright.pipeline.stages import quantize as stage
+from edgewright.pipeline.stages.export import Source, export
+from edgewright.pipeline.stages.model import require_float
+from edgewright.pipeline.stages.runner import StageRunner
+from edgewright.quantize import methods, schemes
+
+
+def import_file(runner: StageRunner, model: Path, batch: int | None = 1) -> Entry:
+    """An ONNX file as the export stage keeps it: checked, cleaned, with its spec; `batch` None: any number."""
+    return export(runner, Source(source=str(model)), [], [], batch)
+
+
+def quantize(
+    runner: StageRunner, model: Path, calibration: Path, scheme: str, method: str | None, count: int, seed: int
+) -> Entry:
+    """One ONNX file quantized with one scheme and method (default: the first that fits the scheme)."""
+    schemes.get(scheme)
+    fitting = [name for name, found in (methods.METHODS | methods.OTHERS).items() if found.fits(scheme)]
+    if method is not None and methods.get(method).name not in fitting:
+        raise UsageError(
+            f"The method '{method}' does not make '{scheme}' files.",
+            f"Fitting: {', '.join(fitting)}.",
+            "Use one of them.",
+        )
+    found = image_sets.calibrating(calibration, count, seed, runner)
+    variant = Variant(scheme=scheme, method=method or fitting[0])
+    source = import_file(runner, model)
+    require_float(source)
+    return stage.quantize(runner, source, variant, found, sets.digests(found), seed)

@@ -1,0 +1,119 @@
+"""The table of `edgewright sensitivity`: what each block and layer loses in INT8, and its time in float and in INT8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from edgewright.bench import profile
+from edgewright.bench.latency import Timing
+from edgewright.bench.results import Loss, Part, Sensitivity
+from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
+from edgewright.pipeline.builder import CandidateBuilder, prepare
+from edgewright.pipeline.hosts import Host
+from edgewright.pipeline.stages import mixed_precision as stages
+from edgewright.pipeline.stages.measure import profile_kernels
+from edgewright.pipeline.stages.model import require_float
+from edgewright.pipeline.stages.runner import StageRunner
+from edgewright.pipeline.state import Build, Job
+from edgewright.quantize.mixed import block_sensitivity
+from edgewright.runtimes.options import Kernel
+
+IMAGES = 8
+"""Calibration images that sensitivity is measured on."""
+
+
+def sensitivity(job: Job, runner: StageRunner, host: Host) -> Sensitivity:
+    """What each block and layer loses in INT8 and what it saves, for the first runtime and scheme of the job.
+
+    Raises `InvalidInput` where target and recipe have no float and INT8 variant of one runtime, `RuntimeFailed` where
+    one of them cannot be built or run.
+    """
+    builder, candidates = prepare(job, runner, host)
+    require_float(builder.exported)
+    if not builder.measure:
+        raise Unavailable(
+            f"This machine is {host.machine.title}, not {job.target.title}.", "Layers are timed where they will run.",
+            "Leave --target away, or run this on the device.",
+        )  # fmt: skip
+    pairs = [
+        (exact, int8)
+        for int8 in candidates
+        for exact in candidates
+        if int8.variant.scheme and not exact.variant.scheme and exact.options == int8.options
+    ]
+    if not pairs:
+        raise InvalidInput(
+            f"Target '{job.target.name}' and the scheme have no float and INT8 variant of one runtime.",
+            "A layer's time in INT8 is compared with its time in float.", "Name another --scheme.",
+        )  # fmt: skip
+    exact, int8 = (builder.build(candidate) for candidate in pairs[0])
+    timings = builder.screen([exact, int8])
+    for build in (exact, int8):
+        reason = build.reason or timings[build.candidate.id].reason
+        if reason:
+            raise RuntimeFailed(f"{build.candidate.id} cannot be measured.", reason, "Name another --scheme.")
+    return table(builder, exact, int8, timings)
+
+
+def table(builder: CandidateBuilder, exact: Build, int8: Build, first: dict[str, Timing]) -> Sensitivity:
+    """Blocks and layers of `int8` against `exact`, which were timed as `first` says.
+
+    Raises `EdgewrightError`s of the stages: an INT8 file of which no layer can be given back to float, a profiler that
+    fails.
+    """
+    assert int8.quantized and exact.artifact and int8.artifact
+    calibration, digests = builder.images.calibration, builder.images.calibration_digests
+    entry = stages.sensitivity(
+        builder.runner,
+        builder.exported,
+        int8.quantized,
+        int8.candidate.variant,
+        calibration,
+        digests,
+        builder.job.recipe.seed,
+        IMAGES,
+        True,
+    )
+    found = block_sensitivity.read(entry.path)
+    times: dict[str, list[Kernel]] = {}
+    if builder.host.is_here and profile.has_profiler(exact.candidate.options.runtime):
+        item, digest = builder.images.evaluation.items[0], builder.images.evaluation_digests[0]
+        pair = {build.candidate.id: build.artifact for build in (exact, int8) if build.artifact}
+        times = profile.read(profile_kernels(builder.runner, pair, item.path, digest, builder.host.identity).path)
+    totals = [(build.candidate.id, _runtime_ms(first[build.candidate.id])) for build in (exact, int8)]
+    return Sensitivity(
+        id=int8.candidate.id, float_id=exact.candidate.id, images=found.images, whole=_loss(found.whole),
+        blocks=_parts(found.blocks, times, found.tensors, totals),
+        layers=_parts(found.layers, times, found.tensors, totals),
+    )  # fmt: skip
+
+
+def _parts(
+    rows: Sequence[block_sensitivity.Sensitivity], kernels: dict[str, list[Kernel]], tensors: dict[str, str],
+    totals: Sequence[tuple[str, float]],
+) -> tuple[Part, ...]:  # fmt: skip
+    """`rows` with their milliseconds in float and in INT8, scaled so that they add up to the measured `totals`."""
+    owners = {name: i for i, row in enumerate(rows) for name in row.block.nodes}
+    owners |= {tensor: owners[node] for tensor, node in tensors.items() if node in owners and tensor not in owners}
+    columns: list[list[float | None]] = []
+    for id, total in totals:
+        each = profile.attribute(kernels[id], owners, len(rows)) if kernels else []
+        columns.append([ms * total / max(sum(each), 1e-9) for ms in each] or [None] * len(rows))
+    return tuple(
+        Part(
+            layers=row.block.layers, operators=row.operators, alone=_loss(row.alone), others=_loss(row.others),
+            float_ms=float_ms, int8_ms=int8_ms,
+        )
+        for row, float_ms, int8_ms in zip(rows, *columns)
+    )  # fmt: skip
+
+
+def _loss(found: block_sensitivity.Loss) -> Loss:
+    return msgspec.convert(msgspec.to_builtins(found), Loss)
+
+
+def _runtime_ms(timing: Timing) -> float:
+    assert timing.latency
+    return timing.latency.runtime_p50_ms or timing.latency.p50_ms or 0.0

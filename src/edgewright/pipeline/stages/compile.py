@@ -1,0 +1,89 @@
+"""What a runtime loads, as stages: artifacts of candidates and of the reference, and such as answer for a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from edgewright.core import child
+from edgewright.core.spec import ModelSpec
+from edgewright.core.store import Entry
+from edgewright.pipeline.candidate import Candidate
+from edgewright.pipeline.stages.export import _foreign
+from edgewright.pipeline.stages.model import MODEL, PARITY, REFERENCE, what_is
+from edgewright.pipeline.stages.runner import StageRunner, made_by
+from edgewright.runtimes.options import Options
+
+SIMULATED = "simulated.onnx"
+
+
+def compile_artifact(runner: StageRunner, model: Entry, spec: ModelSpec, candidate: Candidate, run: bool) -> Entry:
+    """The artifact of a candidate: what its runtime loads, and ``artifact.json``. `run`: this machine is the target."""
+    return _compile(runner, candidate.id, model, MODEL, spec, candidate.options, run)
+
+
+def compile_reference(runner: StageRunner, exported: Entry, spec: ModelSpec) -> Entry:
+    """The reference's artifact: float32 torch where the source has a torch module, else ONNX Runtime float32.
+
+    Of a file that is quantized already the graph is computed as it is written, without INT8 kernels.
+    """
+    has_torch = (exported.path / REFERENCE).exists()
+    parity = msgspec.json.decode((exported.path / PARITY).read_bytes())
+    if has_torch and parity.get("reference_batch") is None:  # it takes any number of images
+        spec = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=None))
+    # An INT8 file stands for itself, computed exactly: some processors add its products in 16 bits.
+    exact = not has_torch and bool(what_is(exported).operators)
+    options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32", emulate=exact)
+    file = REFERENCE if has_torch else MODEL
+    return _compile(runner, "reference", exported, file, spec, options, True, _foreign)
+
+
+def emulate(runner: StageRunner, model: Entry, what: str, spec: ModelSpec) -> Entry:
+    """An artifact that answers on this CPU as an exact INT8 or FP16 runtime answers with the file of `model`."""
+    file = SIMULATED if (model.path / SIMULATED).exists() else MODEL
+    options = Options(runtime="onnxruntime", emulate=True)
+    return _compile(runner, f"{what}, emulated", model, file, spec, options, True)
+
+
+def emulate_saturation(runner: StageRunner, model: Entry, candidate: Candidate, spec: ModelSpec) -> Entry:
+    """An artifact that answers as the candidate does on x86 without VNNI (`quantize.saturation`)."""
+    runtime = candidate.options.runtime
+    inputs = {"model": model.key, "runtime": runtime, "made_by": made_by("quantize", "graph")}
+    made = runner.run(
+        "saturate", candidate.id, inputs, "edgewright.quantize.saturation:convert", model=str(model.path / MODEL),
+        runtime=runtime, into="out",
+    )  # fmt: skip
+    return emulate(runner, made, candidate.id, spec)
+
+
+def _compile(
+    runner: StageRunner, what: str, model: Entry, file: str, spec: ModelSpec, options: Options, run: bool,
+    refuse: Callable[[Path], str] | None = None,
+) -> Entry:  # fmt: skip
+    how = {"spec": msgspec.to_builtins(spec), "options": msgspec.to_builtins(options), "run": run}
+    inputs = {"model": model.key, "file": file, **how, "made_by": made_by("compile", "runtimes", "graph")}
+    if run and options.runtime == "tensorrt":  # a plan is bound to more than the library's version
+        from edgewright.runtimes import tensorrt
+
+        inputs["device"] = tensorrt.identity()
+    target = "edgewright.runtimes.artifact:build"
+    return runner.run("compile", what, inputs, target, refuse=refuse, model=str(model.path / file), **how)
+
+
+def finish(
+    runner: StageRunner,
+    artifact: Entry,
+    what: str,
+    machine: str,
+    complete: Callable[[Path, Path, child.Progress], None],
+) -> Entry:
+    """The artifact with what only the device `machine` can build of it: ``complete(artifact, folder, progress)``."""
+    inputs = {"artifact": artifact.key, "machine": machine, "made_by": made_by("compile", "runtimes")}
+
+    def make(folder: Path, step: child.Progress) -> None:
+        complete(artifact.path, folder, step)
+        Path(folder, "manifest.json").unlink(missing_ok=True)  # of the unfinished one; the store writes its own
+
+    return runner.keep("finish", what, inputs, make)

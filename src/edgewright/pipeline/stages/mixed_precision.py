@@ -1,0 +1,43 @@
+"""Mixed precision as stages: the sensitivity of each block, and a file with some blocks in float."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgewright.core.store import Entry
+from edgewright.data.sets import ImageSet
+from edgewright.pipeline.candidate import Variant
+from edgewright.pipeline.stages.model import MODEL
+from edgewright.pipeline.stages.quantize import quantized_from
+from edgewright.pipeline.stages.runner import StageRunner, made_by
+
+
+def mix_precision(
+    runner: StageRunner, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
+    seed: int,
+) -> Entry:  # fmt: skip
+    """``model.onnx``, ``provenance.json``: `quantized` with the variant's layers given back to float."""
+    how: dict[str, Any] = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
+    made = made_by("quantize", "graph")
+    source = quantized_from(runner, model, variant, calibration, digests, seed)
+    inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
+    return runner.run(
+        "mixed", variant.name, inputs, "edgewright.quantize.mixed.compose:build", model=str(source.path / MODEL),
+        quantized=str(quantized.path), images=[item.path for item in calibration.items], **how, into="out",
+    )  # fmt: skip
+
+
+def sensitivity(
+    runner: StageRunner, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
+    seed: int, count: int, layers: bool,
+) -> Entry:  # fmt: skip
+    """``sensitivity.json``: what each block loses in INT8, and each layer, on `count` images."""
+    how: dict[str, Any] = {"scheme": variant.scheme, "count": count, "layers": layers}
+    made = made_by("quantize", "graph")
+    source = quantized_from(runner, model, variant, calibration, digests, seed)
+    inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
+    return runner.run(
+        "sensitivity", variant.name, inputs, "edgewright.quantize.mixed.block_sensitivity:measure",
+        model=str(source.path / MODEL),
+        quantized=str(quantized.path), images=[item.path for item in calibration.items], **how,
+    )  # fmt: skip

@@ -1,0 +1,36 @@
+"""The folder of a model, as stages write it: the graph, its spec, and what is beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgewright.core.spec import ModelSpec, decode
+from edgewright.core.store import Entry
+from edgewright.runtimes import torch as torch_reference
+
+if TYPE_CHECKING:
+    from edgewright.graph.precision import Found
+
+
+MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", torch_reference.MODEL
+
+
+def spec_of(entry: Entry) -> ModelSpec:
+    """The ModelSpec that a stage wrote beside its model."""
+    return decode((entry.path / SPEC).read_bytes(), ModelSpec, SPEC)
+
+
+def what_is(entry: Entry) -> Found:
+    """What the ``model.onnx`` that a stage wrote is: in float, or quantized already."""
+    from edgewright.graph import precision
+
+    return precision.read(entry.path / MODEL)
+
+
+def require_float(entry: Entry) -> None:
+    """Raise `InvalidInput` where the model of `entry` is quantized already."""
+    from edgewright.graph import precision
+
+    if found := what_is(entry).operators:
+        raise precision.already(Path(spec_of(entry).source or MODEL).name, found)

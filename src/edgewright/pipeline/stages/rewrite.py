@@ -1,0 +1,85 @@
+"""Models rewritten into equal or nearly equal ones, as stages: normalization, shuffles, HardSwish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgewright.core import files
+from edgewright.core.errors import EdgewrightError, RuntimeFailed
+from edgewright.core.spec import encode
+from edgewright.core.store import Entry
+from edgewright.data.sets import ImageSet
+from edgewright.pipeline.stages.model import MODEL, SPEC
+from edgewright.pipeline.stages.runner import StageRunner, made_by
+
+ROUNDING = 1e-3
+"""More than this share of the largest value is no rounding of float32."""
+
+
+def fold_normalization(runner: StageRunner, model: Entry, name: str) -> Entry:
+    """``model.onnx`` that takes uint8 NHWC: division, mean and std are inside the graph; and its ``spec.json``."""
+    inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
+    return runner.run("normalize", name, inputs, f"{__name__}:fold", model=str(model.path / MODEL))
+
+
+def fold(model: str, folder: str) -> None:
+    """Fold the normalization of the ONNX file `model` into its graph; runs in a child."""
+    from edgewright.graph import files as onnx_files
+    from edgewright.graph import metadata, normalize
+
+    graph = onnx_files.load(Path(model))
+    normalize.apply(graph)
+    onnx_files.save(graph, Path(folder, MODEL))
+    files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
+
+
+def unshuffle(runner: StageRunner, model: Entry, name: str) -> Entry | None:
+    """``model.onnx`` and ``spec.json`` of `model` without its channel shuffles; None for a model that has none."""
+    inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
+    made = runner.run("unshuffle", name, inputs, f"{__name__}:take_shuffles_out", model=str(model.path / MODEL))
+    return made if (made.path / MODEL).is_file() else None
+
+
+def take_shuffles_out(model: str, folder: str) -> None:
+    """Take the channel shuffles out of the ONNX file `model`; runs in a child.
+
+    Where there are none, nothing is written. Raises `RuntimeFailed` where the answers to random input change.
+    """
+    from edgewright.graph import compare, metadata, shuffle
+    from edgewright.graph import files as onnx_files
+
+    before = onnx_files.load(Path(model))
+    graph = onnx_files.copy(before)
+    if not shuffle.apply(graph):
+        return
+    what, remedy = "Taking its channel shuffles out breaks the model", "Report it with the model's name."
+    try:
+        onnx_files.check(graph, "The model without shuffles")
+        gap = compare.difference(before, graph, compare.random_input(before))
+    except EdgewrightError as error:  # a change of ours: no fault of the file that the user gave
+        raise RuntimeFailed(f"{what}: {error.what}", error.why, remedy) from error
+    if gap > ROUNDING:
+        raise RuntimeFailed(f"{what}.", f"Its answers differ by {gap:.3g} of the largest.", remedy)
+    onnx_files.save(graph, Path(folder, MODEL))
+    files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
+
+
+def fit_hardswish(runner: StageRunner, model: Entry, calibration: ImageSet, digests: list[str]) -> Entry:
+    """``hardswish.json`` and ``hardswish.safetensors``: what may stand in for each SiLU (see `quantize.hardswish`)."""
+    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
+    return runner.run(
+        "fit", f"{calibration.name}: HardSwish", inputs, "edgewright.quantize.hardswish:fit",
+        model=str(model.path / MODEL), images=[item.path for item in calibration.items], into="out",
+    )  # fmt: skip
+
+
+def put_hardswish(
+    runner: StageRunner, model: Entry, fitted: Entry, share: float, calibration: ImageSet, digests: list[str], name: str
+) -> Entry:
+    """``model.onnx`` and ``spec.json`` of `model` with HardSwish for `share` of the values that SiLU computes."""
+    inputs = {"model": model.key, "fitted": fitted.key, "share": share, "images": digests}
+    return runner.run(
+        "substitute", name, {**inputs, "made_by": made_by("quantize", "graph")}, "edgewright.quantize.hardswish:put",
+        model=str(model.path / MODEL), images=[item.path for item in calibration.items], fitted=str(fitted.path),
+        share=share,
+    )  # fmt: skip
