@@ -1,8 +1,8 @@
 """The audit: what a mean accuracy does not show. Each check is a pure function that returns one `Finding`.
 
 Answers are what `worker.predict` writes: of a classifier the first output (images, classes), of a detector its boxes
-(boxes, 7). How alike two sets of answers are is told by two figures: SQNR in dB for a classifier, for a detector the
-percentage of boxes that are found again. docs/audit.md lists the checks.
+(boxes, 7). How alike two sets of answers are the task's metric says: in SQNR (dB) for a classifier, for a detector in
+percent of the boxes that are found again. docs/audit.md lists the checks.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core import statistics
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec
-from edgewright.tasks.outputs import probabilities
 
-from . import detection
 from .results import Finding
 
 KINDS: dict[str, type[EdgewrightError]] = {
@@ -60,9 +59,6 @@ BATCH: dict[Precision, tuple[float, float]] = {
 """dB: raw outputs of one image in another place or size of a batch. In float another order of additions costs the last
 of its 24 bits (140 dB); in INT8 the same may let a value between two steps fall to the other side, so that a few of
 some ten thousand values are one step off."""
-
-SHIFT, BOX_SHIFT = (0.05, 0.15), (0.02, 0.1)
-"""How far the mean confidence of a classifier, and of a detector's boxes, may move: beyond is a warning, an error."""
 
 
 def error(findings: Iterable[Finding]) -> EdgewrightError | None:
@@ -129,28 +125,12 @@ def batch(
 
 def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Finding:
     """How the confidence moved: of a classifier in its first answer, of a detector in the boxes found again."""
-    if spec.detect:
-        moved = detection.confidence_shift(answers, reference, spec.classes, spec.detect.score)
-        if not moved.matched:
-            return Finding(level="ok", code="confidence", text="No box of the reference is sure enough to compare.")
-        before, after, limits, what = moved.before, moved.after, BOX_SHIFT, "a box that is found again"
-    else:
-        means = [
-            float(probabilities(np.asarray(part), spec.postprocess.scores).max(1).mean())
-            for part in (reference, answers)
-        ]
-        before, after, limits, what = means[0], means[1], SHIFT, "the first answer"
-    text = f"The mean score of {what} is {after:.3f}, the reference's {before:.3f} (it may move by {limits[0]:g})."
-    return _graded("confidence", -abs(after - before), (-limits[0], -limits[1]), text)
-
-
-def likeness(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> tuple[float, float | None]:
-    """Percent of the images with the same answer (or boxes found again), and of a classifier the SQNR in dB."""
-    if spec.detect:
-        moved = detection.confidence_shift(answers, reference, spec.classes, spec.detect.score)
-        boxes = moved.matched + moved.lost
-        return (100 * moved.matched / boxes if boxes else 100.0), None
-    return 100 * statistics.agreement(answers, reference), statistics.sqnr_db(answers, reference)
+    moved = tasks.of(spec).metric.confidence(answers, reference, spec)
+    if moved is None:
+        return Finding(level="ok", code="confidence", text="No answer of the reference is sure enough to compare.")
+    limits, means = moved.limits, f"{moved.after:.3f}, the reference's {moved.before:.3f}"
+    text = f"The mean score of {moved.what} is {means} (it may move by {limits[0]:g})."
+    return _graded("confidence", -abs(moved.after - moved.before), (-limits[0], -limits[1]), text)
 
 
 def _graded(code: str, value: float, limits: tuple[float, float], text: str) -> Finding:
@@ -162,7 +142,7 @@ def _graded(code: str, value: float, limits: tuple[float, float], text: str) -> 
 def _alike(
     code: str, answers: np.ndarray, reference: np.ndarray, limits: Limits, spec: ModelSpec, text: str
 ) -> Finding:
-    same, db = likeness(answers, reference, spec)
+    same, db = tasks.of(spec).metric.likeness(answers, reference, spec)
     if db is None:
         text = text.format(f"{same:.1f} % of the boxes of")
         return _graded(code, same, (limits.warning_percent, limits.error_percent), text)

@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.core import statistics
+from edgewright import tasks
+from edgewright.tasks.contract import Metric
+from edgewright.tasks.scores import Accuracy, unpack
 
-from .accuracy import unpack, unpack_numbers
-from .results import Accuracy, Environment, Latency, Measurement, Report
+from .results import Environment, Latency, Measurement, Report
 
 Part = Literal["accuracy", "latency"]
 """What of two reports is compared."""
@@ -61,7 +62,7 @@ def compare(
 ) -> Comparison:  # fmt: skip
     """The measured variant `now` of `report` against what `baseline` chose (else its variant of the same id).
 
-    `margin`: points of accuracy that may be lost. `parts`: what is compared.
+    `margin`: how much of the primary score may be lost, in its unit. `parts`: what is compared.
     """
     chosen = baseline.choice.id if baseline.choice and baseline.choice.id else now.id
     before = next((m for m in baseline.measurements if m.id == chosen), None)
@@ -72,7 +73,7 @@ def compare(
         return Comparison(not_compared=other)
     accuracy, latency = Comparison(), Comparison()
     if "accuracy" in parts:
-        accuracy = _accuracy(now.accuracy, before.accuracy, margin)
+        accuracy = _accuracy(tasks.get(report.model.task).metric, now.accuracy, before.accuracy, margin)
         if codes := ", ".join(dict.fromkeys(finding.code for finding in baseline.errors)):
             fix = "Correct its data or its reference, and write it again."
             accuracy = _missing("accuracy", f"the data or the reference of the baseline is in error ({codes})", fix)
@@ -110,15 +111,16 @@ def _other_subject(report: Report, baseline: Report) -> Iterator[Reason]:
 # --- accuracy ---------------------------------------------------------------------------------------------------------
 
 
-def _accuracy(now: Accuracy | None, before: Accuracy | None, margin: float) -> Comparison:
+def _accuracy(metric: Metric, now: Accuracy | None, before: Accuracy | None, margin: float) -> Comparison:
     if now is None or before is None:
         whose = REPORT if now is None else BASELINE
         return _missing("accuracy", f"{whose} holds no accuracy", _again(whose))
     if now.score is None or before.score is None:
         return _by_agreement(now, before, margin)
-    change = f"{'mAP' if now.map is not None else 'top-1'} {before.score:.2f} -> {now.score:.2f} %"
-    allowed = f"by more than {_points(margin)}"
-    lost = before.score - now.score
+    primary = metric.SCORES[0]
+    change = f"{primary.title} {before.score:.2f} -> {now.score:.2f} {primary.unit}"
+    allowed = f"by more than {_points(margin, primary.unit)}"
+    lost = before.score - now.score if primary.better == "higher" else now.score - before.score
     whose, doubt = next(
         ((who, why) for who, one in ((REPORT, now), (BASELINE, before)) if (why := _doubt(one))), ("", "")
     )
@@ -128,8 +130,9 @@ def _accuracy(now: Accuracy | None, before: Accuracy | None, margin: float) -> C
         if lost > margin + 1e-9:
             return Comparison((f"less accurate than the baseline: {change}, {allowed} (not paired: {whose} {doubt})",))
         return _missing("accuracy", f"{change}, but {whose} {doubt}", _again(whose))
-    high, chance = _paired(now, before)
-    how = f"paired on {now.images} images, {CONFIDENCE:.0%} upper bound {high:+.2f} points"
+    high, chance = _paired(metric, now, before)
+    bound = f"{high:+.2f} {'points' if primary.unit == '%' else primary.unit}"
+    how = f"paired on {now.images} images, {CONFIDENCE:.0%} upper bound {bound}"
     if lost > margin + 1e-9:
         return Comparison((f"less accurate than the baseline: {change}, {allowed} ({how})",))
     if lost > ROUNDING and high < 0 and chance <= 1 - CONFIDENCE:
@@ -154,11 +157,11 @@ def _doubt(found: Accuracy) -> str:
     """Say why the per-image results of `found` do not support its score; empty if they do."""
     assert found.score is not None
     try:
-        numbers = _per_image(found)
+        if found.contributions is None:
+            return "holds no per-image results"
+        numbers = unpack(found.contributions).astype(np.float64)
     except ValueError:
         return "holds per-image results that cannot be read"
-    if numbers is None:
-        return "holds no per-image results"
     if len(numbers) != found.images:
         return f"holds per-image results of {len(numbers)} images, not {found.images}"
     mean = float(numbers.mean()) if len(numbers) else float("nan")
@@ -167,35 +170,18 @@ def _doubt(found: Accuracy) -> str:
     return ""
 
 
-def _per_image(found: Accuracy) -> Floats | None:
-    """What each image gave, in points; its mean is the score. None where the report does not hold it."""
-    if found.map is None and found.right is not None:
-        return 100.0 * unpack(found.right, found.images).astype(np.float64)
-    return unpack_numbers(found.contributions).astype(np.float64) if found.contributions is not None else None
+def _paired(metric: Metric, now: Accuracy, before: Accuracy) -> tuple[float, float]:
+    """(one-sided upper bound of what was gained, in the score's unit; probability of so large a loss by chance).
 
-
-def _paired(now: Accuracy, before: Accuracy) -> tuple[float, float]:
-    """(one-sided upper bound of the change in points, probability of so large a loss by chance).
-
-    The bound is that of `statistics.paired_difference` for right and wrong, and Student's t for contributions. Where
-    only few images differ both say too much, so that the change must not be chance by the sign-flip test either.
+    The bound is the task's own (`difference`). Where only few images differ it says too much, so that the change must
+    not be chance by the sign-flip test either.
     """
-    ours, theirs = _per_image(now), _per_image(before)
-    assert ours is not None and theirs is not None
-    difference = ours - theirs
-    if now.map is None and now.right is not None and before.right is not None:
-        return statistics.paired_difference(ours > 0, theirs > 0, CONFIDENCE).high * 100, _chance(difference)
-    return _upper_bound(difference), _chance(difference)
-
-
-def _upper_bound(difference: Floats) -> float:
-    """One-sided bound of the mean by Student's t."""
-    from scipy.stats import t
-
-    n = len(difference)
-    if n < 2:
-        return float("inf")
-    return float(difference.mean() + t.ppf(CONFIDENCE, n - 1) * difference.std(ddof=1) / n**0.5)
+    assert now.contributions is not None and before.contributions is not None
+    ours, theirs = (unpack(text).astype(np.float64) for text in (now.contributions, before.contributions))
+    found = metric.difference(ours, theirs, CONFIDENCE)
+    if metric.SCORES[0].better == "higher":
+        return found.high, _chance(ours - theirs)
+    return -found.low, _chance(theirs - ours)
 
 
 def _chance(difference: Floats) -> float:
@@ -275,8 +261,8 @@ def _slower(now: Latency, before: Latency) -> Comparison:
     return Comparison(tuple(failures), (), tuple(notes))
 
 
-def _points(margin: float) -> str:
-    return f"{margin:g} point{'' if margin == 1 else 's'}"
+def _points(margin: float, unit: str = "%") -> str:
+    return f"{margin:g} point{'' if margin == 1 else 's'}" if unit == "%" else f"{margin:g} {unit}"
 
 
 def _missing(about: Part, why: str, fix: str) -> Comparison:

@@ -1,8 +1,9 @@
 """Budgets: what may be lost and what must be reached, e.g. ``top1 >= -1.0, p95 <= 10ms, size <= 5MB, speedup >= 2``.
 
-Terms are separated by commas (or semicolons, line ends, "and") and must all be met. ``top1`` (classifiers) and ``map``
-(detectors) without a unit are the difference to the reference in points on the same images; with ``%``
-(``top1 >= 75%``) the accuracy itself. ``confidence <= 0.02`` bounds how far a detector's scores may move. A term is
+Terms are separated by commas (or semicolons, line ends, "and") and must all be met. The primary score of a task
+(``top1`` of classifiers, ``map`` of detectors) without a unit is the difference to the reference on the same images, of
+a percentage in points; with its unit (``top1 >= 75%``) the score itself.
+``confidence <= 0.02`` bounds how far a detector's scores may move. A term is
 checked with the measured value; ``@95%`` behind it (``@99%`` behind percentiles) demands that the bad end of the
 confidence interval meets it.
 """
@@ -14,13 +15,15 @@ import re
 
 import msgspec
 
+from edgewright import tasks
 from edgewright.core.errors import UsageError
+from edgewright.tasks.scores import Interval
 
-from . import budget_text
+from . import budget_text, metrics
 from .figures import quantity
-from .results import Interval, Latency, Measurement, Reference, Term
+from .metrics import LATENCIES, Metric
+from .results import Latency, Measurement, Reference, Term
 
-LATENCIES = ("p50", "p90", "p95", "p99", "mean")
 UNITS: dict[str, dict[str, float]] = {
     "ms": {"ms": 1.0, "": 1.0, "us": 1e-3, "s": 1e3},
     "bytes": {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
@@ -33,30 +36,20 @@ UNITS: dict[str, dict[str, float]] = {
 }
 """Units of a metric (its own first) and how many of its own they are."""
 
-METRICS: dict[str, str] = {
-    "top1": "points", "map": "points", "confidence": "", "agreement": "%", "sqnr": "dB", "speedup": "x",
-    **dict.fromkeys(LATENCIES, "ms"), "throughput": "/s", "cold_start": "ms", "size": "bytes", "memory": "bytes",
-}  # fmt: skip
-CONFIDENCE = {"top1": 95, "map": 95, "speedup": 95, "p50": 99, "p90": 99, "p95": 99, "p99": 99}
-"""The confidence, in percent, of the intervals that a report holds."""
-
-ACCURACIES = {"top1": "classify", "map": "detect"}
-"""The metrics that compare with labels, and the task that each belongs to."""
-
-DEFAULTS = {"classify": "top1 >= -1.0", "detect": "map >= -1.0, confidence <= 0.02"}
-"""The budget of a task where none is given."""
-
-HIGHER_IS_BETTER = frozenset({*ACCURACIES, "agreement", "sqnr", "throughput", "speedup"})
-
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """One term: `metric` must be at least (``>=``) or at most (``<=``) `value`, in the metric's own unit."""
+    """One term: `metric` must be at least (``>=``) or at most (``<=``) `value`, in the metric's own unit.
+
+    `compares`: with labels, since the metric is the primary score of a task. Of that `absolute` says the score itself,
+    else it is the difference to the reference.
+    """
 
     text: str
     metric: str
     at_least: bool
     value: float
     unit: str
+    compares: bool = False
     absolute: bool = False
     confidence: int | None = None
 
@@ -68,16 +61,16 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
 
     def margin(self) -> float:
-        """The loss of top-1 or mAP in points that the budget allows, for the verdict; 1.0 where it does not say."""
+        """The loss of the primary score that the budget allows, for the verdict; 1.0 where it does not say."""
         for limit in self.limits:
-            if limit.metric in ACCURACIES and not limit.absolute:
-                return max(0.0, -limit.value)
+            if limit.compares and not limit.absolute:
+                return max(0.0, -limit.value if limit.at_least else limit.value)
         return 1.0
 
     @property
     def judges_accuracy(self) -> bool:
         """Whether a term compares with labels or boxes; latency and agreement alone need none."""
-        return any(limit.metric in ACCURACIES for limit in self.limits)
+        return any(limit.compares for limit in self.limits)
 
 
 def parse(text: str) -> Budget:
@@ -123,7 +116,7 @@ def _parse_term(text: str, part: str, start: int) -> Limit:
     name, operator, rest = (match[group].strip() for group in ("name", "operator", "rest"))
     operator = _SIGNS.get(operator, operator)
     if not name:
-        fix = f"Write one of: {', '.join(METRICS)}."
+        fix = f"Write one of: {', '.join(metrics.known())}."
         raise _refuse(text, start, len(part), f"there is no metric before '{operator}'", fix)
     metric = budget_text.metric(name)
     if metric is None:
@@ -150,25 +143,26 @@ def _without_operator(part: str) -> re.Match[str] | None:
 
 
 def _limit(text: str, start: int, match: re.Match[str], metric: str) -> Limit:
-    own, unit = METRICS[metric], match["unit"]
+    about, unit = metrics.known()[metric], match["unit"]
+    units = _units(about)
     number, at = re.sub(r"\s", "", match["value"]), start + match.start("value")
-    known = {name.lower(): name for name in UNITS[own]}
+    known = {name.lower(): name for name in units}
     name = known.get(budget_text.UNITS.get(unit.lower(), unit).lower())
     if name is None:
-        allowed = ", ".join(one for one in UNITS[own] if one)
+        allowed = ", ".join(one for one in units if one)
         what = f"'{unit}' is no unit of {metric}" if unit else f"{metric} needs a unit"
         span = match.span("unit" if unit else "value")
         raise _refuse(text, start + span[0], span[1] - span[0], what, f"Allowed: {allowed}.")
-    value = float(number) * UNITS[own][name]
-    absolute = metric in ACCURACIES and name == "%"
+    value = float(number) * units[name]
+    absolute = about.score is not None and name == about.score.unit
     length = match.end("unit") - match.start("value")
-    if why := _out_of_range(metric, value, absolute):
+    if why := _out_of_range(about, value, absolute):
         fits = math.isfinite(value) and value <= 100 and name in ("", "%")
         other = f"{metric} >= {number}{'' if absolute else '%'}" if fits else None
         raise _refuse(text, at, length, why, _write(other, metric))
     confidence = int(match["confidence"]) if match["confidence"] else None
-    if confidence is not None and (confidence != CONFIDENCE.get(metric) or absolute):
-        known_at = "" if absolute else CONFIDENCE.get(metric)
+    if confidence is not None and (confidence != about.confidence or absolute):
+        known_at = "" if absolute else about.confidence
         term = _spelled(metric, number, name)
         fix = f"Write '{term} @{known_at}%' or '{term}'." if known_at else f"Write '{term}'."
         at = start + match.string.index("@")
@@ -177,33 +171,42 @@ def _limit(text: str, start: int, match: re.Match[str], metric: str) -> Limit:
     return Limit(
         text=_spelled(metric, number, name) + behind,
         metric=metric,
-        at_least=metric in HIGHER_IS_BETTER,
+        at_least=about.at_least,
         value=value,
-        unit="%" if absolute else own,
+        unit=name if absolute else about.unit,
+        compares=about.score is not None,
         absolute=absolute,
         confidence=confidence,
     )
+
+
+def _units(about: Metric) -> dict[str, float]:
+    """The units of a metric and how many of its own they are; of a task's score its own is the difference's."""
+    of_score = about.score is not None and about.unit != "points"
+    return {"": 1.0, about.unit: 1.0} if of_score else UNITS[about.unit]
 
 
 def _spelled(metric: str, number: str, unit: str) -> str:
     return f"{metric} {_better(metric)} {number}{' ' if unit in ('dB', 'points', 'pt') else ''}{unit}"
 
 
-def _out_of_range(metric: str, value: float, absolute: bool) -> str:
+def _out_of_range(about: Metric, value: float, absolute: bool) -> str:
     """Why no accuracy or difference can be this; empty where it can."""
     if not math.isfinite(value):
         return "this number is too large"
+    if about.score is None or about.score.unit != "%":
+        return ""
     if absolute and value <= 0:
         return "with % this is the accuracy itself, which is never negative"
     if absolute and value > 100:
         return "no accuracy is above 100 %"
-    if metric in ACCURACIES and not absolute and value > 20:
+    if not absolute and value > 20:
         return "without % this is the difference to the reference in points"
     return ""
 
 
 def _better(metric: str) -> str:
-    return _BETTER[metric in HIGHER_IS_BETTER]
+    return _BETTER[metrics.known()[metric].at_least]
 
 
 def _refuse(text: str, start: int, length: int, what: str, fix: str) -> UsageError:
@@ -237,7 +240,7 @@ def _no_metric(text: str, start: int, name: str, operator: str, rest: str) -> Us
             fix = _write(f"{metric} {_better(metric)} {rest}{suffix['unit']}", metric)
             return _refuse(text, start, len(name), "a unit belongs behind the number", fix)
     answer = budget_text.answer(name)
-    fix = _instead(answer, operator, rest) if answer else f"Allowed: {', '.join(METRICS)}."
+    fix = _instead(answer, operator, rest) if answer else f"Allowed: {', '.join(metrics.known())}."
     return _refuse(text, start, len(name), f"'{name}' is no metric", fix)
 
 
@@ -256,6 +259,8 @@ def _meant(answer: budget_text.Answer, metric: str, operator: str, rest: str) ->
         return None
     number = float(re.sub(r"\s", "", match["value"]))
     if answer.lost:
+        if not metrics.known()[metric].at_least:
+            return None
         if number > 0:
             term = None if operator[:1] == ">" else _loss(metric, match)
         else:
@@ -267,8 +272,9 @@ def _meant(answer: budget_text.Answer, metric: str, operator: str, rest: str) ->
     else:
         term = f"{metric} {_better(metric)} {rest}"
     budget = _readable(term) if term else None
-    if term and budget is None and metric in ACCURACIES and not match["unit"] and not match["confidence"]:
-        budget = _readable(f"{term}%")
+    score = metrics.known()[metric].score
+    if term and budget is None and score and not match["unit"] and not match["confidence"]:
+        budget = _readable(f"{term}{score.unit}")
     return budget.text if budget else None
 
 
@@ -277,7 +283,8 @@ def _turned(metric: str, operator: str, rest: str) -> str | None:
     match = _REST.fullmatch(rest)
     if match is None or match["value"] is None:
         return None
-    if metric in ACCURACIES and operator[:1] == "<" and 0 < float(re.sub(r"\s", "", match["value"])) <= 20:
+    about = metrics.known()[metric]
+    if about.score and about.at_least and operator[:1] == "<" and 0 < float(re.sub(r"\s", "", match["value"])) <= 20:
         return _loss(metric, match)
     return f"{metric} {_better(metric)} {rest}"
 
@@ -293,7 +300,7 @@ def _write(term: str | None, metric: str) -> str:
     """The advice to write `term`; where it is no term that can be read, an example for `metric`."""
     if term and (budget := _readable(term)):
         return f"Write '{budget.text}'."
-    return f"Write e.g. '{metric} {_better(metric)} {_EXAMPLES[METRICS[metric]]}'."
+    return f"Write e.g. '{metric} {_better(metric)} {_EXAMPLES.get(metrics.known()[metric].unit, '1.0')}'."
 
 
 def _readable(text: str) -> Budget | None:
@@ -303,11 +310,16 @@ def _readable(text: str) -> Budget | None:
         return None
 
 
+def default(task: str) -> Budget:
+    """The budget of a task where none is given."""
+    return parse(tasks.get(task).metric.DEFAULT_BUDGET)
+
+
 def require_task(budget: Budget, task: str) -> None:
     """Raise `UsageError` for a term that belongs to another task."""
-    wrong = next((limit for limit in budget.limits if ACCURACIES.get(limit.metric, task) != task), None)
+    right = metrics.of_task(task).name
+    wrong = next((limit for limit in budget.limits if limit.compares and limit.metric != right), None)
     if wrong is not None:
-        right = next(metric for metric, of in ACCURACIES.items() if of == task)
         raise UsageError(
             f"Budget '{budget.text}': {wrong.metric} is no metric of this model.",
             f"Its task is {task}, whose metric is {right}.",
@@ -341,7 +353,7 @@ def _value(measurement: Measurement, reference: Reference | None, limit: Limit) 
     """The figure that a limit is about (the bad end of its interval where a confidence is asked), or None and why."""
     if measurement.status != "ok":
         return None, measurement.reason or f"the variant is {measurement.status}, not measured"
-    if limit.metric in ACCURACIES:
+    if limit.compares:
         return _score(measurement, limit)
     if limit.metric == "speedup":
         return _speedup(measurement, reference, limit)
@@ -358,19 +370,20 @@ def _value(measurement: Measurement, reference: Reference | None, limit: Limit) 
         "memory": measurement.peak_memory_bytes,
     }
     if limit.metric == "confidence" and accuracy:
-        return figures["confidence"], "no box of the reference is sure enough to compare its score"
+        return figures["confidence"], "no answer of the reference is sure enough to compare its score"
     return figures[limit.metric], "it was not measured"
 
 
 def _score(measurement: Measurement, limit: Limit) -> tuple[float | None, str]:
     accuracy = measurement.accuracy
-    if accuracy and getattr(accuracy, limit.metric) is None and accuracy.score is not None:
-        return None, f"{limit.metric} is a metric of {'classifiers' if limit.metric == 'top1' else 'detectors'}"
+    if accuracy and accuracy.score is not None and accuracy.primary != limit.metric:
+        return None, f"{limit.metric} is a metric of {metrics.known()[limit.metric].models}"
     if limit.absolute:
         return accuracy.score if accuracy else None, "the images have no labels"
     if accuracy is None or accuracy.delta is None:
         return None, "there is no difference to the reference: the images have no labels, or the reference failed"
-    return accuracy.delta.low if limit.confidence else accuracy.delta.value, ""
+    worst = accuracy.delta.low if limit.at_least else accuracy.delta.high
+    return worst if limit.confidence else accuracy.delta.value, ""
 
 
 def _latency(latency: Latency | None, limit: Limit) -> tuple[float | None, str]:

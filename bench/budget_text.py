@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
+
+from edgewright import tasks
+
+from . import metrics
 
 # One character for one, so that columns stay. Full-width forms (U+FF01 to U+FF5E) are ASCII 0xFEE0 further on.
 _CHARACTERS = {
@@ -23,9 +28,6 @@ _CHARACTERS = {
 _SEPARATOR = re.compile(r"\s*(?:[,;]\s*and(?=\s)|[,;]|&&?|(?<=\s)and(?=\s))\s*|\s*\n\s*", re.IGNORECASE)
 
 _NAMES = {
-    "top1": "top1 top1accuracy top1acc acc1 accuracy1 prec1 acctop1 accuracytop1",
-    "map": "map map5095 map595 map05095 map50595 map05005095 map50to95 map5095b metricsmap5095b meanap boxmap bboxmap "
-    "cocomap ap ap5095 ap595 ap05095 boxap meanaverageprecision",
     "confidence": "confidence confidenceshift scoreshift",
     "agreement": "agreement agree top1agreement",
     "sqnr": "sqnr sqnrdb",
@@ -41,9 +43,6 @@ _NAMES = {
     "size": "size modelsize filesize artifactsize disksize disk sizeondisk",
     "memory": "memory ram mem peakmemory memorypeak peakram rampeak peakmem rss maxrss peakrss memoryusage ramusage",
 }
-ALIASES = {name: metric for metric, names in _NAMES.items() for name in names.split()}
-"""Names of a metric that can mean nothing else, as `key` writes them."""
-
 UNITS = {
     **dict.fromkeys(("fps", "ips", "qps", "img/s", "imgs/s", "images/s", "frames/s", "1/s", "hz"), "/s"),
     "usec": "us", "msec": "ms", "sec": "s", "times": "x", "percent": "%",
@@ -66,10 +65,8 @@ class Answer(NamedTuple):
     share: bool = False
 
 
-_SCORES = (("top1", "classifiers"), ("map", "detectors"))
-_ACCURACY = Answer(_SCORES, share=True)
 _LATENCY = Answer((("p50", "median"), ("p95", ""), ("mean", "")))
-_LOSS = Answer(_SCORES, "A loss is a difference below zero", lost=True)
+_LOST = "A loss is a difference below zero"
 _SPEED = Answer((("throughput", "images per second"), ("speedup", "times the reference"), ("p50", "median latency")))
 
 
@@ -77,22 +74,9 @@ def _other(metric: str, what: str, note: str) -> Answer:
     return Answer(((metric, what),), note, same=False)
 
 
-_ANSWERS = (
-    ("accuracy acc score testaccuracy valaccuracy evalaccuracy quality", _ACCURACY),
+_ANSWERS: tuple[tuple[str, Answer], ...] = (
     ("latency time inferencetime inference runtime delay lat latencyms responsetime duration ms", _LATENCY),
-    ("loss drop accuracyloss accuracydrop lossofaccuracy degradation regression delta accloss accdrop", _LOSS),
-    ("top1loss top1drop lossoftop1", Answer(_SCORES[:1], _LOSS.note, lost=True)),
-    ("maploss mapdrop lossofmap", Answer(_SCORES[1:], _LOSS.note, lost=True)),
     ("speed faster performance", _SPEED),
-    ("map50 ap50 map05 map5 ap05 ap5 map50b metricsmap50b bboxmap50",
-     _other("map", "mAP 50-95", "mAP at IoU 0.5 alone is no budget metric")),
-    ("map75 ap75 map075 ap075", _other("map", "mAP 50-95", "mAP at IoU 0.75 alone is no budget metric")),
-    ("maps mapm mapl mapsmall mapmedium maplarge aps apm apl",
-     _other("map", "boxes of all sizes", "mAP of one size of boxes is no budget metric")),
-    ("top5 acc5 top5accuracy accuracy5 top3 top10", _other("top1", "classifiers", "Only the first answer counts")),
-    ("f1 f1score precision recall auc roc auroc balancedaccuracy errorrate error err wer rmse mae",
-     Answer(_SCORES, "Of accuracies these are measured", same=False)),
-    ("miou iou dice", Answer(_SCORES, "Of accuracies these are measured", same=False)),
     ("max maximum worst worstcase p100 maxlatency latencymax", _other("p99", "", "The slowest sample is no evidence")),
     ("min minimum minlatency latencymin best", _other("p50", "median", "The fastest sample is no evidence")),
     ("snr psnr cosine similarity", _other("sqnr", "of the outputs, in dB", "Of similarities this one is measured")),
@@ -103,8 +87,44 @@ _ANSWERS = (
     ("vram gpumemory gpumem cudamemory", _other("memory", "of the process", "Memory of a GPU is not measured")),
     ("energy power watt watts joule energymj", _other("p50", "median latency", "Energy is in the report alone")),
 )  # fmt: skip
-ANSWERS = {name: answer for names, answer in _ANSWERS for name in names.split()}
-"""What people write that is no metric, or could be several, as `key` writes it."""
+_ACCURACY = "accuracy acc score testaccuracy valaccuracy evalaccuracy quality"
+_LOSS = "loss drop accuracyloss accuracydrop lossofaccuracy degradation regression delta accloss accdrop"
+_UNMEASURED = (
+    "f1 f1score precision recall auc roc auroc balancedaccuracy errorrate error err wer rmse mae miou iou dice"
+)
+_MEASURED = "Of accuracies these are measured"
+
+
+class Names(NamedTuple):
+    """What is known of names, as `key` writes them: `aliases`, names of a metric that can mean nothing else, and
+    `answers` to what people write that is no metric, or could be several."""
+
+    aliases: dict[str, str]
+    answers: dict[str, Answer]
+
+
+def names() -> Names:
+    """What is known with the tasks that there are now."""
+    return _names(tuple(tasks.names()))
+
+
+@functools.cache
+def _names(known: tuple[str, ...]) -> Names:
+    """`known`: the tasks."""
+    spoken = metrics.vocabularies()
+    scores = tuple((score, words.models) for score, words in spoken)
+    answers = [*_ANSWERS]
+    answers.append((_ACCURACY, Answer(scores, share=True)))
+    answers.append((_LOSS, Answer(scores, _LOST, lost=True)))
+    answers.append((_UNMEASURED, Answer(scores, _MEASURED, same=False)))
+    aliases = {name: metric for metric, names in _NAMES.items() for name in names.split()}
+    for score, words in spoken:
+        plain = key(score)
+        answers.append((f"{plain}loss {plain}drop lossof{plain}", Answer(((score, words.models),), _LOST, lost=True)))
+        answers += [(others, _other(score, what, note)) for others, what, note in words.others]
+        aliases |= dict.fromkeys([plain, *words.names.split()], score)
+    answered = {name: answer for names, answer in answers for name in names.split() if name not in aliases}
+    return Names(aliases, answered)
 
 
 def plain(text: str) -> str:
@@ -130,20 +150,20 @@ def key(name: str) -> str:
 
 def metric(name: str) -> str | None:
     """The metric that `name` is a name of and of no other; None where there is none."""
-    return ALIASES.get(key(name))
+    return names().aliases.get(key(name))
 
 
 def answer(name: str) -> Answer | None:
     """What to write instead of `name`, which is no metric; None where nothing is near."""
-    found = key(name)
-    if re.fullmatch(r"p\d+", found) and found not in ANSWERS:
+    found, (aliases, answers) = key(name), names()
+    if re.fullmatch(r"p\d+", found) and found not in answers:
         choices = tuple((one, "median" if one == "p50" else "") for one in ("p50", "p90", "p95", "p99"))
         return Answer(choices, "Of percentiles these are measured", same=False)
-    if found in ANSWERS:
-        return ANSWERS[found]
+    if found in answers:
+        return answers[found]
     digits = re.sub(r"\D", "", found)  # another number or unit is another thing, not a slip
-    pool = [name for name in (*ALIASES, *ANSWERS) if re.sub(r"\D", "", name) == digits and not name.endswith("ms")]
+    pool = [name for name in (*aliases, *answers) if re.sub(r"\D", "", name) == digits and not name.endswith("ms")]
     near = get_close_matches(found, pool, 1, 0.75)
     if not near:
         return None
-    return ANSWERS.get(near[0]) or Answer(((ALIASES[near[0]], ""),))
+    return answers.get(near[0]) or Answer(((aliases[near[0]], ""),))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgewright.core.statistics import ratio_of_rounds
 
+from . import metrics
 from .budget import Budget, check, describe
 from .figures import quantity
 from .results import Choice, Finding, Measurement, Reference, Term
@@ -58,10 +59,12 @@ def _doubts(best: Measurement, rivals: Sequence[Measurement]) -> Iterator[str]:
         yield f"That it is faster than {rivals[0].id}, which is more precise, is not beyond doubt ({times})."
     delta = best.accuracy.delta if best.accuracy else None
     if best.accuracy and delta and delta.verdict == "undecided":
-        margin = quantity(delta.margin, "points").lstrip("+")
+        metric = metrics.known().get(best.accuracy.primary)
+        margin = quantity(delta.margin, metric.unit if metric else "points").lstrip("+")
+        worst = delta.high if metric and not metric.at_least else -delta.low
         yield (
             f"That it loses at most {margin} is not proven with {delta.confidence:.0%} confidence: "
-            f"on {best.accuracy.images} images the loss may be {-delta.low:.2f}."
+            f"on {best.accuracy.images} images the loss may be {worst:.2f}."
         )
     if best.latency and not best.latency.valid:
         yield f"Its latency is no firm evidence: {best.latency.why}."

@@ -17,8 +17,9 @@ from .results import Measurement, Report
 if TYPE_CHECKING:
     from rich.console import Console
 
+SCORE = "score"
 COLUMNS = {
-    "top-1": 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7,
+    SCORE: 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7,
 }  # fmt: skip
 """Columns of figures and the width below which they are never squeezed: the variant's name gives way."""
 
@@ -66,7 +67,7 @@ def _table(report: Report) -> Table:
     table.add_column("variant", overflow="ellipsis", no_wrap=True, max_width=NAME)
     for name, width in COLUMNS.items():
         table.add_column(
-            figures.metric(report) if name == "top-1" else name, justify="right", no_wrap=True, min_width=width
+            figures.metric(report) if name == SCORE else name, justify="right", no_wrap=True, min_width=width
         )
     reference = report.reference
     if reference:

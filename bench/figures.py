@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from edgewright import tasks
 from edgewright.core.statistics import Verdict
+from edgewright.tasks.scores import Accuracy, Delta, Score
 
-from .results import Delta, Finding, Latency, Measurement, Ratio, Reference, Report
+from .results import Finding, Latency, Measurement, Ratio, Reference, Report
 
 MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "undecided"}
@@ -28,8 +30,26 @@ _LEVELS = ("error", "warning", "note", "ok")
 
 
 def metric(report: Report) -> str:
-    """What the task's accuracy is called: mAP of a detector, top-1 of a classifier."""
-    return "mAP" if report.model.task == "detect" else "top-1"
+    """What the task's primary score is called: mAP of a detector, top-1 of a classifier."""
+    return score(report).title
+
+
+def score(report: Report) -> Score:
+    """The primary score of the report's task."""
+    return tasks.get(report.model.task).metric.SCORES[0]
+
+
+def column(report: Report) -> str:
+    """The heading of the column of the primary score, with its unit: "Top-1 %"."""
+    return f"{tasks.get(report.model.task).report.HEADING} {score(report).unit}"
+
+
+def others(report: Report, found: Accuracy | None) -> list[tuple[str, float]]:
+    """The scores that stand below the primary one: (title, value)."""
+    task = tasks.get(report.model.task)
+    titles = {one.name: one.title for one in task.metric.SCORES}
+    values = found.scores if found else {}
+    return [(titles[name], values[name].value) for name in task.report.SHOWN if name in values]
 
 
 def ms(value: float | None) -> str:
@@ -221,8 +241,8 @@ def doubts(report: Report) -> list[str]:
     if shifted:
         worst = max(shifted, key=lambda m: abs(_shift(m)))
         found.append(
-            f"The scores of {len(shifted)} variants moved: {worst.id} by {signed(_shift(worst), 3)} on average. mAP "
-            "does not see that; a threshold on the score in an application does."
+            f"The scores of {len(shifted)} variants moved: {worst.id} by {signed(_shift(worst), 3)} on average. "
+            f"{metric(report)} does not see that; a threshold on the score in an application does."
         )
     found += _of_variants(report)
     if report.reference and report.reference.why:

@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from edgewright import tasks
 from edgewright.core import files
 from edgewright.core.lazy import require
 from edgewright.core.text import plain
@@ -27,7 +28,7 @@ from .results import Report, Sensitivity
 
 
 def write(report: Report, path: Path, gallery: Sequence[Pair] = ()) -> None:
-    """Write the report to `path`, atomically; with the pictures of a detector's `gallery`, if there are some."""
+    """Write the report to `path`, atomically; with the pictures of the `gallery`, if there are some."""
     files.write(path, render(report, gallery))
 
 
@@ -42,6 +43,7 @@ def render(report: Report, gallery: Sequence[Pair] = ()) -> str:
         rows=figures.by_speed(report),
         doubts=figures.doubts(report),
         gallery=gallery,
+        task=tasks.get(report.model.task).report,
     )
 
 

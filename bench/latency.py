@@ -29,9 +29,10 @@ from edgewright.core.child import Child, Limits, Progress
 from edgewright.core.errors import EdgewrightError
 from edgewright.targets.sensors import Meter
 from edgewright.targets.target import Target
+from edgewright.tasks.scores import Interval
 
 from . import environment
-from .results import Interval, Latency, Load, Ratio
+from .results import Latency, Load, Ratio
 
 WORKER = "edgewright.bench.worker"
 PARTS = {"preprocess": 0.05, "runtime": 0.1, "postprocess": 0.05}

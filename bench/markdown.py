@@ -14,7 +14,7 @@ from .budget import describe
 from .results import Finding, Measurement, Reference, Report
 
 HEADER = (
-    "", "Variant", "Top-1 %", "Difference [90 %]", "Verdict", "Agree %", "p50 ms", "p90 ms", "Faster", "Size", "Memory",
+    "", "Variant", "", "Difference [90 %]", "Verdict", "Agree %", "p50 ms", "p90 ms", "Faster", "Size", "Memory",
 )  # fmt: skip
 ALIGN = (":-:", ":--", "--:", "--:", ":--", *["--:"] * 6)
 
@@ -66,7 +66,7 @@ def _choice(report: Report) -> str:
 
 
 def _table(report: Report) -> str:
-    header = tuple(f"{figures.metric(report)} %" if name == "Top-1 %" else name for name in HEADER)
+    header = (*HEADER[:2], f"{figures.metric(report)} {figures.score(report).unit}", *HEADER[3:])
     rows: list[tuple[str, ...]] = [header, ALIGN]
     if report.reference:
         rows.append(_reference(report.reference))

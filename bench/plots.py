@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
+from edgewright import tasks
 from edgewright.core.errors import UsageError
+from edgewright.tasks.scores import Interval
 
 from . import figures
-from .budget import ACCURACIES, HIGHER_IS_BETTER, parse
-from .results import Interval, Latency, Measurement, Report, Sensitivity
+from .budget import parse
+from .results import Latency, Measurement, Report, Sensitivity
 
 RUNTIMES = ("openvino", "onnxruntime", "tensorrt", "torch")
 LOG_FROM = 6.0
 """Latencies that span more than this factor are drawn on a logarithmic axis."""
-ROOM_BELOW = {"top1": 8.0, "agreement": 20.0}
+ROOM_BELOW, ROOM_BELOW_AGREEMENT = 8.0, 20.0
 """Points below the reference that the accuracy axis reaches at most; what lies deeper is drawn at its lower edge."""
 
 
@@ -37,9 +39,9 @@ def pareto(report: Report) -> dict[str, Any] | None:
         row["y_drawn"] = max(row["y"], low)
         row["y_low"], row["y_high"] = max(row["y_low"], low), max(min(row["y_high"], high), low)
     x = alt.X("x:Q", title="Latency p50 (ms, one image at a time)", scale=_scale([row["x"] for row in rows]))
-    own = "mAP 50-95 (%)" if report.model.task == "detect" else "Top-1 accuracy (%)"
-    title = own if _labelled(report) else "Agreement with the reference (%)"
-    y = alt.Y("y_drawn:Q", title=title, scale=alt.Scale(domain=[low, high], zero=False, nice=False))
+    axis = _axis(report)
+    turned = {} if axis.sign > 0 else {"axis": alt.Axis(labelExpr="-datum.value")}
+    y = alt.Y("y_drawn:Q", title=axis.title, scale=alt.Scale(domain=[low, high], zero=False, nice=False), **turned)
     base = alt.Chart(alt.Data(values=rows))
     layers = [*_rules(report, low, high), *_frontier(rows), *_intervals(base, x, y)]
     layers += [*_label(base, x, y, rows), *_marks(base, x, y)]
@@ -109,28 +111,53 @@ def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
     return _spec(alt.layer(zero, chart), f"Sensitivity against time saved of {found.id}, a dot a layer", 320)
 
 
+class Axis(NamedTuple):
+    """The vertical axis: a score, or agreement where nothing is labelled. Up is better: of a score of which less is
+    better the negative is drawn (`sign` -1), and labelled without its sign."""
+
+    title: str
+    unit: str
+    sign: int
+    room_below: float
+    bounds: tuple[float, float]
+
+
+def _axis(report: Report) -> Axis:
+    if not _labelled(report):
+        return Axis("Agreement with the reference (%)", "%", 1, ROOM_BELOW_AGREEMENT, (0.0, 100.0))
+    score, title = figures.score(report), tasks.get(report.model.task).report.TITLE
+    sign = 1 if score.better == "higher" else -1
+    share = score.unit == "%"
+    bounds = ((0.0, 100.0) if sign > 0 else (-100.0, 0.0)) if share else (-math.inf, math.inf)
+    return Axis(f"{title} ({score.unit})", score.unit, sign, ROOM_BELOW if share else math.inf, bounds)
+
+
 def _points(report: Report) -> list[dict[str, Any]]:
     chosen = report.choice.id if report.choice else None
+    axis = _axis(report)
     rows = []
     for m in report.measurements:
         if m.status == "ok" and m.latency and m.latency.p50_ms and (found := _accuracy(report, m)):
-            rows.append(_point(m, *found, chosen=m.id == chosen))
+            rows.append({**_point(m, axis, found), "chosen": m.id == chosen})
     for row in rows:
         better = [o for o in rows if o["x"] <= row["x"] and o["y"] >= row["y"] and o is not row]
         row["frontier"] = all(o["x"] == row["x"] and o["y"] == row["y"] for o in better)
     return rows
 
 
-def _point(m: Measurement, y: float, y_low: float, y_high: float, *, chosen: bool) -> dict[str, Any]:
+def _point(m: Measurement, axis: Axis, found: tuple[float, float, float]) -> dict[str, Any]:
+    y, y_low, y_high = found
+    value = axis.sign * y
     assert m.latency and m.latency.p50_ms
     interval = m.latency.p50_interval_ms or Interval(low=m.latency.p50_ms, high=m.latency.p50_ms)
     quantized = bool(m.scheme) or m.precision not in ("f32", "bf16", "f16")
     return {
-        "id": m.id, "runtime": m.runtime, "precision": "int8" if quantized else m.precision, "chosen": chosen,
+        "id": m.id, "runtime": m.runtime, "precision": "int8" if quantized else m.precision,
         "x": m.latency.p50_ms, "x_low": interval.low, "x_high": interval.high, "y": y, "y_low": y_low, "y_high": y_high,
-        "y_text": f"\N{DOWNWARDS ARROW} {y:.1f} %", "p50": f"{figures.ms(m.latency.p50_ms)} ms",
+        "y_text": f"\N{DOWNWARDS ARROW} {value:.1f} {axis.unit}", "p50": f"{figures.ms(m.latency.p50_ms)} ms",
         "p90": f"{figures.ms(m.latency.p90_ms)} ms" if m.latency.p90_ms else "too few samples",
-        "accuracy": f"{y:.2f} %", "difference": figures.delta(m.accuracy.delta if m.accuracy else None) or "no labels",
+        "accuracy": f"{value:.2f} {axis.unit}",
+        "difference": figures.delta(m.accuracy.delta if m.accuracy else None) or "no labels",
         "size": figures.size(m.size_bytes), "faster": figures.times(m.speedup) or "unknown",
     }  # fmt: skip
 
@@ -140,12 +167,14 @@ def _labelled(report: Report) -> bool:
 
 
 def _reference_score(report: Report) -> float | None:
+    """Where the reference's score stands on the vertical axis."""
     accuracy = report.reference.accuracy if report.reference else None
-    return accuracy.score if accuracy else None
+    return _axis(report).sign * accuracy.score if accuracy and accuracy.score is not None else None
 
 
 def _accuracy(report: Report, m: Measurement) -> tuple[float, float, float] | None:
-    """The vertical axis with its interval: top-1 or mAP and the paired bounds of its difference, or agreement."""
+    """Where it stands on the vertical axis, with its interval: the primary score with the paired bounds of its
+    difference, or agreement."""
     if m.accuracy is None:
         return None
     if not _labelled(report):
@@ -154,10 +183,13 @@ def _accuracy(report: Report, m: Measurement) -> tuple[float, float, float] | No
     score, delta, reference = m.accuracy.score, m.accuracy.delta, _reference_score(report)
     if score is None:
         return None
+    sign = _axis(report).sign
     if delta and reference is not None:
-        return score, reference + delta.low, reference + delta.high
-    own = m.accuracy.top1_interval
-    return (score, own.low, own.high) if own else (score, score, score)
+        low, high = sorted((sign * delta.low, sign * delta.high))
+        return sign * score, reference + low, reference + high
+    own = m.accuracy.scores[m.accuracy.primary].interval
+    low, high = sorted((sign * own.low, sign * own.high)) if own else (sign * score, sign * score)
+    return sign * score, low, high
 
 
 def _accuracy_domain(report: Report, rows: list[dict[str, Any]]) -> tuple[float, float, bool]:
@@ -168,12 +200,12 @@ def _accuracy_domain(report: Report, rows: list[dict[str, Any]]) -> tuple[float,
         floor, top = min(floor, level), max(top, level)
     anchor = _reference_score(report) if _labelled(report) else None
     anchor = max(row["y"] for row in rows) if anchor is None else anchor
-    edge = min(
-        anchor - ROOM_BELOW["top1" if _labelled(report) else "agreement"], (level if level is not None else anchor) - 1
-    )
+    axis = _axis(report)
+    edge = min(anchor - axis.room_below, (level if level is not None else anchor) - 1)
     low = max(floor, edge)
     room = max(top - low, 1.0) * 0.08
-    return max(low - room, 0.0), min(top + room, 100 + room), any(row["y"] < low - room for row in rows)
+    least, most = axis.bounds
+    return max(low - room, least), min(top + room, most + room), any(row["y"] < low - room for row in rows)
 
 
 def _budget_level(report: Report) -> float | None:
@@ -184,11 +216,12 @@ def _budget_level(report: Report) -> float | None:
         return None
     reference = _reference_score(report)
     for limit in limits:
-        if limit.metric in ACCURACIES and _labelled(report):
+        if limit.compares and _labelled(report):
+            at = _axis(report).sign * limit.value
             if limit.absolute:
-                return limit.value
-            return reference + limit.value if reference is not None else None
-        if limit.metric == "agreement" and limit.metric in HIGHER_IS_BETTER and not _labelled(report):
+                return at
+            return reference + at if reference is not None else None
+        if limit.metric == "agreement" and not _labelled(report):
             return limit.value
     return None
 
@@ -196,11 +229,11 @@ def _budget_level(report: Report) -> float | None:
 def _rules(report: Report, low: float, high: float) -> Iterable[Any]:
     import altair as alt
 
-    level = _reference_score(report)
+    level, axis = _reference_score(report), _axis(report)
     lines = [("reference", level), ("budget", _budget_level(report))]
     for name, at in lines:
         if at is not None and low <= at <= high:
-            label = f"{name} {at:.2f} %"
+            label = f"{name} {axis.sign * at:.2f} {axis.unit}"
             data = alt.Chart(alt.Data(values=[{"at": at, "label": label}]))
             yield data.mark_rule(style=name).encode(y="at:Q")
             side = {"dy": -7} if name == "reference" else {"dy": 11}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import decode, encode
+from edgewright.core.spec import encode
 
-from .results import Report
+from .report_upgrade import upgrade
+from .results import SCHEMA_VERSION, Report
 
 
 def render(report: Report) -> str:
@@ -29,7 +33,7 @@ def read(path: Path) -> Report:
         raise InvalidInput(
             f"{path} cannot be read: {error.strerror}.", "A report is a file report.json.", "Check the path."
         ) from None
-    report = decode(content, Report, str(path))
+    report = parse(content, str(path))
     if wrong := _contradiction(report):
         raise InvalidInput(
             f"{path} contradicts itself: {wrong}.",
@@ -37,6 +41,26 @@ def read(path: Path) -> Report:
             "Write the report again.",
         )
     return report
+
+
+def parse(content: bytes, what: str) -> Report:
+    """A report from its JSON, of this schema version or an older one; `InvalidInput` for anything else."""
+    try:
+        said = msgspec.json.decode(content, type=dict[str, Any])
+        version = msgspec.convert(said.get("schema_version", 1), int)
+        if version > SCHEMA_VERSION:
+            raise InvalidInput(
+                f"{what} has schema version {version}.",
+                f"This edgewright reads versions up to {SCHEMA_VERSION}.",
+                "Update edgewright: pip install -U edgewright",
+            )
+        return msgspec.convert(upgrade(said) if version < SCHEMA_VERSION else said, Report)
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(
+            f"{what} is not valid: {error}.",
+            "It must be the JSON of a Report.",
+            "Write it again with edgewright, or correct the field that is named.",
+        ) from None
 
 
 def _contradiction(report: Report) -> str:

@@ -1,7 +1,8 @@
 """What ``report.json`` holds, as structs: one report, its reference, its measurements, the choice.
 
-Units stand in the names; accuracies and agreements are in percent, differences of them in points. A figure that was not
-measured is None here and absent in the file, never zero.
+Units stand in the names, or are those of a task's scores; agreements are in percent, differences of percentages in
+points. A figure that was not measured is None here and absent in the file, never zero. What accuracy holds is defined
+beside the tasks, in `edgewright.tasks.scores`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from edgewright.core.spec import SCHEMA_VERSION
-from edgewright.core.statistics import Verdict
+from edgewright.tasks.scores import Accuracy, Interval
+
+SCHEMA_VERSION = 2
+"""Of ``report.json``. 1: an accuracy had a field a task's score, and bits of a classifier's right answers."""
 
 Status = Literal["ok", "failed", "built"]
 """ok: measured; failed: `reason` tells why; built: there is an artifact, but it cannot be measured on this machine."""
@@ -21,99 +24,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of the structs here: frozen, keyword-only, absent figures absent in the file."""
 
 
-class Interval(Result, frozen=True, kw_only=True):
-    """A confidence interval; the field that holds it says of what, and at which confidence."""
-
-    low: float
-    high: float
-
-
 class Ratio(Result, frozen=True, kw_only=True):
     """How many times faster than the reference: ratio of median latencies, with a 95 % interval."""
 
     value: float
     low: float
     high: float
-
-
-class Delta(Result, frozen=True, kw_only=True):
-    """Top-1 (or mAP) minus the reference's on the same images, in points (negative: worse).
-
-    `low` and `high` are each a one-sided bound at `confidence` (together a two-sided 90 % interval where it is 0.95).
-    `margin` is the loss in points that the `verdict` is about.
-    """
-
-    value: float
-    low: float
-    high: float
-    verdict: Verdict
-    margin: float
-    confidence: float = 0.95
-
-
-class ClassConfidence(Result, frozen=True, kw_only=True):
-    """Of one class: boxes of the reference that were found again, and their mean scores there and here."""
-
-    index: int
-    matched: int
-    before: float
-    after: float
-
-
-class Confidence(Result, frozen=True, kw_only=True):
-    """How the scores of a detector moved: each box of the reference (score at least 0.25) with the one that finds it.
-
-    `matched` and `lost` count boxes; `before` and `after` are mean scores of the matched ones at the reference and
-    here, `shift` is their difference, whose size `verdict` compares with `margin`. mAP does not see a common shift of
-    all scores; a threshold in an application does.
-    """
-
-    matched: int
-    lost: int
-    before: float
-    after: float
-    shift: float
-    margin: float
-    verdict: Literal["kept", "shifted"]
-    classes: tuple[ClassConfidence, ...] = ()
-
-
-class Accuracy(Result, frozen=True, kw_only=True):
-    """How right the answers are, in percent over `images`; without labels only what compares with the reference.
-
-    A classifier has `top1` and `top5`; a detector has `map` (COCO's mAP 50-95), `ap50`, `ap75`, the mAP of small,
-    medium and large boxes, and `confidence`. `top1_interval` is a 95 % interval of top-1 on its own. `agreement`:
-    images with the reference's top class; for a detector the boxes of the reference (score at least 0.25) that are
-    found again. `sqnr_db`: power of the reference's outputs over the power of the difference. `results` names where the
-    outputs for each image are kept.
-
-    Two reports are compared image by image by what each image gave, in the data's order. `right`, of classifiers: a bit
-    an image (top-1 right or not, `numpy.packbits`, base64). `contributions`, of every other task: a number an image
-    (float32, little endian, base64) in points, whose mean is the task's score; see `detection.contributions`.
-    """
-
-    images: int
-    top1: float | None = None
-    top5: float | None = None
-    top1_interval: Interval | None = None
-    map: float | None = None
-    ap50: float | None = None
-    ap75: float | None = None
-    map_small: float | None = None
-    map_medium: float | None = None
-    map_large: float | None = None
-    confidence: Confidence | None = None
-    delta: Delta | None = None
-    agreement: float | None = None
-    sqnr_db: float | None = None
-    right: str | None = None
-    contributions: str | None = None
-    results: str | None = None
-
-    @property
-    def score(self) -> float | None:
-        """The task's own figure: mAP of a detector, top-1 of a classifier; None without labels."""
-        return self.map if self.map is not None else self.top1
 
 
 class Latency(Result, frozen=True, kw_only=True):

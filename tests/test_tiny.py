@@ -24,7 +24,7 @@ def test_a_trained_model_becomes_a_measured_bundle(tiny: Path) -> None:
     assert report.reference is not None
     assert report.reference.runtime == "torch"
     assert report.reference.accuracy is not None
-    assert report.reference.accuracy.top1 == 100.0
+    assert report.reference.accuracy.score == 100.0
     measured = [m for m in report.measurements if m.status == "ok"]
     assert {m.runtime for m in measured} == {"onnxruntime", "openvino"}
     assert {"f32", "int8"} <= {m.precision for m in measured}

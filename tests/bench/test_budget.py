@@ -10,10 +10,11 @@ import re
 import msgspec
 import pytest
 
-from edgewright.bench import budget
+from edgewright.bench import budget, metrics
 from edgewright.bench.choice import choose
-from edgewright.bench.results import Accuracy, Delta, Finding, Interval, Latency, Measurement, Ratio, Reference
+from edgewright.bench.results import Finding, Latency, Measurement, Ratio, Reference
 from edgewright.core.errors import UsageError
+from edgewright.tasks.scores import Accuracy, Delta, Interval, Scored
 
 
 def measurement(id, p50, *, precision="int8", delta=-0.5, low=-0.9, agreement=97.0, half=0.05, valid=True, **more):
@@ -27,11 +28,12 @@ def measurement(id, p50, *, precision="int8", delta=-0.5, low=-0.9, agreement=97
         why=None if valid else "noise",
     )
     verdict = "not_worse" if low >= -1 else "undecided"
+    difference = Delta(value=delta, low=low, high=delta + 0.4, verdict=verdict, margin=1.0)
     accuracy = Accuracy(
         images=400,
-        top1=80.0 + delta,
+        primary="top1",
+        scores={"top1": Scored(value=80.0 + delta, delta=difference)},
         agreement=agreement,
-        delta=Delta(value=delta, low=low, high=delta + 0.4, verdict=verdict, margin=1.0),
     )
     figures = {"size_bytes": 3_000_000, "speedup": Ratio(value=20 / p50, low=19 / p50, high=21 / p50), **more}
     return Measurement(
@@ -162,7 +164,7 @@ def test_refuses_with_what_is_wrong_where_and_what_to_write(text, says):
 
 
 NAMES = (
-    *budget.METRICS, "Top-1", "mAP@[.5:.95]", "fps", "ram", "median", "accuracy", "acc", "latency", "map50", "ap75",
+    *metrics.known(), "Top-1", "mAP@[.5:.95]", "fps", "ram", "median", "accuracy", "acc", "latency", "map50", "ap75",
     "loss", "top5", "speed", "f1", "drop", "max", "energy", "p75", "p59", "tpo1", "latancy", "memroy", "mapp", "xyz",
 )  # fmt: skip
 OPERATORS = (">=", "<=", ">", "<", "=", "==", "", "≥", "=<")

@@ -6,19 +6,23 @@ import io
 
 import numpy as np
 import pytest
-from bench_sample import EVIL, report
+from bench_sample import EVIL, SPEC, report
+from boxes_sample import spec
 from msgspec.structs import replace
 from rich.console import Console
 
 from edgewright.bench import budget, console, html, markdown, report_json
-from edgewright.bench.accuracy import score
-from edgewright.bench.chance import CODE, at_chance, of_answers, of_boxes
+from edgewright.bench.chance import CODE, at_chance
 from edgewright.bench.choice import choose
 from edgewright.bench.figures import sentence
 from edgewright.bench.gate import gate
-from edgewright.bench.results import Accuracy, Choice, Finding
+from edgewright.bench.results import Choice, Finding
 from edgewright.data.boxes import Box
 from edgewright.data.sets import Item
+from edgewright.tasks.classify.chance import of_answers
+from edgewright.tasks.classify.metric import score
+from edgewright.tasks.detect.chance import of_boxes
+from edgewright.tasks.scores import Accuracy, Scored
 
 BUDGET = budget.parse("top1 >= -1.0")
 
@@ -106,7 +110,8 @@ def test_a_detector_at_chance(points, boxes, found):
     box = Box(label=0, x1=0, y1=0, x2=9, y2=9, area=81)
     crowd = replace(box, crowd=True)
     items = [Item("a.jpg", None, (box,) * boxes), Item("b.jpg", None, ()), Item("c.jpg", None, (crowd,))]
-    seen = at_chance(np.zeros((0, 7), np.float32), items, Accuracy(images=3, map=points), budget.parse("map >= -1"))
+    found_map = Accuracy(images=3, primary="map", scores={"map": Scored(value=points)})
+    seen = at_chance(np.zeros((0, 7), np.float32), items, spec(1), found_map, budget.parse("map >= -1"))
     assert (seen is not None) is found
     if seen:
         assert (seen.level, seen.code, seen.count) == ("error", CODE, boxes)
@@ -132,7 +137,7 @@ def test_a_budget_without_accuracy_only_warns(text, level):
     labels = [*labels_of(60, 100), None, None]
     outputs = outputs_for([*((labels_of(60, 100) + 1) % 100), 0, 0], 100)
     items = [Item(f"{index}.jpg", label) for index, label in enumerate(labels)]
-    found = at_chance(outputs, items, score(outputs, labels), budget.parse(text))
+    found = at_chance(outputs, items, SPEC, score(outputs, items, SPEC), budget.parse(text))
     assert found and (found.level, found.count) == (level, 60), "images without a label do not count"
     assert "gets 0 of 60 images right (top-1 0.0 %), and guessing among 100 classes gets 1 %" in found.text
     for cause in ("another order", "preprocessing", "not trained"):
@@ -142,8 +147,8 @@ def test_a_budget_without_accuracy_only_warns(text, level):
 def test_without_labels_there_is_nothing_to_say():
     outputs = outputs_for([0] * 50, 10)
     items = [Item(f"{index}.jpg", None) for index in range(50)]
-    assert at_chance(outputs, items, score(outputs, None), BUDGET) is None
-    assert at_chance(outputs, items, None, BUDGET) is None
+    assert at_chance(outputs, items, SPEC, score(outputs, items, SPEC), BUDGET) is None
+    assert at_chance(outputs, items, SPEC, None, BUDGET) is None
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------

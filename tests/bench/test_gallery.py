@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from boxes_sample import spec
 from PIL import Image
 
 from edgewright.bench import gallery
+from edgewright.tasks.detect import report
 
 REFERENCE = np.array([[0, 5, 5, 25, 25, 0.9, 0], [1, 5, 5, 25, 25, 0.8, 1], [2, 5, 5, 25, 25, 0.7, 0]], np.float32)
 
@@ -26,13 +28,13 @@ def test_disagreement_counts_lone_boxes_and_moved_scores() -> None:
     found = REFERENCE.copy()
     found[0, 5] = 0.6  # moved by 0.3
     found[1, 6] = 0  # another class: one box alone on each side
-    assert gallery.disagreement(found, REFERENCE, 3) == pytest.approx([0.3, 1.6, 0.0])
+    assert report.disagreement(found, REFERENCE, 3, spec(2)) == pytest.approx([0.3, 1.6, 0.0])
 
 
 def test_the_worst_come_first_and_equal_answers_are_left_out(paths: list[str]) -> None:
     found = REFERENCE[[0, 2]].copy()
     found[1, 5] = 0.6
-    pairs = gallery.worst(found, REFERENCE, paths, ("cat", "dog"))
+    pairs = gallery.worst(found, REFERENCE, paths, spec(2))
     assert [pair.name for pair in pairs] == ["b.png", "c.png"]
     assert pairs[0].text == "1 boxes by the reference, 0 by the chosen one"
     left, right = (
@@ -42,4 +44,4 @@ def test_the_worst_come_first_and_equal_answers_are_left_out(paths: list[str]) -
 
 
 def test_two_detectors_that_agree_give_no_pictures(paths: list[str]) -> None:
-    assert gallery.worst(REFERENCE, REFERENCE, paths, ()) == []
+    assert gallery.worst(REFERENCE, REFERENCE, paths, spec(2)) == []

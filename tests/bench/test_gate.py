@@ -9,14 +9,16 @@ import msgspec
 import numpy as np
 import pytest
 from bench_sample import report, timed
-from test_detection import CLASSES, detections, scenes
+from boxes_sample import CLASSES, detections, scenes, spec
 
-from edgewright.bench import accuracy, budget, detection_accuracy, report_json
+from edgewright.bench import budget, report_json
 from edgewright.bench.choice import choose
 from edgewright.bench.gate import enforce, gate
-from edgewright.bench.results import Accuracy, Delta, Gpu, Interval
+from edgewright.bench.results import Gpu
 from edgewright.cli.main import run_command
 from edgewright.core.errors import GateFailed, InvalidInput, NotCompared, UsageError
+from edgewright.tasks.detect import metric
+from edgewright.tasks.scores import Accuracy, Delta, Interval, pack, unpack
 
 replace = msgspec.structs.replace
 ALL = budget.Budget()
@@ -32,6 +34,12 @@ def changed(found, **fields):
         chosen = replace(chosen, **{part: new})
     rest = tuple(chosen if m.id == chosen.id else m for m in found.measurements)
     return replace(found, measurements=rest)
+
+
+def scored(accuracy, **fields):
+    """The accuracy with fields of its primary score replaced."""
+    primary = replace(accuracy.scores[accuracy.primary], **fields)
+    return replace(accuracy, scores={**accuracy.scores, accuracy.primary: primary})
 
 
 def elsewhere(found, **fields):
@@ -58,15 +66,15 @@ def photos():
 @functools.cache
 def exact():
     items, boxes = photos()
-    return detection_accuracy.score(boxes, items, CLASSES).map
+    return metric.score(boxes, items, spec()).score
 
 
 def detector(boxes):
     """The sample as a report of a detector that found `boxes`."""
     items = photos()[0]
-    found = detection_accuracy.score(boxes, items, CLASSES)
-    lost = found.map - exact()
-    found = replace(found, delta=Delta(value=lost, low=lost - 1, high=lost + 1, verdict="undecided", margin=1.0))
+    found = metric.score(boxes, items, spec())
+    lost = found.score - exact()
+    found = scored(found, delta=Delta(value=lost, low=lost - 1, high=lost + 1, verdict="undecided", margin=1.0))
     about = sample()
     data = replace(about.data, images=len(items), labelled=len(items), classes=CLASSES)
     about = replace(about, model=replace(about.model, task="detect", classes=CLASSES), data=data)
@@ -80,10 +88,11 @@ def boxes():
 
 def flipped(found, lost, won, rng):
     """The classifier's report with so many right answers wrong and wrong ones right."""
-    right = accuracy.unpack(found.chosen.accuracy.right, found.chosen.accuracy.images)
+    right = unpack(found.chosen.accuracy.contributions) > 0
     right[rng.permutation(np.flatnonzero(right))[:lost]] = False
     right[rng.permutation(np.flatnonzero(~right))[:won]] = True
-    return changed(found, accuracy={"right": accuracy.pack(right), "top1": float(right.mean()) * 100})
+    one = scored(found.chosen.accuracy, value=float(right.mean()) * 100)
+    return changed(found, accuracy=replace(one, contributions=pack(100.0 * right)))
 
 
 def test_passes_against_itself(base, boxes):
@@ -202,14 +211,14 @@ def test_a_measured_loss_of_more_than_the_budget_allows_fails_though_it_may_be_c
         ({}, {"contributions": None}, "the baseline holds no per-image results"),
         ({"contributions": "AAAA?"}, {}, "cannot be read"),
         ({"contributions": "AAA="}, {}, "cannot be read"),
-        ({"contributions": accuracy.pack_numbers(np.full(7, 40.0))}, {}, "of 7 images, not 120"),
-        ({"contributions": accuracy.pack_numbers(np.full(120, np.nan))}, {}, "of another score"),
+        ({"contributions": pack(np.full(7, 40.0))}, {}, "of 7 images, not 120"),
+        ({"contributions": pack(np.full(120, np.nan))}, {}, "of another score"),
     ],
 )
 def test_without_per_image_results_only_a_measured_loss_is_a_verdict(boxes, now, before, says):
-    before_map = boxes.chosen.accuracy.map
+    before_map = boxes.chosen.accuracy.score
     for change, verdict in ((-30.0, "failed"), (-0.5, "not compared"), (3.0, "not compared")):
-        ours = changed(boxes, accuracy={"map": before_map + change, **now})
+        ours = changed(boxes, accuracy=replace(scored(boxes.chosen.accuracy, value=before_map + change), **now))
         result = gate(ours, ALL, changed(boxes, accuracy=before))
         assert result.verdict == verdict
         told = result.failures[0] if verdict == "failed" else result.not_compared[0].why
@@ -221,10 +230,10 @@ def test_without_per_image_results_only_a_measured_loss_is_a_verdict(boxes, now,
 
 def test_results_of_another_score_are_no_evidence(base, boxes):
     """As in a report in which somebody wrote over the score alone."""
-    for found, field in ((base, "top1"), (boxes, "map")):
-        score = found.chosen.accuracy.score
-        assert gate(changed(found, accuracy={field: score - 30}), ALL, found).verdict == "failed"
-        slightly = gate(changed(found, accuracy={field: score - 0.5}), ALL, found)
+    for found in (base, boxes):
+        held = found.chosen.accuracy
+        assert gate(changed(found, accuracy=scored(held, value=held.score - 30)), ALL, found).verdict == "failed"
+        slightly = gate(changed(found, accuracy=scored(held, value=held.score - 0.5)), ALL, found)
         assert slightly.verdict == "not compared"
         assert "per-image results of another score" in slightly.not_compared[0].why
 
@@ -239,7 +248,7 @@ def test_without_labels_agreement_is_compared_as_a_figure():
     assert "agreement with the reference" in gate(lower, ALL, found).failures[0]
     assert gate(found, ALL, found, compare="latency").passed
     assert "have no labels, the other's have" in gate(found, ALL, report(evil=False)).not_compared[0].why
-    assert gate(changed(found, accuracy=Accuracy(images=400)), ALL, found).verdict == "not compared"
+    assert gate(changed(found, accuracy=Accuracy(images=400, primary="top1")), ALL, found).verdict == "not compared"
 
 
 # --- another model, another data set ----------------------------------------------------------------------------------
@@ -352,7 +361,7 @@ def test_what_cannot_be_compared_is_neither_20_of_20(found):
         lambda r: other_model(r, task="segment"),
         lambda r: other_data(r, digest="00"),
         lambda r: elsewhere(r, cpu="other"),
-        lambda r: changed(r, accuracy={"right": None, "contributions": None}),
+        lambda r: changed(r, accuracy={"contributions": None}),
     )
     made = [gate(again(found, seed), ALL, makers[seed % len(makers)](found)).verdict for seed in SEEDS]
     assert made == ["not compared"] * 20
@@ -365,7 +374,7 @@ def test_exit_codes_and_verdicts_of_the_command_line(found, tmp_path, capsys):
     reports = {
         "base": found, "again": again(found, 0), "worse": worse(found, 0), "model": other_model(found, name="other"),
         "machine": elsewhere(found, cpu="other"),
-        "silent": changed(found, accuracy={"right": None, "contributions": None}),
+        "silent": changed(found, accuracy={"contributions": None}),
         "limitless": replace(found, budget=" "),
     }  # fmt: skip
     for name, one in reports.items():

@@ -53,7 +53,7 @@ def test_report_json_is_valid_and_comes_back_equal(sample, tmp_path):
 
 def test_absent_figures_are_absent_and_the_version_is_not():
     content = json.loads(report_json.render(only_built()))
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert "latency" not in content["measurements"][0]
     assert "null" not in report_json.render(report())
 

@@ -35,7 +35,7 @@ def test_the_detector_keeps_its_boxes_in_int8(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(data, "write", functools.partial(data.write, counts={"calib": 64, "test": 60}))
     outcome = scenes.run(tmp_path, recipe=RECIPE)
     found = json.loads((tmp_path / "report.json").read_bytes())
-    assert found["reference"]["accuracy"]["map"] > 65
+    assert found["reference"]["accuracy"]["scores"]["map"]["value"] > 65
     # Where the processor has bf16 there is a second one, whose other layers are in it.
     (int8,) = (m for m in found["measurements"] if m["precision"] == "int8" and "bf16" not in m["id"])
     assert int8["status"] == "ok"

@@ -13,10 +13,10 @@ from PIL import Image
 
 import edgewright
 from edgewright import api
-from edgewright.bench import accuracy
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.pipeline.recipe import Recipe
+from edgewright.tasks import scores
 
 SPEC = """\
 name = "squares"
@@ -115,17 +115,17 @@ def test_a_detector_becomes_a_measured_bundle_that_answers_with_boxes(
     report = optimize(job).report
     assert report.model.task == "detect" and report.budget == "map >= -1.0, confidence <= 0.02"
     assert report.reference is not None and report.reference.accuracy is not None
-    assert report.reference.accuracy.map == pytest.approx(100, abs=0.1)
+    assert report.reference.accuracy.score == pytest.approx(100, abs=0.1)
     int8 = next(m for m in report.measurements if m.precision == "int8")
     assert int8.accuracy is not None and int8.accuracy.delta is not None and int8.accuracy.confidence is not None
-    assert int8.accuracy.map is not None and int8.accuracy.map > 95
+    assert int8.accuracy.score is not None and int8.accuracy.score > 95
     assert int8.accuracy.confidence.verdict == "kept"
     assert report.chosen is not None
     benched = api.bench([job / "out/squares.edge"], data=job / "val", out=job / "bench", recipe=RECIPE).report
     assert benched.reference is not None and benched.chosen is not None
     for one in (report.reference, int8, benched.reference, benched.chosen):
         assert one.accuracy is not None and one.accuracy.contributions is not None
-        assert accuracy.unpack_numbers(one.accuracy.contributions).mean() == pytest.approx(one.accuracy.map, abs=0.01)
+        assert scores.unpack(one.accuracy.contributions).mean() == pytest.approx(one.accuracy.score, abs=0.01)
     words = ["gate", str(job / "bench"), "--baseline", str(job / "out")]
     assert run_command([*words, "--compare", "accuracy"]) == 0, "the same model on the same images"
     page = (job / "out" / "report.html").read_text()

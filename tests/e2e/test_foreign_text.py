@@ -31,6 +31,7 @@ from edgewright.bench import results
 from edgewright.cli import console
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput
+from edgewright.tasks.scores import Accuracy, Scored
 
 ROOT = Path(__file__).parent.parent.parent
 LABELS = (
@@ -150,7 +151,7 @@ def filled(kind: Any, depth: int = 0) -> Any:
     """An instance of a struct whose every text is all names at once: what a verb may get from below."""
     found = inspect.type_info(kind) if depth == 0 else kind
     if isinstance(found, inspect.StructType):
-        values = {f.name: filled(f.type, depth + 1) for f in found.fields if f.name != "schema_version"}
+        values = {f.name: filled(f.type, depth + 1) for f in found.fields if f.name not in ("schema_version", "task")}
         return found.cls(**values)
     if isinstance(found, inspect.UnionType):
         return filled(next(t for t in found.types if not isinstance(t, inspect.NoneType)), depth + 1)
@@ -404,7 +405,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _small_report() -> results.Report:
-    accuracy = results.Accuracy(images=100, agreement=97.0, top1=79.0, delta=None)
+    accuracy = Accuracy(images=100, agreement=97.0, primary="top1", scores={"top1": Scored(value=79.0)})
     measured = results.Measurement(
         id="openvino-f32", variant="float", runtime="openvino", precision="f32", status="ok", accuracy=accuracy
     )

@@ -212,9 +212,9 @@ def test_image_to_boxes(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch
     from safetensors.torch import load_file
 
     import edgewright
-    from edgewright.bench import detection
     from edgewright.data import sets
     from edgewright.demo import scenes, train_detector
+    from edgewright.tasks.detect.average_precision import average_precision
     from edgewright.vision.image import open_image
 
     recipe = Recipe(runtimes=("openvino",), methods=scenes.RECIPE.methods, finalists=0)
@@ -256,7 +256,7 @@ def test_image_to_boxes(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch
                 ask(frame, 0.25)
                 seconds[name].append(time.perf_counter() - start)
         benchmark.pedantic(lambda: session(frames[0]), rounds=20)
-    scores = {name: detection.score(np.concatenate(rows), items, 10).map for name, rows in found.items()}
+    scores = {name: average_precision(np.concatenate(rows), items, 10).map for name, rows in found.items()}
     ms = {name: statistics.median(values) * 1e3 for name, values in seconds.items()}
     print(f"\nchosen: {outcome.report.choice and outcome.report.choice.id}")
     for name in found:

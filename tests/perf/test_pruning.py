@@ -57,5 +57,5 @@ def told(found: Any) -> str:
     ms, faster, delta = found.after_ms, found.speedup, found.accuracy.delta
     return (
         f"{ms:5.2f} ms, {faster.value:.2f}x [{faster.low:.2f},{faster.high:.2f}], {found.parameters[1] / 1e6:5.2f} M "
-        f"weights, top-1 {found.accuracy.top1:.1f} ({delta.value:+.1f} [{delta.low:+.1f},{delta.high:+.1f}])"
+        f"weights, top-1 {found.accuracy.score:.1f} ({delta.value:+.1f} [{delta.low:+.1f},{delta.high:+.1f}])"
     )

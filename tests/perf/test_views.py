@@ -38,8 +38,9 @@ def test_few_images_as_they_are_and_moved(benchmark: Any, tmp_path: Path) -> Non
             )  # fmt: skip
             passes = " ".join(f"{epoch.metric:.1f}" for epoch in found.history.epochs)
             print(
-                f"\nzoom {zoom}: mAP {found.accuracy_student.map:.1f} of {found.accuracy_teacher.map:.1f}; held out "
-                f"{found.history.began:.1f} -> {passes}; {found.history.feeding:.0%} of the time for images", flush=True
+                f"\nzoom {zoom}: mAP {found.accuracy_student.score:.1f} of {found.accuracy_teacher.score:.1f}; "
+                f"held out {found.history.began:.1f} -> {passes}; "
+                f"{found.history.feeding:.0%} of the time for images", flush=True
             )  # fmt: skip
 
     benchmark.pedantic(compare, rounds=1)

@@ -33,8 +33,8 @@ def check(report: api.Report) -> None:
     levels = {f.code: f.level for f in full.findings}
     assert levels["saturation"] == "error" and levels["confidence"] != "ok"
     assert not seven.findings
-    assert full.accuracy and seven.accuracy and seven.accuracy.top1 and full.accuracy.top1
-    assert full.accuracy.top1 < 70 and seven.accuracy.top1 > 75, "of 81.25 in float and 81 in exact INT8"
+    assert full.accuracy and seven.accuracy and seven.accuracy.score and full.accuracy.score
+    assert full.accuracy.score < 70 and seven.accuracy.score > 75, "of 81.25 in float and 81 in exact INT8"
     assert report.choice and report.choice.id not in (None, FULL)
 
 

@@ -69,7 +69,7 @@ def test_float_has_the_zoos_map_on_the_zoos_pixels(name: str, zoo: Path, tmp_pat
         recipe=msgspec.structs.replace(RECIPE, precisions=("f32",)),
     ).report  # fmt: skip
     assert report.reference is not None and report.reference.accuracy is not None
-    assert report.reference.accuracy.map == pytest.approx(case.map, abs=0.4)
+    assert report.reference.accuracy.score == pytest.approx(case.map, abs=0.4)
 
 
 @pytest.mark.parametrize(("name", "maps"), [("yolox_nano", 3), ("nanodet_m_320", 6)])
@@ -99,9 +99,9 @@ def test_int8_keeps_boxes_and_scores(name: str, zoo: Path, tmp_path: Path) -> No
     (int8,) = (m for m in shuffled if m.precision == "int8" and "bf16" not in m.id)
     print(name, truth, int8.accuracy, int8.latency, sep="\n")
     assert int8.latency is not None and int8.latency.p50_ms, int8.reason
-    assert int8.accuracy is not None and int8.accuracy.map is not None and truth.map is not None, int8.reason
-    assert truth.map >= case.map - 0.4
-    assert int8.accuracy.map >= case.kept * truth.map
+    assert int8.accuracy is not None and int8.accuracy.score is not None and truth.score is not None, int8.reason
+    assert truth.score >= case.map - 0.4
+    assert int8.accuracy.score >= case.kept * truth.score
     assert int8.accuracy.confidence is not None
     assert abs(int8.accuracy.confidence.shift) <= 0.02
     assert int8.accuracy.confidence.verdict == "kept"

@@ -32,7 +32,7 @@ def test_a_student_learns_from_resnet18_without_labels(zoo: Path, tmp_path: Path
     assert found.history.mirror and found.history.feeding < 0.2
     assert found.history.ended > found.history.began + 8
     student, teacher = found.accuracy_student, found.accuracy_teacher
-    assert teacher.top1 is not None and student.top1 is not None and student.delta is not None
-    assert teacher.top1 > 75
-    assert student.top1 > 18, "chance is 10"
-    print(f"teacher {teacher.top1:.1f}, student {student.top1:.1f}, {found.history.images_per_s:.0f} images/s")
+    assert teacher.score is not None and student.score is not None and student.delta is not None
+    assert teacher.score > 75
+    assert student.score > 18, "chance is 10"
+    print(f"teacher {teacher.score:.1f}, student {student.score:.1f}, {found.history.images_per_s:.0f} images/s")

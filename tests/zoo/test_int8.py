@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edgewright import api
-from edgewright.bench import accuracy, detection_accuracy
+from edgewright.bench import accuracy
 from edgewright.core import child, statistics
 from edgewright.core.store import Entry, Store
 from edgewright.data import sets
@@ -32,6 +32,7 @@ from edgewright.quantize.calibration.sessions import open_session
 from edgewright.quantize.ptq import channel_splitting
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
+from edgewright.tasks.detect import metric
 from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import preprocess
 
@@ -203,13 +204,13 @@ def test_int8_keeps_the_boxes(name: str, scheme: str, method: str, zoo: Path, tm
 
     def boxes(model: Path, folder: Path) -> np.ndarray:
         artifacts.build(model, spec, Options(runtime="onnxruntime", emulate=True), folder / "artifact")
-        accuracy.evaluate(folder / "artifact", [item.path for item in items], [None] * len(items), folder)
+        accuracy.evaluate(folder / "artifact", [item.path for item in items], folder)
         return np.array(accuracy.load_outputs(folder))
 
     exact, given = boxes(path, tmp_path / "exact"), boxes(int8, tmp_path / "given")
-    compared = detection_accuracy.compare(given, exact, items, spec.classes)
+    compared = metric.compare(given, exact, items, spec)
     print(
-        f"{name} {scheme} {method}: mAP {compared.map:.2f}, {compared.delta}, scores {compared.confidence.shift:+.4f}"
+        f"{name} {scheme} {method}: mAP {compared.score:.2f}, {compared.delta}, scores {compared.confidence.shift:+.4f}"
     )
     assert compared.delta is not None and compared.delta.value >= -POINTS
 

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from edgewright import api
-from edgewright.bench import detection
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.data import sets
@@ -24,6 +23,7 @@ from edgewright.graph import files, metadata
 from edgewright.pipeline import images as image_sets
 from edgewright.runtimes import artifact, session
 from edgewright.runtimes.options import Options
+from edgewright.tasks.detect.average_precision import average_precision
 from edgewright.tasks.detect.decode import evaluated
 
 from ..data import coco_writers, voc_writers, yolo_writers
@@ -141,7 +141,7 @@ def measured(truth: Truth, folder: Path) -> tuple[float, list[Item], set[str]]:
     found = image_sets.label(image_sets.read_evaluation(folder, None), truth.detector.spec)
     items = list(found.items)
     rows = answers(truth.detector, [item.path for item in items])
-    return detection.score(rows, items, len(truth.drawn.classes)).map, items, {one.code for one in found.remarks}
+    return average_precision(rows, items, len(truth.drawn.classes)).map, items, {one.code for one in found.remarks}
 
 
 def test_the_truth_is_worth_comparing_with(truth: Truth) -> None:

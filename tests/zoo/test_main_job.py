@@ -63,7 +63,7 @@ CASES = {
 def best_int8(report: api.Report) -> Measurement:
     """The fastest INT8 variant inside the budget."""
     found = [m for m in report.measurements if m.precision == "int8" and all(t.status == "met" for t in m.budget)]
-    assert found, [(m.id, m.reason, m.accuracy and m.accuracy.top1) for m in report.measurements]
+    assert found, [(m.id, m.reason, m.accuracy and m.accuracy.score) for m in report.measurements]
     return min(found, key=lambda m: (m.latency.p50_ms or 0) if m.latency else 0)
 
 
@@ -82,9 +82,9 @@ def test_int8_keeps_the_answers(name: str, zoo: Path, tmp_path: Path) -> None:
     assert outcome.report.chosen is not None
     accuracy = best_int8(outcome.report).accuracy
     print(name, outcome.report.reference, *outcome.report.measurements, sep="\n")
-    assert accuracy is not None and accuracy.top1 is not None and accuracy.delta is not None
+    assert accuracy is not None and accuracy.score is not None and accuracy.delta is not None
     if case.top1 is not None:
-        assert accuracy.top1 >= case.top1
+        assert accuracy.score >= case.top1
     if case.loss is not None:
         assert accuracy.delta.value >= -case.loss
     if case.agreement is not None:

@@ -45,9 +45,9 @@ def test_classifiers_keep_their_answers(name: str, zoo: Path, tmp_path: Path) ->
     assert int8.latency is None and report.choice is not None and report.choice.id is None
     assert half.accuracy is not None and half.accuracy.agreement is not None and half.accuracy.agreement >= 98
     accuracy = int8.accuracy
-    assert accuracy is not None and accuracy.top1 is not None and accuracy.delta is not None
+    assert accuracy is not None and accuracy.score is not None and accuracy.delta is not None
     if case.top1 is not None:
-        assert accuracy.top1 >= case.top1
+        assert accuracy.score >= case.top1
     if case.loss is not None:
         assert accuracy.delta.value >= -case.loss
     if case.agreement is not None:
@@ -69,7 +69,7 @@ def test_detectors_keep_boxes_and_scores(name: str, zoo: Path, tmp_path: Path) -
     found = {m.id: m.accuracy for m in report.measurements if m.accuracy}
     print(name, report.reference, *found.items(), sep="\n")
     assert report.reference is not None and report.reference.accuracy is not None
-    truth = report.reference.accuracy.map
+    truth = report.reference.accuracy.score
     int8 = [a for id, a in found.items() if "int8" in id and a.confidence and a.confidence.verdict == "kept"]
     assert truth is not None and int8
-    assert max(a.map or 0 for a in int8) >= case.kept * truth
+    assert max(a.score or 0 for a in int8) >= case.kept * truth

@@ -80,10 +80,12 @@ def distill(
 
 def _line(found: Distilled) -> str:
     """Both accuracies, how far they are apart, and what was kept, on one line."""
+    from edgewright.bench import metrics
+
     ours, theirs, history = found.accuracy_student, found.accuracy_teacher, found.history
     teacher, student = (f"{count / 1e6:.2f} M" for count in found.parameters)
     if theirs.score is not None and ours.score is not None and ours.delta is not None:
-        name = "top-1" if theirs.map is None else "mAP"
+        name = metrics.title(theirs.primary)
         compared = (
             f"teacher {name} {theirs.score:.1f}, student {ours.score:.1f} "
             f"({ours.delta.value:+.1f}, {ours.delta.low:+.1f} to {ours.delta.high:+.1f})"

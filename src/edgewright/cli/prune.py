@@ -119,7 +119,9 @@ def prune(
 def _table(found: Pruned) -> Table:
     from rich.table import Table
 
-    metric = "mAP" if found.accuracy.map is not None else "top-1"
+    from edgewright.bench import metrics
+
+    metric = metrics.title(found.accuracy.primary)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("model", "weights", "predicted ms", "p50 ms", "faster", metric, "difference", "agree"):
         table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)

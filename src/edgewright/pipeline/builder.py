@@ -82,6 +82,7 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> tuple[CandidateBuilder
     spec = spec_of(exported)
     job = replace(job, budget=budget_for(spec, job.budget))
     images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec, runner))
+    require_labels(images.evaluation, job.budget, spec)
     builder = CandidateBuilder(
         job=job, runner=runner, spec=spec, images=images, exported=exported, host=host,
         measure=matches(job.target, host.machine), given=given,
@@ -316,16 +317,16 @@ class CandidateBuilder:
 
 def budget_for(spec: ModelSpec, budget: Budget | None) -> Budget:
     """`budget`, or the default of the model's task. Raises `UsageError` for a metric of another task."""
-    found = budget or budgets.parse(budgets.DEFAULTS[spec.task])
+    found = budget or budgets.default(spec.task)
     budgets.require_task(found, spec.task)
     return found
 
 
-def require_labels(images: ImageSet, budget: Budget | None) -> None:
+def require_labels(images: ImageSet, budget: Budget | None, spec: ModelSpec | None = None) -> None:
     """Raise `InvalidInput` where the budget (None: a task's default) needs labels and `images` have none."""
-    if image_sets.labelled(images):
+    if image_sets.labelled(images, spec):
         return
-    wanted = next((x.metric for x in budget.limits if x.metric in budgets.ACCURACIES), None) if budget else "accuracy"
+    wanted = next((x.metric for x in budget.limits if x.compares), None) if budget else "accuracy"
     if wanted:
         raise InvalidInput(
             f"The images of {images.name} have no labels, and the budget asks for {wanted}.",

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from edgewright import tasks
 from edgewright.bench.results import Finding
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
@@ -260,18 +261,19 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
     turned = _turned(images, spec)
     _warn(images, turned, runner)
     images = images.noticed(turned)
+    truth = tasks.of(spec).truth
+    if any(map(truth.known, images.items)):
+        return truth.match(images, spec)
     if all(item.label is None and item.boxes is None for item in images.items):
         return images
     boxes = images.items[0].boxes is not None
-    if boxes != (spec.task == "detect"):
-        has, wants = ("boxes", "a class an image") if boxes else ("a class an image", "boxes")
-        near = "" if boxes else sets.annotated_near(images)
-        raise InvalidInput(
-            f"The images of '{images.name}' have {has}, the model '{spec.name}' needs {wants}.",
-            f"Its task is {spec.task}.{f' {near}.' if near else ''}",
-            "Give that folder, or split folders of such." if near else "Give a data set of the model's own task.",
-        )
-    return sets.match_labels(images, spec)
+    near = "" if boxes else sets.annotated_near(images)
+    has = "boxes" if boxes else "a class an image"
+    raise InvalidInput(
+        f"The images of '{images.name}' have {has}, the model '{spec.name}' needs {truth.NEEDS}.",
+        f"Its task is {spec.task}.{f' {near}.' if near else ''}",
+        "Give that folder, or split folders of such." if near else "Give a data set of the model's own task.",
+    )
 
 
 def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
@@ -282,11 +284,12 @@ def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
     if spec.preprocess.turns:
         return remark("note", "exif-orientation", names, f"{what} They were turned, as OpenCV and Ultralytics do.")
     text = f"{what} They were not turned, as Pillow, timm and torchvision do not"
-    boxes = ", and their boxes were turned back with them" if spec.detect else ""
+    turned = tasks.of(spec).truth.TURNED
     fix = 'If training turned them, set exif = "apply" in [preprocess] of the spec.'
-    return remark("warning" if spec.detect else "note", "exif-orientation", names, f"{text}{boxes}. {fix}")
+    return remark("warning" if turned else "note", "exif-orientation", names, f"{text}{turned}. {fix}")
 
 
-def labelled(images: ImageSet) -> bool:
-    """Whether every image has a label, or boxes (which may be none)."""
-    return all(item.label is not None or item.boxes is not None for item in images.items)
+def labelled(images: ImageSet, spec: ModelSpec | None = None) -> bool:
+    """Whether every image has what the task of the model needs (None: what some task needs)."""
+    wanted = [tasks.of(spec)] if spec else map(tasks.get, tasks.names())
+    return any(all(map(task.truth.known, images.items)) for task in wanted)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from edgewright import tasks
 from edgewright.bench import accuracy, audit, budget
 from edgewright.bench.choice import choose
 from edgewright.bench.figures import EMULATED
@@ -70,14 +71,13 @@ def assemble(state: RunState) -> Report:
 
 
 def gallery(state: RunState, report: Report) -> list[Pair]:
-    """Of a detector the images on which the chosen artifact and the reference differ most; else nothing."""
+    """The images on which the chosen artifact and the reference differ most, where the task shows pictures of them."""
     chosen = next((build for build in state.builds if report.choice and build.candidate.id == report.choice.id), None)
-    if not state.spec.detect or chosen is None or chosen.evaluation is None or state.reference.evaluation is None:
+    if chosen is None or chosen.evaluation is None or state.reference.evaluation is None:
         return []
     found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.evaluation, state.reference.evaluation))
     paths = [item.path for item in state.images.evaluation.items]
-    turn = state.spec.preprocess.turns
-    return worst(found, truth, paths, state.spec.labels, floor=state.spec.detect.score, turn=turn)
+    return worst(found, truth, paths, state.spec)
 
 
 def _model(state: RunState) -> ModelInfo:
@@ -103,7 +103,7 @@ def _data(state: RunState) -> DataInfo:
         name=evaluation.name,
         split=evaluation.split or None,
         images=len(evaluation.items),
-        labelled=sum(item.label is not None or item.boxes is not None for item in evaluation.items),
+        labelled=sum(map(tasks.of(state.spec).truth.known, evaluation.items)),
         classes=state.spec.classes,
         digest=key_of("images", {"pixels": state.images.evaluation_digests}),
         truth=image_sets.truth(evaluation),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from edgewright.bench import accuracy, budget, chance, detection_accuracy
-from edgewright.bench.results import Accuracy, Finding, Measurement, Term
+from edgewright import tasks
+from edgewright.bench import accuracy, budget, chance, metrics
+from edgewright.bench.results import Finding, Measurement, Term
 from edgewright.core.store import Entry
 from edgewright.pipeline.state import Build, RunState
+from edgewright.tasks.scores import Accuracy, Paired
 
-ACCURACIES = frozenset({"top1", "map", "agreement", "sqnr", "confidence"})
-"""Metrics that a variant has before it is timed; others (size, p95) are left to the final choice."""
+
+def is_of_answers(metric: str) -> bool:
+    """Whether a variant has this metric before it is timed; others (size, p95) are left to the final choice."""
+    return metric in metrics.OF_ANSWERS or metrics.is_score(metric)
 
 
 def score(state: RunState, build: Build) -> Accuracy | None:
@@ -22,22 +26,13 @@ def score(state: RunState, build: Build) -> Accuracy | None:
 
 def _score(state: RunState, build: Build, evaluation: Entry, reference: Entry) -> Accuracy:
     assert state.job.budget is not None
-    asked = any(x.metric in budget.ACCURACIES for x in state.job.budget.limits)
-    margin, seed = state.job.budget.margin() if asked else state.job.recipe.margin, state.job.recipe.seed
-    items = state.images.evaluation.items
-    labels = [item.label for item in items]
+    metric, items = tasks.of(state.spec).metric, state.images.evaluation.items
     outputs = accuracy.load_outputs(evaluation.path)
-    truth = accuracy.load_outputs(reference.path)
-    if state.spec.detect:
-        if build is state.reference:
-            return detection_accuracy.score(outputs, items, state.spec.classes)
-        found = detection_accuracy.compare(
-            outputs, truth, items, state.spec.classes, margin=margin, seed=seed, floor=state.spec.detect.score
-        )
-    else:
-        if build is state.reference:
-            return accuracy.score(outputs, labels)
-        found = accuracy.compare(outputs, truth, labels, margin=margin, seed=seed)
+    if build is state.reference:
+        return metric.score(outputs, items, state.spec)
+    margin = state.job.budget.margin() if state.job.budget.judges_accuracy else state.job.recipe.margin
+    paired = Paired(margin=margin, seed=state.job.recipe.seed)
+    found = metric.compare(outputs, accuracy.load_outputs(reference.path), items, state.spec, paired)
     return msgspec.structs.replace(found, results=evaluation.key)
 
 
@@ -56,9 +51,10 @@ def at_chance(state: RunState) -> Finding | None:
     if state.reference.evaluation is None or state.job.budget is None:
         return None
     outputs = accuracy.load_outputs(state.reference.evaluation.path)
-    return chance.at_chance(outputs, state.images.evaluation.items, score(state, state.reference), state.job.budget)
+    items, found = state.images.evaluation.items, score(state, state.reference)
+    return chance.at_chance(outputs, items, state.spec, found, state.job.budget)
 
 
 def is_inside(state: RunState, build: Build) -> bool:
     """Whether `build` meets all that the budget asks of its accuracy."""
-    return all(term.status == "met" for term in checked(state, build) if term.metric in ACCURACIES)
+    return all(term.status == "met" for term in checked(state, build) if is_of_answers(term.metric))

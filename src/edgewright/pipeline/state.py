@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Timing
-from edgewright.bench.results import Accuracy, Finding
+from edgewright.bench.results import Finding
 from edgewright.core.errors import EdgewrightError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
@@ -22,6 +22,7 @@ from edgewright.pipeline.stages.export import Source
 from edgewright.pipeline.stages.runner import FATAL, StageRunner
 from edgewright.runtimes.options import Options
 from edgewright.targets.target import Target
+from edgewright.tasks.scores import Accuracy
 
 REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
 """How the reference is called among the artifacts of a latency run: no candidate runs on torch."""

@@ -22,6 +22,7 @@ import functools
 import importlib
 import pkgutil
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -95,7 +96,13 @@ def of(spec: ModelSpec) -> Task:
 
 def names() -> list[str]:
     """The tasks that there are, sorted: edgewright's own and those of installed packages."""
-    return sorted({*_own(), *(point.name for point in _foreign())})
+    return list(_names(tuple(sys.path)))
+
+
+@functools.cache
+def _names(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Cached, since reading what all installed packages say takes 10 ms, and a budget asks several times a term."""
+    return tuple(sorted({*_own(), *(point.name for point in _foreign())}))
 
 
 @functools.cache

@@ -39,18 +39,14 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
     others: tuple[tuple[str, str, str], ...] = ()
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of what a report holds: frozen, keyword-only, absent figures absent in the file."""
-
-
-class Interval(Result, frozen=True, kw_only=True):
+class Interval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A confidence interval; the field that holds it says of what, and at which confidence."""
 
     low: float
     high: float
 
 
-class Delta(Result, frozen=True, kw_only=True):
+class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A score minus the reference's on the same images, in its unit (of a percentage in points).
 
     `low` and `high` are each a one-sided bound at `confidence` (together a two-sided 90 % interval where it is 0.95).
@@ -65,7 +61,7 @@ class Delta(Result, frozen=True, kw_only=True):
     confidence: float = 0.95
 
 
-class Scored(Result, frozen=True, kw_only=True):
+class Scored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A measured score: its `value` in its unit, a 95 % `interval` of it alone, its `delta` to the reference."""
 
     value: float
@@ -73,7 +69,7 @@ class Scored(Result, frozen=True, kw_only=True):
     delta: Delta | None = None
 
 
-class ClassConfidence(Result, frozen=True, kw_only=True):
+class ClassConfidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of one class: boxes of the reference that were found again, and their mean scores there and here."""
 
     index: int
@@ -82,7 +78,7 @@ class ClassConfidence(Result, frozen=True, kw_only=True):
     after: float
 
 
-class Confidence(Result, frozen=True, kw_only=True):
+class Confidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the scores of a detector moved: each box of the reference (score at least 0.25) with the one that finds it.
 
     `matched` and `lost` count boxes; `before` and `after` are mean scores of the matched ones at the reference and
@@ -100,7 +96,7 @@ class Confidence(Result, frozen=True, kw_only=True):
     classes: tuple[ClassConfidence, ...] = ()
 
 
-class Accuracy(Result, frozen=True, kw_only=True):
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How right the answers are over `images`; without labels only what compares with the reference.
 
     `scores` by their names, of which `primary` is the one that budgets and gates judge (docs/gate.md lists those of the

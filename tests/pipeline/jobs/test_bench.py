@@ -51,7 +51,7 @@ def test_a_bundle_that_fails_is_a_row(tmp_path: Path) -> None:
     good, broken, other = (report.measurement(name) for name in ("good", "broken", "other"))
     assert (good.status, broken.status, other.status) == ("ok", "failed", "ok")
     assert broken.stage == "evaluate" and "NaN" in (broken.reason or "")
-    assert other.latency and other.accuracy and other.accuracy.top1 == 100.0
+    assert other.latency and other.accuracy and other.accuracy.score == 100.0
     assert report.choice and report.choice.id in ("good", "other")
 
 

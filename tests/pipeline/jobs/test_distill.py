@@ -98,9 +98,9 @@ def test_a_student_of_digits_becomes_a_source(job: Path, capfd: pytest.CaptureFi
     history = found["history"]
     assert history["labels"] and history["metric"] == "accuracy" and history["images"] == 1197 - 120
     assert history["ended"] > history["began"] + 40
-    teacher, ours = found["accuracy_teacher"]["top1"], found["accuracy_student"]
-    assert teacher > 90 and ours["top1"] > 70
-    assert ours["delta"]["value"] == pytest.approx(ours["top1"] - teacher)
+    teacher, ours = (found[f"accuracy_{who}"]["scores"]["top1"] for who in ("teacher", "student"))
+    assert teacher["value"] > 90 and ours["value"] > 70
+    assert ours["delta"]["value"] == pytest.approx(ours["value"] - teacher["value"])
     assert found["parameters"][1] < found["parameters"][0] / 3
     assert not list((Store().root / "checkpoints").glob("*")), "what it needed to go on is no longer needed"
 
@@ -114,7 +114,7 @@ def test_a_student_of_digits_becomes_a_source(job: Path, capfd: pytest.CaptureFi
 
     assert run_command(learn[:-1]) == 0  # from the store
     captured = capfd.readouterr()
-    assert f"teacher top-1 {teacher:.1f}, student {ours['top1']:.1f}" in captured.out
+    assert f"teacher top-1 {teacher['value']:.1f}, student {ours['value']:.1f}" in captured.out
     assert "from the store" in captured.err
 
 

@@ -14,7 +14,7 @@ from edgewright.bench.latency import Timing
 from edgewright.core.errors import EdgewrightError
 from edgewright.pipeline.builder import CandidateBuilder
 from edgewright.pipeline.candidate import Candidate
-from edgewright.pipeline.score import ACCURACIES, checked, is_inside
+from edgewright.pipeline.score import checked, is_inside, is_of_answers
 from edgewright.pipeline.stages.mixed_precision import sensitivity
 from edgewright.pipeline.stages.runner import FATAL
 from edgewright.pipeline.state import Build, RunState
@@ -78,7 +78,7 @@ def _greedy(builder: CandidateBuilder, state: RunState, exact: Build, int8: Buil
 
 
 def _shortfall(state: RunState, build: Build) -> float:
-    return sum(max(-(term.by or 0.0), 0.0) for term in checked(state, build) if term.metric in ACCURACIES)
+    return sum(max(-(term.by or 0.0), 0.0) for term in checked(state, build) if is_of_answers(term.metric))
 
 
 def _p50(timings: dict[str, Timing], build: Build) -> float:

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgewright.bench import accuracy, detection_accuracy
+from edgewright import tasks
+from edgewright.bench import accuracy
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.chance import at_chance
 from edgewright.bench.choice import choose
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
 from edgewright.bench.results import (
-    Accuracy,
     DataInfo,
     Load,
     Measurement,
@@ -40,6 +40,7 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages.runner import FATAL, StageRunner
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import bundle
+from edgewright.tasks.scores import Accuracy, Paired
 
 
 def bench(
@@ -53,7 +54,6 @@ def bench(
     first = next(iter(manifests.values()))
     budget = budget_for(first.spec, budget)
     evaluation = image_sets.label(image_sets.read_evaluation(data, split, runner), first.spec, runner)
-    labels = [item.label for item in evaluation.items]
     outputs: dict[str, Any] = {}
     failed: dict[str, Timing] = {}
     with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as scratch:  # of this run alone: two may go on at once
@@ -71,7 +71,7 @@ def bench(
                     host.finish(path, ready[name], step)
                     Path(ready[name], bundle.MANIFEST).unlink(missing_ok=True)  # of what the bundle held before
                 accuracy.evaluate(
-                    ready[name], files_in, labels, folder, limits=runner.limits, progress=step, answer=host.answer
+                    ready[name], files_in, folder, limits=runner.limits, progress=step, answer=host.answer
                 )
             except FATAL:
                 raise
@@ -143,7 +143,7 @@ def _report(
         )  # fmt: skip
         rows.append(msgspec.structs.replace(row, budget=budgets.check(row, reference, budget)))
     machine, spec = host.machine, first.spec
-    found = at_chance(outputs[base], evaluation.items, reference.accuracy, budget)
+    found = at_chance(outputs[base], evaluation.items, spec, reference.accuracy, budget)
     findings = (*((found,) if found else ()), *image_sets.findings(evaluation))
     return Report(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
@@ -169,16 +169,11 @@ def _worst(timings: dict[str, Timing]) -> Load | None:
 
 
 def _score(spec: ModelSpec, outputs: Any, images: ImageSet) -> Accuracy:
-    if spec.detect:
-        return detection_accuracy.score(outputs, images.items, spec.classes)
-    return accuracy.score(outputs, [item.label for item in images.items])
+    return tasks.of(spec).metric.score(outputs, images.items, spec)
 
 
 def _compare(spec: ModelSpec, outputs: Any, reference: Any, images: ImageSet, margin: float) -> Accuracy:
-    if spec.detect:
-        floor = spec.detect.score
-        return detection_accuracy.compare(outputs, reference, images.items, spec.classes, margin=margin, floor=floor)
-    return accuracy.compare(outputs, reference, [item.label for item in images.items], margin=margin)
+    return tasks.of(spec).metric.compare(outputs, reference, images.items, spec, Paired(margin=margin))
 
 
 def _name(path: Path) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from edgewright.bench import accuracy, detection_accuracy
-from edgewright.bench.results import Accuracy
+from edgewright import tasks
+from edgewright.bench import accuracy
 from edgewright.core import child, files
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec, decode
@@ -32,6 +32,7 @@ from edgewright.pipeline.stages.measure import evaluate
 from edgewright.pipeline.stages.model import SPEC, spec_of
 from edgewright.pipeline.stages.runner import StageRunner, made_by
 from edgewright.quantize.distillation.schedule import History, Schedule
+from edgewright.tasks.scores import Accuracy
 
 if TYPE_CHECKING:
     from edgewright.export.sources.loaded import Trainable
@@ -93,13 +94,8 @@ def distil(
         for entry, name in ((_export(runner, learner, evaluation, digests), "student"), (exported, "teacher"))
     )
     outputs, truth = accuracy.load_outputs(ours.path), accuracy.load_outputs(theirs.path)
-    items = evaluation.items
-    if spec.detect:
-        reference = detection_accuracy.score(truth, items, spec.classes)
-        found = detection_accuracy.compare(outputs, truth, items, spec.classes, floor=spec.detect.score)
-    else:
-        classes = [item.label for item in items]
-        reference, found = accuracy.score(truth, classes), accuracy.compare(outputs, truth, classes)
+    items, metric = evaluation.items, tasks.of(spec).metric
+    reference, found = metric.score(truth, items, spec), metric.compare(outputs, truth, items, spec)
     return made, Distilled(
         teacher=teacher.source, student=fitted.source, parameters=tuple(told["parameters"]),
         history=msgspec.convert(told["history"], History), accuracy_teacher=reference, accuracy_student=found,
@@ -151,12 +147,12 @@ def _answers(runner: StageRunner, exported: Entry, name: str, images: ImageSet, 
 
 def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:
     """`training` with the model's classes where they are to be learned from, else without any labels."""
-    if asked is not False and image_sets.labelled(training):
+    if asked is not False and image_sets.labelled(training, spec):
         return image_sets.label(training, spec)
     if asked:
         raise InvalidInput(
             f"Labels were to be learned from, and the images of '{training.name}' have none.",
-            "Every image needs one." if spec.task == "classify" else "Every image needs its boxes.",
+            f"Every image needs {tasks.of(spec).truth.NEEDS.removesuffix(' an image')}.",
             "Sort the images into a folder a class (or add COCO, YOLO or VOC files), or leave --labels out: the "
             "student then learns from the teacher alone.",
         )  # fmt: skip
@@ -228,9 +224,9 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
     """A `recovery.Validate` of a dense head, by the `boxes` of `images`: of each the fields of a `Box`."""
     import torch
 
-    from edgewright.bench import detection
     from edgewright.data.boxes import Box
     from edgewright.quantize.distillation.losses import joined
+    from edgewright.tasks.detect.average_precision import average_precision
     from edgewright.tasks.detect.decode import evaluated, read
     from edgewright.vision import preprocess
     from edgewright.vision.image import open_picture, size_of
@@ -251,7 +247,7 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
             except RuntimeFailed:
                 return math.nan  # answers that are not finite
             found += [one.rows(start + number) for number, one in enumerate(told)]
-        return detection.score(np.concatenate(found), chosen, spec.classes).map
+        return average_precision(np.concatenate(found), chosen, spec.classes).map
 
     return validate
 

@@ -15,9 +15,10 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from edgewright.bench import accuracy, detection_accuracy
+from edgewright import tasks
+from edgewright.bench import accuracy
 from edgewright.bench.latency import Rules, Timing, measure_interleaved
-from edgewright.bench.results import Accuracy, Ratio
+from edgewright.bench.results import Ratio
 from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.core.store import Entry
@@ -39,6 +40,7 @@ from edgewright.pipeline.stages.runner import StageRunner, made_by
 from edgewright.pipeline.state import Build, Job
 from edgewright.quantize.distillation.schedule import History, Schedule, replaced
 from edgewright.runtimes.options import Builder
+from edgewright.tasks.scores import Accuracy
 
 RULES = Rules(min_duration_s=1.5, min_count=100)
 NARROW = 0.5
@@ -443,10 +445,5 @@ def _compared(
         raise RuntimeFailed(f"{before.candidate.id} does not answer.", before.reason or after.reason or "", "")
     truth, found = (accuracy.load_outputs(entry.path) for entry in entries if entry)
     items, spec = builder.images.evaluation.items, builder.spec
-    if spec.detect:
-        return (
-            detection_accuracy.score(truth, items, spec.classes),
-            detection_accuracy.compare(found, truth, items, spec.classes, floor=spec.detect.score),
-        )
-    labels = [item.label for item in items]
-    return accuracy.score(truth, labels), accuracy.compare(found, truth, labels)
+    metric = tasks.of(spec).metric
+    return metric.score(truth, items, spec), metric.compare(found, truth, items, spec)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from edgewright import tasks
 from edgewright.bench import accuracy, domain
 from edgewright.bench import audit as checks
 from edgewright.bench.audit import Precision
@@ -159,7 +160,7 @@ def examine(
             without = _emulated(copy, spec, images, Path(scratch, "saturated")) if pairs else exact
             found.append(checks.saturation(without, exact, pairs, spec))
             expected = without if _adds_in_16_bits(answered_with) else exact
-        answered = _chosen(accuracy.load_outputs(Path(answers)), places, spec)
+        answered = tasks.of(spec).metric.chosen(accuracy.load_outputs(Path(answers)), places)
         found.append(checks.parity(answered, expected, precisions, spec))
         if runs_here:
             tell(2, 3, "batches")
@@ -186,16 +187,6 @@ def _emulated(graph: onnx.ModelProto, spec: ModelSpec, images: list[str], folder
     worker.open_artifact(path=str(folder / "artifact"), images=images[:1])
     worker.predict(images, str(folder / accuracy.OUTPUTS))
     return np.array(accuracy.load_outputs(folder))
-
-
-def _chosen(outputs: np.ndarray, places: list[int], spec: ModelSpec) -> np.ndarray:
-    """Of the answers on all images those on the ones at `places`."""
-    if not spec.detect:
-        return np.array(outputs[places])
-    parts = [np.array(outputs[outputs[:, 0] == place]) for place in places]
-    for number, part in enumerate(parts):
-        part[:, 0] = number
-    return np.concatenate(parts)
 
 
 def _batches(

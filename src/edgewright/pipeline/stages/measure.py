@@ -19,21 +19,20 @@ def evaluate(
     runner: StageRunner, artifact: Entry, what: str, images: ImageSet, image_digests: list[str], machine: str,
     answer: Answer | None = None,
 ) -> Entry:  # fmt: skip
-    """``outputs.npy`` (images x classes): what the artifact answers on every evaluation image.
+    """``outputs.npy``: what the artifact answers on every evaluation image.
 
     `machine` stands for the one that answers in the key; `answer` does it where that is not this one.
     """
     from edgewright.bench import accuracy
 
-    labels = [item.label for item in images.items]
     inputs = {
-        "artifact": artifact.key, "images": image_digests, "labels": labels, "machine": machine,
-        "made_by": made_by("measure", "bench"),
+        "artifact": artifact.key, "images": image_digests, "machine": machine,
+        "made_by": made_by("measure", "bench", "tasks"),
     }  # fmt: skip
 
     def make(folder: Path, step: child.Progress) -> None:
         paths = [item.path for item in images.items]
-        accuracy.evaluate(artifact.path, paths, labels, folder, limits=runner.limits, progress=step, answer=answer)
+        accuracy.evaluate(artifact.path, paths, folder, limits=runner.limits, progress=step, answer=answer)
 
     return runner.keep("evaluate", what, inputs, make)
 

@@ -9,53 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from boxes_sample import CLASSES, detections, scenes, spec
 
-from edgewright.bench import accuracy, detection, detection_accuracy
-from edgewright.bench.detection import (
-    _matches,
-    _weighted_map,
-    confidence_shift,
-    contributions,
-    paired_difference,
-    score,
-)
 from edgewright.core.errors import InvalidInput
 from edgewright.data.boxes import Box
 from edgewright.data.sets import Item, read
-
-CLASSES = 5
-
-
-def scenes(count: int = 40, seed: int = 0) -> list[Item]:
-    """Images with 0 to 9 objects of all sizes, some of them crowds; the last class has none."""
-    rng = np.random.default_rng(seed)
-    items = []
-    for k in range(count):
-        found = []
-        for _ in range(int(rng.integers(0, 10))):
-            x, y = rng.uniform(-5, 500, 2).round(1).tolist()
-            w, h = np.exp(rng.uniform(1, 5.5, 2)).round(1).tolist()
-            area = float(w * h * rng.uniform(0.4, 1))  # of a mask
-            found.append(Box(int(rng.integers(CLASSES - 1)), x, y, x + w, y + h, area, bool(rng.random() < 0.15)))
-        items.append(Item(f"{k}.png", None, tuple(found)))
-    return items
-
-
-def detections(items: list[Item], classes: int, seed: int = 0, noise: float = 0.08) -> np.ndarray:
-    """Boxes around the objects, some twice, some missing, some of another class, and false ones; many equal scores."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for k, item in enumerate(items):
-        for box in item.boxes or ():
-            for _ in range(int(rng.choice([0, 1, 1, 1, 2]))):
-                w, h = box.x2 - box.x1, box.y2 - box.y1
-                corners = np.array([box.x1, box.y1, box.x2, box.y2]) + rng.normal(0, noise, 4) * [w, h, w, h]
-                label = box.label if rng.random() < 0.9 else rng.integers(classes)
-                rows.append([k, *corners, round(rng.beta(4, 2), 2), label])
-        for _ in range(int(rng.integers(0, 60))):
-            (x, y), (w, h) = rng.uniform(0, 500, 2), rng.uniform(0, 200, 2)
-            rows.append([k, x, y, x + w, y + h, round(rng.beta(1, 4), 2), rng.integers(classes)])
-    return np.array(rows, np.float32).reshape(-1, 7)
+from edgewright.tasks import scores
+from edgewright.tasks.detect import metric, paired
+from edgewright.tasks.detect.average_precision import average_precision as score
+from edgewright.tasks.detect.confidence import confidence_shift
+from edgewright.tasks.detect.matching import matches
+from edgewright.tasks.detect.paired import contributions, paired_difference, weighted_map
 
 
 def by_pycocotools(found: np.ndarray, items: list[Item], classes: int) -> np.ndarray:
@@ -102,7 +66,7 @@ def test_more_than_100_detections_of_one_class() -> None:
     found = np.concatenate([detections(items, CLASSES, k) for k in range(20)])
     found[:, 6] = 1
     assert figures(found, items, CLASSES) == pytest.approx(by_pycocotools(found, items, CLASSES), abs=1e-4)
-    assert _weighted_map(_matches(found, items, CLASSES), np.ones((1, 6), int)) == pytest.approx(
+    assert weighted_map(matches(found, items, CLASSES), np.ones((1, 6), int)) == pytest.approx(
         score(found, items, CLASSES).map, abs=1e-9
     )
 
@@ -147,7 +111,7 @@ def test_without_an_object_there_is_nothing_to_measure() -> None:
 def test_weights_of_one_give_the_score(seed: int) -> None:
     items = scenes(seed=seed)
     found = detections(items, CLASSES, seed)
-    weighted = _weighted_map(_matches(found, items, CLASSES), np.ones((1, len(items)), int))
+    weighted = weighted_map(matches(found, items, CLASSES), np.ones((1, len(items)), int))
     assert weighted[0] == pytest.approx(score(found, items, CLASSES).map, abs=1e-9)
 
 
@@ -156,7 +120,7 @@ def test_weights_are_copies_of_images() -> None:
     found = np.unique(detections(items, CLASSES, 5), axis=0)
     found[:, 5] = np.linspace(0.01, 0.99, len(found))[np.random.default_rng(0).permutation(len(found))]
     weights = np.random.default_rng(1).multinomial(12, np.full(12, 1 / 12), size=5)
-    maps = _weighted_map(_matches(found, items, CLASSES), weights)
+    maps = weighted_map(matches(found, items, CLASSES), weights)
     for row, value in zip(weights, maps):
         chosen = np.repeat(np.arange(12), row)
         copies = []
@@ -171,13 +135,13 @@ def test_weights_are_copies_of_images() -> None:
 def test_paired_difference_is_the_difference_with_bounds_around_it() -> None:
     items = scenes(60)
     good, bad = detections(items, CLASSES, 0, 0.03), detections(items, CLASSES, 1, 0.15)
-    found = paired_difference(bad, good, items, CLASSES, resamples=400)
+    found = paired_difference(bad, good, items, CLASSES)
     assert found.value == pytest.approx(score(bad, items, CLASSES).map - score(good, items, CLASSES).map)
     assert found.low < found.value < found.high < 0
-    assert paired_difference(bad, good, items, CLASSES, resamples=400) == found, "the seed makes it repeatable"
-    wider = paired_difference(bad, good, items, CLASSES, confidence=0.99, resamples=400)
+    assert paired_difference(bad, good, items, CLASSES) == found, "the seed makes it repeatable"
+    wider = paired_difference(bad, good, items, CLASSES, confidence=0.99)
     assert wider.low < found.low and wider.high > found.high
-    assert paired_difference(good, good, items, CLASSES, resamples=50) == (0, 0, 0)
+    assert paired_difference(good, good, items, CLASSES) == (0, 0, 0)
 
 
 def test_pairing_is_narrower_than_two_separate_bootstraps() -> None:
@@ -185,18 +149,18 @@ def test_pairing_is_narrower_than_two_separate_bootstraps() -> None:
     good = detections(items, CLASSES, 0, 0.03)
     slightly = good.copy()
     slightly[::9, 1:5] += 3
-    found = paired_difference(slightly, good, items, CLASSES, resamples=400)
+    found = paired_difference(slightly, good, items, CLASSES)
     weights = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), size=400)
-    alone = _weighted_map(_matches(good, items, CLASSES), weights)
+    alone = weighted_map(matches(good, items, CLASSES), weights)
     assert found.high - found.low < np.subtract(*np.quantile(alone, [0.95, 0.05])) / 2
 
 
 def test_blocks_of_resamples_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     items = scenes(20)
     one, other = detections(items, CLASSES, 0), detections(items, CLASSES, 1)
-    whole = paired_difference(one, other, items, CLASSES, resamples=50)
-    monkeypatch.setattr(detection, "_BLOCK", 3000)
-    assert paired_difference(one, other, items, CLASSES, resamples=50) == whole
+    whole = paired_difference(one, other, items, CLASSES)
+    monkeypatch.setattr(paired, "_BLOCK", 3000)
+    assert paired_difference(one, other, items, CLASSES) == whole
 
 
 # --- what each image contributes --------------------------------------------------------------------------------------
@@ -208,10 +172,10 @@ def test_contributions_have_the_map_as_their_mean(seed: int) -> None:
     found = detections(items, CLASSES, seed)
     each = contributions(found, items, CLASSES)
     assert each.mean() == pytest.approx(score(found, items, CLASSES).map, abs=1e-9)
-    held = detection_accuracy.score(found, items, CLASSES)
-    numbers = accuracy.unpack_numbers(held.contributions)
+    held = metric.score(found, items, spec())
+    numbers = scores.unpack(held.contributions)
     assert numbers == pytest.approx(each, rel=1e-6)
-    assert float(numbers.mean(dtype=float)) == pytest.approx(held.map, abs=1e-4), "float32 keeps the mean"
+    assert float(numbers.mean(dtype=float)) == pytest.approx(held.score, abs=1e-4), "float32 keeps the mean"
     assert contributions(found[:0], items, CLASSES) == pytest.approx(np.zeros(len(items)))
 
 
@@ -236,7 +200,7 @@ def test_contributions_to_classes_of_many_images_are_nearly_what_leaving_them_ou
     one, other = detections(items, CLASSES, 2), detections(items, CLASSES, 3)
     exact, linear = [], []
     for many, into in ((300, exact), (100, linear)):
-        monkeypatch.setattr(detection, "_MANY", many)
+        monkeypatch.setattr(paired, "_MANY", many)
         into.append(contributions(one, items, CLASSES) - contributions(other, items, CLASSES))
     assert linear[0].std() == pytest.approx(exact[0].std(), rel=0.1)
     assert np.corrcoef(linear[0], exact[0])[0, 1] > 0.9
@@ -251,7 +215,7 @@ def test_contributions_give_the_interval_of_the_bootstrap(seed: int) -> None:
     for other in (bad, slightly):
         difference = contributions(other, items, CLASSES) - contributions(good, items, CLASSES)
         half = 1.645 * difference.std(ddof=1) / len(items) ** 0.5
-        sampled = paired_difference(other, good, items, CLASSES, resamples=400)
+        sampled = paired_difference(other, good, items, CLASSES)
         assert difference.mean() == pytest.approx(sampled.value, abs=1e-9)
         assert 2 * half == pytest.approx(sampled.high - sampled.low, rel=0.25)
 

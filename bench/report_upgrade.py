@@ -1,0 +1,59 @@
+"""Older files of ``report.json``, made ones of this schema.
+
+Schema 1 had a field for each score of an accuracy (`top1`, `top1_interval`, `top5`, `map`, `ap50` ...), one `delta`
+beside them, and of a classifier `right`: a bit an image (`numpy.packbits`, base64).
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from edgewright.tasks.scores import pack
+
+_SCORES = ("top1", "top5", "map", "ap50", "ap75", "map_small", "map_medium", "map_large")
+_PRIMARY = {"classify": "top1", "detect": "map"}
+_UNREADABLE = "?"
+
+
+def upgrade(report: dict[str, Any]) -> dict[str, Any]:
+    """`report`, the JSON of a file of schema 1, as schema 2 has it; what is no report stays none."""
+    model, reference = report.get("model"), report.get("reference")
+    task = model.get("task", "classify") if isinstance(model, dict) else "classify"
+    primary = _PRIMARY.get(str(task), "top1")
+    found = {**report, "schema_version": 2}
+    if isinstance(reference, dict):
+        found["reference"] = _row(reference, primary)
+    if isinstance(rows := report.get("measurements"), list):
+        found["measurements"] = [_row(row, primary) if isinstance(row, dict) else row for row in rows]
+    return found
+
+
+def _row(row: dict[str, Any], primary: str) -> dict[str, Any]:
+    accuracy = row.get("accuracy")
+    return {**row, "accuracy": _accuracy(accuracy, primary)} if isinstance(accuracy, dict) else row
+
+
+def _accuracy(old: dict[str, Any], primary: str) -> dict[str, Any]:
+    gone = {*_SCORES, "top1_interval", "delta", "right"}
+    found = {name: value for name, value in old.items() if name not in gone}
+    scores = {name: {"value": old[name]} for name in _SCORES if old.get(name) is not None}
+    for name, place, field in (("top1_interval", "top1", "interval"), ("delta", primary, "delta")):
+        if place in scores and old.get(name) is not None:
+            scores[place][field] = old[name]
+    if old.get("right") is not None and primary == "top1":
+        found["contributions"] = _contributions(old["right"], old.get("images"))
+    return {**found, "scores": scores, "primary": primary}
+
+
+def _contributions(right: Any, images: Any) -> str:
+    """Bits of right and wrong as 100 and 0; what cannot be read stays so, which a gate says."""
+    try:
+        bits = np.frombuffer(base64.b64decode(right, validate=True), np.uint8)
+        if len(bits) != -(-images // 8):
+            return _UNREADABLE
+        return pack(100.0 * np.unpackbits(bits, count=images).astype(np.float32))
+    except (TypeError, ValueError):
+        return _UNREADABLE
