@@ -164,17 +164,14 @@ def export(
 ) -> dict[str, Any]:
     """Export `source` to the ONNX file `out`; returns what the parity check found (see `export/parity.py`)."""
     plan, path = Recipe(), _writable_file(out)
-    found, digests = [], []
+    found = None
     if data is not None:
-        from edgewright.data import sets
-
         items = images.read_evaluation(files.absolute(data), None, _stage_runner(plan, watch))
-        items = msgspec.structs.replace(items, items=items.items[: plan.parity_images])
-        found, digests = [item.path for item in items.items], sets.digests(items)
+        found = items.only(items.items[: plan.parity_images])
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
-    entry = exporting.export(_stage_runner(plan, watch), where, found, digests, batch)
+    entry = exporting.export(_stage_runner(plan, watch), where, found, batch)
     files.write(path, (entry.path / MODEL).read_bytes())
     parity: dict[str, Any] = msgspec.json.decode((entry.path / "parity.json").read_bytes())
     return parity

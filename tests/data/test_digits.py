@@ -11,7 +11,7 @@ from PIL import Image
 
 from edgewright.core.errors import InvalidInput
 from edgewright.data import digits
-from edgewright.data.sets import digests, read, require_disjoint, splits
+from edgewright.data.sets import read, require_disjoint, splits
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_pixels_are_the_digits_of_scikit_learn(folder: Path) -> None:
 def test_the_split_is_the_same_everywhere(folder: Path) -> None:
     names = "\n".join(sorted(str(path.relative_to(folder)) for path in folder.glob("*/*/*.png")))
     assert hashlib.sha256(names.encode()).hexdigest()[:16] == "15dec787b86e8440"
-    assert len(set(digests(read(folder, "train")))) == 1197
+    assert len(set(read(folder, "train").digests)) == 1197
 
 
 def test_written_again_it_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from edgewright.core.errors import EdgewrightError, IntegrityError, InvalidInput
 from edgewright.core.spec import Input, ModelSpec
-from edgewright.data.sets import ImageSet, apart, digests, divide, match_labels, read, require_disjoint, splits
+from edgewright.data.sets import ImageSet, apart, divide, match_labels, read, require_disjoint, splits
 
 
 def picture(path: Path, seed: int) -> Path:
@@ -259,7 +259,7 @@ def test_size_counts_and_bad_files_count_by_their_bytes(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 4), 300, np.uint16)).save(tmp_path / "d.png")
     (tmp_path / "e.png").write_bytes(b"no image")
     (tmp_path / "f.png").write_bytes(b"no image")
-    a, b, c, d, e, f = digests(read(tmp_path))
+    a, b, c, d, e, f = read(tmp_path).digests
     assert b == c and e == f
     assert len({a, b, d, e}) == 4
 
@@ -276,7 +276,7 @@ def test_division_is_repeatable_stratified_and_disjoint(tmp_path: Path) -> None:
     assert divide(images, 10, seed=1) != (calibration, evaluation)
     (tmp_path / "x").rename(tmp_path / "y")  # elsewhere, the same choice
     moved, _ = divide(read(tmp_path / "y"), 10)
-    assert digests(moved) == digests(divide(read(tmp_path / "y"), 10)[0])
+    assert moved.digests == divide(read(tmp_path / "y"), 10)[0].digests
     assert [Path(item.path).name for item in moved.items] == [Path(item.path).name for item in calibration.items]
 
 
@@ -284,7 +284,7 @@ def test_division_keeps_copies_apart(tmp_path: Path) -> None:
     for k in range(30):
         picture(tmp_path / f"{k}.png", k % 10)  # each image three times
     calibration, evaluation = divide(read(tmp_path), 4)
-    assert (len(calibration.items), len(set(digests(calibration)))) == (4, 4)
+    assert (len(calibration.items), len(set(calibration.digests))) == (4, 4)
     evaluation = apart(calibration, evaluation)
     assert len(evaluation.items) == 18
     require_disjoint(calibration, evaluation)
@@ -318,15 +318,14 @@ def test_cifar10_reads_as_it_is_and_is_compared_quickly(zoo: Path) -> None:
     assert len(test.items) == 3000 and len(test.classes) == 10
     assert len(read(zoo / "cifar10", "train").items) == 12000
     start = time.process_time()
-    assert len(set(digests(test))) > 2990
+    assert len(set(test.digests)) > 2990
     assert time.process_time() - start < 20  # 0.6 s; a guard against something quadratic, not a speed
 
 
 def test_a_file_that_was_written_anew_has_another_digest(tmp_path: Path) -> None:
     path = picture(tmp_path / "cat" / "a.png", 1)
-    images = read(tmp_path)
     found = []
     for seed in (1, 2, 1):
         picture(path, seed)
-        found += digests(images)
+        found += read(tmp_path).digests
     assert found[0] == found[2] != found[1]

@@ -28,14 +28,14 @@ def test_splits_are_found_by_name(tiny: Path) -> None:
     found = gather(tiny / "images", None, None, 300, 0)
     assert (found.evaluation.split, found.calibration.split) == ("val", "calib")
     assert labelled(found.evaluation)
-    assert not set(found.evaluation_digests) & set(found.calibration_digests)
+    assert not set(found.evaluation.digests) & set(found.calibration.digests)
 
 
 def test_one_split_is_divided(tiny: Path) -> None:
     found = gather(tiny / "images" / "val", None, None, 24, 0)
     assert len(found.calibration.items) == 24
     assert len(found.evaluation.items) == 96
-    assert not set(found.evaluation_digests) & set(found.calibration_digests)
+    assert not set(found.evaluation.digests) & set(found.calibration.digests)
 
 
 def test_a_calibration_folder_of_its_own_is_cut_to_what_is_asked(tiny: Path) -> None:

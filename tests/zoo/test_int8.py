@@ -20,7 +20,6 @@ from edgewright import api
 from edgewright.bench import accuracy
 from edgewright.core import child, statistics
 from edgewright.core.store import Entry, Store
-from edgewright.data import sets
 from edgewright.graph import files, metadata
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidate import Variant
@@ -106,7 +105,7 @@ def quantized(path: Path, scheme: str, method: str, found: image_sets.Images, fo
     """The INT8 form of the float file at `path`, as the main job makes it."""
     runner = StageRunner(store=Store(folder / "store"), limits=child.Limits(wall_s=3600))
     variant, model = Variant(scheme=scheme, method=method), import_file(runner, path)
-    return quantizing.quantize(runner, model, variant, found.calibration, sets.digests(found.calibration), 0)
+    return quantizing.quantize(runner, model, variant, found.calibration, 0)
 
 
 def figures(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> Figures:

@@ -19,15 +19,10 @@ from .items import ImageSet, Item
 T = TypeVar("T")
 
 
-def digests(images: ImageSet) -> list[str]:
-    """A SHA-256 of each image's decoded pixels (see `photos.Photo`), in the order of the items."""
-    return [photo.digest for photo in photos.look([item.path for item in images.items])]
-
-
 def require_disjoint(calibration: ImageSet, evaluation: ImageSet) -> None:
     """Raise `InvalidInput` with both files if an image of `calibration` is also in `evaluation` (the same pixels)."""
-    seen = dict(zip(digests(calibration), calibration.items))
-    shared = [(seen[d], item) for d, item in zip(digests(evaluation), evaluation.items) if d in seen]
+    seen = dict(zip(calibration.digests, calibration.items))
+    shared = [(seen[d], item) for d, item in zip(evaluation.digests, evaluation.items) if d in seen]
     if shared:
         one, other = shared[0]
         raise InvalidInput(
@@ -58,8 +53,8 @@ def divide(images: ImageSet, count: int, seed: int = 0) -> tuple[ImageSet, Image
 
 def apart(calibration: ImageSet, evaluation: ImageSet) -> ImageSet:
     """`evaluation` without copies of images in `calibration`. Raises `InvalidInput` where nothing is left."""
-    seen = set(digests(calibration))
-    left = tuple(item for item, digest in zip(evaluation.items, digests(evaluation)) if digest not in seen)
+    seen = set(calibration.digests)
+    left = tuple(item for item, digest in zip(evaluation.items, evaluation.digests) if digest not in seen)
     if not left:
         raise InvalidInput(
             f"All {len(evaluation.items)} images of '{evaluation.name}' that are left to evaluate on are copies.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
+from . import photos
 from .boxes import Box
 from .remarks import Remark, merged
 
@@ -25,7 +27,7 @@ class Item(msgspec.Struct, frozen=True):
     size: tuple[int, int] | None = None
 
 
-class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
+class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The images of one split, in a stable order.
 
     `classes` names what the labels index; empty where labels are bare indices of the model's classes, or absent.
@@ -39,6 +41,20 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...]
     order: Literal["file", "sorted", "index"] = "sorted"
     remarks: tuple[Remark, ...] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the images."""
+        return [item.path for item in self.items]
+
+    @functools.cached_property
+    def digests(self) -> list[str]:
+        """A SHA-256 of each image's decoded pixels (see `photos.Photo`), in the order of the items, taken once."""
+        return [photo.digest for photo in photos.look(self.paths)]
+
+    def only(self, items: Iterable[Item]) -> ImageSet:
+        """This set with no other images than `items`."""
+        return msgspec.structs.replace(self, items=tuple(items))
 
     def noticed(self, remarks: Iterable[Remark]) -> ImageSet:
         """This set with further `remarks`."""

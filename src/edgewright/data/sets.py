@@ -22,7 +22,7 @@ from edgewright.core.image_files import SUFFIXES
 
 from . import coco, folders, listing, table, voc, yolo
 from .boxes import Absent, Annotations
-from .choosing import apart, choose, digests, divide, require_disjoint, spread
+from .choosing import apart, choose, divide, require_disjoint, spread
 from .classes import match_labels
 from .fit import fit
 from .items import ImageSet, Item
@@ -31,7 +31,7 @@ from .table import TABLE
 from .yolo.layouts import PAIR
 
 __all__ = [
-    "Absent", "ImageSet", "Item", "annotated_near", "apart", "choose", "chosen", "digests", "divide", "listed",
+    "Absent", "ImageSet", "Item", "annotated_near", "apart", "choose", "chosen", "divide", "listed",
     "match_labels", "read", "require_disjoint", "splits", "spread",
 ]  # fmt: skip
 

@@ -57,7 +57,7 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     data = out / "digits"
     digits.write(data)
     inputs = {
-        "images": sets.digests(sets.read(data, "train")), "code": files.sha256(Path(__file__)),
+        "images": sets.read(data, "train").digests, "code": files.sha256(Path(__file__)),
         "made_by": made_by("export", "vision"),
     }  # fmt: skip
     trained = runner.run("train", SOURCE, inputs, f"{__name__}:train", data=str(data))

@@ -92,13 +92,13 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> tuple[CandidateBuilder
 
 def export_source(runner: StageRunner, job: Job, images: Images) -> Entry:
     """The exported model of the job's source, proven on the first of its `images`."""
-    parity = [item.path for item in images.evaluation.items[: job.recipe.parity_images]]
-    return export(runner, job.source, parity, images.evaluation_digests[: len(parity)], job.recipe.batch)
+    parity = images.evaluation.only(images.evaluation.items[: job.recipe.parity_images])
+    return export(runner, job.source, parity, job.recipe.batch)
 
 
 def _require_calibration(candidates: Sequence[Candidate], images: Images) -> None:
     if any(candidate.variant.scheme for candidate in candidates):
-        require_enough(len(set(images.calibration_digests)))
+        require_enough(len(set(images.calibration.digests)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,13 +173,13 @@ class CandidateBuilder:
                 build.emulated = emulate(self.runner, model, id, spec)
 
     def _quantize(self, variant: Variant) -> Entry:
-        calibration, digests = self.images.calibration, self.images.calibration_digests
+        calibration = self.images.calibration
         uniform = msgspec.structs.replace(variant, float_layers=(), float_blocks=0)
         seed = self.job.recipe.seed
-        whole = quantize(self.runner, self.model_of(variant), uniform, calibration, digests, seed)
+        whole = quantize(self.runner, self.model_of(variant), uniform, calibration, seed)
         if not variant.float_layers:
             return whole
-        return mix_precision(self.runner, self.model_of(variant), whole, variant, calibration, digests, seed)
+        return mix_precision(self.runner, self.model_of(variant), whole, variant, calibration, seed)
 
     def evaluate(self, build: Build) -> Entry | None:
         """Answer all evaluation images with one artifact; the reference does it here, wherever we measure."""
@@ -188,7 +188,7 @@ class CandidateBuilder:
             host = hosts.here() if build.candidate is REFERENCE or build.emulated else self.host
             with build.stage("evaluate", self.runner):
                 build.evaluation = evaluate(
-                    self.runner, artifact, build.candidate.id, self.images.evaluation, self.images.evaluation_digests,
+                    self.runner, artifact, build.candidate.id, self.images.evaluation,
                     host.identity, host.answer,
                 )  # fmt: skip
         return build.evaluation
@@ -201,7 +201,7 @@ class CandidateBuilder:
         subject = Subject(
             model=build.model, artifact=build.artifact, options=build.candidate.options,
             spec=artifacts.read(build.artifact.path).spec, answers=build.evaluation,
-            images=[item.path for item in evaluation.items], digests=self.images.evaluation_digests, isa=target.isa,
+            images=evaluation, isa=target.isa,
             answered_with=target.isa if build.emulated else self.host.machine.isa,
             described=audits.described(build.artifact, build.evaluation),
             runs_here=self.host.is_here and build.candidate.options.runtime != "tensorrt",
@@ -293,7 +293,7 @@ class CandidateBuilder:
         paths = [item.path for item in self.images.evaluation.items[:LATENCY_IMAGES]]
         inputs = {
             "artifacts": {build.candidate.id: build.artifact.key for build in builds if build.artifact},
-            "images": self.images.evaluation_digests[:LATENCY_IMAGES], "rules": rules, "base": base,
+            "images": self.images.evaluation.digests[:LATENCY_IMAGES], "rules": rules, "base": base,
             "machine": self.host.identity,
             "power_mode": self.job.target.power_mode, "made_by": made_by("measure", "bench", "targets"),
         }  # fmt: skip

@@ -45,12 +45,10 @@ ALONE: Reading = _Alone()
 
 
 class Images(msgspec.Struct, frozen=True, kw_only=True):
-    """The evaluation set and the calibration set, each with the digests of its images' pixels."""
+    """The evaluation set and the calibration set, without a common image."""
 
     evaluation: ImageSet
     calibration: ImageSet
-    evaluation_digests: list[str]
-    calibration_digests: list[str]
 
 
 def gather(
@@ -71,12 +69,7 @@ def gather(
         found, evaluation = sets.divide(evaluation, min(count, max(1, len(evaluation.items) // 4)), seed)
         evaluation = sets.apart(found, evaluation)
     sets.require_disjoint(found, evaluation)
-    return Images(
-        evaluation=evaluation,
-        calibration=found,
-        evaluation_digests=sets.digests(evaluation),
-        calibration_digests=sets.digests(found),
-    )
+    return Images(evaluation=evaluation, calibration=found)
 
 
 def read_evaluation(data: Path, split: str | None, runner: Reading = ALONE) -> ImageSet:
@@ -175,7 +168,7 @@ def usable(images: ImageSet, runner: Reading = ALONE) -> ImageSet:
     where one cannot, or where a reader noticed something that needs a warning.
     """
     _warn(images, images.remarks, runner)
-    found = photos.look([item.path for item in images.items], _step(runner, f"images of {images.split or images.name}"))
+    found = photos.look(images.paths, _step(runner, f"images of {images.split or images.name}"))
     broken = [item for item, photo in zip(images.items, found) if photo.problem]
     cmyk = [Path(item.path).name for item, photo in zip(images.items, found) if photo.mode == "CMYK"]
     text = "{count|image is|images are} CMYK: converted to RGB as Pillow's convert does it."
@@ -278,7 +271,7 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
 
 def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
     """The remark on images with an EXIF orientation, and on what is done with them."""
-    found = photos.look([item.path for item in images.items])
+    found = photos.look(images.paths)
     names = [Path(item.path).name for item, photo in zip(images.items, found) if photo.orientation != 1]
     what = f"{{count|image|images}} of {len(images.items)}: the EXIF orientation says that the photo is to be turned."
     if spec.preprocess.turns:

@@ -76,7 +76,7 @@ def gallery(state: RunState, report: Report) -> list[Pair]:
     if chosen is None or chosen.evaluation is None or state.reference.evaluation is None:
         return []
     found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.evaluation, state.reference.evaluation))
-    paths = [item.path for item in state.images.evaluation.items]
+    paths = state.images.evaluation.paths
     return worst(found, truth, paths, state.spec)
 
 
@@ -105,13 +105,13 @@ def _data(state: RunState) -> DataInfo:
         images=len(evaluation.items),
         labelled=sum(map(tasks.of(state.spec).truth.known, evaluation.items)),
         classes=state.spec.classes,
-        digest=key_of("images", {"pixels": state.images.evaluation_digests}),
+        digest=key_of("images", {"pixels": state.images.evaluation.digests}),
         truth=image_sets.truth(evaluation),
         calibration=CalibrationInfo(
             images=len(calibration.items),
             name=calibration.name,
             split=calibration.split or None,
-            digest=key_of("images", {"pixels": sorted(state.images.calibration_digests)}),
+            digest=key_of("images", {"pixels": sorted(state.images.calibration.digests)}),
         ),
     )
 

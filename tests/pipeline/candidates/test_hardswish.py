@@ -44,7 +44,7 @@ def built(
         recipe=recipe or Recipe(), budget=budget.parse("top1 >= -1"),
     )  # type: ignore[arg-type]  # fmt: skip
     nothing: Any = None
-    images: Any = SimpleNamespace(calibration=None, calibration_digests=[*map(str, range(calibrated))])
+    images: Any = SimpleNamespace(calibration=SimpleNamespace(digests=[*map(str, range(calibrated))]))
     runner: Any = SimpleNamespace(watch=lambda *said: told.append(said[-1]))
     told.clear()
     builder = CandidateBuilder(

@@ -70,8 +70,8 @@ def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch
 
     def keys() -> list[str]:
         seen.clear()
-        export(runner, Source(source="timm:resnet18"), [], [], 1)
-        quantize(runner, model, Variant(scheme="ort-x86", method="round"), images, [], 0)
+        export(runner, Source(source="timm:resnet18"), None, 1)
+        quantize(runner, model, Variant(scheme="ort-x86", method="round"), images, 0)
         return [key for key in seen if room == "graph" or key.startswith(room)]
 
     before = keys()
@@ -103,7 +103,7 @@ def test_tensorrts_grids_are_served_by_split_and_centred_models(
 
     def of(scheme: str, method: str) -> list[tuple[str, str]]:
         made.clear()
-        quantize(runner, model, Variant(scheme=scheme, method=method), images, [], 0)
+        quantize(runner, model, Variant(scheme=scheme, method=method), images, 0)
         return made
 
     seen = [("equalize", ""), ("observe", ""), ("weigh", "observe")]

@@ -35,18 +35,18 @@ def look(builder: CandidateBuilder, state: RunState) -> tuple[CandidateBuilder, 
     alive = [w for w in state.builds if w.alive and w.candidate.options.runtime == "openvino"]
     alive = [w for w in alive if not w.candidate.variant.compression]
     exact = [w for p in FASTEST for w in alive if w.candidate.precision == p and is_inside(state, w)]
-    enough = len({*builder.images.calibration_digests}) >= MINIMUM
+    enough = len({*builder.images.calibration.digests}) >= MINIMUM
     if not (builder.measure and builder.job.target.arch == "x86_64" and shares and exact and enough):
         if recipe.hardswish:
             why = "not tried: needs an x86 target that is measured, OpenVINO in float inside the budget"
             builder.runner.watch("fit", "HardSwish", 1, 1, f"{why}, and {MINIMUM} calibration images")
         return builder, []
-    runner, images, digests = builder.runner, builder.images.calibration, builder.images.calibration_digests
+    runner, images = builder.runner, builder.images.calibration
     models = dict(builder.compressed)
     builder = replace(builder, compressed=models)
     builds = [_named(exact[0].candidate, "hardswish")]
     with builds[0].stage("fit", runner):
-        fitted = fit_hardswish(runner, builder.exported, images, digests)
+        fitted = fit_hardswish(runner, builder.exported, images)
     if not builds[0].alive:
         return builder, builds
     builds.clear()
@@ -59,7 +59,7 @@ def look(builder: CandidateBuilder, state: RunState) -> tuple[CandidateBuilder, 
         build = _named(candidate, name)
         if name not in models:
             with build.stage("substitute", runner):
-                models[name] = put_hardswish(runner, builder.exported, fitted, share, images, digests, name)
+                models[name] = put_hardswish(runner, builder.exported, fitted, share, images, name)
         if build.alive:
             build = builder.build(build.candidate)
             builder.evaluate(build)

@@ -55,7 +55,7 @@ def _greedy(builder: CandidateBuilder, state: RunState, exact: Build, int8: Buil
     images, variant = builder.images, int8.candidate.variant
     try:
         entry = sensitivity(
-            builder.runner, builder.exported, int8.quantized, variant, images.calibration, images.calibration_digests,
+            builder.runner, builder.exported, int8.quantized, variant, images.calibration,
             builder.job.recipe.seed, IMAGES, False,
         )  # fmt: skip
     except FATAL:

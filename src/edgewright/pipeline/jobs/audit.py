@@ -72,19 +72,18 @@ def audit_file(
         given, evaluation = None, image_sets.without_split(evaluation, absent, calibration, runner)
     bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in sets.spread(evaluation.items, count))
     images = msgspec.structs.replace(evaluation, items=tuple(bare))
-    digests = sets.digests(images)
     model = import_file(runner, path)
     spec = spec_of(model)
     found = _audit_images(runner, given, evaluation, spec) if given else []
     variant = Variant(is_int8=not what_is(model).quantized.few)
     artifact = compile_artifact(runner, model, spec, Candidate(variant=variant, options=options), True)
     identity = hosts.here().identity
-    answers = evaluate(runner, artifact, path.name, images, digests, identity)
+    answers = evaluate(runner, artifact, path.name, images, identity)
     audited = audits.audit(
         runner, path.name,
         Subject(
             model=model, artifact=artifact, options=options, spec=spec, answers=answers,
-            images=[item.path for item in images.items], digests=digests, isa=isa or machine.isa,
+            images=images, isa=isa or machine.isa,
             answered_with=machine.isa, described=audits.described(artifact, None),
             runs_here=options.runtime != "tensorrt", count=count,
         ),
@@ -93,7 +92,7 @@ def audit_file(
     if reference:
         plain = import_file(runner, reference)
         float_artifact = compile_artifact(runner, plain, spec_of(plain), FLOAT, True)
-        truth = evaluate(runner, float_artifact, reference.name, images, digests, identity)
+        truth = evaluate(runner, float_artifact, reference.name, images, identity)
         ours, theirs = (accuracy.load_outputs(entry.path) for entry in (answers, truth))
         found.append(audit.confidence(ours, theirs, spec))
     findings, passed = audit.split([*image_sets.findings(evaluation), *found])
@@ -106,8 +105,5 @@ def _audit_images(runner: StageRunner, calibration: ImageSet, evaluation: ImageS
     except InvalidInput as leak:
         text = leak.what.removeprefix("calibration-leak: ")
         return [Finding(level="error", code="calibration-leak", text=text)]
-    both = Images(
-        evaluation=evaluation, calibration=calibration, evaluation_digests=sets.digests(evaluation),
-        calibration_digests=sets.digests(calibration),
-    )  # fmt: skip
+    both = Images(evaluation=evaluation, calibration=calibration)
     return audits.read(audits.audit_images(runner, both, spec))

@@ -31,7 +31,6 @@ from edgewright.core import files
 from edgewright.core.errors import EdgewrightError, InvalidInput, Unavailable, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import key_of
-from edgewright.data import sets
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.builder import budget_for
@@ -60,7 +59,7 @@ def bench(
         ready = dict(zip(manifests, paths))  # what is measured, by name
         for name, path in ready.items():
             folder = Path(scratch, name)
-            files_in = [item.path for item in evaluation.items]
+            files_in = evaluation.paths
 
             def step(done: int, total: int, text: str, name: str = name) -> None:
                 runner.watch("evaluate", name, done, total + 1, text)
@@ -153,7 +152,7 @@ def _report(
         environment=msgspec.structs.replace(host.environment, load=_worst(timings)),
         data=DataInfo(
             name=evaluation.name, split=evaluation.split or None, images=len(evaluation.items),
-            digest=key_of("images", {"pixels": sets.digests(evaluation)}), truth=image_sets.truth(evaluation),
+            digest=key_of("images", {"pixels": evaluation.digests}), truth=image_sets.truth(evaluation),
         ),
         reference=reference,
         measurements=tuple(rows),

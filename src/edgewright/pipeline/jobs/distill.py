@@ -80,8 +80,7 @@ def distil(
     runner.watch(
         "data", str(data), 1, 1, f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from"
     )
-    digests = sets.digests(evaluation)
-    exported = _export(runner, teacher, evaluation, digests)
+    exported = _export(runner, teacher, evaluation)
     spec = spec_of(exported)
     evaluation = image_sets.label(evaluation, spec)
     training = _labelled(training, spec, labels)
@@ -90,8 +89,8 @@ def distil(
     told = msgspec.json.decode((made.path / sources.PLAN).read_bytes(), type=plans.Plan).made
     learner = Source(source=str(made.path), trust_checkpoint=True)  # our own folder, of a source that the user named
     ours, theirs = (
-        _answers(runner, entry, name, evaluation, digests)
-        for entry, name in ((_export(runner, learner, evaluation, digests), "student"), (exported, "teacher"))
+        _answers(runner, entry, name, evaluation)
+        for entry, name in ((_export(runner, learner, evaluation), "student"), (exported, "teacher"))
     )
     outputs, truth = accuracy.load_outputs(ours.path), accuracy.load_outputs(theirs.path)
     items, metric = evaluation.items, tasks.of(spec).metric
@@ -135,14 +134,13 @@ def fit(student: str, spec: ModelSpec) -> str:
     return student + ("&" if "?" in student else "?") + "&".join(added) if added else student
 
 
-def _export(runner: StageRunner, source: Source, images: ImageSet, digests: list[str]) -> Entry:
-    some = [item.path for item in images.items[:PARITY_IMAGES]]
-    return export(runner, source, some, digests[: len(some)], 1)
+def _export(runner: StageRunner, source: Source, images: ImageSet) -> Entry:
+    return export(runner, source, images.only(images.items[:PARITY_IMAGES]), 1)
 
 
-def _answers(runner: StageRunner, exported: Entry, name: str, images: ImageSet, digests: list[str]) -> Entry:
+def _answers(runner: StageRunner, exported: Entry, name: str, images: ImageSet) -> Entry:
     artifact = compile_reference(runner, exported, spec_of(exported))
-    return evaluate(runner, artifact, name, images, digests, hosts.here().identity)
+    return evaluate(runner, artifact, name, images, hosts.here().identity)
 
 
 def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:
@@ -172,7 +170,7 @@ def _train(
     ]
     how = {"schedule": msgspec.to_builtins(schedule), "labels": classes, "boxes": boxes, "seed": seed}
     inputs = {
-        "teacher": exported.key, "student": student.identity(), "images": sets.digests(training), **how,
+        "teacher": exported.key, "student": student.identity(), "images": training.digests, **how,
         "strict": labels is True, "made_by": made_by("distill", "quantize", "export", "bench"),
     }  # fmt: skip
     checkpoint = runner.store.checkpoint("distill", inputs)
@@ -180,7 +178,7 @@ def _train(
     made = patient.run(
         "distill", student.source, inputs, f"{__name__}:train", teacher=msgspec.to_builtins(teacher),
         student=msgspec.to_builtins(student), spec=str(exported.path / SPEC),
-        images=[item.path for item in training.items], strict=labels is True, checkpoint=str(checkpoint), **how,
+        images=training.paths, strict=labels is True, checkpoint=str(checkpoint), **how,
     )  # fmt: skip
     shutil.rmtree(checkpoint, ignore_errors=True)
     return made

@@ -404,7 +404,7 @@ def _timed(
     images = [item.path for item in builder.images.evaluation.items[:LATENCY_IMAGES]]
     inputs = {
         "artifacts": {name: build.artifact.key for name, build in builds.items() if build.artifact},
-        "images": builder.images.evaluation_digests[:LATENCY_IMAGES], "rules": RULES, "base": base,
+        "images": builder.images.evaluation.digests[:LATENCY_IMAGES], "rules": RULES, "base": base,
         "machine": builder.host.identity, "run": kept, "made_by": made_by("measure", "bench", "targets"),
     }  # fmt: skip
 

@@ -168,7 +168,7 @@ def cut(
     }  # fmt: skip
     costs = [(layer, cost) for layer, cost in table.costs.items()] if table else []
     inputs = {
-        "model": builder.exported.key, "images": sets.digests(msgspec.structs.replace(training, items=some)), **how,
+        "model": builder.exported.key, "images": training.only(some).digests, **how,
         "costs": msgspec.to_builtins(costs), "made_by": made_by("prune", "quantize", "export", "bench"),
     }  # fmt: skip
     return builder.runner.run(

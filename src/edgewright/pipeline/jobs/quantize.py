@@ -6,7 +6,6 @@ from pathlib import Path
 
 from edgewright.core.errors import UsageError
 from edgewright.core.store import Entry
-from edgewright.data import sets
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidate import Variant
 from edgewright.pipeline.stages import quantize as stage
@@ -18,7 +17,7 @@ from edgewright.quantize import methods, schemes
 
 def import_file(runner: StageRunner, model: Path, batch: int | None = 1) -> Entry:
     """An ONNX file as the export stage keeps it: checked, cleaned, with its spec; `batch` None: any number."""
-    return export(runner, Source(source=str(model)), [], [], batch)
+    return export(runner, Source(source=str(model)), None, batch)
 
 
 def quantize(
@@ -37,4 +36,4 @@ def quantize(
     variant = Variant(scheme=scheme, method=method or fitting[0])
     source = import_file(runner, model)
     require_float(source)
-    return stage.quantize(runner, source, variant, found, sets.digests(found), seed)
+    return stage.quantize(runner, source, variant, found, seed)

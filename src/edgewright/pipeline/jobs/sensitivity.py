@@ -64,14 +64,13 @@ def table(builder: CandidateBuilder, exact: Build, int8: Build, first: dict[str,
     fails.
     """
     assert int8.quantized and exact.artifact and int8.artifact
-    calibration, digests = builder.images.calibration, builder.images.calibration_digests
+    calibration = builder.images.calibration
     entry = stages.sensitivity(
         builder.runner,
         builder.exported,
         int8.quantized,
         int8.candidate.variant,
         calibration,
-        digests,
         builder.job.recipe.seed,
         IMAGES,
         True,
@@ -79,7 +78,7 @@ def table(builder: CandidateBuilder, exact: Build, int8: Build, first: dict[str,
     found = block_sensitivity.read(entry.path)
     times: dict[str, list[Kernel]] = {}
     if builder.host.is_here and profile.has_profiler(exact.candidate.options.runtime):
-        item, digest = builder.images.evaluation.items[0], builder.images.evaluation_digests[0]
+        item, digest = builder.images.evaluation.items[0], builder.images.evaluation.digests[0]
         pair = {build.candidate.id: build.artifact for build in (exact, int8) if build.artifact}
         times = profile.read(profile_kernels(builder.runner, pair, item.path, digest, builder.host.identity).path)
     totals = [(build.candidate.id, _runtime_ms(first[build.candidate.id])) for build in (exact, int8)]

@@ -22,6 +22,7 @@ from edgewright.core.errors import EdgewrightError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data import sets
+from edgewright.data.sets import ImageSet
 from edgewright.pipeline.images import Images
 from edgewright.pipeline.stages.model import MODEL
 from edgewright.pipeline.stages.runner import StageRunner, made_by
@@ -55,8 +56,7 @@ class Subject:
     options: Options
     spec: ModelSpec
     answers: Entry
-    images: Sequence[str]
-    digests: Sequence[str]
+    images: ImageSet
     isa: Sequence[Isa]
     answered_with: Sequence[Isa]
     described: Mapping[str, Any]
@@ -66,7 +66,8 @@ class Subject:
 
 def audit(runner: StageRunner, what: str, subject: Subject) -> Entry:
     """``audit.json``: the findings on one artifact, those of passed checks too."""
-    places = list(sets.spread(range(len(subject.images)), subject.count))
+    places = list(sets.spread(range(len(subject.images.items)), subject.count))
+    images = subject.images.only(subject.images.items[place] for place in places)
     rooms = ("bench", "quantize", "runtimes", "graph", "pipeline")
     how = {
         "options": msgspec.to_builtins(subject.options), "spec": msgspec.to_builtins(subject.spec),
@@ -76,12 +77,12 @@ def audit(runner: StageRunner, what: str, subject: Subject) -> Entry:
     }  # fmt: skip
     inputs = {
         "model": subject.model.key, "artifact": subject.artifact.key, "answers": subject.answers.key,
-        "images": [subject.digests[index] for index in places], **how, "made_by": made_by("measure", *rooms),
+        "images": images.digests, **how, "made_by": made_by("measure", *rooms),
     }  # fmt: skip
     return runner.run(
         "audit", what, inputs, f"{__name__}:examine", model=str(subject.model.path / MODEL),
         artifact=str(subject.artifact.path), answers=str(subject.answers.path),
-        images=[subject.images[index] for index in places], **how,
+        images=images.paths, **how,
     )  # fmt: skip
 
 
@@ -89,14 +90,14 @@ def audit_images(runner: StageRunner, images: Images, spec: ModelSpec) -> Entry:
     """``audit.json``: the findings on the calibration images."""
     size = (spec.input.width, spec.input.height)
     inputs = {
-        "calibration": images.calibration_digests, "evaluation": images.evaluation_digests, "size": size,
+        "calibration": images.calibration.digests, "evaluation": images.evaluation.digests, "size": size,
         "made_by": made_by("measure", "bench", "pipeline"),
     }  # fmt: skip
     return runner.run(
         "audit", "images", inputs, f"{__name__}:examine_images",
-        calibration=[item.path for item in images.calibration.items],
-        evaluation=[item.path for item in images.evaluation.items], size=size,
-        different=len(set(images.calibration_digests)),
+        calibration=images.calibration.paths,
+        evaluation=images.evaluation.paths, size=size,
+        different=len(set(images.calibration.digests)),
     )  # fmt: skip
 
 

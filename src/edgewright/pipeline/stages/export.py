@@ -11,6 +11,7 @@ import msgspec
 from edgewright.core import files, machine_key
 from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.core.store import Entry
+from edgewright.data.sets import ImageSet
 from edgewright.export.sources import plan, torch, ultralytics
 from edgewright.export.sources.parse import PLAN, parse
 from edgewright.pipeline.stages.runner import StageRunner, made_by
@@ -37,17 +38,20 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def export(
-    runner: StageRunner, source: Source, images: list[str], image_digests: list[str], batch: int | None
-) -> Entry:
+def export(runner: StageRunner, source: Source, images: ImageSet | None, batch: int | None) -> Entry:
     """``model.onnx`` (float, normalized on the host), ``spec.json``, ``parity.json``, ``reference.pt2`` for torch."""
-    inputs = {**source.identity(), "images": image_digests, "batch": batch, "made_by": made_by("export", "graph")}
+    inputs = {
+        **source.identity(),
+        "images": images.digests if images else [],
+        "batch": batch,
+        "made_by": made_by("export", "graph"),
+    }
     if parse(source.source).kind != "onnx":
         machine_key.key()  # the reference is marked with it: that it cannot be kept is said before the work
     return runner.run(
         "export", source.source, inputs, "edgewright.export.exporter:export", refuse=_foreign, source=source.source,
         checkpoint=source.checkpoint, spec_file=source.spec_file, trust_checkpoint=source.trust_checkpoint,
-        images=images, batch=batch,
+        images=images.paths if images else [], batch=batch,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    runner: StageRunner, artifact: Entry, what: str, images: ImageSet, image_digests: list[str], machine: str,
+    runner: StageRunner, artifact: Entry, what: str, images: ImageSet, machine: str,
     answer: Answer | None = None,
 ) -> Entry:  # fmt: skip
     """``outputs.npy``: what the artifact answers on every evaluation image.
@@ -26,12 +26,12 @@ def evaluate(
     from edgewright.bench import accuracy
 
     inputs = {
-        "artifact": artifact.key, "images": image_digests, "machine": machine,
+        "artifact": artifact.key, "images": images.digests, "machine": machine,
         "made_by": made_by("measure", "bench", "tasks"),
     }  # fmt: skip
 
     def make(folder: Path, step: child.Progress) -> None:
-        paths = [item.path for item in images.items]
+        paths = images.paths
         accuracy.evaluate(artifact.path, paths, folder, limits=runner.limits, progress=step, answer=answer)
 
     return runner.keep("evaluate", what, inputs, make)

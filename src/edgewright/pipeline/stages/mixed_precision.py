@@ -13,31 +13,36 @@ from edgewright.pipeline.stages.runner import StageRunner, made_by
 
 
 def mix_precision(
-    runner: StageRunner, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
-    seed: int,
+    runner: StageRunner, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, seed: int,
 ) -> Entry:  # fmt: skip
     """``model.onnx``, ``provenance.json``: `quantized` with the variant's layers given back to float."""
     how: dict[str, Any] = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
     made = made_by("quantize", "graph")
-    source = quantized_from(runner, model, variant, calibration, digests, seed)
-    inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
+    source = quantized_from(runner, model, variant, calibration, seed)
+    inputs = {"model": source.key, "quantized": quantized.key, "images": calibration.digests, **how, "made_by": made}
     return runner.run(
         "mixed", variant.name, inputs, "edgewright.quantize.mixed.compose:build", model=str(source.path / MODEL),
-        quantized=str(quantized.path), images=[item.path for item in calibration.items], **how, into="out",
+        quantized=str(quantized.path), images=calibration.paths, **how, into="out",
     )  # fmt: skip
 
 
 def sensitivity(
-    runner: StageRunner, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, digests: list[str],
-    seed: int, count: int, layers: bool,
-) -> Entry:  # fmt: skip
+    runner: StageRunner,
+    model: Entry,
+    quantized: Entry,
+    variant: Variant,
+    calibration: ImageSet,
+    seed: int,
+    count: int,
+    layers: bool,
+) -> Entry:
     """``sensitivity.json``: what each block loses in INT8, and each layer, on `count` images."""
     how: dict[str, Any] = {"scheme": variant.scheme, "count": count, "layers": layers}
     made = made_by("quantize", "graph")
-    source = quantized_from(runner, model, variant, calibration, digests, seed)
-    inputs = {"model": source.key, "quantized": quantized.key, "images": digests, **how, "made_by": made}
+    source = quantized_from(runner, model, variant, calibration, seed)
+    inputs = {"model": source.key, "quantized": quantized.key, "images": calibration.digests, **how, "made_by": made}
     return runner.run(
         "sensitivity", variant.name, inputs, "edgewright.quantize.mixed.block_sensitivity:measure",
         model=str(source.path / MODEL),
-        quantized=str(quantized.path), images=[item.path for item in calibration.items], **how,
+        quantized=str(quantized.path), images=calibration.paths, **how,
     )  # fmt: skip

@@ -34,7 +34,6 @@ def quantize(
     model: Entry,
     variant: Variant,
     calibration: ImageSet,
-    calibration_digests: list[str],
     seed: int,
 ) -> Entry:
     """``model.onnx`` in INT8 and ``provenance.json``; `variant` names scheme and method."""
@@ -43,12 +42,12 @@ def quantize(
     how: dict[str, Any] = {"scheme": variant.scheme, "method": variant.method, "seed": seed}
     if method.labels:
         how["labels"] = _classes(method.name, calibration, spec_of(model))
-    source = quantized_from(runner, model, variant, calibration, calibration_digests, seed)
-    paths = [item.path for item in calibration.items]
-    inputs = {"model": source.key, "images": calibration_digests, **how, "made_by": made_by("quantize", "graph")}
+    source = quantized_from(runner, model, variant, calibration, seed)
+    paths = calibration.paths
+    inputs = {"model": source.key, "images": calibration.digests, **how, "made_by": made_by("quantize", "graph")}
     kwargs: dict[str, Any] = {"model": str(source.path / MODEL), "images": paths, **how}
     if method.engine == "onnxruntime":
-        seen = _statistics(runner, source, method, calibration, calibration_digests, seed)
+        seen = _statistics(runner, source, method, calibration, seed)
         inputs["statistics"], kwargs["statistics"] = seen.key, str(seen.path)
     if method.distil:
         kwargs["checkpoint"] = str(runner.store.checkpoint("quantize", inputs))
@@ -75,54 +74,48 @@ def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
     return [item.label for item in sets.match_labels(images, spec).items if item.label is not None]
 
 
-def observe(runner: StageRunner, model: Entry, calibration: ImageSet, digests: list[str]) -> Entry:
+def observe(runner: StageRunner, model: Entry, calibration: ImageSet) -> Entry:
     """``statistics.safetensors``: what the model's activations do on the images; serves every scheme and method."""
-    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
+    inputs = {"model": model.key, "images": calibration.digests, "made_by": made_by("quantize", "graph")}
     return runner.run(
         "observe", calibration.name, inputs, "edgewright.quantize.quantize:observe", model=str(model.path / MODEL),
-        images=[item.path for item in calibration.items], into="out",
+        images=calibration.paths, into="out",
     )  # fmt: skip
 
 
-def weigh(
-    runner: StageRunner, model: Entry, seen: Entry, calibration: ImageSet, digests: list[str], seed: int
-) -> Entry:
+def weigh(runner: StageRunner, model: Entry, seen: Entry, calibration: ImageSet, seed: int) -> Entry:
     """``statistics.safetensors`` with the range of each tensor that costs the answers least: `calibration.clipping`."""
     how = {"seed": seed, "made_by": made_by("quantize", "graph")}
     return runner.run(
-        "weigh", calibration.name, {"model": model.key, "statistics": seen.key, "images": digests, **how},
+        "weigh", calibration.name, {"model": model.key, "statistics": seen.key, "images": calibration.digests, **how},
         "edgewright.quantize.quantize:weigh", model=str(model.path / MODEL), statistics=str(seen.path), seed=seed,
-        images=[item.path for item in calibration.items], into="out",
+        images=calibration.paths, into="out",
     )  # fmt: skip
 
 
-def _statistics(
-    runner: StageRunner, model: Entry, method: methods.Method, calibration: ImageSet, digests: list[str], seed: int
-) -> Entry:
+def _statistics(runner: StageRunner, model: Entry, method: methods.Method, calibration: ImageSet, seed: int) -> Entry:
     """``statistics.safetensors`` of `model`, with all that `method` wants; a split or centred model brings its own."""
     if Path(model.path, STATISTICS).is_file():
         return model
-    seen = observe(runner, model, calibration, digests)
-    return weigh(runner, model, seen, calibration, digests, seed) if "output" in method.ranges else seen
+    seen = observe(runner, model, calibration)
+    return weigh(runner, model, seen, calibration, seed) if "output" in method.ranges else seen
 
 
-def quantized_from(
-    runner: StageRunner, model: Entry, variant: Variant, calibration: ImageSet, digests: list[str], seed: int
-) -> Entry:
+def quantized_from(runner: StageRunner, model: Entry, variant: Variant, calibration: ImageSet, seed: int) -> Entry:
     """The float model that is quantized: `model`, or the same function as the method prepares it for the scheme."""
     assert variant.method is not None and variant.scheme is not None
     method, scheme = methods.get(variant.method), schemes.get(variant.scheme)
     made_with = made_by("quantize", "graph")
     if method.equalize:
         made = runner.run(
-            "equalize", calibration.name, {"model": model.key, "images": digests, "made_by": made_with},
+            "equalize", calibration.name, {"model": model.key, "images": calibration.digests, "made_by": made_with},
             "edgewright.quantize.ptq.equalize:equalize", model=str(model.path / MODEL),
-            images=[item.path for item in calibration.items], into="out",
+            images=calibration.paths, into="out",
         )  # fmt: skip
         model = made if Path(made.path, MODEL).is_file() else model
     for stage, target in AROUND_ZERO.items() if scheme.centred else ():
         if getattr(method, stage):
-            seen = _statistics(runner, model, method, calibration, digests, seed)
+            seen = _statistics(runner, model, method, calibration, seed)
             made = runner.run(
                 stage, calibration.name, {"model": model.key, "statistics": seen.key, "made_by": made_with},
                 target, model=str(model.path / MODEL), statistics=str(seen.path), into="out",
@@ -137,8 +130,8 @@ def halve(runner: StageRunner, model: Entry, what: str, images: ImageSet) -> Ent
     It is proven on `HALF_IMAGES` of `images`, evenly out of the list, which is sorted by class.
     """
     some = msgspec.structs.replace(images, items=sets.spread(images.items, HALF_IMAGES))
-    inputs = {"model": model.key, "images": sets.digests(some), "made_by": made_by("quantize", "graph")}
+    inputs = {"model": model.key, "images": some.digests, "made_by": made_by("quantize", "graph")}
     return runner.run(
         "half", what, inputs, "edgewright.quantize.fp16:convert", model=str(model.path / MODEL),
-        images=[item.path for item in some.items], into="out",
+        images=some.paths, into="out",
     )  # fmt: skip

@@ -64,22 +64,22 @@ def take_shuffles_out(model: str, folder: str) -> None:
     files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
 
 
-def fit_hardswish(runner: StageRunner, model: Entry, calibration: ImageSet, digests: list[str]) -> Entry:
+def fit_hardswish(runner: StageRunner, model: Entry, calibration: ImageSet) -> Entry:
     """``hardswish.json`` and ``hardswish.safetensors``: what may stand in for each SiLU (see `quantize.hardswish`)."""
-    inputs = {"model": model.key, "images": digests, "made_by": made_by("quantize", "graph")}
+    inputs = {"model": model.key, "images": calibration.digests, "made_by": made_by("quantize", "graph")}
     return runner.run(
         "fit", f"{calibration.name}: HardSwish", inputs, "edgewright.quantize.hardswish:fit",
-        model=str(model.path / MODEL), images=[item.path for item in calibration.items], into="out",
+        model=str(model.path / MODEL), images=calibration.paths, into="out",
     )  # fmt: skip
 
 
 def put_hardswish(
-    runner: StageRunner, model: Entry, fitted: Entry, share: float, calibration: ImageSet, digests: list[str], name: str
+    runner: StageRunner, model: Entry, fitted: Entry, share: float, calibration: ImageSet, name: str
 ) -> Entry:
     """``model.onnx`` and ``spec.json`` of `model` with HardSwish for `share` of the values that SiLU computes."""
-    inputs = {"model": model.key, "fitted": fitted.key, "share": share, "images": digests}
+    inputs = {"model": model.key, "fitted": fitted.key, "share": share, "images": calibration.digests}
     return runner.run(
         "substitute", name, {**inputs, "made_by": made_by("quantize", "graph")}, "edgewright.quantize.hardswish:put",
-        model=str(model.path / MODEL), images=[item.path for item in calibration.items], fitted=str(fitted.path),
+        model=str(model.path / MODEL), images=calibration.paths, fitted=str(fitted.path),
         share=share,
     )  # fmt: skip
