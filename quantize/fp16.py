@@ -18,6 +18,7 @@ from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec, encode
 from edgewright.graph import compare, files, half, metadata, names, upgrade
 
+from .calibration import collect
 from .calibration import statistics as ranges
 from .calibration.images import Calibration
 from .calibration.sessions import open_session
@@ -69,7 +70,7 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
     tick = progress or (lambda *_: None)
     calibration = Calibration(images, spec)
     bare = pairs.without(source)
-    found = ranges.find(ranges.collect(bare, calibration, tick, histograms=False), "minmax", True)
+    found = ranges.find(collect.collect(bare, calibration, tick, histograms=False), "minmax", True)
     overflow = half.beyond(source, found, half.LARGEST / HEADROOM)
     delicate = [node.name for node in source.graph.node if node.op_type in DELICATE]
     feeds = list(calibration.batches(16))

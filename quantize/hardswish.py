@@ -97,7 +97,8 @@ def fit(model: str, images: list[str], out: str, count: int = 16, progress: Tick
     if not _products(files.load(Path(model))):
         core_files.write(Path(out, FILE), encode(Fitted(images=0, functions=())))
         return
-    source, calibration = read(model, images)
+    source, spec = read(model)
+    calibration = Calibration(images, spec)
     prepare(source)
     tick = progress or (lambda _done, _total, _what: None)
     silus = find(source)
@@ -123,7 +124,8 @@ def put(model: str, images: list[str], fitted: str, share: float, folder: str, p
     """
     from safetensors.numpy import load_file
 
-    source, calibration = read(model, images)
+    source, spec = read(model)
+    calibration = Calibration(images, spec)
     prepare(source)
     fits = load_file(Path(fitted, WEIGHTS))
     changed = replaced(source, {name: fits[name] for name in read_fitted(Path(fitted)).chosen(share)})
@@ -206,7 +208,7 @@ def nearest(x: np.ndarray) -> np.ndarray:
 
     wanted = x * expit(x)
     mean = wanted.mean(axis=1)
-    centred = wanted - mean[:, None]
+    centered = wanted - mean[:, None]
     found = np.zeros((4, len(x)), np.float32)
     least = np.full(len(x), np.inf)
 
@@ -215,8 +217,8 @@ def nearest(x: np.ndarray) -> np.ndarray:
         h = y * np.clip(y / 6 + 0.5, 0, 1)
         middle = h.mean(axis=1)
         h -= middle[:, None]
-        factor = (h * centred).mean(axis=1) / (np.square(h).mean(axis=1) + 1e-9)
-        error = np.square(centred - factor[:, None] * h).mean(axis=1)
+        factor = (h * centered).mean(axis=1) / (np.square(h).mean(axis=1) + 1e-9)
+        error = np.square(centered - factor[:, None] * h).mean(axis=1)
         better = error < least
         least[better] = error[better]
         for row, value in zip(found, (slope, shift, factor, mean - factor * middle)):

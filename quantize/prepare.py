@@ -1,4 +1,4 @@
-"""A float model in the form in which quantizers take it, and the images that it is calibrated on."""
+"""A float model in the form in which quantizers take it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import ModelSpec
 from edgewright.graph import files, metadata, names, precision
 
-from .calibration.images import Calibration
 from .qdq import plain_forms
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 """Layers that can have a bias."""
 
 
-def read(model: str, images: list[str]) -> tuple[onnx.ModelProto, Calibration]:
-    """The float model at `model`, and `images` as it takes them.
+def read(model: str) -> tuple[onnx.ModelProto, ModelSpec]:
+    """The float model at `model`, and its spec.
 
     Raises `InvalidInput` for a model that is quantized already, and for one without a spec.
     """
@@ -37,7 +37,7 @@ def read(model: str, images: list[str]) -> tuple[onnx.ModelProto, Calibration]:
             "Without it the calibration images cannot be preprocessed as in training.",
             "Export the model with edgewright first: edgewright export MODEL.onnx --spec FILE -o NEW.onnx",
         )
-    return source, Calibration(images, spec)
+    return source, spec
 
 
 def prepare(model: onnx.ModelProto) -> None:

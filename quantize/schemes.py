@@ -39,7 +39,7 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     depthwise_input: Literal["tensor", "channel"] = "tensor"
 
     @property
-    def centred(self) -> bool:
+    def centered(self) -> bool:
         """Whether the range of an activation is the same on both sides of zero, as our engines write it."""
         return self.symmetric and self.activations == "s8"
 

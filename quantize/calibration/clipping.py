@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.core.errors import RuntimeFailed
 from edgewright.core.spec import ModelSpec
+from edgewright.quantize.state import FloatState
+from edgewright.quantize.steps import ChooseClipping, Kind
 
 from .images import Calibration
-from .statistics import Kind, Range, Statistics, Tick, find
+from .statistics import Range, Statistics, Tick, find
 
 if TYPE_CHECKING:
     import onnx
@@ -31,10 +34,20 @@ SHRINKS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Parts of the widest range that are tried beside the ranges that statistics propose."""
 
 
+def apply(_step: ChooseClipping, state: FloatState) -> int:
+    """Add the ranges of the kind "output" to the statistics; a model with an operator without a gradient gets none."""
+    try:
+        state.statistics = choose(state.model, state.calibration, state.seen, state.tick, state.seed)
+    except RuntimeFailed as error:
+        missing = f"There are no ranges by the model's answers: {error.what}"
+        state.statistics = state.seen._replace(missing=missing)
+    return len(state.statistics.best)
+
+
 def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, tick: Tick, seed: int = 0) -> Statistics:
     """`seen`, with the best range of every float tensor of `model`: of what statistics propose and parts of the widest.
 
-    For the grids of both kinds, with any zero point and centred. With it what noise on each channel of a feature map
+    For the grids of both kinds, with any zero point and centered. With it what noise on each channel of a feature map
     would change, from the same gradients. `tick` is called with (images done, images, what).
     Raises `RuntimeFailed` for an operator without a gradient here.
     """
@@ -47,11 +60,11 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
     names = seen.names
     outputs = [value.name for value in model.graph.output]
     either = [find(seen, kind, False) for kind in PROPOSALS]
-    proposed = {centred: [*either, find(seen, "mse", centred)] for centred in (False, True)}
+    proposed = {centered: [*either, find(seen, "mse", centered)] for centered in (False, True)}
     ranges = {
-        (name, centred): _candidates([ranges[name] for ranges in proposed[centred]])
+        (name, centered): _candidates([ranges[name] for ranges in proposed[centered]])
         for name in names
-        for centred in proposed
+        for centered in proposed
     }
     errors: dict[tuple[str, bool], list[list[float]]] = {key: [] for key in ranges}
     noise: dict[str, np.ndarray] = {}
@@ -75,11 +88,11 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
                     squares = slopes.square().mean(0).reshape(value.shape) * (value != 0)  # zeros are on every grid
                     gained = squares.sum((0, 2, 3)).numpy()
                     noise[name] = noise[name] + gained if name in noise else gained
-                for centred in proposed:
-                    changes = [rounded(value, *ends, centred) - value for ends in ranges[name, centred]]
-                    errors[name, centred].append([float((slopes @ c.flatten()).square().sum()) for c in changes])
+                for centered in proposed:
+                    changes = [rounded(value, *ends, centered) - value for ends in ranges[name, centered]]
+                    errors[name, centered].append([float((slopes @ c.flatten()).square().sum()) for c in changes])
         tick(step + 1, len(feeds), "clipping ranges")
-    best = [[ranges[n, centred][_best(np.array(errors[n, centred]))] for n in names] for centred in proposed]
+    best = [[ranges[n, centered][_best(np.array(errors[n, centered]))] for n in names] for centered in proposed]
     slopes_of_all = np.concatenate([np.zeros(0), *(noise[name] for name in names if name in noise)])
     widths = np.array([len(noise.get(name, ())) for name in names], np.int64)
     return seen._replace(best=np.array(best), slopes=slopes_of_all, slope_widths=widths)
@@ -91,9 +104,9 @@ def _best(errors: np.ndarray) -> int:
     return int(np.sort(errors, axis=0)[:kept].mean(axis=0).argmin())
 
 
-def rounded(x: torch.Tensor, low: float, high: float, centred: bool) -> torch.Tensor:
+def rounded(x: torch.Tensor, low: float, high: float, centered: bool) -> torch.Tensor:
     """`x` on the 8-bit grid for the range from `low` to `high`."""
-    if centred:
+    if centered:
         step = max(-low, high, 1e-8) / 127
         return (x / step).round_().clamp_(-128, 127).mul_(step)
     step = max(high - low, 1e-8) / 255

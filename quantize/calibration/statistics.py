@@ -1,31 +1,20 @@
-"""Clipping ranges of activations from streamed statistics: minimum and maximum, then a histogram within them.
-
-Two passes over the images, one batch in memory at a time (ONNX Runtime's own percentile and entropy calibrators hold
-every activation of every image).
-"""
+"""What activations were seen to do, and the clipping ranges that follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from edgewright.graph import depthwise
-
-from .images import Calibration
-from .sessions import float_tensors, open_session, until
-
-if TYPE_CHECKING:
-    import onnx
+from edgewright.quantize.schemes import Scheme
+from edgewright.quantize.steps import Kind
 
 Range = tuple[float, float]
 ChannelRanges = dict[str, tuple[np.ndarray, np.ndarray]]
 """By tensor the lowest and the highest value of each channel (channels,)."""
-Kind = Literal["minmax", "mean", "percentile", "entropy", "mse", "output"]
-"""Ways to find a range: by statistics of the tensor alone, or by what the model's answers lose (see `clipping`)."""
 
 Tick = Callable[[int, int, str], None]
 
@@ -37,13 +26,22 @@ PERCENTILE = 99.99
 UNEVEN = 2.0
 
 
+class Ranges(NamedTuple):
+    """The range of every tensor, found in one way: (lowest, highest); `channels`: of the tensors that have one for each
+    channel."""
+
+    kind: Kind
+    tensors: dict[str, Range]
+    channels: ChannelRanges
+
+
 class Statistics(NamedTuple):
     """What activations were seen to do: collected once for a model and its images, read by every scheme and method.
 
     Rows are batches, columns the tensors `names`: `lows` and `highs` (batches, tensors) hold the extremes, with zero
     inside; `counts` (tensors, BINS) the histogram of what is not zero, between the least and the largest of them all.
     `best` (2, tensors, 2): the range of each that costs the answers least, for grids with any zero point and for
-    centred ones; empty where it was not looked for, or could not be found: `missing` says why. `channels` (2, all
+    centered ones; empty where it was not looked for, or could not be found: `missing` says why. `channels` (2, all
     channels): the extremes of each channel of the tensors that depthwise convolutions alone read, tensor after tensor;
     `widths` (tensors,): how many of them each tensor has. `slopes` (all channels): how much noise on each channel of
     the feature maps changes the answers, a unit of its variance everywhere (see `clipping`; empty where `best` is);
@@ -65,55 +63,27 @@ class Statistics(NamedTuple):
 ARRAYS = ("lows", "highs", "counts", "best", "channels", "widths", "slopes", "slope_widths")
 
 
-def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histograms: bool = True) -> Statistics:
-    """Run the float `model` on all images, twice where `histograms` are wanted.
-
-    `tick` is called with (batches done, batches in all, what).
-    """
-    names = float_tensors(model)
-    split = depthwise.inputs(model)
-    widths = np.array([split.get(name, 0) for name in names], np.int64)
-    ends = np.cumsum(widths)
-    channels = np.zeros((2, int(widths.sum())))
-    session = open_session(until(model, names))
-    lows, highs = np.zeros((len(calibration), len(names))), np.zeros((len(calibration), len(names)))
-    for step, feed in enumerate(calibration.batches()):
-        for i, array in enumerate(session.run(names, feed)):
-            lows[step, i], highs[step, i] = min(0, array.min()), max(0, array.max())
-            if widths[i]:
-                _widen(channels[:, ends[i] - widths[i] : ends[i]], array)
-        tick(step + 1, len(calibration), "activation ranges")
-    low, high = lows.min(axis=0), highs.max(axis=0)
-    counts = np.zeros((len(names), BINS if histograms else 0))
-    for step, feed in enumerate(calibration.batches()) if histograms else ():
-        for i, array in enumerate(session.run(names, feed)):
-            # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
-            counts[i] += np.histogram(array[array != 0], BINS, (low[i], high[i] if high[i] > low[i] else low[i] + 1))[0]
-        tick(step + 1, len(calibration), "activation histograms")
-    return Statistics(names, lows, highs, counts, channels=channels, widths=widths)
+def ranges(seen: Statistics, kind: Kind, scheme: Scheme) -> Ranges:
+    """The ranges of this kind for the grids of `scheme`."""
+    channels = find_channels(seen, kind) if scheme.depthwise_input == "channel" else {}
+    return Ranges(kind, find(seen, kind, scheme.centered), channels)
 
 
-def _widen(rows: np.ndarray, array: np.ndarray) -> None:
-    """Take the batch `array` (images, channels, ...) into `rows` (2, channels) of `Statistics.channels`, in place."""
-    others = tuple(axis for axis in range(array.ndim) if axis != 1)
-    rows[0], rows[1] = np.minimum(rows[0], array.min(axis=others)), np.maximum(rows[1], array.max(axis=others))
-
-
-def find(seen: Statistics, kind: Kind, centred: bool) -> dict[str, Range]:
+def find(seen: Statistics, kind: Kind, centered: bool) -> dict[str, Range]:
     """The range of every tensor: (lowest, highest), zero always inside.
 
     "minmax" loses nothing, "mean" takes the mean of the batches' extremes, which clips the outliers of a few images;
-    "percentile", "mse" and "entropy" look at histograms. `centred`: the range will be made the same on both sides of
+    "percentile", "mse" and "entropy" look at histograms. `centered`: the range will be made the same on both sides of
     zero afterwards, so "mse" looks for the best such one.
     """
     if kind == "output":
-        return {name: (float(low), float(high)) for name, (low, high) in zip(seen.names, seen.best[int(centred)])}
+        return {name: (float(low), float(high)) for name, (low, high) in zip(seen.names, seen.best[int(centered)])}
     low, high = seen.lows.min(axis=0), seen.highs.max(axis=0)
     if kind in ("minmax", "mean"):
         ends = (low, high) if kind == "minmax" else (seen.lows.mean(axis=0), seen.highs.mean(axis=0))
         return {name: (float(a), float(b)) for name, a, b in zip(seen.names, *ends)}
     search = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}[kind]
-    return {name: search(seen.counts[i], float(low[i]), float(high[i]), centred) for i, name in enumerate(seen.names)}
+    return {name: search(seen.counts[i], float(low[i]), float(high[i]), centered) for i, name in enumerate(seen.names)}
 
 
 def find_channels(seen: Statistics, kind: Kind) -> ChannelRanges:
@@ -173,22 +143,22 @@ def _mse(counts: np.ndarray, low: float, high: float, symmetric: bool) -> Range:
     if not counts.any():
         return low, high
     edges = np.linspace(low, high, BINS + 1)
-    centres = (edges[1:] + edges[:-1]) / 2
+    centers = (edges[1:] + edges[:-1]) / 2
     shrink = np.linspace(1.0, 0.2, 81)
     if symmetric:
         bound = max(-low, high)
-        best = float(min(shrink, key=lambda s: _error(counts, centres, -s * bound, s * bound)))
+        best = float(min(shrink, key=lambda s: _error(counts, centers, -s * bound, s * bound)))
         return max(low, -best * bound), min(high, best * bound)
     for _ in range(2):  # the ends depend on one another through the step size only: two rounds settle it
         top, bottom = high, low
-        high = float(min(shrink * edges[-1], key=lambda b: _error(counts, centres, bottom, b))) if high > 0 else high
-        low = float(min(shrink * edges[0], key=lambda a: _error(counts, centres, a, top))) if low < 0 else low
+        high = float(min(shrink * edges[-1], key=lambda b: _error(counts, centers, bottom, b))) if high > 0 else high
+        low = float(min(shrink * edges[0], key=lambda a: _error(counts, centers, a, top))) if low < 0 else low
     return low, high
 
 
-def _error(counts: np.ndarray, centres: np.ndarray, low: float, high: float) -> float:
+def _error(counts: np.ndarray, centers: np.ndarray, low: float, high: float) -> float:
     step = (high - low) / 255
-    clipped = np.maximum(low - centres, 0) + np.maximum(centres - high, 0)
+    clipped = np.maximum(low - centers, 0) + np.maximum(centers - high, 0)
     inside = clipped == 0
     return float((counts * clipped**2).sum() + counts[inside].sum() * step**2 / 12)
 
@@ -201,9 +171,9 @@ def _entropy(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> R
         return low, high
     bound = max(-low, high)
     edges = np.linspace(low, high, BINS + 1)
-    centred, bins = np.histogram((edges[1:] + edges[:-1]) / 2, COARSE, (-bound, bound), weights=counts)
+    centered, bins = np.histogram((edges[1:] + edges[:-1]) / 2, COARSE, (-bound, bound), weights=counts)
     collector = HistogramCollector("entropy", True, COARSE, 128, 99.99, "same")
     a, b = collector.get_entropy_threshold(
-        (centred.astype(np.int64), bins, np.float64(low), np.float64(high), bound), 128
+        (centered.astype(np.int64), bins, np.float64(low), np.float64(high), bound), 128
     )[:2]
     return max(low, min(0.0, float(a))), min(high, max(0.0, float(b)))

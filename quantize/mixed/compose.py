@@ -22,6 +22,7 @@ from edgewright.quantize.calibration.statistics import Tick
 from edgewright.quantize.prepare import BIASED, prepare
 from edgewright.quantize.ptq import bias_correction, centering, score_levelling
 from edgewright.quantize.qdq import float_head
+from edgewright.quantize.steps import CorrectBiases
 
 if TYPE_CHECKING:
     import onnx
@@ -70,7 +71,7 @@ def load(quantized: Path, model: Path) -> tuple[onnx.ModelProto, onnx.ModelProto
 def repairs(quantized: Path) -> bool:
     """Whether in the INT8 file in the folder `quantized` each bias also repairs the errors of the layers before it."""
     provenance = msgspec.json.decode((quantized / "provenance.json").read_bytes())
-    return methods.get(provenance["method"]).bias_correction == "sequential"
+    return methods.get(provenance["method"]).has(CorrectBiases)
 
 
 def compose(
@@ -117,7 +118,7 @@ def compose(
                 theirs = changed.get(same.input[i]) if same else None  # e.g. a corrected bias
                 new.input[i] = _constant(mixed.graph, theirs or constants[name], "/int8" if theirs else "", placed)
         mixed.graph.node.append(new)
-    if scheme.centred and not corrected:
+    if scheme.centered and not corrected:
         centering.compensate(mixed, exact)
     return mixed
 

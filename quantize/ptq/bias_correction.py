@@ -16,8 +16,10 @@ from edgewright.core.spec import Input
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import Stretches, channel_means, mean
 from edgewright.quantize.calibration.statistics import Tick
+from edgewright.quantize.state import Int8State
+from edgewright.quantize.steps import CorrectBiases
 
-from . import gptq
+from .gptq import round_weights, second_moment
 
 if TYPE_CHECKING:
     import onnx
@@ -31,24 +33,29 @@ TRIMMED = 0.1
 _CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1}
 
 
+def apply(step: CorrectBiases, state: Int8State) -> int:
+    """Correct the biases of the INT8 model, but for those of nodes that its task protects."""
+    return correct(state.quantized, state.model, state.calibration, state.tick, step.gptq, state.protected)
+
+
 def correct(
     model: onnx.ModelProto,
     reference: onnx.ModelProto,
     calibration: Calibration,
     tick: Tick,
-    reround: bool = False,
+    gptq: bool = False,
     kept: Sequence[str] = (),
-) -> None:
+) -> int:
     """Correct the biases of the Q/DQ model `model` in place, so that layers have the means they have in `reference`.
 
-    `reference` is the float model with the same node names. `reround`: before its bias, round each layer's weights anew
-    too (see `rounding`). Layers in `kept` are left alone. Each stretch of the graph from one layer to the next runs
+    `reference` is the float model with the same node names. `gptq`: before its bias, round each layer's weights anew
+    too. Layers in `kept` are left alone. Each stretch of the graph from one layer to the next runs
     once: a correction moves a layer's output by a constant, so it is added to what was computed. `tick` is called with
-    (layers done, layers, what).
+    (layers done, layers, what). Returns how many layers were corrected.
     """
     layers = [node for node in model.graph.node if node.name not in kept and _is_correctable(model, node)]
     if not layers:
-        return
+        return 0
     named = {node.name: node for node in reference.graph.node}
     wanted = [named[node.name].output[0] for node in layers]
     axes = [_CHANNEL_AXIS[node.op_type] for node in layers]
@@ -56,8 +63,8 @@ def correct(
     right = channel_means(reference, wanted, axes, calibration.batches(images))
     stretches = Stretches(model, calibration.batches(images))
     for step, (node, axis, means) in enumerate(zip(layers, axes, right)):
-        if reround:
-            _reround(model, node, reference, named[node.name], stretches.advance(node.input[0]))
+        if gptq:
+            _round(model, node, reference, named[node.name], stretches.advance(node.input[0]))
         arrays = stretches.advance(node.output[0])
         delta = trimmed_mean(means - [mean(array, axis) for array in arrays])
         along = [1] * arrays[0].ndim
@@ -66,6 +73,7 @@ def correct(
         for array in arrays:
             np.add(array, added, out=array)
         tick(step + 1, len(layers), "bias correction")
+    return len(layers)
 
 
 def trimmed_mean(errors: np.ndarray) -> np.ndarray:
@@ -83,7 +91,7 @@ def images_for(shape: Input) -> int:
     return min(MOST_IMAGES, max(8, PIXELS // (shape.height * shape.width)))
 
 
-def _reround(
+def _round(
     model: onnx.ModelProto, node: onnx.NodeProto, reference: onnx.ModelProto, original: onnx.NodeProto,
     arrays: list[np.ndarray],
 ) -> None:  # fmt: skip
@@ -106,12 +114,12 @@ def _reround(
     near = np.abs((old.T if turned else old).reshape(len(rows), -1) * scale[:, None] - rows.reshape(len(rows), -1))
     if (near > 1.01 * scale[:, None]).any():
         return  # the engine changed these weights before it rounded them (SmoothQuant), or bound them to another axis
-    moment = gptq.second_moment(node, exact.shape[2:], arrays)
+    moment = second_moment(node, exact.shape[2:], arrays)
     if moment is None:
         return
     shape = (len(moment), len(rows) // len(moment), -1)
     limit = min(int(np.abs(old).max()), 127)  # 7 or 8 bits: as the engine chose
-    new = gptq.round_weights(rows.reshape(shape), scale.reshape(shape), moment, -limit, limit).reshape(rows.shape)
+    new = round_weights(rows.reshape(shape), scale.reshape(shape), moment, -limit, limit).reshape(rows.shape)
     new = (new.T if turned else new).astype(np.int8)
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(new), tensor.name))
 

@@ -1,4 +1,4 @@
-"""Centring: what comes out of a ReLU is moved down by half of its range, for grids that lie around zero.
+"""Centering: what comes out of a ReLU is moved down by half of its range, for grids that lie around zero.
 
 TensorRT takes signed activations without a zero point, so behind a ReLU the lower half of the grid is never used: one
 bit of eight. Here the layer before the ReLU has half the range taken from its bias, the ReLU becomes a Clip that ends
@@ -10,16 +10,16 @@ would have to be moved too, and not for additions.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edgewright.graph import files, metadata
+from edgewright.graph import files
 from edgewright.graph.names import Names
-from edgewright.quantize.calibration import statistics as ranges
-from edgewright.quantize.calibration.statistics import STATISTICS, Statistics
-from edgewright.quantize.prepare import prepare
+from edgewright.quantize.calibration import statistics
+from edgewright.quantize.calibration.statistics import Statistics
+from edgewright.quantize.state import FloatState
+from edgewright.quantize.steps import Center
 
 if TYPE_CHECKING:
     import onnx
@@ -29,7 +29,7 @@ _PASSES = frozenset({"MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMea
 """Operators through which a constant passes as it is."""
 
 _LOW = "/low"
-"""Behind a tensor's name: the constant at which a centred Clip ends, by which `compensate` knows it again. (A number
+"""Behind a tensor's name: the constant at which a centered Clip ends, by which `compensate` knows it again. (A number
 follows where that name was taken.)"""
 
 
@@ -46,39 +46,28 @@ class Site(NamedTuple):
     low: float
 
 
-def centre(model: str, statistics: str, out: str) -> int:
-    """Write the centred form of the float file `model`, and its statistics, into the folder `out`.
+def apply(_step: Center, state: FloatState) -> int:
+    """Center the float model, and what is known of its activations; returns how many places were centered.
 
-    `statistics`: the folder that `quantize.observe` (and `weigh`) wrote of the same model. A tensor moves by half of
-    the highest value that was seen, and none of its grids clips: the zeros, of which a ReLU makes most, then lie on the
-    last step, where another range would round every one of them. (Half of a clipped range would keep them exact, too;
-    measured on SqueezeNet it was worse.) Tensors move only where no reader's grid gets coarser than that of the range
-    that the answers lose least by: of a tensor with outliers, less than half of what was seen. What is known of them
-    moves too, so that nothing is collected again. Returns how many places were centred: where there is none, nothing
-    is written.
+    A tensor moves by half of the highest value that was seen, and none of its grids clips: the zeros, of which a ReLU
+    makes most, then lie on the last step, where another range would round every one of them. (Half of a clipped range
+    would keep them exact, too; measured on SqueezeNet it was worse.) Tensors move only where no reader's grid gets
+    coarser than that of the range that the answers lose least by: of a tensor with outliers, less than half of what was
+    seen. What is known of them moves too, so that nothing is collected again.
     """
-    source, seen = files.load(model), ranges.read(Path(statistics, STATISTICS))
-    spec = metadata.get_spec(source)
-    prepare(source)
-    known = ranges.find(seen, "minmax", False)
-    best = ranges.find(seen, "output", True) if len(seen.best) else known
+    known = statistics.find(state.seen, "minmax", False)
+    best = statistics.find(state.seen, "output", True) if len(state.seen.best) else known
     chosen: list[tuple[Site, float]] = []
-    for site in sites(source):
+    for site in sites(state.model):
         read = [node.input[0] for node in site.readers]
         half = _half(max(known[name][1] for name in read))
         if site.low == 0 and 0 < half < min(best[name][1] for name in read):
             chosen.append((site, half))
-    if not chosen:
-        return 0
     moved: dict[str, float] = {}
     for site, half in chosen:
-        apply(source, site, half)
+        move(state.model, site, half)
         moved.update(dict.fromkeys((*site.tensors, *(maker.output[0] for maker in site.makers)), half))
-    if spec is not None:
-        metadata.set_spec(source, spec)
-    files.check(source, "The centred model")
-    files.save(source, Path(out, "model.onnx"))
-    ranges.save(shifted(seen, moved), Path(out, STATISTICS))
+    state.statistics = shifted(state.seen, moved) if chosen else state.seen
     return len(chosen)
 
 
@@ -151,7 +140,7 @@ def sites(model: onnx.ModelProto) -> list[Site]:
     return found
 
 
-def apply(model: onnx.ModelProto, site: Site, half: float) -> None:
+def move(model: onnx.ModelProto, site: Site, half: float) -> None:
     """Move the tensors of `site` down by `half`, in place."""
     from onnx import numpy_helper
 
@@ -182,7 +171,7 @@ def apply(model: onnx.ModelProto, site: Site, half: float) -> None:
 
 
 def compensate(quantized: onnx.ModelProto, model: onnx.ModelProto) -> None:
-    """Give the layers of `quantized` what rounding their weights took from the sums that centring needs; in place.
+    """Give the layers of `quantized` what rounding their weights took from the sums that centering needs; in place.
 
     `model`: the float model it was made of, with the same names of nodes. Rounding errors of weights meet inputs that
     lie far below zero on average: a constant, which bias correction takes out, but what is decided before it (which

@@ -11,16 +11,16 @@ those of the widest ranges; where narrower ones are taken later, the grid is les
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edgewright.graph import files, metadata, sparsity
-from edgewright.quantize.calibration import statistics as ranges
-from edgewright.quantize.calibration.statistics import STATISTICS, Range, Statistics
-from edgewright.quantize.prepare import prepare
+from edgewright.graph import files, sparsity
+from edgewright.quantize.calibration import statistics
+from edgewright.quantize.calibration.statistics import Range, Statistics
 from edgewright.quantize.qdq import tensorrt
+from edgewright.quantize.state import FloatState
+from edgewright.quantize.steps import SplitChannels
 
 if TYPE_CHECKING:
     import onnx
@@ -57,20 +57,17 @@ class Site(NamedTuple):
         return self.function.output[0], last.output[0]
 
 
-def split(model: str, statistics: str, out: str) -> int:
-    """Write the float file `model` with split channels, and its statistics, into the folder `out`.
+def apply(_step: SplitChannels, state: FloatState) -> int:
+    """Split channels of the float model, for TensorRT's grids; its statistics stay what is known of the new one.
 
-    For TensorRT's grids. `statistics`: the folder that `quantize.observe` and `weigh` wrote of the same model. In float
-    nothing changes but where a ReLU cuts off some of the copies: by a step of the grid at most (an eighth of what they
-    lie apart, see `spread`). So nothing is collected again. Returns how many copies there are: where there is none,
-    nothing is written.
+    In float nothing changes but where a ReLU cuts off some of the copies: by a step of the grid at most (an eighth of
+    what they lie apart, see `spread`). So nothing is collected again. Returns how many copies there are.
     """
-    source, seen = files.load(model), ranges.read(Path(statistics, STATISTICS))
-    prepare(source)
-    known = ranges.find(seen, "minmax", False)
+    source, seen = state.model, state.seen
+    known = statistics.find(seen, "minmax", False)
     slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1])))
     values = constants(source)
-    possible = bounds(source, metadata.get_spec(source), values)
+    possible = bounds(source, state.spec, values)
     # All are proven dead in the model as it is, before a first one is changed.
     proven = [(site, dead(site, possible, values)) for site in sites(source, values)]
     count = 0
@@ -80,16 +77,13 @@ def split(model: str, statistics: str, out: str) -> int:
         steps = grid_steps(site, known, values)
         noise = _noise(site, steps, slopes, values)
         places = choose(np.where(free, 0.0, noise), free)
-        apply(source, site, places, steps, values)
+        split(source, site, places, steps, values)
         count += sum(len(copies) - 1 for copies in places)
-    if not count:
-        return 0
-    files.check(source, "The model with split channels")
-    files.save(source, Path(out, "model.onnx"))
-    # What is known of single channels is not of these: schemes with grids around zero do not look at it.
-    none = np.zeros(len(seen.names), np.int64)
-    empty = {"channels": np.zeros((2, 0)), "widths": none, "slopes": np.zeros(0), "slope_widths": none}
-    ranges.save(Statistics(**{**seen._asdict(), **empty}), Path(out, STATISTICS))
+    if count:
+        # What is known of single channels is not of these: schemes with grids around zero do not look at it.
+        none = np.zeros(len(seen.names), np.int64)
+        empty = {"channels": np.zeros((2, 0)), "widths": none, "slopes": np.zeros(0), "slope_widths": none}
+        state.statistics = Statistics(**{**seen._asdict(), **empty})
     return count
 
 
@@ -188,7 +182,7 @@ def spread(site: Site, steps: tuple[float, float], values: Constants) -> np.ndar
     return np.asarray(np.abs(1 - sums * (steps[0] / steps[1])).max(axis=0))
 
 
-def apply(
+def split(
     model: onnx.ModelProto, site: Site, places: list[list[int]], steps: tuple[float, float], values: Constants
 ) -> None:
     """Compute the channels of `site` at `places`, in place: in `model`, and in `values`, its constants."""
@@ -221,14 +215,14 @@ def apply(
 def grid_steps(site: Site, known: Mapping[str, Range], values: Constants) -> tuple[float, float]:
     """The steps of the grids of the site's tensors, whose ranges are `known`.
 
-    What comes out of a ReLU and is read without padding will be centred, and has twice as many.
+    What comes out of a ReLU and is read without padding will be centered, and has twice as many.
     """
     ends = _ends(site.passed, values) if site.passed is not None else None
     cut = site.depthwise is None or (ends is not None and ends[0] == 0)
 
-    def step(tensor: str, readers: list[onnx.NodeProto], centred: bool) -> float:
+    def step(tensor: str, readers: list[onnx.NodeProto], centered: bool) -> float:
         low, high = known[tensor]
-        return high / 254 if centred and not any(files.pads(node) for node in readers) else max(-low, high) / 127
+        return high / 254 if centered and not any(files.pads(node) for node in readers) else max(-low, high) / 127
 
     first, last = site.tensors
     return step(first, [site.depthwise] if site.depthwise else site.readers, True), step(last, site.readers, cut)

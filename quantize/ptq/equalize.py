@@ -10,15 +10,14 @@ weights are quantized per output channel here, so the layer that makes a channel
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edgewright.graph import files, metadata
+from edgewright.graph import files
 from edgewright.quantize.calibration.sessions import Feed, open_session, until
-from edgewright.quantize.calibration.statistics import Tick
-from edgewright.quantize.prepare import prepare, read
+from edgewright.quantize.state import FloatState
+from edgewright.quantize.steps import Equalize
 
 if TYPE_CHECKING:
     import onnx
@@ -46,22 +45,12 @@ class Site(NamedTuple):
     readers: list[onnx.NodeProto]
 
 
-def equalize(model: str, images: list[str], out: str, progress: Tick | None = None) -> int:
-    """Write the equalized form of the float file `model` as ``model.onnx`` into the folder `out`.
-
-    Returns how many tensors were equalized: where there is none, nothing is written.
-    """
-    source, calibration = read(model, images)
-    prepare(source)
-    found = sites(source)
-    if not found:
-        return 0
-    apply(source, found, maxima(source, found, calibration.batches(IMAGES)))
-    if progress:
-        progress(1, 1, f"{len(found)} tensors equalized")
-    metadata.set_spec(source, calibration.spec)
-    files.check(source, "The equalized model")
-    files.save(source, Path(out, "model.onnx"))
+def apply(_step: Equalize, state: FloatState) -> int:
+    """Equalize the float model; returns how many tensors were equalized."""
+    found = sites(state.model)
+    if found:
+        scale(state.model, found, maxima(state.model, found, state.calibration.batches(IMAGES)))
+        state.tick(1, 1, f"{len(found)} tensors equalized")
     return len(found)
 
 
@@ -109,7 +98,7 @@ def maxima(model: onnx.ModelProto, found: Iterable[Site], feeds: Iterable[Feed])
     return largest
 
 
-def apply(model: onnx.ModelProto, found: Iterable[Site], largest: dict[str, np.ndarray]) -> None:
+def scale(model: onnx.ModelProto, found: Iterable[Site], largest: dict[str, np.ndarray]) -> None:
     """Move the factors at the sites `found`, in place; `largest` holds each channel's largest magnitude, by tensor."""
     from onnx import numpy_helper
 

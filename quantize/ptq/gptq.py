@@ -70,8 +70,8 @@ def _upper_factor(moment: np.ndarray) -> np.ndarray:
 def second_moment(node: onnx.NodeProto, kernel: tuple[int, ...], arrays: list[np.ndarray]) -> np.ndarray | None:
     """The mean of x x^T over the windows that the layer `node` sees in its inputs `arrays`: (groups, inputs, inputs).
 
-    Of inputs that lie far from zero (see `centre`) it is that of x less its mean: what rounding does to a constant goes
-    into the bias afterwards, and would else be all that rounding looks after.
+    Of inputs that lie far from zero (see `centering`) it is that of x less its mean: what rounding does to a constant
+    goes into the bias afterwards, and would else be all that rounding looks after.
     None for a layer whose windows are not computed here: ConvTranspose, automatic padding, other than two dimensions.
     """
     options: dict[str, Any] = {a.name: list(a.ints) or a.i or a.s for a in node.attribute}

@@ -23,6 +23,8 @@ from edgewright.graph.census import PRODUCTS
 from edgewright.quantize import autograd
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.statistics import Tick
+from edgewright.quantize.state import Int8State
+from edgewright.quantize.steps import Distil, Train
 
 from .batches import Lesson, Lessons
 from .schedule import SUPERVISED, TRAINING, Training
@@ -185,6 +187,16 @@ class _Round(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(_context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient, None
+
+
+def apply(step: Distil | Train, state: Int8State) -> int:
+    """Train the INT8 model, with labels where the step is to learn from them."""
+    labels = state.labels if "labels" in step.needs else ()
+    distil(
+        state.quantized, state.model, state.calibration, state.tick, seed=state.seed, checkpoint=state.checkpoint,
+        labels=labels,
+    )  # fmt: skip
+    return 1
 
 
 def distil(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from edgewright.graph import files
 from edgewright.graph.census import PRODUCTS
+from edgewright.quantize.state import Int8State
+from edgewright.quantize.steps import FloatTail
 
 from .pairs import rewire
 
@@ -13,8 +15,13 @@ if TYPE_CHECKING:
     import onnx
 
 
-def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions: bool) -> bool:
-    """Take the Q/DQ pairs behind the last layers out of `model`, in place; returns whether there were any.
+def apply(_step: FloatTail, state: Int8State) -> int:
+    """Take the pairs behind the last layers out."""
+    return take_out(state.quantized, state.model, keep_convolutions=state.scheme.runtime == "onnxruntime")
+
+
+def take_out(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions: bool) -> int:
+    """Take the Q/DQ pairs behind the last layers out of `model`, in place; returns how many nodes went.
 
     A pair stays where it also clips: ONNX Runtime's quantizer drops a Relu whose work the pair does, and gives the
     layer another output than it has in the float model `reference`. `keep_convolutions`: the output of a last
@@ -49,4 +56,4 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions:
             gone.append(pair)
         gone.append(node)
     rewire(graph, renamed, gone)
-    return bool(gone)
+    return len(gone)

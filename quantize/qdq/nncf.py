@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import InvalidInput
+from edgewright.graph import files
 from edgewright.graph.names import Aliases
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.statistics import Tick
-from edgewright.quantize.methods import Method
 from edgewright.quantize.schemes import Scheme
+from edgewright.quantize.state import Int8State
+from edgewright.quantize.steps import PlaceByNncf
 
 from . import unsigned
 
@@ -17,13 +19,9 @@ if TYPE_CHECKING:
     import onnx
 
 
-def place(
-    model: onnx.ModelProto, calibration: Calibration, scheme: Scheme, method: Method, float_nodes: list[str], tick: Tick
-) -> onnx.ModelProto:
-    """`model`, changed in place, with Q/DQ pairs for the OpenVINO scheme `scheme`; `float_nodes` stay in float.
-
-    Raises `InvalidInput` for layers whose weights are computed.
-    """
+def apply(step: PlaceByNncf, state: Int8State) -> int:
+    """Make the INT8 model. Raises `InvalidInput` for layers whose weights are computed."""
+    model, scheme, calibration = files.copy(state.model), state.scheme, state.calibration
     import nncf
 
     _require_constant_weights(model)
@@ -31,22 +29,23 @@ def place(
     aliases = Aliases(model.graph)  # NNCF makes up names without a look whether they are taken
     aliases.apply(model.graph)
     transformer = any(node.op_type == "LayerNormalization" for node in model.graph.node)
-    zero_points = scheme.activations == "u8" or method.zero_points
+    zero_points = scheme.activations == "u8" or step.zero_points
     placed = nncf.quantize(
         model,
-        nncf.Dataset(_Batches(calibration, tick)),
+        nncf.Dataset(_Batches(calibration, state.tick)),
         subset_size=len(calibration),
         preset=nncf.QuantizationPreset.MIXED if zero_points else nncf.QuantizationPreset.PERFORMANCE,
         target_device=nncf.TargetDevice.CPU,
         fast_bias_correction=True,
-        ignored_scope=nncf.IgnoredScope(names=[aliases.node(name) for name in float_nodes], validate=False),
+        ignored_scope=nncf.IgnoredScope(names=[aliases.node(name) for name in state.float_nodes], validate=False),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
-        advanced_parameters=_advanced(scheme, method),
+        advanced_parameters=_advanced(scheme, step),
     )
     aliases.restore(placed.graph)
     if zero_points:
         unsigned.apply(placed)
-    return placed
+    state.quantized = placed
+    return 1
 
 
 def _require_constant_weights(model: onnx.ModelProto) -> None:
@@ -61,13 +60,13 @@ def _require_constant_weights(model: onnx.ModelProto) -> None:
             )
 
 
-def _advanced(scheme: Scheme, method: Method) -> Any:
+def _advanced(scheme: Scheme, step: PlaceByNncf) -> Any:
     from nncf.quantization import advanced_parameters as a
 
     return a.AdvancedQuantizationParameters(
         overflow_fix=a.OverflowFix.ENABLE if scheme.weight_bits == 7 else a.OverflowFix.DISABLE,
-        disable_bias_correction=method.bias_correction != "fast",
-        smooth_quant_alphas=a.AdvancedSmoothQuantParameters(matmul=0.95 if method.smooth_quant else -1),
+        disable_bias_correction=not step.correct_biases,
+        smooth_quant_alphas=a.AdvancedSmoothQuantParameters(matmul=0.95 if step.smooth_quant else -1),
     )
 
 

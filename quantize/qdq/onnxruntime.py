@@ -145,7 +145,7 @@ def _put_biases_back(model: onnx.ModelProto, biases: dict[str, onnx.TensorProto]
 
 def _options(scheme: Scheme) -> dict[str, Any]:
     return {
-        "ActivationSymmetric": scheme.centred,
+        "ActivationSymmetric": scheme.centered,
         "WeightSymmetric": True,
         "QuantizeBias": scheme.quantize_bias,
         "MatMulConstBOnly": True,  # attention's products of two activations lose most and gain least

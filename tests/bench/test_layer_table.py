@@ -11,7 +11,9 @@ from edgewright.bench.layer_table import Cost, Network, Table, grid, predict, ti
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.graph import files, probe
 from edgewright.graph.layers import Layer, narrowed
-from edgewright.quantize import quantize, schemes
+from edgewright.quantize import schemes
+from edgewright.quantize.calibration.statistics import Ranges
+from edgewright.quantize.qdq import place
 from edgewright.runtimes.options import Kernel, Options
 
 CONV = Layer(kind="conv", cin=32, cout=64, kernel=(3, 3), pads=(1, 1, 1, 1), height=20, width=20, activation="silu")
@@ -33,7 +35,8 @@ LAYERS = [
 def test_every_layer_is_timed_in_its_own_precision(runtime: str, scheme: str | None, tmp_path: Path) -> None:
     model = probe.build(LAYERS)
     if scheme:
-        model = quantize.place(model, probe.ranges(LAYERS), schemes.get(scheme), probe.outside(model))
+        ranges = Ranges("minmax", probe.ranges(LAYERS), {})
+        model = place.place(model, ranges, schemes.get(scheme), probe.outside(model))
     files.save(model, tmp_path / "probe.onnx")
     options = Options(runtime=runtime, threads=1)  # type: ignore[arg-type]
     found = time_layers(tmp_path / "probe.onnx", len(LAYERS), options, tmp_path / "artifact", rounds=2, each=4)

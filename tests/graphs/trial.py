@@ -119,7 +119,7 @@ def quantized(exported: Exported, scheme: str, method: str, images: list[str], l
     `loads`: in OpenVINO too, which takes its time; of TensorRT's files the rules are checked.
     """
     folder = exported.path.parent / scheme
-    quantize.quantize(str(exported.path), scheme, method, images, str(folder))
+    quantize.quantize(quantize.Request(model=str(exported.path), images=images), scheme, method, str(folder))
     path = folder / "model.onnx"
     model = onnx.load(path)
     found = _answers(open_session(model, 1), exported.inputs, exported.spec)

@@ -25,7 +25,7 @@ def test_the_menu_of_a_mobilenet(benchmark: Any, zoo: Path, tmp_path: Path) -> N
     model, images = tmp_path / "float.onnx", linked(zoo / case.data, tmp_path / "images", 100)
     spec, weights = ZOO / "specs" / f"{case.spec}.toml", zoo / "weights" / case.checkpoint
     api.export(case.source, out=model, checkpoint=weights, spec=spec, data=zoo / case.data)
-    learned = {name for name, method in methods.OTHERS.items() if method.distil}
+    learned = {name for name, method in methods.OTHERS.items() if method.needs("checkpoint")}
 
     def menu() -> None:
         for name in methods.METHODS | methods.OTHERS:

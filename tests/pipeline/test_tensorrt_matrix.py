@@ -18,7 +18,7 @@ from edgewright.export.exporter import export
 from edgewright.graph import census
 from edgewright.quantize import fp16
 from edgewright.quantize.qdq import tensorrt_rules
-from edgewright.quantize.quantize import quantize
+from edgewright.quantize.quantize import Request, quantize
 from edgewright.runtimes.options import Options
 
 SOURCES = {
@@ -77,7 +77,7 @@ def test_the_real_parser_and_builder_accept_every_precision(name: str, images: l
         (tmp_path / folder).mkdir()
     file = "model.onnx"
     fp16.convert(str(tmp_path / file), images, str(tmp_path / "f16"))
-    quantize(str(tmp_path / file), "tensorrt", "minmax", images, str(tmp_path / "int8"))
+    quantize(Request(model=str(tmp_path / file), images=images), "tensorrt", "minmax", str(tmp_path / "int8"))
     assert tensorrt_rules.check(onnx.load(tmp_path / "int8" / file)) == []
     folders = ["", "f16", "int8"]
     if name not in LONG:

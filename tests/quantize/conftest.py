@@ -13,6 +13,12 @@ from PIL import Image
 
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import metadata
+from edgewright.quantize import methods, quantize
+from edgewright.quantize.calibration.images import Calibration
+from edgewright.quantize.prepare import prepare
+from edgewright.quantize.schemes import Scheme
+from edgewright.quantize.state import Int8State
+from edgewright.quantize.steps import KeptStep
 
 
 class Tiny(msgspec.Struct):
@@ -45,6 +51,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     fit_head(model, images, labels, spec)
     onnx.save(model, folder / "model.onnx")
     return Tiny(folder / "model.onnx", images, labels, spec)
+
+
+def int8(model: onnx.ModelProto, scheme: Scheme, calibration: Calibration) -> onnx.ModelProto:
+    """`model`, which is prepared in place, as the method "minmax" quantizes it."""
+    prepare(model)
+    state = Int8State(model=model, spec=calibration.spec, images=list(map(str, calibration.images)), scheme=scheme)
+    quantize.apply(methods.get("minmax"), state)
+    return state.quantized
+
+
+def keep(step: KeptStep, source: Path, images: list[str], out: Path | None = None) -> int:
+    """Do `step` for the model and the statistics in the folder `source`."""
+    known = str(source) if "statistics" in step.needs else None
+    request = quantize.Request(model=str(source / "model.onnx"), images=images, statistics=known)
+    return quantize.run_step(step, request, str(out or source))
 
 
 def residual_net(rng: np.random.Generator) -> onnx.ModelProto:

@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from edgewright.core.errors import InvalidInput
 from edgewright.graph import files, metadata
 from edgewright.quantize import methods, schemes
-from edgewright.quantize.quantize import Provenance, quantize
+from edgewright.quantize.quantize import Provenance, Request, quantize
+from edgewright.quantize.steps import FloatLayers, PlaceByNncf
 from edgewright.vision.preprocess import batch
 
 pytestmark = pytest.mark.xdist_group("quantize")  # each file is made once
@@ -29,7 +30,7 @@ def made(tiny, tmp_path_factory):
     def make(scheme: str, method: str) -> Path:
         if (scheme, method) not in done:
             folder = tmp_path_factory.mktemp("quantized")
-            quantize(str(tiny.model), scheme, method, tiny.images, str(folder))
+            quantize(Request(model=str(tiny.model), images=tiny.images), scheme, method, str(folder))
             done[scheme, method] = folder
         return done[scheme, method]
 
@@ -56,7 +57,7 @@ def test_the_file_is_valid_keeps_the_spec_and_obeys_its_scheme(scheme, method, t
     weights, activations = pairs(model)
     s8 = {name: w for name, w in weights.items() if w[0].dtype == np.int8 and w[0].ndim > 1}
     few = rule.placement == "inputs"  # TensorRT: the first convolution, on 3 channels, stays in float
-    assert len(s8) == (3 if methods.METHODS[method].float_layers else 4) - few
+    assert len(s8) == (3 if methods.METHODS[method].has(FloatLayers) else 4) - few
     for values, zero, scale in s8.values():
         assert not zero.any()
         assert scale.size == (values.shape[0]), "weights are not quantized per output channel"
@@ -91,7 +92,7 @@ def test_predictions_survive_in_openvino(tiny, made):
 
 def test_the_same_input_gives_the_same_bytes(tiny, made, tmp_path):
     for scheme, method in (("ort-x86", "round"), ("openvino", "nncf-round")):
-        quantize(str(tiny.model), scheme, method, tiny.images, str(tmp_path / scheme))
+        quantize(Request(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path / scheme))
         assert (tmp_path / scheme / "model.onnx").read_bytes() == (made(scheme, method) / "model.onnx").read_bytes()
 
 
@@ -106,7 +107,7 @@ def test_provenance_names_images_method_versions_and_time(tiny, made):
 def test_progress_reaches_its_total_in_every_phase(tiny, tmp_path):
     calls: list[tuple[int, int, str]] = []
     quantize(
-        str(tiny.model), "ort-x86", "round", tiny.images[:40], str(tmp_path),
+        Request(model=str(tiny.model), images=tiny.images[:40]), "ort-x86", "round", str(tmp_path),
         progress=lambda done, total, what: calls.append((done, total, what)),
     )  # fmt: skip
     last = {what: (done, total) for done, total, what in calls}
@@ -119,8 +120,8 @@ def test_the_other_methods_work_too(name, tiny, tmp_path, monkeypatch):
     from edgewright.quantize.qat import train as distil
 
     monkeypatch.setattr(distil, "TRAINING", distil.Training(steps=30))
-    scheme = "openvino" if methods.OTHERS[name].engine == "nncf" else "ort-x86"
-    quantize(str(tiny.model), scheme, name, tiny.images[:40], str(tmp_path))
+    scheme = "openvino" if methods.OTHERS[name].has(PlaceByNncf) else "ort-x86"
+    quantize(Request(model=str(tiny.model), images=tiny.images[:40]), scheme, name, str(tmp_path))
     assert agreement(tmp_path, tiny, optimize=False) >= 0.9
 
 
@@ -135,7 +136,7 @@ def test_the_other_methods_work_too(name, tiny, tmp_path, monkeypatch):
 )
 def test_a_wrong_name_lists_the_right_ones(scheme, method, message, tiny, tmp_path):
     with pytest.raises(InvalidInput, match=message):
-        quantize(str(tiny.model), scheme, method, tiny.images, str(tmp_path))
+        quantize(Request(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -144,7 +145,9 @@ def test_a_model_without_spec_is_refused(tiny, tmp_path):
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
     with pytest.raises(InvalidInput, match="ModelSpec"):
-        quantize(str(tmp_path / "bare.onnx"), "ort-x86", "round", tiny.images, str(tmp_path / "out"))
+        quantize(
+            Request(model=str(tmp_path / "bare.onnx"), images=tiny.images), "ort-x86", "round", str(tmp_path / "out")
+        )
 
 
 def agreement(folder: Path, tiny, optimize: bool) -> float:

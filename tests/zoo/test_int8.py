@@ -24,11 +24,12 @@ from edgewright.graph import files, metadata
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidate import Variant
 from edgewright.pipeline.jobs.quantize import import_file
-from edgewright.pipeline.stages import quantize as quantizing
+from edgewright.pipeline.stages.quantize import quantize
 from edgewright.pipeline.stages.runner import StageRunner
-from edgewright.quantize import prepare
+from edgewright.quantize import methods, prepare
 from edgewright.quantize.calibration.sessions import open_session
 from edgewright.quantize.ptq import channel_splitting
+from edgewright.quantize.steps import Center, SplitChannels
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes.options import Options
 from edgewright.tasks.detect import metric
@@ -105,7 +106,7 @@ def quantized(path: Path, scheme: str, method: str, found: image_sets.Images, fo
     """The INT8 form of the float file at `path`, as the main job makes it."""
     runner = StageRunner(store=Store(folder / "store"), limits=child.Limits(wall_s=3600))
     variant, model = Variant(scheme=scheme, method=method), import_file(runner, path)
-    return quantizing.quantize(runner, model, variant, found.calibration, 0)
+    return quantize(runner, model, variant, found.calibration, 0)
 
 
 def figures(name: str, scheme: str, method: str, zoo: Path, folder: Path) -> Figures:
@@ -157,18 +158,19 @@ def test_mobilenets_first_tensors_have_dead_channels(zoo: Path, folder: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv1_075", "mobilenetv1_025", "squeezenet1_1"])
-def test_centring_and_splitting_bring_answers_nearer(
+def test_centering_and_splitting_bring_answers_nearer(
     name: str, zoo: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each by itself, beside plain minmax; SqueezeNet has no dead channels whose places could be taken."""
-    parts = quantizing.AROUND_ZERO
+    steps = methods.METHODS["round"].steps
     found = [figures(name, "tensorrt", "minmax", zoo, folder).sqnr_db]
-    for wanted in ((), ("centre",), ("split", "centre")):
-        monkeypatch.setattr(quantizing, "AROUND_ZERO", {part: parts[part] for part in parts if part in wanted})
+    for left_out in ((SplitChannels, Center), (SplitChannels,), ()):
+        some = tuple(step for step in steps if not isinstance(step, left_out))
+        monkeypatch.setitem(methods.METHODS, "round", methods.Method("round", some))
         found.append(figures(name, "tensorrt", "round", zoo, folder).sqnr_db)
-    plain, rounded, centred, split = found
-    assert max(plain, rounded) < centred
-    assert split == centred if name == "squeezenet1_1" else split > centred
+    plain, rounded, centered, split = found
+    assert max(plain, rounded) < centered
+    assert split == centered if name == "squeezenet1_1" else split > centered
 
 
 DETECTORS = runpy.run_path(str(HERE / "test_detectors.py"))["CASES"]
@@ -216,13 +218,14 @@ def test_int8_keeps_the_boxes(name: str, scheme: str, method: str, zoo: Path, tm
 
 PEAK = """
 import resource, sys
-from edgewright.quantize import quantize
-from edgewright.quantize.ptq import equalize
+from edgewright.quantize.quantize import Request, quantize, run_step
+from edgewright.quantize.steps import Calibrate, ChooseClipping, Equalize
 model, out, *images = sys.argv[1:]
-equalize.equalize(model, images, out)
-quantize.observe(model, images, out)
-quantize.weigh(model, images, out, out)
-quantize.quantize(model, "openvino-vnni", "round", images, out, statistics=out)
+run_step(Equalize(), Request(model=model, images=images), out)
+run_step(Calibrate(), Request(model=model, images=images), out)
+request = Request(model=model, images=images, statistics=out)
+run_step(ChooseClipping(), request, out)
+quantize(request, "openvino-vnni", "round", out)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -80,7 +80,7 @@ def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch
     assert before and all(old != new for old, new in zip(before, keys()))
 
 
-def test_tensorrts_grids_are_served_by_split_and_centred_models(
+def test_tensorrts_grids_are_served_by_split_and_centered_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its statistics come with it: nothing is observed again. Other schemes and plain methods do without."""
@@ -90,9 +90,9 @@ def test_tensorrts_grids_are_served_by_split_and_centred_models(
         made.append((stage, inputs.get("statistics", "")))
         folder = tmp_path / stage
         folder.mkdir(exist_ok=True)
-        if stage in ("equalize", "split", "centre"):
+        if stage in ("equalize", "split-channels", "center"):
             (folder / MODEL).touch()
-        if stage in ("observe", "weigh", "split", "centre"):
+        if stage in ("calibrate", "choose-clipping", "split-channels", "center"):
             (folder / STATISTICS).touch()
         return Entry(path=folder, key=stage, reused=False, seconds=0.0)
 
@@ -106,7 +106,8 @@ def test_tensorrts_grids_are_served_by_split_and_centred_models(
         quantize(runner, model, Variant(scheme=scheme, method=method), images, 0)
         return made
 
-    seen = [("equalize", ""), ("observe", ""), ("weigh", "observe")]
-    assert of("tensorrt", "round") == [*seen, ("split", "weigh"), ("centre", "split"), ("quantize", "centre")]
-    assert of("ort-x86-vnni", "round") == [*seen, ("quantize", "weigh")]
-    assert of("tensorrt", "minmax") == [("observe", ""), ("quantize", "observe")]
+    seen = [("equalize", ""), ("calibrate", ""), ("choose-clipping", "calibrate")]
+    around_zero = [("split-channels", "choose-clipping"), ("center", "split-channels")]
+    assert of("tensorrt", "round") == [*seen, *around_zero, ("quantize", "center")]
+    assert of("ort-x86-vnni", "round") == [*seen, ("quantize", "choose-clipping")]
+    assert of("tensorrt", "minmax") == [("calibrate", ""), ("quantize", "calibrate")]

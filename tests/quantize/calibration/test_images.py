@@ -14,13 +14,13 @@ from PIL import Image
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Preprocess
 from edgewright.quantize.calibration.images import MINIMUM, Calibration
-from edgewright.quantize.quantize import quantize
+from edgewright.quantize.quantize import Request, quantize
 
 PEAK = """
 import resource, sys
-from edgewright.quantize.quantize import quantize
+from edgewright.quantize.quantize import Request, quantize
 model, scheme, method, out, *images = sys.argv[1:]
-quantize(model, scheme, method, images, out)
+quantize(Request(model=model, images=images), scheme, method, out)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -54,7 +54,7 @@ def test_a_value_that_is_not_finite_names_its_image_and_writes_nothing(
 
     monkeypatch.setattr(calibration, "_preprocessed", poisoned)
     with pytest.raises(InvalidInput, match=Path(culprit).name):
-        quantize(str(tiny.model), scheme, method, tiny.images, str(tmp_path))
+        quantize(Request(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Centring changes nothing in float, leaves no half of a signed grid unused, and stays away where it would not hold."""
+"""Centering changes nothing in float, leaves no half of a signed grid unused, stays away where it would not hold."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from edgewright.core import statistics
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import files, metadata
 from edgewright.quantize import prepare, quantize
+from edgewright.quantize.calibration import collect
 from edgewright.quantize.calibration import statistics as ranges
+from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import open_session
 from edgewright.quantize.mixed import compose
 from edgewright.quantize.ptq import centering
-from edgewright.quantize.qdq import tensorrt_rules
+from edgewright.quantize.qdq import place, tensorrt_rules
 from edgewright.quantize.schemes import SCHEMES
+from edgewright.quantize.steps import Calibrate, Center, ChooseClipping
+
+from ..conftest import keep
 
 
 def node(operator: str, given: list[str], made: str, **told: object) -> onnx.NodeProto:
@@ -66,16 +71,16 @@ def prepared() -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="module")
-def centred(tiny, tmp_path_factory: pytest.TempPathFactory):
-    """(the float file, the centred one), each beside its statistics; and images."""
+def centered(tiny, tmp_path_factory: pytest.TempPathFactory):
+    """(the float file, the centered one), each beside its statistics; and images."""
     folder = tmp_path_factory.mktemp("centre")
     images = tiny.images[:48]
     for name in ("before", "after"):
         (folder / name).mkdir()
     files.save(network(), folder / "before/model.onnx")
-    quantize.observe(str(folder / "before/model.onnx"), images, str(folder / "before"))
-    quantize.weigh(str(folder / "before/model.onnx"), images, str(folder / "before"), str(folder / "before"))
-    found = centering.centre(str(folder / "before/model.onnx"), str(folder / "before"), str(folder / "after"))
+    keep(Calibrate(), folder / "before", images)
+    keep(ChooseClipping(), folder / "before", images)
+    found = keep(Center(), folder / "before", images, folder / "after")
     assert found == 3
     return folder / "before", folder / "after", images
 
@@ -102,18 +107,19 @@ def answers(folder, images: list[str]) -> np.ndarray:
     return np.concatenate([session.run(None, {"images": batch([image], spec)})[0] for image in images])
 
 
-def test_the_function_stays(centred) -> None:
-    before, after, images = centred
+def test_the_function_stays(centered) -> None:
+    before, after, images = centered
     assert statistics.sqnr_db(answers(after, images), answers(before, images)) > 100
 
 
-def test_what_was_known_of_the_model_holds_for_the_centred_one(centred) -> None:
+def test_what_was_known_of_the_model_holds_for_the_centered_one(centered) -> None:
     """Nothing is collected again: the statistics that were moved are those of the moved model."""
-    _, after, images = centred
+    _, after, images = centered
     told = ranges.read(after / ranges.STATISTICS)
-    source, calibration = prepare.read(str(after / "model.onnx"), images)
+    source, spec = prepare.read(str(after / "model.onnx"))
+    calibration = Calibration(images, spec)
     prepare.prepare(source)
-    seen = ranges.collect(source, calibration, lambda *_: None)
+    seen = collect.collect(source, calibration, lambda *_: None)
     assert told.names == seen.names
     np.testing.assert_allclose(told.lows, seen.lows, atol=1e-4)
     np.testing.assert_allclose(told.highs, seen.highs, atol=1e-4)
@@ -123,39 +129,42 @@ def test_what_was_known_of_the_model_holds_for_the_centred_one(centred) -> None:
         assert -0.995 * low < high <= -low, f"{name}: zeros of the ReLU are not on the last step"
 
 
-def test_where_clipping_gives_a_finer_grid_nothing_moves(centred, tmp_path) -> None:
+def test_where_clipping_gives_a_finer_grid_nothing_moves(centered, tmp_path) -> None:
     """Of a tensor with outliers less than half of what was seen is the best range: its steps are smaller already."""
-    before, _, _ = centred
+    before, _, _ = centered
     seen = ranges.read(before / ranges.STATISTICS)
     best = seen.best.copy()
     best[..., 1] = 0.45 * seen.highs.max(axis=0)
     ranges.save(seen._replace(best=best), tmp_path / ranges.STATISTICS)
-    assert centering.centre(str(before / "model.onnx"), str(tmp_path), str(tmp_path)) == 0
+    request = quantize.Request(model=str(before / "model.onnx"), statistics=str(tmp_path))
+    assert quantize.run_step(Center(), request, str(tmp_path)) == 0
 
 
-def test_int8_comes_nearer_by_half_a_bit_at_least(centred, tmp_path) -> None:
-    before, after, images = centred
+def test_int8_comes_nearer_by_half_a_bit_at_least(centered, tmp_path) -> None:
+    before, after, images = centered
     exact = answers(before, images)
     nearness = []
     for folder in (before, after):
         out = tmp_path / folder.name
         out.mkdir()
-        quantize.quantize(str(folder / "model.onnx"), "tensorrt", "round", images, str(out), statistics=str(folder))
+        request = quantize.Request(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
+        quantize.quantize(request, "tensorrt", "round", str(out))
         nearness.append(statistics.sqnr_db(answers(out, images), exact))
     assert nearness[1] > nearness[0] + 3
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_what_is_decided_before_biases_are_corrected_sees_no_constant(centred, monkeypatch, mixed) -> None:
+def test_what_is_decided_before_biases_are_corrected_sees_no_constant(centered, monkeypatch, mixed) -> None:
     """Neither a plain file's answers nor a mixed one's are off by the weights' rounding errors times half a range."""
-    _, after, images = centred
-    source, calibration = prepare.read(str(after / "model.onnx"), images)
+    _, after, images = centered
+    source, spec = prepare.read(str(after / "model.onnx"))
+    calibration = Calibration(images, spec)
     prepare.prepare(source)
-    found = ranges.find(ranges.read(after / ranges.STATISTICS), "minmax", True)
     scheme, exact = SCHEMES["tensorrt"], answers(after, images)
+    found = ranges.ranges(ranges.read(after / ranges.STATISTICS), "minmax", scheme)
 
     def wrong() -> np.ndarray:
-        whole = quantize.place(source, found, scheme, [])
+        whole = place.place(source, found, scheme, [])
         made = compose.compose(source, whole, {"at_logits"}, scheme, corrected=False) if mixed else whole
         session = open_session(made)
         return np.concatenate([session.run(None, feed)[0] for feed in calibration.batches()]) - exact
@@ -263,7 +272,7 @@ def test_matrix_products_either_way_round(turned: int) -> None:
     x = {"x": rng.normal(size=(5, 6)).astype(np.float32)}
     before = open_session(model).run(None, x)[0]
     (site,) = centering.sites(model)
-    centering.apply(model, site, 1.5)
+    centering.move(model, site, 1.5)
     np.testing.assert_allclose(open_session(model).run(None, x)[0], before, atol=1e-5)
 
 
@@ -277,10 +286,10 @@ def test_no_reader_gets_a_coarser_grid(tiny, tmp_path) -> None:
     for name in ("before", "after"):
         (tmp_path / name).mkdir()
     files.save(model, tmp_path / "before/model.onnx")
-    quantize.observe(str(tmp_path / "before/model.onnx"), tiny.images[:32], str(tmp_path / "before"))
-    assert centering.centre(str(tmp_path / "before/model.onnx"), str(tmp_path / "before"), str(tmp_path / "after")) == 2
-    centred = files.load(tmp_path / "after/model.onnx")
-    assert [n.op_type for n in centred.graph.node if n.output[0] in ("r1", "r2", "r4")] == ["Clip", "Relu", "Clip"]
+    keep(Calibrate(), tmp_path / "before", tiny.images[:32])
+    assert keep(Center(), tmp_path / "before", [], tmp_path / "after") == 2
+    centered = files.load(tmp_path / "after/model.onnx")
+    assert [n.op_type for n in centered.graph.node if n.output[0] in ("r1", "r2", "r4")] == ["Clip", "Relu", "Clip"]
 
 
 def kernels(path) -> int:
@@ -308,14 +317,13 @@ def kernels(path) -> int:
     return sum("LayerType: " in line and "LayerType: wait" not in line for line in log.lines)
 
 
-def test_tensorrt_takes_the_file_and_fuses_what_is_cut_off(centred, tmp_path) -> None:
+def test_tensorrt_takes_the_file_and_fuses_what_is_cut_off(centered, tmp_path) -> None:
     """A Clip below zero costs no kernel that the ReLU did not."""
-    before, after, images = centred
+    before, after, images = centered
     for folder in (before, after):
         (tmp_path / folder.name).mkdir()
-        quantize.quantize(
-            str(folder / "model.onnx"), "tensorrt", "round", images, str(tmp_path / folder.name), statistics=str(folder)
-        )
+        request = quantize.Request(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
+        quantize.quantize(request, "tensorrt", "round", str(tmp_path / folder.name))
         assert tensorrt_rules.check(files.load(tmp_path / folder.name / "model.onnx")) == []
     relu, clip = (kernels(tmp_path / folder.name / "model.onnx") for folder in (before, after))
     assert relu == clip > 0
@@ -330,6 +338,6 @@ def test_a_model_without_rectifiers_gives_nothing(tiny, tmp_path) -> None:
     for name in ("before", "after"):
         (tmp_path / name).mkdir()
     files.save(model, tmp_path / "before/model.onnx")
-    quantize.observe(str(tmp_path / "before/model.onnx"), tiny.images[:32], str(tmp_path / "before"))
-    assert centering.centre(str(tmp_path / "before/model.onnx"), str(tmp_path / "before"), str(tmp_path / "after")) == 0
+    keep(Calibrate(), tmp_path / "before", tiny.images[:32])
+    assert keep(Center(), tmp_path / "before", [], tmp_path / "after") == 0
     assert not list((tmp_path / "after").iterdir())

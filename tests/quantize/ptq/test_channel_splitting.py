@@ -16,10 +16,15 @@ from edgewright.core import statistics
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import files, metadata
 from edgewright.quantize import prepare, quantize
+from edgewright.quantize.calibration import collect
 from edgewright.quantize.calibration import statistics as ranges
+from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import open_session, until
-from edgewright.quantize.ptq import centering, channel_splitting
+from edgewright.quantize.ptq import channel_splitting
+from edgewright.quantize.steps import Calibrate, Center, ChooseClipping, SplitChannels
 from edgewright.vision.preprocess import batch
+
+from ..conftest import keep
 
 DEAD = [1, 4, 6]
 SPEC = ModelSpec(
@@ -87,11 +92,9 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[st
     for name in ("before", "after"):
         (folder / name).mkdir()
     files.save(network(), folder / "before/model.onnx")
-    quantize.observe(str(folder / "before/model.onnx"), images, str(folder / "before"))
-    quantize.weigh(str(folder / "before/model.onnx"), images, str(folder / "before"), str(folder / "before"))
-    assert (
-        channel_splitting.split(str(folder / "before/model.onnx"), str(folder / "before"), str(folder / "after")) == 4
-    )
+    keep(Calibrate(), folder / "before", images)
+    keep(ChooseClipping(), folder / "before", images)
+    assert keep(SplitChannels(), folder / "before", images, folder / "after") == 4
     return folder / "before", folder / "after", images
 
 
@@ -120,13 +123,13 @@ def test_what_would_lie_too_far_apart_is_not_split(split, tmp_path: Path) -> Non
     model, images = network(), split[2]
     changed("w2", lambda w: w * np.where(np.arange(24) == 0, 20, 1)[:, None, None, None])(model)
     files.save(model, tmp_path / "model.onnx")
-    quantize.observe(str(tmp_path / "model.onnx"), images, str(tmp_path))
-    quantize.weigh(str(tmp_path / "model.onnx"), images, str(tmp_path), str(tmp_path))
+    keep(Calibrate(), tmp_path, images)
+    keep(ChooseClipping(), tmp_path, images)
     seen = ranges.read(tmp_path / ranges.STATISTICS)
     slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1])))["r1"]
     assert not slopes[DEAD].any() and slopes.argmax() == 0
     (tmp_path / "out").mkdir()
-    assert channel_splitting.split(str(tmp_path / "model.onnx"), str(tmp_path), str(tmp_path / "out")) == 4
+    assert keep(SplitChannels(), tmp_path, images, tmp_path / "out") == 4
     weights = channel_splitting.constants(files.load(tmp_path / "out/model.onnx"))["w1"]
     assert [(weights == weights[channel]).all(axis=(1, 2, 3)).sum() for channel in (0, 3)] == [1, 4]
 
@@ -136,9 +139,10 @@ def test_what_was_known_of_the_model_holds_for_the_split_one(split) -> None:
     _, after, images = split
     told = ranges.read(after / ranges.STATISTICS)
     assert len(told.widths) == len(told.names) and not len(told.slopes), "of single channels nothing is known"
-    source, calibration = prepare.read(str(after / "model.onnx"), images)
+    source, spec = prepare.read(str(after / "model.onnx"))
+    calibration = Calibration(images, spec)
     prepare.prepare(source)
-    seen = ranges.collect(source, calibration, lambda *_: None)
+    seen = collect.collect(source, calibration, lambda *_: None)
     assert told.names == seen.names
     for name in ("r1", "r2", "r3", "r4"):
         ends = [np.array(ranges.find(found, "minmax", True)[name]) for found in (told, seen)]
@@ -155,7 +159,8 @@ def test_int8_comes_nearer(split, tmp_path: Path) -> None:
     for folder in (before, after):
         out = tmp_path / folder.name
         out.mkdir()
-        quantize.quantize(str(folder / "model.onnx"), "tensorrt", "round", images, str(out), statistics=str(folder))
+        request = quantize.Request(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
+        quantize.quantize(request, "tensorrt", "round", str(out))
         nearness.append(statistics.sqnr_db(answers(out, images, "c3")[:, alive] - same, exact - same))
     assert nearness[1] > nearness[0] + 3
 
@@ -172,7 +177,7 @@ def test_copies_are_a_grid_as_many_times_as_fine(count: int) -> None:
     site = channel_splitting.sites(model, values)[0]
     exact = computed(model, x, ["r1", "r2", "c3"])
     places, steps = [3, *DEAD[: count - 1]], (6 / 127, 6 / 254)
-    channel_splitting.apply(model, site, [places], steps, values)
+    channel_splitting.split(model, site, [places], steps, values)
     *copies, summed = computed(model, x, ["r1", "r2", "c3"])
     np.testing.assert_allclose(np.delete(summed, 5, 1), np.delete(exact[2], 5, 1), atol=1e-3)
     for given, was, step in zip(copies, exact, steps):
@@ -197,7 +202,7 @@ def test_where_a_relu_cuts_copies_are_a_step_off_at_most() -> None:
     changed("w1", lambda w: w * np.where(np.arange(24) == 3, 200, 1)[:, None, None, None])(model)
     x = np.random.default_rng(2).uniform(-1.6, 2.4, (1, 3, 16, 16)).astype(np.float32)
     (before,) = computed(model, x, ["r2"])
-    channel_splitting.apply(model, site, [[3, 1]], steps, channel_splitting.constants(model))
+    channel_splitting.split(model, site, [[3, 1]], steps, channel_splitting.constants(model))
     (after,) = computed(model, x, ["r2"])
     apart = np.abs(after[0, [3, 1]].mean(axis=0) - before[0, 3])
     assert 0 < apart.max() <= steps[1]
@@ -205,7 +210,7 @@ def test_where_a_relu_cuts_copies_are_a_step_off_at_most() -> None:
 
 @pytest.mark.parametrize("change", ["none", "padded", "unpadded", "no function"])
 def test_the_steps_are_those_of_the_file(split, tmp_path: Path, change: str) -> None:
-    """Which of the tensors will be centred depends on what reads them, and what is behind the depthwise layer."""
+    """Which of the tensors will be centered depends on what reads them, and what is behind the depthwise layer."""
     images, model = split[2], network()
     nodes = {n.output[0]: n for n in model.graph.node}
     if change == "padded":
@@ -216,18 +221,18 @@ def test_the_steps_are_those_of_the_file(split, tmp_path: Path, change: str) -> 
         nodes["c3"].input[0] = "c2"
         model.graph.node.remove(nodes["r2"])
     files.save(model, tmp_path / "model.onnx")
-    quantize.observe(str(tmp_path / "model.onnx"), images, str(tmp_path))
+    keep(Calibrate(), tmp_path, images)
     values = channel_splitting.constants(model)
     site = channel_splitting.sites(model, values)[0]
     known = ranges.find(ranges.read(tmp_path / ranges.STATISTICS), "minmax", False)
     steps = channel_splitting.grid_steps(site, known, values)
-    for folder in ("centred", "int8"):
+    for folder in ("centered", "int8"):
         (tmp_path / folder).mkdir()
-    centering.centre(str(tmp_path / "model.onnx"), str(tmp_path), str(tmp_path / "centred"))
-    quantize.quantize(
-        str(tmp_path / "centred/model.onnx"), "tensorrt", "minmax", images, str(tmp_path / "int8"),
-        statistics=str(tmp_path / "centred"),
-    )  # fmt: skip
+    keep(Center(), tmp_path, images, tmp_path / "centered")
+    request = quantize.Request(
+        model=str(tmp_path / "centered/model.onnx"), images=images, statistics=str(tmp_path / "centered")
+    )
+    quantize.quantize(request, "tensorrt", "minmax", str(tmp_path / "int8"))
     made = files.load(tmp_path / "int8/model.onnx")
     scales = channel_splitting.constants(made)
     found = {n.input[0]: scales[n.input[1]] for n in made.graph.node if n.op_type == "QuantizeLinear"}
@@ -354,10 +359,11 @@ def test_nothing_is_written_where_there_is_nothing_to_split(split, tmp_path: Pat
     changed("b1", lambda b: np.abs(b))(model)
     changed("b3", lambda b: np.abs(b) + 9)(model)
     files.save(model, tmp_path / "model.onnx")
-    quantize.observe(str(tmp_path / "model.onnx"), images, str(tmp_path))
+    keep(Calibrate(), tmp_path, images)
     out = tmp_path / "out"
     out.mkdir()
-    assert channel_splitting.split(str(before / "model.onnx"), str(tmp_path), str(out)) == 0, "no slopes"
-    quantize.weigh(str(tmp_path / "model.onnx"), images, str(tmp_path), str(tmp_path))
-    assert channel_splitting.split(str(tmp_path / "model.onnx"), str(tmp_path), str(out)) == 0
+    request = quantize.Request(model=str(before / "model.onnx"), statistics=str(tmp_path))
+    assert quantize.run_step(SplitChannels(), request, str(out)) == 0, "no slopes"
+    keep(ChooseClipping(), tmp_path, images)
+    assert keep(SplitChannels(), tmp_path, images, out) == 0
     assert not list(out.iterdir())

@@ -9,6 +9,8 @@ from onnx import helper, numpy_helper
 
 from edgewright.quantize.calibration.sessions import open_session, until
 from edgewright.quantize.ptq import equalize
+from edgewright.quantize.quantize import Request, run_step
+from edgewright.quantize.steps import Equalize
 
 
 def uneven(operator: str) -> onnx.ModelProto:
@@ -49,7 +51,7 @@ def feeds(count: int = 8) -> list[dict[str, np.ndarray]]:
 def equalized(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto.FromString(model.SerializeToString())
     found = equalize.sites(copy)
-    equalize.apply(copy, found, equalize.maxima(copy, found, feeds()))
+    equalize.scale(copy, found, equalize.maxima(copy, found, feeds()))
     return copy
 
 
@@ -131,5 +133,5 @@ def test_a_tensor_that_is_an_answer_or_read_by_something_else_stays() -> None:
 def test_the_stage_writes_a_model_with_its_spec(tiny, tmp_path) -> None:
     from edgewright.graph import metadata
 
-    assert equalize.equalize(str(tiny.model), tiny.images[:32], str(tmp_path)) >= 1
+    assert run_step(Equalize(), Request(model=str(tiny.model), images=tiny.images[:32]), str(tmp_path)) >= 1
     assert metadata.get_spec(onnx.load(tmp_path / "model.onnx")) == tiny.spec

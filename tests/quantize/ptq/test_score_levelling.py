@@ -75,7 +75,8 @@ def test_int8_detectors_are_levelled(tiny, tmp_path) -> None:
     metadata.set_spec(model, spec)
     files.save(model, tmp_path / "float.onnx")
     (tmp_path / "int8").mkdir()
-    quantize.quantize(str(tmp_path / "float.onnx"), "openvino", "minmax", tiny.images[:64], str(tmp_path / "int8"))
+    request = quantize.Request(model=str(tmp_path / "float.onnx"), images=tiny.images[:64])
+    quantize.quantize(request, "openvino", "minmax", str(tmp_path / "int8"))
     feeds = list(Calibration(tiny.images[:64], spec).batches())
 
     def mean(path: Path) -> float:

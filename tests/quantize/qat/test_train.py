@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from edgewright.graph import sparsity
-from edgewright.quantize import methods, quantize, schemes
+from edgewright.quantize import schemes
 from edgewright.quantize.calibration import sessions
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.qat import train as distil
 from edgewright.quantize.qat.batches import Lessons
 from edgewright.quantize.qdq import tensorrt_rules
+
+from ..conftest import int8
 
 QUICK = distil.Training(steps=60, most_images=16, mirror=False, weight_rate=0.05)
 WILD = distil.Training(steps=60, most_images=16, mirror=False, weight_rate=40, scale_rate=2)
@@ -28,7 +30,7 @@ def made(tiny, scheme: str):
     """(INT8 model, float model, calibration): two fifths of the weights a step off, so that there is much to learn."""
     model = onnx.load(tiny.model)
     calibration = Calibration(tiny.images[:60], tiny.spec)
-    quantized, _, _, _ = quantize.apply(model, schemes.get(scheme), methods.get("minmax"), calibration, lambda *_: None)
+    quantized = int8(model, schemes.get(scheme), calibration)
     rng = np.random.default_rng(0)
     for tensor in quantized.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor)

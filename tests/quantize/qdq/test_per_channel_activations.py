@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgewright.core.spec import ModelSpec
 from edgewright.graph import depthwise, files, metadata
-from edgewright.quantize import methods, quantize, schemes
-from edgewright.quantize.calibration import sessions
+from edgewright.quantize import quantize, schemes
+from edgewright.quantize.calibration import collect, sessions
 from edgewright.quantize.calibration import statistics as ranges
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.mixed import compose
@@ -22,6 +22,8 @@ from edgewright.runtimes import openvino
 from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Options
 from edgewright.vision.preprocess import batch
+
+from ..conftest import int8
 
 CHANNELS = 16
 
@@ -74,7 +76,8 @@ def scales(model: onnx.ModelProto) -> dict[str, int]:
 def test_channels_of_all_sizes_keep_their_answers(scheme, tiny, tmp_path: Path, monkeypatch) -> None:
     model = uneven(tiny.spec)
     files.save(model, tmp_path / "float.onnx")
-    quantize.quantize(str(tmp_path / "float.onnx"), scheme, "minmax", tiny.images, str(tmp_path))
+    request = quantize.Request(model=str(tmp_path / "float.onnx"), images=tiny.images)
+    quantize.quantize(request, scheme, "minmax", str(tmp_path))
     made = files.load(tmp_path / "model.onnx")
     assert scales(made) == {"images": 1, "silu": CHANNELS, "r2": 1}
     options = Options(runtime="openvino", threads=1)
@@ -88,7 +91,7 @@ def test_channels_of_all_sizes_keep_their_answers(scheme, tiny, tmp_path: Path, 
 
     one = msgspec.structs.replace(schemes.get(scheme), depthwise_input="tensor")
     monkeypatch.setitem(schemes.SCHEMES, scheme, one)
-    quantize.quantize(str(tmp_path / "float.onnx"), scheme, "minmax", tiny.images, str(tmp_path))
+    quantize.quantize(request, scheme, "minmax", str(tmp_path))
     coarse = files.load(tmp_path / "model.onnx")
     assert scales(coarse)["silu"] == 1
     assert sqnr(exact, written) >= 28
@@ -98,8 +101,7 @@ def test_channels_of_all_sizes_keep_their_answers(scheme, tiny, tmp_path: Path, 
 @pytest.mark.parametrize("scheme", ["ort-x86", "ort-x86-vnni", "ort-arm", "tensorrt"])
 def test_other_runtimes_get_one_scale(scheme, tiny) -> None:
     calibration = Calibration(tiny.images[:40], tiny.spec)
-    how = (schemes.get(scheme), methods.get("minmax"), calibration, lambda *_: None)
-    assert {*scales(quantize.apply(uneven(tiny.spec), *how)[0]).values()} == {1}
+    assert {*scales(int8(uneven(tiny.spec), schemes.get(scheme), calibration)).values()} == {1}
 
 
 def test_what_others_read_too_keeps_one_scale(tiny) -> None:
@@ -133,7 +135,7 @@ def test_even_channels_keep_one_scale() -> None:
 
 def test_channels_are_observed_each_by_itself(tiny, tmp_path: Path) -> None:
     model, calibration = uneven(tiny.spec), Calibration(tiny.images[:40], tiny.spec)
-    seen = ranges.collect(model, calibration, lambda *_: None, histograms=False)
+    seen = collect.collect(model, calibration, lambda *_: None, histograms=False)
     ranges.save(seen, tmp_path / "seen")
     seen = ranges.read(tmp_path / "seen")
     maps = np.concatenate(
@@ -146,8 +148,7 @@ def test_channels_are_observed_each_by_itself(tiny, tmp_path: Path) -> None:
 
 def test_distillation_learns_each_channels_scale(tiny) -> None:
     model, calibration = uneven(tiny.spec), Calibration(tiny.images[:60], tiny.spec)
-    chosen = (schemes.get("openvino"), methods.get("minmax"), calibration, lambda *_: None)
-    quantized = quantize.apply(model, *chosen)[0]
+    quantized = int8(model, schemes.get("openvino"), calibration)
     before = numpy_helper.to_array(next(t for t in quantized.graph.initializer if t.name == "silu_channels_scale"))
     feeds = [feed["images"] for feed in calibration.batches(16)]
     kept = sqnr(answers(model, feeds), answers(quantized, feeds))
@@ -163,7 +164,7 @@ def test_distillation_learns_each_channels_scale(tiny) -> None:
 def test_mixed_precision_keeps_the_scales_of_what_stays(tiny) -> None:
     model, calibration = uneven(tiny.spec), Calibration(tiny.images[:40], tiny.spec)
     scheme = schemes.get("openvino")
-    quantized = quantize.apply(model, scheme, methods.get("minmax"), calibration, lambda *_: None)[0]
+    quantized = int8(model, scheme, calibration)
     mixed = compose.compose(model, quantized, ["first", "sigmoid", "silu"], scheme)
     onnx.checker.check_model(mixed)
     feed = next(calibration.batches())

@@ -16,6 +16,7 @@ from edgewright.pipeline.stages.rewrite import fit_hardswish, put_hardswish
 from edgewright.pipeline.state import Build, RunState
 from edgewright.quantize import hardswish, methods
 from edgewright.quantize.calibration.images import MINIMUM
+from edgewright.quantize.steps import PlaceByNncf
 
 SHARES = (0.5, 0.75, 1.0)
 """Of the values that SiLU is computed for, how many HardSwish is computed for instead."""
@@ -83,4 +84,4 @@ def _named(candidate: Candidate, compression: str) -> Build:
 def _quantized(builds: Sequence[Build], like: Candidate) -> list[Candidate]:
     """The INT8 candidates among `builds` that NNCF makes, with the options of `like`."""
     found = [w.candidate for w in builds if w.candidate.variant.scheme and w.candidate.options == like.options]
-    return [c for c in found if methods.get(c.variant.method or "").engine == "nncf" and not c.variant.float_blocks]
+    return [c for c in found if methods.get(c.variant.method or "").has(PlaceByNncf) and not c.variant.float_blocks]

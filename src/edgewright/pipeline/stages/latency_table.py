@@ -78,9 +78,13 @@ def time(layers: list[Any], options: Any, scheme: str | None, progress: child.Pr
     tell(0, 2, "probe")
     model = probe.build(layers)
     if scheme:
-        from edgewright.quantize import quantize, schemes
+        from edgewright.quantize import schemes
+        from edgewright.quantize.calibration.statistics import Ranges
+        from edgewright.quantize.qdq import place
 
-        model = quantize.place(model, probe.ranges(layers), schemes.get(scheme), probe.outside(model))
+        model = place.place(
+            model, Ranges("minmax", probe.ranges(layers), {}), schemes.get(scheme), probe.outside(model)
+        )
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
         files.save(model, Path(scratch, "probe.onnx"))
         tell(1, 2, "times")

@@ -8,7 +8,7 @@ from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline.candidate import Variant
 from edgewright.pipeline.stages.model import MODEL
-from edgewright.pipeline.stages.quantize import quantized_from
+from edgewright.pipeline.stages.quantize import float_model
 from edgewright.pipeline.stages.runner import StageRunner, made_by
 
 
@@ -18,7 +18,7 @@ def mix_precision(
     """``model.onnx``, ``provenance.json``: `quantized` with the variant's layers given back to float."""
     how: dict[str, Any] = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
     made = made_by("quantize", "graph")
-    source = quantized_from(runner, model, variant, calibration, seed)
+    source, _ = float_model(runner, model, variant, calibration, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": calibration.digests, **how, "made_by": made}
     return runner.run(
         "mixed", variant.name, inputs, "edgewright.quantize.mixed.compose:build", model=str(source.path / MODEL),
@@ -39,7 +39,7 @@ def sensitivity(
     """``sensitivity.json``: what each block loses in INT8, and each layer, on `count` images."""
     how: dict[str, Any] = {"scheme": variant.scheme, "count": count, "layers": layers}
     made = made_by("quantize", "graph")
-    source = quantized_from(runner, model, variant, calibration, seed)
+    source, _ = float_model(runner, model, variant, calibration, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": calibration.digests, **how, "made_by": made}
     return runner.run(
         "sensitivity", variant.name, inputs, "edgewright.quantize.mixed.block_sensitivity:measure",

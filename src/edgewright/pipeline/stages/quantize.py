@@ -1,10 +1,9 @@
-"""INT8 and FP16 as stages: statistics, ranges, the preparation of the float model, the quantized file."""
+"""INT8 and FP16 as stages: each step of a method that is kept by itself, and the quantized file."""
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,11 +21,38 @@ from edgewright.quantize.calibration.statistics import STATISTICS
 HALF_IMAGES = 64
 """Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
 
-AROUND_ZERO = {
-    "split": "edgewright.quantize.ptq.channel_splitting:split",
-    "centre": "edgewright.quantize.ptq.centering:centre",
-}
-"""What is done with a float model for grids around zero, where the method wants it, in this order."""
+
+class FloatModel(NamedTuple):
+    """The float model that is quantized, and where what is known of its activations is kept, for methods that ask."""
+
+    model: Entry
+    statistics: Entry | None
+
+
+def float_model(runner: StageRunner, model: Entry, variant: Variant, calibration: ImageSet, seed: int) -> FloatModel:
+    """`model` as those steps of the variant's method make it that are kept as stages of their own."""
+    assert variant.method is not None and variant.scheme is not None
+    found = FloatModel(model, None)
+    for step in methods.get(variant.method).steps_for(schemes.get(variant.scheme)):
+        if not step.keeps:
+            continue
+        inputs: dict[str, Any] = {"model": found.model.key, "made_by": made_by("quantize", "graph")}
+        request: dict[str, Any] = {"model": str(found.model.path / MODEL)}
+        if "images" in step.needs:
+            inputs["images"], request["images"] = calibration.digests, calibration.paths
+        if "statistics" in step.needs and found.statistics:
+            inputs["statistics"], request["statistics"] = found.statistics.key, str(found.statistics.path)
+        if "seed" in step.needs:
+            inputs["seed"] = request["seed"] = seed
+        made = runner.run(
+            step.stage, calibration.name, inputs, "edgewright.quantize.quantize:run_step",
+            step=msgspec.to_builtins(step), request=request, into="out",
+        )  # fmt: skip
+        if (made.path / MODEL).is_file():
+            found = FloatModel(made, None)
+        if (made.path / STATISTICS).is_file():
+            found = found._replace(statistics=made)
+    return found
 
 
 def quantize(
@@ -39,23 +65,23 @@ def quantize(
     """``model.onnx`` in INT8 and ``provenance.json``; `variant` names scheme and method."""
     assert variant.method is not None
     method = methods.get(variant.method)
-    how: dict[str, Any] = {"scheme": variant.scheme, "method": variant.method, "seed": seed}
-    if method.labels:
-        how["labels"] = _classes(method.name, calibration, spec_of(model))
-    source = quantized_from(runner, model, variant, calibration, seed)
-    paths = calibration.paths
-    inputs = {"model": source.key, "images": calibration.digests, **how, "made_by": made_by("quantize", "graph")}
-    kwargs: dict[str, Any] = {"model": str(source.path / MODEL), "images": paths, **how}
-    if method.engine == "onnxruntime":
-        seen = _statistics(runner, source, method, calibration, seed)
-        inputs["statistics"], kwargs["statistics"] = seen.key, str(seen.path)
-    if method.distil:
-        kwargs["checkpoint"] = str(runner.store.checkpoint("quantize", inputs))
+    how: dict[str, Any] = {"scheme": variant.scheme, "method": variant.method}
+    given: dict[str, Any] = {"seed": seed}
+    if method.needs("labels"):
+        given["labels"] = _classes(method.name, calibration, spec_of(model))
+    source, statistics = float_model(runner, model, variant, calibration, seed)
+    made_with = made_by("quantize", "graph")
+    inputs = {"model": source.key, "images": calibration.digests, **how, **given, "made_by": made_with}
+    request: dict[str, Any] = {"model": str(source.path / MODEL), "images": calibration.paths, **given}
+    if statistics:
+        inputs["statistics"], request["statistics"] = statistics.key, str(statistics.path)
+    if method.needs("checkpoint"):
+        request["checkpoint"] = str(runner.store.checkpoint("quantize", inputs))
     made = runner.run(
-        "quantize", variant.name, inputs, "edgewright.quantize.quantize:quantize", **kwargs, into="out",
+        "quantize", variant.name, inputs, "edgewright.quantize.quantize:quantize", **how, request=request, into="out",
     )  # fmt: skip
-    if method.distil:
-        shutil.rmtree(kwargs["checkpoint"], ignore_errors=True)
+    if "checkpoint" in request:
+        shutil.rmtree(request["checkpoint"], ignore_errors=True)
     return made
 
 
@@ -72,56 +98,6 @@ def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
             f"They are those of '{images.name}'.", "Sort them into a folder a class, or use distil, which needs none.",
         )  # fmt: skip
     return [item.label for item in sets.match_labels(images, spec).items if item.label is not None]
-
-
-def observe(runner: StageRunner, model: Entry, calibration: ImageSet) -> Entry:
-    """``statistics.safetensors``: what the model's activations do on the images; serves every scheme and method."""
-    inputs = {"model": model.key, "images": calibration.digests, "made_by": made_by("quantize", "graph")}
-    return runner.run(
-        "observe", calibration.name, inputs, "edgewright.quantize.quantize:observe", model=str(model.path / MODEL),
-        images=calibration.paths, into="out",
-    )  # fmt: skip
-
-
-def weigh(runner: StageRunner, model: Entry, seen: Entry, calibration: ImageSet, seed: int) -> Entry:
-    """``statistics.safetensors`` with the range of each tensor that costs the answers least: `calibration.clipping`."""
-    how = {"seed": seed, "made_by": made_by("quantize", "graph")}
-    return runner.run(
-        "weigh", calibration.name, {"model": model.key, "statistics": seen.key, "images": calibration.digests, **how},
-        "edgewright.quantize.quantize:weigh", model=str(model.path / MODEL), statistics=str(seen.path), seed=seed,
-        images=calibration.paths, into="out",
-    )  # fmt: skip
-
-
-def _statistics(runner: StageRunner, model: Entry, method: methods.Method, calibration: ImageSet, seed: int) -> Entry:
-    """``statistics.safetensors`` of `model`, with all that `method` wants; a split or centred model brings its own."""
-    if Path(model.path, STATISTICS).is_file():
-        return model
-    seen = observe(runner, model, calibration)
-    return weigh(runner, model, seen, calibration, seed) if "output" in method.ranges else seen
-
-
-def quantized_from(runner: StageRunner, model: Entry, variant: Variant, calibration: ImageSet, seed: int) -> Entry:
-    """The float model that is quantized: `model`, or the same function as the method prepares it for the scheme."""
-    assert variant.method is not None and variant.scheme is not None
-    method, scheme = methods.get(variant.method), schemes.get(variant.scheme)
-    made_with = made_by("quantize", "graph")
-    if method.equalize:
-        made = runner.run(
-            "equalize", calibration.name, {"model": model.key, "images": calibration.digests, "made_by": made_with},
-            "edgewright.quantize.ptq.equalize:equalize", model=str(model.path / MODEL),
-            images=calibration.paths, into="out",
-        )  # fmt: skip
-        model = made if Path(made.path, MODEL).is_file() else model
-    for stage, target in AROUND_ZERO.items() if scheme.centred else ():
-        if getattr(method, stage):
-            seen = _statistics(runner, model, method, calibration, seed)
-            made = runner.run(
-                stage, calibration.name, {"model": model.key, "statistics": seen.key, "made_by": made_with},
-                target, model=str(model.path / MODEL), statistics=str(seen.path), into="out",
-            )  # fmt: skip
-            model = made if Path(made.path, MODEL).is_file() else model
-    return model
 
 
 def halve(runner: StageRunner, model: Entry, what: str, images: ImageSet) -> Entry:
