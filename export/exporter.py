@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core import files
 from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
@@ -219,7 +220,7 @@ def _rebatch(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
         onnx_files.check(model, spec.name)
         first, second = compare.answers(before, x, spec.outputs), compare.answers(model, x, spec.outputs)
         names = [f"random image {i}" for i in range(len(x))]
-        parity.require(parity.measure(first, compare.aligned(first, second, spec), names, spec.task), spec.name)
+        parity.require(parity.measure(first, second, names, spec), spec.name)
     except (InvalidInput, RuntimeFailed) as error:
         raise InvalidInput(
             f"The batch of {spec.source} is {fixed} and cannot be changed to {batch or 'any'}: {error.what}",
@@ -275,7 +276,7 @@ def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
         after = onnx_files.copy(model)
         try:
             work(after)
-            align = functools.partial(compare.aligned, spec=spec)
+            align = functools.partial(tasks.of(spec).loss.align, spec=spec)
             gap = compare.difference(model, after, compare.random_input(model), align)
         except (RuntimeFailed, InvalidInput) as error:
             notes += (f"The graph is not simplified: {error.what} {error.why}",)
@@ -309,7 +310,7 @@ def _prove(
         fit.require(compare.run(model, np.resize(x, (size, *x.shape[1:]))), final, source.name, size)
     found = compare.answers(model, x, final.outputs)
     half = loaded.original is not None and loaded.original.half
-    measures = parity.measure(truth, compare.aligned(truth, found, spec), names, spec.task, half)
+    measures = parity.measure(truth, found, names, spec, half)
     candidate = f"{MODEL} in onnxruntime {version('onnxruntime')}"
     parity.require(measures, candidate)
     eager = f"torch {version('torch')}, eager, float32, CPU"

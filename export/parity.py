@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.spec import ModelSpec
 
 COSINE = 0.9999
 RELATIVE = 1e-3
 """Float32 with reordered sums stays below 1e-5; 1e-3 is a layer that computes something else."""
-TOP1 = 1.0
+AGREEMENT = 1.0
 HALF_COSINE = 0.999
 HALF_RELATIVE = 2e-2
 """Beside an original in FP16 or BF16, which rounds every tensor to 11 or 8 bits; the exported model does not."""
@@ -40,9 +42,10 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(
-    reference: np.ndarray, candidate: np.ndarray, names: Sequence[str], task: str = "classify", half: bool = False
+    reference: np.ndarray, candidate: np.ndarray, names: Sequence[str], spec: ModelSpec, half: bool = False
 ) -> dict[str, Measure]:
-    """Compare two arrays of answers, a row an image: cosine, max_abs, max_relative; of class scores top1_agreement.
+    """Compare two arrays of answers, a row an image: cosine, max_abs, max_relative, and what the task of `spec` adds
+    (of class scores top1_agreement). Answers whose order means nothing are brought into the order of `reference`.
 
     `max_relative` is the largest difference over the same image's largest score. `max_abs` may reach 1e-3 of the
     largest score of all images; two classes closer than twice that are a tie, and either counts as the same top-1.
@@ -50,7 +53,8 @@ def measure(
     reference itself is not finite.
     """
     at_least, at_most = (HALF_COSINE, HALF_RELATIVE) if half else (COSINE, RELATIVE)
-    a, b = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
+    loss = tasks.of(spec).loss
+    a, b = (np.asarray(x, np.float64) for x in (reference, loss.align(reference, candidate, spec)))
     if a.shape != b.shape:
         raise RuntimeFailed(
             f"The exported model gives scores of shape {list(b.shape)}, the original {list(a.shape)}.",
@@ -70,27 +74,24 @@ def measure(
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosine = np.where(norms > 0, (a * b).sum(1) / np.maximum(norms, 1e-300), (gap == 0).astype(float))
     limit = max(at_most * float(largest.max()), 1e-6)
-    rows = np.arange(len(a))
-    same = a.max(1) - a[rows, b.argmax(1)] <= 2 * limit
     relative = gap / np.maximum(largest, 1e-6)
     found = {
         "cosine": _measure(cosine, int(cosine.argmin()), at_least, names),
         "max_abs": _measure(gap, int(gap.argmax()), limit, names),
         "max_relative": _measure(relative, int(relative.argmax()), at_most, names),
     }
-    if task == "classify":
-        worst = names[int(same.argmin())]
-        found["top1_agreement"] = Measure(value=float(same.mean()), limit=TOP1, worst=worst)
+    for name, same in loss.same(a, b, 2 * limit).items():
+        found[name] = Measure(value=float(same.mean()), limit=AGREEMENT, worst=names[int(same.argmin())])
     return found
 
 
 def require(measures: dict[str, Measure], what: str) -> None:
     """Raise `RuntimeFailed` that names every measure past its limit, its value and the worst image."""
-    at_least = ("cosine", "top1_agreement")
+    at_most = ("max_abs", "max_relative")
     failed = [
         f"{name} {m.value:.6g} (limit {m.limit:.6g}, worst at {m.worst})"
         for name, m in measures.items()
-        if not (m.value >= m.limit if name in at_least else m.value <= m.limit)
+        if not (m.value <= m.limit if name in at_most else m.value >= m.limit)
     ]
     if failed:
         raise RuntimeFailed(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core import files as core_files
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import ModelSpec, encode
-from edgewright.graph import compare, files, half, metadata, names, upgrade
+from edgewright.graph import files, half, metadata, names, upgrade
 
 from .calibration import collect
 from .calibration import statistics as ranges
@@ -112,25 +113,17 @@ def _converted(model: onnx.ModelProto, keep: list[str]) -> onnx.ModelProto:
     return copy
 
 
-def _typical_query(a: np.ndarray, b: np.ndarray, spec: ModelSpec) -> tuple[float, float]:
-    """Power and error of the median query of a set predictor: near ties let a few be others, an error hits them all."""
-    first, second = (x.reshape(-1, 4 + spec.classes).astype(np.float64) for x in (a, b))
-    return float(np.median(np.square(first).sum(1))), float(np.median(np.square(first - second).sum(1)))
-
-
 def _sqnr(
     reference: onnx.ModelProto, changed: onnx.ModelProto, feeds: list[dict[str, np.ndarray]], spec: ModelSpec
 ) -> float:
     """The least signal-to-noise ratio of the outputs over `feeds`, in dB; minus infinity where one is not finite."""
     first, second = open_session(reference), open_session(changed)
+    energy = tasks.of(spec).loss.energy
     signal, noise = (np.zeros(len(spec.outputs)) for _ in range(2))
     for feed in feeds:
         for i, (a, b) in enumerate(zip(first.run(list(spec.outputs), feed), second.run(list(spec.outputs), feed))):
             if not np.isfinite(b).all():
                 return float("-inf")
-            if spec.detect is not None and spec.detect.decoder == "set":
-                power, error = _typical_query(a, compare.aligned(a, b, spec), spec)
-            else:
-                power, error = np.square(a, dtype=np.float64).sum(), np.square(a.astype(np.float64) - b).sum()
+            power, error = energy(a, b, spec)
             signal[i], noise[i] = signal[i] + power, noise[i] + error
     return float((10 * np.log10(np.maximum(signal, 1e-30) / np.maximum(noise, 1e-30))).min())

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core import files as core_files
 from edgewright.core.spec import encode
 from edgewright.graph import files
@@ -60,7 +61,7 @@ class Silu(NamedTuple):
 
 class Replaceable(msgspec.Struct, frozen=True, kw_only=True):
     """A SiLU by the `name` of its output: how many `values` it is computed for in an image, and the `loss` of the
-    answers when it alone is replaced (see `sensitivity.loss`)."""
+    answers when it alone is replaced (the task's `loss.divergence`)."""
 
     name: str
     values: int
@@ -105,10 +106,11 @@ def fit(model: str, images: list[str], out: str, count: int = 16, progress: Tick
     fits, values = _fits(source, silus, calibration, tick)
     feeds = list(calibration.batches(count))
     exact = sensitivity.answers(source, feeds, optimize=True)
+    divergence = tasks.of(calibration.spec).loss.divergence
     rows = []
     for done, silu in enumerate(silus):
         changed = replaced(source, {silu.name: fits[silu.name]})
-        loss = sensitivity.loss(exact, sensitivity.answers(changed, feeds, optimize=True), calibration.spec)
+        loss = divergence(exact, sensitivity.answers(changed, feeds, optimize=True), calibration.spec)
         rows.append(Replaceable(name=silu.name, values=values[silu.name], loss=loss))
         tick(len(silus) + done + 1, 2 * len(silus), "loss of each HardSwish")
     rows.sort(key=lambda row: row.loss / row.values)
@@ -129,8 +131,7 @@ def put(model: str, images: list[str], fitted: str, share: float, folder: str, p
     prepare(source)
     fits = load_file(Path(fitted, WEIGHTS))
     changed = replaced(source, {name: fits[name] for name in read_fitted(Path(fitted)).chosen(share)})
-    if calibration.spec.task == "detect":
-        score_levelling.level(changed, source, calibration, progress or (lambda _done, _total, _what: None))
+    score_levelling.level(changed, source, calibration, progress or (lambda _done, _total, _what: None))
     files.save(changed, Path(folder, "model.onnx"))
     core_files.write(Path(folder, "spec.json"), encode(calibration.spec))
 

@@ -63,6 +63,8 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 import edgewright
 trains = {  # what wraps torch; nothing imports it first
+    "edgewright.tasks.torch_losses", "edgewright.tasks.classify.training", "edgewright.tasks.detect.training",
+} | {
     "edgewright.quantize." + name
     for name in (
         "autograd", "qat.train", "qat.batches", "qat.loss", "distillation.train", "distillation.losses",

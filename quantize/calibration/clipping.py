@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core.errors import RuntimeFailed
 from edgewright.core.spec import ModelSpec
 from edgewright.quantize.state import FloatState
@@ -126,16 +127,13 @@ def _directions(
 ) -> list[dict[torch.Tensor, torch.Tensor]]:
     """Random directions in the space of the answers, such that squared products with them add up to the loss.
 
-    Gaussian ones over an answer's norm: its relative error. For class scores those of the Fisher information beside
-    them (the gradient of the log probability of a class drawn from the model): twice the divergence.
+    Gaussian ones over an answer's norm: its relative error. Beside them those of the task's own loss.
     """
     import torch
 
-    found = []
+    directions, found = tasks.of(spec).training.directions, []
     for _ in range(DIRECTIONS):
         found.append({a: torch.randn(a.shape, generator=generator) / (a.detach().norm() + 1e-12) for a in answers})
-        if spec.task == "classify" and spec.postprocess.scores == "softmax":
-            p = answers[0].detach().flatten(1).softmax(1)
-            drawn = torch.zeros_like(p).scatter_(1, torch.multinomial(p, 1, generator=generator), 1.0)
-            found.append({answers[0]: ((drawn - p) / 2**0.5).reshape(answers[0].shape)})
+        if own := directions(answers, spec, generator):
+            found.append(own)
     return found

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from edgewright import tasks
 from edgewright.core.spec import ModelSpec
 from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import preprocess
@@ -68,9 +69,9 @@ class Views:
         self._input = msgspec.structs.replace(spec.input, layout="NCHW", dtype="uint8")
         self._how = msgspec.structs.replace(spec.preprocess, normalize="graph")
         self._scale = spec.preprocess
-        crops = spec.task == "classify" and self._how.resize in ("shorter", "exact")
-        self._crop = self._crops(zoom, augment) if crops else None
-        self._zoom = zoom if spec.task == "detect" else 1.0
+        view = tasks.of(spec).training.view(spec)
+        self._crop = self._crops(zoom, augment) if view == "crop" else None
+        self._zoom = zoom if view == "zoom" else 1.0
         self._kept: dict[tuple[str, int], np.ndarray] = {}
         self._free = memory
         self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow's decoders release the lock

@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 import torch
-import torch.nn.functional as F
 
+from edgewright import tasks
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.quantize.pruning import sparsity
@@ -122,6 +122,7 @@ class _Training:
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.masks = sparsity.masks(self.student)
         self.teacher = copy.deepcopy(teacher).to(self.device, memory_format=torch.channels_last).eval()
+        self.training = tasks.of(spec).training
         self.answers, self.spec, self.schedule, self.seed, self.tick = answers, spec, schedule, seed, tick
         self.labels = torch.tensor(list(labels), dtype=torch.long)
         self.supervised, self.validate, self.checkpoint = supervised, validate, checkpoint
@@ -278,7 +279,7 @@ class _Training:
             loss = loss + schedule.features * imitation.features(*tensors)
         if len(self.labels):
             right = self.labels[batch.indices].to(self.device)
-            loss = loss + schedule.labels * _cross_entropy(given[0].float().flatten(1), right, self.spec)
+            loss = loss + schedule.labels * self.training.label_loss([t.float() for t in given], right, self.spec)
         if self.supervised:
             loss = loss + schedule.labels * self.supervised(student, gave.get(""), batch)
         return loss
@@ -292,21 +293,22 @@ class _Training:
                 pixels = self.views.evaluation(part).to(self.device, memory_format=torch.channels_last)
                 wanted, given = self.answers(self.teacher, pixels), self.answers(module, pixels)
                 loss += float(imitation.answers(given, wanted, self.spec, self.schedule.temperature)) * len(part)
-                if self.spec.task == "classify":
-                    truth = self.labels[part].to(self.device) if len(self.labels) else wanted[0].flatten(1).argmax(1)
-                    right += int((given[0].flatten(1).argmax(1) == truth).sum())
+                if self.training.CLASSES:
+                    classes = self.training.classes
+                    truth = self.labels[part].to(self.device) if len(self.labels) else classes(wanted)
+                    right += int((classes(given) == truth).sum())
                 count += len(part)
             found = self.validate(module, self.held_out) if self.validate else None
         loss = -loss / count if math.isfinite(loss) else WORST
         if found is not None:
             return (found if math.isfinite(found) else WORST), loss
-        return (100 * right / count if self.spec.task == "classify" else loss), loss
+        return (100 * right / count if self.training.CLASSES else loss), loss
 
     @property
     def _metric(self) -> Any:
         if self.validate:
             return "mAP"
-        if self.spec.task != "classify":
+        if not self.training.CLASSES:
             return "loss"
         return "accuracy" if len(self.labels) else "agreement"
 
@@ -372,14 +374,16 @@ class _Training:
 
     def _mirrors(self) -> bool:
         """Whether to mirror images: not where left and right mean something, as in digits."""
-        if self.spec.task != "classify":
+        if not self.training.CLASSES:
             return self.supervised is None
         same = 0
         with torch.no_grad():
             for part in _parts(self.held_out, self.batch):
                 pixels = self.views.evaluation(part).to(self.device)
-                plain, mirrored = (self.answers(self.teacher, x)[0].flatten(1) for x in (pixels, pixels.flip(3)))
-                same += int((plain.argmax(1) == mirrored.argmax(1)).sum())
+                plain, mirrored = (
+                    self.training.classes(self.answers(self.teacher, x)) for x in (pixels, pixels.flip(3))
+                )
+                same += int((plain == mirrored).sum())
         return same >= ALIKE * len(self.held_out)
 
     def _pairs(self, named: Sequence[Pair] | None) -> tuple[Pair, ...]:
@@ -401,14 +405,6 @@ class _Training:
         self.kept = time.monotonic()
 
 
-def _cross_entropy(logits: torch.Tensor, right: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
-    if spec.postprocess.scores == "softmax":
-        return F.cross_entropy(logits, right)
-    if spec.postprocess.scores == "none":
-        return F.nll_loss(logits.clamp_min(imitation.TINY).log(), right)
-    return F.binary_cross_entropy_with_logits(logits, F.one_hot(right, logits.shape[1]).float()) * logits.shape[1]
-
-
 def _precision(schedule: Schedule, device: torch.device) -> str:
     """ "bf16" where products in it are the machine's own, else "f32"; what the schedule asks for goes first."""
     if schedule.precision != "auto":
@@ -426,7 +422,7 @@ def _require_labels(images: Sequence[str | Path], labels: Sequence[int], spec: M
             f"There are {len(images)} images to learn from.", f"A training needs at least {MINIMUM}, better thousands.",
             "Add images of the kind that the model will see; they need no labels.",
         )  # fmt: skip
-    if labels and spec.task != "classify":
+    if labels and not tasks.of(spec).training.CLASSES:
         raise InvalidInput(
             f"A class for each image was given, and '{spec.name}' is no classifier.", f"Its task is {spec.task}.",
             "Leave the labels out: the student learns from the teacher.",

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core import files as core_files
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec, encode
 from edgewright.graph import blocks, metadata
 from edgewright.graph.blocks import Block
 from edgewright.quantize import schemes
-from edgewright.quantize.calibration import sensitivity
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import Feed, open_session, until
 from edgewright.quantize.calibration.statistics import Tick
@@ -34,8 +34,8 @@ FILE = "sensitivity.json"
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """What answers lose against the float model's: `loss` as in `sensitivity.loss`, SQNR of the outputs in dB, and of
-    classifiers the share of images with the same top class in percent."""
+    """What answers lose against the float model's: `loss` is the task's `divergence`, SQNR of the outputs in dB, and
+    of classifiers the share of images with the same top class in percent."""
 
     loss: float
     sqnr_db: float
@@ -118,12 +118,12 @@ def compare(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: Mode
     """What the answers `found` lose: arrays (images, values), one an output."""
     noise = sum(float(((b - a).astype(np.float64) ** 2).sum()) for a, b in zip(exact, found))
     power = sum(float((a.astype(np.float64) ** 2).sum()) for a in exact)
-    same = None
-    if not spec.detect:
-        a, b = (x[0].reshape(len(x[0]), -1).argmax(axis=1) for x in (exact, found))
-        same = 100 * float((a == b).mean())
+    loss = tasks.of(spec).loss
     sqnr = 10 * np.log10((power + 1e-30) / (noise + 1e-30))
-    return Loss(loss=sensitivity.loss(exact, found, spec), sqnr_db=round(float(min(sqnr, 150.0)), 3), agreement=same)
+    return Loss(
+        loss=loss.divergence(exact, found, spec), sqnr_db=round(float(min(sqnr, 150.0)), 3),
+        agreement=loss.agreement(exact, found),
+    )  # fmt: skip
 
 
 class _Walk:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from edgewright import tasks
 from edgewright.core import files as core_files
 from edgewright.core.errors import RuntimeFailed
 from edgewright.graph import blocks, files, metadata
@@ -21,7 +22,6 @@ from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.statistics import Tick
 from edgewright.quantize.prepare import BIASED, prepare
 from edgewright.quantize.ptq import bias_correction, centering, score_levelling
-from edgewright.quantize.qdq import float_head
 from edgewright.quantize.steps import CorrectBiases
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def build(
     float_nodes = [name for block in back for name in block.nodes]
     mixed = compose(exact, whole, set(float_nodes), schemes.get(scheme), corrected=not anew)
     if anew:
-        kept = float_head.protected(exact) if spec.task == "detect" else []
+        kept = tasks.of(spec).protect.nodes(exact)
         bias_correction.correct(mixed, exact, Calibration(images, spec), progress or (lambda *_: None), kept=kept)
-    if spec.task == "detect":
+    if tasks.of(spec).protect.score_layers(exact, spec):
         score_levelling.level(mixed, exact, Calibration(images, spec), progress or (lambda *_: None))
     files.check(mixed, "The model in mixed precision")
     files.save(mixed, Path(out, "model.onnx"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgewright import tasks
 from edgewright.quantize.state import Int8State
 from edgewright.quantize.steps import Repair
 
@@ -9,8 +10,8 @@ from . import score_levelling
 
 
 def apply(_step: Repair, state: Int8State) -> int:
-    """Bring a detector's scores back to where they were."""
-    if state.spec.task != "detect":
+    """Bring the scores that the task names back to where they were."""
+    if not tasks.of(state.spec).protect.score_layers(state.model, state.spec):
         return 0
     score_levelling.level(state.quantized, state.model, state.calibration, state.tick)
     return 1

@@ -1,4 +1,4 @@
-"""Level a detector's scores: what was approximated finds the same boxes and gives them lower scores.
+"""Level scores, as a task wants it: what was approximated finds the same boxes and gives them lower scores.
 
 Every error within a network takes from what stands out, and a threshold that an application has set then drops boxes
 while mAP looks fine. Here the bias of each layer that tells scores is moved until what the float model is sure of has
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgewright.core.spec import ModelSpec
+from edgewright import tasks
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import open_session, until
 from edgewright.quantize.calibration.statistics import Tick
-from edgewright.quantize.qdq import float_head
 
 if TYPE_CHECKING:
     import onnx
@@ -29,16 +28,18 @@ LEAST_LOGIT, MOST_SHIFT = -4.6, 3.0
 def level(changed: onnx.ModelProto, source: onnx.ModelProto, calibration: Calibration, tick: Tick) -> None:
     """Move the biases of the score layers of `changed`, in place, so that its scores are those of `source` on average.
 
-    The average is weighted with the scores of `source`: where it sees nothing there is nothing to hold. Nodes have the
-    same names in both; a layer whose bias is not in float stays as it is. `tick` is called with (batches done, batches,
-    what).
+    The task says which layers these are; most have none. The average is weighted with the scores of `source`: where it
+    sees nothing there is nothing to hold. Nodes have the same names in both; a layer whose bias is not in float stays
+    as it is. `tick` is called with (batches done, batches, what).
     """
     from onnx import TensorProto, numpy_helper
     from scipy.special import expit
 
     floats = {t.name: t for t in changed.graph.initializer if t.data_type == TensorProto.FLOAT}
     others = {node.name: node for node in changed.graph.node}
-    pairs = [(layer, others[layer.name]) for layer in layers(source, calibration.spec) if layer.name in others]
+    spec = calibration.spec
+    telling = tasks.of(spec).protect.score_layers(source, spec)
+    pairs = [(layer, others[layer.name]) for layer in telling if layer.name in others]
     pairs = [(layer, other) for layer, other in pairs if len(other.input) > 2 and other.input[2] in floats]
     if not pairs:
         return
@@ -58,20 +59,6 @@ def level(changed: onnx.ModelProto, source: onnx.ModelProto, calibration: Calibr
         bias = floats[other.input[2]]
         moved = numpy_helper.to_array(bias) + np.float32(_shift(*np.concatenate(rows, axis=1)))
         bias.CopyFrom(numpy_helper.from_array(moved, bias.name))
-
-
-def layers(model: onnx.ModelProto, spec: ModelSpec) -> list[onnx.NodeProto]:
-    """The last convolutions of a detector that tell its classes, or whether there is an object: by their channels.
-
-    One channel is an object's, as many as there are classes are theirs; four are left alone, since they may be a box.
-    None where scores are shares of a softmax, and none for a head that tells boxes and classes in one layer (NanoDet),
-    or has several anchors a cell, or whose last layers are no convolutions.
-    """
-    if spec.detect and spec.detect.scores == "softmax":
-        return []
-    channels = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if tensor.dims}
-    convolutions = [node for node in float_head.last_layers(model) if node.op_type == "Conv" and len(node.input) > 2]
-    return [node for node in convolutions if channels.get(node.input[2]) in {1, spec.classes} - {4}]
 
 
 def _shift(wanted: np.ndarray, logits: np.ndarray) -> float:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from edgewright import tasks
 from edgewright.core.spec import ModelSpec
 
 
@@ -16,8 +16,8 @@ class Distance:
 
     `wanted`: for each part of the images the teacher's tensors, of which the first `answers` are outputs of the model
     and the others features; these count `features` times. An error counts by its energy relative to that of what
-    varies in all of the images. For class scores the divergence of the probabilities is added, in nats an image, and
-    where `labels` (for each part the classes) are known, `label_weight` times the cross entropy.
+    varies in all of the images. The task's own divergence is added (of class scores that of the
+    probabilities, in nats an image), and where `labels` (for each part) are known, `label_weight` times their loss.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Distance:
         self.labels, self.label_weight = labels, label_weight
         self.energies = [_energy(torch.cat(tensors)) for tensors in zip(*wanted)]
         self.images = sum(len(part[0]) for part in wanted)
-        self.softmax = spec.task == "classify" and spec.postprocess.scores == "softmax"
+        self.spec, self.training = spec, tasks.of(spec).training
 
     def of(self, part: int, given: Sequence[torch.Tensor]) -> torch.Tensor:
         """The share of the part numbered `part`, for which the student's tensors are `given`: a scalar."""
@@ -37,11 +37,10 @@ class Distance:
         loss = torch.stack(apart[: self.answers]).mean()
         if features := apart[self.answers :]:  # none in a model of one layer
             loss = loss + self.features * torch.stack(features).mean()
-        if self.softmax:
-            p, q = (F.log_softmax(x[0].flatten(1), 1) for x in (wanted, given))
-            loss = loss + F.kl_div(q, p, log_target=True, reduction="sum") / self.images
+        if (divergence := self.training.divergence(given, wanted, self.spec)) is not None:
+            loss = loss + divergence / self.images
         if self.labels:
-            entropy = F.cross_entropy(given[0].flatten(1), self.labels[part], reduction="sum")
+            entropy = self.training.label_loss(given, self.labels[part], self.spec, "sum")
             loss = loss + self.label_weight * entropy / self.images
         return loss
 

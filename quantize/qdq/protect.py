@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from edgewright import tasks
 from edgewright.quantize.state import Int8State
 from edgewright.quantize.steps import Protect
-
-from . import float_head
 
 
 def apply(_step: Protect, state: Int8State) -> int:
     """Keep the nodes in float that the task names."""
-    state.protected = float_head.protected(state.model) if state.spec.task == "detect" else []
+    state.protected = tasks.of(state.spec).protect.nodes(state.model)
     state.float_nodes += state.protected
     return len(state.protected)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
-from edgewright.core.spec import ModelSpec
+from edgewright.core.spec import Input, ModelSpec
 from edgewright.export import overrides, parity
 from edgewright.export.exporter import export
 from edgewright.graph import compare, files, half, metadata
@@ -222,13 +222,16 @@ def test_labels_may_stand_in_a_file(here: Path) -> None:
     assert overrides.read(path)["labels"] == ["a", "b b", "c", "d"]
 
 
+SCORES = ModelSpec(name="scores", input=Input(height=8, width=8), classes=3)
+
+
 def test_parity_names_measure_value_limit_and_worst_image() -> None:
     reference = np.array([[1.0, 5.0, 2.0], [9.0, 0.0, 1.0]])
-    parity.require(parity.measure(reference, reference + 1e-6, ["a", "b"]), "it")
+    parity.require(parity.measure(reference, reference + 1e-6, ["a", "b"], SCORES), "it")
     wrong = reference.copy()
     wrong[1] = [0.0, 9.0, 1.0]
     with pytest.raises(RuntimeFailed) as error:
-        parity.require(parity.measure(reference, wrong, ["a.png", "b.png"]), "it")
+        parity.require(parity.measure(reference, wrong, ["a.png", "b.png"], SCORES), "it")
     for said in (
         "max_abs 9 (limit 0.009, worst at b.png)",
         "max_relative 1 ",
@@ -238,15 +241,15 @@ def test_parity_names_measure_value_limit_and_worst_image() -> None:
         assert said in error.value.what
     wrong[1] = np.nan
     with pytest.raises(RuntimeFailed, match=r"b\.png"):
-        parity.require(parity.measure(reference, wrong, ["a.png", "b.png"]), "it")
+        parity.require(parity.measure(reference, wrong, ["a.png", "b.png"], SCORES), "it")
     with pytest.raises(InvalidInput, match=r"NaN or infinity for b\.png"):
-        parity.measure(wrong, reference, ["a.png", "b.png"])
+        parity.measure(wrong, reference, ["a.png", "b.png"], SCORES)
 
 
 def test_a_tie_is_no_disagreement_and_zeros_are_equal() -> None:
     tie, other = np.array([[1.0, 1.0 + 1e-7]]), np.array([[1.0 + 1e-7, 1.0]])
-    parity.require(parity.measure(tie, other, ["a"]), "it")
-    parity.require(parity.measure(np.zeros((1, 3)), np.zeros((1, 3)), ["a"]), "it")
+    parity.require(parity.measure(tie, other, ["a"], SCORES), "it")
+    parity.require(parity.measure(np.zeros((1, 3)), np.zeros((1, 3)), ["a"], SCORES), "it")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_100", "vit_tiny_patch16_224", "efficientnet_b0"])

@@ -15,8 +15,6 @@ from . import inputs
 if TYPE_CHECKING:
     import onnx
 
-    from edgewright.core.spec import ModelSpec
-
 
 Align = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -77,28 +75,6 @@ def difference(
             gap = float(np.abs(a[finite].astype(np.float64) - found[finite]).max())
             worst = max(worst, gap / max(float(np.abs(a[finite]).max()), 1e-12))
     return worst
-
-
-def aligned(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """`candidate` (a row an image) in the order of `reference`, where the order of what was found means nothing.
-
-    A detector that answers with a set sorts its queries by a score, where rounding swaps neighbours. Each of its
-    queries is paired with the reference's so that the sum of their differences is least (Hungarian algorithm).
-    """
-    if spec.detect is None or spec.detect.decoder != "set" or reference.shape != candidate.shape:
-        return candidate
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
-
-    out = np.empty_like(candidate)
-    for row, a, b in zip(out, reference, candidate):
-        first, second = a.reshape(-1, 4 + spec.classes), b.reshape(-1, 4 + spec.classes)
-        if not (np.isfinite(first).all() and np.isfinite(second).all()):
-            row[:] = b  # the comparison says what is wrong with it
-            continue
-        _, order = linear_sum_assignment(cdist(first, second, "chebyshev"))
-        row[:] = second[order].reshape(row.shape)
-    return out
 
 
 def _type(value: onnx.ValueInfoProto) -> np.dtype[Any]:

@@ -11,7 +11,8 @@ signatures. The light ones run on devices with numpy, the others on the host and
 | | `draw` | the answer on the image |
 | host | `truth` | what a data set must hold for it |
 | | `metric` | scores with names, units, direction; contributions of images; paired difference; default budget |
-| | `loss` | how far two outputs are apart: for choosing ranges, sensitivity, parity, distillation |
+| | `loss` | how far two outputs are apart: for choosing ranges, sensitivity, parity |
+| | `training` | losses of training, against a teacher and from labels; torch |
 | | `protect` | what stays in float, and what is repaired after quantization |
 | | `report` | its columns, its plot axis, what the gallery shows |
 """
@@ -75,6 +76,21 @@ class Task:
     def draw(self) -> contract.Draw:
         """The answer on the image."""
         return cast("contract.Draw", self._part("draw"))
+
+    @property
+    def loss(self) -> contract.Loss:
+        """How far two outputs are apart."""
+        return cast("contract.Loss", self._part("loss"))
+
+    @property
+    def training(self) -> contract.Training:
+        """How a network of the task is trained: torch."""
+        return cast("contract.Training", self._part("training"))
+
+    @property
+    def protect(self) -> contract.Protect:
+        """What stays in float, and what is repaired."""
+        return cast("contract.Protect", self._part("protect"))
 
 
 @functools.cache  # a session asks for each image

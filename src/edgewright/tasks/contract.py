@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -13,9 +13,14 @@ from edgewright.core.statistics import Estimate
 from .scores import PAIRED, Accuracy, AtChance, Likeness, Moved, Paired, Score, Vocabulary
 
 if TYPE_CHECKING:
+    import onnx
+    import torch
     from PIL import Image
 
     from edgewright.data.sets import ImageSet, Item
+
+View = Literal["crop", "zoom", "whole"]
+"""How images are changed for training: random crops of a picture, the evaluation's pixels zoomed and moved, neither."""
 
 Line = tuple["str | tuple[str, str]", ...]
 """A line for a terminal: parts that are plain, or (style, text)."""
@@ -163,4 +168,120 @@ class Report(Protocol):
     @staticmethod
     def told(reference: np.ndarray, found: np.ndarray, spec: ModelSpec) -> str:
         """Both answers on an image in words."""
+        ...
+
+
+class Loss(Protocol):
+    """`loss`: how far two outputs are apart, in numpy. `exact` and `found` are the outputs of a model, images first."""
+
+    @staticmethod
+    def divergence(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> float:
+        """How much the answers `found` lose against `exact`, a figure an image: it ranks layers, blocks and ranges."""
+        ...
+
+    @staticmethod
+    def changes(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> np.ndarray:
+        """How much the answer to each image changes, from 0 to 1; (images,).
+
+        No image counts for more than one wrong answer: a loss without bounds would tell of little but how many images
+        with outliers there were among those that were looked at.
+        """
+        ...
+
+    @staticmethod
+    def agreement(exact: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float | None:
+        """Percent of images with the same answer; None where an answer is nothing that is the same or not."""
+        ...
+
+    @staticmethod
+    def align(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.ndarray:
+        """One output `candidate` (a row an image) in the order of `reference`, where the order means nothing."""
+        ...
+
+    @staticmethod
+    def same(reference: np.ndarray, candidate: np.ndarray, tie: float) -> dict[str, np.ndarray]:
+        """Further measures of parity, by name: for which of the rows the answer is the same, bool (images,).
+
+        Values closer than `tie` are the same. An exported model must reach 1.0 in the mean of each.
+        """
+        ...
+
+    @staticmethod
+    def energy(exact: np.ndarray, found: np.ndarray, spec: ModelSpec) -> tuple[float, float]:
+        """The energy of one output and that of its error, as far as they say something of the answers."""
+        ...
+
+    @staticmethod
+    def stable(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
+        """What of both outputs is compared value by value, where only rounding may differ: without near ties."""
+        ...
+
+
+class Training(Protocol):
+    """`training`: the losses of training, in torch. `given` is the student's, `wanted` the teacher's answer.
+
+    A module without `CLASSES` needs neither `label_loss` nor `classes`.
+    """
+
+    CLASSES: bool
+    """Whether an image has one class: labels are classes, and answers can agree."""
+
+    @staticmethod
+    def view(spec: ModelSpec) -> View:
+        """How images may be changed without another answer."""
+        ...
+
+    @staticmethod
+    def require_comparable(spec: ModelSpec) -> None:
+        """Raise `InvalidInput` for a model whose answers cannot be compared with another network's."""
+        ...
+
+    @staticmethod
+    def distillation(
+        given: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor], spec: ModelSpec, temperature: float
+    ) -> torch.Tensor:
+        """How far answers are apart, the mean over images; `temperature` softens probabilities."""
+        ...
+
+    @staticmethod
+    def divergence(
+        given: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor], spec: ModelSpec
+    ) -> torch.Tensor | None:
+        """What is added, summed over images, to the relative energy of errors when an INT8 file is trained; or None."""
+        ...
+
+    @staticmethod
+    def directions(
+        answers: Sequence[torch.Tensor], spec: ModelSpec, generator: torch.Generator
+    ) -> dict[torch.Tensor, torch.Tensor]:
+        """For `answers` a random direction each, such that squared products with it add up to the task's loss.
+
+        They are looked at beside random ones, whose products add up to the relative error; empty where these do.
+        """
+        ...
+
+    @staticmethod
+    def label_loss(
+        given: Sequence[torch.Tensor], labels: torch.Tensor, spec: ModelSpec, reduction: str = "mean"
+    ) -> torch.Tensor:
+        """The loss from the classes `labels` (N,) of the images, `reduction` "mean" or "sum"."""
+        ...
+
+    @staticmethod
+    def classes(given: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The class that each image gets, (N,)."""
+        ...
+
+
+class Protect(Protocol):
+    """`protect`: what quantization must leave alone, found in a graph's structure, since names differ by exporter."""
+
+    @staticmethod
+    def nodes(model: onnx.ModelProto) -> list[str]:
+        """The names of the nodes that stay in float."""
+        ...
+
+    @staticmethod
+    def score_layers(model: onnx.ModelProto, spec: ModelSpec) -> list[onnx.NodeProto]:
+        """The layers that give scores whose height an application relies on: they are levelled after quantization."""
         ...

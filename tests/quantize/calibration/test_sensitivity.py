@@ -8,7 +8,6 @@ import pytest
 from msgspec.structs import replace
 from onnx import numpy_helper
 
-from edgewright.core.spec import Detect, Postprocess
 from edgewright.graph import batch, files
 from edgewright.quantize.calibration import sensitivity
 from edgewright.quantize.calibration.images import Calibration
@@ -84,25 +83,3 @@ def test_images_that_fill_up_a_batch_are_no_evidence(tiny, monkeypatch: pytest.M
     calibration = Calibration(tiny.images[:40], spec)
     assert sensitivity.best_trial(model, trials, calibration, [], lambda *_: None) == "nearer"
     assert seen == [40, 40]
-
-
-def test_an_images_answer_changes_by_the_probability_that_moves(tiny) -> None:
-    exact = np.log([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25], [0.4, 0.4, 0.1, 0.1]])
-    found = np.log([[0.4, 0.4, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25], [1e-9, 1e-9, 1.0, 1e-9]])
-    np.testing.assert_allclose(sensitivity.changes([exact], [found], tiny.spec), [0.3, 0, 0.9], atol=1e-6)
-
-
-def test_other_answers_change_by_what_an_image_loses_by_itself(tiny) -> None:
-    """Of numbers the error's share of the energy, of detectors the share of the boxes' scores; all of it at most."""
-    exact = [np.ones((3, 4)), 2 * np.ones((3, 5))]
-    found = [exact[0] * [[0.5], [1], [5]], exact[1] * [[0.9], [1], [1]]]
-    values = replace(tiny.spec, postprocess=Postprocess(scores="none"))
-    np.testing.assert_allclose(sensitivity.changes(exact, found, values), [0.25 + 0.01, 0, 1])
-
-    boxes = np.array([[0.1, 0.5, 0.2, 0.4], [0.7, 0.5, 0.2, 0.4]])
-    scores = np.array([[[0.8, 0, 0, 0], [0, 0.4, 0, 0]], [[0, 0, 0, 0], [0, 0, 0, 0]], [[0.5, 0, 0, 0], [0, 0, 0, 0]]])
-    exact = [np.concatenate([np.tile(boxes, (3, 1, 1)), scores], axis=2)]
-    found = [exact[0].copy()]
-    found[0][0, 1, 5], found[0][2, :, 4:] = 0.1, 0  # of 1.2 is 0.3 lost; of 0.5 all
-    detector = replace(tiny.spec, task="detect", detect=Detect(decoder="set"))
-    np.testing.assert_allclose(sensitivity.changes(exact, found, detector), [0.25, 0, 1], atol=1e-6)

@@ -317,49 +317,6 @@ YOLO = ModelSpec(
 )  # fmt: skip
 
 
-def test_a_detectors_loss_looks_where_the_teacher_sees_something() -> None:
-    head = torch.randn(1, 4 * 4 + 3, 10)
-    head[:, 16:] = -8.0
-    head[:, 16 + 1, 4] = 3.0  # the teacher sees class 1 in cell 4
-
-    def loss(channels: slice, cell: int) -> float:
-        given = head.clone()
-        given[:, channels, cell] += 1.0 * torch.arange(given[:, channels, cell].shape[1])
-        return imitation.answers([given], [head], YOLO).item()
-
-    assert imitation.answers([head], [head], YOLO).item() == pytest.approx(0, abs=1e-6)
-    assert loss(slice(0, 16), 4) > 100 * loss(slice(0, 16), 0), "boxes"
-    assert loss(slice(16, 19), 4) > 100 * loss(slice(16, 19), 0), "classes"
-    imagined = head.clone()
-    imagined[:, 16, 0] = 8.0
-    assert imitation.answers([imagined], [head], YOLO).item() > 1, "what only the student sees is to go away"
-    maps = [head[..., :6].reshape(1, 19, 2, 3), head[..., 6:].reshape(1, 19, 2, 2)]
-    assert imitation.answers(maps, [m + 0.1 for m in maps], YOLO).item() == pytest.approx(
-        imitation.answers([head], [head + 0.1], YOLO).item()
-    )
-
-
-@pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
-def test_an_anchors_loss_looks_where_the_teacher_sees_something(scores: str) -> None:
-    spec = msgspec.structs.replace(YOLO, detect=Detect(decoder="anchors", scores=scores))
-    wanted = [torch.full((1, 6, 4), -8.0), torch.zeros(1, 6, 4)]
-    wanted[0][0, :, 0] = 8.0 if scores == "softmax" else -8.0
-    wanted[0][0, 2, 3] = 16.0
-
-    def loss(anchor: int) -> float:
-        moved = wanted[1].clone()
-        moved[0, anchor] += 1.0
-        return imitation.answers([wanted[0], moved], wanted, spec).item()
-
-    assert loss(2) > 100 * loss(0)
-
-
-def test_boxes_in_no_order_are_refused() -> None:
-    spec = msgspec.structs.replace(YOLO, detect=Detect(decoder="set"))
-    with pytest.raises(InvalidInput, match="a set of boxes"):
-        imitation.require_same_shapes([torch.zeros(1, 5, 7)], [torch.zeros(1, 5, 7)], spec)
-
-
 def test_features_of_another_width_are_compared_by_where_they_are_strong() -> None:
     wide, narrow = torch.zeros(2, 8, 4, 4), torch.zeros(2, 3, 4, 4)
     wide[:, :, 1, 2] = 1.0

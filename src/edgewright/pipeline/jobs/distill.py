@@ -223,9 +223,9 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
     import torch
 
     from edgewright.data.boxes import Box
-    from edgewright.quantize.distillation.losses import joined
     from edgewright.tasks.detect.average_precision import average_precision
     from edgewright.tasks.detect.decode import evaluated, read
+    from edgewright.tasks.detect.training import joined
     from edgewright.vision import preprocess
     from edgewright.vision.image import open_picture, size_of
 

@@ -222,24 +222,13 @@ def _batches(
                 single, many = (opened, changed) if fixed == 1 else (changed, opened)
                 one, several, same = _in_rows(single, x), many.run(x), many.run(np.repeat(x[:1], rows, axis=0))
     equal = [np.repeat(output[:1], len(output), axis=0) for output in same]
-    pairs = [_in_order(a, b, spec) for a, b in zip(equal, same)]
+    stable = tasks.of(spec).loss.stable
+    pairs = [stable(a, b, spec) for a, b in zip(equal, same)]
     alike = checks.batch("batch-rows", pairs, precisions, f"One image {rows} times in a batch")
     if alike.level != "ok":  # then a batch answers otherwise than single images, too
         return [alike]
-    pairs = [_in_order(a, b, spec) for a, b in zip(one, several)]
+    pairs = [stable(a, b, spec) for a, b in zip(one, several)]
     return [alike, checks.batch("batch-size", pairs, precisions, f"{rows} images one by one and in a batch")]
-
-
-def _in_order(reference: np.ndarray, found: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Both, of a detector that answers with a set query by query: without a tenth, which near ties replace."""
-    from edgewright.graph import compare
-
-    if spec.detect is None or spec.detect.decoder != "set":
-        return reference, found
-    ours, theirs = (x.reshape(-1, 4 + spec.classes) for x in (reference, compare.aligned(reference, found, spec)))
-    apart = np.abs(ours - theirs).max(axis=1)
-    kept = apart <= np.quantile(apart, 0.9)
-    return ours[kept], theirs[kept]
 
 
 def _in_rows(opened: Any, x: np.ndarray) -> list[np.ndarray]:

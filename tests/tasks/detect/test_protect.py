@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewright.quantize.qdq import float_head
+from edgewright.tasks.detect import protect
 
 
 def detector() -> onnx.ModelProto:
@@ -35,7 +35,7 @@ def detector() -> onnx.ModelProto:
 
 
 def test_the_last_layers_and_the_decoding_behind_them_are_protected() -> None:
-    kept = float_head.protected(detector())
+    kept = protect.nodes(detector())
     assert set(kept) == {"classes", "scores", "sides", "softmax", "turn", "mean", "concat"}
 
 
@@ -43,4 +43,4 @@ def test_names_do_not_matter() -> None:
     model = detector()
     for number, node in enumerate(model.graph.node):
         node.name = f"n{number}"
-    assert set(float_head.protected(model)) == {"n3", "n4", "n5", "n6", "n7", "n8", "n9"}
+    assert set(protect.nodes(model)) == {"n3", "n4", "n5", "n6", "n7", "n8", "n9"}

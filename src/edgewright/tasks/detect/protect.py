@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from edgewright.graph.census import PRODUCTS
 
+from . import spec as own
+
 if TYPE_CHECKING:
     import onnx
+
+    from edgewright.core.spec import ModelSpec
 
 _MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"})
 
 
-def protected(model: onnx.ModelProto) -> list[str]:
+def nodes(model: onnx.ModelProto) -> list[str]:
     """The names of the nodes of a detector's head: the last layers on each path to an output, and every node after one.
 
     The convolution that turns a distribution over distances into its mean (DFL: one output channel, behind a Softmax)
@@ -25,8 +29,22 @@ def protected(model: onnx.ModelProto) -> list[str]:
     return [node.name for node, _ in _head(model)]
 
 
-def last_layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The layers among the nodes that `protected` names."""
+def score_layers(model: onnx.ModelProto, spec: ModelSpec) -> list[onnx.NodeProto]:
+    """The last convolutions of a detector that tell its classes, or whether there is an object: by their channels.
+
+    One channel is an object's, as many as there are classes are theirs; four are left alone, since they may be a box.
+    None where scores are shares of a softmax, and none for a head that tells boxes and classes in one layer (NanoDet),
+    or has several anchors a cell, or whose last layers are no convolutions.
+    """
+    if own.of(spec).scores == "softmax":
+        return []
+    channels = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if tensor.dims}
+    convolutions = [node for node in _last_layers(model) if node.op_type == "Conv" and len(node.input) > 2]
+    return [node for node in convolutions if channels.get(node.input[2]) in {1, spec.classes} - {4}]
+
+
+def _last_layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The layers among the nodes that `nodes` names."""
     return [node for node, is_layer in _head(model) if is_layer]
 
 

@@ -1,0 +1,59 @@
+"""How far the answers of two classifiers are apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgewright.core.spec import ModelSpec
+from edgewright.tasks.losses import Outputs, each_image, energies, relative
+
+from . import spec as own
+
+
+def divergence(exact: Outputs, found: Outputs, spec: ModelSpec) -> float:
+    """Of logits the Kullback-Leibler divergence of the probabilities, in nats an image: an error counts where it can
+    change the answer. Of other scores the error's energy relative to the scores'.
+    """
+    if own.of(spec).scores != "softmax":
+        return relative(exact, found)
+    from scipy.special import log_softmax
+
+    p, q = (log_softmax(x[0].reshape(len(x[0]), -1).astype(np.float64), axis=1) for x in (exact, found))
+    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
+
+
+def changes(exact: Outputs, found: Outputs, spec: ModelSpec) -> np.ndarray:
+    """Of logits the probability that moves to other classes (the total variation distance) in each image; (images,)."""
+    if own.of(spec).scores != "softmax":
+        return each_image(exact, found, spec, divergence)
+    from scipy.special import softmax
+
+    p, q = (softmax(x[0].reshape(len(x[0]), -1).astype(np.float64), axis=1) for x in (exact, found))
+    return np.asarray(np.abs(p - q).sum(axis=1) / 2)
+
+
+def agreement(exact: Outputs, found: Outputs) -> float | None:
+    """Percent of images with the same top-1 class."""
+    a, b = (x[0].reshape(len(x[0]), -1).argmax(axis=1) for x in (exact, found))
+    return 100 * float((a == b).mean())
+
+
+def align(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """`candidate` as it is: each score has its place."""
+    return candidate
+
+
+def stable(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Both as they are."""
+    return reference, candidate
+
+
+def same(reference: np.ndarray, candidate: np.ndarray, tie: float) -> dict[str, np.ndarray]:
+    """`top1_agreement`: which images get the same class; two closer than `tie` are the same."""
+    rows = np.arange(len(reference))
+    return {"top1_agreement": reference.max(1) - reference[rows, candidate.argmax(1)] <= tie}
+
+
+def energy(exact: np.ndarray, found: np.ndarray, spec: ModelSpec) -> tuple[float, float]:
+    """The energy of an output and that of its error."""
+    return energies(exact, found)

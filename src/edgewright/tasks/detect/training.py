@@ -1,0 +1,94 @@
+"""How detectors are trained: against a teacher's head."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from edgewright.core.errors import InvalidInput
+from edgewright.core.spec import Detect, ModelSpec
+from edgewright.tasks.contract import View
+from edgewright.tasks.torch_losses import Tensors, bernoulli, relative
+
+from . import spec as own
+
+CLASSES = False
+
+
+def view(spec: ModelSpec) -> View:
+    """The evaluation's pixels enlarged or made smaller, and moved: boxes go with them."""
+    return "zoom"
+
+
+def require_comparable(spec: ModelSpec) -> None:
+    """Raise `InvalidInput` for a detector that answers with a set of boxes."""
+    decoder = own.of(spec).decoder
+    if decoder in ("set", "end2end"):
+        raise InvalidInput(
+            f"The outputs of '{spec.name}' are a set of boxes ('{decoder}').",
+            "Their order is each network's own, so that two networks' boxes cannot be compared one by one.",
+            "Distil a detector with a dense head (YOLOv8, YOLO11, SSD, RetinaNet).",
+        )
+
+
+def distillation(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: float) -> torch.Tensor:
+    """How far a head is from the teacher's: cell by cell or anchor by anchor, else the error's energy."""
+    detect = own.of(spec)
+    if detect.decoder == "dfl":
+        return dense(joined(given), joined(wanted), detect)
+    if detect.decoder == "anchors" and len(given) == 2:
+        return anchored(given, wanted, detect)
+    return torch.stack([relative(a, b) for a, b in zip(given, wanted)]).mean()
+
+
+def divergence(given: Tensors, wanted: Tensors, spec: ModelSpec) -> torch.Tensor | None:
+    """None: the error's energy tells enough."""
+    return None
+
+
+def directions(answers: Tensors, spec: ModelSpec, generator: torch.Generator) -> dict[torch.Tensor, torch.Tensor]:
+    """None beside random ones."""
+    return {}
+
+
+def joined(maps: Tensors) -> torch.Tensor:
+    """The maps of a dense head (N, values, height, width), a stride each, as the (N, values, cells) of its export."""
+    return torch.cat([t.flatten(2) for t in maps], 2)
+
+
+def dense(given: torch.Tensor, wanted: torch.Tensor, detect: Detect) -> torch.Tensor:
+    """The raw head of YOLOv8 and later, (N, 4 x bins + classes, cells): classes and box distributions.
+
+    A cell counts as much as there is to see in it: by the teacher's best class score, for classes by the student's too
+    where that is higher (what it alone sees is to go away). Distances to the four sides are compared as distributions
+    over bins (Zheng et al. 2022, "Localization Distillation for Dense Object Detection"), plain distances (`bins` 1)
+    by their difference in strides. Normalized by the sum of the teacher's scores, an object's worth.
+    """
+    sides = 4 * detect.bins
+    seen = wanted[:, sides:].sigmoid().amax(1)  # (N, cells)
+    imagined = given[:, sides:].detach().sigmoid().amax(1)
+    total = seen.sum().clamp_min(1.0)
+    scores = (bernoulli(given[:, sides:], wanted[:, sides:]).sum(1) * torch.maximum(seen, imagined)).sum() / total
+    if detect.bins == 1:
+        apart = F.smooth_l1_loss(given[:, :4], wanted[:, :4], reduction="none").mean(1)
+    else:
+        q, p = (F.log_softmax(t[:, :sides].unflatten(1, (4, detect.bins)), 2) for t in (given, wanted))
+        apart = F.kl_div(q, p, log_target=True, reduction="none").sum(2).mean(1)
+    return scores + (apart * seen).sum() / total
+
+
+def anchored(given: Tensors, wanted: Tensors, detect: Detect) -> torch.Tensor:
+    """The head of SSD and RetinaNet: class scores (N, anchors, classes), box shifts (N, anchors, 4).
+
+    Weighted as in `dense`; with softmax class 0 is the background, in which there is nothing to see.
+    """
+    if detect.scores == "softmax":
+        seen, imagined = (1 - t.softmax(2)[..., 0] for t in (wanted[0], given[0].detach()))
+        q, p = (F.log_softmax(t, 2) for t in (given[0], wanted[0]))
+        apart = F.kl_div(q, p, log_target=True, reduction="none").sum(2)
+    else:
+        seen, imagined = (t.sigmoid().amax(2) for t in (wanted[0], given[0].detach()))
+        apart = bernoulli(given[0], wanted[0]).sum(2)
+    total = seen.sum().clamp_min(1.0)
+    boxes = F.smooth_l1_loss(given[1], wanted[1], reduction="none").mean(2)
+    return ((apart * torch.maximum(seen, imagined)).sum() + (boxes * seen).sum()) / total
