@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 from edgewright.core.spec import ModelSpec
 from edgewright.graph import files, metadata
 from edgewright.quantize import hardswish
-from edgewright.quantize.calibration import sensitivity, sessions
+from edgewright.quantize.calibration import sessions
+from edgewright.tasks.classify.loss import divergence
 from edgewright.vision.preprocess import batch
 
 WIDTH = 12
@@ -67,7 +68,7 @@ class Case(msgspec.Struct):
 
     def loss(self, model: onnx.ModelProto) -> float:
         exact = self.answers(files.load(self.model))
-        return sensitivity.loss([exact], [self.answers(model)], self.spec)
+        return divergence([exact], [self.answers(model)], self.spec)
 
 
 @pytest.fixture(scope="module")
