@@ -30,7 +30,7 @@ Level = Literal["ok", "warning", "error"]
 
 
 class Limits(NamedTuple):
-    """From which likeness on a check warns, and from which on it is an error: in dB, and in percent of the boxes."""
+    """From which likeness on a check warns, and from which on it is an error: in dB, and in percent of the answers."""
 
     warning_db: float
     error_db: float
@@ -142,10 +142,10 @@ def _graded(code: str, value: float, limits: tuple[float, float], text: str) -> 
 def _alike(
     code: str, answers: np.ndarray, reference: np.ndarray, limits: Limits, spec: ModelSpec, text: str
 ) -> Finding:
-    same, db = tasks.of(spec).metric.likeness(answers, reference, spec)
+    same, what, db = tasks.of(spec).metric.likeness(answers, reference, spec)
     if db is None:
-        text = text.format(f"{same:.1f} % of the boxes of")
+        text = text.format(f"{same:.1f} % of {what} of")
         return _graded(code, same, (limits.warning_percent, limits.error_percent), text)
     near = "equal scores" if db == statistics.MAX_SQNR_DB else f"{db:.1f} dB"
-    text = text.format(f"the same answer for {same:.1f} % of the images and {near} as")
+    text = text.format(f"the same answer for {same:.1f} % of {what} and {near} as")
     return _graded(code, db, (limits.warning_db, limits.error_db), text)

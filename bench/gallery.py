@@ -50,8 +50,8 @@ def _pair(path: str, reference: Outputs, found: Outputs, spec: ModelSpec) -> Pai
     scale = min(1.0, SIDE / max(image.size))
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     pictures = [_jpeg(report.picture(small, rows, scale, spec)) for rows in (reference, found)]
-    text = report.told(reference, found, spec)
-    return Pair(name=path.rpartition("/")[2], reference=pictures[0], chosen=pictures[1], text=text)
+    caption = report.caption(reference, found, spec)
+    return Pair(name=path.rpartition("/")[2], reference=pictures[0], chosen=pictures[1], text=caption)
 
 
 def _jpeg(image: Image.Image) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from edgewright import tasks
 from edgewright.tasks.scores import pack
 
 _SCORES = ("top1", "top5", "map", "ap50", "ap75", "map_small", "map_medium", "map_large")
-_PRIMARY = {"classify": "top1", "detect": "map"}
 _UNREADABLE = "?"
 
 
@@ -22,7 +22,7 @@ def upgrade(report: dict[str, Any]) -> dict[str, Any]:
     """`report`, the JSON of a file of schema 1, as schema 2 has it; what is no report stays none."""
     model, reference = report.get("model"), report.get("reference")
     task = model.get("task", "classify") if isinstance(model, dict) else "classify"
-    primary = _PRIMARY.get(str(task), "top1")
+    primary = tasks.get(task).metric.SCORES[0].name if task in tasks.names() else ""
     found = {**report, "schema_version": 2}
     if isinstance(reference, dict):
         found["reference"] = _row(reference, primary)
@@ -43,7 +43,7 @@ def _accuracy(old: dict[str, Any], primary: str) -> dict[str, Any]:
     for name, place, field in (("top1_interval", "top1", "interval"), ("delta", primary, "delta")):
         if place in scores and old.get(name) is not None:
             scores[place][field] = old[name]
-    if old.get("right") is not None and primary == "top1":
+    if old.get("right") is not None and old.get("contributions") is None:
         found["contributions"] = _contributions(old["right"], old.get("images"))
     return {**found, "scores": scores, "primary": primary}
 

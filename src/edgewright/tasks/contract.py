@@ -166,7 +166,7 @@ class Report(Protocol):
         ...
 
     @staticmethod
-    def told(reference: np.ndarray, found: np.ndarray, spec: ModelSpec) -> str:
+    def caption(reference: np.ndarray, found: np.ndarray, spec: ModelSpec) -> str:
         """Both answers on an image in words."""
         ...
 

@@ -150,10 +150,12 @@ class AtChance(NamedTuple):
 
 
 class Likeness(NamedTuple):
-    """How alike two sets of answers are: percent that are the same, and the SQNR of the outputs where it tells more."""
+    """How alike two sets of answers are: percent of `what` that are the same, and the SQNR of the outputs where it says
+    more."""
 
     percent: float
-    db: float | None
+    what: str
+    db: float | None = None
 
 
 class Moved(NamedTuple):

@@ -119,7 +119,9 @@ def at_chance(outputs: Outputs, items: Sequence[Item], accuracy: Accuracy) -> At
 
 def likeness(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Likeness:
     """How many images have the same answer, and the SQNR."""
-    return Likeness(100 * statistics.agreement(answers, reference), statistics.sqnr_db(answers, reference))
+    return Likeness(
+        100 * statistics.agreement(answers, reference), "the images", statistics.sqnr_db(answers, reference)
+    )
 
 
 def confidence(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Moved | None:

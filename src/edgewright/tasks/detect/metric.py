@@ -126,7 +126,7 @@ def likeness(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Likeness:
     """How many boxes of the reference are found again."""
     moved = _moved(answers, reference, spec)
     boxes = moved.matched + moved.lost
-    return Likeness(100 * moved.matched / boxes if boxes else 100.0, None)
+    return Likeness(100 * moved.matched / boxes if boxes else 100.0, "the boxes")
 
 
 def confidence(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Moved | None:

@@ -49,7 +49,7 @@ def picture(image: Image.Image, rows: Boxes, scale: float, spec: ModelSpec) -> I
     return draw(image, boxes)
 
 
-def told(reference: Boxes, found: Boxes, spec: ModelSpec) -> str:
+def caption(reference: Boxes, found: Boxes, spec: ModelSpec) -> str:
     """How many boxes count on an image, by the reference and by the chosen artifact."""
     ours, theirs = len(_counted(found, spec)), len(_counted(reference, spec))
     return f"{theirs} boxes by the reference, {ours} by the chosen one"
