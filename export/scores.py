@@ -13,6 +13,7 @@ import numpy as np
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
+from edgewright.graph.index import producers_of
 
 from .sources.loaded import Loaded
 
@@ -105,7 +106,7 @@ def require_classes(loaded: Loaded, over: Mapping[str, Any]) -> None:
 
 def ending(model: onnx.ModelProto, output: str) -> str:
     """The function to probabilities that the tensor `output` comes out of: Softmax or Sigmoid; else empty."""
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers = producers_of(model.graph)
     node = makers.get(output)
     while node is not None and node.op_type in _PASSES and node.input:
         node = makers.get(node.input[0])

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from edgewright.core.errors import RuntimeFailed
+from edgewright.graph.index import constants_of
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +27,7 @@ def constants(model: onnx.ModelProto) -> dict[str, torch.Tensor]:
     """The initializers and Constant nodes of `model`, as tensors."""
     from onnx import numpy_helper
 
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = constants_of(model.graph)
     for node in model.graph.node:
         if node.op_type == "Constant":
             found[node.output[0]] = next(a.t for a in node.attribute if a.name == "value")

@@ -25,6 +25,7 @@ from edgewright import tasks
 from edgewright.core import files as core_files
 from edgewright.core.spec import encode
 from edgewright.graph import files
+from edgewright.graph.index import constants_of, producers_of
 from edgewright.graph.names import Names
 
 from .calibration import sensitivity
@@ -143,10 +144,10 @@ def read_fitted(folder: Path) -> Fitted:
 
 def find(model: onnx.ModelProto) -> list[Silu]:
     """The SiLUs that can be replaced, in order: those behind a convolution with weights and a bias of its own."""
-    makers = {out: node for node in model.graph.node for out in node.output}
+    makers = producers_of(model.graph)
     uses = Counter(name for node in model.graph.node for name in node.input)
     uses.update(value.name for value in model.graph.output)
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = constants_of(model.graph)
     found = []
     for product, gate in _products(model):
         layer = makers.get(gate.input[0])
@@ -164,7 +165,7 @@ def replaced(model: onnx.ModelProto, fits: dict[str, np.ndarray]) -> onnx.ModelP
 
     changed = files.copy(model)
     graph = changed.graph
-    initial = {tensor.name: tensor for tensor in graph.initializer}
+    initial = constants_of(graph)
     names = Names(graph)
     instead: dict[str, list[onnx.NodeProto]] = {}
     gone = set()
@@ -241,7 +242,7 @@ def nearest(x: np.ndarray) -> np.ndarray:
 
 def _products(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, onnx.NodeProto]]:
     """Every ``x * Sigmoid(x)``: the Mul and the Sigmoid."""
-    makers = {out: node for node in model.graph.node for out in node.output}
+    makers = producers_of(model.graph)
     found = []
     for node in model.graph.node:
         if node.op_type != "Mul":

@@ -10,6 +10,7 @@ import numpy as np
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.graph import files, metadata, names, precision
+from edgewright.graph.index import constants_of, reads_of
 
 from .qdq import plain_forms
 
@@ -59,8 +60,8 @@ def add_biases(model: onnx.ModelProto) -> bool:
     """Give every Conv, ConvTranspose and Gemm a bias of its own (zeros where it had none), in place."""
     from onnx import numpy_helper
 
-    initial = {tensor.name: tensor for tensor in model.graph.initializer}
-    uses = files.reads(model.graph)
+    initial = constants_of(model.graph)
+    uses = reads_of(model.graph)
     free = names.Names(model.graph)
     modified = False
     for node in model.graph.node:

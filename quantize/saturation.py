@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from edgewright.graph import files, metadata
+from edgewright.graph.index import constants_of, producers_of, readers_of
 from edgewright.graph.names import Names, name_nodes
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ class _Graph:
 
     def __init__(self, model: onnx.ModelProto, runtime: Runtime) -> None:
         self.model, self.runtime = model, runtime
-        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.makers = {name: node for node in model.graph.node for name in node.output}
-        self.readers = files.readers(model.graph)
+        self.constants = constants_of(model.graph)
+        self.makers = producers_of(model.graph)
+        self.readers = readers_of(model.graph)
         self.names = Names(model.graph)
         self.behind: dict[str, list[onnx.NodeProto]] = {}
 
@@ -183,9 +184,7 @@ class _Graph:
     def finish(self) -> None:
         """Put the new nodes in."""
         nodes = [part for node in self.model.graph.node for part in (node, *self.behind.get(node.name, []))]
-        copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-        del self.model.graph.node[:]
-        self.model.graph.node.extend(copies)
+        files.refill(self.model.graph.node, nodes)
 
 
 def _along(node: onnx.NodeProto, layer: _Layer, runtime: Runtime) -> np.ndarray:

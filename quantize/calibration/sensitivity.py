@@ -9,6 +9,7 @@ import numpy as np
 
 from edgewright import tasks
 from edgewright.graph.census import PRODUCTS
+from edgewright.graph.index import constants_of
 
 from .images import MINIMUM, Calibration
 from .sessions import Feed, open_session, until
@@ -37,7 +38,7 @@ def most_sensitive(
 
     How much, the task's `loss.divergence` tells. Nodes in `kept` stay in float anyway.
     """
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = constants_of(model.graph)
     layers = [
         n.name for n in model.graph.node if n.op_type in PRODUCTS and n.input[1] in constants and n.name not in kept
     ]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.graph.index import constants_of
+
 if TYPE_CHECKING:
     import onnx
 
@@ -23,7 +25,7 @@ def float_tensors(model: onnx.ModelProto) -> list[str]:
         for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
         if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     }
-    initial = {tensor.name for tensor in model.graph.initializer}
+    initial = constants_of(model.graph)
     names = [v.name for v in model.graph.input] + [o for node in model.graph.node for o in node.output]
     return [name for name in names if name in floats and name not in initial]
 

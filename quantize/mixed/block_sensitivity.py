@@ -20,6 +20,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec, encode
 from edgewright.graph import blocks, metadata
 from edgewright.graph.blocks import Block
+from edgewright.graph.index import constants_of
 from edgewright.quantize import schemes
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import Feed, open_session, until
@@ -168,7 +169,7 @@ class _Walk:
     def _crossing(self, place: int) -> list[str]:
         """The tensors that nodes from `place` on, or the model's outputs, need of what comes before."""
         nodes = self.exact.graph.node
-        made = {v.name for v in self.exact.graph.input} - {t.name for t in self.exact.graph.initializer}
+        made = {v.name for v in self.exact.graph.input} - constants_of(self.exact.graph).keys()
         made.update(name for node in nodes[:place] for name in node.output if name)
         needed = {name for node in nodes[place:] for name in node.input} | set(self.outputs)
         return sorted(made & needed)

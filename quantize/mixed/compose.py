@@ -16,6 +16,7 @@ from edgewright import tasks
 from edgewright.core import files as core_files
 from edgewright.core.errors import RuntimeFailed
 from edgewright.graph import blocks, files, metadata
+from edgewright.graph.index import constants_of, producers_of
 from edgewright.graph.names import Names
 from edgewright.quantize import methods, schemes
 from edgewright.quantize.calibration.images import Calibration
@@ -92,13 +93,13 @@ def compose(
     """
     reads = _reads(exact, quantized)
     on_tensor = {read.tensor: read for read in reads.values() if read.tensor}
-    makers = {name: node.name for node in exact.graph.node for name in node.output}
+    makers = producers_of(exact.graph)
     mixed = type(quantized)()
     mixed.CopyFrom(quantized)
     for part in (mixed.graph.node, mixed.graph.initializer, mixed.graph.value_info):
         del part[:]
-    constants = {tensor.name: tensor for tensor in exact.graph.initializer}
-    changed = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    constants = constants_of(exact.graph)
+    changed = constants_of(quantized.graph)
     originals = {node.name: node for node in quantized.graph.node}
     placed = _Placed(set(), {}, Names(exact.graph))
     for node in exact.graph.node:
@@ -109,7 +110,7 @@ def compose(
             is_bias = i == 2 and node.op_type in BIASED
             read = None if is_bias and not corrected else reads.get((node.name, i))
             if is_float:
-                bound = scheme.runtime == "onnxruntime" and makers.get(name, "") not in {"", *float_nodes}
+                bound = scheme.runtime == "onnxruntime" and name in makers and makers[name].name not in float_nodes
                 read = on_tensor.get(name) if bound else None
             if read:
                 new.input[i] = _place(mixed.graph, read, changed, placed)
@@ -156,7 +157,7 @@ def _reads(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[tuple[str
     """What stands before each (node, input) of `quantized` that reads out of a DequantizeLinear."""
     originals = {node.name: node for node in exact.graph.node}
     tensors = {name for node in exact.graph.node for name in (*node.input, *node.output)}
-    makers = {name: node for node in quantized.graph.node for name in node.output}
+    makers = producers_of(quantized.graph)
     found = {}
     for node in quantized.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.core.spec import Input
+from edgewright.graph.index import constants_of
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import Stretches, channel_means, mean
 from edgewright.quantize.calibration.statistics import Tick
@@ -101,9 +102,9 @@ def _round(
     pair = next((n for n in model.graph.node if node.input[1] in n.output), None)
     if pair is None or pair.op_type != "DequantizeLinear":
         return  # the layer stayed in float
-    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    initial = constants_of(model.graph)
     tensor = initial[pair.input[0]]
-    exact = numpy_helper.to_array(next(t for t in reference.graph.initializer if t.name == original.input[1]))
+    exact = numpy_helper.to_array(constants_of(reference.graph)[original.input[1]])
     turned = node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute)
     rows = exact.T if turned else exact
     scale = numpy_helper.to_array(initial[pair.input[1]]).reshape(-1)
@@ -126,7 +127,7 @@ def _round(
 
 def _is_correctable(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
     """A layer with a constant bias; one that stayed in float too, which so repairs its input's mean error."""
-    initial = {tensor.name for tensor in model.graph.initializer}
+    initial = constants_of(model.graph).keys()
     pairs = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in initial}
     return node.op_type in _CHANNEL_AXIS and len(node.input) > 2 and node.input[2] in initial | pairs
 
@@ -135,7 +136,7 @@ def _shift(model: onnx.ModelProto, node: onnx.NodeProto, delta: np.ndarray) -> n
     """Add `delta` (channels,) to the bias of `node`, float or int32 with a DequantizeLinear; returns what was added."""
     from onnx import numpy_helper
 
-    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    initial = constants_of(model.graph)
     source = next((n for n in model.graph.node if node.input[2] in n.output), None)
     tensor = initial[source.input[0] if source else node.input[2]]
     old = numpy_helper.to_array(tensor)

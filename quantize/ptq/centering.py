@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from edgewright.graph import files
+from edgewright.graph.index import constants_of, producers_of, readers_of, reads_of
 from edgewright.graph.names import Names
 from edgewright.quantize.calibration import statistics
 from edgewright.quantize.calibration.statistics import Statistics
@@ -87,10 +88,10 @@ def sites(model: onnx.ModelProto) -> list[Site]:
     from onnx import numpy_helper
 
     graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    behind = files.readers(graph)
-    reads = files.reads(graph)
+    constants = constants_of(graph)
+    makers = producers_of(graph)
+    behind = readers_of(graph)
+    reads = reads_of(graph)
 
     def is_ours(name: str) -> bool:
         """Whether nothing else reads it: no answer of the model, no nested graph."""
@@ -144,7 +145,7 @@ def move(model: onnx.ModelProto, site: Site, half: float) -> None:
     """Move the tensors of `site` down by `half`, in place."""
     from onnx import numpy_helper
 
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = constants_of(model.graph)
     names = Names(model.graph)
 
     def value(name: str) -> np.ndarray:
@@ -183,8 +184,8 @@ def compensate(quantized: onnx.ModelProto, model: onnx.ModelProto) -> None:
     layers = {node.name: node for node in quantized.graph.node}
     exact = {node.name: node for node in model.graph.node}
     pairs = {n.output[0]: n for n in quantized.graph.node if n.op_type == "DequantizeLinear"}
-    stored = {tensor.name: tensor for tensor in quantized.graph.initializer}
-    originals = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = constants_of(quantized.graph)
+    originals = constants_of(model.graph)
     for name, low in moved:
         node = layers[name]
         pair = pairs.get(node.input[1])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from edgewright.graph import files, sparsity
+from edgewright.graph.index import constants_of, readers_of, reads_of
 from edgewright.quantize.calibration import statistics
 from edgewright.quantize.calibration.statistics import Range, Statistics
 from edgewright.quantize.qdq import tensorrt
@@ -91,8 +92,8 @@ def sites(model: onnx.ModelProto, values: Constants) -> list[Site]:
     """All places of a float graph, in which every layer has a bias of its own, where channels can be split: between
     layers that TensorRT's scheme has in INT8."""
     graph = model.graph
-    reads = files.reads(graph)
-    behind = files.readers(graph)
+    reads = reads_of(graph)
+    behind = readers_of(graph)
 
     def groups(node: onnx.NodeProto | None) -> int:
         """Of a convolution with constant weights and a bias that it alone reads; 0 for other nodes."""
@@ -142,7 +143,7 @@ def constants(model: onnx.ModelProto) -> Constants:
     """What the initializers of `model` hold."""
     from onnx import numpy_helper
 
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    arrays = {name: numpy_helper.to_array(tensor) for name, tensor in constants_of(model.graph).items()}
     return {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in arrays.items()}
 
 
@@ -206,7 +207,7 @@ def split(
         if site.depthwise is not None:
             weights, bias = (changed[name] for name in site.depthwise.input[1:3])
             bias[copies] += apart * (steps[1] - steps[0] * weights[copies[0]].sum())
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = constants_of(model.graph)
     for name, array in changed.items():
         stored[name].CopyFrom(numpy_helper.from_array(array.astype(np.float32), name))
     values.update(changed)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edgewright.graph import files
+from edgewright.graph.index import constants_of, producers_of, readers_of
 from edgewright.quantize.calibration.sessions import Feed, open_session, until
 from edgewright.quantize.state import FloatState
 from edgewright.quantize.steps import Equalize
@@ -57,11 +57,11 @@ def apply(_step: Equalize, state: FloatState) -> int:
 def sites(model: onnx.ModelProto) -> list[Site]:
     """All places of a float graph where factors can move between layers, in the order of the graph."""
     graph = model.graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
-    readers = files.readers(graph)
-    own = {name: shape for name, shape in shapes.items() if len(readers.get(name, [])) == 1}
-    produced = {name: node for node in graph.node for name in node.output}
+    readers = readers_of(graph)
+    constants = constants_of(graph)
+    own = {name: tuple(tensor.dims) for name, tensor in constants.items() if len(readers.get(name, [])) == 1}
+    produced = producers_of(graph)
 
     def makers(tensor: str) -> list[onnx.NodeProto] | None:
         """What makes the channels of `tensor`, where all of it takes a factor up; None where something does not."""
@@ -102,7 +102,7 @@ def scale(model: onnx.ModelProto, found: Iterable[Site], largest: dict[str, np.n
     """Move the factors at the sites `found`, in place; `largest` holds each channel's largest magnitude, by tensor."""
     from onnx import numpy_helper
 
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = constants_of(model.graph)
 
     def value(name: str) -> np.ndarray:
         return np.asarray(numpy_helper.to_array(stored[name]))

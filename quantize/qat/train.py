@@ -20,6 +20,7 @@ import torch
 from edgewright.core import files as core_files
 from edgewright.graph import batch, files, sparsity
 from edgewright.graph.census import PRODUCTS
+from edgewright.graph.index import constants_of
 from edgewright.quantize import autograd
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.statistics import Tick
@@ -145,7 +146,7 @@ class Student:
         """Put what was learned into the model's file."""
         from onnx import numpy_helper
 
-        stored = {tensor.name: tensor for tensor in self.model.graph.initializer}
+        stored = constants_of(self.model.graph)
 
         def put(name: str, value: torch.Tensor) -> None:
             self.written.add(name)
@@ -254,7 +255,7 @@ def distil(
         return  # no state was nearer than the start: the file stays what it was
     student.go_back(best.tensors)
     student.write()
-    learned = {tensor.name: tensor for tensor in student.model.graph.initializer}
+    learned = constants_of(student.model.graph)
     for tensor in model.graph.initializer:
         if tensor.name in student.written:
             tensor.CopyFrom(learned[tensor.name])

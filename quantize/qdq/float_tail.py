@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgewright.graph import files
 from edgewright.graph.census import PRODUCTS
+from edgewright.graph.index import producers_of, readers_of
 from edgewright.quantize.state import Int8State
 from edgewright.quantize.steps import FloatTail
 
@@ -29,8 +29,8 @@ def take_out(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutio
     can answer in float).
     """
     graph = model.graph
-    readers = files.readers(graph)
-    makers = {out: node for node in graph.node for out in node.output}
+    readers = readers_of(graph)
+    makers = producers_of(graph)
     originals = {node.name: list(node.output) for node in reference.graph.node}
     outputs = {value.name for value in graph.output}
     leads: set[str] = set()  # tensors from which a layer is reached

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgewright.graph import files
+from edgewright.graph import clean
+from edgewright.graph.index import readers_of
 
 from .pairs import rewire
 
@@ -38,9 +39,7 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto) -> bool:
             renamed[node.output[0]] = quantizer.input[0]
             gone += [node] if quantizer in gone else [node, quantizer]
     rewire(graph, renamed, gone)
-    read = {name for node in graph.node for name in node.input}
-    for tensor in [t for t in graph.initializer if t.name not in read]:
-        graph.initializer.remove(tensor)
+    clean.drop_unread(graph)
     return bool(gone)
 
 
@@ -49,7 +48,7 @@ def inside(model: onnx.ModelProto) -> set[str]:
 
     ``x * Sigmoid(x)``, as SiLU is exported, is one function (so is ``x * HardSigmoid(x)``): x and the gate are inside.
     """
-    readers = files.readers(model.graph)
+    readers = readers_of(model.graph)
     found = set()
     for name, nodes in readers.items():
         gates = {out for node in nodes if node.op_type in FUNCTIONS for out in node.output}

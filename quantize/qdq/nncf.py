@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import InvalidInput
 from edgewright.graph import files
+from edgewright.graph.index import constants_of
 from edgewright.graph.names import Aliases
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.statistics import Tick
@@ -50,7 +51,7 @@ def apply(step: PlaceByNncf, state: Int8State) -> int:
 
 def _require_constant_weights(model: onnx.ModelProto) -> None:
     """NNCF 3.4 fails on others with an AttributeError."""
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = constants_of(model.graph)
     for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] not in constants:
             raise InvalidInput(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.graph import files
+from edgewright.graph.index import constants_of, producers_of, readers_of, reads_of
 from edgewright.graph.names import Aliases
 from edgewright.quantize.calibration.statistics import Range
 from edgewright.quantize.schemes import Scheme
@@ -69,8 +70,8 @@ def _left_out(model: onnx.ModelProto, ranges: dict[str, Range]) -> list[str]:
     - A ReLU whose output a nested graph reads: the quantizer drops a ReLU whose work a pair does, and that graph would
       read what is before it.
     """
-    constants = {tensor.name for tensor in model.graph.initializer}
-    reads = files.reads(model.graph)
+    constants = constants_of(model.graph)
+    reads = reads_of(model.graph)
     outer = Counter(name for node in model.graph.node for name in node.input)
     outer.update(value.name for value in model.graph.output)
 
@@ -96,8 +97,8 @@ def _left_out(model: onnx.ModelProto, ranges: dict[str, Range]) -> list[str]:
 
 def _next_to(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[str]:
     """The layers from which a path without another layer leads to `node`, or from `node` to them."""
-    readers = files.readers(graph)
-    makers = {name: other for other in graph.node for name in other.output}
+    readers = readers_of(graph)
+    makers = producers_of(graph)
     found: dict[str, None] = {}
     for backwards in (True, False):
         waiting, seen = [node], {node.name}
@@ -122,7 +123,7 @@ def _take_grouped_biases(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
     Their weights have one scale for each channel of a group; the quantizer cannot scale a bias of all channels by them.
     """
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = constants_of(model.graph)
     found = {}
     for node in model.graph.node:
         grouped = node.op_type == "ConvTranspose" and files.attributes(node).get("group", 1) > 1
@@ -134,7 +135,7 @@ def _take_grouped_biases(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
 def _put_biases_back(model: onnx.ModelProto, biases: dict[str, onnx.TensorProto]) -> None:
     """Give the layers the `biases` that they had; the quantizer drops what nothing reads."""
-    kept = {tensor.name for tensor in model.graph.initializer}
+    kept = constants_of(model.graph)
     for node in model.graph.node:
         if node.name in biases:
             tensor = biases[node.name]
@@ -155,11 +156,11 @@ def _options(scheme: Scheme) -> dict[str, Any]:
 
 def _depthwise(model: onnx.ModelProto, scheme: Scheme) -> dict[str, Any]:
     """Full-range weights for depthwise convolutions: their kernels widen to 16 bits first, so they cannot saturate."""
-    weights = {t.name: t.dims for t in model.graph.initializer}
+    weights = constants_of(model.graph)
     if scheme.weight_bits == 8:
         return {}
     return {
         node.input[1]: [{"axis": 0, "reduce_range": False}]
         for node in model.graph.node
-        if node.op_type == "Conv" and node.input[1] in weights and weights[node.input[1]][1] == 1
+        if node.op_type == "Conv" and node.input[1] in weights and weights[node.input[1]].dims[1] == 1
     }

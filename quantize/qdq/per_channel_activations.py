@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.graph import clean
 from edgewright.graph.names import Names
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ def apply(model: onnx.ModelProto, ranges: ChannelRanges) -> bool:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and quantized[0] in changed:
             node.input[1:] = changed[quantized[0]]
             node.attribute.append(helper.make_attribute("axis", 1))
-    read = {name for node in graph.node for name in node.input}
-    for unread in [tensor for tensor in graph.initializer if tensor.name not in read]:
-        graph.initializer.remove(unread)
+    clean.drop_unread(graph)
     return bool(changed)
 
 

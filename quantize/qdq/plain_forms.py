@@ -12,6 +12,7 @@ import numpy as np
 
 from edgewright.graph import clean, files
 from edgewright.graph.census import PRODUCTS
+from edgewright.graph.index import constants_of
 from edgewright.graph.names import Names
 from edgewright.quantize.calibration.sessions import open_session, until
 
@@ -38,9 +39,7 @@ def add_types(model: onnx.ModelProto) -> bool:
 
     graph = model.graph
     given = {value.name: value for value in graph.value_info if _has_type(value)}
-    copies = [type(value).FromString(value.SerializeToString()) for value in given.values()]
-    del graph.value_info[:]  # onnxslim notes values twice, and without a type
-    graph.value_info.extend(copies)
+    files.refill(graph.value_info, given.values())  # onnxslim notes values twice, and without a type
     inferred = onnx.shape_inference.infer_shapes(model).graph
     known = {v.name for v in (*inferred.value_info, *inferred.output) if _has_type(v)}
     unknown = [name for node in graph.node for name in node.output if name and name not in known]
@@ -69,7 +68,7 @@ def _store(model: onnx.ModelProto) -> bool:
     from onnx import numpy_helper
 
     graph = model.graph
-    initial = {tensor.name for tensor in graph.initializer}
+    initial = constants_of(graph).keys()
     constants = set(initial)
     for node in graph.node:
         if constants.issuperset(name for name in node.input if name) and not any(
@@ -97,7 +96,7 @@ class _Gemms:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
         self._names = Names(model.graph)
-        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._constants = constants_of(model.graph)
 
     def plain(self, node: onnx.NodeProto) -> bool:
         """Make `node` plain, in place; returns whether it was not."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.graph import clean, files
+from edgewright.graph.index import constants_of, producers_of
 from edgewright.graph.names import Names
 from edgewright.quantize.calibration.statistics import Range
 from edgewright.quantize.schemes import Scheme
@@ -34,7 +36,7 @@ def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, floa
     A product of two activations (attention) stays in float: INT8 there breaks TensorRT's fused attention kernel.
     """
     assert scheme.symmetric and scheme.activations == "s8", scheme.name
-    initial = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    initial = constants_of(model.graph)
     skips = residuals(model)
     pairs = _Pairs(model, ranges)
     wanted: list[tuple[onnx.NodeProto, int]] = []
@@ -42,7 +44,7 @@ def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, floa
     for node in model.graph.node:
         if node.op_type not in LAYERS or node.name in float_nodes or node.input[1] not in initial:
             continue
-        if node.op_type == "Conv" and min(channels(node, initial[node.input[1]])) < FEWEST_CHANNELS:
+        if node.op_type == "Conv" and min(channels(node, initial[node.input[1]].dims)) < FEWEST_CHANNELS:
             continue
         wanted.append((node, 0))
         pairs.weights(node)
@@ -70,7 +72,7 @@ def residuals(model: onnx.ModelProto) -> dict[str, int]:
     fuse with. No residual: a constant or a graph input on the other side, and a convolution that is itself the common
     ancestor (ConvNeXt's block, whose other branch starts behind it).
     """
-    producers = {out: node for node in model.graph.node for out in node.output}
+    producers = producers_of(model.graph)
     readers: dict[str, int] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -147,7 +149,7 @@ class _Pairs:
 
         name = node.input[1]
         if name not in self._weights:
-            tensor = next(t for t in self._graph.initializer if t.name == name)
+            tensor = constants_of(self._graph)[name]
             value = numpy_helper.to_array(tensor)
             axis = weight_axis(node, value.ndim)
             others = tuple(a for a in range(value.ndim) if a != axis)
@@ -168,7 +170,7 @@ class _Pairs:
     def insert(self) -> None:
         """Put the collected nodes right behind what makes their tensors, and drop float weights that nobody reads."""
         ordered: list[onnx.NodeProto] = []
-        produced = {out for node in self._graph.node for out in node.output}
+        produced = producers_of(self._graph)
         for name, nodes in self._nodes.items():
             if name not in produced:
                 ordered += nodes
@@ -176,13 +178,8 @@ class _Pairs:
             ordered.append(node)
             for out in node.output:
                 ordered += self._nodes.get(out, [])
-        ordered = [type(node).FromString(node.SerializeToString()) for node in ordered]
-        del self._graph.node[:]
-        self._graph.node.extend(ordered)
-        used = {name for node in ordered for name in node.input}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
+        files.refill(self._graph.node, ordered)
+        clean.drop_unread(self._graph)
 
     def _constant(self, wanted: str, value: np.ndarray | np.generic) -> str:
         from onnx import numpy_helper

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from edgewright.graph import files
+from edgewright.graph.index import constants_of, readers_of
 
 from . import pairs
 from .tensorrt import FEWEST_CHANNELS, LAYERS, channels, residuals, weight_axis
@@ -93,7 +93,7 @@ def check(model: onnx.ModelProto) -> list[Violation]:
 
 def origins(model: onnx.ModelProto) -> dict[str, str]:
     """Of each node that a pass put in (Q/DQ, Cast) the name of the layer that reads it; of others their own."""
-    readers = files.readers(model.graph)
+    readers = readers_of(model.graph)
     found: dict[str, str] = {}
     for node in reversed(model.graph.node):
         behind = [reader for name in node.output for reader in readers.get(name, [])]
@@ -111,8 +111,8 @@ class _Graph:
         self.model = model
         self.nodes = list(model.graph.node)
         self.makers = {out: node for node in self.nodes for out in node.output}
-        self.readers = files.readers(model.graph)
-        self.constants: dict[str, Any] = {t.name: t for t in model.graph.initializer}
+        self.readers = readers_of(model.graph)
+        self.constants: dict[str, Any] = constants_of(model.graph)
         for node in self.nodes:
             for attribute in node.attribute if node.op_type == "Constant" else ():
                 if attribute.name == "value":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.graph.index import constants_of
 from edgewright.graph.names import Names
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def apply(model: onnx.ModelProto) -> bool:
     from onnx import numpy_helper
 
     graph = model.graph
-    initial = {tensor.name: tensor for tensor in graph.initializer}
+    initial = constants_of(graph)
     signed = {
         node.output[0] for node in graph.node
         if node.op_type == "QuantizeLinear" and node.input[0] not in initial

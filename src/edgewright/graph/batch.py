@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import inputs
+from .index import constants_of
 from .names import Names
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _set(dim: Any, size: int | None) -> None:
 def _free_reshapes(model: onnx.ModelProto, old: int) -> None:
     import onnx
 
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants = constants_of(model.graph)
     produced = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
     names = Names(model.graph)
     for node in list(model.graph.node):

@@ -9,6 +9,7 @@ import msgspec
 from edgewright.core.lazy import require
 
 from .census import LAYERS
+from .index import constants_of
 
 if TYPE_CHECKING:
     import onnx
@@ -36,7 +37,8 @@ def find(model: onnx.ModelProto, most: int = MOST_LAYERS) -> tuple[Block, ...]:
     makes its last input. A layer is a convolution or matrix product with constant weights. Nodes must have names.
     """
     nodes = list(model.graph.node)
-    layers = {i for i, node in enumerate(nodes) if is_layer(node, model)}
+    constants = constants_of(model.graph)
+    layers = {i for i, node in enumerate(nodes) if node.op_type in LAYERS and node.input[1] in constants}
     part: dict[int, int] = {}  # node -> the first node of its part
     for region in sorted(_regions(model), key=len, reverse=True):
         if len(layers & region) <= most and not any(i in part for i in region):
@@ -56,17 +58,12 @@ def find(model: onnx.ModelProto, most: int = MOST_LAYERS) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def is_layer(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
-    """Whether `node` is a convolution or matrix product whose weights are an initializer of `model`."""
-    return node.op_type in LAYERS and any(t.name == node.input[1] for t in model.graph.initializer)
-
-
 def _regions(model: onnx.ModelProto) -> list[set[int]]:
     """All sets of nodes that lie between a node (left out) and the nearest one that all paths from it lead through."""
     networkx = require("networkx", "host")
     graph = networkx.DiGraph()
     makers = {name: i for i, node in enumerate(model.graph.node) for name in node.output}
-    fed = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    fed = {value.name for value in model.graph.input} - constants_of(model.graph).keys()
     for i, node in enumerate(model.graph.node):
         graph.add_edges_from(
             ("in" if name in fed else makers[name], i) for name in node.input if name in makers or name in fed

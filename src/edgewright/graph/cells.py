@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import files
+from .index import constants_of, producers_of, reads_of
 from .names import Names
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def apply(model: onnx.ModelProto) -> bool:
     import onnx
 
     graph = model.graph
-    makers = {name: node for node in graph.node for name in node.output}
-    reads = files.reads(graph)
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    makers = producers_of(graph)
+    reads = reads_of(graph)
+    constants = constants_of(graph)
     inferred = onnx.shape_inference.infer_shapes(model).graph
     maps = {
         value.name: shape

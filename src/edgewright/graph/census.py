@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .files import attributes, nodes
+from .index import constants_of
 from .order import nested
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def dequantized(model: onnx.ModelProto) -> set[str]:
     """The tensors of the outermost graph that come out of a DequantizeLinear of 8 bits; weights, also if moved then."""
     pairs = [(node, kind) for node, kind in grids(model) if node.op_type == "DequantizeLinear"]
     found = {node.output[0] for node, kind in pairs if kind in EIGHT_BITS}
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = set(constants_of(model.graph))
     for node in model.graph.node:
         if constants.issuperset(name for name in node.input if name):  # of constants alone
             constants.update(node.output)
@@ -102,7 +103,7 @@ def memory(model: onnx.ModelProto, batch: int = 1) -> Memory:
     """
     from onnx import numpy_helper
 
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants = constants_of(model.graph)
     sizes = _sizes(model, batch)
     last = {name: i for i, node in enumerate(model.graph.node) for name in node.input}
     outputs = {value.name for value in model.graph.output}

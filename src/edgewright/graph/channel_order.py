@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import files
+from .index import constants_of, producers_of, reads_of
 from .names import Names
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def reverse(model: onnx.ModelProto, images: str) -> bool:
     from onnx import numpy_helper
 
     graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    read = files.reads(graph)
+    constants = constants_of(graph)
+    makers = producers_of(graph)
+    read = reads_of(graph)
     reached, seen, sites = {images}, 0, []
     for node in graph.node:
         if reached.isdisjoint(node.input):

@@ -5,23 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import inputs
-from .files import nodes
+from .files import nodes, refill
+from .index import producers_of, reads_of
 
 if TYPE_CHECKING:
     import onnx
 
 
-def apply(model: onnx.ModelProto) -> bool:
-    """Clean `model` in place; its own metadata (the spec) stays. True where something was removed."""
-    before = model.SerializeToString(deterministic=True)
+def apply(model: onnx.ModelProto) -> None:
+    """Clean `model` in place; its own metadata (the spec) stays."""
     _inline_functions(model)
-    _keep(model.graph.input, inputs.real(model))
+    refill(model.graph.input, inputs.real(model))
     # Stack traces and doc strings hold the exporting machine's paths and make equal models differ.
     _strip(model.graph)
     model.ClearField("doc_string")
     _remove_dead(model.graph)
     model.ir_version = max(model.ir_version, 4)  # before 4, initializers had to be inputs
-    return bool(before != model.SerializeToString(deterministic=True))
+
+
+def drop_unread(graph: Any) -> None:
+    """Take out of `graph`, in place, the constants that nothing reads."""
+    read = reads_of(graph)
+    if any(tensor.name not in read for tensor in graph.initializer):
+        refill(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
 
 
 def _inline_functions(model: onnx.ModelProto) -> None:
@@ -31,9 +37,9 @@ def _inline_functions(model: onnx.ModelProto) -> None:
 
     kept = list(model.metadata_props)
     model.CopyFrom(onnx.inliner.inline_local_functions(model))
-    _keep(model.metadata_props, kept)
+    refill(model.metadata_props, kept)
     used = {"", *(node.domain for node in nodes(model.graph))}
-    _keep(model.opset_import, [opset for opset in model.opset_import if opset.domain in used])
+    refill(model.opset_import, [opset for opset in model.opset_import if opset.domain in used])
 
 
 def _strip(graph: Any) -> None:
@@ -69,15 +75,7 @@ def _remove_dead(graph: Any) -> None:
                     needed.update(name for deep in nodes(inner) for name in deep.input)
                     needed.update(value.name for value in inner.output)
     if len(live) < len(graph.node):
-        _keep(graph.node, live[::-1])
-    if any(tensor.name not in needed for tensor in graph.initializer):
-        _keep(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
-    known = {name for node in graph.node for name in node.output}
-    _keep(graph.value_info, [value for value in graph.value_info if value.name in known])
-
-
-def _keep(field: Any, items: list[Any]) -> None:
-    """Replace a repeated field by `items` (copies: deleting the field invalidates its own messages)."""
-    copies = [type(item).FromString(item.SerializeToString()) for item in items]
-    del field[:]
-    field.extend(copies)
+        refill(graph.node, live[::-1])
+    drop_unread(graph)
+    known = producers_of(graph)
+    refill(graph.value_info, [value for value in graph.value_info if value.name in known])

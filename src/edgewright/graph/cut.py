@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import clean, inputs
+from .index import constants_of, producers_of
 
 if TYPE_CHECKING:
     import onnx
@@ -36,7 +37,7 @@ def apply(model: onnx.ModelProto) -> Cut | None:
     (RT-DETR), become all of them, (N, queries, 4 + classes): the layout "set". None, and the model untouched, for any
     other graph.
     """
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers = producers_of(model.graph)
     last = _behind(model.graph.output[0].name, makers, _SAME) if len(model.graph.output) == 1 else None
     if last is None or last.op_type != "Concat":
         return None
@@ -138,8 +139,8 @@ def _channels(model: onnx.ModelProto, name: str, makers: dict[str, onnx.NodeProt
     """How many channels the convolutions have that the tensor `name` joins; None where their weights do not say."""
     joined = makers.get(name)
     made = _convolution(joined.input[0], makers) if joined is not None and joined.op_type == "Concat" else None
-    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-    return int(weights[made.input[1]][0]) if made is not None and made.input[1] in weights else None
+    weights = constants_of(model.graph)
+    return int(weights[made.input[1]].dims[0]) if made is not None and made.input[1] in weights else None
 
 
 def _convolution(name: str, makers: dict[str, onnx.NodeProto]) -> onnx.NodeProto | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .index import producers_of
+
 if TYPE_CHECKING:
     import onnx
 
@@ -27,7 +29,7 @@ def inputs(model: onnx.ModelProto) -> dict[str, int]:
             others.update(node.input[1:])
         else:
             others.update(node.input)
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers = producers_of(model.graph)
 
     def is_joined(name: str, behind: int = 1) -> bool:
         node = makers.get(name)

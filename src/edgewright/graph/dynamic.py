@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import rewrite
-from .files import nodes, readers
+from .files import nodes
+from .index import constants_of, producers_of, readers_of
 from .rewrite import Place
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def apply(model: onnx.ModelProto) -> dict[str, int]:
 
 def _constant_weights(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
     """Whether `node` reads integers as its first input alone, and constants as its weights."""
-    constant = {tensor.name for tensor in model.graph.initializer}
+    constant = constants_of(model.graph)
     return node.input[1] in constant and (
         len(node.input) < 4 or node.op_type != "ConvInteger" or not node.input[3] or node.input[3] in constant
     )
@@ -109,8 +110,8 @@ def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
     from onnx import numpy_helper
 
     graph, place = model.graph, Place(model)
-    makers = {out: node for node in graph.node for out in node.output}
-    follow = readers(graph)
+    makers = producers_of(graph)
+    follow = readers_of(graph)
     for integers in floats:
         name, layer = integers, makers[integers]
         behind = follow.get(name, [])

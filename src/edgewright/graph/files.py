@@ -8,8 +8,7 @@ of what it rejects.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,31 +141,17 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
+def refill(field: Any, items: Iterable[Any]) -> None:
+    """Replace what is in a repeated field by `items`: copies, since emptying the field ends the messages in it."""
+    copies = [type(item).FromString(item.SerializeToString()) for item in items]
+    del field[:]
+    field.extend(copies)
+
+
 def pads(node: onnx.NodeProto) -> bool:
     """Whether a convolution or a pool pads what it reads."""
     told = attributes(node)
     return any(told.get("pads", [])) or told.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER")
-
-
-def readers(graph: Any) -> dict[str, list[onnx.NodeProto]]:
-    """The nodes of a graph that read each tensor, in its order, a node as often as it does; what else does, `reads`
-    counts."""
-    found: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            found.setdefault(name, []).append(node)
-    return found
-
-
-def reads(graph: Any) -> Counter[str]:
-    """How often each tensor of a graph is read: by nodes, those of nested graphs included, and as a graph's output."""
-    found = Counter(value.name for value in graph.output)
-    for node in nodes(graph):
-        found.update(node.input)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                found.update(value.name for value in inner.output)
-    return found
 
 
 def _forget_shapes(model: onnx.ModelProto) -> None:

@@ -7,13 +7,14 @@ when a node that stays in float32 reads one tensor twice, and neither can be ask
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgewright.core.errors import RuntimeFailed
 
-from . import files, upgrade
+from . import clean, files, upgrade
+from .index import constants_of
 from .names import Names
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
     requantize(model)
     casts: dict[tuple[str, int], str] = {}
     names = Names(model.graph)
-    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    initial = constants_of(model.graph)
     ordered: list[onnx.NodeProto] = []
 
     def cast(name: str, kind: int) -> str:
@@ -79,9 +80,8 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
                 node.output[index] = made
                 ordered.append(onnx.helper.make_node("Cast", [made], [name], label, to=onnx.TensorProto.FLOAT))
                 halves.discard(name)
-    _replace(model.graph.node, ordered)
-    used = {name for node in model.graph.node for name in node.input} | outputs
-    _replace(model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in used])
+    files.refill(model.graph.node, ordered)
+    clean.drop_unread(model.graph)
     del model.graph.value_info[:]  # of the old types
     model.metadata_props.add(key=OURS, value="f16")
     model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
@@ -113,7 +113,7 @@ def simulate(half: onnx.ModelProto) -> onnx.ModelProto:
                 for source, target, kind in ((exact, rounded, 10), (rounded, name, 1)):
                     label = names.free(f"{target}_rounding")
                     ordered.append(onnx.helper.make_node("Cast", [source], [target], label, to=kind))
-    _replace(copy.graph.node, ordered)
+    files.refill(copy.graph.node, ordered)
     return copy
 
 
@@ -126,7 +126,7 @@ def requantize(model: onnx.ModelProto) -> None:
     import onnx
     from onnx import numpy_helper
 
-    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    initial = constants_of(model.graph)
     pairs = [
         node
         for node in model.graph.node
@@ -260,9 +260,3 @@ def _require_flat(model: onnx.ModelProto) -> None:
             "FP16 is offered for models without branches and loops.",
             "Export the model with a fixed input size, or ask for precision f32.",
         )
-
-
-def _replace(field: Any, items: list[Any]) -> None:
-    copies = [type(item).FromString(item.SerializeToString()) for item in items]
-    del field[:]
-    field.extend(copies)

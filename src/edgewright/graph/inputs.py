@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input
 
+from .index import constants_of
+
 if TYPE_CHECKING:
     import onnx
 
 
 def real(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """The inputs that a caller must give: those that are no initializers (old exporters list these too)."""
-    initial = {tensor.name for tensor in model.graph.initializer}
+    initial = constants_of(model.graph)
     return [value for value in model.graph.input if value.name not in initial]
 
 

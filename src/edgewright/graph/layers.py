@@ -10,7 +10,7 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 
-from . import files
+from .index import constants_of, producers_of, readers_of
 
 if TYPE_CHECKING:
     import onnx
@@ -85,9 +85,9 @@ def layers(model: onnx.ModelProto, batch: int = 1) -> dict[str, Layer]:
         value.name: [dim.dim_value if dim.dim_value > 0 else batch for dim in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.value_info, *graph.output)
     }
-    weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    readers = files.readers(graph)
+    weights = constants_of(graph)
+    makers = producers_of(graph)
+    readers = readers_of(graph)
     found = {}
     for node in graph.node:
         if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or node.input[1] not in weights:
@@ -100,7 +100,7 @@ def layers(model: onnx.ModelProto, batch: int = 1) -> dict[str, Layer]:
                 "Export the model with a fixed input size.",
             )
         told = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        layer = _of(node.op_type, shape, weights[node.input[1]], told)
+        layer = _of(node.op_type, shape, list(weights[node.input[1]].dims), told)
         found[node.name or node.output[0]] = msgspec.structs.replace(
             layer, activation=_activation(node, readers), signed=_may_be_negative(node.input[0], makers)
         )

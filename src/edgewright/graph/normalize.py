@@ -18,6 +18,7 @@ from edgewright.core.spec import Preprocess
 
 from . import channel_order, clean
 from .files import nodes
+from .index import constants_of
 from .metadata import get_spec, set_spec
 from .names import Names, free
 
@@ -101,8 +102,8 @@ def _prepend(model: onnx.ModelProto, name: str, target: str, planar: bool, steps
 def _only_conv(model: onnx.ModelProto, images: str) -> onnx.NodeProto | None:
     """The one ungrouped convolution with constant weights that reads `images`, None where something else does too."""
     users = [node for node in model.graph.node if images in node.input]
-    constants = {tensor.name for tensor in model.graph.initializer}
-    if len(users) != 1 or users[0].op_type != "Conv" or not set(users[0].input[1:]) <= constants:
+    constants = constants_of(model.graph)
+    if len(users) != 1 or users[0].op_type != "Conv" or not set(users[0].input[1:]) <= constants.keys():
         return None
     group = next((a.i for a in users[0].attribute if a.name == "group"), 1)
     return users[0] if group == 1 else None
@@ -112,14 +113,15 @@ def _into_conv(model: onnx.ModelProto, conv: onnx.NodeProto, scale: np.ndarray, 
     """Put `scale`, and without padding `offset` too, into the convolution; true where the offset is left to do."""
     import onnx
 
-    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants = constants_of(model.graph)
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in conv.attribute}
-    weights = values[conv.input[1]].astype(np.float64) * scale.reshape(1, -1, 1, 1)
+    weights = onnx.numpy_helper.to_array(constants[conv.input[1]]).astype(np.float64) * scale.reshape(1, -1, 1, 1)
     padded = any(attributes.get("pads", ())) or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
     names = Names(model.graph)
     new = {names.free(f"{conv.input[1]}_scaled"): weights}
     if not padded:
-        bias = values[conv.input[2]] if len(conv.input) > 2 and conv.input[2] else np.zeros(len(weights))
+        given = conv.input[2] if len(conv.input) > 2 else ""
+        bias = onnx.numpy_helper.to_array(constants[given]) if given else np.zeros(len(weights))
         new[names.free(f"{conv.input[1]}_bias")] = bias - (weights * offset.reshape(1, -1, 1, 1)).sum((1, 2, 3))
     for name, value in new.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.core.errors import InvalidInput
 
-from . import clean, inputs
+from . import clean, inputs, rewrite
+from .index import producers_of
 from .names import free
 from .order import nested
 
@@ -43,7 +44,7 @@ def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
     del model.graph.output[:]
     model.graph.output.extend(known[name] for name in names)
     clean.apply(model)
-    _forget_domains(model)
+    rewrite.forget_domains(model)
 
 
 def require_arrays(model: onnx.ModelProto) -> None:
@@ -135,7 +136,7 @@ def _arrays_before(model: onnx.ModelProto, name: str) -> list[str]:
         for value in (*inferred.value_info, *inferred.output)
         if value.type.tensor_type.elem_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     }
-    makers = {out: node for node in model.graph.node for out in node.output}
+    makers = producers_of(model.graph)
     front, seen, found = [name], {name}, []
     while front:
         node = makers.get(front.pop(0))
@@ -150,13 +151,3 @@ def _arrays_before(model: onnx.ModelProto, name: str) -> list[str]:
             elif maker is not None:
                 front.append(read)
     return found[:3]
-
-
-def _forget_domains(model: onnx.ModelProto) -> None:
-    """Drop operator sets of which no operator is left: they would stand in the way of raising the standard one."""
-    from .files import nodes
-
-    used = {"", "ai.onnx", *(node.domain for node in nodes(model.graph)), *(f.domain for f in model.functions)}
-    kept = [type(o).FromString(o.SerializeToString()) for o in model.opset_import if o.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)

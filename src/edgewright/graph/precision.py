@@ -10,6 +10,7 @@ from edgewright.core.errors import InvalidInput
 
 from .census import LAYERS, dequantized
 from .files import nodes
+from .index import constants_of
 from .weights import PAIR
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def quantized(model: onnx.ModelProto) -> Quantized:
     Products of two activations (attention) count only where they are in INT8.
     """
     graph = model.graph
-    constants = {tensor.name for tensor in graph.initializer}
+    constants = set(constants_of(graph))
     integers = dequantized(model)
     int8 = layers = 0
     for node in graph.node:

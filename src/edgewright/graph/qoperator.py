@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import rewrite
-from .files import attributes
+from .files import attributes, refill
 from .rewrite import Place, plain_attributes
 
 if TYPE_CHECKING:
@@ -232,9 +232,7 @@ def _pass_on(model: onnx.ModelProto) -> None:
             grids[name] = grid
             node.output[index] = place.free(f"{name}_float")
             _quantized(place, node.output[index], grid, name)
-    made = [type(node).FromString(node.SerializeToString()) for node in place.nodes]
-    del graph.node[:]
-    graph.node.extend(made)
+    refill(graph.node, place.nodes)
     del graph.value_info[:]  # of the integers
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import names
-from .files import attributes
+from .files import attributes, nodes, refill
+from .index import constants_of
 from .order import nested
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Place:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.constants = constants_of(model.graph)
         for node in model.graph.node:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
                 self.constants[node.output[0]] = node.attribute[0].t
@@ -80,14 +81,14 @@ class Place:
 def apply(model: onnx.ModelProto, table: Mapping[Key, Expand]) -> dict[str, int]:
     """Replace the operators of `table` in `model`, in place; returns how many of each were replaced, by type."""
     found: Counter[str] = Counter()
-    if not any((node.domain, node.op_type) in table for node in _all(model.graph)):
+    if not any((node.domain, node.op_type) in table for node in nodes(model.graph)):
         return {}
     _rewrite(model.graph, Place(model), table, found)
     return dict(found)
 
 
-def ranks(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, int]:
-    """The number of dimensions of what `nodes` compute in the outermost graph of `model`; weights are not read."""
+def ranks(model: onnx.ModelProto, made: list[onnx.NodeProto]) -> dict[str, int]:
+    """The number of dimensions of what the nodes `made` compute in the outermost graph of `model`, weights unread."""
     import onnx
 
     graph, light = model.graph, onnx.ModelProto(ir_version=model.ir_version)
@@ -98,7 +99,7 @@ def ranks(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, int]
             light.graph.initializer.append(tensor)
         else:
             light.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    light.graph.node.extend(nodes)
+    light.graph.node.extend(made)
     inferred = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
     values = (*inferred.value_info, *inferred.input)
     return {v.name: len(v.type.tensor_type.shape.dim) for v in values if v.type.tensor_type.HasField("shape")}
@@ -106,22 +107,13 @@ def ranks(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, int]
 
 def forget_domains(model: onnx.ModelProto) -> None:
     """Drop operator sets of which no operator is left: onnx.version_converter refuses them."""
-    used = {"", "ai.onnx", *(node.domain for node in _all(model.graph)), *(f.domain for f in model.functions)}
-    kept = [type(o).FromString(o.SerializeToString()) for o in model.opset_import if o.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
+    used = {"", "ai.onnx", *(node.domain for node in nodes(model.graph)), *(f.domain for f in model.functions)}
+    refill(model.opset_import, [o for o in model.opset_import if o.domain in used])
 
 
 def plain_attributes(node: onnx.NodeProto, *but: str) -> dict[str, Any]:
     """The attributes of `node` without those called `but`."""
     return {name: value for name, value in attributes(node).items() if name not in but}
-
-
-def _all(graph: Any) -> Any:
-    for node in graph.node:
-        yield node
-        for inner in nested(node):
-            yield from _all(inner)
 
 
 def _rewrite(graph: Any, place: Place, table: Mapping[Key, Expand], found: Counter[str]) -> None:
@@ -137,7 +129,6 @@ def _rewrite(graph: Any, place: Place, table: Mapping[Key, Expand], found: Count
         else:
             del place.nodes[start:]
             place.nodes.append(node)
-    made = [type(node).FromString(node.SerializeToString()) for node in place.nodes]
+    made = place.nodes
     place.nodes, place.memory = outer, memory
-    del graph.node[:]
-    graph.node.extend(made)
+    refill(graph.node, made)

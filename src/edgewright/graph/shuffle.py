@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import clean, files
+from .index import constants_of, producers_of, readers_of, reads_of
 from .names import Names
 
 if TYPE_CHECKING:
@@ -56,11 +57,11 @@ class _Pass:
         self.graph = model.graph
         self.model = model
         self.names = Names(model.graph)
-        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.constants = constants_of(model.graph)
         self.shapes = _shapes(model)
-        self.makers = {name: node for node in model.graph.node for name in node.output}
-        self.read = files.reads(model.graph)
-        self.readers = files.readers(model.graph)
+        self.makers = producers_of(model.graph)
+        self.read = reads_of(model.graph)
+        self.readers = readers_of(model.graph)
         self.orders: dict[str, _Order] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.restored: set[str] = set()
@@ -84,9 +85,7 @@ class _Pass:
         for value in self.graph.output:
             self._restore(value.name)
         if found:
-            nodes = [type(node).FromString(node.SerializeToString()) for node in self.nodes]
-            del self.graph.node[:]  # which ends the messages that were in it
-            self.graph.node.extend(nodes)
+            files.refill(self.graph.node, self.nodes)
             del self.graph.value_info[:]  # of tensors that are wider now
             clean.apply(self.model)
         return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import files
+from .index import constants_of, producers_of, reads_of
 from .names import free
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def apply(model: onnx.ModelProto) -> bool:
     from onnx import helper, numpy_helper
 
     graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    reads = files.reads(graph)
+    constants = constants_of(graph)
+    makers = producers_of(graph)
+    reads = reads_of(graph)
     sizes = {
         value.name: [size.dim_value for size in value.type.tensor_type.shape.dim[2:]]
         for value in graph.input

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .index import constants_of
+
 if TYPE_CHECKING:
     import onnx
 
@@ -39,7 +41,7 @@ def count(model: onnx.ModelProto) -> Sparsity:
     """How many layers of `model` have the pattern, quantized or not."""
     from onnx import numpy_helper
 
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants = constants_of(model.graph)
     behind = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     sparse = layers = 0
     for node in model.graph.node:

@@ -126,9 +126,7 @@ def _drop_casts(graph: Any, floats: set[str]) -> None:
             node.op_type = "Identity"
             del node.attribute[:]
         kept.append(node)
-    made = [type(node).FromString(node.SerializeToString()) for node in kept]
-    del graph.node[:]
-    graph.node.extend(made)
+    files.refill(graph.node, kept)
 
 
 def _rename(node: Any, other: dict[str, str]) -> None:

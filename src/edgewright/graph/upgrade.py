@@ -8,7 +8,8 @@ import numpy as np
 
 from edgewright.core.errors import InvalidInput
 
-from .files import attributes, nodes
+from .files import attributes, nodes, refill
+from .index import constants_of
 
 if TYPE_CHECKING:
     import onnx
@@ -78,7 +79,7 @@ def _resize_as_before_11(model: onnx.ModelProto) -> None:
     """
     import onnx
 
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants = constants_of(model.graph)
     makers = [node for node in nodes(model.graph) if node.op_type == "Constant"]
     constants |= {node.output[0]: a.t for node in makers for a in node.attribute if a.HasField("t")}
     for node in nodes(model.graph):
@@ -97,6 +98,4 @@ def _resize_as_before_11(model: onnx.ModelProto) -> None:
             modes["nearest_mode"] = "ceil" if (ratios < 1).any() else "floor"
         others = [a for a in node.attribute if a.name not in modes]
         new = [*others, *(onnx.helper.make_attribute(name, value) for name, value in modes.items())]
-        copies = [type(a).FromString(a.SerializeToString()) for a in new]
-        del node.attribute[:]
-        node.attribute.extend(copies)
+        refill(node.attribute, new)

@@ -8,6 +8,7 @@ import numpy as np
 
 from . import rewrite
 from .files import attributes, nodes
+from .index import constants_of
 from .rewrite import Place
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def apply(model: onnx.ModelProto) -> dict[str, int]:
     A model that quantizes an activation, too, is left alone: its Q/DQ pairs ask for INT8.
     """
     found = rewrite.apply(model, {("com.microsoft", "MatMulNBits"): _bits})
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = set(constants_of(model.graph))
     constants |= {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
     pairs = [node for node in nodes(model.graph) if node.op_type in PAIR]
     for node in model.graph.node:  # a weight may pass both

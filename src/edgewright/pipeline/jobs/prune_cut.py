@@ -16,6 +16,7 @@ from edgewright.core.spec import ModelSpec, decode
 from edgewright.core.store import Entry
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
+from edgewright.graph.index import producers_of
 from edgewright.graph.layers import Layer, layers, narrowed
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.builder import CandidateBuilder
@@ -359,7 +360,7 @@ def _matched(known: Mapping[str, Layer], shapes: Mapping[str, Any]) -> dict[str,
 
 def pooled_nodes(model: Any) -> list[str]:
     """The convolutions of an ONNX model whose channels reach a max pool before any other layer."""
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers = producers_of(model.graph)
     found, waiting, seen = [], [n.input[0] for n in model.graph.node if n.op_type == "MaxPool"], set()
     while waiting:
         node = makers.get(waiting.pop())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgewright.graph.census import PRODUCTS
+from edgewright.graph.index import constants_of, producers_of
 
 from . import spec as own
 
@@ -50,8 +51,8 @@ def _last_layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 def _head(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, bool]]:
     graph = model.graph
-    constants = {tensor.name for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
+    constants = constants_of(graph)
+    makers = producers_of(graph)
     leads: set[str] = set()  # tensors from which a later layer is reached
     found = []
     for node in reversed(graph.node):
@@ -70,7 +71,7 @@ def _head(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, bool]]:
 
 
 def _is_dfl(node: onnx.NodeProto, model: onnx.ModelProto, makers: dict[str, onnx.NodeProto]) -> bool:
-    weights = next((t for t in model.graph.initializer if len(node.input) > 1 and t.name == node.input[1]), None)
+    weights = constants_of(model.graph).get(node.input[1]) if len(node.input) > 1 else None
     if node.op_type != "Conv" or weights is None or weights.dims[0] != 1:
         return False
     before = makers.get(node.input[0])
