@@ -29,10 +29,10 @@ def about(folder: str) -> dict[str, Any]:
     `unit` tells it from others of its kind: a digest of systemd's machine id, empty where there is none.
     """
     del folder  # every job has one; this one writes nothing
-    runtimes = {name: registry.module(name).probe() for name in registry.names() if name != "torch"}
+    runtimes = {name: registry.module(name).probe() for name in registry.shipped()}
     unit = Path("/etc/machine-id")
     digest = files.sha256(unit)[:16] if unit.is_file() else ""
-    if runtimes.get("tensorrt") and runtimes["tensorrt"].available:
+    if any(found.available and registry.traits(name).on_device for name, found in runtimes.items()):
         digest = f"{digest}-{machine_key.fingerprint()}"  # whose key a plan is made with decides where it loads
     found = {
         "unit": digest,

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from edgewright import tasks
 from edgewright.core.errors import UsageError
+from edgewright.runtimes import registry
 from edgewright.tasks.scores import Interval
 
 from . import figures
 from .budget import parse
 from .results import Latency, Measurement, Report, Sensitivity
 
-RUNTIMES = ("openvino", "onnxruntime", "tensorrt", "torch")
 LOG_FROM = 6.0
 """Latencies that span more than this factor are drawn on a logarithmic axis."""
 ROOM_BELOW, ROOM_BELOW_AGREEMENT = 8.0, 20.0
@@ -274,7 +274,7 @@ def _marks(base: Any, x: Any, y: Any) -> Iterable[Any]:
     yield base.mark_point(style="dot", size=110, filled=True, opacity=1).encode(
         x=x,
         y=y,
-        color=alt.Color("runtime:N", title=None, scale=alt.Scale(domain=list(RUNTIMES)), legend=None),
+        color=alt.Color("runtime:N", title=None, scale=alt.Scale(domain=sorted(registry.names())), legend=None),
         shape=alt.Shape(
             "precision:N",
             title=None,

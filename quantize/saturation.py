@@ -10,13 +10,15 @@ answers on any processor as on such a one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from edgewright.graph import files, metadata
 from edgewright.graph.index import constants_of, producers_of, readers_of
 from edgewright.graph.names import Names, name_nodes
+from edgewright.runtimes import registry
+from edgewright.runtimes.traits import Saturation
 
 if TYPE_CHECKING:
     import onnx
@@ -25,9 +27,7 @@ LOWEST, HIGHEST = -32768.0, 32767.0
 LEAST = 129
 """Two weights of one sign whose sizes add up to this leave 16 bits at the largest activation: 255 x 129 = 32895."""
 
-Runtime = Literal["onnxruntime", "openvino"]
-"""Whose kernels: OpenVINO's fill up the channels of each position of a window, so that no pair spans two of them."""
-
+TYPES = {"u8": np.dtype(np.uint8), "s8": np.dtype(np.int8)}
 THROUGH = frozenset({"Relu", "Clip"})
 """What may stand between a layer and the quantizer of its output: runtimes compute it within the layer."""
 
@@ -53,21 +53,20 @@ def find(weights: np.ndarray) -> Pairs:
     return Pairs(output, stretch * length + 2 * pair, both[output, stretch, pair])
 
 
-def apply(model: onnx.ModelProto, runtime: Runtime = "onnxruntime") -> dict[str, int]:
-    """Make the Q/DQ `model` answer as `runtime` does without VNNI, in place; the pairs of each layer that can saturate.
+def apply(model: onnx.ModelProto, kernels: Saturation) -> dict[str, int]:
+    """Make the Q/DQ `model` answer as these `kernels` do without VNNI, in place; each layer's pairs that can saturate.
 
     Changed are the convolutions and matrix products of 8-bit activations and constant int8 weights that run in INT8, by
-    name (`name_nodes`); with ONNX Runtime a convolution only does where its output is quantized too. Depthwise
-    convolutions widen to 16 bits before they multiply, and stay. Compute the result without optimization
-    (`sessions.open_session`).
+    name (`name_nodes`). Depthwise convolutions widen to 16 bits before they multiply, and stay. Compute the result
+    without optimization (`sessions.open_session`).
     """
-    graph = _Graph(model, runtime)
+    graph = _Graph(model, kernels)
     found: dict[str, int] = {}
     for node in list(model.graph.node):
         layer = graph.layer(node)
         if layer is None:
             continue
-        pairs = find(_along(node, layer, runtime))
+        pairs = find(_along(node, layer, kernels))
         found[node.name] = len(pairs.output)
         if len(pairs.output):
             correct = _convolution if node.op_type == "Conv" else _product
@@ -77,13 +76,14 @@ def apply(model: onnx.ModelProto, runtime: Runtime = "onnxruntime") -> dict[str,
     return found
 
 
-def convert(model: str, runtime: Runtime, out: str) -> None:
-    """Write ``model.onnx`` into the folder `out`: the file `model` as `apply` changes it."""
-
+def convert(model: str, runtime: str, out: str) -> None:
+    """Write ``model.onnx`` into the folder `out`: the file `model` as `apply` changes it for `runtime`."""
+    kernels = registry.traits(runtime).saturation
+    assert kernels is not None
     graph = files.load(Path(model))
     spec = metadata.get_spec(graph)
     name_nodes(graph)
-    apply(graph, runtime)
+    apply(graph, kernels)
     if spec is not None:
         metadata.set_spec(graph, spec)
     files.save(graph, Path(out, "model.onnx"))
@@ -102,8 +102,8 @@ class _Layer(NamedTuple):
 class _Graph:
     """A model with what is asked of it, and the nodes that are to be put in behind others."""
 
-    def __init__(self, model: onnx.ModelProto, runtime: Runtime) -> None:
-        self.model, self.runtime = model, runtime
+    def __init__(self, model: onnx.ModelProto, kernels: Saturation) -> None:
+        self.model, self.kernels = model, kernels
         self.constants = constants_of(model.graph)
         self.makers = producers_of(model.graph)
         self.readers = readers_of(model.graph)
@@ -126,7 +126,7 @@ class _Graph:
         """`node` as a layer whose pairs can saturate; None for what does not run in INT8, and for depthwise ones."""
         if node.op_type not in ("Conv", "Gemm", "MatMul"):
             return None
-        if (node.op_type, self.runtime) == ("Conv", "onnxruntime") and not self._is_quantized(node.output[0]):
+        if node.op_type == "Conv" and self.kernels.fused and not self._is_quantized(node.output[0]):
             return None
         image, weights = (self.makers.get(name) for name in node.input[:2])
         if image is None or weights is None or {image.op_type, weights.op_type} != {"DequantizeLinear"}:
@@ -137,8 +137,8 @@ class _Graph:
         integers, zero = self.value(weights.input[0]), self.value(image.input[2])
         if integers.dtype != np.int8 or zero.size != 1 or (node.op_type != "Conv" and integers.ndim != 2):
             return None
-        if zero.dtype not in ((np.uint8, np.int8) if self.runtime == "onnxruntime" else (np.uint8,)):
-            return None  # for signed activations OpenVINO halves the weights, and nothing saturates
+        if zero.dtype not in [TYPES[name] for name in self.kernels.activations]:
+            return None
         attributes = {a.name: a.i or a.f for a in node.attribute}
         depthwise = node.op_type == "Conv" and attributes.get("group", 1) == len(integers) > 1
         if depthwise or attributes.get("transA") or attributes.get("alpha", 1) != 1:
@@ -187,13 +187,13 @@ class _Graph:
         files.refill(self.model.graph.node, nodes)
 
 
-def _along(node: onnx.NodeProto, layer: _Layer, runtime: Runtime) -> np.ndarray:
+def _along(node: onnx.NodeProto, layer: _Layer, kernels: Saturation) -> np.ndarray:
     """The weights as (outputs, stretches, length), in the order in which the kernels go along the reduced axis."""
     if node.op_type != "Conv":
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         return np.asarray(layer.weights if transposed else layer.weights.T)[:, None]
     outputs, channels, *window = layer.weights.shape
-    length = channels if runtime == "openvino" else channels * int(np.prod(window))
+    length = channels if kernels.padded else channels * int(np.prod(window))
     return np.asarray(np.moveaxis(layer.weights, 1, -1).reshape(outputs, -1, length))
 
 

@@ -24,12 +24,13 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     quantized operators are quantized too, so that a chain stays in INT8; "inputs": only the inputs of convolutions and
     matrix products, and the skip input of residual additions. `fuses_functions`: the runtime computes a layer's
     activation function within the layer, and wants no pair between them. `depthwise_input` "channel": what depthwise
-    convolutions alone read has a scale for each channel (see `depthwise`).
+    convolutions alone read has a scale for each channel (see `depthwise`). `quantized_output`: a convolution runs in
+    INT8 only where its output is quantized too. `nncf`: NNCF makes files of it.
     """
 
     name: str
     title: str
-    runtime: Literal["onnxruntime", "openvino", "tensorrt"]
+    runtime: str
     activations: Literal["u8", "s8", "u8 or s8"]
     symmetric: bool
     weight_bits: Literal[7, 8] = 8
@@ -37,6 +38,8 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     quantize_bias: bool = False
     fuses_functions: bool = False
     depthwise_input: Literal["tensor", "channel"] = "tensor"
+    quantized_output: bool = False
+    nncf: bool = False
 
     @property
     def centered(self) -> bool:
@@ -49,24 +52,24 @@ SCHEMES: dict[str, Scheme] = {
     for s in (
         Scheme(
             name="ort-x86-vnni", title="ONNX Runtime, x86 with VNNI or AMX", runtime="onnxruntime",
-            activations="u8", symmetric=False, quantize_bias=True,
+            activations="u8", symmetric=False, quantize_bias=True, quantized_output=True,
         ),
         Scheme(
             name="ort-x86", title="ONNX Runtime, x86 without VNNI: 7-bit weights", runtime="onnxruntime",
-            activations="u8", symmetric=False, weight_bits=7, quantize_bias=True,
+            activations="u8", symmetric=False, weight_bits=7, quantize_bias=True, quantized_output=True,
         ),
         Scheme(
             name="ort-arm", title="ONNX Runtime, Arm: signed activations", runtime="onnxruntime",
-            activations="s8", symmetric=False, quantize_bias=True,
+            activations="s8", symmetric=False, quantize_bias=True, quantized_output=True,
         ),
         Scheme(
             name="openvino", title="OpenVINO, any x86: 7-bit weights and unsigned activations",
             runtime="openvino", activations="u8", symmetric=False, weight_bits=7, fuses_functions=True,
-            depthwise_input="channel",
+            depthwise_input="channel", nncf=True,
         ),
         Scheme(
             name="openvino-vnni", title="OpenVINO, x86 with VNNI or AMX", runtime="openvino",
-            activations="u8 or s8", symmetric=True, fuses_functions=True, depthwise_input="channel",
+            activations="u8 or s8", symmetric=True, fuses_functions=True, depthwise_input="channel", nncf=True,
         ),
         Scheme(
             name="tensorrt", title="TensorRT 8.6 and later", runtime="tensorrt",

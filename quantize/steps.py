@@ -128,7 +128,7 @@ class PlaceByNncf(Step, frozen=True, kw_only=True):
 
     def fits(self, scheme: Scheme) -> bool:
         """OpenVINO's."""
-        return scheme.runtime == "openvino"
+        return scheme.nncf
 
 
 class FloatTail(Step, frozen=True):

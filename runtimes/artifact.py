@@ -65,7 +65,7 @@ def build(
 
 def _is_int8(model: Path, options: Options) -> bool:
     """Whether the ONNX file `model` is called INT8; a torch program is none."""
-    if options.runtime == "torch":
+    if registry.traits(options.runtime).reference:
         return False
     from edgewright.graph import precision  # on the host, which builds
 
@@ -108,6 +108,7 @@ def read(folder: Path) -> Artifact:
 def parse(contents: Contents) -> Artifact:
     """The ``artifact.json`` among `contents`; raises what `read` does."""
     about = decode(contents.read(FILE), Artifact, f"{contents.folder / FILE}")
+    registry.require_known(about.options.runtime, contents.folder / FILE)
     if wrong := inconsistency(about.spec):
         raise InvalidInput(
             f"{contents.folder / FILE} contradicts itself: {wrong}.", "It says how images become the model's input.",

@@ -22,7 +22,7 @@ from edgewright.core.child import Progress
 from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
 from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
 
-from . import artifact
+from . import artifact, registry
 from .contents import Contents, damaged
 from .options import Options
 
@@ -89,6 +89,7 @@ def inspect(path: Path) -> Manifest:
     if not folder.is_dir() or not (folder / MANIFEST).exists():
         raise no_bundle(folder)
     manifest = decode(_manifest_bytes(folder), Manifest, str(folder / MANIFEST))
+    registry.require_known(manifest.artifact.runtime, folder / MANIFEST)
     require_no_program(manifest.artifact, folder)
     return manifest
 
@@ -157,11 +158,11 @@ def _copy(source: Contents, folder: Path, leave: str = "") -> dict[str, str]:
 
 def require_no_program(options: Options, folder: Path) -> None:
     """Raise `IntegrityError` for an artifact of torch, which is only a reference on the machine that exported it."""
-    if options.runtime == "torch":
+    if registry.traits(options.runtime).reference:
         raise IntegrityError(
             f"{folder} holds a torch program.",
             "Loading one runs code that comes with it. Only the reference that this machine exported itself is opened.",
-            "Use a bundle of onnxruntime, openvino or tensorrt.",
+            f"Use a bundle of {', '.join(registry.shipped())}.",
         )
 
 

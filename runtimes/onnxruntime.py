@@ -19,8 +19,12 @@ from . import kernels
 from .contents import Contents
 from .onnx_file import operators, require_whole
 from .options import Kernel, Options, Precision, Probe, failure, require_precision
+from .traits import Saturation, Traits
 
 MODEL = "model.onnx"
+TRAITS = Traits(
+    distribution="onnxruntime", saturation=Saturation(activations=("u8", "s8"), fused=True, padded=False)
+)  # fmt: skip
 _NAME = "onnxruntime"
 _PROVIDERS = ["CPUExecutionProvider"]
 _DISABLED = ["WeightBiasQuantization"]

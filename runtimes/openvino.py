@@ -16,8 +16,17 @@ from edgewright.targets.detect import physical_cores
 
 from .contents import Contents
 from .options import Kernel, Options, Precision, Probe, failure, require_precision
+from .traits import Saturation, Traits
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
+TRAITS = Traits(
+    distribution="openvino", prefers_hardswish=True, prefers_slices=True,
+    # For signed activations it halves the weights, and nothing saturates.
+    saturation=Saturation(activations=("u8",), fused=False, padded=True),
+    # Without AVX-512 it takes ten times as long for an INT8 max pool of more than 32 channels that are no multiple of
+    # 32 (`tests/perf/test_latency_table.py`).
+    pooled_int8=32,
+)  # fmt: skip
 _NAME = "openvino"
 _DEVICE = "CPU"
 _CAPABILITIES: dict[str, Precision] = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}

@@ -29,12 +29,13 @@ class Builder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One way to run a model; part of the artifact, and of what is searched.
 
-    `precision` is that of what is not quantized. `threads` 0: all physical cores that the process may use. `hint` is
-    OpenVINO's performance hint; the others have none and run the same for both. `builder` is TensorRT's. `emulate`:
-    ONNX Runtime computes the graph as it is written, Q/DQ pairs in float: the answers of any exact INT8, slowly.
+    `runtime` is one of `registry.names`. `precision` is that of what is not quantized. `threads` 0: all physical cores
+    that the process may use. `hint` is OpenVINO's performance hint; the others have none and run the same for both.
+    `builder` is TensorRT's. `emulate`: ONNX Runtime computes the graph as it is written, Q/DQ pairs in float: the
+    answers of any exact INT8, slowly.
     """
 
-    runtime: Literal["torch", "onnxruntime", "openvino", "tensorrt"]
+    runtime: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_]+$")]
     precision: Precision = "f32"
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     hint: Literal["latency", "throughput"] = "latency"

@@ -9,20 +9,23 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from edgewright.core.errors import UsageError
+from edgewright.core.errors import InvalidInput, UsageError
 
 from .contents import Contents
 from .options import Options, Probe
+from .traits import Traits
 
 
 class Runtime(Protocol):
     """The verbs of a runtime module.
 
     One that needs them has more: ``finish(folder, options, progress)`` builds on the device what only it can,
-    ``close(handle)`` frees what does not go with the handle, ``fault()`` says what the library computes wrongly on this
-    machine (empty where nothing is). ``profile(contents, options, x, count)``, where the runtime has a profiler, gives
-    its `Kernel`s.
+    ``identity()`` says what that is bound to here, ``close(handle)`` frees what does not go with the handle,
+    ``fault()`` says what the library computes wrongly on this machine (empty where nothing is).
+    ``profile(contents, options, x, count)``, where the runtime has a profiler, gives its `Kernel`s.
     """
+
+    TRAITS: Traits
 
     def probe(self) -> Probe:
         """What the runtime can do on this machine. Never raises for a missing library."""
@@ -46,6 +49,26 @@ class Runtime(Protocol):
 def names() -> tuple[str, ...]:
     """The known runtimes, the reference first."""
     return ("torch", "onnxruntime", "openvino", "tensorrt")
+
+
+def shipped() -> tuple[str, ...]:
+    """The runtimes that run on devices: all but the reference."""
+    return tuple(name for name in names() if not traits(name).reference)
+
+
+def traits(name: str) -> Traits:
+    """What the runtime `name` is like; `UsageError` for an unknown one."""
+    return module(name).TRAITS
+
+
+def require_known(name: str, path: Path) -> None:
+    """Raise `InvalidInput` where the file or folder `path` names a runtime that this version does not have."""
+    if name not in names():
+        raise InvalidInput(
+            f"{path} is made for the runtime '{name}'.",
+            f"This edgewright runs: {', '.join(shipped())}.",
+            "Update edgewright: pip install -U edgewright",
+        )
 
 
 def module(name: str) -> Runtime:

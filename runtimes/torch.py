@@ -24,8 +24,10 @@ from edgewright.targets.detect import physical_cores, this_machine
 
 from .contents import Contents
 from .options import Options, Precision, Probe, failure, require_precision
+from .traits import Traits
 
 MODEL, CODE = "reference.pt2", "reference.code"
+TRAITS = Traits(reference=True)
 _NAME = "torch"
 _PRECISIONS: tuple[Precision, ...] = ("f32",)
 _WHY = "torch is the full-precision reference."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from edgewright.core import files
@@ -73,4 +74,20 @@ def _from_file(path: Path) -> Target:
             "A target is one of the built-in names or a TOML file.",
             f"Built-in targets: {', '.join(names())}.",
         ) from None
-    return parse(text, str(path))
+    target = parse(text, str(path))
+    described = [runtime for one in devices.every() for runtime in one.runtimes]
+    runtimes, schemes = {r.name for r in described}, {scheme for r in described for scheme in r.schemes}
+    for number, runtime in enumerate(target.runtimes):
+        if runtime.name not in runtimes:
+            raise _unknown(path, f"runtimes[{number}].name", runtime.name, runtimes)
+        if unknown := sorted(set(runtime.schemes) - schemes):
+            raise _unknown(path, f"runtimes[{number}].schemes", unknown[0], schemes)
+    return target
+
+
+def _unknown(path: Path, field: str, name: str, known: Iterable[str]) -> InvalidInput:
+    return InvalidInput(
+        f"{path} is not a valid target: there is no '{name}' - at `$.{field}`.",
+        f"There: {', '.join(sorted(known))}.",
+        "Correct the field that is named; `edgewright targets show x86-vnni` shows an example.",
+    )

@@ -88,23 +88,21 @@ def runtimes_for(arch: _Arch, isa: tuple[Isa, ...], gpu: Gpu | None = None) -> t
 
     Beside TensorRT on Arm there is ONNX Runtime; OpenVINO's f16 gains nothing next to a GPU.
     """
-    cpu = _cpu_runtimes(arch, isa)
+    cpu = _cpu_runtimes(arch, isa, gpu is None)
     if gpu is None:
         return cpu
     precisions: tuple[Any, ...] = ("f32", "f16") if "f16" in gpu.precisions else ("f32",)
     tensorrt = TargetRuntime(
         name="tensorrt", precisions=precisions, schemes=("tensorrt",) if "int8" in gpu.precisions else ()
     )
-    return (tensorrt, *(r for r in cpu if arch == "x86_64" or r.name != "openvino"))
+    return (tensorrt, *cpu)
 
 
-def _cpu_runtimes(arch: _Arch, isa: tuple[Isa, ...]) -> tuple[TargetRuntime, ...]:
+def _cpu_runtimes(arch: _Arch, isa: tuple[Isa, ...], alone: bool) -> tuple[TargetRuntime, ...]:
     if arch == "aarch64":
         f16: tuple[Any, ...] = ("f32", "f16") if "fp16" in isa else ("f32",)
-        return (
-            TargetRuntime(name="onnxruntime", schemes=("ort-arm",)),
-            TargetRuntime(name="openvino", precisions=f16),
-        )
+        runtimes = (TargetRuntime(name="onnxruntime", schemes=("ort-arm",)),)
+        return (*runtimes, TargetRuntime(name="openvino", precisions=f16)) if alone else runtimes
     bf16: tuple[Any, ...] = ("f32", "bf16") if {"amx_bf16", "avx512_bf16"} & set(isa) else ("f32",)
     return (
         TargetRuntime(name="onnxruntime", schemes=("ort-x86-vnni" if "vnni" in isa else "ort-x86",)),

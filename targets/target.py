@@ -12,6 +12,8 @@ from edgewright.core.errors import InvalidInput
 SCHEMA_VERSION = 1
 THIS_MACHINE = "this-machine"
 
+NAME = r"^[a-z0-9_-]+$"
+
 _DECISIVE = frozenset({"avx512f", "vnni", "amx_int8", "dotprod", "i8mm"})
 """Instruction sets that change which kernels a runtime picks for f32 and INT8, so a machine that has one more than the
 target gives other latencies, and (VNNI, which does not saturate) other INT8 answers."""
@@ -26,11 +28,14 @@ names after it are Arm's (the kernel says asimd, asimdhp, asimddp)."""
 
 
 class TargetRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A runtime that the device has: precisions of what is not quantized, and the INT8 schemes that suit it there."""
+    """A runtime that the device has: precisions of what is not quantized, and the INT8 schemes that suit it there.
 
-    name: Literal["onnxruntime", "openvino", "tensorrt"]
+    What may be named here is what the built-in descriptions name; `catalogue` looks at those of users.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern=NAME)]
     precisions: tuple[Literal["f32", "bf16", "f16"], ...] = ("f32",)
-    schemes: tuple[Literal["ort-x86-vnni", "ort-x86", "ort-arm", "openvino", "openvino-vnni", "tensorrt"], ...] = ()
+    schemes: tuple[Annotated[str, msgspec.Meta(pattern=NAME)], ...] = ()
 
 
 HardwarePrecision = Literal["f32", "tf32", "f16", "bf16", "int8", "fp8", "fp4"]

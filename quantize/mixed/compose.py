@@ -110,7 +110,7 @@ def compose(
             is_bias = i == 2 and node.op_type in BIASED
             read = None if is_bias and not corrected else reads.get((node.name, i))
             if is_float:
-                bound = scheme.runtime == "onnxruntime" and name in makers and makers[name].name not in float_nodes
+                bound = scheme.quantized_output and name in makers and makers[name].name not in float_nodes
                 read = on_tensor.get(name) if bound else None
             if read:
                 new.input[i] = _place(mixed.graph, read, changed, placed)

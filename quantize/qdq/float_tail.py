@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def apply(_step: FloatTail, state: Int8State) -> int:
     """Take the pairs behind the last layers out."""
-    return take_out(state.quantized, state.model, keep_convolutions=state.scheme.runtime == "onnxruntime")
+    return take_out(state.quantized, state.model, keep_convolutions=state.scheme.quantized_output)
 
 
 def take_out(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions: bool) -> int:

@@ -21,11 +21,19 @@ from edgewright.core.errors import Unavailable
 from edgewright.core.spec import encode
 from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Builder, Options, Precision, Probe, require_precision
+from edgewright.runtimes.traits import Traits
 
 from . import builder, census, cuda, library, plan
 from .engine import Engine
 
 MODEL = "model.onnx"
+TRAITS = Traits(
+    on_device=True, threads=False, builder=True, typed_graph=True,
+    beside_int8="f16",  # NVIDIA's rule: what stays unquantized is FP16
+    # Vectorized formats: kCHW32 in INT8, kHWC8 in FP16 (NVIDIA, TensorRT's "Data Format Descriptions"); in float32
+    # (TF32) four channels fill the 16 bytes that tensor cores want (NVIDIA, "Matrix Multiplication Background").
+    blocks={"int8": 32, "f16": 8, "bf16": 8, "f32": 4},
+)  # fmt: skip
 _PRECISIONS: tuple[Precision, ...] = ("f32", "f16")
 
 

@@ -38,7 +38,7 @@ def test_every_layer_is_timed_in_its_own_precision(runtime: str, scheme: str | N
         ranges = Ranges("minmax", probe.ranges(LAYERS), {})
         model = place.place(model, ranges, schemes.get(scheme), probe.outside(model))
     files.save(model, tmp_path / "probe.onnx")
-    options = Options(runtime=runtime, threads=1)  # type: ignore[arg-type]
+    options = Options(runtime=runtime, threads=1)
     found = time_layers(tmp_path / "probe.onnx", len(LAYERS), options, tmp_path / "artifact", rounds=2, each=4)
     assert len(found) == len(LAYERS)
     assert found[0].microseconds > 0

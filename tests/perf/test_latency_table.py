@@ -33,9 +33,8 @@ from edgewright.pipeline.stages.export import Source, export
 from edgewright.pipeline.stages.model import MODEL, spec_of
 from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.quantize.quantize import Request, quantize
-from edgewright.runtimes import artifact, openvino
+from edgewright.runtimes import artifact, openvino, registry
 from edgewright.runtimes.options import Options
-from edgewright.targets.channels import channel_block, pooled_block
 from edgewright.targets.detect import this_machine
 
 COUNT, NARROW = 10, "half"
@@ -56,8 +55,8 @@ def test_predicted_and_measured(benchmark: Any, name: str, int8: bool, tmp_path:
     target = this_machine()
     options = Options(runtime="openvino")
     scheme = next(one for one in target.runtimes if one.name == "openvino").schemes[0] if int8 else None
-    block = channel_block("openvino", "int8" if int8 else "f32", target.isa)
-    pooled = pooled_block("openvino", "int8" if int8 else "f32", target.isa)
+    block = registry.traits("openvino").channel_block("int8" if int8 else "f32", target.isa)
+    pooled = registry.traits("openvino").pooled_block("int8" if int8 else "f32", target.isa)
     runner = StageRunner(store=Store(tmp_path / "store"))
     side = SIDES[name]
     images = write_images(tmp_path / "images", side)

@@ -11,10 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 from edgewright.graph.names import name_nodes
 from edgewright.quantize import saturation
 from edgewright.quantize.calibration.sessions import open_session
+from edgewright.runtimes import registry
 from edgewright.targets.detect import this_machine
 
 RNG = np.random.default_rng(0)
 INPUT, WEIGHT = 0.02, 0.001
+KERNELS = {name: registry.traits(name).saturation for name in ("onnxruntime", "openvino")}
 LAYERS = {
     "pointwise": {"inside": 16, "outside": 16},
     "zero_point": {"inside": 16, "outside": 16, "zero": 77},
@@ -108,7 +110,7 @@ def test_a_layer_answers_as_integers_in_16_bits_do(name: str, runtime: str) -> N
     layer = {"zero": 0, "stride": 1, "group": 1, **LAYERS[name]}
     model, weights, step = convolution(**layer)
     x = ((RNG.integers(0, 256, (2, layer["inside"], 9, 9)) - layer["zero"]) * INPUT).astype(np.float32)
-    found = saturation.apply(model, runtime)  # type: ignore[arg-type]
+    found = saturation.apply(model, KERNELS[runtime])
     steps = np.rint(open_session(model).run(None, {"x": x})[0] / step)
     sums = integers(x, weights, layer["zero"], layer["stride"], layer["group"], runtime, name != "depthwise")
     wanted = np.clip(np.rint(sums * (INPUT * WEIGHT / step)), -128, 127)
@@ -126,7 +128,7 @@ def test_the_real_kernels_of_onnx_runtime_agree(name: str) -> None:
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     real, exact = session.run(None, {"x": x})[0], open_session(model).run(None, {"x": x})[0]
-    saturation.apply(model)
+    saturation.apply(model, KERNELS["onnxruntime"])
     emulated = open_session(model).run(None, {"x": x})[0]
     assert (np.abs(real - emulated) > step / 2).mean() < 0.005, "but for ties"
     if name != "depthwise":
@@ -161,7 +163,7 @@ def test_a_matrix_product_saturates_too(transposed: bool) -> None:
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     name_nodes(model)
-    assert saturation.apply(model)["layer"] > 10
+    assert saturation.apply(model, KERNELS["onnxruntime"])["layer"] > 10
     products = np.pad(stored[:, None] * weights.astype(np.int64)[None], ((0, 0), (0, 0), (0, 1)))
     sums = np.clip(products[:, :, 0::2] + products[:, :, 1::2], -32768, 32767).sum(2)
     wanted = (sums - 5 * weights.astype(np.int64).sum(1)) * (INPUT * WEIGHT)

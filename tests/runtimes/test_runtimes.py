@@ -114,7 +114,7 @@ def test_a_missing_library_is_named_with_its_extra(name: str, tmp_path: Path, mo
     assert not probe.available and f"edgewright[{extra}]" in probe.why
     with pytest.raises(Unavailable, match=rf"edgewright\[{extra}\]"):
         (tmp_path / "model.plan").touch()
-        runtime.load(Contents(tmp_path), Options(runtime=name))  # type: ignore[arg-type]
+        runtime.load(Contents(tmp_path), Options(runtime=name))
 
 
 @pytest.mark.parametrize("name", CPU)
@@ -161,13 +161,13 @@ def test_openvino_keeps_the_weights_and_no_path_of_the_host(model: Path, tmp_pat
 @pytest.mark.parametrize("name", ON_DEVICES)
 def test_all_physical_cores_unless_told(name: str, build: Callable[..., Path]) -> None:
     runtime = registry.module(name)
-    handle = runtime.load(Contents(build(name)), Options(runtime=name))  # type: ignore[arg-type]
+    handle = runtime.load(Contents(build(name)), Options(runtime=name))
     assert runtime.describe(handle)["threads"] == physical_cores()
 
 
 @pytest.mark.parametrize("name", ON_DEVICES)
 def test_the_census_counts_int8_kernels(name: str, tmp_path: Path) -> None:
-    options = Options(runtime=name, threads=1)  # type: ignore[arg-type]
+    options = Options(runtime=name, threads=1)
     runtime = registry.module(name)
     runtime.build(_quantized(tmp_path / "int8.onnx"), options, tmp_path)
     described = runtime.describe(runtime.load(Contents(tmp_path), options))
@@ -189,7 +189,7 @@ def test_a_file_that_loads_but_does_not_run_is_a_runtime_failure(tmp_path: Path)
 def test_what_is_no_onnx_is_refused_before_the_runtime_sees_it(name: str, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"PK\x03\x04 not a model")
     with pytest.raises(InvalidInput):
-        registry.module(name).build(tmp_path / "model.onnx", Options(runtime=name), tmp_path)  # type: ignore[arg-type]
+        registry.module(name).build(tmp_path / "model.onnx", Options(runtime=name), tmp_path)
 
 
 @pytest.mark.parametrize("name", ON_DEVICES)
@@ -198,11 +198,11 @@ def test_a_damaged_artifact_is_a_named_failure(name: str, build: Callable[..., P
     for file in folder.glob("model.*"):
         file.write_bytes(b"garbage")
     with pytest.raises(IntegrityError, match=r"is no (ONNX file|OpenVINO IR)"):
-        registry.module(name).load(Contents(folder), Options(runtime=name))  # type: ignore[arg-type]
+        registry.module(name).load(Contents(folder), Options(runtime=name))
     for file in folder.glob("model.*"):
         file.write_bytes(b"<net name='x'/>" if file.suffix == ".xml" else b"\x08\x07")  # well-formed, and no model
     with pytest.raises(RuntimeFailed, match=r"failed to (load|compile) model"):
-        registry.module(name).load(Contents(folder), Options(runtime=name))  # type: ignore[arg-type]
+        registry.module(name).load(Contents(folder), Options(runtime=name))
 
 
 def test_torch_leaves_the_process_as_it_was(tmp_path: Path) -> None:

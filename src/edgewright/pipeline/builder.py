@@ -151,7 +151,7 @@ class CandidateBuilder:
                     f"{self.host.unit}; {self.host.identity}",
                     self.host.finish,
                 )
-        if build.alive and candidate.options.runtime == "tensorrt" and not self.measure:
+        if build.alive and candidate.traits.on_device and not self.measure:
             self._prove(build, model, spec)
         if build.alive and self.measure and saturates(candidate, self.job.target, self.host.machine):
             with build.stage("emulate", self.runner):
@@ -204,7 +204,7 @@ class CandidateBuilder:
             images=evaluation, isa=target.isa,
             answered_with=target.isa if build.emulated else self.host.machine.isa,
             described=audits.described(build.artifact, build.evaluation),
-            runs_here=self.host.is_here and build.candidate.options.runtime != "tensorrt",
+            runs_here=self.host.is_here and not build.candidate.traits.on_device,
         )  # fmt: skip
         try:
             build.audit = audits.audit(self.runner, build.candidate.id, subject)

@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options
+from edgewright.runtimes.traits import Traits
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +68,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         return "-".join(part for part in parts if part) + ("+uint8" if self.variant.normalize == "graph" else "")
 
     @property
+    def traits(self) -> Traits:
+        """What its runtime is like."""
+        return registry.traits(self.options.runtime)
+
+    @property
     def is_half(self) -> bool:
-        """Whether FP16 is to be written into its graph: TensorRT takes every precision from there."""
-        return self.options.runtime == "tensorrt" and self.options.precision == "f16"
+        """Whether FP16 is to be written into its graph, as for TensorRT."""
+        return self.options.precision == "f16" and self.traits.typed_graph
 
     @property
     def precision(self) -> str:

@@ -34,6 +34,7 @@ from edgewright.pipeline.stages import audit as audits
 from edgewright.pipeline.stages import check as checks
 from edgewright.pipeline.state import Build, RunState
 from edgewright.runtimes import artifact as artifacts
+from edgewright.runtimes import registry
 
 
 def assemble(state: RunState) -> Report:
@@ -124,7 +125,7 @@ def _reference(state: RunState) -> Reference:
     timing = build.timing
     device = str(about.described.get("device", ""))
     why = None if "cuda" in device.lower() else "This machine has no CUDA GPU: the CPU stands in as the reference."
-    if about.options.runtime != "torch":
+    if not registry.traits(about.options.runtime).reference:
         why = f"The source has no torch module: {about.options.runtime} in float32 on the CPU is the reference."
     if state.given:
         why = (
@@ -226,7 +227,7 @@ def _findings_of_precision(build: Build) -> list[Finding]:
     options = build.candidate.options
     if build.emulated and build.evaluation:
         text = "Accuracy is emulated: ONNX Runtime computed the same graph on this CPU, not TensorRT."
-        if options.runtime != "tensorrt":
+        if not build.candidate.traits.on_device:
             text = "Accuracy is emulated: sums were cut to 16 bits, as without VNNI. Latency is this machine's."
         return [Finding(level="note", code=EMULATED, text=text)]
     really, asked = _described(build).get("precision"), options.precision

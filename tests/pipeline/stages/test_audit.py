@@ -89,7 +89,7 @@ def look(
     spec: ModelSpec = SPEC, answered_by: Path | None = None,
 ) -> list[Finding]:  # fmt: skip
     """The audit of `model` on `runtime`; `answered_by`: the file that the runtime really ran."""
-    options, some = Options(runtime=runtime), images[:16]  # type: ignore[arg-type]
+    options, some = Options(runtime=runtime), images[:16]
     told = artifacts.build(model, spec, options, folder / "artifact")
     if answered_by:
         artifacts.build(answered_by, spec, options, folder / "other")

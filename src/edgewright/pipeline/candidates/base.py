@@ -21,9 +21,6 @@ from edgewright.runtimes.options import Builder, Options
 from edgewright.targets import detect
 from edgewright.targets.target import Isa, Target, TargetRuntime, memory_for_model
 
-DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino"}
-"""What must be installed here to compile for a runtime. Nothing for TensorRT: the device itself builds its plan."""
-
 
 def enumerate_candidates(target: Target, recipe: Recipe, given: Quantized | None = None) -> list[Candidate]:
     """The base candidates: every runtime x precision x scheme x method that target and recipe have in common.
@@ -68,15 +65,15 @@ def variations(finalists: Iterable[Candidate], recipe: Recipe) -> list[Candidate
         )
         for candidate in finalists
         for normalize in recipe.normalize
-        for threads in (recipe.threads if candidate.options.runtime != "tensorrt" else (0,))
+        for threads in (recipe.threads if candidate.traits.threads else (0,))
         if (normalize, threads) != (candidate.variant.normalize, candidate.options.threads)
     ]
 
 
 def is_installed(candidate: Candidate) -> bool:
     """Whether this machine has the runtime that compiles the candidate."""
-    needed = DISTRIBUTIONS.get(candidate.options.runtime)
-    return needed is None or version(needed) is not None
+    needed = candidate.traits.distribution
+    return not needed or version(needed) is not None
 
 
 def builder_for(target: Target, wanted: Builder | None = None) -> Builder:
@@ -112,16 +109,16 @@ def saturates(candidate: Candidate, target: Target, machine: Target) -> bool:
     """Whether the candidate may lose on `target`, which has no VNNI, what `machine`, which has, does not show."""
     scheme = SCHEMES[candidate.variant.scheme] if candidate.variant.scheme else None
     apart = "vnni" in machine.isa and "vnni" not in target.isa and target.arch == "x86_64"
-    if candidate.variant.is_int8:  # of how many bits its weights are is not known here
-        return apart and candidate.options.runtime in ("onnxruntime", "openvino")
-    return apart and scheme is not None and scheme.weight_bits == 8 and scheme.runtime in ("onnxruntime", "openvino")
+    # Of how many bits the weights of a model that was given in INT8 are is not known here.
+    wide = candidate.variant.is_int8 or (scheme is not None and scheme.weight_bits == 8)
+    return apart and wide and candidate.traits.saturation is not None
 
 
 def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target, given: Quantized | None) -> list[Candidate]:
     if runtime.name not in registry.names():
         raise InvalidInput(
             f"The target names the runtime '{runtime.name}'.",
-            f"This version builds for: {', '.join(name for name in registry.names() if name != 'torch')}.",
+            f"This version builds for: {', '.join(registry.shipped())}.",
             "Restrict the recipe's `runtimes` to these.",
         )
     every = list(runtime.precisions)
@@ -130,16 +127,18 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target, given: Q
     if recipe.precisions is not None and "int8" not in recipe.precisions:
         schemes = []
     first: dict[str, Any] = {"normalize": recipe.normalize[0]}
-    common: dict[str, Any] = {"runtime": runtime.name, "threads": recipe.threads[0]}
-    if runtime.name == "tensorrt":
-        common = {"runtime": runtime.name, "builder": builder_for(target, recipe.builder)}
+    traits = registry.traits(runtime.name)
+    common: dict[str, Any] = {"runtime": runtime.name}
+    if traits.threads:
+        common["threads"] = recipe.threads[0]
+    if traits.builder:
+        common["builder"] = builder_for(target, recipe.builder)
     options = {p: Options(precision=p, **common) for p in every}
     plain = [Candidate(variant=Variant(**first), options=options[p]) for p in precisions]
     # Beside INT8 layers the rest runs in the fastest float precision that the target has; with bf16 both are tried.
-    # For TensorRT it is FP16 alone where the target has it: NVIDIA's rule, what stays unquantized is FP16.
     beside = precisions or every
-    if runtime.name == "tensorrt" and "f16" in beside:
-        beside = ["f16"]
+    if traits.beside_int8 in beside:
+        beside = [traits.beside_int8]
     if given:
         return [Candidate(variant=Variant(is_int8=not given.few, **first), options=options[p]) for p in beside]
     quantized = [

@@ -52,7 +52,7 @@ def compress(builder: CandidateBuilder, candidates: Sequence[Candidate]) -> dict
 def _tried(builder: CandidateBuilder, candidates: Sequence[Candidate], stage: str, what: Any) -> Compressed:
     """What `stage` made of `what`: if one of several models goes wrong, that is a row of its own in the report."""
     if what == SPARSITY:
-        candidates = [prune.sparse(c) for c in candidates if c.options.runtime == "tensorrt"] or candidates
+        candidates = [prune.sparse(c) for c in candidates if c.traits.builder] or candidates
     counts = prune.first(candidates)
     ordered = [counts, *(c for c in candidates if c is not counts)]
     try:

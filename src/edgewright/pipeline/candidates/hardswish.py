@@ -33,7 +33,7 @@ def look(builder: CandidateBuilder, state: RunState) -> tuple[CandidateBuilder, 
     """
     recipe = builder.job.recipe
     shares = recipe.hardswish if recipe.hardswish is not None else () if recipe.methods is not None else SHARES
-    alive = [w for w in state.builds if w.alive and w.candidate.options.runtime == "openvino"]
+    alive = [w for w in state.builds if w.alive and w.candidate.traits.prefers_hardswish]
     alive = [w for w in alive if not w.candidate.variant.compression]
     exact = [w for p in FASTEST for w in alive if w.candidate.precision == p and is_inside(state, w)]
     enough = len({*builder.images.calibration.digests}) >= MINIMUM

@@ -55,7 +55,7 @@ def look(builder: CandidateBuilder, state: RunState) -> tuple[CandidateBuilder, 
 def _is_plain(build: Build) -> bool:
     variant = build.candidate.variant
     is_trained = variant.method is not None and methods.get(variant.method).needs("checkpoint")
-    is_ours = build.alive and build.candidate.options.runtime == "openvino"
+    is_ours = build.alive and build.candidate.traits.prefers_slices
     return is_ours and not (variant.compression or variant.float_blocks or is_trained)
 
 

@@ -25,7 +25,7 @@ from edgewright.pipeline.stages.compile import compile_artifact
 from edgewright.pipeline.stages.measure import evaluate
 from edgewright.pipeline.stages.model import MODEL, spec_of, what_is
 from edgewright.pipeline.stages.runner import StageRunner
-from edgewright.runtimes import bundle
+from edgewright.runtimes import bundle, registry
 from edgewright.runtimes.options import Options
 from edgewright.targets import detect
 from edgewright.targets.target import Isa
@@ -85,7 +85,7 @@ def audit_file(
             model=model, artifact=artifact, options=options, spec=spec, answers=answers,
             images=images, isa=isa or machine.isa,
             answered_with=machine.isa, described=audits.described(artifact, None),
-            runs_here=options.runtime != "tensorrt", count=count,
+            runs_here=not registry.traits(options.runtime).on_device, count=count,
         ),
     )  # fmt: skip
     found += audits.read(audited)

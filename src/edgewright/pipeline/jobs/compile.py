@@ -25,7 +25,7 @@ from edgewright.pipeline.stages.model import spec_of, what_is
 from edgewright.pipeline.stages.quantize import HALF_IMAGES, halve
 from edgewright.pipeline.stages.rewrite import fold_normalization
 from edgewright.pipeline.stages.runner import StageRunner
-from edgewright.runtimes import bundle
+from edgewright.runtimes import bundle, registry
 from edgewright.runtimes.options import Builder, Options
 from edgewright.targets import detect
 from edgewright.targets.target import Target, matches
@@ -57,7 +57,7 @@ def compile_file(
         raise UsageError(
             f"These options cannot be compiled for: {error}.", "", "See `edgewright compile --help`."
         ) from None
-    if wanted.runtime == "tensorrt" and max_batch > 1:
+    if registry.traits(wanted.runtime).builder and max_batch > 1:
         builder = msgspec.structs.replace(wanted.builder or Builder(), max_batch=max_batch)
         wanted = msgspec.structs.replace(wanted, builder=builder)
     elif max_batch > 1:
@@ -81,7 +81,7 @@ def compile_file(
     here = target is None or matches(target, detect.this_machine())
     artifact = compile_artifact(runner, entry, spec, candidate, here)
     checked = None
-    if wanted.runtime == "tensorrt":
+    if candidate.traits.on_device:
         about = target or detect.this_machine()
         checked = checks.read(checks.check(runner, entry, model.name, wanted, about))
         if checked.refused:
@@ -99,10 +99,10 @@ def _first_choice(target: Target | None, runtime: str | None) -> dict[str, Any]:
     if found is None:
         known = ", ".join(one.name for one in target.runtimes)
         raise UsageError(f"{target.title} has no {runtime}.", f"It has: {known}.", "Ask for one of these.")
-    if found.name != "tensorrt":
-        return {"runtime": found.name, "precision": found.precisions[0]}
-    half = "f16" if "f16" in found.precisions else "f32"
-    return {"runtime": found.name, "precision": half, "builder": builder_for(target)}
+    traits = registry.traits(found.name)
+    precision = traits.beside_int8 if traits.beside_int8 in found.precisions else found.precisions[0]
+    first = {"runtime": found.name, "precision": precision}
+    return {**first, "builder": builder_for(target)} if traits.builder else first
 
 
 def finish_bundle(runner: StageRunner, path: Path, out: Path) -> bundle.Manifest:

@@ -132,7 +132,7 @@ def prune(job: Job, runner: StageRunner, host: Host, wanted: Wanted, schedule: S
     require_teachable(job)
     builder, candidates = prepare(job, runner, host)
     candidate = first(candidates)
-    if not builder.measure and candidate.options.runtime != "tensorrt":
+    if not builder.measure and not candidate.traits.on_device:
         raise Unavailable(
             f"What {candidate.id} answers on {job.target.title} cannot be known here.",
             f"This machine is {host.machine.title}; only TensorRT's answers are emulated elsewhere.",
@@ -225,7 +225,7 @@ def ours(folder: Path) -> Source:
 
 def _require_sparse(builder: CandidateBuilder, candidate: Candidate) -> None:
     gpu = builder.job.target.gpu
-    if candidate.options.runtime != "tensorrt" or not (gpu and gpu.sparsity):
+    if not candidate.traits.builder or not (gpu and gpu.sparsity):
         raise Unavailable(
             f"{candidate.options.runtime} on {builder.job.target.title} has no kernels for {cut.SPARSITY} zeros.",
             "Sparse tensor cores are in NVIDIA's Ampere and later, and TensorRT runs on them.",

@@ -26,7 +26,6 @@ from edgewright.pipeline.stages.export import Source
 from edgewright.pipeline.stages.model import MODEL, SPEC
 from edgewright.pipeline.stages.runner import made_by
 from edgewright.quantize.pruning import Importance
-from edgewright.targets.channels import channel_block, pooled_block
 
 IMAGES, BATCH = 256, 16
 """Images that importance is measured on, and how many at once."""
@@ -161,10 +160,10 @@ def cut(
         item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), builder.spec).items
     ]
     precision = "int8" if candidate.variant.scheme else candidate.options.precision
-    runtime, isa = candidate.options.runtime, builder.job.target.isa
+    traits, isa = candidate.traits, builder.job.target.isa
     how: dict[str, Any] = {
         "wanted": msgspec.to_builtins(wanted), "original": dict(original), "anchor": msgspec.to_builtins(anchor),
-        "block": channel_block(runtime, precision, isa), "pooled": pooled_block(runtime, precision, isa),
+        "block": traits.channel_block(precision, isa), "pooled": traits.pooled_block(precision, isa),
         "labels": labels if None not in labels else [], "seed": builder.job.recipe.seed,
     }  # fmt: skip
     costs = [(layer, cost) for layer, cost in table.costs.items()] if table else []

@@ -27,6 +27,7 @@ from edgewright.pipeline.images import Images
 from edgewright.pipeline.stages.model import MODEL
 from edgewright.pipeline.stages.runner import StageRunner, made_by
 from edgewright.runtimes import artifact as artifacts
+from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options
 from edgewright.targets.target import Isa
 
@@ -39,8 +40,6 @@ IMAGES = 32
 
 ROWS = 3
 """The batch that a model of one image is tried with."""
-
-SATURATES = ("onnxruntime", "openvino")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +153,11 @@ def examine(
     with tempfile.TemporaryDirectory(prefix="edgewright-audit-") as scratch:
         tell(0, 3, "exact answers")
         exact = expected = _emulated(graph, spec, images, Path(scratch, "exact"))
-        if "int8" in layers and _adds_in_16_bits(isa) and options.runtime in SATURATES:
+        kernels = registry.traits(options.runtime).saturation
+        if kernels and "int8" in layers and _adds_in_16_bits(isa):
             tell(1, 3, "answers without VNNI")
             copy = onnx_files.copy(graph)
-            pairs = sum(saturation.apply(copy, options.runtime).values())  # type: ignore[arg-type]
+            pairs = sum(saturation.apply(copy, kernels).values())
             without = _emulated(copy, spec, images, Path(scratch, "saturated")) if pairs else exact
             found.append(checks.saturation(without, exact, pairs, spec))
             expected = without if _adds_in_16_bits(answered_with) else exact

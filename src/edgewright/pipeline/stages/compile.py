@@ -14,6 +14,7 @@ from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.stages.export import _foreign
 from edgewright.pipeline.stages.model import MODEL, PARITY, REFERENCE, what_is
 from edgewright.pipeline.stages.runner import StageRunner, made_by
+from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options
 
 SIMULATED = "simulated.onnx"
@@ -64,10 +65,8 @@ def _compile(
 ) -> Entry:  # fmt: skip
     how = {"spec": msgspec.to_builtins(spec), "options": msgspec.to_builtins(options), "run": run}
     inputs = {"model": model.key, "file": file, **how, "made_by": made_by("compile", "runtimes", "graph")}
-    if run and options.runtime == "tensorrt":  # a plan is bound to more than the library's version
-        from edgewright.runtimes import tensorrt
-
-        inputs["device"] = tensorrt.identity()
+    if run and (identity := getattr(registry.module(options.runtime), "identity", None)):
+        inputs["device"] = identity()  # what it builds is bound to more than the library's version
     target = "edgewright.runtimes.artifact:build"
     return runner.run("compile", what, inputs, target, refuse=refuse, model=str(model.path / file), **how)
 

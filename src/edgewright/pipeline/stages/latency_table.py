@@ -20,8 +20,8 @@ from edgewright.core import child
 from edgewright.core.store import Entry
 from edgewright.graph.layers import Layer
 from edgewright.pipeline.stages.runner import StageRunner, made_by
+from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options
-from edgewright.targets.channels import channel_block
 
 STAGE, FILE = "layer", "cost.json"
 CHUNK = 32
@@ -42,7 +42,7 @@ def measure(
     machine's instruction sets, by which the step of the widths goes. Measures what is not in the store. Raises
     `Unavailable` for a runtime without a profiler, and what the runtime raises.
     """
-    block = channel_block(options.runtime, "int8" if scheme else options.precision, isa)
+    block = registry.traits(options.runtime).channel_block("int8" if scheme else options.precision, isa)
     wanted = list(dict.fromkeys(point for layer in layers for point in grid(layer, block)))
     how = {
         "options": msgspec.to_builtins(options), "scheme": scheme, "machine": machine,

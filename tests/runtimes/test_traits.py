@@ -1,10 +1,10 @@
-"""The steps in which channels save time."""
+"""What runtimes are like: the steps in which channels save time."""
 
 from __future__ import annotations
 
 import pytest
 
-from edgewright.targets.channels import channel_block, pooled_block
+from edgewright.runtimes import registry
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,10 @@ from edgewright.targets.channels import channel_block, pooled_block
     ],
 )  # fmt: skip
 def test_a_block_of_channels(runtime: str, precision: str, isa: tuple[str, ...], block: int) -> None:
-    assert channel_block(runtime, precision, isa) == block
+    assert registry.traits(runtime).channel_block(precision, isa) == block
 
 
 def test_channels_of_an_int8_max_pool_come_in_larger_blocks() -> None:
-    assert pooled_block("openvino", "int8", ("avx2",)) == 32
-    assert pooled_block("openvino", "f32", ("avx2",)) == pooled_block("onnxruntime", "int8") == 8
+    openvino = registry.traits("openvino")
+    assert openvino.pooled_block("int8", ("avx2",)) == 32
+    assert openvino.pooled_block("f32", ("avx2",)) == registry.traits("onnxruntime").pooled_block("int8") == 8
