@@ -18,14 +18,14 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight_bits` 7 keeps weights within [-64, 64]: without VNNI two products of u8 and s8 are added in 16 bits
     (VPMADDUBSW), which saturates with the full range. Depthwise kernels do not use that instruction and keep 8 bits.
-    `activations` "u8" may have any zero point, "s8" has zero point 0
-    where `symmetric` (an asymmetric s8 is up to eight times slower in OpenVINO; without VNNI it computes with s8
-    activations wrongly, see `unsigned`). `placement` "all": tensors between
-    quantized operators are quantized too, so that a chain stays in INT8; "inputs": only the inputs of convolutions and
-    matrix products, and the skip input of residual additions. `fuses_functions`: the runtime computes a layer's
-    activation function within the layer, and wants no pair between them. `depthwise_input` "channel": what depthwise
-    convolutions alone read has a scale for each channel (see `depthwise`). `quantized_output`: a convolution runs in
-    INT8 only where its output is quantized too. `nncf`: NNCF makes files of it.
+    `activations` "u8" may have any zero point, "s8" has zero point 0 where `symmetric` (an asymmetric s8 is up to eight
+    times slower in OpenVINO; without VNNI it computes with s8 activations wrongly, see `unsigned`). `placement` "all":
+    tensors between quantized operators are quantized too, so that a chain stays in INT8; "inputs": only the inputs of
+    convolutions and matrix products, and the skip input of residual additions. `fuses_functions`: the runtime computes
+    a layer's activation function within the layer, and wants no pair between them. `depthwise_input` "channel": what
+    depthwise convolutions alone read has a scale for each channel (see `qdq.per_channel_activations`).
+    `quantized_output`: a convolution runs in INT8 only where its output is quantized too. `nncf`: NNCF makes files of
+    it.
     """
 
     name: str

@@ -113,7 +113,7 @@ class PlaceQdq(Step, frozen=True):
 
 
 class PlaceByNncf(Step, frozen=True, kw_only=True):
-    """Let NNCF find ranges and put Q/DQ pairs, for OpenVINO's schemes.
+    """Let NNCF find ranges and put Q/DQ pairs.
 
     `correct_biases`: each layer by itself, NNCF's fast way. `smooth_quant`: outliers of activations move into weights
     where the model has LayerNorm (Xiao et al. 2022). `zero_points`: activations get one also where the scheme can do
@@ -127,7 +127,7 @@ class PlaceByNncf(Step, frozen=True, kw_only=True):
     zero_points: bool = False
 
     def fits(self, scheme: Scheme) -> bool:
-        """OpenVINO's."""
+        """Those of which NNCF makes files."""
         return scheme.nncf
 
 
