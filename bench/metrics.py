@@ -62,9 +62,9 @@ def is_score(name: str) -> bool:
 
 
 def title(name: str) -> str:
-    """What tables call a task's primary score; the name itself where no task has it."""
+    """What tables call a task's primary score; "score" where no task has it."""
     found = known().get(name)
-    return found.score.title if found and found.score else name
+    return found.score.title if found and found.score else "score"
 
 
 def vocabularies() -> list[tuple[str, Vocabulary]]:

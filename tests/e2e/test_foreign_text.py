@@ -177,13 +177,13 @@ VERBS: dict[str, tuple[str, list[str], Callable[[], Any], int]] = {
     "distill": (
         "distill",
         ["s", "--student", "t", "--data", "d", "-o", EVERY],
-        lambda: given("pipeline.distillation", "Distilled"),
+        lambda: given("pipeline.jobs.distill", "Distilled"),
         0,
     ),
     "prune": (
         "prune",
         ["s", "--data", "d", "-o", EVERY, "--ratio", "0.1"],
-        lambda: given("pipeline.pruning", "Pruned"),
+        lambda: given("pipeline.jobs.prune", "Pruned"),
         0,
     ),
     "sensitivity": ("sensitivity", ["s", "--data", "d"], lambda: filled(results.Sensitivity), 0),
