@@ -152,7 +152,6 @@ UNFINISHED_TASKS: frozenset[str] = frozenset({
     "edgewright.export.sources.ultralytics_onnx",
     "edgewright.graph.compare",
     "edgewright.pipeline.stages.audit",
-    "edgewright.pipeline.stages.quantize",
     "edgewright.runtimes.artifact",
 })  # fmt: skip
 

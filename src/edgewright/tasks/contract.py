@@ -78,6 +78,8 @@ class Truth(Protocol):
 
     NEEDS: str
     """What of each image, in words: "a class an image"."""
+    CLASSES: bool
+    """Whether it is one class an image, which training can learn from."""
     TURNED: str
     """Behind "They were not turned" of photos with an EXIF orientation, what was done with their truth; empty where a
     turned photo has the same truth."""

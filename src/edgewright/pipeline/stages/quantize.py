@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from edgewright import tasks
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
@@ -87,7 +88,7 @@ def quantize(
 
 def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
     """The model's class for each image; raises `InvalidInput` where the images do not tell it."""
-    if spec.task != "classify":
+    if not tasks.of(spec).truth.CLASSES:
         raise InvalidInput(
             f"The method '{method}' learns from a class for each image, and '{spec.name}' is no classifier.",
             f"Its task is {spec.task}.", "Use distil, which learns from the float model alone.",

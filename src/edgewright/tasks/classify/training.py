@@ -10,8 +10,9 @@ from edgewright.tasks.contract import View
 from edgewright.tasks.torch_losses import TINY, Tensors, bernoulli
 
 from . import spec as own
+from . import truth
 
-CLASSES = True
+CLASSES = truth.CLASSES
 
 
 def view(spec: ModelSpec) -> View:

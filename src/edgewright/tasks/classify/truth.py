@@ -7,6 +7,7 @@ from edgewright.data import sets
 from edgewright.data.sets import ImageSet, Item
 
 NEEDS = "a class an image"
+CLASSES = True
 TURNED = ""
 
 

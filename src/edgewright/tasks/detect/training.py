@@ -11,8 +11,9 @@ from edgewright.tasks.contract import View
 from edgewright.tasks.torch_losses import Tensors, bernoulli, relative
 
 from . import spec as own
+from . import truth
 
-CLASSES = False
+CLASSES = truth.CLASSES
 
 
 def view(spec: ModelSpec) -> View:

@@ -7,6 +7,7 @@ from edgewright.data import sets
 from edgewright.data.sets import ImageSet, Item
 
 NEEDS = "boxes"
+CLASSES = False
 TURNED = ", and their boxes were turned back with them"
 
 
