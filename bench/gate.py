@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from edgewright.core.errors import GateFailed, InvalidInput, NotCompared, UsageError
+from edgewright.core.errors import InvalidInput, UsageError
 
 from . import baseline as baselines
 from . import budget as budgets
@@ -73,18 +73,6 @@ def gate(
         parts = (compare,) if compare else BOTH
         compared = baselines.compare(report, baseline, found, budget.margin(), parts)
     return _verdict(found.id, terms, failures, compared)
-
-
-def enforce(result: Gate) -> None:
-    """Raise `GateFailed` (exit code 1) where the gate failed, `NotCompared` (9) where evidence is missing."""
-    of = f" for {result.id}" if result.id else ""
-    if result.verdict == "failed":
-        fix = "See the report; change the model, the recipe or the budget."
-        raise GateFailed(f"The gate failed{of}.", "\n".join(result.failures), fix)
-    if result.verdict == "not compared":
-        why = "\n".join(reason.why for reason in result.not_compared)
-        fix = "\n".join(dict.fromkeys(reason.fix for reason in result.not_compared))
-        raise NotCompared(f"The gate did not compare all that was asked{of}.", why, fix)
 
 
 def _verdict(id: str | None, terms: tuple[Term, ...], failures: list[str], compared: Comparison) -> Gate:

@@ -45,11 +45,6 @@ def known() -> Mapping[str, Metric]:
     return _known(tuple(tasks.names()))
 
 
-def of_tasks() -> list[Metric]:
-    """The metrics that compare with labels: the primary scores of all tasks."""
-    return [metric for metric in known().values() if metric.score]
-
-
 def of_task(task: str) -> Metric:
     """The metric of a task; `InvalidInput` for a task that there is not."""
     score = tasks.get(task).metric.SCORES[0]

@@ -122,7 +122,8 @@ def optimize(
     `source` and `budget`: see `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a
     candidate that fails is a row of the report.
     """
-    plan = recipe if isinstance(recipe, Recipe) else recipes.read(files.absolute(recipe)) if recipe else Recipe()
+    plan = recipes.read(files.absolute(recipe)) if isinstance(recipe, (str, os.PathLike)) else recipe or Recipe()
+    plan = recipes.checked(plan)
     plan = msgspec.structs.replace(
         plan, mixed_precision=mixed_precision or plan.mixed_precision, strict=strict or plan.strict
     )

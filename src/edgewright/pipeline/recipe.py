@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from edgewright.core.errors import InvalidInput
 from edgewright.runtimes.options import Builder
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,45 +37,34 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     precisions: tuple[str, ...] | None = None
     schemes: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
-    normalize: tuple[Literal["host", "graph"], ...] = ("host", "graph")
-    threads: tuple[int, ...] = (0,)
-    finalists: int = 3
-    batch: int = 1
-    calibration_images: int = 300
-    parity_images: int = 16
-    min_duration_s: float = 2.0
-    min_count: int = 200
-    fps: float | None = None
-    margin: float = 1.0
+    normalize: Annotated[tuple[Literal["host", "graph"], ...], Meta(min_length=1)] = ("host", "graph")
+    threads: Annotated[tuple[int, ...], Meta(min_length=1)] = (0,)
+    finalists: Annotated[int, Meta(ge=0)] = 3
+    batch: Count = 1
+    calibration_images: Count = 300
+    parity_images: Count = 16
+    min_duration_s: Annotated[float, Meta(ge=0)] = 2.0
+    min_count: Count = 200
+    fps: Annotated[float, Meta(ge=0.1, le=1000)] | None = None
+    margin: Annotated[float, Meta(ge=0)] = 1.0
     seed: int = 0
-    stage_timeout_s: float = 1800.0
+    stage_timeout_s: Seconds = 1800.0
     memory_bytes: int | None = None
     builder: Builder | None = None
     mixed_precision: bool = False
-    hardswish: tuple[float, ...] | None = None
-    prune: tuple[float | Literal["2:4"], ...] = ()
+    hardswish: tuple[Annotated[float, Meta(gt=0, le=1)], ...] | None = None
+    prune: tuple[Annotated[float, Meta(gt=1)] | Literal["2:4"], ...] = ()
     distill: tuple[str, ...] = ()
-    train_time_s: float = 1200.0
+    train_time_s: Seconds = 1200.0
     strict: bool = False
 
-    def __post_init__(self) -> None:
-        for name in ("finalists", "min_duration_s", "margin"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        counts = ("batch", "calibration_images", "parity_images", "min_count")
-        for name in (*counts, "stage_timeout_s", "train_time_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
-        for speedup in self.prune:
-            if isinstance(speedup, float) and not speedup > 1:
-                raise ValueError(f"prune names speed-ups above 1, got {speedup:g}")
-        for share in self.hardswish or ():
-            if not 0 < share <= 1:
-                raise ValueError(f"hardswish names shares above 0 and at most 1, got {share:g}")
-        if self.fps is not None and not 0.1 <= self.fps <= 1000:
-            raise ValueError(f"fps must be from 0.1 to 1000 frames a second, got {self.fps:g}")
-        if not self.normalize or not self.threads:
-            raise ValueError("normalize and threads must name at least one value each")
+
+def checked(recipe: Recipe) -> Recipe:
+    """`recipe`, which was made in Python, where its values are not checked; raises `InvalidInput` as `read` does."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(recipe), Recipe)
+    except msgspec.ValidationError as error:
+        raise _invalid("The recipe", error) from None
 
 
 def read(path: Path) -> Recipe:
@@ -81,8 +74,12 @@ def read(path: Path) -> Recipe:
     except OSError as error:
         raise InvalidInput(f"The recipe {path} cannot be read.", str(error), "Give the path of a TOML file.") from None
     except msgspec.MsgspecError as error:
-        raise InvalidInput(
-            f"The recipe {path} is not valid: {error}.",
-            "Its fields are: " + ", ".join(Recipe.__struct_fields__) + ".",
-            "Correct or remove the field that is named.",
-        ) from None
+        raise _invalid(f"The recipe {path}", error) from None
+
+
+def _invalid(what: str, error: msgspec.MsgspecError) -> InvalidInput:
+    return InvalidInput(
+        f"{what} is not valid: {error}.",
+        "Its fields are: " + ", ".join(Recipe.__struct_fields__) + ".",
+        "Correct or remove the field that is named.",
+    )
