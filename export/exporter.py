@@ -247,7 +247,7 @@ def _check_outputs(output: Any, spec: ModelSpec) -> None:
     """Raise `InvalidInput` where what the module answered for two images cannot be read as `spec` says."""
     import torch
 
-    if spec.task == "detect":
+    if spec.task.kind == "detect":
         outputs = [output] if isinstance(output, torch.Tensor) else list(output)
         if odd := next((type(array).__name__ for array in outputs if not isinstance(array, torch.Tensor)), ""):
             raise InvalidInput(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgewright.core.errors import EdgewrightError, InvalidInput
-from edgewright.core.spec import Detect, ModelSpec
+from edgewright.core.spec import ModelSpec
 from edgewright.tasks.detect.decode import read
+from edgewright.tasks.detect.spec import Detect
 
 
 def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int) -> None:
@@ -15,7 +16,7 @@ def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int
     Of a classifier the scores must be (N, classes); of a detector its decoder must take them, and where it says that
     class scores are probabilities (or logits) they must look so.
     """
-    if spec.task == "classify":
+    if spec.task.kind == "classify":
         if outputs[0].size != images * spec.classes:
             raise InvalidInput(
                 f"{origin} answers with {_shape(outputs[0])} where the description says {spec.classes} classes.",

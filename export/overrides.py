@@ -2,20 +2,23 @@
 
 It has the fields of a ModelSpec, each optional: ``name``, ``classes``, ``outputs``, ``labels`` or ``labels_file`` (one
 name a line), and the tables ``[input]``, ``[preprocess]``, ``[postprocess]``; for a detector ``task = "detect"`` and
-the table ``[detect]``. It stands beside the checkpoint or the .onnx as ``<stem>.toml``.
+the table ``[detect]``, for another task its name and the table that is called so (`core.description`). It stands beside
+the checkpoint or the .onnx as ``<stem>.toml``.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgewright.core import files
+from edgewright import tasks
+from edgewright.core import description, files
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, Input, ModelSpec, Postprocess, Preprocess, inconsistency
+from edgewright.core.spec import Count, Input, ModelSpec, Preprocess, convert, inconsistency
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,15 +33,12 @@ _FORMS = {
     "outputs": 'a list of texts, such as ["logits"]',
     "labels": 'a list of texts, one for each class, such as ["cat", "dog"]',
     "labels_file": 'a text, the name of a file beside the description, such as "labels.txt"',
-    "task": '"classify" or "detect"',
 }
 """What the top-level fields must be, in words."""
-_TABLES: dict[str, type[msgspec.Struct]] = {
-    "input": Input,
-    "preprocess": Preprocess,
-    "postprocess": Postprocess,
-    "detect": Detect,
-}
+_TYPES: dict[str, Any] = {
+    "name": str, "source": str, "classes": Count, "outputs": tuple[str, ...], "labels": tuple[str, ...],
+    "labels_file": str,
+}  # fmt: skip
 
 
 def find(beside: str | None, named: str | None) -> Path | None:
@@ -84,17 +84,26 @@ def read(path: Path, named: bool = True) -> dict[str, Any]:
 
 def _check_types(fields: dict[str, Any], path: Path) -> None:
     """Raise `InvalidInput` naming the first field, top-level or in a table, whose value has another type."""
-    types = {"labels_file": str, **{field.name: field.type for field in msgspec.structs.fields(ModelSpec)}}
+    tables = _tables()
     for key, value in fields.items():
-        if key in _TABLES:
+        if key in tables:
             if not isinstance(value, dict):
                 raise _wrong_type(path, f"`{key}`", value, f"It must be a table, such as [{key}].")
-            inner = {field.name: field.type for field in msgspec.structs.fields(_TABLES[key])}
+            inner = {field.name: field.type for field in msgspec.structs.fields(tables[key])}
             for name, entry in value.items():
                 if name in inner and (why := _misfit(entry, inner[name])):
                     raise _wrong_type(path, f"`{name}` in [{key}]", entry, f"{why}.")
-        elif key in types and (why := _misfit(value, types[key])):
+        elif key == "task" and value not in tasks.names():
+            known = " or ".join(f'"{name}"' for name in tasks.names())
+            raise _wrong_type(path, "`task`", value, f"It must be {known}.")
+        elif key in _TYPES and (why := _misfit(value, _TYPES[key])):
             raise _wrong_type(path, f"`{key}`", value, f"It must be {_FORMS[key]}." if key in _FORMS else f"{why}.")
+
+
+def _tables() -> dict[str, Any]:
+    """The tables of a description, and the types that have their fields."""
+    own = {description.table_of(name): description.section_of(name) for name in tasks.names()}
+    return {"input": Input, "preprocess": Preprocess, **own}
 
 
 def _misfit(value: Any, kind: Any) -> str:
@@ -163,18 +172,28 @@ def settle_bytes(fields: dict[str, Any], over: dict[str, Any]) -> None:
 
 def build(fields: dict[str, Any], origin: str) -> ModelSpec:
     """The ModelSpec of `fields`; raises `InvalidInput` naming the field that is unknown, missing or inconsistent."""
-    absent = [f for f in ("input", "preprocess", "classes") if f not in fields]
+    task = fields.get("task", description.TASK)
+    absent = [f for f in ("input", "preprocess", *description.beside(task)) if f not in fields and f != "labels"]
     if absent:
         raise InvalidInput(
             f"Nothing says the {', '.join(absent)} of {origin}.",
             "How images are prepared must be as in training; it cannot be guessed.",
             f"Write a TOML beside the model or pass --spec FILE, with: {EXAMPLE}.",
         )
+    table = description.table_of(task)
+    if others := [
+        name for name in _tables().keys() - {"input", "preprocess", "postprocess", table} if fields.get(name)
+    ]:
+        raise InvalidInput(
+            f"The description of {origin} contradicts itself: it has the table [{others[0]}], and its task is {task}.",
+            'That table is for another task: a detector has both task = "detect" and a [detect] table.',
+            f"Write task, or remove [{others[0]}].",
+        )
     try:
-        spec = msgspec.convert(fields, ModelSpec, strict=True)
+        spec = convert(description.structured(fields), ModelSpec)
     except msgspec.ValidationError as error:
         raise InvalidInput(
-            f"The description of {origin} is not valid: {error}.",
+            f"The description of {origin} is not valid: {_as_written(str(error), table)}.",
             f"Known fields: name, classes, outputs, {EXAMPLE}; [postprocess] scores, top; [detect] decoder ...",
             "Correct the field that is named.",
         ) from None
@@ -185,3 +204,11 @@ def build(fields: dict[str, Any], origin: str) -> ModelSpec:
             "Correct the [input] or [preprocess] table.",
         )
     return spec
+
+
+def _as_written(text: str, table: str) -> str:
+    """What msgspec says of the data of a spec, with the places where its fields stand in a description."""
+    text = re.sub(r" - at `\.(classes|labels)([^`]*)` - at `\$\.task`", r" - at `$.\1\2`", text)
+    text = re.sub(r" - at `\.([^`]*)` - at `\$\.task`", rf" - at `$.{table}.\1`", text)
+    text = text.replace("`$.task`", f"`$.{table}`").replace("$.inputs[0].preprocess", "$.preprocess")
+    return text.replace("$.inputs[0]", "$.input")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from edgewright.core.errors import InvalidInput
@@ -36,7 +35,7 @@ def settle(
     kept. `certain`: the source is known to give logits unless it shows otherwise; where it is not, outputs that could
     be either raise `InvalidInput`, which asks for the rule.
     """
-    if spec.task != "classify":
+    if spec.task.kind != "classify":
         return spec, ()
     function = ending(model, spec.outputs[0])
     inside = bool(np.isfinite(answers).all() and answers.min() >= -1e-6 and answers.max() <= 1 + 1e-3)
@@ -54,13 +53,11 @@ def settle(
         doubled = found and said != "none"
         return spec, (f"{found}, and [postprocess] puts {said} on top, as the description says.",) if doubled else ()
     if found:
-        rule = msgspec.structs.replace(spec.postprocess, scores="none")
         known = spec.postprocess.scores == "none"
         notes = () if known else (f"{found}: they are probabilities, and nothing is put on top.",)
-        return msgspec.structs.replace(spec, postprocess=rule), notes
+        return spec.with_task(scores="none"), notes
     if answers.shape[1] == 1 and spec.postprocess.scores == "softmax" and (certain or not inside):
-        rule = msgspec.structs.replace(spec.postprocess, scores="sigmoid")
-        return msgspec.structs.replace(spec, postprocess=rule), ("The one score is a logit: it gets a sigmoid.",)
+        return spec.with_task(scores="sigmoid"), ("The one score is a logit: it gets a sigmoid.",)
     if not certain and _scaled(answers):
         raise InvalidInput(
             f"The scores of {spec.name} add up to {float(answers[0].sum()):.4g} for every image.",

@@ -13,7 +13,7 @@ from edgewright.core import files
 from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
-from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode, inconsistency
+from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, convert, decode, encode, inconsistency, upgraded
 
 from . import registry
 from .contents import Contents
@@ -36,6 +36,11 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     versions: dict[str, str]
     described: dict[str, Any]
     is_int8: bool | None = None
+
+    @staticmethod
+    def upgraded(data: dict[str, Any]) -> dict[str, Any]:
+        """An artifact whose spec is of schema 1, in this schema."""
+        return {**upgraded(data, "spec"), "schema_version": SCHEMA_VERSION}
 
     @property
     def precision(self) -> str:
@@ -118,7 +123,7 @@ def parse(contents: Contents) -> Artifact:
 
 
 def _check(outputs: list[np.ndarray], spec: ModelSpec, options: Options) -> None:
-    if spec.task == "detect":
+    if spec.task.kind == "detect":
         from edgewright.tasks.detect.decode import read
 
         size = (spec.input.width, spec.input.height)
@@ -141,6 +146,6 @@ def _check(outputs: list[np.ndarray], spec: ModelSpec, options: Options) -> None
 
 def _as(value: Any, kind: type[T]) -> T:
     try:
-        return msgspec.convert(value, type=kind)
+        return convert(value, kind) if isinstance(value, dict) else value
     except msgspec.ValidationError as error:
         raise InvalidInput(f"Not a valid {kind.__name__}: {error}.", "", "Correct the field that is named.") from None

@@ -20,28 +20,55 @@ import msgspec
 from edgewright.core import files
 from edgewright.core.child import Progress
 from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
-from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode
+from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, decode, encode, upgraded
 
 from . import artifact, registry
 from .contents import Contents, damaged
 from .options import Options
 
-MANIFEST = "manifest.json"
+MANIFEST, MAIN = "manifest.json", "main"
 SUFFIX = ".edge"
 _Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
+class Graph(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One compiled graph of a bundle: the runtime and its options, and the graph's spec."""
+
+    options: Options
+    spec: ModelSpec
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a bundle holds and whence it comes. `artifact`: the runtime and its options; `created`: UTC, ISO 8601."""
+    """What a bundle holds and whence it comes. `created`: UTC, ISO 8601.
+
+    `artifacts`: the compiled graphs by their names. Today there is one, called `MAIN`, whose files lie in the bundle
+    itself; models of several graphs (encoder and decoder) will have a folder for each of the others.
+    """
 
     schema_version: int = SCHEMA_VERSION
     format: Literal["edgewright-bundle"] = "edgewright-bundle"
     name: str
     created: str
     files: dict[str, _Digest]
-    artifact: Options
-    spec: ModelSpec
+    artifacts: Annotated[dict[str, Graph], msgspec.Meta(min_length=1)]
     provenance: dict[str, Any] = {}
+
+    @staticmethod
+    def upgraded(data: dict[str, Any]) -> dict[str, Any]:
+        """A manifest of schema 1, which had one graph without a name, in this schema."""
+        one = {name: data[key] for name, key in (("options", "artifact"), ("spec", "spec")) if key in data}
+        rest = {key: value for key, value in data.items() if key not in ("artifact", "spec")}
+        return {**rest, "artifacts": {MAIN: upgraded(one, "spec")}, "schema_version": SCHEMA_VERSION}
+
+    @property
+    def artifact(self) -> Options:
+        """The runtime of the main graph, and its options."""
+        return self.artifacts[MAIN].options
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The spec of the main graph."""
+        return self.artifacts[MAIN].spec
 
 
 class _Listed(msgspec.Struct):
@@ -66,8 +93,7 @@ def write(artifact_folder: Path, out: Path, *, name: str, provenance: Mapping[st
             name=name,
             created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
             files=digests,
-            artifact=described.options,
-            spec=described.spec,
+            artifacts={MAIN: Graph(options=described.options, spec=described.spec)},
             provenance=dict(provenance),
         )
         (folder / MANIFEST).write_bytes(encode(manifest))
@@ -89,6 +115,12 @@ def inspect(path: Path) -> Manifest:
     if not folder.is_dir() or not (folder / MANIFEST).exists():
         raise no_bundle(folder)
     manifest = decode(_manifest_bytes(folder), Manifest, str(folder / MANIFEST))
+    if set(manifest.artifacts) != {MAIN}:
+        raise InvalidInput(
+            f"{folder} holds the graphs {', '.join(sorted(manifest.artifacts))[:200]}.",
+            f"This edgewright runs bundles of one graph, called {MAIN}.",
+            "Update edgewright: pip install -U edgewright",
+        )
     registry.require_known(manifest.artifact.runtime, folder / MANIFEST)
     require_no_program(manifest.artifact, folder)
     return manifest

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from edgewright.core.errors import IntegrityError
+from edgewright.core.spec import section
 
 LINE_BYTES = 4 << 20
 """A line. The longest are lists of `DIGESTS` contents (90 bytes each) or of `FILES` results (150 bytes or so)."""
@@ -159,7 +160,7 @@ def breach(device: object, what: str, allowed: str) -> IntegrityError:
 def decode(content: bytes | msgspec.Raw, kind: type[T], device: object, what: str) -> T:
     """`content` (JSON) as a `kind`; `IntegrityError` where it is none. `what` is for the message: "its greeting"."""
     try:
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.decode(content, type=kind, dec_hook=section)
     except RecursionError:
         reason = "it is nested too deeply"
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import msgspec
-
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect
+from edgewright.core.spec import flat, flat_input
 from edgewright.graph import clean, files, foreign, inference, inputs, metadata, precision, upgrade
 from edgewright.graph import outputs as output_pass
+from edgewright.tasks.detect.spec import Decoder
 
 from . import ultralytics_onnx
 from .loaded import Loaded, Original
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 AS_IT_WAS = "the ONNX file as it was"
 REWRITTEN = "the ONNX file with its integer, bfloat16 or float64 operators rewritten"
-DECODERS = ", ".join(get_args(msgspec.structs.fields(Detect)[0].type))
+DECODERS = ", ".join(get_args(Decoder))
 
 
 def load(
@@ -51,9 +50,9 @@ def load(
     upgrade.apply(model)
     judged = Original(as_it_was or files.copy(model), AS_IT_WAS if as_it_was is not None else REWRITTEN, half)
     stored = metadata.get_spec(model)
-    spec: dict[str, Any] = msgspec.to_builtins(stored) if stored else {"name": Path(path).stem}
+    spec: dict[str, Any] = flat(stored) if stored else {"name": Path(path).stem}
     found = inputs.image(model, _size(size, ultralytics_onnx.size_of(model)))
-    spec["input"] = msgspec.to_builtins(found)
+    spec["input"] = flat_input(found)
     if stored is None and task is None and not outputs:
         said, more = ultralytics_onnx.read(model, found)
         spec, notes = spec | said, notes + more

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import batch, compare, cut
 from edgewright.tasks.detect.decode import all_cells
+from edgewright.tasks.detect.spec import Detect
 
 if TYPE_CHECKING:
     import onnx
@@ -195,10 +196,8 @@ def _strides(image: Input, cells: int) -> tuple[int, ...] | None:
 
 
 def _described(spec: dict[str, Any], detect: dict[str, Any], image: Input) -> ModelSpec:
-    return ModelSpec(
-        name="", task="detect", input=image, classes=spec["classes"], detect=Detect(**detect),
-        preprocess=Preprocess(**spec["preprocess"]),
-    )  # fmt: skip
+    about = ModelSpec(name="", inputs=(image,), task=Detect(**detect, classes=spec["classes"]))
+    return about.with_input(preprocess=Preprocess(**spec["preprocess"]))
 
 
 def _metadata(model: onnx.ModelProto) -> dict[str, str]:

@@ -424,7 +424,7 @@ def _require_labels(images: Sequence[str | Path], labels: Sequence[int], spec: M
         )  # fmt: skip
     if labels and not tasks.of(spec).training.CLASSES:
         raise InvalidInput(
-            f"A class for each image was given, and '{spec.name}' is no classifier.", f"Its task is {spec.task}.",
+            f"A class for each image was given, and '{spec.name}' is no classifier.", f"Its task is {spec.task.kind}.",
             "Leave the labels out: the student learns from the teacher.",
         )  # fmt: skip
     if labels and len(labels) != len(images):

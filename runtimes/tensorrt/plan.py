@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from edgewright.core import files, machine_key
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
-from edgewright.core.spec import SCHEMA_VERSION, decode, encode
+from edgewright.core.spec import decode, encode
 from edgewright.runtimes.contents import Contents
 
 PLAN = "model.plan"
@@ -41,7 +41,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `code`: HMAC of all the rest with the key of the machine that built it.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     sha256: str
     maker: Maker
     outputs: tuple[str, ...]

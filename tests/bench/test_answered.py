@@ -13,12 +13,14 @@ import pytest
 from edgewright.bench import answered, environment
 from edgewright.bench.latency import Observed, Rules, Watched, timings
 from edgewright.core.errors import IntegrityError
-from edgewright.core.spec import Detect, Input, ModelSpec
+from edgewright.core.spec import Input, ModelSpec
 from edgewright.targets import detect
+from edgewright.tasks.classify.spec import Classify
+from edgewright.tasks.detect.spec import Detect
 
 SENT = "board sent "
-CLASSIFIER = ModelSpec(name="m", input=Input(height=8, width=8), classes=3)
-DETECTOR = msgspec.structs.replace(CLASSIFIER, task="detect", detect=Detect(decoder="end2end"))
+CLASSIFIER = ModelSpec(name="m", inputs=(Input(height=8, width=8),), task=Classify(classes=3))
+DETECTOR = msgspec.structs.replace(CLASSIFIER, task=Detect(decoder="end2end", classes=CLASSIFIER.classes))
 DESCRIBED = b'{"precision": "f32", "device": "CPU", "threads": 4, "layers": {"int8": 3}, "reorders": 0}'
 ABOUT: dict[str, Any] = msgspec.to_builtins(
     {
@@ -220,7 +222,7 @@ def test_frames_without_one_answer_are_refused(tmp_path: Path) -> None:
 
 def test_how_much_may_come_is_known_before() -> None:
     """So much as is asked for, and a little beside it."""
-    classes = msgspec.structs.replace(CLASSIFIER, classes=1000)
+    classes = CLASSIFIER.with_task(classes=1000)
     assert 4_000_000 < answered.answer_bytes(classes, 1000) < 7_000_000
     assert 28 * 300 * 1000 < answered.answer_bytes(DETECTOR, 1000) < 28 * 300 * 1000 + 3_000_000
     assert answered.observed_bytes(Rules(max_duration_s=20.0), 2) < 500_000_000

@@ -12,9 +12,11 @@ from PIL import Image
 from edgewright.bench import accuracy, environment, latency
 from edgewright.core.child import Child
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, session
 from edgewright.runtimes.options import Options
+from edgewright.tasks.classify.spec import Classify
+from edgewright.tasks.detect.spec import Detect
 
 pytest.importorskip("onnxruntime", reason="needs the extra edgewright[onnxruntime]")
 onnx = pytest.importorskip("onnx", reason="needs the extra edgewright[host]")
@@ -39,9 +41,15 @@ def make(folder, *, batch=1, last="Identity"):
     onnx.save(model, folder / "model.onnx")
     spec = ModelSpec(
         name="colours",
-        input=Input(height=8, width=8, batch=batch),
-        preprocess=Preprocess(resize="exact", resize_to=(8, 8), mean=(0.5, 0.5, 0.5)),
-        classes=3,
+        inputs=(
+            Input(
+                height=8,
+                width=8,
+                batch=batch,
+                preprocess=Preprocess(resize="exact", resize_to=(8, 8), mean=(0.5, 0.5, 0.5)),
+            ),
+        ),
+        task=Classify(classes=3),
     )
     artifact.build(folder / "model.onnx", spec, Options(runtime="onnxruntime"), folder / "artifact")
     return folder / "artifact"
@@ -118,10 +126,11 @@ def test_a_detector_whose_outputs_have_no_axis_for_images_is_measured(tmp_path, 
     path = tmp_path / "model.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     spec = ModelSpec(
-        name="cells", task="detect", classes=4, outputs=("cells",), input=Input(height=8, width=8, batch=1),
-        preprocess=Preprocess(resize="exact", resize_to=(8, 8)),
-        detect=Detect(decoder="yolox", strides=(4,), scores="none"),
-    )  # fmt: skip
+        name="cells",
+        inputs=(Input(height=8, width=8, batch=1, preprocess=Preprocess(resize="exact", resize_to=(8, 8))),),
+        outputs=("cells",),
+        task=Detect(decoder="yolox", strides=(4,), scores="none", classes=4),
+    )
     artifact.build(path, spec, Options(runtime="onnxruntime"), tmp_path / "artifact")
     rules = latency.Rules(min_duration_s=0.1, min_count=10, rounds=1, warm_up_s=0.1, cold_starts=1)
     found = latency.measure_interleaved({"it": tmp_path / "artifact"}, images[0][:2], tmp_path / "out", rules=rules)

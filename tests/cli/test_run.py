@@ -13,6 +13,7 @@ from PIL import Image
 from edgewright.cli.main import run_command
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle, kernels
+from edgewright.tasks.classify.spec import Classify
 
 
 @pytest.fixture
@@ -40,9 +41,10 @@ def int8(tmp_path: Path) -> Path:
     file = tmp_path / "model.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
     spec = ModelSpec(
-        name="colors", input=Input(height=8, width=8), classes=3, labels=("red", "green", "blue"),
-        preprocess=Preprocess(resize="exact", resize_to=(8, 8)),
-    )  # fmt: skip
+        name="colors",
+        inputs=(Input(height=8, width=8, preprocess=Preprocess(resize="exact", resize_to=(8, 8))),),
+        task=Classify(classes=3, labels=("red", "green", "blue")),
+    )
     artifact.build(file, spec, {"runtime": "onnxruntime"}, tmp_path / "artifact")
     bundle.write(tmp_path / "artifact", tmp_path / "colors.edge", name="colors", provenance={})
     return tmp_path / "colors.edge"

@@ -6,8 +6,9 @@ import pytest
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, decode, encode
+from edgewright.tasks.classify.spec import Classify
 
-SPEC = ModelSpec(name="m", input=Input(height=8, width=6), classes=3, labels=("a", "b", "c"))
+SPEC = ModelSpec(name="m", inputs=(Input(height=8, width=6),), task=Classify(classes=3, labels=("a", "b", "c")))
 
 
 def test_round_trip() -> None:
@@ -24,7 +25,7 @@ def test_shape_follows_the_layout() -> None:
     [
         (b"{", "not valid"),
         (encode(SPEC).replace(b'"classes"', b'"klasses"'), "klasses"),
-        (encode(SPEC).replace(b'"schema_version": 1', b'"schema_version": 99'), "schema version 99"),
+        (encode(SPEC).replace(b'"schema_version": 2', b'"schema_version": 99'), "schema version 99"),
     ],
 )
 def test_what_is_wrong_is_named(content: bytes, words: str) -> None:

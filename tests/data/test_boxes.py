@@ -14,6 +14,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.data.boxes import Box
 from edgewright.data.sets import ImageSet, divide, match_labels, read, require_disjoint, splits
+from edgewright.tasks.classify.spec import Classify
 
 
 def pictures(folder: Path, names: str, size: tuple[int, int] = (100, 50)) -> Path:
@@ -103,7 +104,7 @@ def test_mixed_annotations_are_refused(tmp_path: Path, first: str, second: str) 
 
 
 def spec(classes: int, *labels: str) -> ModelSpec:
-    return ModelSpec(name="model", task="detect", classes=classes, labels=labels, input=Input(height=8, width=8))
+    return ModelSpec(name="model", inputs=(Input(height=8, width=8),), task=Classify(classes=classes, labels=labels))
 
 
 def labelled(tmp_path: Path, model: ModelSpec, **changes: Any) -> list[int]:

@@ -8,23 +8,26 @@ import pytest
 from PIL import Image
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.data import sets
 from edgewright.data.boxes import Box
 from edgewright.data.classes import match_labels
 from edgewright.data.items import ImageSet, Item
+from edgewright.tasks.classify.spec import Classify
+from edgewright.tasks.detect.spec import Detect
 
 
 def spec(classes: int, *labels: str) -> ModelSpec:
-    return ModelSpec(name="model", classes=classes, labels=labels, input=Input(height=8, width=8))
+    return ModelSpec(name="model", inputs=(Input(height=8, width=8),), task=Classify(classes=classes, labels=labels))
 
 
 def detector(classes: int, *labels: str) -> ModelSpec:
     how = Preprocess(interpolation="opencv")
     return ModelSpec(
-        name="model", task="detect", classes=classes, labels=labels, input=Input(height=8, width=8), preprocess=how,
-        detect=Detect(decoder="boxes"),
-    )  # fmt: skip
+        name="model",
+        inputs=(Input(height=8, width=8, preprocess=how),),
+        task=Detect(decoder="boxes", classes=classes, labels=labels),
+    )
 
 
 def folders(root: Path, *names: str) -> Path:
@@ -213,10 +216,7 @@ def test_boxes_are_turned_back_for_a_model_that_turns_nothing() -> None:
     item = Item("x.jpg", None, (Box(0, 2, 3, 10, 12, 72),), 6, (30, 40))
     images = ImageSet(name="set", split="", items=(item,), classes=("ant",), order="file")
     assert match_labels(images, detector(1)).items[0].boxes == item.boxes
-    plain = detector(1)
-    plain = ModelSpec(
-        name="m", task="detect", classes=1, input=plain.input, detect=plain.detect, preprocess=Preprocess(exif="ignore")
-    )
+    plain = detector(1).with_input(preprocess=Preprocess(exif="ignore"))
     (found,) = match_labels(images, plain).items[0].boxes or ()
     assert (found.x1, found.y1, found.x2, found.y2) == (3, 20, 12, 28)
 

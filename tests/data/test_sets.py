@@ -13,6 +13,7 @@ from PIL import Image
 from edgewright.core.errors import EdgewrightError, IntegrityError, InvalidInput
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.data.sets import ImageSet, apart, divide, match_labels, read, require_disjoint, splits
+from edgewright.tasks.classify.spec import Classify
 
 
 def picture(path: Path, seed: int) -> Path:
@@ -34,7 +35,7 @@ def table(folder: Path, text: str) -> Path:
 
 
 def spec(classes: int, *labels: str) -> ModelSpec:
-    return ModelSpec(name="model", classes=classes, labels=labels, input=Input(height=8, width=8))
+    return ModelSpec(name="model", inputs=(Input(height=8, width=8),), task=Classify(classes=classes, labels=labels))
 
 
 def pairs(images: ImageSet, folder: Path) -> list[tuple[str, int | None]]:

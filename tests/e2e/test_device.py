@@ -26,6 +26,7 @@ from edgewright.graph import metadata
 from edgewright.quantize.quantize import Request, quantize
 from edgewright.runtimes import artifact, bundle
 from edgewright.targets.detect import this_machine
+from edgewright.tasks.classify.spec import Classify
 from edgewright.vision.preprocess import batch
 
 pytestmark = pytest.mark.xdist_group("device")  # one environment for all
@@ -133,10 +134,8 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), folder / "model.onnx")
     spec = ModelSpec(
         name="colors",
-        input=Input(height=32, width=32),
-        preprocess=Preprocess(resize="exact", resize_to=(32, 32)),
-        classes=3,
-        labels=("red", "green", "blue"),
+        inputs=(Input(height=32, width=32, preprocess=Preprocess(resize="exact", resize_to=(32, 32))),),
+        task=Classify(classes=3, labels=("red", "green", "blue")),
     )
     artifact.build(folder / "model.onnx", spec, {"runtime": "onnxruntime"}, folder / "artifact")
     bundle.write(folder / "artifact", folder / "colors.edge", name="colors", provenance={})
@@ -233,9 +232,16 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], l
 
 
 DIGITS = ModelSpec(
-    name="digits", input=Input(height=16, width=16), classes=10, labels=tuple("0123456789"),
-    preprocess=Preprocess(resize="exact", resize_to=(16, 16), mean=(0.3,) * 3, std=(0.4,) * 3),
-)  # fmt: skip
+    name="digits",
+    inputs=(
+        Input(
+            height=16,
+            width=16,
+            preprocess=Preprocess(resize="exact", resize_to=(16, 16), mean=(0.3,) * 3, std=(0.4,) * 3),
+        ),
+    ),
+    task=Classify(classes=10, labels=tuple("0123456789")),
+)
 
 
 def network(path: Path, head: np.ndarray | None = None) -> Path:

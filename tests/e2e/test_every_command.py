@@ -22,6 +22,7 @@ from edgewright.cli.main import app
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
 from edgewright.runtimes.options import Options
+from edgewright.tasks.classify.spec import Classify
 
 HERE = Path(__file__).parent
 NAMES = ("röd – 赤", "[/red]", "bl\x1b[31må")
@@ -41,9 +42,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("wörld")
     spec = ModelSpec(
-        name="färger", input=Input(height=8, width=8), classes=3, labels=NAMES,
-        preprocess=Preprocess(resize="exact", resize_to=(8, 8)),
-    )  # fmt: skip
+        name="färger",
+        inputs=(Input(height=8, width=8, preprocess=Preprocess(resize="exact", resize_to=(8, 8))),),
+        task=Classify(classes=3, labels=NAMES),
+    )
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], axes=[2, 3], keepdims=0),
         helper.make_node("MatMul", ["mean", "w"], ["logits"]),

@@ -303,8 +303,9 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
-    from edgewright.core.spec import Input, ModelSpec, Postprocess, Preprocess
+    from edgewright.core.spec import Input, ModelSpec, Preprocess
     from edgewright.runtimes import artifact, bundle
+    from edgewright.tasks.classify.spec import Classify
 
     folder, classes = tmp_path_factory.mktemp("edge"), len(LABELS)
     weights = np.ones((3, classes), np.float32)
@@ -322,10 +323,11 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, folder / "model.onnx")
     spec = ModelSpec(
-        name=EVERY[:500], source="\x1b[31m[/red]", input=Input(height=8, width=8),
-        preprocess=Preprocess(resize="exact", resize_to=(8, 8)), postprocess=Postprocess(top=classes),
-        classes=classes, labels=LABELS,
-    )  # fmt: skip
+        name=EVERY[:500],
+        source="\x1b[31m[/red]",
+        inputs=(Input(height=8, width=8, preprocess=Preprocess(resize="exact", resize_to=(8, 8))),),
+        task=Classify(top=classes, classes=classes, labels=LABELS),
+    )
     artifact.build(folder / "model.onnx", spec, {"runtime": "onnxruntime"}, folder / "artifact")
     bundle.write(folder / "artifact", folder / "[red]m.edge", name="[/red]\x9b31m", provenance={"source": "test"})
     Image.new("RGB", (8, 8)).save(folder / "[bold]\x1b[31m.png")

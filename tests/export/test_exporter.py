@@ -15,10 +15,11 @@ from PIL import Image
 
 from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
-from edgewright.core.spec import Input, ModelSpec
+from edgewright.core.spec import Input, ModelSpec, convert, decode
 from edgewright.export import overrides, parity
 from edgewright.export.exporter import export
 from edgewright.graph import compare, files, half, metadata
+from edgewright.tasks.classify.spec import Classify
 from edgewright.vision import preprocess
 
 FACTORIES = """
@@ -70,9 +71,7 @@ def test_an_export_holds_all_that_later_stages_need(here: Path, batch: int | Non
     steps: list[tuple[int, int]] = []
     spec = run(here, batch=batch, normalize=normalize, progress=lambda done, total, what: steps.append((done, total)))
     model = files.load(here / "out" / "model.onnx")
-    assert (
-        metadata.get_spec(model) == spec == msgspec.json.decode((here / "out/spec.json").read_bytes(), type=ModelSpec)
-    )
+    assert metadata.get_spec(model) == spec == decode((here / "out/spec.json").read_bytes(), ModelSpec, "spec.json")
     assert spec.input.batch == batch
     assert spec.input.shape(3) == ((3, 16, 20, 3) if normalize == "graph" else (3, 3, 16, 20))
     assert spec.labels == ("a", "b", "c", "d")
@@ -81,11 +80,8 @@ def test_an_export_holds_all_that_later_stages_need(here: Path, batch: int | Non
     assert set(proof.measures) == {"cosine", "max_abs", "max_relative", "top1_agreement"}
     assert [done for done, _ in steps] == list(range(6))
     # The reference takes any batch, whatever the ONNX takes, and answers the same.
-    host = msgspec.structs.replace(
-        spec,
-        input=msgspec.structs.replace(spec.input, dtype="float32", layout="NCHW"),
-        preprocess=msgspec.structs.replace(spec.preprocess, normalize="host"),
-    )
+    normal = msgspec.structs.replace(spec.preprocess, normalize="host")
+    host = spec.with_input(dtype="float32", layout="NCHW", preprocess=normal)
     images = [here / f"{i}.png" for i in range(3)]
     reference = torch.export.load(here / "out" / "reference.pt2").module()
     expected = reference(torch.from_numpy(preprocess.batch(images, host))).detach().numpy()
@@ -112,7 +108,7 @@ def test_it_runs_in_a_child(here: Path) -> None:
         "edgewright.export.exporter:export", log=here / "log", source=f"torch:{here}/models.py:small",
         folder=str(here / "out"), spec_file=str(here / "spec.toml"), images=[str(here / "0.png")],
     )  # fmt: skip
-    assert msgspec.convert(result, ModelSpec).classes == 4
+    assert convert(result, ModelSpec).classes == 4
 
 
 def test_what_cannot_be_exported_is_named(here: Path) -> None:
@@ -222,7 +218,7 @@ def test_labels_may_stand_in_a_file(here: Path) -> None:
     assert overrides.read(path)["labels"] == ["a", "b b", "c", "d"]
 
 
-SCORES = ModelSpec(name="scores", input=Input(height=8, width=8), classes=3)
+SCORES = ModelSpec(name="scores", inputs=(Input(height=8, width=8),), task=Classify(classes=3))
 
 
 def test_parity_names_measure_value_limit_and_worst_image() -> None:

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from edgewright.core.errors import RuntimeFailed
-from edgewright.core.spec import Detect, Input, ModelSpec
+from edgewright.core.spec import Input, ModelSpec
 from edgewright.export import parity
+from edgewright.tasks.detect.spec import Detect
 
 SPEC = ModelSpec(
-    name="set", task="detect", classes=3, input=Input(height=32, width=32), outputs=("head",),
-    detect=Detect(decoder="set"),
-)  # fmt: skip
+    name="set",
+    inputs=(Input(height=32, width=32),),
+    outputs=("head",),
+    task=Detect(decoder="set", classes=3),
+)
 
 
 def compared(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> dict[str, parity.Measure]:
@@ -30,6 +33,6 @@ def test_queries_in_another_order_are_the_same_answer_and_another_box_is_not() -
     wrong[1, 4, 0] += 0.05
     with pytest.raises(RuntimeFailed, match="max_abs"):
         parity.require(compared(flat, wrong.reshape(2, -1), SPEC), "the set")
-    cells = ModelSpec(name="c", task="detect", classes=3, input=SPEC.input, detect=Detect(decoder="boxes"))
+    cells = ModelSpec(name="c", inputs=(SPEC.input,), task=Detect(decoder="boxes", classes=3))
     with pytest.raises(RuntimeFailed, match="max_abs"):  # cells have their places
         parity.require(compared(flat, swapped.reshape(2, -1), cells), "the cells")

@@ -15,6 +15,7 @@ from edgewright import api
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.export.exporter import export
+from edgewright.tasks.classify.spec import of
 
 TOML = """
 classes = 4
@@ -57,7 +58,7 @@ def test_nothing_is_put_on_top_of_probabilities(ending: str, tmp_path: Path) -> 
     if "one" in ending:
         ending = f"one = Constant <value = int64[1] {{1}}> () {ending}"
     path = _model(tmp_path / "m.onnx", ending, shape)
-    assert _export(path).postprocess.scores == "none"
+    assert of(_export(path)).scores == "none"
     api.compile(tmp_path / "out/model.onnx", out=tmp_path / "m.edge", runtime="onnxruntime")
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     with edgewright.open(str(tmp_path / "m.edge")) as session:
@@ -68,8 +69,8 @@ def test_nothing_is_put_on_top_of_probabilities(ending: str, tmp_path: Path) -> 
 
 
 def test_logits_get_a_softmax_and_a_log_softmax_too(tmp_path: Path) -> None:
-    assert _export(_model(tmp_path / "a.onnx", "y = Identity (l)")).postprocess.scores == "softmax"
-    assert _export(_model(tmp_path / "b.onnx", "y = LogSoftmax <axis = 1> (l)")).postprocess.scores == "softmax"
+    assert of(_export(_model(tmp_path / "a.onnx", "y = Identity (l)"))).scores == "softmax"
+    assert of(_export(_model(tmp_path / "b.onnx", "y = LogSoftmax <axis = 1> (l)"))).scores == "softmax"
 
 
 def test_one_logit_gets_a_sigmoid(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_one_logit_gets_a_sigmoid(tmp_path: Path) -> None:
     model = onnx.load(path)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
     onnx.save(model, path)
-    assert _export(path, TOML.replace("classes = 4", "classes = 1")).postprocess.scores == "sigmoid"
+    assert of(_export(path, TOML.replace("classes = 4", "classes = 1"))).scores == "sigmoid"
 
 
 def test_a_softmax_over_another_axis_is_refused(tmp_path: Path) -> None:
@@ -107,12 +108,12 @@ def test_numbers_that_could_be_either_are_asked_about(tmp_path: Path) -> None:
         _export(path)
     assert not (tmp_path / "out/model.onnx").exists()
     for rule in ("softmax", "sigmoid", "none"):
-        assert _export(path, f'{TOML}[postprocess]\nscores = "{rule}"').postprocess.scores == rule
+        assert of(_export(path, f'{TOML}[postprocess]\nscores = "{rule}"')).scores == rule
 
 
 def test_a_rule_that_the_user_wrote_is_kept_and_noted(tmp_path: Path) -> None:
     path = _model(tmp_path / "m.onnx", "y = Softmax <axis = 1> (l)")
-    assert _export(path, f'{TOML}[postprocess]\nscores = "softmax"').postprocess.scores == "softmax"
+    assert of(_export(path, f'{TOML}[postprocess]\nscores = "softmax"')).scores == "softmax"
     assert "puts softmax on top" in (tmp_path / "out/parity.json").read_text()
 
 

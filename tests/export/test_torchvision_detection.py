@@ -18,6 +18,7 @@ from edgewright.export.sources import torchvision, torchvision_detection
 from edgewright.tasks.detect import anchors
 from edgewright.tasks.detect.answer import Detections
 from edgewright.tasks.detect.decode import read
+from edgewright.tasks.detect.spec import of
 from edgewright.vision import preprocess
 
 SSDLITE, RETINANET = "ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn"
@@ -143,8 +144,8 @@ def test_retinanet_gives_torchvisions_boxes_in_a_letterbox_too(retinanet: Pair, 
     with torch.no_grad():
         truth = retinanet.model([tensor(image)])[0]
         outputs = [array.numpy() for array in module(torch.from_numpy(preprocess.batch([image], spec)))]
-    assert spec.detect is not None and spec.detect.score_eval == 0.05 and spec.labels == ()
-    assert_same(read(outputs, spec, [image.size], score=spec.detect.score_eval)[0], truth)
+    assert of(spec).score_eval == 0.05 and spec.labels == ()
+    assert_same(read(outputs, spec, [image.size], score=of(spec).score_eval)[0], truth)
 
 
 def test_pixels_are_torchvisions_to_one_grey_level(ssdlite: Pair) -> None:
@@ -174,7 +175,7 @@ def test_the_exported_graph_holds_no_decoding_and_answers_the_same(ssdlite: Pair
     kinds = {node.op_type for node in graph.node}
     assert not kinds & {"NonZero", "NonMaxSuppression", "TopK", "Gather", "ScatterND", "If", "Loop", "Exp", "Softmax"}
     assert [output.name for output in graph.output] == ["logits", "deltas"]
-    assert len(msgspec.json.encode(spec.detect)) < 2000
+    assert len(msgspec.json.encode(of(spec))) < 2000
     image = whole(photo("china.jpg"), 320, 320, (2, 4))
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     outputs = session.run(list(spec.outputs), {spec.input.name: preprocess.batch([image], spec)})
@@ -195,8 +196,8 @@ def test_anchors_are_those_of_torchvisions_generators(name: str, options: dict[s
     from torchvision.models.detection.image_list import ImageList
 
     spec = overrides.build(torchvision.trainable(name, {"pretrained": False, **options}).load().spec, name)
-    d, size = spec.detect, (spec.input.height, spec.input.width)
-    assert d is not None and len(spec.labels) == len(set(spec.labels)) == spec.classes == 91
+    d, size = of(spec), (spec.input.height, spec.input.width)
+    assert len(spec.labels) == len(set(spec.labels)) == spec.classes == 91
     assert spec.labels[:2] == ("__background__", "person")
     maps = [torch.zeros(1, 1, level.rows, level.columns) for level in d.anchors]
     if name == SSDLITE:
@@ -218,7 +219,7 @@ def test_the_spec_holds_the_limits_that_the_model_was_built_with() -> None:
         SSDLITE, {"pretrained": False, "num_classes": 3, "nms_thresh": 0.3, "detections_per_img": 7}
     ).load()
     spec = overrides.build(made.spec, "x")
-    assert spec.detect is not None and (spec.detect.iou, spec.detect.most, spec.detect.scores) == (0.3, 7, "softmax")
+    assert (of(spec).iou, of(spec).most, of(spec).scores) == (0.3, 7, "softmax")
     assert (spec.classes, spec.labels, made.weights) == (3, (), "random, seed 0")
     assert (spec.preprocess.mean, spec.preprocess.std) == ((0.5,) * 3, (0.5,) * 3)
 

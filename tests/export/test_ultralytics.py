@@ -5,21 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
 import torch
 
+from edgewright.core.description import structured
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
-from edgewright.core.spec import ModelSpec
+from edgewright.core.spec import ModelSpec, convert
 from edgewright.export.exporter import export
 from edgewright.export.sources import ultralytics as source
 from edgewright.export.sources import ultralytics_onnx
 from edgewright.graph import clean, compare, inputs, upcast, upgrade
 from edgewright.graph import files as onnx_files
+from edgewright.tasks.classify import spec as classify
 from edgewright.tasks.detect.answer import Detections
 from edgewright.tasks.detect.decode import all_cells, read
+from edgewright.tasks.detect.spec import of
 from edgewright.vision import preprocess
 from edgewright.vision.image import open_image
 
@@ -119,8 +121,7 @@ def test_the_exported_graph_ends_at_the_raw_head(name: str, tmp_path: Path) -> N
     spec = export(f"ultralytics:{name}?imgsz=64&nc=3", tmp_path)
     graph = onnx.load(tmp_path / "model.onnx").graph
     bins = 1 if name.startswith("yolo26") else 16
-    assert spec.detect is not None
-    assert (spec.detect.bins, spec.detect.iou) == (bins, 1.0 if bins == 1 else 0.7)
+    assert (of(spec).bins, of(spec).iou) == (bins, 1.0 if bins == 1 else 0.7)
     (output,) = graph.output
     assert [d.dim_value for d in output.type.tensor_type.shape.dim] == [1, 4 * bins + 3, 64 + 16 + 4]
     assert not {"TopK", "NonMaxSuppression", "GatherElements", "Exp"} & {node.op_type for node in graph.node}
@@ -141,11 +142,10 @@ def test_a_file_that_the_library_exported_needs_no_description(
     model.model.names = {k: f"thing {k}" for k in range(80)}
     file = model.export(format="onnx", imgsz=side, nms=nms, verbose=False)
     spec = export(str(file), tmp_path / "out", images=[str(p) for p in IMAGES])
-    assert spec.detect is not None
-    assert spec.detect.decoder == ("end2end" if nms is False else "dfl")
+    assert of(spec).decoder == ("end2end" if nms is False else "dfl")
     assert spec.label(3) == "thing 3"
     cut = "was cut off the graph" in (tmp_path / "out" / "parity.json").read_text()
-    assert cut == (spec.detect.decoder == "dfl"), "a change to the user's graph is told"
+    assert cut == (of(spec).decoder == "dfl"), "a change to the user's graph is told"
     for image in IMAGES:
         (found,) = library.YOLO(file, task="detect").predict(image, imgsz=side, conf=least, verbose=False, device="cpu")
         first, second = found.boxes.data.numpy(), ours(tmp_path / "out", spec, image, least)
@@ -163,7 +163,7 @@ def opened(path: str) -> tuple[ModelSpec, onnx.ModelProto, tuple[str, ...]]:
     image = inputs.image(model, ultralytics_onnx.size_of(model))
     fields, notes = ultralytics_onnx.read(model, image)
     fields |= {"name": "m", "input": image, "outputs": tuple(value.name for value in model.graph.output)}
-    return msgspec.convert(fields, ModelSpec), model, notes
+    return convert(structured(fields), ModelSpec), model, notes
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,11 @@ def test_every_kind_of_export_gives_the_boxes_of_the_librarys_predictor(
     model.model.names = {k: f"thing {k}" for k in range(80)}
     file = str(model.export(format="onnx", device="cpu", verbose=False, **{"imgsz": size, **arguments}))
     spec, graph, notes = opened(file)
-    assert spec.detect is not None
-    assert (spec.detect.decoder, (spec.input.height, spec.input.width), spec.label(3)) == (decoder, size, "thing 3")
+    assert (of(spec).decoder, (spec.input.height, spec.input.width), spec.label(3)) == (decoder, size, "thing 3")
     assert any("cut off the graph" in note for note in notes) == (decoder != "end2end")
     assert any("nms=True" in note for note in notes) == bool(arguments.get("nms"))
     if decoder == "dfl":  # at the limit boxes of equal score may be chosen otherwise
-        spec = msgspec.structs.replace(spec, detect=msgspec.structs.replace(spec.detect, most=3000))
+        spec = spec.with_task(most=3000)
     for image in IMAGES:
         theirs = library.RTDETR(file) if name.startswith("rtdetr") else library.YOLO(file, task="detect")
         x = np.repeat(preprocess.batch([image], spec), spec.input.batch or 1, axis=0)
@@ -232,8 +231,7 @@ def test_the_layout_of_older_exports_is_cut_too(tmp_path: Path, monkeypatch: pyt
     model = lively("yolo11n.yaml", tmp_path / "weights.safetensors", 160)
     monkeypatch.setattr(Detect, "forward", forward)
     spec, _, notes = opened(str(model.export(format="onnx", imgsz=160, device="cpu", verbose=False)))
-    assert spec.detect is not None
-    assert (spec.detect.decoder, spec.detect.bins) == ("dfl", 16)
+    assert (of(spec).decoder, of(spec).bins) == ("dfl", 16)
     assert "cut off the graph" in notes[0]  # which is only said where all boxes are the same
 
 
@@ -246,7 +244,7 @@ def test_an_export_in_half_precision_is_cut_and_answers_as_in_float(
     half = opened(str(model.export(format="onnx", imgsz=160, half=True, device="cpu", verbose=False)))
     found = []
     for spec, graph, notes in (whole, half):
-        assert spec.detect is not None and spec.detect.decoder == "dfl"
+        assert of(spec).decoder == "dfl"
         assert any("cut off the graph" in note for note in notes)
         found.append(all_cells(compare.run(graph, preprocess.batch([IMAGES[0]], spec)), spec))
     (boxes, scores), (other_boxes, other_scores) = found
@@ -265,7 +263,12 @@ def test_a_classifier_that_the_library_exported_is_read_as_its_predictor_does(
     model.model.model[-1].linear.weight.data *= 30  # with the weights that it begins with all classes are alike
     file = str(model.export(format="onnx", device="cpu", verbose=False, **arguments))
     spec, graph, _ = opened(file)
-    assert (spec.task, spec.postprocess.scores, spec.classes, spec.label(7)) == ("classify", "none", 1000, "thing 7")
+    assert (spec.task.kind, classify.of(spec).scores, spec.classes, spec.label(7)) == (
+        "classify",
+        "none",
+        1000,
+        "thing 7",
+    )
     for image in IMAGES:
         (found,) = library.YOLO(file, task="classify").predict(
             image, imgsz=arguments["imgsz"], verbose=False, device="cpu"

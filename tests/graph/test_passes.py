@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import batch, channel_order, clean, compare, files, inputs, metadata, normalize, slim, upgrade
+from edgewright.tasks.classify.spec import Classify
 
 
 def copy(model: Any) -> Any:
@@ -25,9 +25,10 @@ def same(a: Any, b: Any) -> bool:
 
 
 SPEC = ModelSpec(
-    name="small", input=Input(height=8, width=8), classes=5,
-    preprocess=Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-)  # fmt: skip
+    name="small",
+    inputs=(Input(height=8, width=8, preprocess=Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))),),
+    task=Classify(classes=5),
+)
 
 
 def test_clean_leaves_one_input_and_no_traces(small: Any) -> None:
@@ -135,8 +136,7 @@ def test_normalize_takes_bytes_and_answers_the_same(small: Any, padding: int, gr
     assert not normalize.apply(graph)
 
 
-BGR = msgspec.structs.replace(
-    SPEC,
+BGR = SPEC.with_input(
     preprocess=Preprocess(color="BGR", pad=(1, 2, 3), divide=1.0, mean=(103.5, 116.3, 123.7), std=(57.4, 57.1, 58.4)),
 )
 

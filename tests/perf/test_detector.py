@@ -28,22 +28,29 @@ from msgspec.structs import replace
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from edgewright import api
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.pipeline.candidates import hardswish
 from edgewright.pipeline.recipe import Recipe
 from edgewright.tasks.detect.decode import read
+from edgewright.tasks.detect.spec import Detect
 from edgewright.vision import preprocess
 
 SIDE, OBJECTS = 640, 20
 SPEC = ModelSpec(
-    name="yolo11n", task="detect", classes=80, input=Input(height=SIDE, width=SIDE), outputs=("head",),
-    preprocess=Preprocess(resize="letterbox", resize_to=(SIDE, SIDE), interpolation="opencv"),
-    detect=Detect(decoder="dfl", scores="sigmoid"),
-)  # fmt: skip
+    name="yolo11n",
+    inputs=(
+        Input(
+            height=SIDE,
+            width=SIDE,
+            preprocess=Preprocess(resize="letterbox", resize_to=(SIDE, SIDE), interpolation="opencv"),
+        ),
+    ),
+    outputs=("head",),
+    task=Detect(decoder="dfl", scores="sigmoid", classes=80),
+)
 
-FOLDED = replace(
-    SPEC, input=replace(SPEC.input, dtype="uint8", layout="NHWC"),
-    preprocess=replace(SPEC.preprocess, normalize="graph"),
+FOLDED = SPEC.with_input(
+    dtype="uint8", layout="NHWC", preprocess=replace(SPEC.preprocess, normalize="graph"),
 )  # fmt: skip
 """The same with normalization inside the graph: what a bundle with "+uint8" in its name takes."""
 

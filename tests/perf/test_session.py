@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,8 +21,9 @@ import edgewright
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.runtimes import artifact, session
 from edgewright.tasks.classify.answer import Classification, Prediction
+from edgewright.tasks.classify.spec import Classify
 
-SPEC = ModelSpec(name="resnet18", input=Input(height=224, width=224), classes=1000)
+SPEC = ModelSpec(name="resnet18", inputs=(Input(height=224, width=224),), task=Classify(classes=1000))
 X = np.random.default_rng(0).random((1, 3, 224, 224), np.float32)
 
 
@@ -82,7 +82,7 @@ def test_run_over_raw(benchmark: Any, tmp_path: Path, opened: edgewright.Session
     """`Session.run` less the library's own call, pair by pair, on a model small enough to see the difference."""
     benchmark.group = f"resnet18, {opened.options.runtime}"
     inference = statistics.median(timed(raw_call(opened)) for _ in range(30))
-    spec = msgspec.structs.replace(SPEC, classes=3)
+    spec = SPEC.with_task(classes=3)
     artifact.build(write_means(tmp_path / "means.onnx"), spec, opened.options, tmp_path / "means")
     pairs: list[float] = []
     with edgewright.open(tmp_path / "means") as small:

@@ -19,8 +19,11 @@ from edgewright.runtimes import artifact
 from edgewright.runtimes.options import Options
 from edgewright.targets import detect
 from edgewright.targets.remote import Remote
+from edgewright.tasks.classify.spec import Classify
 
-SPEC = ModelSpec(name="m", input=Input(height=8, width=8), classes=3, preprocess=Preprocess(resize="none"))
+SPEC = ModelSpec(
+    name="m", inputs=(Input(height=8, width=8, preprocess=Preprocess(resize="none")),), task=Classify(classes=3)
+)
 ABOUT = msgspec.to_builtins(
     {"unit": "", "environment": environment.describe(), "machine": detect.this_machine(), "runtimes": {}}
 )
@@ -50,7 +53,7 @@ def test_a_place_believes_none_of_it(tmp_path: Path) -> None:
     made = artifact.Artifact(options=Options(runtime="onnxruntime"), spec=SPEC, versions={}, described={})
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / artifact.FILE).write_bytes(encode(made))
-    other = encode(msgspec.structs.replace(made, spec=msgspec.structs.replace(SPEC, classes=4)))
+    other = encode(msgspec.structs.replace(made, spec=SPEC.with_task(classes=4)))
     strange = encode(msgspec.structs.replace(made, described={"precision": "f32", "device": "CPU", "layers": [1]}))
     for described in (other, strange, b"{}", b"x" * 2_000_000, b""):
         _believes_nothing(hosts.there(Lying(0, artifact_json=described), "board", Recipe()), tmp_path)

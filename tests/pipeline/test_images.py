@@ -12,13 +12,15 @@ import pytest
 from PIL import Image
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import images
 from edgewright.pipeline.images import findings, gather, label, labelled, read_evaluation
 from edgewright.pipeline.jobs import distill
 from edgewright.pipeline.stages.runner import StageRunner
+from edgewright.tasks.classify.spec import Classify
+from edgewright.tasks.detect.spec import Detect
 
 RUNNER = StageRunner(store=Store(Path("nothing-is-stored")))
 STRICT = StageRunner(store=RUNNER.store, strict=True)
@@ -153,9 +155,10 @@ def test_an_orientation_is_a_finding_that_says_what_was_done(tiny: Path, exif: A
         Image.open(path).save(path, exif=tag)
     found = gather(tiny / "images", None, None, 300, 0)
     spec = ModelSpec(
-        name="m", classes=3, labels=("blue", "green", "red"), input=Input(height=8, width=8),
-        preprocess=Preprocess(exif=exif),
-    )  # fmt: skip
+        name="m",
+        inputs=(Input(height=8, width=8, preprocess=Preprocess(exif=exif)),),
+        task=Classify(classes=3, labels=("blue", "green", "red")),
+    )
     (finding,) = findings(label(found.evaluation, spec))
     assert (finding.level, finding.code, finding.count) == ("note", "exif-orientation", 5)
     assert text in finding.text
@@ -182,9 +185,10 @@ def test_of_very_many_images_a_part_is_learned_from(tiny: Path, monkeypatch: pyt
 def detector(exif: Any = None) -> ModelSpec:
     how = Preprocess(resize="exact", resize_to=(8, 8), exif=exif)
     return ModelSpec(
-        name="d", task="detect", classes=1, labels=("thing",), input=Input(height=8, width=8), preprocess=how,
-        detect=Detect(decoder="boxes"),
-    )  # fmt: skip
+        name="d",
+        inputs=(Input(height=8, width=8, preprocess=how),),
+        task=Detect(decoder="boxes", classes=1, labels=("thing",)),
+    )
 
 
 def coco(folder: Path, split: str, count: int, images: bool = True, exif: int = 1) -> Path:

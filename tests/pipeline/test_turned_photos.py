@@ -10,21 +10,27 @@ import torch
 from PIL import Image
 
 from edgewright.bench import gallery
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.quantize.calibration import images as calibration
 from edgewright.quantize.distillation import supervision
 from edgewright.quantize.distillation.augment import Views
+from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.answer import Detections
 from edgewright.tasks.detect.draw import draw
+from edgewright.tasks.detect.spec import Detect
 from edgewright.vision import preprocess
 from edgewright.vision.draw import save
 
 SHOWN = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
 SPEC = ModelSpec(
-    name="m", task="detect", classes=2, labels=("ant", "bee"), input=Input(height=16, width=16),
-    preprocess=Preprocess(resize="letterbox", resize_to=(16, 16), interpolation="opencv"),
-    detect=Detect(decoder="boxes"),
-)  # fmt: skip
+    name="m",
+    inputs=(
+        Input(
+            height=16, width=16, preprocess=Preprocess(resize="letterbox", resize_to=(16, 16), interpolation="opencv")
+        ),
+    ),
+    task=Detect(decoder="boxes", classes=2, labels=("ant", "bee")),
+)
 
 
 @pytest.fixture
@@ -49,9 +55,16 @@ def test_views_of_a_training(photos: list[str]) -> None:
     upright, lying = views.evaluation([0, 1])
     assert torch.equal(upright, lying)
     classes = ModelSpec(
-        name="c", classes=2, input=Input(height=16, width=16),
-        preprocess=Preprocess(resize="exact", resize_to=(16, 16), crop=(16, 16), exif="apply"),
-    )  # fmt: skip
+        name="c",
+        inputs=(
+            Input(
+                height=16,
+                width=16,
+                preprocess=Preprocess(resize="exact", resize_to=(16, 16), crop=(16, 16), exif="apply"),
+            ),
+        ),
+        task=Classify(classes=2),
+    )
     views = Views(photos, classes)
     upright, lying = (views.training([k], 0).pixels for k in (0, 1))
     assert torch.equal(upright, lying)

@@ -19,6 +19,7 @@ from edgewright.quantize.prepare import prepare
 from edgewright.quantize.schemes import Scheme
 from edgewright.quantize.state import Int8State
 from edgewright.quantize.steps import KeptStep
+from edgewright.tasks.classify.spec import Classify
 
 
 class Tiny(msgspec.Struct):
@@ -43,9 +44,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         images.append(str(folder / f"{i:03}.png"))
         labels.append(label)
     spec = ModelSpec(
-        name="tiny", input=Input(height=16, width=16), classes=4,
-        preprocess=Preprocess(resize="none", mean=(0.4,) * 3, std=(0.25,) * 3),
-    )  # fmt: skip
+        name="tiny",
+        inputs=(Input(height=16, width=16, preprocess=Preprocess(resize="none", mean=(0.4,) * 3, std=(0.25,) * 3)),),
+        task=Classify(classes=4),
+    )
     model = residual_net(rng)
     metadata.set_spec(model, spec)
     fit_head(model, images, labels, spec)

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from edgewright.core.spec import Input, ModelSpec, Postprocess, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
+from edgewright.tasks.classify.spec import Classify
 
 LABELS = ("red", "green", "blue")
 # 0.1 is not exact in float16: an answer computed from halved weights is off by 2e-5.
@@ -22,11 +23,8 @@ WEIGHTS = np.array([[1.1, 0.1, 0.1], [0.1, 1.1, 0.1], [0.1, 0.1, 1.1]], np.float
 def color_spec(batch: int | None) -> ModelSpec:
     return ModelSpec(
         name="colors",
-        input=Input(height=8, width=8, batch=batch),
-        preprocess=Preprocess(resize="exact", resize_to=(8, 8)),
-        postprocess=Postprocess(top=2),
-        classes=3,
-        labels=LABELS,
+        inputs=(Input(height=8, width=8, batch=batch, preprocess=Preprocess(resize="exact", resize_to=(8, 8))),),
+        task=Classify(top=2, classes=3, labels=LABELS),
     )
 
 

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable, UsageError
-from edgewright.core.spec import ModelSpec
+from edgewright.core.spec import ModelSpec, convert
 from edgewright.runtimes import artifact, registry
 from edgewright.runtimes.options import Options
 
@@ -29,7 +29,7 @@ def test_builds_in_a_child_from_plain_data(model: Path, spec: ModelSpec, tmp_pat
         folder=str(tmp_path / "artifact"),
     )
     read = artifact.read(tmp_path / "artifact")
-    assert msgspec.convert(built, artifact.Artifact) == read
+    assert convert(built, artifact.Artifact) == read
     assert read.spec == spec
     assert read.options == Options(runtime="onnxruntime", threads=1)
     assert read.versions["onnxruntime"] and read.versions["edgewright"]
@@ -50,7 +50,7 @@ def test_a_precision_that_the_cpu_lacks_is_not_built_silently(model: Path, spec:
 
 
 def test_outputs_that_do_not_fit_the_spec_are_refused(model: Path, spec: ModelSpec, tmp_path: Path) -> None:
-    wrong = msgspec.structs.replace(spec, classes=4, labels=())
+    wrong = spec.with_task(classes=4, labels=())
     with pytest.raises(InvalidInput, match=r"scores of shape \(1, 3\)") as caught:
         artifact.build(model, wrong, Options(runtime="onnxruntime"), tmp_path / "a")
     assert "4 classes" in caught.value.why
@@ -85,7 +85,7 @@ def test_wrong_options_name_the_field(
 def test_a_newer_artifact_is_a_clear_error(build: Callable[..., Path]) -> None:
     folder = build()
     file = folder / artifact.FILE
-    file.write_bytes(file.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 99', 1))
+    file.write_bytes(file.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 99', 1))
     with pytest.raises(InvalidInput, match="schema version 99"):
         artifact.read(folder)
 

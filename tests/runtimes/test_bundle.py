@@ -131,7 +131,8 @@ def test_what_systems_leave_in_folders_is_passed_over(edge: Path) -> None:
 
 
 def test_a_manifest_that_describes_another_model_is_refused(edge: Path) -> None:
-    rewrite(edge, artifact={"runtime": "onnxruntime", "threads": 7})
+    main = json.loads((edge / "manifest.json").read_bytes())["artifacts"]["main"]
+    rewrite(edge, artifacts={"main": {**main, "options": {"runtime": "onnxruntime", "threads": 7}}})
     with pytest.raises(IntegrityError, match="describes another model"):
         bundle.verify(edge)
 

@@ -9,22 +9,29 @@ import pytest
 
 import edgewright
 from edgewright.core import child
+from edgewright.core.description import structured
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
+from edgewright.tasks.classify.spec import Classify
 from edgewright.vision.preprocess import batch
 
 SQUEEZENET = ModelSpec(
     name="squeezenet1_1",
-    input=Input(height=224, width=224),
-    preprocess=Preprocess(
-        resize="exact",
-        resize_to=(224, 224),
-        interpolation="bicubic",
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+    inputs=(
+        Input(
+            height=224,
+            width=224,
+            preprocess=Preprocess(
+                resize="exact",
+                resize_to=(224, 224),
+                interpolation="bicubic",
+                mean=(0.485, 0.456, 0.406),
+                std=(0.229, 0.224, 0.225),
+            ),
+        ),
     ),
-    classes=1000,
+    task=Classify(classes=1000),
 )
 
 
@@ -48,7 +55,7 @@ def test_the_runtimes_agree_on_real_images(zoo: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_malformed_files_end_in_a_clear_error(zoo: Path, runtime: str, tmp_path: Path) -> None:
     """On each of them OpenVINO hangs or takes gigabytes: the check that comes first must refuse them all."""
-    spec = {"name": "m", "input": {"height": 32, "width": 32}, "classes": 10}
+    spec = structured({"name": "m", "input": {"height": 32, "width": 32}, "classes": 10})
     with child.Child(tmp_path / "log", child.Limits(wall_s=60, memory_bytes=8 << 30)) as one:
         for file in sorted((zoo / "malformed").glob("*.onnx")):
             with pytest.raises(InvalidInput, match=file.name):

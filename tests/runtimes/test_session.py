@@ -18,8 +18,8 @@ from PIL import Image
 
 import edgewright
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable, UsageError
-from edgewright.core.spec import Detect
 from edgewright.runtimes import artifact, session
+from edgewright.tasks.detect.spec import Detect
 
 Color = Callable[[str], Image.Image]
 NAMES = ["red", "green", "blue", "red", "blue", "green", "red"]
@@ -42,7 +42,10 @@ def test_answers_one_image_or_many(runtime: str, batch: int | None, build: Calla
 def detector(edge: Path) -> Iterator[session.Session]:
     """A session that takes scores: the classifier's, with the spec of a detector."""
     with edgewright.open(edge) as opened:
-        opened.spec = msgspec.structs.replace(opened.spec, task="detect", detect=Detect(decoder="yolox", strides=(8,)))
+        opened.spec = msgspec.structs.replace(
+            opened.spec,
+            task=Detect(decoder="yolox", strides=(8,), classes=opened.spec.classes, labels=opened.spec.labels),
+        )
         yield opened
 
 
@@ -123,7 +126,7 @@ def test_a_photo_is_turned_as_the_spec_says(
     shown = np.ascontiguousarray(pixels[::-1].transpose(1, 0, 2))
     with edgewright.open(build("onnxruntime")) as classify:
         how = msgspec.structs.replace(classify.spec.preprocess, exif=exif, interpolation=interpolation)
-        classify.spec = msgspec.structs.replace(classify.spec, preprocess=how)
+        classify.spec = classify.spec.with_input(preprocess=how)
         expected = classify(shown if turns else pixels)
         assert expected != classify(pixels if turns else shown)
         file = tmp_path / "lying.png"

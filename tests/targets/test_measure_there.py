@@ -31,6 +31,7 @@ from edgewright.pipeline.stages.compile import finish
 from edgewright.pipeline.stages.runner import StageRunner, quiet
 from edgewright.runtimes import artifact, bundle, registry, session
 from edgewright.targets.remote import Device
+from edgewright.tasks.classify.spec import Classify
 
 QUICK = Recipe(min_duration_s=0.1, min_count=20)
 
@@ -72,9 +73,10 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "m.onnx")
     spec = ModelSpec(
-        name="colours", input=Input(height=16, width=16), classes=2, labels=("red", "green"),
-        preprocess=Preprocess(resize="exact", resize_to=(16, 16)),
-    )  # fmt: skip
+        name="colours",
+        inputs=(Input(height=16, width=16, preprocess=Preprocess(resize="exact", resize_to=(16, 16))),),
+        task=Classify(classes=2, labels=("red", "green")),
+    )
     for runtime in ("onnxruntime", "openvino"):
         artifact.build(folder / "m.onnx", spec, {"runtime": runtime}, folder / runtime)
         bundle.write(folder / runtime, folder / f"{runtime}.edge", name="colours", provenance={})

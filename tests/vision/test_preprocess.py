@@ -14,6 +14,7 @@ from PIL import Image
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.tasks.classify.spec import Classify
 from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import batch, placement, preprocess
 
@@ -132,7 +133,7 @@ def test_grey_model_takes_colour_and_grey_images() -> None:
 
 def test_batch_stacks_what_single_images_give() -> None:
     p = Preprocess(resize_to=(36, 36), crop=(32, 32), mean=MEAN, std=STD)
-    spec = ModelSpec(name="m", classes=2, input=Input(height=32, width=32), preprocess=p)
+    spec = ModelSpec(name="m", inputs=(Input(height=32, width=32, preprocess=p),), task=Classify(classes=2))
     images = [noise(50 + k, 40, k) for k in range(3)]
     stacked = batch([images[0], np.asarray(images[1]), images[2]], spec)
     assert stacked.shape == (3, 3, 32, 32) and stacked.flags.c_contiguous

@@ -23,6 +23,7 @@ from edgewright.graph import files, metadata
 from edgewright.pipeline import images as image_sets
 from edgewright.runtimes import artifact, session
 from edgewright.runtimes.options import Options
+from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.average_precision import average_precision
 from edgewright.tasks.detect.decode import evaluated
 
@@ -272,7 +273,7 @@ def by_text_order(photos: list[Photo], folder: Path, labels: tuple[str, ...]) ->
 
 
 def nameless(labels: tuple[str, ...]) -> ModelSpec:
-    return ModelSpec(name="m", classes=len(labels), input=Input(height=224, width=224))
+    return ModelSpec(name="m", inputs=(Input(height=224, width=224),), task=Classify(classes=len(labels)))
 
 
 @pytest.mark.parametrize(

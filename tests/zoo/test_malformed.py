@@ -13,6 +13,7 @@ from edgewright.core.errors import InvalidInput, OutOfResources, RuntimeFailed, 
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.graph import files
 from edgewright.runtimes.options import Options
+from edgewright.tasks.classify.spec import Classify
 
 pytestmark = pytest.mark.zoo
 LIMITS = Limits(wall_s=20, memory_bytes=4 << 30)
@@ -33,7 +34,7 @@ def test_the_static_check_refuses_what_is_malformed_and_the_child_limits_hold_th
     assert len(passed) <= 2
     for path in every[:3] + passed:
         for runtime in ("onnxruntime", "openvino"):
-            spec = ModelSpec(name="x", input=Input(height=8, width=8), classes=2)
+            spec = ModelSpec(name="x", inputs=(Input(height=8, width=8),), task=Classify(classes=2))
             begin = time.monotonic()
             with pytest.raises((TimedOut, RuntimeFailed, OutOfResources, InvalidInput)):
                 # Straight to the runtime, past the check, as an attacker would have it.

@@ -29,7 +29,7 @@ def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
 
     spec, options = manifest.spec, manifest.artifact
     rows = {
-        "model": f"{manifest.name} ({spec.task}, {spec.classes} classes)",
+        "model": f"{manifest.name} ({spec.task.kind}, {spec.classes} classes)",
         "source": spec.source,
         "input": f"{spec.input.dtype} {spec.input.layout} {spec.input.height}x{spec.input.width}",
         "runtime": f"{options.runtime}, {artifact.read(path).precision}, threads {options.threads or 'all'}",

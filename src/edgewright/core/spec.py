@@ -6,36 +6,20 @@ the model was trained with it, so that the device computes the same pixels as th
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import msgspec
 
-from edgewright.core.errors import InvalidInput
+from . import description
+from .errors import InvalidInput
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_KEY = "edgewright.spec"
 MAX_PIXELS = 89_478_485
 """Of an input, and of an image: larger files are decompression bombs (Pillow's own figure, from which on it warns)."""
 
 Side = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
-
-
-class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The one image input of a model. `batch` None: any batch size."""
-
-    name: str = "images"
-    height: Side
-    width: Side
-    channels: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
-    batch: Side | None = 1
-    dtype: Literal["float32", "uint8"] = "float32"
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-
-    def shape(self, batch: int = 1) -> tuple[int, int, int, int]:
-        """The array shape for `batch` images, in the model's layout."""
-        hw = (self.height, self.width)
-        return (batch, self.channels, *hw) if self.layout == "NCHW" else (batch, *hw, self.channels)
 
 
 class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,99 +55,117 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.exif == "apply" or (self.exif is None and self.interpolation == "opencv")
 
 
-class Postprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How outputs are read. `scores`: what turns the outputs into probabilities ("none": they are already)."""
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="image"):
+    """An input that takes images. `batch` None: any batch size; `preprocess`: how an image becomes the array."""
 
-    scores: Literal["softmax", "sigmoid", "none"] = "softmax"
-    top: Count = 5
+    name: str = "images"
+    height: Side
+    width: Side
+    channels: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
+    batch: Side | None = 1
+    dtype: Literal["float32", "uint8"] = "float32"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    preprocess: Preprocess = Preprocess()
+
+    def shape(self, batch: int = 1) -> tuple[int, int, int, int]:
+        """The array shape for `batch` images, in the model's layout."""
+        hw = (self.height, self.width)
+        return (batch, self.channels, *hw) if self.layout == "NCHW" else (batch, *hw, self.channels)
 
 
-class AnchorLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The anchors of one feature map: `rows` x `columns` positions, `step` (x, y) input pixels apart, with one anchor
-    of each of `sizes` (width, height, in input pixels) at each position."""
+class Section:
+    """A task's own part of a ModelSpec, which says by its type which task the model has.
 
-    rows: Side
-    columns: Side
-    step: tuple[float, float]
-    sizes: tuple[tuple[float, float], ...]
-
-
-class Detect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a detector's outputs become boxes. A cell is a position of the grid of one stride.
-
-    `decoder` names the layout of the outputs; N images, C classes, A cells over all strides:
-
-    - "boxes": one (N, 4+C, A) or, `transposed`, (N, A, 4+C): box centre, width, height in input pixels, class scores
-      (YOLOv8, YOLO11: decoded inside the graph).
-    - "dfl": the same with 4 x `bins` logits of the distances to the four sides instead of a box, and class logits (the
-      raw head of YOLOv8 and YOLO11), in units of the stride; `bins` 1: the four distances themselves (YOLO26).
-    - "yolov5": one (N, A, 5+C): box centre, width, height in input pixels, objectness, class scores; the score is their
-      product (YOLOv5, YOLOv7: decoded inside the graph).
-    - "yolox": one (N, A, 5+C): offset from the cell, log of width and height, in units of the stride, objectness, class
-      scores.
-    - "nanodet": for each stride class scores (N, cells, C), then for each stride distance logits (N, cells, 4 x bins).
-    - "fastestdet": one (N, 5+C, H, W): objectness, tanh offset, sigmoid size relative to the image, class scores;
-      the score is objectness^0.6 x class^0.4.
-    - "yolo-fastestv2": for each level of `anchors` one (N, rows, columns, 5 x sizes + C): of each size the centre
-      (2x - 0.5 cells from the cell's corner), width and height ((2w)^2 of the size), then of each size objectness, then
-      class scores that the sizes share; all after their sigmoid or softmax.
-    - "yunet": for each stride class scores (N, cells, C), then for each objectness (N, cells, 1), then boxes (N, cells,
-      4) as in "yolox"; landmarks (N, cells, 10) may follow and are not read. The score is the root of class score x
-      objectness, each clipped to 0..1 (OpenCV's FaceDetectorYN).
-    - "ultraface": class scores (N, A, C) of which class 0 is the background, which is never found, then (N, A, 4):
-      x1, y1, x2, y2 relative to the input (Ultra-Light-Fast-Generic-Face-Detector, RFB and slim).
-    - "set": one (N, queries, 4+C): box centre, width and height relative to the input, class scores; no suppression
-      (RT-DETR).
-    - "end2end": one (N, boxes, 6): x1, y1, x2, y2 in input pixels, score, class; no suppression (YOLO26).
-    - "anchors": class outputs (N, A, C), then (N, A, 4) shifts of the centre and logs of the scale relative to the
-      anchors of `anchors`, times `coding` (x, y, width, height). The first anchor's centre lies `offset` steps from the
-      image's corner. Cells stand level by level, row by row, in the order of `sizes` (SSD, RetinaNet).
-
-    `scores`: what turns class outputs into probabilities ("none": they are already; "softmax" for "anchors" only: class
-    0 is then the background, which is never found). `score`: detections below it are
-    left out on a device; accuracy is measured from `score_eval` on. `iou`: of two overlapping boxes of one class the
-    lower is dropped; 1 drops none, for heads that give each object once. `multi_label`: a cell may give several
-    classes, else its best one; `multi_label_eval`: the same, but only while accuracy is measured. `most`: detections an
-    image.
+    Each task has one, a frozen struct with the tag field ``kind``: ``SECTION`` of the module ``spec`` in its package.
     """
 
-    decoder: Literal[
-        "boxes", "dfl", "yolov5", "yolox", "nanodet", "fastestdet", "yolo-fastestv2", "yunet", "ultraface", "set",
-        "end2end", "anchors",
-    ]  # fmt: skip
-    strides: tuple[Side, ...] = (8, 16, 32)
-    bins: Side = 16
-    transposed: bool = False
-    anchors: tuple[AnchorLevel, ...] = ()
-    offset: float = 0.5
-    coding: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
-    scores: Literal["softmax", "sigmoid", "none"] = "none"
-    score: float = 0.25
-    score_eval: float = 0.001
-    iou: float = 0.7
-    multi_label: bool = False
-    multi_label_eval: bool = False
-    most: Count = 300
+    __slots__ = ()
+    TABLE: ClassVar[str] = ""
+    """The table of a description that holds it; empty: the one that is called as the task."""
+
+    @property
+    def kind(self) -> str:
+        """The task's name."""
+        tag = cast("msgspec.Struct", self).__struct_config__.tag
+        assert isinstance(tag, str), tag
+        return tag
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything about a model that its weights do not say."""
+    """Everything about a model that its weights do not say. `source`: where it came from; `outputs`: those of the graph
+    that are read, in order."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
-    task: Literal["classify", "detect"] = "classify"
     source: str = ""
-    input: Input
-    preprocess: Preprocess = Preprocess()
+    inputs: Annotated[tuple[Input, ...], msgspec.Meta(min_length=1, max_length=16)]
     outputs: tuple[str, ...] = ("logits",)
-    postprocess: Postprocess = Postprocess()
-    detect: Detect | None = None
-    classes: Count
-    labels: tuple[str, ...] = ()
+    task: Section
+
+    @staticmethod
+    def upgraded(data: dict[str, Any]) -> dict[str, Any]:
+        """A spec of schema 1 in this schema."""
+        return {**description.structured(data), "schema_version": SCHEMA_VERSION}
+
+    @property
+    def input(self) -> Input:
+        """The first input."""
+        return self.inputs[0]
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How an image becomes the first input."""
+        return self.input.preprocess
+
+    @property
+    def classes(self) -> int:
+        """How many classes the task tells apart; 0 where it has none."""
+        return getattr(self.task, "classes", 0)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes; none where the model has none."""
+        return getattr(self.task, "labels", ())
 
     def label(self, index: int) -> str:
         """The name of class `index`, or the index itself where the model has no names."""
         return self.labels[index] if self.labels else str(index)
+
+    def with_input(self, **changes: Any) -> ModelSpec:
+        """A spec whose first input differs in these fields."""
+        first = msgspec.structs.replace(self.input, **changes)
+        return msgspec.structs.replace(self, inputs=(first, *self.inputs[1:]))
+
+    def with_task(self, **changes: Any) -> ModelSpec:
+        """A spec whose task's section differs in these fields."""
+        task = msgspec.structs.replace(cast("msgspec.Struct", self.task), **changes)
+        return msgspec.structs.replace(self, task=task)
+
+    @property
+    def postprocess(self) -> Any:
+        """Goes when nothing reads it any more."""
+        return self.task
+
+    @property
+    def detect(self) -> Any:
+        """Goes when nothing reads it any more."""
+        return self.task if self.task.kind == "detect" else None
+
+
+def flat(spec: ModelSpec) -> dict[str, Any]:
+    """The description of a model as `description` has it, in plain data, without its schema's version."""
+    fields: dict[str, Any] = msgspec.to_builtins(spec)
+    section, kind = fields["task"], spec.task.kind
+    own = {name: section.pop(name) for name in description.beside(kind)}
+    tables = {"input": flat_input(spec.input), "preprocess": msgspec.to_builtins(spec.preprocess)}
+    tables[description.table_of(kind)] = {name: value for name, value in section.items() if name != "kind"}
+    return {**{name: fields[name] for name in ("name", "source", "outputs")}, "task": kind, **tables, **own}
+
+
+def flat_input(image: Input) -> dict[str, Any]:
+    """The table ``input`` of an input; its preprocessing has a table of its own."""
+    fields: dict[str, Any] = msgspec.to_builtins(image)
+    return {name: value for name, value in fields.items() if name not in ("kind", "preprocess")}
 
 
 def inconsistency(spec: ModelSpec) -> str:
@@ -186,8 +188,6 @@ def inconsistency(spec: ModelSpec) -> str:
         return f"pad is {p.pad}: one grey level from 0 to 255, or one for each of {i.channels} channels"
     if p.divide <= 0 or not all(value > 0 for value in p.std):
         return "divide and std must be positive"
-    if (spec.task == "detect") != (spec.detect is not None):
-        return 'a detector has both task = "detect" and a [detect] table, a classifier neither'
     if spec.labels and len(spec.labels) != spec.classes:
         return f"there are {len(spec.labels)} labels and {spec.classes} classes"
     return ""
@@ -197,16 +197,22 @@ T = TypeVar("T")
 
 
 def decode(content: bytes | str, kind: type[T], what: str) -> T:
-    """Parse one of our JSON files as `kind`; a newer schema version or a wrong field is an `InvalidInput`."""
+    """Parse one of our JSON files as `kind`; a newer schema version or a wrong field is an `InvalidInput`.
+
+    A file of an older schema is read through the function ``upgraded`` of `kind`.
+    """
+    newest = _newest(kind)
     try:
-        newer = msgspec.json.decode(content, type=_Versioned).schema_version
-        if newer > SCHEMA_VERSION:
+        found = msgspec.json.decode(content, type=_Versioned).schema_version
+        if found > newest:
             raise InvalidInput(
-                f"{what} has schema version {newer}.",
-                f"This edgewright reads versions up to {SCHEMA_VERSION}.",
+                f"{what} has schema version {found}.",
+                f"This edgewright reads versions up to {newest}.",
                 "Update edgewright: pip install -U edgewright",
             )
-        return msgspec.json.decode(content, type=kind)
+        if found < newest and (older := getattr(kind, "upgraded", None)):
+            return convert(older(msgspec.json.decode(content)), kind)
+        return msgspec.json.decode(content, type=kind, dec_hook=section)
     except msgspec.MsgspecError as error:
         raise InvalidInput(
             f"{what} is not valid: {error}.",
@@ -215,10 +221,43 @@ def decode(content: bytes | str, kind: type[T], what: str) -> T:
         ) from None
 
 
+def upgraded(data: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """The data of a struct of schema 1 with those of its `fields` that are specs in this schema."""
+    specs = {name: ModelSpec.upgraded(data[name]) for name in fields if isinstance(data.get(name), dict)}
+    return {**data, **specs}
+
+
+def convert(value: Any, kind: type[T]) -> T:
+    """Plain data as `kind`, whose fields may be specs. Raises `msgspec.ValidationError` where it is none."""
+    return msgspec.convert(value, type=kind, strict=True, dec_hook=section)
+
+
+def section(kind: type, value: Any) -> Any:
+    """For msgspec: the `value` of a field that is a `Section`, as the section of the task that it names."""
+    if kind is not Section:
+        raise NotImplementedError(kind)
+    name = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(name, str):
+        raise ValueError("Expected an object with the field `kind`, the name of a task")
+    try:
+        return msgspec.convert(value, type=description.section_of(name), strict=True)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error).replace(" - at `$.", " - at `.")) from error
+
+
 def encode(value: Any) -> bytes:
     """The JSON of one of our structs: indented, stable, fields that hold their default None left out by the struct."""
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 
+def _newest(kind: Any) -> int:
+    """The schema version that `kind` writes."""
+    for field in msgspec.structs.fields(kind):
+        if field.name == "schema_version":
+            newest: int = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+            return newest
+    return 1
+
+
 class _Versioned(msgspec.Struct):
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1

@@ -60,10 +60,8 @@ def apply(model: onnx.ModelProto) -> bool:
     _prepend(model, name, target, planar, steps)
     value = next(value for value in model.graph.input if value.name == name)
     _retype(value, (spec.input.height, spec.input.width, spec.input.channels))
-    structs = msgspec.structs
-    inside = structs.replace(preprocess, normalize="graph")
-    bytes_in = structs.replace(spec.input, dtype="uint8", layout="NHWC")
-    set_spec(model, structs.replace(spec, input=bytes_in, preprocess=inside))
+    inside = msgspec.structs.replace(preprocess, normalize="graph")
+    set_spec(model, spec.with_input(dtype="uint8", layout="NHWC", preprocess=inside))
     return True
 
 

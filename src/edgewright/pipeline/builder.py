@@ -317,8 +317,8 @@ class CandidateBuilder:
 
 def budget_for(spec: ModelSpec, budget: Budget | None) -> Budget:
     """`budget`, or the default of the model's task. Raises `UsageError` for a metric of another task."""
-    found = budget or budgets.default(spec.task)
-    budgets.require_task(found, spec.task)
+    found = budget or budgets.default(spec.task.kind)
+    budgets.require_task(found, spec.task.kind)
     return found
 
 

@@ -264,7 +264,7 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
     has = "boxes" if boxes else "a class an image"
     raise InvalidInput(
         f"The images of '{images.name}' have {has}, the model '{spec.name}' needs {truth.NEEDS}.",
-        f"Its task is {spec.task}.{f' {near}.' if near else ''}",
+        f"Its task is {spec.task.kind}.{f' {near}.' if near else ''}",
         "Give that folder, or split folders of such." if near else "Give a data set of the model's own task.",
     )
 

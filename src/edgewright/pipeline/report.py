@@ -85,7 +85,7 @@ def _model(state: RunState) -> ModelInfo:
     spec = state.spec
     digest = files.sha256(state.exported.path / "model.onnx")
     return ModelInfo(
-        name=spec.name, task=spec.task, source=state.job.source.source, digest=digest, classes=spec.classes,
+        name=spec.name, task=spec.task.kind, source=state.job.source.source, digest=digest, classes=spec.classes,
         input_shape=spec.input.shape(spec.input.batch or 1),
     )  # fmt: skip
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.metadata import EntryPoint
 
+    import msgspec
+
     from edgewright.core.spec import ModelSpec
 
     from . import contract
@@ -51,6 +53,11 @@ class Task:
 
     def _part(self, name: str) -> Any:
         return importlib.import_module(f"{self.package}.{name}")
+
+    @property
+    def section(self) -> type[msgspec.Struct]:
+        """The type of its section in ModelSpec."""
+        return cast("type[msgspec.Struct]", self._part("spec").SECTION)
 
     @property
     def decode(self) -> contract.Decode:
@@ -107,7 +114,7 @@ def get(name: str) -> Task:
 
 def of(spec: ModelSpec) -> Task:
     """The task of a model."""
-    return get(spec.task)
+    return get(spec.task.kind)
 
 
 def names() -> list[str]:

@@ -13,6 +13,7 @@ from edgewright import api
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.pipeline.recipe import Recipe
 from edgewright.runtimes import artifact, bundle
+from edgewright.tasks.classify.spec import Classify
 
 
 def edge(folder: Path, name: str, limit: float) -> Path:
@@ -32,9 +33,10 @@ def edge(folder: Path, name: str, limit: float) -> Path:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), folder / f"{name}.onnx")
     spec = ModelSpec(
-        name=name, input=Input(height=16, width=16), classes=3, labels=("red", "green", "blue"),
-        preprocess=Preprocess(resize="exact", resize_to=(16, 16)),
-    )  # fmt: skip
+        name=name,
+        inputs=(Input(height=16, width=16, preprocess=Preprocess(resize="exact", resize_to=(16, 16))),),
+        task=Classify(classes=3, labels=("red", "green", "blue")),
+    )
     artifact.build(folder / f"{name}.onnx", spec, {"runtime": "onnxruntime"}, folder / name)
     bundle.write(folder / name, folder / f"{name}.edge", name=name, provenance={})
     return folder / f"{name}.edge"

@@ -12,11 +12,13 @@ import torch
 
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.data import digits, sets
 from edgewright.pipeline.jobs import distill
 from edgewright.pipeline.stages.export import Source
+from edgewright.tasks.classify.spec import Classify
+from edgewright.tasks.detect.spec import Detect
 
 NETS = """\
 import torch
@@ -45,9 +47,11 @@ std = [0.4, 0.4, 0.4]
 
 
 DETECTOR = ModelSpec(
-    name="detector", task="detect", input=Input(height=96, width=96), classes=80, outputs=("head",),
-    detect=Detect(decoder="dfl", scores="sigmoid"),
-)  # fmt: skip
+    name="detector",
+    inputs=(Input(height=96, width=96),),
+    outputs=("head",),
+    task=Detect(decoder="dfl", scores="sigmoid", classes=80),
+)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +141,7 @@ def test_what_does_not_fit_is_said(job: Path, capfd: pytest.CaptureFixture[str],
 
 
 def test_a_student_is_built_for_the_teachers_classes() -> None:
-    spec = ModelSpec(name="grey", input=Input(height=64, width=96, channels=1), classes=7)
+    spec = ModelSpec(name="grey", inputs=(Input(height=64, width=96, channels=1),), task=Classify(classes=7))
     assert distill.fit("timm:resnet10t", spec) == "timm:resnet10t?num_classes=7&in_chans=1"
     assert distill.fit("timm:resnet10t?num_classes=3&in_chans=1", spec) == "timm:resnet10t?num_classes=3&in_chans=1"
     assert distill.fit("torchvision:resnet18?pretrained=false", spec).endswith("pretrained=false&num_classes=7")
@@ -155,7 +159,7 @@ def test_without_splits_most_images_are_learned_from(job: Path) -> None:
 
 
 def test_labels_are_left_out_where_that_is_asked(job: Path) -> None:
-    spec = ModelSpec(name="digits", input=Input(height=8, width=8), classes=10)
+    spec = ModelSpec(name="digits", inputs=(Input(height=8, width=8),), task=Classify(classes=10))
     training = sets.read(job / "digits", "calib")
     assert {item.label for item in distill._labelled(training, spec, None).items} == set(range(10))
     assert {item.label for item in distill._labelled(training, spec, False).items} == {None}
@@ -180,7 +184,7 @@ def test_a_folder_does_without_the_checkpoint_that_it_was_made_of(tmp_path: Path
     with torch.no_grad():
         for parameter in taught.module.parameters():
             parameter.mul_(1.01)
-    spec = ModelSpec(**{**msgspec.structs.asdict(DETECTOR), "labels": ("cat", "dog", *map(str, range(2, 80)))})
+    spec = DETECTOR.with_task(labels=("cat", "dog", *map(str, range(2, 80))))
     distill.write(tmp_path / "first", given, taught.module, spec, {})
     distill.write(tmp_path / "second", str(tmp_path / "first"), taught.module, spec, {})
     distill.copy(tmp_path / "second", tmp_path / "last")
@@ -206,10 +210,17 @@ def test_a_detectors_weights_are_judged_by_map(tmp_path: Path) -> None:
     rows = [[msgspec.structs.astuple(box) for box in item.boxes or ()] for item in items]
     learner = distill.trainable_of(Source(source=demo.SOURCE, checkpoint=WEIGHTS))
     spec = ModelSpec(
-        name="scenes", task="detect", classes=10, outputs=("head",), input=Input(height=160, width=160),
-        preprocess=Preprocess(resize="letterbox", resize_to=(160, 160), interpolation="opencv"),
-        detect=Detect(decoder="dfl", scores="sigmoid", multi_label_eval=True),
-    )  # fmt: skip
+        name="scenes",
+        inputs=(
+            Input(
+                height=160,
+                width=160,
+                preprocess=Preprocess(resize="letterbox", resize_to=(160, 160), interpolation="opencv"),
+            ),
+        ),
+        outputs=("head",),
+        task=Detect(decoder="dfl", scores="sigmoid", multi_label_eval=True, classes=10),
+    )
     judge = distill._by_map([item.path for item in items], rows, learner.answers, spec)
     torch.manual_seed(0)
     with torch.no_grad():

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -27,12 +26,14 @@ from edgewright.runtimes import kernels
 from edgewright.runtimes import onnxruntime as ort_runtime
 from edgewright.runtimes.options import Options
 from edgewright.targets.detect import this_machine
+from edgewright.tasks.classify.spec import Classify
 
 ISA = this_machine().isa
 SPEC = ModelSpec(
-    name="tiny", input=Input(height=16, width=16), classes=4,
-    preprocess=Preprocess(resize="none", mean=(0.4,) * 3, std=(0.25,) * 3),
-)  # fmt: skip
+    name="tiny",
+    inputs=(Input(height=16, width=16, preprocess=Preprocess(resize="none", mean=(0.4,) * 3, std=(0.25,) * 3)),),
+    task=Classify(classes=4),
+)
 
 
 def net(path: Path, *last: onnx.NodeProto, batch: int | str = 1, **constants: np.ndarray) -> Path:
@@ -164,7 +165,7 @@ def test_a_healthy_variant_raises_nothing(
         onnx.save(graph, model := tmp_path / "uint8.onnx")
         spec = metadata.get_spec(graph)
     elif form == "open":
-        model, spec = net(tmp_path / "open.onnx", batch="n"), replace(SPEC, input=replace(SPEC.input, batch=None))
+        model, spec = net(tmp_path / "open.onnx", batch="n"), SPEC.with_input(batch=None)
     found = look(model, images, tmp_path, runtime, spec=spec)
     assert named(found) == {}, found
     assert {"census", "runtime-parity", "batch-rows", "batch-size"} <= {finding.code for finding in found}

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,7 +58,7 @@ def test_a_value_that_is_not_finite_names_its_image_and_writes_nothing(
 
 
 def test_a_std_of_zero_is_found_as_an_infinite_value(tiny):
-    spec = msgspec.structs.replace(tiny.spec, preprocess=Preprocess(resize="none", std=(0.0, 1.0, 1.0)))
+    spec = tiny.spec.with_input(preprocess=Preprocess(resize="none", std=(0.0, 1.0, 1.0)))
     with np.errstate(all="ignore"), pytest.raises(InvalidInput):
         list(Calibration(tiny.images, spec).batches())
 
@@ -72,7 +71,7 @@ def test_a_broken_image_is_named(tiny, tmp_path):
 
 
 def test_batches_have_the_models_size_and_the_last_is_filled_up(tiny):
-    spec = msgspec.structs.replace(tiny.spec, input=msgspec.structs.replace(tiny.spec.input, batch=16))
+    spec = tiny.spec.with_input(batch=16)
     batches = list(Calibration(tiny.images[:40], spec).batches())
     assert [b["images"].shape for b in batches] == [(16, 3, 16, 16)] * 3
     np.testing.assert_array_equal(batches[2]["images"][8:], batches[0]["images"][:8])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from msgspec.structs import replace
 from onnx import numpy_helper
 
 from edgewright.graph import batch, files
@@ -76,7 +75,7 @@ def test_images_that_fill_up_a_batch_are_no_evidence(tiny, monkeypatch: pytest.M
     """Of 40 images, 32 at a time, 24 are read twice."""
     model, seen = files.load(tiny.model), []
     batch.apply(model, 32)
-    spec = replace(tiny.spec, input=replace(tiny.spec.input, batch=32))
+    spec = tiny.spec.with_input(batch=32)
     choose = sensitivity.choose
     monkeypatch.setattr(sensitivity, "choose", lambda found: (seen.extend(map(len, found.values())), choose(found))[1])
     trials = {"near": shifted(0.5, 0, 0, 0), "nearer": shifted(0.3, 0, 0, 0)}

@@ -6,23 +6,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import msgspec
 import pytest
 import torch
 from PIL import Image
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.quantize.distillation import supervision
 from edgewright.quantize.distillation import train as recovery
 from edgewright.quantize.distillation.augment import Batch, Move, Views
 from edgewright.quantize.distillation.schedule import Schedule
+from edgewright.tasks.detect.spec import Detect
 
 SPEC = ModelSpec(
-    name="yolo", task="detect", input=Input(height=32, width=32), classes=2, outputs=("head",),
-    preprocess=Preprocess(resize="letterbox", resize_to=(32, 32), interpolation="opencv"),
-    detect=Detect(decoder="dfl", bins=16, scores="sigmoid"),
-)  # fmt: skip
+    name="yolo",
+    inputs=(
+        Input(
+            height=32, width=32, preprocess=Preprocess(resize="letterbox", resize_to=(32, 32), interpolation="opencv")
+        ),
+    ),
+    outputs=("head",),
+    task=Detect(decoder="dfl", bins=16, scores="sigmoid", classes=2),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +68,8 @@ def test_boxes_lie_where_the_image_lies_and_move_with_it(images: list[str]) -> N
 
 
 def test_boxes_stay_around_what_they_are_drawn_around(tmp_path: Path) -> None:
-    wide = msgspec.structs.replace(
-        SPEC, input=Input(height=96, width=128),
+    wide = SPEC.with_input(
+        height=96, width=128,
         preprocess=Preprocess(resize="letterbox", resize_to=(96, 128), interpolation="opencv", pad=(10, 20, 30)),
     )  # fmt: skip
     grey = torch.tensor([10.0, 20.0, 30.0]) / 255

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from edgewright.core.errors import EdgewrightError, InvalidInput, RuntimeFailed, UsageError
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.data import digits
 from edgewright.quantize.distillation import checkpoint as training_state
 from edgewright.quantize.distillation import features
@@ -23,11 +23,20 @@ from edgewright.quantize.distillation import train as recovery
 from edgewright.quantize.distillation.augment import Views
 from edgewright.quantize.distillation.schedule import Schedule
 from edgewright.quantize.pruning import sparsity
+from edgewright.tasks.classify.spec import Classify
+from edgewright.tasks.detect.spec import Detect
 
 SPEC = ModelSpec(
-    name="digits", input=Input(height=8, width=8), classes=10,
-    preprocess=Preprocess(resize="exact", resize_to=(8, 8), mean=(0.3, 0.3, 0.3), std=(0.4, 0.4, 0.4)),
-)  # fmt: skip
+    name="digits",
+    inputs=(
+        Input(
+            height=8,
+            width=8,
+            preprocess=Preprocess(resize="exact", resize_to=(8, 8), mean=(0.3, 0.3, 0.3), std=(0.4, 0.4, 0.4)),
+        ),
+    ),
+    task=Classify(classes=10),
+)
 QUICK = Schedule(epochs=4, batch=32, lr=0.01, zoom=0.8)
 
 
@@ -312,9 +321,11 @@ def test_what_does_not_fit_is_said(learnt: Digits, error: type[EdgewrightError],
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 YOLO = ModelSpec(
-    name="yolo", task="detect", input=Input(height=8, width=8), classes=3, outputs=("head",),
-    detect=Detect(decoder="dfl", bins=4, scores="sigmoid"),
-)  # fmt: skip
+    name="yolo",
+    inputs=(Input(height=8, width=8),),
+    outputs=("head",),
+    task=Detect(decoder="dfl", bins=4, scores="sigmoid", classes=3),
+)
 
 
 def test_features_of_another_width_are_compared_by_where_they_are_strong() -> None:
@@ -347,7 +358,7 @@ def test_a_head_that_gives_several_tensors_is_no_feature() -> None:
 def test_views_are_the_evaluations_own_pixels_but_for_the_crop(learnt: Digits) -> None:
     for color in ("RGB", "BGR"):
         how = msgspec.structs.replace(SPEC.preprocess, color=color, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
-        spec = msgspec.structs.replace(SPEC, preprocess=how)
+        spec = SPEC.with_input(preprocess=how)
         views = Views(learnt.images[:5], spec, zoom=1.0, memory=0)
         plain, batch = views.evaluation(range(5)), views.training(range(5), 3)
         assert plain.shape == batch.pixels.shape == (5, 3, 8, 8)
@@ -366,7 +377,7 @@ def test_views_are_the_evaluations_own_pixels_but_for_the_crop(learnt: Digits) -
 
 
 def test_a_detectors_views_are_mirrored_and_say_so(learnt: Digits) -> None:
-    spec = msgspec.structs.replace(YOLO, preprocess=Preprocess(resize="letterbox", resize_to=(8, 8)))
+    spec = YOLO.with_input(preprocess=Preprocess(resize="letterbox", resize_to=(8, 8)))
     views = Views(learnt.images[:8], spec, mirror=True)
     plain, batch = views.evaluation(range(8)), views.training(range(8), 0)
     assert len(set(batch.moves)) == 2

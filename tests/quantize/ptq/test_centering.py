@@ -22,6 +22,7 @@ from edgewright.quantize.ptq import centering
 from edgewright.quantize.qdq import place, tensorrt_rules
 from edgewright.quantize.schemes import SCHEMES
 from edgewright.quantize.steps import Calibrate, Center, ChooseClipping
+from edgewright.tasks.classify.spec import Classify
 
 from ..conftest import keep
 
@@ -56,10 +57,9 @@ def network() -> onnx.ModelProto:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     metadata.set_spec(
         model,
-        ModelSpec(
-            name="network", input=Input(height=16, width=16), classes=8,
-            preprocess=Preprocess(resize="none", mean=(0.4,) * 3, std=(0.25,) * 3),
-        ),
+        ModelSpec(name="network",
+ inputs=(Input(height=16, width=16, preprocess=Preprocess(resize="none", mean=(0.4,) * 3, std=(0.25,) * 3)),),
+ task=Classify(classes=8),),
     )  # fmt: skip
     return model
 

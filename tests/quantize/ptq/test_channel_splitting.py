@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -22,15 +21,17 @@ from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import open_session, until
 from edgewright.quantize.ptq import channel_splitting
 from edgewright.quantize.steps import Calibrate, Center, ChooseClipping, SplitChannels
+from edgewright.tasks.classify.spec import Classify
 from edgewright.vision.preprocess import batch
 
 from ..conftest import keep
 
 DEAD = [1, 4, 6]
 SPEC = ModelSpec(
-    name="network", input=Input(height=16, width=16), classes=8,
-    preprocess=Preprocess(resize="none", mean=(0.4,) * 3, std=(0.25,) * 3),
-)  # fmt: skip
+    name="network",
+    inputs=(Input(height=16, width=16, preprocess=Preprocess(resize="none", mean=(0.4,) * 3, std=(0.25,) * 3)),),
+    task=Classify(classes=8),
+)
 
 
 def node(operator: str, given: list[str], made: str, **told: object) -> onnx.NodeProto:
@@ -283,7 +284,7 @@ def test_no_tensor_leaves_its_bounds(seed: int) -> None:
 def test_dead_is_what_no_image_can_wake() -> None:
     model = network()
     assert dead(model) == {"r1": DEAD, "r3": [5]}
-    for unknown in (None, msgspec.structs.replace(SPEC, preprocess=Preprocess(normalize="graph"))):
+    for unknown in (None, SPEC.with_input(preprocess=Preprocess(normalize="graph"))):
         assert dead(model, unknown) == {"r1": [], "r3": [5]}, "an input that may be anything wakes any weight"
     for weight, asleep in ((0.1 / 2.41, DEAD), (0.1 / 2.39, [1, 6])):  # white is (1 - 0.4) / 0.25 = 2.4
         changed("w1", lambda w, only=weight: only_one(w, 4, only))(model)

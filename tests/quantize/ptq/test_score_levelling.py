@@ -9,10 +9,10 @@ import onnx
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewright.core.spec import Detect
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.ptq import score_levelling
 from edgewright.tasks.detect import protect
+from edgewright.tasks.detect.spec import Detect
 
 CLASSES = 5
 HEADS = {"object": (1, -2.0), "box": (4, 0.0), "classes": (CLASSES, 0.0), "never": (1, -30.0)}
@@ -48,9 +48,7 @@ def biases(model: onnx.ModelProto) -> dict[str, float]:
 
 
 def test_scores_go_back_to_where_they_were_and_boxes_stay(tiny) -> None:
-    calibration = Calibration(
-        tiny.images[:64], replace(tiny.spec, task="detect", classes=CLASSES, detect=Detect(decoder="yolox"))
-    )
+    calibration = Calibration(tiny.images[:64], replace(tiny.spec, task=Detect(decoder="yolox", classes=CLASSES)))
     changed, told = detector(shift=-0.7), []
     score_levelling.level(
         changed, detector(shift=0.0), calibration, lambda done, total, _what: told.append((done, total))
@@ -62,9 +60,9 @@ def test_scores_go_back_to_where_they_were_and_boxes_stay(tiny) -> None:
 
 
 def test_shares_of_a_softmax_are_no_scores_to_move(tiny) -> None:
-    spec = replace(tiny.spec, task="detect", classes=CLASSES, detect=Detect(decoder="anchors", scores="softmax"))
+    spec = replace(tiny.spec, task=Detect(decoder="anchors", scores="softmax", classes=CLASSES))
     assert not protect.score_layers(detector(0.0), spec)
-    spec = replace(spec, detect=Detect(decoder="yolox"))
+    spec = replace(spec, task=Detect(decoder="yolox", classes=CLASSES))
     assert [node.name for node in protect.score_layers(detector(0.0), spec)] == ["object", "classes", "never"]
 
 
@@ -73,7 +71,7 @@ def test_int8_detectors_are_levelled(tiny, tmp_path) -> None:
     from edgewright.quantize import quantize
     from edgewright.quantize.calibration import sessions
 
-    spec = replace(tiny.spec, task="detect", classes=CLASSES, detect=Detect(decoder="yolox"))
+    spec = replace(tiny.spec, task=Detect(decoder="yolox", classes=CLASSES))
     model = detector(0.0)
     metadata.set_spec(model, spec)
     files.save(model, tmp_path / "float.onnx")

@@ -8,16 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewright.core.errors import RuntimeFailed
-from edgewright.core.spec import Input, ModelSpec, Postprocess
+from edgewright.core.spec import Input, ModelSpec
 from edgewright.tasks.classify.decode import read
+from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.outputs import probabilities
 
 
 def spec(classes: int, kind: str = "softmax", top: int = 5, labels: tuple[str, ...] = ()) -> ModelSpec:
     return ModelSpec(
-        name="m", classes=classes, labels=labels, input=Input(height=8, width=8),
-        postprocess=Postprocess(scores=kind, top=top),
-    )  # fmt: skip
+        name="m",
+        inputs=(Input(height=8, width=8),),
+        task=Classify(scores=kind, top=top, classes=classes, labels=labels),
+    )
 
 
 @given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=2, max_size=40))

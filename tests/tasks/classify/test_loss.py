@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from msgspec.structs import replace
 
-from edgewright.core.spec import Input, ModelSpec, Postprocess
+from edgewright.core.spec import Input, ModelSpec
 from edgewright.tasks.classify import loss
+from edgewright.tasks.classify.spec import Classify
 
-SPEC = ModelSpec(name="four", input=Input(height=8, width=8), classes=4)
+SPEC = ModelSpec(name="four", inputs=(Input(height=8, width=8),), task=Classify(classes=4))
 
 
 def test_an_images_answer_changes_by_the_probability_that_moves() -> None:
@@ -20,5 +20,5 @@ def test_an_images_answer_changes_by_the_probability_that_moves() -> None:
 def test_scores_of_another_kind_change_by_the_errors_share_of_the_energy() -> None:
     exact = [np.ones((3, 4)), 2 * np.ones((3, 5))]
     found = [exact[0] * [[0.5], [1], [5]], exact[1] * [[0.9], [1], [1]]]
-    values = replace(SPEC, postprocess=Postprocess(scores="none"))
+    values = SPEC.with_task(scores="none")
     np.testing.assert_allclose(loss.changes(exact, found, values), [0.25 + 0.01, 0, 1])

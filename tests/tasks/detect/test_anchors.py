@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import torch
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import AnchorLevel, Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.tasks.detect import anchors
 from edgewright.tasks.detect.decode import read
+from edgewright.tasks.detect.spec import AnchorLevel, Detect
 
 LEVELS = (
     AnchorLevel(rows=2, columns=3, step=(16.0, 20.0), sizes=((10.0, 20.0), (30.0, 8.0))),
@@ -25,11 +25,28 @@ WIDTH, HEIGHT, CLASSES = 48, 40, 4
 
 def spec(**changes: Any) -> ModelSpec:
     return ModelSpec(
-        name="m", task="detect", classes=CLASSES, input=Input(height=HEIGHT, width=WIDTH),
-        preprocess=Preprocess(resize="exact", resize_to=(HEIGHT, WIDTH), interpolation="opencv"),
-        detect=Detect(**{"decoder": "anchors", "anchors": LEVELS, "coding": (10.0, 10.0, 5.0, 5.0), "multi_label": True,
-                         "scores": "softmax", "iou": 1.0, "most": 10_000, **changes}),
-    )  # fmt: skip
+        name="m",
+        inputs=(
+            Input(
+                height=HEIGHT,
+                width=WIDTH,
+                preprocess=Preprocess(resize="exact", resize_to=(HEIGHT, WIDTH), interpolation="opencv"),
+            ),
+        ),
+        task=Detect(
+            **{
+                "decoder": "anchors",
+                "anchors": LEVELS,
+                "coding": (10.0, 10.0, 5.0, 5.0),
+                "multi_label": True,
+                "scores": "softmax",
+                "iou": 1.0,
+                "most": 10_000,
+                **changes,
+            },
+            classes=CLASSES,
+        ),
+    )
 
 
 def torch_boxes(deltas: np.ndarray, coding: tuple[float, ...]) -> np.ndarray:
@@ -108,10 +125,8 @@ def test_boxes_are_cut_to_the_image_before_they_are_compared() -> None:
 
 
 def test_boxes_are_cut_to_the_letterboxed_image_not_to_its_margin() -> None:
-    s = msgspec.structs.replace(
-        spec(iou=0.9, coding=(1.0, 1.0, 1.0, 1.0), scores="none"),
-        preprocess=Preprocess(resize="letterbox", resize_to=(HEIGHT, WIDTH), interpolation="opencv", align="corner"),
-    )
+    how = Preprocess(resize="letterbox", resize_to=(HEIGHT, WIDTH), interpolation="opencv", align="corner")
+    s = spec(iou=0.9, coding=(1.0, 1.0, 1.0, 1.0), scores="none").with_input(preprocess=how)
     logits, deltas = np.zeros((1, ANCHORS, CLASSES), np.float32), np.zeros((1, ANCHORS, 4), np.float32)
     logits[0, 12, 1], logits[0, 0, 1] = 0.9, 0.8
     deltas[0, 12] = [0, 0, 1, 1]  # over the whole input; the other one over the image at its top only
@@ -131,6 +146,6 @@ def test_outputs_of_other_anchors_are_named() -> None:
 def test_softmax_without_a_background_is_refused(decoder: str) -> None:
     with pytest.raises(InvalidInput, match="softmax"):
         read([np.zeros((1, 8, 13), np.float32)], spec(decoder=decoder), [(WIDTH, HEIGHT)])
-    only = msgspec.structs.replace(spec(), classes=1)
+    only = spec().with_task(classes=1)
     with pytest.raises(InvalidInput, match="1 classes"):
         read([np.zeros((1, ANCHORS, 1), np.float32), outputs(5)[1]], only, [(WIDTH, HEIGHT)])

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.spec import AnchorLevel, Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.tasks.detect.answer import Detections
 from edgewright.tasks.detect.decode import read
+from edgewright.tasks.detect.spec import AnchorLevel, Detect
 from edgewright.tasks.detect.suppression import nms
 
 CLASSES, SIDE, STRIDES = 3, 64, (8, 16, 32)
@@ -30,10 +30,22 @@ Rows = list[tuple[int, float, list[float]]]
 
 def spec(decoder: str, **changes: Any) -> ModelSpec:
     return ModelSpec(
-        name="m", task="detect", classes=CLASSES, labels=("ant", "bee", "cow"), input=Input(height=SIDE, width=SIDE),
-        preprocess=Preprocess(resize="letterbox", resize_to=(SIDE, SIDE), interpolation="opencv"),
-        detect=Detect(decoder=decoder, bins=4, **{"iou": 1.0, "most": 10_000, **changes}),
-    )  # fmt: skip
+        name="m",
+        inputs=(
+            Input(
+                height=SIDE,
+                width=SIDE,
+                preprocess=Preprocess(resize="letterbox", resize_to=(SIDE, SIDE), interpolation="opencv"),
+            ),
+        ),
+        task=Detect(
+            decoder=decoder,
+            bins=4,
+            **{"iou": 1.0, "most": 10_000, **changes},
+            classes=CLASSES,
+            labels=("ant", "bee", "cow"),
+        ),
+    )
 
 
 def sigmoid(x: float) -> float:
@@ -221,12 +233,9 @@ def test_the_priors_of_rfb_are_anchors() -> None:
             (x + 0.5) * s + a * 0.1 * m, (y + 0.5) * s + b * 0.1 * m, math.exp(c * 0.2) * m, math.exp(d * 0.2) * m
         )
         cells.append((score, box))
-    about = msgspec.structs.replace(
-        spec("anchors", anchors=levels, coding=(10.0, 10.0, 5.0, 5.0), scores="softmax"),
-        classes=2,
-        labels=("", "face"),
-        input=Input(height=240, width=320),
-        preprocess=Preprocess(resize="exact", resize_to=(240, 320)),
+    about = spec("anchors", anchors=levels, coding=(10.0, 10.0, 5.0, 5.0), scores="softmax")
+    about = about.with_task(classes=2, labels=("", "face")).with_input(
+        height=240, width=320, preprocess=Preprocess(resize="exact", resize_to=(240, 320))
     )
     (found,) = read([logits[None], deltas[None]], about, [(320, 240)], score=0.9)
     rows = sorted((cell for cell in cells if cell[0] >= 0.9), key=lambda cell: -cell[0])
@@ -277,9 +286,16 @@ def test_a_class_without_names_is_its_number() -> None:
 def test_boxes_come_back_through_a_letterbox(size: tuple[int, int], align: str) -> None:
     width, height = size
     s = ModelSpec(
-        name="m", task="detect", classes=1, input=Input(height=96, width=128), detect=Detect(decoder="end2end"),
-        preprocess=Preprocess(resize="letterbox", resize_to=(96, 128), interpolation="opencv", align=align),
-    )  # fmt: skip
+        name="m",
+        inputs=(
+            Input(
+                height=96,
+                width=128,
+                preprocess=Preprocess(resize="letterbox", resize_to=(96, 128), interpolation="opencv", align=align),
+            ),
+        ),
+        task=Detect(decoder="end2end", classes=1),
+    )
     ratio = min(96 / height, 128 / width)
     inside = max(1, round(width * ratio)), max(1, round(height * ratio))
     left = top = 0
@@ -368,9 +384,7 @@ def test_values_of_separate_maps_that_are_read_and_not_finite_are_refused(value:
 @pytest.mark.parametrize("least", [0.0, 0.001, 0.9])
 def test_cells_classes_and_scores_do_not_depend_on_the_memory_layout(least: float) -> None:
     outputs, _ = make("boxes", np.random.default_rng(1), False)
-    other = msgspec.structs.replace(
-        spec("boxes"), detect=msgspec.structs.replace(spec("boxes").detect, transposed=True)
-    )
+    other = spec("boxes").with_task(transposed=True)
     turned = np.ascontiguousarray(outputs[0].transpose(0, 2, 1))
     (a,), (b,) = (read([x], s, [(SIDE, SIDE)], least) for x, s in ((outputs[0], spec("boxes")), (turned, other)))
     assert len(a) == len(b)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgewright.core.spec import Detect, Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.tasks.detect import loss
+from edgewright.tasks.detect.spec import Detect
 
 
 def test_an_image_loses_what_is_missing_of_the_scores() -> None:
@@ -15,7 +16,8 @@ def test_an_image_loses_what_is_missing_of_the_scores() -> None:
     found = [exact[0].copy()]
     found[0][0, 1, 5], found[0][2, :, 4:] = 0.1, 0  # of 1.2 is 0.3 lost; of 0.5 all
     detector = ModelSpec(
-        name="set", task="detect", input=Input(height=16, width=16), classes=4, detect=Detect(decoder="set"),
-        preprocess=Preprocess(resize="exact", resize_to=(16, 16)),
-    )  # fmt: skip
+        name="set",
+        inputs=(Input(height=16, width=16, preprocess=Preprocess(resize="exact", resize_to=(16, 16))),),
+        task=Detect(decoder="set", classes=4),
+    )
     np.testing.assert_allclose(loss.changes(exact, found, detector), [0.25, 0, 1], atol=1e-6)

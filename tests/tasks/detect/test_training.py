@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, Input, ModelSpec
+from edgewright.core.spec import Input, ModelSpec
 from edgewright.tasks.detect import training
+from edgewright.tasks.detect.spec import Detect
 
 YOLO = ModelSpec(
-    name="yolo", task="detect", input=Input(height=8, width=8), classes=3, outputs=("head",),
-    detect=Detect(decoder="dfl", bins=4, scores="sigmoid"),
-)  # fmt: skip
+    name="yolo",
+    inputs=(Input(height=8, width=8),),
+    outputs=("head",),
+    task=Detect(decoder="dfl", bins=4, scores="sigmoid", classes=3),
+)
 
 
 def test_a_detectors_loss_looks_where_the_teacher_sees_something() -> None:
@@ -40,7 +43,7 @@ def test_a_detectors_loss_looks_where_the_teacher_sees_something() -> None:
 
 @pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
 def test_an_anchors_loss_looks_where_the_teacher_sees_something(scores: str) -> None:
-    spec = msgspec.structs.replace(YOLO, detect=Detect(decoder="anchors", scores=scores))
+    spec = msgspec.structs.replace(YOLO, task=Detect(decoder="anchors", scores=scores, classes=YOLO.classes))
     wanted = [torch.full((1, 6, 4), -8.0), torch.zeros(1, 6, 4)]
     wanted[0][0, :, 0] = 8.0 if scores == "softmax" else -8.0
     wanted[0][0, 2, 3] = 16.0
@@ -54,6 +57,6 @@ def test_an_anchors_loss_looks_where_the_teacher_sees_something(scores: str) -> 
 
 
 def test_boxes_in_no_order_are_refused() -> None:
-    spec = msgspec.structs.replace(YOLO, detect=Detect(decoder="set"))
+    spec = msgspec.structs.replace(YOLO, task=Detect(decoder="set", classes=YOLO.classes))
     with pytest.raises(InvalidInput, match="a set of boxes"):
         training.require_comparable(spec)

@@ -146,7 +146,7 @@ def _report(
     findings = (*((found,) if found else ()), *image_sets.findings(evaluation))
     return Report(
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        model=ModelInfo(name=spec.name, task=spec.task, source=spec.source, classes=spec.classes),
+        model=ModelInfo(name=spec.name, task=spec.task.kind, source=spec.source, classes=spec.classes),
         target=TargetInfo(name=machine.name, title=machine.title, measured=True),
         budget=budget.text,
         environment=msgspec.structs.replace(host.environment, load=_worst(timings)),

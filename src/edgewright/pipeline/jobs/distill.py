@@ -13,9 +13,9 @@ import numpy as np
 
 from edgewright import tasks
 from edgewright.bench import accuracy
-from edgewright.core import child, files
+from edgewright.core import child, description, files
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.spec import ModelSpec, decode
+from edgewright.core.spec import ModelSpec, decode, flat
 from edgewright.core.store import Entry
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet, Item
@@ -269,8 +269,9 @@ def write(
     elif parsed.kind == "ultralytics" and (not parsed.name.endswith(".yaml") or ultralytics.file_of(parsed.name)):
         source = plans.keep_architecture(folder, module)
         parsed = plans.source_of(plans.Plan(source=source), folder)
-    fields = msgspec.to_builtins(spec)
-    described = {key: fields[key] for key in ("preprocess", "postprocess", "classes", "labels")}
+    fields = flat(spec)
+    own = ("preprocess", description.table_of(spec.task.kind), "classes", "labels")
+    described = {key: fields[key] for key in own if key in fields}
     described["input"] = {key: fields["input"][key] for key in ("height", "width", "channels")}
     plans.write(folder, source, _original(parsed), module, removed=removed, description=described, made=made)
 

@@ -19,7 +19,7 @@ from edgewright.bench.device import DESCRIBED
 from edgewright.bench.results import Finding
 from edgewright.core import child
 from edgewright.core.errors import EdgewrightError
-from edgewright.core.spec import ModelSpec
+from edgewright.core.spec import ModelSpec, convert
 from edgewright.core.store import Entry
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
@@ -143,7 +143,7 @@ def examine(
     from edgewright.graph import files as onnx_files
     from edgewright.quantize import saturation
 
-    options, spec = msgspec.convert(options, type=Options), msgspec.convert(spec, type=ModelSpec)
+    options, spec = msgspec.convert(options, type=Options), convert(spec, ModelSpec)
     tell = progress or (lambda *_: None)
     graph = onnx_files.load(Path(model))
     names.name_nodes(graph)
@@ -213,7 +213,7 @@ def _batches(
             try:
                 batch.apply(graph, other)
                 onnx_files.save(graph, folder / "source.onnx")
-                about = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=other))
+                about = spec.with_input(batch=other)
                 artifacts.build(folder / "source.onnx", about, options, folder / "artifact")
             except EdgewrightError:
                 text = f"Not checked: its batch of {fixed} is frozen into the graph."

@@ -33,7 +33,7 @@ def compile_reference(runner: StageRunner, exported: Entry, spec: ModelSpec) -> 
     has_torch = (exported.path / REFERENCE).exists()
     parity = msgspec.json.decode((exported.path / PARITY).read_bytes())
     if has_torch and parity.get("reference_batch") is None:  # it takes any number of images
-        spec = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=None))
+        spec = spec.with_input(batch=None)
     # An INT8 file stands for itself, computed exactly: some processors add its products in 16 bits.
     exact = not has_torch and bool(what_is(exported).operators)
     options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32", emulate=exact)

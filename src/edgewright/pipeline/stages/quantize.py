@@ -91,7 +91,7 @@ def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
     if not tasks.of(spec).truth.CLASSES:
         raise InvalidInput(
             f"The method '{method}' learns from a class for each image, and '{spec.name}' is no classifier.",
-            f"Its task is {spec.task}.", "Use distil, which learns from the float model alone.",
+            f"Its task is {spec.task.kind}.", "Use distil, which learns from the float model alone.",
         )  # fmt: skip
     if any(item.label is None for item in images.items):
         raise InvalidInput(

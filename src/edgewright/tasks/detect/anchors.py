@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgewright.core.spec import AnchorLevel
+from .spec import AnchorLevel
 
 _MAX_LOG = math.log(1000 / 16)
 """A box is at most so much larger than its anchor; torchvision's ``bbox_xform_clip``."""

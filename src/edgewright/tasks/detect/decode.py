@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, ModelSpec
+from edgewright.core.spec import ModelSpec
 from edgewright.core.text import one_line
 from edgewright.vision.preprocess import placement
 
 from . import layouts, shapes
 from . import spec as section
 from .answer import Detections
+from .spec import Detect
 from .suppression import nms
 
 
@@ -28,7 +28,7 @@ def evaluated(spec: ModelSpec) -> ModelSpec:
     """`spec` of a detector with the thresholds of an evaluation: mAP wants boxes of low scores too."""
     d = section.of(spec)
     several = d.multi_label or d.multi_label_eval
-    return msgspec.structs.replace(spec, detect=msgspec.structs.replace(d, score=d.score_eval, multi_label=several))
+    return spec.with_task(score=d.score_eval, multi_label=several)
 
 
 def threshold(spec: ModelSpec, score: Any) -> float | None:

@@ -12,11 +12,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgewright.core.spec import Detect, ModelSpec
+from edgewright.core.spec import ModelSpec
 from edgewright.tasks.outputs import probabilities
 
 from . import anchors as anchor_boxes
 from .shapes import require_finite
+from .spec import Detect
 
 MAX_CANDIDATES = 30_000
 """So many of the best boxes of an image enter suppression, as in Ultralytics."""

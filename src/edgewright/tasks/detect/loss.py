@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 
 from edgewright.core.spec import ModelSpec
@@ -93,7 +92,7 @@ def energy(exact: np.ndarray, found: np.ndarray, spec: ModelSpec) -> tuple[float
 
 
 def _one(spec: ModelSpec) -> ModelSpec:
-    return msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, batch=1))
+    return spec.with_input(batch=1)
 
 
 def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

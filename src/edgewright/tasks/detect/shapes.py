@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
-from edgewright.core.spec import Detect, ModelSpec
+from edgewright.core.spec import ModelSpec
 
 from . import anchors as anchor_boxes
+from .spec import Decoder, Detect
 
 Shape = tuple["int | None", ...]
 """One image's output; None: any length."""
@@ -98,7 +99,7 @@ def _misfit(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) -
         return f"({', '.join([str(images), *('any' if n is None else str(n) for n in shape)])})"
 
     others = []
-    for name in get_args(msgspec.structs.fields(Detect)[0].type):
+    for name in get_args(Decoder):
         for transposed in (False, True) if name in ("boxes", "dfl") else (False,):
             other = msgspec.structs.replace(d, decoder=name, transposed=transposed)
             if _fit(arrays, _shapes(other, spec), images):

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Detect, ModelSpec
+from edgewright.core.spec import ModelSpec
 from edgewright.tasks.contract import View
 from edgewright.tasks.torch_losses import Tensors, bernoulli, relative
 
 from . import spec as own
 from . import truth
+from .spec import Detect
 
 CLASSES = truth.CLASSES
 
