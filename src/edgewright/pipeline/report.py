@@ -29,12 +29,16 @@ from edgewright.core import files
 from edgewright.core.lazy import version
 from edgewright.core.store import Entry, key_of
 from edgewright.pipeline import images as image_sets
+from edgewright.pipeline.candidates.compression import predicted
 from edgewright.pipeline.score import at_chance, score
 from edgewright.pipeline.stages import audit as audits
 from edgewright.pipeline.stages import check as checks
 from edgewright.pipeline.state import Build, RunState
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
+
+TOLD = ("quantize", "half", "compile", "check", "evaluate", "audit")
+"""The stages of a candidate that a report lists with their times."""
 
 
 def assemble(state: RunState) -> Report:
@@ -74,9 +78,9 @@ def assemble(state: RunState) -> Report:
 def gallery(state: RunState, report: Report) -> list[Pair]:
     """The images on which the chosen artifact and the reference differ most, where the task shows pictures of them."""
     chosen = next((build for build in state.builds if report.choice and build.candidate.id == report.choice.id), None)
-    if chosen is None or chosen.evaluation is None or state.reference.evaluation is None:
+    if chosen is None or chosen.answers is None or state.reference.answers is None:
         return []
-    found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.evaluation, state.reference.evaluation))
+    found, truth = (accuracy.load_outputs(entry.path) for entry in (chosen.answers, state.reference.answers))
     paths = state.images.evaluation.paths
     return worst(found, truth, paths, state.spec)
 
@@ -141,7 +145,7 @@ def _reference(state: RunState) -> Reference:
         timing = Timing(id="", latency=stand_in.timing.latency) if stand_in and stand_in.timing else None
     return Reference(
         runtime=about.options.runtime, device=device, precision=about.precision,
-        status="ok" if build.alive else "failed", reason=build.reason, why=why,
+        status="ok" if build.alive else "failed", reason=build.failure.reason if build.failure else None, why=why,
         latency=timing.latency if timing else None, accuracy=score(state, build),
         size_bytes=_size(build.artifact), peak_memory_bytes=timing.peak_memory_bytes if timing else None,
         cold_start_ms=timing.cold_start_ms if timing else None, camera=timing.camera if timing else None,
@@ -152,9 +156,9 @@ def _reference(state: RunState) -> Reference:
 def _measurement(state: RunState, build: Build) -> Measurement:
     candidate, timing = build.candidate, build.timing
     findings, passed = audit.split(_audit(state, build))
-    proved = checks.read(build.checked).findings() if build.checked else ()
+    proved = checks.read(build.results["check"]).findings() if "check" in build.results else ()
     measured = build.alive and timing is not None
-    reason = build.reason if not build.alive else (None if measured else _target(state).why)
+    reason = build.failure.reason if build.failure else None if measured else _target(state).why
     return Measurement(
         id=candidate.id,
         variant=candidate.variant.name,
@@ -164,7 +168,7 @@ def _measurement(state: RunState, build: Build) -> Measurement:
         float_layers=candidate.variant.float_layers,
         options=msgspec.to_builtins(candidate.options),
         status="ok" if measured else "built" if build.alive else "failed",
-        stage=build.failed_in,
+        stage=build.failure.stage if build.failure else None,
         reason=reason,
         latency=timing.latency if timing else None,
         accuracy=score(state, build),
@@ -184,9 +188,9 @@ def _measurement(state: RunState, build: Build) -> Measurement:
 
 
 def _quantization(build: Build) -> dict[str, Any]:
-    if build.quantized is None:
+    if "quantize" not in build.results:
         return {}
-    path = build.quantized.path / "provenance.json"
+    path = build.results["quantize"].path / "provenance.json"
     found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
     return {"method": build.candidate.variant.method, **found}
 
@@ -195,11 +199,11 @@ def _described(build: Build) -> dict[str, Any]:
     """What really ran: told where the artifact was built, or by the device that answered with it."""
     if build.artifact is None:
         return {}
-    described = audits.described(build.artifact, build.evaluation)
-    if build.half:
-        described = {**described, "half": msgspec.json.decode((build.half.path / "half.json").read_bytes())}
-    if build.checked:  # asked for by the graph, not observed
-        described = {**described, "predicted": msgspec.to_builtins(checks.read(build.checked))}
+    described = audits.described(build.artifact, build.answers)
+    if "half" in build.results:
+        described = {**described, "half": msgspec.json.decode((build.results["half"].path / "half.json").read_bytes())}
+    if "check" in build.results:  # asked for by the graph, not observed
+        described = {**described, "predicted": msgspec.to_builtins(checks.read(build.results["check"]))}
     return described
 
 
@@ -212,7 +216,7 @@ def _findings(build: Build) -> list[Finding]:
 
 def _predicted(state: RunState, build: Build) -> list[Finding]:
     """The latency of a pruned artifact by the table, and as it was measured."""
-    before, left = state.predicted.get(build.candidate.id, ("", 0.0))
+    before, left = predicted(state, build) or ("", 0.0)
     rows = {one.candidate.id: one.timing.latency for one in state.builds if one.timing and one.timing.latency}
     was, now = (row.p50_ms if (row := rows.get(name)) else None for name in (before, build.candidate.id))
     if not was or not now:
@@ -225,7 +229,7 @@ def _predicted(state: RunState, build: Build) -> list[Finding]:
 
 def _findings_of_precision(build: Build) -> list[Finding]:
     options = build.candidate.options
-    if build.emulated and build.evaluation:
+    if "emulate" in build.results and build.answers:
         text = "Accuracy is emulated: ONNX Runtime computed the same graph on this CPU, not TensorRT."
         if not build.candidate.traits.on_device:
             text = "Accuracy is emulated: sums were cut to 16 bits, as without VNNI. Latency is this machine's."
@@ -239,11 +243,11 @@ def _findings_of_precision(build: Build) -> list[Finding]:
 
 def _audit(state: RunState, build: Build) -> list[Finding]:
     """What was checked of an artifact: what the audit's stage found, and how the scores moved."""
-    found = audits.read(build.audit) if build.audit else [build.unaudited] if build.unaudited else []
-    if build.evaluation and state.reference.evaluation:
-        answers, reference = (
-            accuracy.load_outputs(entry.path) for entry in (build.evaluation, state.reference.evaluation)
-        )
+    found = audits.read(build.results["audit"]) if "audit" in build.results else []
+    if missed := build.skipped.get("audit"):
+        found.append(audits.unaudited(missed.reason))
+    if build.answers and state.reference.answers:
+        answers, reference = (accuracy.load_outputs(entry.path) for entry in (build.answers, state.reference.answers))
         found.append(audit.confidence(answers, reference, state.spec))
     return found
 
@@ -268,11 +272,8 @@ def _stages(state: RunState) -> list[StageTime]:
         StageTime(stage="export", seconds=state.exported.seconds, key=state.exported.key, reused=state.exported.reused)
     ]
     for build in (state.reference, *state.builds):
-        parts: dict[str, Entry | None] = {
-            "quantize": build.quantized, "half": build.half, "compile": build.artifact, "check": build.checked,
-            "evaluate": build.evaluation, "audit": build.audit,
-        }  # fmt: skip
-        found += [_stage(stage, build.candidate.id, entry) for stage, entry in parts.items() if entry]
+        parts = {**build.results, **({"compile": build.artifact} if build.artifact else {})}
+        found += [_stage(stage, build.candidate.id, parts[stage]) for stage in TOLD if stage in parts]
     return found
 
 

@@ -19,8 +19,8 @@ def is_of_answers(metric: str) -> bool:
 
 def score(state: RunState, build: Build) -> Accuracy | None:
     """The accuracy of `build`; None where it, or the reference, was not evaluated. It is computed once."""
-    if build.scored is None and build.evaluation is not None and state.reference.evaluation is not None:
-        build.scored = _score(state, build, build.evaluation, state.reference.evaluation)
+    if build.scored is None and build.answers is not None and state.reference.answers is not None:
+        build.scored = _score(state, build, build.answers, state.reference.answers)
     return build.scored
 
 
@@ -48,9 +48,9 @@ def checked(state: RunState, build: Build) -> tuple[Term, ...]:
 
 def at_chance(state: RunState) -> Finding | None:
     """The finding that the reference does not know the evaluation images; None where it does, or was not evaluated."""
-    if state.reference.evaluation is None or state.job.budget is None:
+    if state.reference.answers is None or state.job.budget is None:
         return None
-    outputs = accuracy.load_outputs(state.reference.evaluation.path)
+    outputs = accuracy.load_outputs(state.reference.answers.path)
     items, found = state.images.evaluation.items, score(state, state.reference)
     return chance.at_chance(outputs, items, state.spec, found, state.job.budget)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Timing
-from edgewright.bench.results import Finding
 from edgewright.core.errors import EdgewrightError
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
@@ -42,33 +42,49 @@ class Job:
     remeasure: bool = False
 
 
+class Failure(NamedTuple):
+    """Where and why something could not be made."""
+
+    stage: str
+    what: str
+    why: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What a report says."""
+        return " ".join(line for line in (self.what, self.why) if line)
+
+
 @dataclass(kw_only=True)
 class Build:
-    """One candidate on its way: what was made of it so far, or where and why it failed.
+    """One candidate on its way: what each stage made of it, by the name of the stage, or where and why it failed.
 
-    `model` is the ONNX file that was compiled. `emulated` answers here as the artifact does on its device: one for
-    TensorRT, or for a processor without VNNI. `unaudited` says why there is no audit.
+    `skipped`: what failed that the candidate lives without (its audit). "model" is the ONNX file that was compiled,
+    "emulate" an artifact that answers here as this one does on its device: one for TensorRT, or for a processor
+    without VNNI.
     """
 
     candidate: Candidate
-    model: Entry | None = None
-    quantized: Entry | None = None
-    half: Entry | None = None
-    artifact: Entry | None = None
-    checked: Entry | None = None
-    emulated: Entry | None = None
-    evaluation: Entry | None = None
-    scored: Accuracy | None = None
-    audit: Entry | None = None
-    unaudited: Finding | None = None
+    results: dict[str, Entry] = field(default_factory=dict)
+    failure: Failure | None = None
+    skipped: dict[str, Failure] = field(default_factory=dict)
     timing: Timing | None = None
-    failed_in: str | None = None
-    reason: str | None = None
+    scored: Accuracy | None = None
 
     @property
     def alive(self) -> bool:
         """Whether it has not failed."""
-        return self.failed_in is None
+        return self.failure is None
+
+    @property
+    def artifact(self) -> Entry | None:
+        """What its runtime loads, finished on its device where it has to be."""
+        return self.results.get("finish") or self.results.get("compile")
+
+    @property
+    def answers(self) -> Entry | None:
+        """What it answered on the evaluation images."""
+        return self.results.get("evaluate")
 
     @contextlib.contextmanager
     def stage(self, name: str, runner: StageRunner) -> Iterator[None]:
@@ -78,27 +94,41 @@ class Build:
         except FATAL:
             raise
         except EdgewrightError as error:
-            self.failed_in, self.reason = name, " ".join(line for line in (error.what, error.why) if line)
+            self.failure = Failure(name, error.what, error.why)
             runner.watch(name, self.candidate.id, 1, 1, f"failed: {error.what}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class RunState:
-    """All that a run made; `pipeline.report` reads the figures out of it. `base`: what speedups are relative to.
+    """All that is known in a run: what it goes in with, the models that candidates are made of, what was built of each.
 
-    `given`: how much of the source is in INT8 already; None for a float one.
-    `predicted`: of a pruned artifact the one it was predicted from, and the share of its latency that was to be left.
+    `models`: the exported one is called "", others were made of it, or failed. `left`: of a pruned one the share of the
+    latency that was to be left. `given`: how much of the source is in INT8 already; None for a float one. `base`: what
+    speedups are relative to. `looks`: first looks at latency, by the artifacts that were in them.
     """
 
     job: Job
+    runner: StageRunner
+    host: Host
     spec: ModelSpec
     images: Images
-    exported: Entry
-    reference: Build
-    builds: list[Build]
+    models: dict[str, Entry | Failure]
     measured_here: bool
-    host: Host
+    given: Quantized | None = None
+    reference: Build = field(default_factory=lambda: Build(candidate=REFERENCE))
+    builds: list[Build] = field(default_factory=list)
+    left: dict[str, float] = field(default_factory=dict)
+    looks: dict[tuple[str, ...], dict[str, Timing]] = field(default_factory=dict)
     base: str | None = None
     images_audit: Entry | None = None
-    given: Quantized | None = None
-    predicted: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+
+    @property
+    def exported(self) -> Entry:
+        """The model as it was given."""
+        return self.model("")
+
+    def model(self, name: str) -> Entry:
+        """The model that is called `name`, which was made."""
+        found = self.models[name]
+        assert not isinstance(found, Failure), name
+        return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgewright.core.errors import InvalidInput, UsageError
-from edgewright.pipeline.candidates.base import enumerate_candidates, restrict, saturates, variations
+from edgewright.pipeline.candidates.base import enumerate_candidates, restrict, saturates
+from edgewright.pipeline.candidates.variations import variations
 from edgewright.pipeline.recipe import Recipe
 from edgewright.quantize.schemes import SCHEMES
 from edgewright.targets import catalogue

@@ -13,6 +13,7 @@ from edgewright.graph import precision
 from edgewright.graph.precision import Quantized
 from edgewright.pipeline.candidate import Candidate, Variant
 from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.state import RunState
 from edgewright.quantize import methods
 from edgewright.quantize.methods import METHODS, OTHERS
 from edgewright.quantize.schemes import SCHEMES
@@ -20,6 +21,11 @@ from edgewright.runtimes import registry
 from edgewright.runtimes.options import Builder, Options
 from edgewright.targets import detect
 from edgewright.targets.target import Isa, Target, TargetRuntime, memory_for_model
+
+
+def propose(state: RunState) -> list[Candidate]:
+    """Every runtime x precision x scheme x method that target and recipe have in common."""
+    return enumerate_candidates(state.job.target, state.job.recipe, state.given)
 
 
 def enumerate_candidates(target: Target, recipe: Recipe, given: Quantized | None = None) -> list[Candidate]:
@@ -54,20 +60,6 @@ def require_as_given(recipe: Recipe, name: str, operators: Mapping[str, int]) ->
         error = precision.already(name, dict(operators))
         why = "The recipe asks for what only a float model can become: schemes, methods, pruning, float precisions."
         raise InvalidInput(error.what, why, error.fix)
-
-
-def variations(finalists: Iterable[Candidate], recipe: Recipe) -> list[Candidate]:
-    """The finalists with the recipe's other thread counts and with normalization inside the graph."""
-    return [
-        Candidate(
-            variant=msgspec.structs.replace(candidate.variant, normalize=normalize),
-            options=msgspec.structs.replace(candidate.options, threads=threads),
-        )
-        for candidate in finalists
-        for normalize in recipe.normalize
-        for threads in (recipe.threads if candidate.traits.threads else (0,))
-        if (normalize, threads) != (candidate.variant.normalize, candidate.options.threads)
-    ]
 
 
 def is_installed(candidate: Candidate) -> bool:

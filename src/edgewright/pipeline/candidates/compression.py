@@ -11,25 +11,13 @@ from typing import Any, NamedTuple
 from edgewright.core.errors import DiskFull, EdgewrightError
 from edgewright.core.store import Entry
 from edgewright.export.sources.parse import parse
-from edgewright.pipeline.builder import CandidateBuilder, export_source
-from edgewright.pipeline.candidate import Candidate
+from edgewright.pipeline.candidate import Candidate, compressed
 from edgewright.pipeline.jobs import distill, prune
 from edgewright.pipeline.jobs.prune_cut import SPARSITY, Wanted
+from edgewright.pipeline.prepare import export_source
 from edgewright.pipeline.stages.export import Source
+from edgewright.pipeline.state import Build, Failure, RunState
 from edgewright.quantize.distillation.schedule import RECOVERY, STUDENT, replaced
-
-
-class Compressed(NamedTuple):
-    """An exported model that was made of the given one, or why there is none, and what to build of it.
-
-    `stage`: "prune" or "distill". `left`: the share of the latency of ``candidates[0]`` that was to be left, by the
-    latency table.
-    """
-
-    stage: str
-    model: Entry | EdgewrightError
-    candidates: Sequence[Candidate]
-    left: float | None = None
 
 
 class Smaller(NamedTuple):
@@ -39,50 +27,84 @@ class Smaller(NamedTuple):
     left: float | None = None
 
 
-def compress(builder: CandidateBuilder, candidates: Sequence[Candidate]) -> dict[str, Compressed]:
-    """What `prune` and `distill` of the recipe make, by the names of their variants."""
-    asked: dict[str, tuple[str, Any]] = {_named(amount): ("prune", amount) for amount in builder.job.recipe.prune}
-    for student in builder.job.recipe.distill:
+def propose(state: RunState) -> list[Candidate]:
+    """Every base candidate of each model that the recipe's `prune` and `distill` make, those that count first.
+
+    Of a model that cannot be made one candidate, the last: a row with its reason.
+    """
+    base = [build.candidate for build in state.builds]
+    found, failed = list[Candidate](), list[Candidate]()
+    for name, (stage, what) in _asked(state).items():
+        if name in state.models:
+            continue
+        candidates = _for(base, what)
+        made = state.models[name] = _made(state, candidates[0], name, stage, what)
+        named = [compressed(candidate, name) for candidate in candidates]
+        if isinstance(made, Failure):
+            failed.append(named[0])
+        else:
+            found += named
+    return found + failed
+
+
+def predicted(state: RunState, build: Build) -> tuple[str, float] | None:
+    """Of a pruned artifact whose latency was predicted the one it was predicted from, and the share to be left."""
+    name = build.candidate.variant.compression
+    same = [one for one in state.builds if one.candidate.variant.compression == name]
+    if name not in state.left or same[0] is not build:
+        return None
+    return compressed(build.candidate, "").id, state.left[name]
+
+
+def _asked(state: RunState) -> dict[str, tuple[str, Any]]:
+    """What `prune` and `distill` of the recipe ask for, by the names of the models."""
+    asked: dict[str, tuple[str, Any]] = {_named(amount): ("prune", amount) for amount in state.job.recipe.prune}
+    for student in state.job.recipe.distill:
         name = _student(student)
         names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
         asked[next(one for one in names if one not in asked)] = ("distill", student)
-    return {name: _tried(builder, candidates, stage, what) for name, (stage, what) in asked.items()}
+    return asked
 
 
-def _tried(builder: CandidateBuilder, candidates: Sequence[Candidate], stage: str, what: Any) -> Compressed:
-    """What `stage` made of `what`: if one of several models goes wrong, that is a row of its own in the report."""
+def _for(base: Sequence[Candidate], what: Any) -> list[Candidate]:
+    """The candidates of `base` that `what` can serve, the one whose latency counts first."""
     if what == SPARSITY:
-        candidates = [prune.sparse(c) for c in candidates if c.traits.builder] or candidates
-    counts = prune.first(candidates)
-    ordered = [counts, *(c for c in candidates if c is not counts)]
+        base = [prune.sparse(c) for c in base if c.traits.builder] or base
+    counts = prune.first(base)
+    return [counts, *(c for c in base if c is not counts)]
+
+
+def _made(state: RunState, counts: Candidate, name: str, stage: str, what: Any) -> Entry | Failure:
+    """The model that `stage` makes of `what`; one that goes wrong is no end of the others."""
     try:
-        source, left = _pruned(builder, counts, what) if stage == "prune" else _taught(builder, what)
-        return Compressed(
-            stage, export_source(builder.runner, replace(builder.job, source=source), builder.images), ordered, left
-        )
+        source, left = _pruned(state, counts, what) if stage == "prune" else _taught(state, what)
+        made = export_source(state.runner, replace(state.job, source=source), state.images)
     except DiskFull:
         raise
     except EdgewrightError as error:
-        return Compressed(stage, error, ordered)
+        return Failure(stage, error.what, error.why)
+    if left is not None:
+        state.left[name] = left
+    return made
 
 
-def _pruned(builder: CandidateBuilder, candidate: Candidate, amount: float | str) -> Smaller:
+def _pruned(state: RunState, candidate: Candidate, amount: float | str) -> Smaller:
     """The model less `amount` for `candidate`, trained."""
-    prune.require_teachable(builder.job)
+    prune.require_teachable(state.job)
     wanted = Wanted(sparsity=amount) if isinstance(amount, str) else Wanted(speedup=amount)
-    schedule = replaced(RECOVERY, train_time_s=builder.job.recipe.train_time_s)
-    made = prune.narrow(builder, candidate, wanted, schedule)
+    schedule = replaced(RECOVERY, train_time_s=state.job.recipe.train_time_s)
+    made = prune.narrow(state, candidate, wanted, schedule)
     return Smaller(prune.ours(made.folder), made.cut.left)
 
 
-def _taught(builder: CandidateBuilder, student: str) -> Smaller:
-    """The source `student` after it learned from the model of `builder`."""
-    job = builder.job
+def _taught(state: RunState, student: str) -> Smaller:
+    """The source `student` after it learned from the model of the run."""
+    job = state.job
     prune.require_teachable(job)
     schedule = replaced(STUDENT, train_time_s=job.recipe.train_time_s)
     learner = Source(source=student, trust_checkpoint=job.source.trust_checkpoint)
     made = distill.distil(
-        builder.runner, job.source, learner, job.data, job.split, job.calibration, schedule, None, job.recipe.seed
+        state.runner, job.source, learner, job.data, job.split, job.calibration, schedule, None, job.recipe.seed
     )[0]
     return Smaller(prune.ours(made.path))
 

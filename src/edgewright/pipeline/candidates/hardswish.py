@@ -6,14 +6,16 @@ share first, by NNCF's methods: our own engine would put pairs between a HardSwi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
-from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.core.errors import EdgewrightError
+from edgewright.core.store import Entry
+from edgewright.pipeline import policy
 from edgewright.pipeline.candidate import Candidate, compressed
 from edgewright.pipeline.score import is_inside
 from edgewright.pipeline.stages.rewrite import fit_hardswish, put_hardswish
-from edgewright.pipeline.state import Build, RunState
+from edgewright.pipeline.stages.runner import FATAL
+from edgewright.pipeline.state import Build, Failure, RunState
 from edgewright.quantize import hardswish, methods
 from edgewright.quantize.calibration.images import MINIMUM
 from edgewright.quantize.steps import PlaceByNncf
@@ -22,66 +24,89 @@ SHARES = (0.5, 0.75, 1.0)
 """Of the values that SiLU is computed for, how many HardSwish is computed for instead."""
 FASTEST = ("bf16", "f32")
 """OpenVINO's float precisions, the one for processors that have it first."""
+FITTED = "hardswish"
 
 
-def look(builder: CandidateBuilder, state: RunState) -> tuple[CandidateBuilder, list[Build]]:
-    """`builder` with the models made here, and what is built of them and evaluated; none for a model without SiLU.
+def propose(state: RunState) -> list[Candidate]:
+    """The shares in the fastest float precision, then INT8 of the largest inside; none for a model without SiLU.
 
     Only on x86, and not where a recipe names the INT8 methods and no shares, nor where there are fewer calibration
     images than INT8 needs; where a recipe names shares, progress says so. Of shares that come to the same SiLUs the
     smallest is tried.
     """
-    recipe = builder.job.recipe
+    if state.given is not None:
+        return []
+    recipe = state.job.recipe
     shares = recipe.hardswish if recipe.hardswish is not None else () if recipe.methods is not None else SHARES
-    alive = [w for w in state.builds if w.alive and w.candidate.traits.prefers_hardswish]
-    alive = [w for w in alive if not w.candidate.variant.compression]
-    exact = [w for p in FASTEST for w in alive if w.candidate.precision == p and is_inside(state, w)]
-    enough = len({*builder.images.calibration.digests}) >= MINIMUM
-    if not (builder.measure and builder.job.target.arch == "x86_64" and shares and exact and enough):
+    alive = [b for b in state.builds if b.alive and b.candidate.traits.prefers_hardswish]
+    alive = [build for build in alive if not build.candidate.variant.compression]
+    exact = [b for p in FASTEST for b in alive if b.candidate.precision == p and is_inside(state, b)]
+    enough = policy.has_enough_images(state)
+    if not (state.measured_here and state.job.target.arch == "x86_64" and shares and exact and enough):
         if recipe.hardswish:
             why = "not tried: needs an x86 target that is measured, OpenVINO in float inside the budget"
-            builder.runner.watch("fit", "HardSwish", 1, 1, f"{why}, and {MINIMUM} calibration images")
-        return builder, []
-    runner, images = builder.runner, builder.images.calibration
-    models = dict(builder.compressed)
-    builder = replace(builder, compressed=models)
-    builds = [_named(exact[0].candidate, "hardswish")]
-    with builds[0].stage("fit", runner):
-        fitted = fit_hardswish(runner, builder.exported, images)
-    if not builds[0].alive:
-        return builder, builds
-    builds.clear()
+            state.runner.watch("fit", "HardSwish", 1, 1, f"{why}, and {MINIMUM} calibration images")
+        return []
+    fitted = _model(
+        state, FITTED, "fit", lambda: fit_hardswish(state.runner, state.exported, state.images.calibration)
+    )  # fmt: skip
+    if isinstance(fitted, Failure):
+        return [compressed(exact[0].candidate, FITTED)]
     functions = hardswish.read_fitted(fitted.path)
     chosen = {tuple(functions.chosen(share)): share for share in sorted(shares, reverse=True)}
     chosen.pop((), None)  # a model without SiLU
+    for share in sorted(chosen.values()):
+        _put(state, fitted, share)
+    found = [compressed(exact[0].candidate, _named(share)) for share in sorted(chosen.values())]
+    if not all(candidate.id in {build.candidate.id for build in state.builds} for candidate in found):
+        return found
+    return _in_int8(state, sorted(chosen.values()), exact[0].candidate, _quantized(alive, exact[0].candidate))
 
-    def is_good(candidate: Candidate, share: float) -> bool:
-        name = f"hardswish{100 * share:g}"
-        build = _named(candidate, name)
-        if name not in models:
-            with build.stage("substitute", runner):
-                models[name] = put_hardswish(runner, builder.exported, fitted, share, images, name)
-        if build.alive:
-            build = builder.build(build.candidate)
-            builder.evaluate(build)
-        builds.append(build)
+
+def _in_int8(
+    state: RunState, shares: Sequence[float], exact: Candidate, quantized: Sequence[Candidate]
+) -> list[Candidate]:
+    """INT8 of the largest of `shares` that is inside the budget in float, until one is inside in INT8 too."""
+    builds = {build.candidate.id: build for build in state.builds}
+
+    def is_good(candidate: Candidate) -> bool:
+        build = builds[candidate.id]
         return build.alive and is_inside(state, build)
 
-    good = [share for share in sorted(chosen.values()) if is_good(exact[0].candidate, share)]
-    for share in reversed(good):
-        kept = [is_good(candidate, share) for candidate in _quantized(alive, exact[0].candidate)]
-        if any(kept):
+    for share in reversed([share for share in shares if is_good(compressed(exact, _named(share)))]):
+        found = [compressed(candidate, _named(share)) for candidate in quantized]
+        if not all(candidate.id in builds for candidate in found):
+            return found
+        if any(map(is_good, found)):
             break
-    return builder, builds
+    return []
 
 
-def _named(candidate: Candidate, compression: str) -> Build:
-    from edgewright.pipeline.state import Build
+def _put(state: RunState, fitted: Entry, share: float) -> None:
+    """Make the model with HardSwish for `share` of the values."""
+    name, images = _named(share), state.images.calibration
+    _model(
+        state, name, "substitute", lambda: put_hardswish(state.runner, state.exported, fitted, share, images, name)
+    )  # fmt: skip
 
-    return Build(candidate=compressed(candidate, compression))
+
+def _model(state: RunState, name: str, stage: str, make: Callable[[], Entry]) -> Entry | Failure:
+    """The model called `name`, or why it could not be made; made once."""
+    if name not in state.models:
+        try:
+            state.models[name] = make()
+        except FATAL:
+            raise
+        except EdgewrightError as error:
+            state.models[name] = Failure(stage, error.what, error.why)
+    return state.models[name]
+
+
+def _named(share: float) -> str:
+    return f"hardswish{100 * share:g}"
 
 
 def _quantized(builds: Sequence[Build], like: Candidate) -> list[Candidate]:
     """The INT8 candidates among `builds` that NNCF makes, with the options of `like`."""
-    found = [w.candidate for w in builds if w.candidate.variant.scheme and w.candidate.options == like.options]
+    found = [b.candidate for b in builds if b.candidate.variant.scheme and b.candidate.options == like.options]
     return [c for c in found if methods.get(c.variant.method or "").has(PlaceByNncf) and not c.variant.float_blocks]

@@ -6,18 +6,15 @@ most sensitive blocks in float, until it is inside the budget or no faster than 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import msgspec
 
-from edgewright.bench.latency import Timing
 from edgewright.core.errors import EdgewrightError
-from edgewright.pipeline.builder import CandidateBuilder
+from edgewright.core.store import Entry
+from edgewright.pipeline import policy
 from edgewright.pipeline.candidate import Candidate
-from edgewright.pipeline.score import checked, is_inside, is_of_answers
 from edgewright.pipeline.stages.mixed_precision import sensitivity
 from edgewright.pipeline.stages.runner import FATAL
-from edgewright.pipeline.state import Build, RunState
+from edgewright.pipeline.state import Build, Failure, RunState
 from edgewright.quantize.mixed import block_sensitivity
 
 STEPS = (1, 2, 4, 8)
@@ -26,61 +23,51 @@ IMAGES = 8
 """Calibration images that sensitivity is measured on."""
 
 
-def look(builder: CandidateBuilder, state: RunState) -> list[Build]:
-    """What is built and evaluated, for each runtime and precision whose INT8 artifacts are all outside."""
-    for build in state.builds:
-        builder.evaluate(build)
-    first = builder.screen(state.builds)
-    whole = [w for w in state.builds if w.alive and not w.candidate.variant.compression and _p50(first, w)]
-    return [build for exact, int8 in _pairs(state, whole, first) for build in _greedy(builder, state, exact, int8)]
+def propose(state: RunState) -> list[Candidate]:
+    """The next step for the first runtime and precision whose INT8 artifacts are all outside, if that was asked for."""
+    if not (state.measured_here and state.job.recipe.mixed_precision):
+        return []
+    for exact, int8 in policy.losing(state):
+        if candidate := _next(state, exact, int8):
+            return [candidate]
+    return []
 
 
-def _pairs(state: RunState, builds: Sequence[Build], first: dict[str, Timing]) -> Iterator[tuple[Build, Build]]:
-    """Of each runtime and precision the float artifact and the INT8 one that loses least: the first inside the budget,
-    and slower than the other; no INT8 artifact is inside."""
-    for exact in builds:
-        variant = exact.candidate.variant
-        quantized = [w for w in builds if w.candidate.variant.scheme and w.candidate.options == exact.candidate.options]
-        if variant.scheme or variant.is_int8 or not quantized or not is_inside(state, exact):
-            continue
-        if not any(is_inside(state, build) for build in quantized):
-            int8 = min(quantized, key=lambda build: _shortfall(state, build))
-            if _p50(first, int8) < _p50(first, exact):
-                yield exact, int8
+def _next(state: RunState, exact: Build, int8: Build) -> Candidate | None:
+    """`int8` with more blocks in float than were tried; None where one was good enough, or more cannot be."""
+    whole = int8.candidate.variant
+    tried = [b for b in state.builds if b.candidate.variant.float_blocks and _uniform(b.candidate) == int8.candidate]
+    if tried and not policy.is_worth_more(state, exact, tried[-1]):
+        return None
+    measured = _sensitivity(state, int8)
+    if measured is None:
+        return None
+    ranked = block_sensitivity.ranked(block_sensitivity.read(measured.path))
+    counts = [count for count in STEPS if count < len(ranked)][len(tried) :]
+    if not counts:
+        return None
+    layers = tuple(name for row in ranked[: counts[0]] for name in row.block.layers)
+    mixed = msgspec.structs.replace(whole, float_layers=layers, float_blocks=counts[0])
+    return Candidate(variant=mixed, options=int8.candidate.options)
 
 
-def _greedy(builder: CandidateBuilder, state: RunState, exact: Build, int8: Build) -> Iterator[Build]:
-    """`int8` with more and more blocks in float, until one is inside the budget or not faster than `exact`."""
-    assert int8.quantized
-    images, variant = builder.images, int8.candidate.variant
-    try:
-        entry = sensitivity(
-            builder.runner, builder.exported, int8.quantized, variant, images.calibration,
-            builder.job.recipe.seed, IMAGES, False,
-        )  # fmt: skip
-    except FATAL:
-        raise
-    except EdgewrightError as error:  # of this artifact: another may do
-        builder.runner.watch("sensitivity", int8.candidate.id, 1, 1, f"failed: {error.what}")
-        return
-    ranked = block_sensitivity.ranked(block_sensitivity.read(entry.path))
-    for count in (count for count in STEPS if count < len(ranked)):
-        layers = tuple(name for row in ranked[:count] for name in row.block.layers)
-        mixed = msgspec.structs.replace(variant, float_layers=layers, float_blocks=count)
-        build = builder.build(Candidate(variant=mixed, options=int8.candidate.options))
-        builder.evaluate(build)
-        yield build
-        if not build.alive or is_inside(state, build):
-            return
-        timings = builder.screen([exact, build])
-        if _p50(timings, build) >= _p50(timings, exact):
-            return
+def _uniform(candidate: Candidate) -> Candidate:
+    variant = msgspec.structs.replace(candidate.variant, float_layers=(), float_blocks=0)
+    return msgspec.structs.replace(candidate, variant=variant)
 
 
-def _shortfall(state: RunState, build: Build) -> float:
-    return sum(max(-(term.by or 0.0), 0.0) for term in checked(state, build) if is_of_answers(term.metric))
-
-
-def _p50(timings: dict[str, Timing], build: Build) -> float:
-    latency = timings[build.candidate.id].latency
-    return (latency.p50_ms if latency else None) or 0.0
+def _sensitivity(state: RunState, int8: Build) -> Entry | None:
+    """What each block loses; None where that could not be measured of this artifact: another may do."""
+    name = "sensitivity"
+    if name not in int8.results and name not in int8.skipped:
+        try:
+            int8.results[name] = sensitivity(
+                state.runner, state.exported, int8.results["quantize"], int8.candidate.variant,
+                state.images.calibration, state.job.recipe.seed, IMAGES, False,
+            )  # fmt: skip
+        except FATAL:
+            raise
+        except EdgewrightError as error:
+            int8.skipped[name] = Failure(name, error.what, error.why)
+            state.runner.watch(name, int8.candidate.id, 1, 1, f"failed: {error.what}")
+    return int8.results.get(name)

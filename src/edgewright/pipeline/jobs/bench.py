@@ -33,8 +33,8 @@ from edgewright.core.spec import ModelSpec
 from edgewright.core.store import key_of
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline.builder import budget_for
 from edgewright.pipeline.hosts import Host
+from edgewright.pipeline.prepare import budget_for
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages.runner import FATAL, StageRunner
 from edgewright.runtimes import artifact as artifacts

@@ -26,18 +26,21 @@ from edgewright.data.sets import ImageSet
 from edgewright.export.sources import require_torch
 from edgewright.export.sources.parse import parse
 from edgewright.graph.layers import layers
+from edgewright.pipeline import builder
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline.builder import LATENCY_IMAGES, CandidateBuilder, prepare
 from edgewright.pipeline.candidate import Candidate
+from edgewright.pipeline.candidates import base
 from edgewright.pipeline.hosts import Host
 from edgewright.pipeline.jobs import distill
 from edgewright.pipeline.jobs import prune_cut as cut
 from edgewright.pipeline.jobs.prune_cut import Anchor, Cut, Narrower, Wanted
+from edgewright.pipeline.prepare import prepare
 from edgewright.pipeline.stages import latency_table
 from edgewright.pipeline.stages.export import Source
 from edgewright.pipeline.stages.model import MODEL
 from edgewright.pipeline.stages.runner import StageRunner, made_by
-from edgewright.pipeline.state import Build, Job
+from edgewright.pipeline.state import Build, Job, RunState
+from edgewright.pipeline.timing import LATENCY_IMAGES
 from edgewright.quantize.distillation.schedule import History, Schedule, replaced
 from edgewright.runtimes.options import Builder
 from edgewright.tasks.scores import Accuracy
@@ -130,29 +133,29 @@ def prune(job: Job, runner: StageRunner, host: Host, wanted: Wanted, schedule: S
     `InvalidInput` for a model that cannot be pruned so far, `RuntimeFailed` where the artifact cannot be built.
     """
     require_teachable(job)
-    builder, candidates = prepare(job, runner, host)
-    candidate = first(candidates)
-    if not builder.measure and not candidate.traits.on_device:
+    state = prepare(job, runner, host)
+    candidate = first(base.propose(state))
+    if not state.measured_here and not candidate.traits.on_device:
         raise Unavailable(
             f"What {candidate.id} answers on {job.target.title} cannot be known here.",
             f"This machine is {host.machine.title}; only TensorRT's answers are emulated elsewhere.",
             "Run this on the device, or leave --target away.",
         )  # fmt: skip
-    made = narrow(builder, candidate, wanted, schedule)
-    slim, _ = prepare(replace(job, source=ours(made.folder)), runner, host)
+    made = narrow(state, candidate, wanted, schedule)
+    slim = prepare(replace(job, source=ours(made.folder)), runner, host)
     after = _built(slim, sparse(candidate) if wanted.sparsity else candidate)
-    accuracies = _compared(builder, made.before, slim, after)
+    accuracies = _compared(state, made.before, slim, after)
     found = Pruned(
-        artifact=candidate.id, importance=wanted.importance, images=len(builder.images.evaluation.items),
+        artifact=candidate.id, importance=wanted.importance, images=len(state.images.evaluation.items),
         parameters=made.cut.parameters, accuracy_before=accuracies[0], accuracy=accuracies[1], rounds=made.rounds,
         widths=made.cut.widths, fixed=made.cut.fixed, removed=made.cut.removed, sparse=made.cut.sparse,
         untimed=made.cut.untimed,
     )  # fmt: skip
-    if not builder.measure:
+    if not state.measured_here:
         why = f"This machine is {host.machine.title}, not {job.target.title}: latency was not measured."
         return made.folder, msgspec.structs.replace(found, unmeasured=why)
     # The middle run, as of what was chosen by: a process may be slow for all of its life.
-    times = sorted((_measured(builder, made.before, after) for _ in range(RUNS)), key=Measured.gain)[RUNS // 2]
+    times = sorted((_measured(state, made.before, after) for _ in range(RUNS)), key=Measured.gain)[RUNS // 2]
     last = made.rounds[-1]
     return made.folder, msgspec.structs.replace(
         found, before_ms=times.before, after_ms=times.after, speedup=times.speedup, valid=times.valid,
@@ -161,31 +164,31 @@ def prune(job: Job, runner: StageRunner, host: Host, wanted: Wanted, schedule: S
     )  # fmt: skip
 
 
-def narrow(builder: CandidateBuilder, candidate: Candidate, wanted: Wanted, schedule: Schedule | None) -> Narrowed:
-    """The model of `builder` cut as `wanted` for `candidate`, and trained by `schedule`. Raises what `prune` does."""
-    job = builder.job
+def narrow(state: RunState, candidate: Candidate, wanted: Wanted, schedule: Schedule | None) -> Narrowed:
+    """The model of `state` cut as `wanted` for `candidate`, and trained by `schedule`. Raises what `prune` does."""
+    job = state.job
     by_time = wanted.by_time
-    if by_time and not (builder.measure and builder.host.is_here):
+    if by_time and not (state.measured_here and state.host.is_here):
         raise Unavailable(
-            f"This machine is {builder.host.machine.title}, not {job.target.title}.",
+            f"This machine is {state.host.machine.title}, not {job.target.title}.",
             "Layers are timed where the model will run.",
             "Leave --target away, run this on the device, or say --ratio or --blocks alone, which are not by time.",
         )  # fmt: skip
     if wanted.sparsity:
-        _require_sparse(builder, candidate)
-    before = _built(builder, candidate)
+        _require_sparse(state, candidate)
+    before = _built(state, candidate)
     speedup = wanted.speedup
     if wanted.latency_ms is not None:
-        speedup = _speedup_to(wanted.latency_ms, _now_ms(builder, before))
-    _, training = distill.gather(job.data, job.split, job.calibration, job.recipe.seed, builder.runner)
+        speedup = _speedup_to(wanted.latency_ms, _now_ms(state, before))
+    _, training = distill.gather(job.data, job.split, job.calibration, job.recipe.seed, state.runner)
     share = schedule and _share(schedule, wanted.rounds, len(training.items))
-    now, build, folder, cuts, rounds = builder, before, Path(), list[Cut](), list[Round]()
+    now, build, folder, cuts, rounds = state, before, Path(), list[Cut](), list[Round]()
     for number in range(0 if by_time and wanted.blocks else 1, wanted.rounds + 1):
         began = 1.0 if by_time else None
         if cuts:
-            now, _ = prepare(replace(job, source=ours(folder)), builder.runner, builder.host)
+            now = prepare(replace(job, source=ours(folder)), state.runner, state.host)
             build = _built(now, candidate)
-            began = _began(builder, before, build) if by_time else None
+            began = _began(state, before, build) if by_time else None
         part = _part(wanted, number, speedup, began, is_first=not cuts)
         if part is None:
             continue
@@ -193,10 +196,10 @@ def narrow(builder: CandidateBuilder, candidate: Candidate, wanted: Wanted, sche
         cuts.append(cut.read(entry))
         folder, history = entry.path, None
         if share and number:  # blocks before channels are no training of their own: what may be refused comes first
-            folder, history = _trained(builder, folder, share)
+            folder, history = _trained(state, folder, share)
         rounds.append(Round(began=began, parameters=cuts[-1].parameters[1], left=cuts[-1].left, history=history))
     if schedule and not any(one.history for one in rounds):  # the blocks alone were enough
-        folder, history = _trained(builder, folder, schedule)
+        folder, history = _trained(state, folder, schedule)
         rounds[-1] = msgspec.structs.replace(rounds[-1], history=history)
     return Narrowed(folder, whole_of(cuts), tuple(rounds), before)
 
@@ -223,11 +226,11 @@ def ours(folder: Path) -> Source:
     return Source(source=str(folder), trust_checkpoint=True)
 
 
-def _require_sparse(builder: CandidateBuilder, candidate: Candidate) -> None:
-    gpu = builder.job.target.gpu
+def _require_sparse(state: RunState, candidate: Candidate) -> None:
+    gpu = state.job.target.gpu
     if not candidate.traits.builder or not (gpu and gpu.sparsity):
         raise Unavailable(
-            f"{candidate.options.runtime} on {builder.job.target.title} has no kernels for {cut.SPARSITY} zeros.",
+            f"{candidate.options.runtime} on {state.job.target.title} has no kernels for {cut.SPARSITY} zeros.",
             "Sparse tensor cores are in NVIDIA's Ampere and later, and TensorRT runs on them.",
             "Name such a target, e.g. --target jetson-orin-nano-8gb, or take channels out: --speedup.",
         )  # fmt: skip
@@ -273,27 +276,27 @@ def _speedup_to(latency_ms: float, now_ms: float) -> float:
 
 
 def _cut_once(
-    builder: CandidateBuilder, build: Build, training: ImageSet, wanted: Wanted, widths: Mapping[str, tuple[int, int]]
+    state: RunState, build: Build, training: ImageSet, wanted: Wanted, widths: Mapping[str, tuple[int, int]]
 ) -> Entry:
     """The cut of one round; `build` is what is timed before it, `widths` were before all rounds."""
     original = {name: before for name, (before, _) in widths.items()}
     if wanted.speedup is None:
-        return cut.cut(builder, build.candidate, training, wanted, original, None, None)
+        return cut.cut(state, build.candidate, training, wanted, original, None, None)
     from edgewright.graph import files as onnx_files
 
-    known = layers(onnx_files.load(builder.exported.path / MODEL))
+    known = layers(onnx_files.load(state.exported.path / MODEL))
     table = latency_table.measure(
-        builder.runner, known.values(), build.candidate.options, build.candidate.variant.scheme, builder.host.identity,
-        builder.job.target.isa,
+        state.runner, known.values(), build.candidate.options, build.candidate.variant.scheme, state.host.identity,
+        state.job.target.isa,
     )  # fmt: skip
     uniform = Wanted(ratio=NARROW, importance="l1")
-    half = cut.cut(builder, build.candidate, training, uniform, {}, None, None)
+    half = cut.cut(state, build.candidate, training, uniform, {}, None, None)
 
     def choose(anchor: Anchor) -> tuple[Entry, Outcome]:
-        entry = cut.cut(builder, build.candidate, training, wanted, original, table, anchor)
-        return entry, _reached(builder, build, entry)
+        entry = cut.cut(state, build.candidate, training, wanted, original, table, anchor)
+        return entry, _reached(state, build, entry)
 
-    return approach(wanted.speedup, _reached(builder, build, half), choose)
+    return approach(wanted.speedup, _reached(state, build, half), choose)
 
 
 def approach(speedup: float, half: Outcome, choose: Callable[[Anchor], tuple[Made, Outcome]]) -> Made:
@@ -321,11 +324,11 @@ def approach(speedup: float, half: Outcome, choose: Callable[[Anchor], tuple[Mad
     return min(made, key=lambda pair: pair[0])[1]
 
 
-def _trained(builder: CandidateBuilder, folder: Path, schedule: Schedule) -> tuple[Path, History]:
+def _trained(state: RunState, folder: Path, schedule: Schedule) -> tuple[Path, History]:
     """The model in `folder` after it learned from the original."""
-    job = builder.job
+    job = state.job
     taught, found = distill.distil(
-        builder.runner, job.source, ours(folder), job.data, job.split, job.calibration, schedule, None, job.recipe.seed
+        state.runner, job.source, ours(folder), job.data, job.split, job.calibration, schedule, None, job.recipe.seed
     )
     return taught.path, found.history
 
@@ -343,10 +346,12 @@ def whole_of(cuts: Sequence[Cut]) -> Cut:
     )  # fmt: skip
 
 
-def _built(builder: CandidateBuilder, candidate: Candidate) -> Build:
-    build = builder.build(candidate)
-    if build.reason:
-        raise RuntimeFailed(f"{candidate.id} cannot be built.", build.reason, "Name another --scheme or --runtime.")
+def _built(state: RunState, candidate: Candidate) -> Build:
+    build = builder.build(state, candidate)
+    if build.failure:
+        raise RuntimeFailed(
+            f"{candidate.id} cannot be built.", build.failure.reason, "Name another --scheme or --runtime."
+        )
     return build
 
 
@@ -360,14 +365,14 @@ class Outcome(NamedTuple):
     told: float | None = None
 
 
-def _reached(builder: CandidateBuilder, build: Build, entry: Entry) -> Outcome:
+def _reached(state: RunState, build: Build, entry: Entry) -> Outcome:
     """What the cut `entry` leaves of the artifact `build`: kept, so that the same cut is found again after a kill.
 
     A process may be slow for all of its life, by where its memory lies: the middle of several.
     """
-    narrower, _ = prepare(replace(builder.job, source=ours(entry.path)), builder.runner, builder.host)
+    narrower = prepare(replace(state.job, source=ours(entry.path)), state.runner, state.host)
     less = _built(narrower, build.candidate)
-    runs = [_measured(builder, build, less, number) for number in range(1, RUNS + 1)]
+    runs = [_measured(state, build, less, number) for number in range(1, RUNS + 1)]
     made = cut.read(entry)
     return Outcome(median(run.before for run in runs), 1 / median(run.gain() for run in runs), made.widths, made.left)
 
@@ -385,11 +390,11 @@ def anchored(measured: Sequence[Outcome], speedup: float) -> Anchor:
     )
 
 
-def _now_ms(builder: CandidateBuilder, build: Build) -> float:
+def _now_ms(state: RunState, build: Build) -> float:
     """The latency of an artifact by itself, the middle of several runs: kept, as what follows from it is."""
     found = []
     for number in range(1, RUNS + 1):
-        latency = _timed(builder, {"before": build}, None, kept=number)["before"].latency
+        latency = _timed(state, {"before": build}, None, kept=number)["before"].latency
         if latency is None or not latency.p50_ms:
             raise RuntimeFailed(f"{build.candidate.id} cannot be measured.", "It gave no latency.", "See the log.")
         found.append(latency.p50_ms)
@@ -397,37 +402,37 @@ def _now_ms(builder: CandidateBuilder, build: Build) -> float:
 
 
 def _timed(
-    builder: CandidateBuilder, builds: Mapping[str, Build], base: str | None, kept: int | None = None
+    state: RunState, builds: Mapping[str, Build], base: str | None, kept: int | None = None
 ) -> dict[str, Timing]:
     """The artifacts measured in one interleaved run; `kept`: as they were in the run of that number, if any was."""
     paths = {name: build.artifact.path for name, build in builds.items() if build.artifact}
-    images = [item.path for item in builder.images.evaluation.items[:LATENCY_IMAGES]]
+    images = state.images.evaluation.paths[:LATENCY_IMAGES]
     inputs = {
         "artifacts": {name: build.artifact.key for name, build in builds.items() if build.artifact},
-        "images": builder.images.evaluation.digests[:LATENCY_IMAGES], "rules": RULES, "base": base,
-        "machine": builder.host.identity, "run": kept, "made_by": made_by("measure", "bench", "targets"),
+        "images": state.images.evaluation.digests[:LATENCY_IMAGES], "rules": RULES, "base": base,
+        "machine": state.host.identity, "run": kept, "made_by": made_by("measure", "bench", "targets"),
     }  # fmt: skip
 
     def make(folder: Path, step: child.Progress) -> None:
         found = measure_interleaved(
-            paths, images, folder, rules=RULES, limits=builder.runner.limits, reference=base, target=builder.job.target,
-            progress=step, measure=builder.host.observe,
+            paths, images, folder, rules=RULES, limits=state.runner.limits, reference=base, target=state.job.target,
+            progress=step, measure=state.host.observe,
         )  # fmt: skip
         (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
     if kept is None:
-        builder.runner.store.forget("latency", inputs)
-    entry = builder.runner.keep("latency", f"{len(paths)} artifacts, interleaved", inputs, make)
+        state.runner.store.forget("latency", inputs)
+    entry = state.runner.keep("latency", f"{len(paths)} artifacts, interleaved", inputs, make)
     return msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
 
 
-def _began(builder: CandidateBuilder, before: Build, now: Build) -> float:
+def _began(state: RunState, before: Build, now: Build) -> float:
     """How many times faster `now` is than `before`: kept, so that the same cuts are found again after a kill."""
-    return median(_measured(builder, before, now, number).gain() for number in range(1, RUNS + 1))
+    return median(_measured(state, before, now, number).gain() for number in range(1, RUNS + 1))
 
 
-def _measured(builder: CandidateBuilder, before: Build, after: Build, kept: int | None = None) -> Measured:
-    found = _timed(builder, {"before": before, "after": after}, "before", kept)
+def _measured(state: RunState, before: Build, after: Build, kept: int | None = None) -> Measured:
+    found = _timed(state, {"before": before, "after": after}, "before", kept)
     p50, valid = {}, True
     for name, timing in found.items():
         if timing.latency is None or not timing.latency.p50_ms:
@@ -436,14 +441,13 @@ def _measured(builder: CandidateBuilder, before: Build, after: Build, kept: int 
     return Measured(p50["before"], p50["after"], found["after"].speedup, valid)
 
 
-def _compared(
-    builder: CandidateBuilder, before: Build, narrow: CandidateBuilder, after: Build
-) -> tuple[Accuracy, Accuracy]:
+def _compared(state: RunState, before: Build, narrow: RunState, after: Build) -> tuple[Accuracy, Accuracy]:
     """The accuracy of the unpruned artifact, and of the pruned one paired with it."""
-    entries = builder.evaluate(before), narrow.evaluate(after)
+    entries = builder.answer(state, before), builder.answer(narrow, after)
     if entries[0] is None or entries[1] is None:
-        raise RuntimeFailed(f"{before.candidate.id} does not answer.", before.reason or after.reason or "", "")
+        failed = next((one.failure.reason for one in (before, after) if one.failure), "")
+        raise RuntimeFailed(f"{before.candidate.id} does not answer.", failed, "")
     truth, found = (accuracy.load_outputs(entry.path) for entry in entries if entry)
-    items, spec = builder.images.evaluation.items, builder.spec
+    items, spec = state.images.evaluation.items, state.spec
     metric = tasks.of(spec).metric
     return metric.score(truth, items, spec), metric.compare(found, truth, items, spec)

@@ -19,12 +19,12 @@ from edgewright.data.sets import ImageSet
 from edgewright.graph.index import producers_of
 from edgewright.graph.layers import Layer, layers, narrowed
 from edgewright.pipeline import images as image_sets
-from edgewright.pipeline.builder import CandidateBuilder
 from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.jobs import distill
 from edgewright.pipeline.stages.export import Source
 from edgewright.pipeline.stages.model import MODEL, SPEC
 from edgewright.pipeline.stages.runner import made_by
+from edgewright.pipeline.state import RunState
 from edgewright.quantize.pruning import Importance
 
 IMAGES, BATCH = 256, 16
@@ -147,34 +147,32 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def cut(
-    builder: CandidateBuilder, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
+    state: RunState, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
     table: Table | None, anchor: Anchor | None,
 ) -> Entry:  # fmt: skip
-    """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `builder`, not trained yet.
+    """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `state`, not trained yet.
 
     `original`: the channels of groups before any round, which `least` is a share of. `table` and
     `anchor` foretell the latency of `candidate`, where a speed-up is wanted.
     """
     some = sets.spread(training.items, IMAGES)
-    labels = [
-        item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), builder.spec).items
-    ]
+    labels = [item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), state.spec).items]
     precision = "int8" if candidate.variant.scheme else candidate.options.precision
-    traits, isa = candidate.traits, builder.job.target.isa
+    traits, isa = candidate.traits, state.job.target.isa
     how: dict[str, Any] = {
         "wanted": msgspec.to_builtins(wanted), "original": dict(original), "anchor": msgspec.to_builtins(anchor),
         "block": traits.channel_block(precision, isa), "pooled": traits.pooled_block(precision, isa),
-        "labels": labels if None not in labels else [], "seed": builder.job.recipe.seed,
+        "labels": labels if None not in labels else [], "seed": state.job.recipe.seed,
     }  # fmt: skip
     costs = [(layer, cost) for layer, cost in table.costs.items()] if table else []
     inputs = {
-        "model": builder.exported.key, "images": training.only(some).digests, **how,
+        "model": state.exported.key, "images": training.only(some).digests, **how,
         "costs": msgspec.to_builtins(costs), "made_by": made_by("prune", "quantize", "export", "bench"),
     }  # fmt: skip
-    return builder.runner.run(
-        "prune", f"{builder.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
-        source=msgspec.to_builtins(builder.job.source), model=str(builder.exported.path / MODEL),
-        spec=str(builder.exported.path / SPEC), images=[item.path for item in some],
+    return state.runner.run(
+        "prune", f"{state.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
+        source=msgspec.to_builtins(state.job.source), model=str(state.exported.path / MODEL),
+        spec=str(state.exported.path / SPEC), images=[item.path for item in some],
         costs=msgspec.to_builtins(costs), **how,
     )  # fmt: skip
 

@@ -10,13 +10,16 @@ from edgewright.bench import profile
 from edgewright.bench.latency import Timing
 from edgewright.bench.results import Loss, Part, Sensitivity
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
-from edgewright.pipeline.builder import CandidateBuilder, prepare
+from edgewright.pipeline import builder
+from edgewright.pipeline.candidates import base
 from edgewright.pipeline.hosts import Host
+from edgewright.pipeline.prepare import prepare
 from edgewright.pipeline.stages import mixed_precision as stages
 from edgewright.pipeline.stages.measure import profile_kernels
 from edgewright.pipeline.stages.model import require_float
 from edgewright.pipeline.stages.runner import StageRunner
-from edgewright.pipeline.state import Build, Job
+from edgewright.pipeline.state import Build, Job, RunState
+from edgewright.pipeline.timing import first_look
 from edgewright.quantize.mixed import block_sensitivity
 from edgewright.runtimes.options import Kernel
 
@@ -30,9 +33,10 @@ def sensitivity(job: Job, runner: StageRunner, host: Host) -> Sensitivity:
     Raises `InvalidInput` where target and recipe have no float and INT8 variant of one runtime, `RuntimeFailed` where
     one of them cannot be built or run.
     """
-    builder, candidates = prepare(job, runner, host)
-    require_float(builder.exported)
-    if not builder.measure:
+    state = prepare(job, runner, host)
+    candidates = base.propose(state)
+    require_float(state.exported)
+    if not state.measured_here:
         raise Unavailable(
             f"This machine is {host.machine.title}, not {job.target.title}.", "Layers are timed where they will run.",
             "Leave --target away, or run this on the device.",
@@ -48,39 +52,39 @@ def sensitivity(job: Job, runner: StageRunner, host: Host) -> Sensitivity:
             f"Target '{job.target.name}' and the scheme have no float and INT8 variant of one runtime.",
             "A layer's time in INT8 is compared with its time in float.", "Name another --scheme.",
         )  # fmt: skip
-    exact, int8 = (builder.build(candidate) for candidate in pairs[0])
-    timings = builder.screen([exact, int8])
+    exact, int8 = (builder.build(state, candidate) for candidate in pairs[0])
+    timings = first_look(state, [exact, int8])
     for build in (exact, int8):
-        reason = build.reason or timings[build.candidate.id].reason
+        reason = build.failure.reason if build.failure else timings[build.candidate.id].reason
         if reason:
             raise RuntimeFailed(f"{build.candidate.id} cannot be measured.", reason, "Name another --scheme.")
-    return table(builder, exact, int8, timings)
+    return table(state, exact, int8, timings)
 
 
-def table(builder: CandidateBuilder, exact: Build, int8: Build, first: dict[str, Timing]) -> Sensitivity:
+def table(state: RunState, exact: Build, int8: Build, first: dict[str, Timing]) -> Sensitivity:
     """Blocks and layers of `int8` against `exact`, which were timed as `first` says.
 
     Raises `EdgewrightError`s of the stages: an INT8 file of which no layer can be given back to float, a profiler that
     fails.
     """
-    assert int8.quantized and exact.artifact and int8.artifact
-    calibration = builder.images.calibration
+    assert exact.artifact and int8.artifact
+    calibration = state.images.calibration
     entry = stages.sensitivity(
-        builder.runner,
-        builder.exported,
-        int8.quantized,
+        state.runner,
+        state.exported,
+        int8.results["quantize"],
         int8.candidate.variant,
         calibration,
-        builder.job.recipe.seed,
+        state.job.recipe.seed,
         IMAGES,
         True,
     )
     found = block_sensitivity.read(entry.path)
     times: dict[str, list[Kernel]] = {}
-    if builder.host.is_here and profile.has_profiler(exact.candidate.options.runtime):
-        item, digest = builder.images.evaluation.items[0], builder.images.evaluation.digests[0]
+    if state.host.is_here and profile.has_profiler(exact.candidate.options.runtime):
+        item, digest = state.images.evaluation.items[0], state.images.evaluation.digests[0]
         pair = {build.candidate.id: build.artifact for build in (exact, int8) if build.artifact}
-        times = profile.read(profile_kernels(builder.runner, pair, item.path, digest, builder.host.identity).path)
+        times = profile.read(profile_kernels(state.runner, pair, item.path, digest, state.host.identity).path)
     totals = [(build.candidate.id, _runtime_ms(first[build.candidate.id])) for build in (exact, int8)]
     return Sensitivity(
         id=int8.candidate.id, float_id=exact.candidate.id, images=found.images, whole=_loss(found.whole),

@@ -115,9 +115,9 @@ def read(entry: Entry) -> list[Finding]:
     return msgspec.json.decode((entry.path / FILE).read_bytes(), type=list[Finding])
 
 
-def unaudited(error: EdgewrightError) -> Finding:
+def unaudited(reason: str) -> Finding:
     """The finding on an artifact that could not be audited."""
-    return Finding(level="warning", code="audit", text=f"It could not be audited: {error.what} {error.why}".strip())
+    return Finding(level="warning", code="audit", text=f"It could not be audited: {reason}")
 
 
 def examine_images(

@@ -1,0 +1,88 @@
+"""The latency of what was built: a first look that decides what else is built, and the figures of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.core.child import Progress
+from edgewright.pipeline.stages.runner import made_by
+from edgewright.pipeline.state import REFERENCE, Build, Failure, RunState
+
+LATENCY_IMAGES = 4
+
+SCREENING = Rules(min_duration_s=0.5, min_count=40, max_duration_s=3.0, rounds=5, warm_up_s=0.6, cold_starts=1)
+"""A first look at latency that only decides which candidates get variations; no figure of it is reported."""
+
+
+def first_look(state: RunState, builds: Sequence[Build]) -> dict[str, Timing]:
+    """Timings of those of `builds` that are alive, by id: short ones, that only decide what else is built."""
+    alive = [build for build in builds if build.alive and build.artifact]
+    key = tuple(build.artifact.key for build in alive if build.artifact)
+    if key not in state.looks:
+        state.looks[key] = timings(state, "screen", alive, SCREENING, fresh=False)
+    return state.looks[key]
+
+
+def p50(timings: Mapping[str, Timing], build: Build) -> float:
+    """The median latency of `build` in ms; 0 where it has none."""
+    latency = timings[build.candidate.id].latency if build.candidate.id in timings else None
+    return (latency.p50_ms if latency else None) or 0.0
+
+
+def time(state: RunState) -> None:
+    """Measure all that is alive in one interleaved run, the reference with it, and say what speedups are against.
+
+    A device has no torch: there the first artifact in float32 stands in for the reference's latency; of a file that
+    is quantized already the first one does everywhere.
+    """
+    recipe = state.job.recipe
+    rules = Rules(
+        min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.fps, seed=recipe.seed
+    )
+    every = (state.reference, *state.builds) if state.host.is_here else state.builds
+    alive = [build for build in every if build.alive and build.artifact]
+    if not alive:
+        return
+    # Of an INT8 file the reference computes each step in float: it is exact, and no measure of speed.
+    others = [build.candidate for build in alive if build is not state.reference]
+    plain = (candidate.id for candidate in others if state.given or candidate.precision == "f32")
+    state.base = REFERENCE.id if state.host.is_here and state.given is None else next(plain, None)
+    found = timings(state, "latency", alive, rules, fresh=state.job.remeasure, base=state.base)
+    for build in alive:
+        build.timing = found[build.candidate.id]
+        if build.timing.reason:
+            build.failure = Failure(build.timing.stage or "latency", build.timing.reason)
+
+
+def timings(
+    state: RunState, stage: str, builds: Sequence[Build], rules: Rules, fresh: bool, base: str | None = None
+) -> dict[str, Timing]:
+    """`builds` measured in one interleaved run, stored as `stage`; speedups are against the one called `base`."""
+    artifacts = {build.candidate.id: build.artifact.path for build in builds if build.artifact}
+    paths = state.images.evaluation.paths[:LATENCY_IMAGES]
+    inputs = {
+        "artifacts": {build.candidate.id: build.artifact.key for build in builds if build.artifact},
+        "images": state.images.evaluation.digests[:LATENCY_IMAGES], "rules": rules, "base": base,
+        "machine": state.host.identity,
+        "power_mode": state.job.target.power_mode, "made_by": made_by("measure", "bench", "targets"),
+    }  # fmt: skip
+
+    def make(folder: Path, step: Progress) -> None:
+        found = measure_interleaved(
+            artifacts, paths, folder, rules=rules, limits=state.runner.limits, reference=base,
+            target=state.job.target, progress=step, measure=state.host.observe,
+        )  # fmt: skip
+        (folder / "timings.json").write_bytes(msgspec.json.encode(found))
+
+    what = f"{len(artifacts)} artifacts, interleaved"
+    if fresh:
+        state.runner.store.forget(stage, inputs)
+    entry = state.runner.keep(stage, what, inputs, make)
+    found = msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
+    if stage == "latency" and any(t.latency and not t.latency.valid for t in found.values()):
+        state.runner.store.forget(stage, inputs)  # shown in this report, but no evidence to be used again
+    return found
