@@ -58,16 +58,17 @@ def answer(artifact: str, images: Sequence[str], folder: str, progress: Progress
 def observe(
     artifacts: Mapping[str, str],
     images: Sequence[str],
-    rules: dict[str, Any],
-    each: dict[str, Any],
-    target: dict[str, Any] | None,
+    setup: dict[str, Any],
     folder: str,
     progress: Progress | None = None,
 ) -> None:
-    """`latency.observe` with the `rules` and with limits for `each` artifact; `folder` gets ``observed.json`` too."""
-    seen = latency.observe(
-        {id: Path(path) for id, path in artifacts.items()}, images, Path(folder),
-        rules=msgspec.convert(rules, latency.Rules), limits=msgspec.convert(each, Limits),
-        target=msgspec.convert(target, Target | None), progress=progress,
+    """`latency.observe` with the `setup` as plain data (its `rules`, `limits`, `target`).
+
+    The limits are those of each artifact; `folder` gets ``observed.json`` too.
+    """
+    how = latency.Setup(
+        rules=msgspec.convert(setup["rules"], latency.Rules), limits=msgspec.convert(setup["limits"], Limits),
+        target=msgspec.convert(setup["target"], Target | None),
     )  # fmt: skip
+    seen = latency.observe({id: Path(path) for id, path in artifacts.items()}, images, Path(folder), how, progress)
     Path(folder, OBSERVED).write_bytes(msgspec.json.encode(seen))

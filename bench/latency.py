@@ -117,6 +117,21 @@ Observe = Callable[
 ]
 """Measures artifacts (id -> folder) on images (files) and writes samples to a folder, here or on a device."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How and where artifacts are measured: by `measure`, or here by `observe`, whose children have `limits`.
+
+    `target`: the device that the figures are for, whose power mode and clocks the machine must have for them to be
+    evidence.
+    """
+
+    rules: Rules = field(default_factory=Rules)
+    limits: Limits = field(default_factory=Limits)
+    target: Target | None = None
+    measure: Observe | None = None
+
+
 Span = tuple[environment.Sample, environment.Sample, float]
 """The machine before and after a slice, and the CPU seconds that the measured process used in it."""
 
@@ -166,39 +181,32 @@ def measure_interleaved(
     artifacts: Mapping[str, Path],
     images: Sequence[str],
     folder: Path,
+    setup: Setup,
     *,
-    rules: Rules = Rules(),  # noqa: B008 - frozen
-    limits: Limits = Limits(),
     reference: str | None = None,
-    target: Target | None = None,
     progress: Progress | None = None,
-    measure: Observe | None = None,
 ) -> dict[str, Timing]:
     """Measure all `artifacts` (id -> artifact or bundle folder) on `images` (files, a handful) against each other.
 
     Writes the samples and the children's logs to `folder`. An artifact that crashes, hangs or runs out of memory gets a
-    `Timing` with its reason; the others go on. `reference` names the artifact that speedups are relative to. `target`:
-    the device that the figures are for, whose power mode and clocks this machine must have for them to be evidence.
-    `measure` does the work where it is not to be done by `observe` on this machine; `limits` are the latter's.
+    `Timing` with its reason; the others go on. `reference` names the artifact that speedups are relative to.
     """
-    if measure:
-        seen = measure(artifacts, images, folder, rules, target, progress)
+    if setup.measure:
+        seen = setup.measure(artifacts, images, folder, setup.rules, setup.target, progress)
     else:
-        seen = observe(artifacts, images, folder, rules=rules, limits=limits, target=target, progress=progress)
-    return timings(seen, folder, reference, rules.rate_hz)
+        seen = observe(artifacts, images, folder, setup, progress)
+    return timings(seen, folder, reference, setup.rules.rate_hz)
 
 
 def observe(
     artifacts: Mapping[str, Path],
     images: Sequence[str],
     folder: Path,
-    *,
-    rules: Rules = Rules(),  # noqa: B008 - frozen
-    limits: Limits = Limits(),
-    target: Target | None = None,
+    setup: Setup,
     progress: Progress | None = None,
 ) -> list[Observed]:
-    """The half of `measure_interleaved` that opens and asks the artifacts; each child has `limits`."""
+    """The half of `measure_interleaved` that opens and asks the artifacts, on this machine."""
+    rules = setup.rules
     folder.mkdir(parents=True, exist_ok=True)
     subjects = [
         _Subject(id=id, path=path, log=folder / f"{number:03}.log", meter=Meter(), camera_meter=Meter())
@@ -208,7 +216,7 @@ def observe(
         for number, subject in enumerate(subjects):
             if progress:
                 progress(50 * number // len(subjects), 100, f"opening {subject.id}")
-            _open(subject, images, rules, limits)
+            _open(subject, images, rules, setup.limits)
         _rounds(subjects, rules, progress)
         if rules.rate_hz:
             _camera_rounds(subjects, rules, rules.rate_hz, progress)
@@ -217,7 +225,7 @@ def observe(
     finally:
         for subject in subjects:
             subject.close()
-    return [_observed(subject, folder, number, target) for number, subject in enumerate(subjects)]
+    return [_observed(subject, folder, number, setup.target) for number, subject in enumerate(subjects)]
 
 
 def timings(

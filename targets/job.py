@@ -29,8 +29,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What to run: "module:function" with `kwargs`, and its folder for output as the argument named `into`."""
 
     target: str
-    kwargs: dict[str, Any]
-    limits: child.Limits
+    kwargs: dict[str, Any] = {}
+    limits: child.Limits = child.Limits()
     into: str = "folder"
 
 

@@ -1,7 +1,7 @@
 """Work on a device: edgewright installed there, files pushed and pulled, jobs that outlive a connection.
 
     with connect(Device(address="nano@jetson.local")) as device:
-        device.run("edgewright.bench.device:about", {}, limits, Path("here"))
+        device.run(Request(target="edgewright.bench.device:about"), Path("here"))
 
 Files are known by their SHA-256 and sent once; a cut one is sent on from where it was cut. A job is known by the digest
 of what is asked: a client that was killed and gives the same command again finds it running, or done.
@@ -23,7 +23,7 @@ from typing import IO, Any, BinaryIO, TypeVar
 import msgspec
 
 from edgewright.core import errors, files
-from edgewright.core.child import Limits, Progress
+from edgewright.core.child import Progress
 from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
 
 from . import answers, ssh, wheel
@@ -114,24 +114,21 @@ class Remote:
 
     def run(
         self,
-        target: str,
-        kwargs: Mapping[str, Any],
-        limits: Limits,
+        asked: Request,
         out: Path,
         *,
-        into: str = "folder",
         progress: Progress | None = None,
         fresh: bool = False,
         most_bytes: int = answers.RESULT_BYTES,
     ) -> Any:
-        """Run ``module:function`` on the device and return what it returns; the files that it wrote are put into `out`.
+        """Run what is `asked` on the device and return what it returns; the files that it wrote are put into `out`.
 
-        The function gets its output folder as the argument named `into`, and may take ``progress``, as in a `child`.
+        The function may take ``progress``, as in a `child`.
         `fresh`: what an earlier client was answered is not good enough. `most_bytes`: of all files that it writes.
         Raises what it raised there, `RuntimeFailed` where the job died, `IntegrityError` for an answer that no job of
         ours gives, and the connection's errors.
         """
-        request = msgspec.to_builtins(Request(target=target, kwargs=dict(kwargs), limits=limits, into=into))
+        request = msgspec.to_builtins(asked)
         identity = msgspec.json.encode([request, self._python], order="deterministic")
         key = hashlib.sha256(identity).hexdigest()[:32]
         self._jobs.append(key)

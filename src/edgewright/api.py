@@ -278,7 +278,7 @@ def prune(
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
-    job = _job_here(host, where, recipe, data, split, train_data, target)
+    job = _job_here(where, recipe, hosts.target_for(host, target), data, split, train_data)
     made, found = pruning.prune(job, _stage_runner(recipe, watch), host, wanted, schedule)
     distillation.copy(made, folder)
     return found
@@ -314,7 +314,7 @@ def sensitivity(
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
-    job = _job_here(host, where, recipe, data, split, calibration, target)
+    job = _job_here(where, recipe, hosts.target_for(host, target), data, split, calibration)
     found = sensing.sensitivity(job, _stage_runner(recipe, watch), host)
     if folder is not None:
         sensitivities.write(found, folder)
@@ -463,14 +463,13 @@ def gate(
 
 
 def _job_here(
-    host: hosts.Host, source: Source, recipe: Recipe, data: PathLike, split: str | None,
-    calibration: PathLike | None, target: str | Target | None,
-) -> Job:  # fmt: skip
+    source: Source, recipe: Recipe, target: Target, data: PathLike, split: str | None, calibration: PathLike | None
+) -> Job:
     """A job on this machine that nothing is to be chosen by: its budget holds for unlabelled images too."""
     return Job(
         source=source, data=files.absolute(data), split=split,
         calibration=files.absolute(calibration) if calibration is not None else None,
-        target=hosts.target_for(host, target), recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
+        target=target, recipe=recipe, budget=budgets.parse("sqnr >= 0 dB"),
     )  # fmt: skip
 
 

@@ -77,9 +77,13 @@ def test_a_frame_that_waits_for_the_one_before_counts_its_wait(served):
 def test_a_cameras_rate_is_a_latency_of_its_own(stubbed, tmp_path):
     steps = []
     found = latency.measure_interleaved(
-        {name: Path("/artifacts", name) for name in ("slow", "fast")}, ["image.png"], tmp_path, rules=QUICK,
-        limits=Limits(wall_s=6), reference="slow", progress=lambda *step: steps.append(step),
-    )  # fmt: skip
+        {name: Path("/artifacts", name) for name in ("slow", "fast")},
+        ["image.png"],
+        tmp_path,
+        latency.Setup(rules=QUICK, limits=Limits(wall_s=6)),
+        reference="slow",
+        progress=lambda *step: steps.append(step),
+    )
     fast, slow = found["fast"].camera, found["slow"].camera
     assert (fast.scenario, fast.rate_hz, fast.frames, fast.missed) == ("camera", 60, 132, 0)
     assert slow.missed == slow.frames, "20 ms are longer than the sixtieth of a second"
@@ -91,14 +95,18 @@ def test_a_cameras_rate_is_a_latency_of_its_own(stubbed, tmp_path):
 
 def test_without_a_rate_there_is_none(stubbed, tmp_path):
     rules = msgspec.structs.replace(QUICK, rate_hz=None)
-    found = latency.measure_interleaved({"fast": Path("/artifacts/fast")}, ["image.png"], tmp_path, rules=rules)
+    found = latency.measure_interleaved(
+        {"fast": Path("/artifacts/fast")}, ["image.png"], tmp_path, latency.Setup(rules=rules)
+    )
     assert found["fast"].camera is None
 
 
 def test_energy_is_the_mean_powers_share_of_one_inference(stubbed, tmp_path, monkeypatch):
     root = boards.orin_nano(tmp_path / "board")  # 6 W at its input
     monkeypatch.setattr(latency, "Meter", functools.partial(Meter, root, 0.01))
-    found = latency.measure_interleaved({"fast": Path("/artifacts/fast")}, ["image.png"], tmp_path, rules=QUICK)["fast"]
+    found = latency.measure_interleaved(
+        {"fast": Path("/artifacts/fast")}, ["image.png"], tmp_path, latency.Setup(rules=QUICK)
+    )["fast"]
     assert found.energy_mj == pytest.approx(6.0 * 5.0, rel=0.02)
     assert found.energy_source == "VDD_IN"
     assert found.latency.power_w == pytest.approx(6.0)
@@ -107,7 +115,9 @@ def test_energy_is_the_mean_powers_share_of_one_inference(stubbed, tmp_path, mon
 
 def test_without_a_sensor_energy_is_absent(stubbed, tmp_path, monkeypatch):
     monkeypatch.setattr(latency, "Meter", functools.partial(Meter, tmp_path / "nothing"))
-    found = latency.measure_interleaved({"fast": Path("/artifacts/fast")}, ["image.png"], tmp_path, rules=QUICK)["fast"]
+    found = latency.measure_interleaved(
+        {"fast": Path("/artifacts/fast")}, ["image.png"], tmp_path, latency.Setup(rules=QUICK)
+    )["fast"]
     assert (found.energy_mj, found.energy_source, found.latency.power_w) == (None, None, None)
     assert b"energy" not in msgspec.json.encode(found)
 

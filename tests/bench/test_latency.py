@@ -26,9 +26,13 @@ def test_a_failing_artifact_is_a_reason_and_the_others_go_on(stubbed, tmp_path):
     names = ("slow", "crashes", "hangs", "eats", "refuses", "fast")
     steps = []
     found = latency.measure_interleaved(
-        {name: Path("/artifacts", name) for name in names}, ["image.png"], tmp_path, rules=QUICK, reference="slow",
-        limits=Limits(wall_s=6, memory_bytes=1 << 30), progress=lambda *step: steps.append(step),
-    )  # fmt: skip
+        {name: Path("/artifacts", name) for name in names},
+        ["image.png"],
+        tmp_path,
+        latency.Setup(rules=QUICK, limits=Limits(wall_s=6, memory_bytes=1 << 30)),
+        reference="slow",
+        progress=lambda *step: steps.append(step),
+    )
     assert {name: found[name].stage for name in names} == {
         "slow": None, "crashes": "latency", "hangs": "latency", "eats": "latency", "refuses": "load", "fast": None,
     }  # fmt: skip

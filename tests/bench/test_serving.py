@@ -94,7 +94,11 @@ def test_two_artifacts_are_measured_against_each_other(tmp_path, images):
     good, missing = make(tmp_path / "model"), tmp_path / "missing"
     rules = latency.Rules(min_duration_s=0.3, min_count=70, rounds=3, warm_up_s=0.3, cold_starts=2)
     found = latency.measure_interleaved(
-        {"good": good, "same": good, "missing": missing}, images[0][:2], tmp_path / "out", rules=rules, reference="good"
+        {"good": good, "same": good, "missing": missing},
+        images[0][:2],
+        tmp_path / "out",
+        latency.Setup(rules=rules),
+        reference="good",
     )
     for name in ("good", "same"):
         figures = found[name].latency
@@ -133,7 +137,9 @@ def test_a_detector_whose_outputs_have_no_axis_for_images_is_measured(tmp_path, 
     )
     artifact.build(path, spec, Options(runtime="onnxruntime"), tmp_path / "artifact")
     rules = latency.Rules(min_duration_s=0.1, min_count=10, rounds=1, warm_up_s=0.1, cold_starts=1)
-    found = latency.measure_interleaved({"it": tmp_path / "artifact"}, images[0][:2], tmp_path / "out", rules=rules)
+    found = latency.measure_interleaved(
+        {"it": tmp_path / "artifact"}, images[0][:2], tmp_path / "out", latency.Setup(rules=rules)
+    )
     assert found["it"].reason is None
     assert found["it"].latency.postprocess_p50_ms > 0
 

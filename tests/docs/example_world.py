@@ -7,6 +7,7 @@ are kept for the next step, and a latency is a hundred calls on a machine that c
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import importlib.util
 import os
@@ -130,13 +131,13 @@ def quick() -> Iterator[None]:
             write_page(report, path, gallery)
 
     def observe_shortly(
-        artifacts: Mapping[str, Path], images: Sequence[str], folder: Path, *, rules: latency.Rules, **more: Any
+        artifacts: Mapping[str, Path], images: Sequence[str], folder: Path, setup: latency.Setup, progress: Any = None
     ) -> list[latency.Observed]:
         short = latency.Rules(
             min_duration_s=0.05, min_count=130, max_duration_s=0.2, rounds=2, warm_up_s=0.04, cold_starts=1,
-            rate_hz=rules.rate_hz, camera_frames=8,
+            rate_hz=setup.rules.rate_hz, camera_frames=8,
         )  # fmt: skip
-        seen = observe(artifacts, images, folder, rules=short, **more)
+        seen = observe(artifacts, images, folder, dataclasses.replace(setup, rules=short), progress)
         for watched in (way for one in seen for way in (one.whole, one.camera) if way):
             samples = np.load(folder / watched.samples)
             np.save(folder / watched.samples, np.minimum(samples, LONGEST_S))

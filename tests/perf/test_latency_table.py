@@ -20,7 +20,7 @@ import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from edgewright.bench.latency import Rules, measure_interleaved
+from edgewright.bench.latency import Rules, Setup, measure_interleaved
 from edgewright.bench.layer_table import Network, predict
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Store
@@ -85,7 +85,7 @@ def test_predicted_and_measured(benchmark: Any, name: str, int8: bool, tmp_path:
     # A process may be slow or fast for all of its life, by where its memory lies, and so may the machine for minutes:
     # ratios to the unchanged network of the same run, the middle one of three.
     runs = [
-        measure_interleaved(artifacts, images[:2], tmp_path / f"run{number}", rules=RULES, reference="0")
+        measure_interleaved(artifacts, images[:2], tmp_path / f"run{number}", Setup(rules=RULES), reference="0")
         for number in range(3)
     ]
     print(f"\n{name} {scheme or 'f32'}, widths by {block}: {len(table.costs)} layers in the table")

@@ -10,7 +10,6 @@ import pytest
 
 from edgewright.bench import environment
 from edgewright.bench.latency import Rules
-from edgewright.core.child import Limits
 from edgewright.core.errors import IntegrityError
 from edgewright.core.spec import Input, ModelSpec, Preprocess, encode
 from edgewright.pipeline import hosts
@@ -18,6 +17,7 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.runtimes import artifact
 from edgewright.runtimes.options import Options
 from edgewright.targets import detect
+from edgewright.targets.job import Request
 from edgewright.targets.remote import Remote
 from edgewright.tasks.classify.spec import Classify
 
@@ -41,8 +41,8 @@ class Lying(Remote):
     def push_folders(self, folders: Any, progress: Any = None) -> list[str]:
         return list(map(str, folders))
 
-    def run(self, target: str, kwargs: Any, limits: Limits, out: Path, **more: Any) -> Any:
-        if target.endswith(":about"):
+    def run(self, asked: Request, out: Path, **more: Any) -> Any:
+        if asked.target.endswith(":about"):
             return ABOUT
         for name, content in self.files.items():
             (out / name.replace("_", ".")).write_bytes(content)

@@ -13,9 +13,9 @@ from hostile import HONEST, Hostile
 
 from edgewright.cli.main import run_command
 from edgewright.core import files
-from edgewright.core.child import Limits
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, RuntimeFailed, TimedOut
 from edgewright.targets import answers, remote
+from edgewright.targets.job import Request
 from edgewright.targets.remote import Device, connect
 
 CONTENT = b"figures"
@@ -25,7 +25,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
 def run(hostile: Hostile, out: Path, **more: Any) -> Any:
-    return hostile.remote.run("module:function", {}, Limits(), out, **more)
+    return hostile.remote.run(Request(target="module:function"), out, **more)
 
 
 def result(**fields: Any) -> dict[str, Any]:

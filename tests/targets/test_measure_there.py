@@ -18,7 +18,7 @@ from PIL import Image
 
 from edgewright import api
 from edgewright.bench import accuracy
-from edgewright.bench.latency import Rules, measure_interleaved
+from edgewright.bench.latency import Rules, Setup, measure_interleaved
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.spec import Input, ModelSpec, Preprocess
@@ -126,7 +126,7 @@ def test_ten_cuts_leave_the_answers_bit_for_bit_those_of_a_local_run(
             accuracy.evaluate(edge, images, remote, answer=host.answer)
             assert (local / accuracy.OUTPUTS).read_bytes() == (remote / accuracy.OUTPUTS).read_bytes()
         found = measure_interleaved(
-            artifacts, images[:2], tmp_path / "latency", rules=rules, reference="openvino", measure=host.observe
+            artifacts, images[:2], tmp_path / "latency", Setup(rules=rules, measure=host.observe), reference="openvino"
         )
         while wire.cuts < 10:
             assert host.answer is not None

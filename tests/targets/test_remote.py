@@ -22,6 +22,7 @@ from edgewright.core import files
 from edgewright.core.child import Limits
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, RuntimeFailed, TimedOut, UsageError
 from edgewright.targets import answers, remote, wheel
+from edgewright.targets.job import Request
 from edgewright.targets.remote import Device, Remote, connect
 from edgewright.targets.ssh import Unreachable
 
@@ -29,9 +30,14 @@ ODD = 'it\'s a "name"\n$(touch x) `y`.bin'
 SHELL = "subprocess:call"
 
 
+def command(*words: str, **limits: float) -> Request:
+    """A command that runs in the job's output folder."""
+    return Request(target=SHELL, kwargs={"args": list(words)}, limits=Limits(**limits), into="cwd")
+
+
 def shell(connected: Remote, script: str, out: Path, **more: object) -> object:
     """A job that runs a shell script in its output folder."""
-    return connected.run(SHELL, {"args": ["sh", "-c", script]}, Limits(wall_s=60), out, into="cwd", **more)  # type: ignore[arg-type]
+    return connected.run(command("sh", "-c", script, wall_s=60), out, **more)  # type: ignore[arg-type]
 
 
 def noise(path: Path, size: int, seed: int = 0) -> Path:
@@ -45,7 +51,7 @@ def test_any_name_goes_there_and_comes_back(device: Device, tmp_path: Path) -> N
     with connect(device) as connected:
         (there,) = connected.push_folders([tmp_path / "in"])
         script = 'cp -r "$0"/. . && printf done > empty.txt && : > none'
-        connected.run(SHELL, {"args": ["sh", "-c", script, there]}, Limits(), tmp_path / "out", into="cwd")
+        connected.run(command("sh", "-c", script, there), tmp_path / "out")
         connected.forget()
     assert files.tree(tmp_path / "out") == sorted([f"sub dir/{ODD}", "empty.txt", "none"])
     assert (tmp_path / "out/sub dir" / ODD).read_bytes() == (tmp_path / "in/sub dir" / ODD).read_bytes()
@@ -87,9 +93,9 @@ def test_cuts_at_any_moment_change_nothing(device: Device, wire: Wire, tmp_path:
     with connect(replace(device, address=f"127.0.0.1:{wire.port}")) as connected:
         cutter = wire.cut_at_random(5, seed=5, within_s=(0.1, 0.8))
         (there,) = connected.push_folders([tmp_path / "in"])
-        connected.run(SHELL, {"args": ["sh", "-c", script, there]}, Limits(), tmp_path / "out", into="cwd")
+        connected.run(command("sh", "-c", script, there), tmp_path / "out")
         while wire.cuts < 5:  # what is left of them falls on more pulls
-            connected.run(SHELL, {"args": ["sh", "-c", script, there]}, Limits(), tmp_path / "out", into="cwd")
+            connected.run(command("sh", "-c", script, there), tmp_path / "out")
         cutter.join()
     assert (tmp_path / "out/twice").read_bytes() == source.read_bytes() * 2
     assert (tmp_path / "runs").read_text() == "run\n"
@@ -99,11 +105,15 @@ CLIENT = """
 import sys
 from pathlib import Path
 from edgewright.core.child import Limits
+from edgewright.targets.job import Request
 from edgewright.targets.remote import Device, connect
 
 address, python, folder, script, out = sys.argv[1:]
 with connect(Device(address=address, python=python, folder=folder)) as connected:
-    connected.run("subprocess:call", {"args": ["sh", "-c", script]}, Limits(wall_s=60), Path(out), into="cwd")
+    asked = Request(
+        target="subprocess:call", kwargs={"args": ["sh", "-c", script]}, limits=Limits(wall_s=60), into="cwd"
+    )
+    connected.run(asked, Path(out))
 """
 
 
@@ -151,9 +161,10 @@ def test_a_job_that_fails_says_why_in_the_users_words(device: Device, tmp_path: 
     with connect(device) as connected:
         (there,) = connected.push_files([str(image)])
         with pytest.raises(EdgewrightError, match=f"On .*{device.address}: Image {image}"):
-            connected.run("edgewright.bench.device:answer", {"artifact": "/x", "images": [there]}, Limits(), tmp_path)
+            asked = Request(target="edgewright.bench.device:answer", kwargs={"artifact": "/x", "images": [there]})
+            connected.run(asked, tmp_path)
         with pytest.raises(TimedOut, match=r"longer than 0\.5 s"):
-            connected.run(SHELL, {"args": ["sleep", "9"]}, Limits(wall_s=0.5), tmp_path, into="cwd")
+            connected.run(command("sleep", "9", wall_s=0.5), tmp_path)
 
 
 def test_a_full_disk_is_told_before_and_while_it_fills(device: Device, sshd: Sshd, tmp_path: Path) -> None:
@@ -256,7 +267,7 @@ def test_what_python_lacks_is_named_or_taken_from_the_wheels(device: Device, bar
         pass
     fake_wheel(tmp_path / "wheels", pin)
     with connect(replace(lacking, wheels=str(tmp_path / "wheels"))) as connected:
-        about = connected.run("edgewright.bench.device:about", {}, Limits(), tmp_path / "out")
+        about = connected.run(Request(target="edgewright.bench.device:about"), tmp_path / "out")
     assert not about["runtimes"]["onnxruntime"]["available"]
     (there,) = (tmp_path / "there").glob("env-*/lib/python3*/site-packages/rich-*")
     assert there.name == f"rich-{pin}.dist-info", "not the newest, the one that is pinned"

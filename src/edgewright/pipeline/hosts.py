@@ -27,10 +27,11 @@ from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options, Probe
 from edgewright.targets import catalogue, detect, remote
+from edgewright.targets.job import Request
 from edgewright.targets.remote import Device, Remote
 from edgewright.targets.target import THIS_MACHINE, Target, matches
 
-FINISH = "edgewright.runtimes.bundle:finish"
+FINISH, DEVICE = "edgewright.runtimes.bundle:finish", "edgewright.bench.device"
 
 Finish = Callable[[Path, Path, Progress | None], None]
 """Completes the artifact in a folder on the device and puts the complete one into another folder."""
@@ -99,7 +100,7 @@ def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Host]:
 def there(connected: Remote, name: str, recipe: Recipe) -> Host:
     """A device as a host: files are pushed, jobs run, what they wrote is pulled."""
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
-        told = connected.run("edgewright.bench.device:about", {}, Limits(), Path(scratch), fresh=True, most_bytes=0)
+        told = connected.run(Request(target=f"{DEVICE}:about"), Path(scratch), fresh=True, most_bytes=0)
     about = answered.about(told, name)
     described, machine, runtimes = about.environment, about.machine, about.runtimes
     if machine.name == THIS_MACHINE:  # in a report that is written here it would be another one
@@ -122,10 +123,9 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Host:
         spec = require(artifact).spec
         (path,) = connected.push_folders([artifact], progress)
         kwargs = {"artifact": path, "images": connected.push_files(images, progress)}
-        told = connected.run(
-            "edgewright.bench.device:answer", kwargs, limits, folder, progress=progress,
-            most_bytes=answered.answer_bytes(spec, len(images)),
-        )  # fmt: skip
+        most = answered.answer_bytes(spec, len(images))
+        asked = Request(target=f"{DEVICE}:answer", kwargs=kwargs, limits=limits)
+        told = connected.run(asked, folder, progress=progress, most_bytes=most)
         return answered.answer(told, folder, spec, len(images), name)
 
     def observe(
@@ -135,19 +135,20 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Host:
         paths = connected.push_folders(list(artifacts.values()), progress)
         kwargs = {
             "artifacts": dict(zip(artifacts, paths)), "images": connected.push_files(images, progress),
-            "rules": msgspec.to_builtins(rules), "each": msgspec.to_builtins(limits),
-            "target": msgspec.to_builtins(target),
+            "setup": msgspec.to_builtins({"rules": rules, "limits": limits, "target": target}),
         }  # fmt: skip
         # Its children have the limits; it waits for each in turn.
         whole = Limits(wall_s=limits.wall_s * (len(artifacts) + 1))
         most = answered.observed_bytes(rules, len(artifacts))
-        connected.run("edgewright.bench.device:observe", kwargs, whole, folder, progress=progress, most_bytes=most)
+        asked = Request(target=f"{DEVICE}:observe", kwargs=kwargs, limits=whole)
+        connected.run(asked, folder, progress=progress, most_bytes=most)
         return answered.observed(folder, list(artifacts), name)
 
     def finish(artifact: Path, folder: Path, progress: Progress | None) -> None:
         sent = require(artifact)
         (path,) = connected.push_folders([artifact], progress)
-        connected.run(FINISH, {"folder": path}, limits, folder, into="out", progress=progress)
+        asked = Request(target=FINISH, kwargs={"folder": path}, limits=limits, into="out")
+        connected.run(asked, folder, progress=progress)
         answered.finished(folder, sent, name)
 
     return Host(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.bench.latency import Rules, Setup, Timing, measure_interleaved
 from edgewright.core.child import Progress
 from edgewright.pipeline.stages.runner import made_by
 from edgewright.pipeline.state import REFERENCE, Build, Failure, RunState
@@ -72,10 +72,10 @@ def timings(
     }  # fmt: skip
 
     def make(folder: Path, step: Progress) -> None:
-        found = measure_interleaved(
-            artifacts, paths, folder, rules=rules, limits=state.runner.limits, reference=base,
-            target=state.job.target, progress=step, measure=state.host.observe,
+        setup = Setup(
+            rules=rules, limits=state.runner.limits, target=state.job.target, measure=state.host.observe
         )  # fmt: skip
+        found = measure_interleaved(artifacts, paths, folder, setup, reference=base, progress=step)
         (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
     what = f"{len(artifacts)} artifacts, interleaved"

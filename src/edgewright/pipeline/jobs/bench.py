@@ -17,7 +17,7 @@ from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.bench.chance import at_chance
 from edgewright.bench.choice import choose
-from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.bench.latency import Rules, Setup, Timing, measure_interleaved
 from edgewright.bench.results import (
     DataInfo,
     Load,
@@ -100,9 +100,13 @@ def _time(
         runner.watch("latency", what, done, total + 1, text)
 
     found = measure_interleaved(
-        paths, some, folder, rules=rules, limits=runner.limits, reference=next(iter(paths)),
-        target=host.machine, progress=step, measure=host.observe,
-    )  # fmt: skip
+        paths,
+        some,
+        folder,
+        Setup(rules=rules, limits=runner.limits, target=host.machine, measure=host.observe),
+        reference=next(iter(paths)),
+        progress=step,
+    )
     runner.watch("latency", what, 1, 1, "")
     return found
 

@@ -17,7 +17,7 @@ import msgspec
 
 from edgewright import tasks
 from edgewright.bench import accuracy
-from edgewright.bench.latency import Rules, Timing, measure_interleaved
+from edgewright.bench.latency import Rules, Setup, Timing, measure_interleaved
 from edgewright.bench.results import Ratio
 from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
@@ -414,10 +414,10 @@ def _timed(
     }  # fmt: skip
 
     def make(folder: Path, step: child.Progress) -> None:
-        found = measure_interleaved(
-            paths, images, folder, rules=RULES, limits=state.runner.limits, reference=base, target=state.job.target,
-            progress=step, measure=state.host.observe,
+        setup = Setup(
+            rules=RULES, limits=state.runner.limits, target=state.job.target, measure=state.host.observe
         )  # fmt: skip
+        found = measure_interleaved(paths, images, folder, setup, reference=base, progress=step)
         (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
     if kept is None:
