@@ -70,7 +70,14 @@ class Machine:
         return 1.0 + mixing + sum(self.int8 if is_int8 else self.exact for is_int8 in layers)
 
     def __call__(
-        self, artifacts: Mapping[str, Path], _images: Any, folder: Path, *, reference: str | None = None, **_: Any
+        self,
+        artifacts: Mapping[str, Path],
+        _images: Any,
+        folder: Path,
+        _setup: Any,
+        *,
+        reference: str | None = None,
+        **_: Any,
     ) -> dict[str, Timing]:
         found = {}
         times = {id: self.latency(path) for id, path in artifacts.items()}
