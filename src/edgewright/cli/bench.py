@@ -22,7 +22,7 @@ def bench(
             help="Verdict on each bundle against the first; default: 1 point of top-1, or of mAP and 0.02 of scores."
         ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
+    split: o.SplitOption = None,
     fps: Annotated[
         float | None,
         typer.Option(help="Measure at a camera's rate too: so many frames a second, idle between them (e.g. 30)."),

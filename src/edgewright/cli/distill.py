@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 def distill(
     source: o.SourceArgument,
-    student: Annotated[
-        str,
-        typer.Option(
-            metavar="SOURCE",
-            help="The smaller model, named like SOURCE; its number of classes is set to the teacher's.",
-        ),
-    ],
+    student: o.StudentOption,
     data: Annotated[Path, typer.Option("--data", help="Images, as for optimize: the evaluation split compares both.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the student; it is then a SOURCE itself.")],
     train_data: Annotated[
@@ -45,7 +39,7 @@ def distill(
         Path | None, typer.Option(help="Weights that the student begins with, instead of its library's.")
     ] = None,
     spec: o.SpecOption = None,
-    split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
+    split: o.SplitOption = None,
     seed: Annotated[int, typer.Option(help="Decides order, crops and which images are held out.")] = 0,
     trust_checkpoint: o.TrustOption = False,
     strict: o.StrictOption = False,

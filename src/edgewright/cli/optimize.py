@@ -12,10 +12,7 @@ from edgewright.cli import options as o
 
 def optimize(
     source: o.SourceArgument,
-    data: Annotated[
-        Path,
-        typer.Option("--data", help="Images: a folder per class or a labels.csv; for boxes COCO json, YOLO or VOC."),
-    ],
+    data: o.DataOption,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html} and the bundle.")],
     target: Annotated[
         str | None,
@@ -23,12 +20,7 @@ def optimize(
             help="Device name (see `edgewright targets`) or a TOML file; default: this machine, or the one of --on."
         ),
     ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="What may be lost and what must be reached; default: 1 point of top-1, or of mAP and 0.02 of scores."
-        ),
-    ] = None,
+    budget: o.BudgetOption = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file: what to try, under what time.")] = None,
     checkpoint: o.CheckpointOption = None,
     spec: o.SpecOption = None,

@@ -42,6 +42,68 @@ StrictOption = Annotated[
     typer.Option("--strict", help="Stop at images that cannot be read and annotations that look wrong (docs/data.md)."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", help="Images: a folder per class or a labels.csv; for boxes COCO json, YOLO or VOC."),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What may be lost and what must be reached; default: 1 point of top-1, or of mAP and 0.02 of scores."
+    ),
+]
+SplitOption = Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")]
+StudentOption = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE", help="The smaller model, named like SOURCE; its number of classes is set to the teacher's."
+    ),
+]
+HOW_FAR, TRAINING = "How far", "Training after the cut"
+SpeedupOption = Annotated[float | None, typer.Option(rich_help_panel=HOW_FAR, help="So many times faster, e.g. 1.5.")]
+LatencyOption = Annotated[
+    float | None, typer.Option(rich_help_panel=HOW_FAR, metavar="MS", help="At most so many milliseconds.")
+]
+RatioOption = Annotated[
+    float | None,
+    typer.Option(rich_help_panel=HOW_FAR, help="This share of every layer's channels, whatever it saves."),
+]
+BlocksOption = Annotated[
+    int | None,
+    typer.Option(
+        rich_help_panel=HOW_FAR,
+        help="So many whole residual blocks, of those worth least; with --speedup or --latency they go first.",
+    ),
+]
+SparsityOption = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=HOW_FAR, help="2:4: zeros for TensorRT's sparse kernels (Ampere and later)."),
+]
+RoundsOption = Annotated[
+    int, typer.Option(rich_help_panel=HOW_FAR, help="Take it away in so many turns, each trained and measured.")
+]
+LeastOption = Annotated[
+    float, typer.Option(rich_help_panel=HOW_FAR, help="Share of a layer's channels that stays at least.")
+]
+ImportanceOption = Annotated[
+    str, typer.Option(help="What a channel is worth by: fisher, taylor (gradients), l1, l2 (weights).")
+]
+RecoveryDataOption = Annotated[
+    Path | None, typer.Option(help="Folder of images to learn from; default: the train or calib split of --data.")
+]
+TeacherDataOption = Annotated[
+    Path, typer.Option("--data", help="Images, as for optimize: one split to evaluate on, one to learn from.")
+]
+RecoveryEpochsOption = Annotated[
+    int | None,
+    typer.Option(rich_help_panel=TRAINING, help="Passes over the images; 0: none. Default: 120 000 images in all."),
+]
+RecoveryTimeOption = Annotated[
+    str | None, typer.Option(rich_help_panel=TRAINING, help="As many passes as fit into this time, e.g. 20m.")
+]
+RecoveryRateOption = Annotated[
+    float | None, typer.Option(rich_help_panel=TRAINING, help="Peak learning rate for 64 images a step.")
+]
 DeviceArgument = Annotated[str, typer.Argument(metavar="USER@HOST", help="The device, as --on takes it.")]
 ON = "On a device over SSH"
 OnOption = Annotated[

@@ -14,65 +14,30 @@ if TYPE_CHECKING:
 
     from edgewright.pipeline.jobs.prune import Pruned
 
-HOW_FAR, TRAINING = "How far", "Training after the cut"
-
 
 def prune(
     source: o.SourceArgument,
-    data: Annotated[
-        Path, typer.Option("--data", help="Images, as for optimize: one split to evaluate on, one to learn from.")
-    ],
+    data: o.TeacherDataOption,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model; it is then a SOURCE itself.")],
-    speedup: Annotated[
-        float | None, typer.Option(rich_help_panel=HOW_FAR, help="So many times faster, e.g. 1.5.")
-    ] = None,
-    latency: Annotated[
-        float | None, typer.Option(rich_help_panel=HOW_FAR, metavar="MS", help="At most so many milliseconds.")
-    ] = None,
-    ratio: Annotated[
-        float | None,
-        typer.Option(rich_help_panel=HOW_FAR, help="This share of every layer's channels, whatever it saves."),
-    ] = None,
-    blocks: Annotated[
-        int | None,
-        typer.Option(
-            rich_help_panel=HOW_FAR,
-            help="So many whole residual blocks, of those worth least; with --speedup or --latency they go first.",
-        ),
-    ] = None,
-    sparsity: Annotated[
-        str | None,
-        typer.Option(rich_help_panel=HOW_FAR, help="2:4: zeros for TensorRT's sparse kernels (Ampere and later)."),
-    ] = None,
-    rounds: Annotated[
-        int, typer.Option(rich_help_panel=HOW_FAR, help="Take it away in so many turns, each trained and measured.")
-    ] = 1,
-    least: Annotated[
-        float, typer.Option(rich_help_panel=HOW_FAR, help="Share of a layer's channels that stays at least.")
-    ] = 0.1,
-    importance: Annotated[
-        str, typer.Option(help="What a channel is worth by: fisher, taylor (gradients), l1, l2 (weights).")
-    ] = "fisher",
-    epochs: Annotated[
-        int | None,
-        typer.Option(rich_help_panel=TRAINING, help="Passes over the images; 0: none. Default: 120 000 images in all."),
-    ] = None,
-    train_time: Annotated[
-        str | None, typer.Option(rich_help_panel=TRAINING, help="As many passes as fit into this time, e.g. 20m.")
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(rich_help_panel=TRAINING, help="Peak learning rate for 64 images a step.")
-    ] = None,
+    speedup: o.SpeedupOption = None,
+    latency: o.LatencyOption = None,
+    ratio: o.RatioOption = None,
+    blocks: o.BlocksOption = None,
+    sparsity: o.SparsityOption = None,
+    rounds: o.RoundsOption = 1,
+    least: o.LeastOption = 0.1,
+    importance: o.ImportanceOption = "fisher",
+    epochs: o.RecoveryEpochsOption = None,
+    train_time: o.RecoveryTimeOption = None,
+    lr: o.RecoveryRateOption = None,
     target: Annotated[str | None, typer.Option(help="Device name; for speed-ups this machine.")] = None,
     runtime: Annotated[str | None, typer.Option(help="Whose latency counts; default: the target's first.")] = None,
     scheme: Annotated[str | None, typer.Option(help="Flavour of INT8; default: the target's first.")] = None,
     precision: Annotated[str | None, typer.Option(help="Count the latency in f32 (or bf16) instead of INT8.")] = None,
     checkpoint: o.CheckpointOption = None,
     spec: o.SpecOption = None,
-    split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")] = None,
-    train_data: Annotated[
-        Path | None, typer.Option(help="Folder of images to learn from; default: the train or calib split of --data.")
-    ] = None,
+    split: o.SplitOption = None,
+    train_data: o.RecoveryDataOption = None,
     seed: Annotated[int, typer.Option(help="Decides order and crops of the training.")] = 0,
     trust_checkpoint: o.TrustOption = False,
     strict: o.StrictOption = False,
@@ -108,7 +73,13 @@ def prune(
         )  # fmt: skip
     if as_json:
         console.print_json(found)
-        return
+    else:
+        _show(found, out)
+
+
+def _show(found: Pruned, out: Path) -> None:
+    from edgewright.cli import console
+
     screen = console.output()
     screen.print(_table(found))
     for note in _notes(found):
