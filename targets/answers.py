@@ -160,8 +160,8 @@ def breach(device: object, what: str, allowed: str) -> IntegrityError:
 def decode(content: bytes | msgspec.Raw, kind: type[T], device: object, what: str) -> T:
     """`content` (JSON) as a `kind`; `IntegrityError` where it is none. `what` is for the message: "its greeting"."""
     try:
-        # Of an object msgspec would ask the hook, of anything it does not.
-        return msgspec.json.decode(content, type=Any if kind is object else kind, dec_hook=section)
+        # For any object there is nothing that a hook could say.
+        return msgspec.json.decode(content, type=kind, dec_hook=None if kind is object else section)
     except RecursionError:
         reason = "it is nested too deeply"
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
