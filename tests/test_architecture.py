@@ -94,8 +94,8 @@ def switches(tree: ast.AST, names: frozenset[str]) -> Iterator[ast.AST]:
             if isinstance(node.value, ast.Name) and node.value.id == "Literal" and constants(node.slice) & names:
                 yield node
         elif isinstance(node, ast.Dict):
-            keys = set().union(*(constants(key) for key in node.keys if key)) if node.keys else set()
-            if keys and keys <= names:
+            keys = [constants(key) if key else set() for key in node.keys]
+            if keys and all(key and key <= names for key in keys):
                 yield node
         elif isinstance(node, ast.Tuple | ast.List | ast.Set):
             found = [constants(one) for one in node.elts]
@@ -130,24 +130,19 @@ def test_few_functions_take_many_parameters() -> None:
     """Commands and the API's verbs are options by nature."""
     many = {name for name, node in functions() if parameters(node) > 6}
     options = {name for name in many if home(name, "cli", "api")}
-    assert len(many) <= 60
+    assert len(many) <= 43
     assert len(options) <= 20
 
 
 UNFINISHED_TASKS: frozenset[str] = frozenset({
-    "edgewright.bench.report_upgrade",
     "edgewright.bench.answered",
     "edgewright.bench.worker",
-    "edgewright.cli.run",
     "edgewright.core.spec",
     "edgewright.export.exporter",
     "edgewright.export.fit",
-    "edgewright.export.parity",
     "edgewright.export.scores",
     "edgewright.export.sources.onnx",
     "edgewright.export.sources.ultralytics_onnx",
-    "edgewright.graph.compare",
-    "edgewright.pipeline.stages.audit",
     "edgewright.runtimes.artifact",
 })  # fmt: skip
 
