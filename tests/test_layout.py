@@ -67,8 +67,9 @@ trains = {  # what wraps torch; nothing imports it first
 } | {
     "edgewright.quantize." + name
     for name in (
-        "autograd", "qat.train", "qat.batches", "qat.loss", "distillation.train", "distillation.losses",
-        "distillation.features", "distillation.augment", "distillation.checkpoint", "distillation.supervision",
+        "autograd", "training.loop", "training.checkpoint", "qat.train", "qat.student", "qat.batches", "qat.loss",
+        "distillation.train", "distillation.losses",
+        "distillation.features", "distillation.augment", "distillation.supervision",
         "pruning.groups", "pruning.importance", "pruning.blocks", "pruning.sparsity",
     )  # fmt: skip
 }

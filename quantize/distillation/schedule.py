@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from edgewright.core.errors import UsageError
+from edgewright.quantize.training.schedule import Epoch, Stopped
 
 SEEN = 120_000
 """Images that a student looks at by default, each counted as often as it is looked at."""
@@ -86,13 +87,6 @@ def replaced(schedule: Schedule, **values: float | None) -> Schedule:
     return Schedule(**{**{f: getattr(schedule, f) for f in schedule.__struct_fields__}, **given})
 
 
-class Epoch(msgspec.Struct, frozen=True, kw_only=True):
-    """One pass: the mean loss, and the metric on held-out images of the averaged weights after it."""
-
-    loss: float
-    metric: float
-
-
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """What a training did.
 
@@ -108,7 +102,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     began: float
     ended: float
     best_epoch: int | None
-    stopped: Literal["done", "patience", "time"]
+    stopped: Stopped
     epochs: tuple[Epoch, ...]
     planned: int
     images: int

@@ -11,8 +11,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +24,53 @@ from edgewright import tasks
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.spec import ModelSpec
 from edgewright.quantize.pruning import sparsity
+from edgewright.quantize.training import checkpoint, holdout, loop
+from edgewright.quantize.training.checkpoint import Checkpoint, Stateful
+from edgewright.quantize.training.loop import WORST, Step, Tick, Weights
+from edgewright.quantize.training.schedule import Plan, Progress
 
-from . import checkpoint as training_state
 from . import features as feature_maps
 from . import losses as imitation
 from .augment import Batch, Views, randomness
-from .checkpoint import Progress
 from .features import Answers, Pair, caught
-from .schedule import STUDENT, Epoch, History, Schedule
+from .schedule import STUDENT, History, Schedule
 
 Supervised = Callable[[torch.nn.Module, Any, Batch], torch.Tensor]
 """A loss from labels, the mean over images: of the student, of what it just gave, and of the images it saw."""
 Validate = Callable[[torch.nn.Module, Sequence[int]], float]
 """The mAP of a module on the images of these numbers, in percent; NaN where it has none."""
-Tick = Callable[[int, int, str], None]
-
 MINIMUM = 16
 """Fewest images to learn from."""
-MOST_HELD_OUT = 2000
 PIXELS = 64 * 224 * 224
 STEPS, SMALLEST = 150, 16
 """An epoch has so many steps where batches of this size make them: of few images few large steps teach little."""
 ALIKE = 0.75
 """From which share of held-out images on, whose mirror image the teacher gives the same class, images are mirrored."""
-WORST = -1e30
-"""The rank of weights whose answers are not finite."""
 CLIP = 5.0
 """The largest norm of a step's gradient: one odd batch must not undo an epoch."""
-MOST_EPOCHS = 1000
-"""A plan of more, of few images, would be one of ranks."""
 REHEARSAL = 8
 """Steps that are timed, on copies, where a time is given instead of a number of epochs."""
-LANDING = 0.2
-"""The share of its epochs that a training gets for the rate's fall when it got no better for a while."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """How a student is trained.
+
+    `spec` is the teacher's: both take the same input. `labels`: a class for each image, where the task's images have
+    one; `supervised`: the loss of any other labels. `validate` decides by held-out images which weights are kept,
+    instead of accuracy (with labels) or agreement with the teacher. `features`: names of modules to compare (student,
+    teacher), default the last maps of each resolution. In the folder `checkpoint` it keeps what it needs to go on after
+    a kill to the same result.
+    """
+
+    spec: ModelSpec
+    schedule: Schedule = STUDENT
+    labels: Sequence[int] = ()
+    supervised: Supervised | None = None
+    validate: Validate | None = None
+    features: Sequence[Pair] | None = None
+    checkpoint: Path | None = None
+    seed: int = 0
 
 
 def recover(
@@ -63,184 +78,135 @@ def recover(
     teacher: torch.nn.Module,
     images: Sequence[str | Path],
     answers: Answers,
-    *,
-    spec: ModelSpec,
-    schedule: Schedule = STUDENT,
-    labels: Sequence[int] = (),
-    supervised: Supervised | None = None,
-    validate: Validate | None = None,
-    features: Sequence[Pair] | None = None,
-    checkpoint: Path | None = None,
-    seed: int = 0,
+    how: Distillation,
     tick: Tick = lambda *_: None,
 ) -> History:
     """Train `student` in place, on the image files `images`, to answer as `teacher` does.
 
-    `spec` is the teacher's: both take the same input. `labels`: a class for each image, of a classifier; `supervised`:
-    the loss of any other labels. `validate` decides by held-out images which weights are kept, instead of accuracy
-    (with labels) or agreement with the teacher. `features`: names of modules to compare (student, teacher), default
-    the last maps of each resolution. In the folder `checkpoint` it keeps what it needs to go on after a kill to the
-    same result. `tick` is called with (steps done, steps, what).
-
-    The student ends in eval mode, on the CPU, with the averaged weights that were best on the held-out images; where
-    none were better than those it came with, with these. Raises `InvalidInput` for images, labels or answers that do
-    not fit, `RuntimeFailed` where the loss is not finite: the last good checkpoint stays.
+    `tick` is called with (steps done, steps, what). The student ends in eval mode, on the CPU, with the averaged
+    weights that were best on the held-out images; where none were better than those it came with, with these. Raises
+    `InvalidInput` for images, labels or answers that do not fit, `RuntimeFailed` where the loss is not finite: the last
+    good checkpoint stays.
     """
-    return _Training(
-        student,
-        teacher,
-        images,
-        answers,
-        spec,
-        schedule,
-        labels,
-        supervised,
-        validate,
-        features,
-        checkpoint,
-        seed,
-        tick,
-    ).run()
+    identity = checkpoint.identity(
+        [student, teacher],
+        [[str(path) for path in images], list(how.labels), msgspec.to_builtins(how.schedule), how.seed],
+    )
+    trainee = _Trainee(student, teacher, images, answers, how)
+    kept = Checkpoint(how.checkpoint, identity) if how.checkpoint else None
+    return trainee.history(loop.run(trainee, trainee.plan, kept, tick))
 
 
-class _Training:
-    """One call of `recover`: what stays the same while it runs."""
+class _Trainee:
+    """A student under its teacher, as `loop.Trainee` wants it."""
 
     def __init__(
         self, student: torch.nn.Module, teacher: torch.nn.Module, images: Sequence[str | Path], answers: Answers,
-        spec: ModelSpec, schedule: Schedule, labels: Sequence[int], supervised: Supervised | None,
-        validate: Validate | None, features: Sequence[Pair] | None, checkpoint: Path | None, seed: int, tick: Tick,
+        how: Distillation,
     ) -> None:  # fmt: skip
-        _require_labels(images, labels, spec)
+        from timm.utils import ModelEmaV3
+
+        spec, schedule = how.spec, how.schedule
+        _require_labels(images, how.labels, spec)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision = _precision(schedule, self.device)
-        self.identity = training_state.identity(
-            student, teacher, [[str(path) for path in images], list(labels), msgspec.to_builtins(schedule), seed]
-        )
         _let_learn(student)
         # Convolutions are a fifth to a half faster with channels last, on CPUs as on GPUs.
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.masks = sparsity.masks(self.student)
         self.teacher = copy.deepcopy(teacher).to(self.device, memory_format=torch.channels_last).eval()
         self.training = tasks.of(spec).training
-        self.answers, self.spec, self.schedule, self.seed, self.tick = answers, spec, schedule, seed, tick
-        self.labels = torch.tensor(list(labels), dtype=torch.long)
-        self.supervised, self.validate, self.checkpoint = supervised, validate, checkpoint
-        self.learning, self.held_out = _divide(len(images), schedule.held_out, seed)
+        self.how, self.answers, self.spec, self.schedule = how, answers, spec, schedule
+        self.labels = torch.tensor(list(how.labels), dtype=torch.long)
+        self.learning, self.held_out = holdout.at_random(len(images), schedule.held_out, how.seed)
         side = spec.input.height * spec.input.width
         self.batch = min(schedule.batch or _batch(len(self.learning), side), len(self.learning))
         self.views = Views(images, spec)
         self._agree()
         mirror = self._mirrors() if schedule.mirror is None else schedule.mirror
         self.views = Views(images, spec, zoom=schedule.zoom, mirror=mirror, augment=schedule.augment)
-        self.pairs = self._pairs(features)
+        self.pairs = self._pairs(how.features)
+        self.order = self.learning
+        self.ema = ModelEmaV3(self.student, decay=schedule.ema, use_warmup=True)
+        self.optimizer = self._optimizer(self.student)
 
-    def run(self) -> History:
-        """Train to the end and put the best weights into the student."""
-        from timm.utils import ModelEmaV3
+    @property
+    def modules(self) -> Mapping[str, Stateful]:
+        """The student, and the average of its weights."""
+        return {"student": self.student, "ema": self.ema}
 
-        start = time.monotonic()
-        ema = ModelEmaV3(self.student, decay=self.schedule.ema, use_warmup=True)
-        optimizer = self._optimizer(self.student)
-        modules = {"student": self.student, "ema": ema}
-        self.modules, self.optimizer, self.ema = modules, optimizer, ema
-        resumed = self.checkpoint and training_state.resume(self.checkpoint, self.identity, modules, optimizer)
-        if resumed:
-            progress, best = resumed
-        else:
-            rank = self._rank(self.student)
-            planned = self._plan(time.monotonic() - start)
-            progress = Progress(
-                planned=planned, warmup=int(self.schedule.warmup * self._steps * planned), began=rank[0], rank=rank,
-                seconds=time.monotonic() - start,
-            )  # fmt: skip
-            best = _copied(self.student)
-        begin, before = progress.step, progress.seconds
-        self.kept, self.started = time.monotonic(), time.monotonic() - before
-        stopped = self._epochs(progress, best)
-        self.student.load_state_dict(best)
+    @property
+    def plan(self) -> Plan:
+        """An epoch's rest that is smaller than a batch waits for the next epoch's order."""
+        how, images = self.schedule, len(self.learning)
+        return Plan(
+            steps=max(1, images // self.batch), train_time_s=how.train_time_s, warmup=how.warmup, lowest=100.0,
+            epochs=how.passes(images) if how.epochs or how.train_time_s is None else None,
+            patience=how.patience, checkpoint_s=how.checkpoint_s,
+        )  # fmt: skip
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Training mode; an epoch has an order of its own."""
+        generator = torch.Generator().manual_seed(self._number(epoch, 0))
+        self.order = [self.learning[i] for i in torch.randperm(len(self.learning), generator=generator).tolist()]
+        _train_mode(self.student, self.batch)
+
+    def step(self, number: int, epoch: int, at: int) -> Step:
+        """One step on the images whose turn it is in the order of the epoch."""
+        begin = time.monotonic()
+        chosen = self.order[at * self.batch :][: self.batch]
+        batch = self.views.training(chosen, self._number(epoch, 2 * at + 1))
+        feeding = time.monotonic() - begin
+        # Dropout too draws from the step's own numbers, so that a resumed training draws the same ones.
+        with randomness(self._number(epoch, 2 * at + 2)):
+            loss = self._step(self.student, self.optimizer, batch, number)
+        self.ema.update(self.student, step=number + 1)
+        return Step(loss, feeding)
+
+    def rehearse(self) -> float:
+        """The median seconds of a few steps, on copies."""
+        student = copy.deepcopy(self.student)
+        optimizer = self._optimizer(student)
+        _train_mode(student, self.batch)
+        seconds = []
+        for number in range(REHEARSAL):
+            begin = time.monotonic()
+            chosen = [self.learning[(number * self.batch + i) % len(self.learning)] for i in range(self.batch)]
+            with randomness(number):
+                self._step(student, optimizer, self.views.training(chosen, number), number)
+            seconds.append(time.monotonic() - begin)
+        return sorted(seconds)[len(seconds) // 2]
+
+    def validate(self) -> tuple[float, float]:
+        """How good the averaged weights are on the held-out images: the metric, and where that is equal, minus the
+        loss."""
+        return self._rank(self.ema.module)
+
+    def weights(self) -> Weights:
+        """The averaged weights."""
+        return {name: tensor.detach().clone() for name, tensor in self.ema.module.state_dict().items()}
+
+    def describe(self, loss: float, epoch: int, progress: Progress) -> str:
+        """The epoch, the loss of a step, and the metric of the last epoch."""
+        shown = f", {self._metric} {self._sign * progress.epochs[-1].metric:.4g}" if progress.epochs else ""
+        return f"epoch {epoch + 1} of {progress.planned}, loss {loss:.4g}{shown}"
+
+    def history(self, outcome: loop.Outcome) -> History:
+        """Put the best weights into the student, and tell what was done."""
+        self.student.load_state_dict(outcome.best)
         self.student.to("cpu", memory_format=torch.contiguous_format).eval().requires_grad_(False)
-        learned = (progress.step - begin) * self.batch
-        sign = -1 if self._metric == "loss" else 1
+        progress, sign, steps = outcome.progress, self._sign, self.plan.steps
+        learned = (progress.step - outcome.resumed_at) * self.batch
+        epochs = tuple(msgspec.structs.replace(epoch, metric=sign * epoch.metric) for epoch in progress.epochs)
         return History(
             metric=self._metric, began=sign * progress.began, ended=sign * progress.rank[0],
-            best_epoch=progress.best_epoch, stopped=stopped, epochs=tuple(progress.epochs),
+            best_epoch=progress.best_step // steps or None, stopped=outcome.stopped, epochs=epochs,
             planned=progress.planned, images=len(self.learning), held_out=len(self.held_out), batch=self.batch,
-            labels=bool(len(self.labels)) or self.supervised is not None, mirror=self.views.mirror,
+            labels=bool(len(self.labels)) or self.how.supervised is not None, mirror=self.views.mirror,
             features=tuple(b for _, b in self.pairs), device=str(self.device), precision=self.precision,
-            seconds=progress.seconds, images_per_s=learned / max(progress.seconds - before, 1e-9),
-            feeding=progress.feeding / max(progress.seconds, 1e-9), resumed_at=begin,
+            seconds=progress.seconds, images_per_s=learned / max(outcome.seconds, 1e-9),
+            feeding=progress.feeding / max(progress.seconds, 1e-9), resumed_at=outcome.resumed_at,
         )  # fmt: skip
-
-    def _epochs(self, progress: Progress, best: dict[str, torch.Tensor]) -> Any:
-        """Learn until it is done, gets no better or takes too long; `best` changes in place. Returns why it ended."""
-        steps = self._steps
-        while progress.step < steps * progress.planned:
-            epoch, at = divmod(progress.step, steps)
-            begin = time.monotonic()
-            self._learn(progress, epoch, at, best)
-            learned = time.monotonic()
-            rank = self._rank(self.ema.module)
-            took = (learned - begin) / (steps - at) * steps + time.monotonic() - learned
-            if rank > progress.rank:
-                progress.rank, progress.best_epoch = rank, epoch + 1
-                best.update(_copied(self.ema.module))
-            shown = -rank[0] if self._metric == "loss" else rank[0]
-            progress.epochs.append(Epoch(loss=progress.loss / steps, metric=shown))
-            progress.loss, progress.seconds = 0.0, time.monotonic() - self.started
-            progress.planned = self._refitted(progress, epoch + 1, took)
-            patience = max(5, math.ceil(self.schedule.patience * progress.planned))
-            end = epoch + 1 + max(2, math.ceil(LANDING * (epoch + 1)))
-            if epoch + 1 - (progress.best_epoch or 0) >= patience and end < progress.planned and not progress.landing:
-                progress.landing, progress.planned = True, end
-            self._keep(progress, best)
-            if self._overdue(progress, epoch + 1):
-                return "time"
-        return "patience" if progress.landing else "done"
-
-    def _refitted(self, progress: Progress, done: int, took: float) -> int:
-        """How many epochs fit into the time, where the last of those `done` took `took` seconds: at least one more, so
-        that the rate falls to its end. A machine gets busy, and a rate that falls too slowly would be cut off high."""
-        limit = self.schedule.train_time_s
-        if not limit or done >= progress.planned or progress.landing or self._overdue(progress, done):
-            return progress.planned
-        return min(done + max(1, int((limit - progress.seconds) / took)), self.schedule.epochs or MOST_EPOCHS)
-
-    def _overdue(self, progress: Progress, done: int) -> bool:
-        """Whether the time is up before the plan's end."""
-        limit = self.schedule.train_time_s
-        return limit is not None and progress.seconds >= limit and done < progress.planned
-
-    def _learn(self, progress: Progress, epoch: int, at: int, best: dict[str, torch.Tensor]) -> None:
-        """The steps of one epoch from `at` on."""
-        from timm.scheduler import CosineLRScheduler
-
-        total, rate = self._steps * progress.planned, self._rate
-        scheduler = CosineLRScheduler(
-            self.optimizer, t_initial=total, lr_min=rate / 100, warmup_lr_init=rate / 100, t_in_epochs=False,
-            warmup_t=min(progress.warmup, int(self.schedule.warmup * total)),  # a longer plan does not warm up again
-        )  # fmt: skip
-        order = torch.randperm(
-            len(self.learning), generator=torch.Generator().manual_seed(self._number(epoch, 0))
-        ).tolist()
-        _train_mode(self.student, self.batch)
-        for number in range(at, self._steps):
-            begin = time.monotonic()
-            chosen = [self.learning[i] for i in order[number * self.batch :][: self.batch]]
-            batch = self.views.training(chosen, self._number(epoch, 2 * number + 1))
-            progress.feeding += time.monotonic() - begin
-            scheduler.step_update(progress.step)
-            # Dropout too draws from the step's own numbers, so that a resumed training draws the same ones.
-            with randomness(self._number(epoch, 2 * number + 2)):
-                loss = self._step(self.student, self.optimizer, batch, progress.step)
-            progress.step += 1
-            progress.loss += loss
-            self.ema.update(self.student, step=progress.step)
-            progress.seconds = time.monotonic() - self.started
-            shown = f", {self._metric} {progress.epochs[-1].metric:.4g}" if progress.epochs else ""
-            self.tick(progress.step, total, f"epoch {epoch + 1} of {progress.planned}, loss {loss:.4g}{shown}")
-            if number + 1 < self._steps and time.monotonic() - self.kept >= self.schedule.checkpoint_s:
-                self._keep(progress, best)
 
     def _step(self, student: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, number: int) -> float:
         """One step down the loss of one batch; returns the loss."""
@@ -257,7 +223,7 @@ class _Training:
                         student.get_parameter(name).mul_(kept)
                 return value
         what = "loss" if not math.isfinite(value) else "gradient"
-        kept = f" The checkpoint before it stays in {self.checkpoint}." if self.checkpoint else ""
+        kept = f" The checkpoint before it stays in {self.how.checkpoint}." if self.how.checkpoint else ""
         raise RuntimeFailed(
             f"The {what} is not finite at step {number + 1} of the training.",
             f"The student's weights diverged, or its outputs overflow.{kept}",
@@ -280,8 +246,8 @@ class _Training:
         if len(self.labels):
             right = self.labels[batch.indices].to(self.device)
             loss = loss + schedule.labels * self.training.label_loss([t.float() for t in given], right, self.spec)
-        if self.supervised:
-            loss = loss + schedule.labels * self.supervised(student, gave.get(""), batch)
+        if self.how.supervised:
+            loss = loss + schedule.labels * self.how.supervised(student, gave.get(""), batch)
         return loss
 
     def _rank(self, module: torch.nn.Module) -> tuple[float, float]:
@@ -298,7 +264,7 @@ class _Training:
                     truth = self.labels[part].to(self.device) if len(self.labels) else classes(wanted)
                     right += int((classes(given) == truth).sum())
                 count += len(part)
-            found = self.validate(module, self.held_out) if self.validate else None
+            found = self.how.validate(module, self.held_out) if self.how.validate else None
         loss = -loss / count if math.isfinite(loss) else WORST
         if found is not None:
             return (found if math.isfinite(found) else WORST), loss
@@ -306,16 +272,16 @@ class _Training:
 
     @property
     def _metric(self) -> Any:
-        if self.validate:
+        if self.how.validate:
             return "mAP"
         if not self.training.CLASSES:
             return "loss"
         return "accuracy" if len(self.labels) else "agreement"
 
     @property
-    def _steps(self) -> int:
-        """Steps of an epoch; a rest smaller than a batch waits for the next epoch's order."""
-        return max(1, len(self.learning) // self.batch)
+    def _sign(self) -> int:
+        """A loss is shown as it is, and ranked by its negative."""
+        return -1 if self._metric == "loss" else 1
 
     @property
     def _rate(self) -> float:
@@ -323,7 +289,7 @@ class _Training:
 
     def _number(self, epoch: int, step: int) -> int:
         """A seed for what is drawn at a place of the training."""
-        return (self.seed * 1_000_003 + epoch) * 1_000_003 + step
+        return (self.how.seed * 1_000_003 + epoch) * 1_000_003 + step
 
     def _optimizer(self, student: torch.nn.Module) -> torch.optim.Optimizer:
         from timm.optim import create_optimizer_v2, list_optimizers
@@ -337,25 +303,6 @@ class _Training:
             student, opt=self.schedule.optimizer, lr=self._rate, weight_decay=self.schedule.weight_decay
         )
         return optimizer
-
-    def _plan(self, spent: float) -> int:
-        """How many epochs to learn: as asked, or as many as fit into the time, of which `spent` seconds are gone."""
-        schedule, budget = self.schedule, self.schedule.train_time_s
-        if budget is None or schedule.epochs:
-            return schedule.passes(len(self.learning))
-        student = copy.deepcopy(self.student)
-        optimizer = self._optimizer(student)
-        _train_mode(student, self.batch)
-        seconds = []
-        for number in range(REHEARSAL):
-            begin = time.monotonic()
-            chosen = [self.learning[(number * self.batch + i) % len(self.learning)] for i in range(self.batch)]
-            with randomness(number):
-                self._step(student, optimizer, self.views.training(chosen, number), number)
-            seconds.append(time.monotonic() - begin)
-        # The first rank was `spent`, nearly all of it; every epoch ends with another.
-        step = sorted(seconds)[len(seconds) // 2]
-        return max(1, min(MOST_EPOCHS, int((budget - spent - sum(seconds)) / (step * self._steps + spent))))
 
     def _agree(self) -> None:
         """Raise `InvalidInput` unless the answers of both have the same shapes, in the student's training mode too."""
@@ -375,7 +322,7 @@ class _Training:
     def _mirrors(self) -> bool:
         """Whether to mirror images: not where left and right mean something, as in digits."""
         if not self.training.CLASSES:
-            return self.supervised is None
+            return self.how.supervised is None
         same = 0
         with torch.no_grad():
             for part in _parts(self.held_out, self.batch):
@@ -398,11 +345,6 @@ class _Training:
 
     def _cast(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
-
-    def _keep(self, progress: Progress, best: dict[str, torch.Tensor]) -> None:
-        if self.checkpoint:
-            training_state.keep(self.checkpoint, self.identity, progress, self.modules, best, self.optimizer)
-        self.kept = time.monotonic()
 
 
 def _precision(schedule: Schedule, device: torch.device) -> str:
@@ -440,13 +382,6 @@ def _require_labels(images: Sequence[str | Path], labels: Sequence[int], spec: M
         )  # fmt: skip
 
 
-def _divide(images: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """The numbers of the images to learn from, and of those that decide which weights are kept."""
-    order = torch.randperm(images, generator=torch.Generator().manual_seed(seed)).tolist()
-    held_out = max(1, min(MOST_HELD_OUT, round(images * share)))
-    return sorted(order[held_out:]), sorted(order[:held_out])
-
-
 def _batch(images: int, pixels: int) -> int:
     """Images a step for so many `images` of `pixels` each."""
     return max(4, min(64, PIXELS // pixels, max(SMALLEST, images // STEPS)))
@@ -469,10 +404,6 @@ def _train_mode(student: torch.nn.Module, batch: int) -> None:
     for module in student.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.eval()
-
-
-def _copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def _parts(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:

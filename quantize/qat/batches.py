@@ -1,9 +1,9 @@
-"""What a student is taught by: calibration images, changed a little, with what the float model makes of them."""
+"""What an INT8 model is trained with: calibration images, changed a little, and what the float model makes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from edgewright.graph import batch, files, inputs
 from edgewright.graph.census import PRODUCTS
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import open_session, until
+from edgewright.quantize.training import holdout
 
 from .loss import Distance
 from .schedule import Training
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     import onnx
 
 
-MOST_HELD = 32
-Lesson = tuple[list[np.ndarray], Distance]
-"""Images in parts that the model takes at once, and the distance from what the teacher makes of them."""
+class Batch(NamedTuple):
+    """Images in parts that the model takes at once, and the distance from what the teacher makes of them."""
+
+    parts: list[np.ndarray]
+    distance: Distance
 
 
-class Lessons:
-    """The lessons of a training; which images one has, and how they are changed, `seed` and its step decide.
+class Batches:
+    """The batches of a training; which images one has, and how they are changed, `seed` and its step decide.
 
     `told`: the tensors of the float model `reference` that are compared, its outputs first. `labels`: the class of each
     calibration image, where it is known. `at_once` images make a part: as many as a step has where the model takes any
@@ -41,9 +44,8 @@ class Lessons:
         self.calibration, self.training, self.seed, self.labels, self.told = calibration, training, seed, labels, told
         self.outputs = [value.name for value in reference.graph.output]
         shape = calibration.spec.input
-        self.name, every = shape.name, range(len(calibration.images))
-        self.held = _held_out(len(every))
-        self.among = [i for i in every if i not in self.held]
+        self.name = shape.name
+        self.learning, self.held_out = holdout.spread(len(calibration.images))
         self.size = max(1, min(training.most_images, training.pixels // (shape.height * shape.width)))
         first = self._images(0)[0]
         self.at_once = self.size if _takes(reference, self.outputs, self.name, first) else shape.batch or 1
@@ -54,35 +56,30 @@ class Lessons:
         self.spread = _spread(teacher, first[: self.at_once], self.name)
         """The standard deviation of each layer's output, by the layer's name."""
 
-    def of(self, step: int) -> Lesson:
+    def of(self, step: int) -> Batch:
         """What is learned in a step."""
-        return self._lesson(*self._images(step), self.told)
+        return self._batch(*self._images(step), self.told)
 
-    def exam(self) -> Lesson:
+    def validation(self) -> Batch:
         """The held-out images, unchanged, and only the model's outputs; filled up to whole parts from their start."""
-        chosen = [self.held[i % len(self.held)] for i in range(-(-len(self.held) // self.at_once) * self.at_once)]
-        return self._lesson(np.stack([self.calibration.read(i) for i in chosen]), chosen, self.outputs)
+        held_out = self.held_out
+        chosen = [held_out[i % len(held_out)] for i in range(-(-len(held_out) // self.at_once) * self.at_once)]
+        return self._batch(np.stack([self.calibration.read(i) for i in chosen]), chosen, self.outputs)
 
-    def _lesson(self, images: np.ndarray, chosen: list[int], names: list[str]) -> Lesson:
+    def _batch(self, images: np.ndarray, chosen: list[int], names: list[str]) -> Batch:
         starts = range(0, len(images), self.at_once)
         parts = [images[start : start + self.at_once] for start in starts]
         wanted = [[torch.from_numpy(array) for array in self.session.run(names, {self.name: x})] for x in parts]
         right = [torch.tensor([self.labels[i] for i in chosen[s : s + self.at_once]]) for s in starts if self.labels]
         t = self.training
-        return parts, Distance(wanted, len(self.outputs), self.calibration.spec, t.features, right, t.labels)
+        return Batch(parts, Distance(wanted, len(self.outputs), self.calibration.spec, t.features, right, t.labels))
 
     def _images(self, step: int) -> tuple[np.ndarray, list[int]]:
         """The images of a step, mirrored and zoomed into at random, and which they are."""
         generator = np.random.default_rng([self.seed, step])
-        chosen = generator.choice(self.among, self.size, replace=self.size > len(self.among)).tolist()
+        chosen = generator.choice(self.learning, self.size, replace=self.size > len(self.learning)).tolist()
         images = [_changed(torch.from_numpy(self.calibration.read(i)), self.training, generator) for i in chosen]
         return torch.stack(images).numpy(), chosen
-
-
-def _held_out(images: int) -> list[int]:
-    """Which of the calibration images are not learned from: an eighth, at most `MOST_HELD`, evenly spread."""
-    count = min(MOST_HELD, images // 8)
-    return [i * images // count for i in range(count)]
 
 
 def _takes(model: onnx.ModelProto, outputs: list[str], name: str, images: np.ndarray) -> bool:

@@ -117,9 +117,10 @@ def test_progress_reaches_its_total_in_every_phase(tiny, tmp_path):
 
 @pytest.mark.parametrize("name", [*methods.OTHERS])
 def test_the_other_methods_work_too(name, tiny, tmp_path, monkeypatch):
-    from edgewright.quantize.qat import train as distil
+    from edgewright.quantize.qat import train as qat
+    from edgewright.quantize.qat.schedule import Training
 
-    monkeypatch.setattr(distil, "TRAINING", distil.Training(steps=30))
+    monkeypatch.setattr(qat, "TRAINING", Training(steps=30))
     scheme = "openvino" if methods.OTHERS[name].has(PlaceByNncf) else "ort-x86"
     quantize(Request(model=str(tiny.model), images=tiny.images[:40]), scheme, name, str(tmp_path))
     assert agreement(tmp_path, tiny, optimize=False) >= 0.9

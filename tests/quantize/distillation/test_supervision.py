@@ -142,10 +142,11 @@ def test_a_detector_learns_from_teacher_and_boxes(images: list[str], yolo) -> No
 
     student = copy.deepcopy(yolo)
     boxes = [[(0, 4.0, 2.0, 40.0, 30.0)]] * 16
-    history = recovery.recover(
-        student, yolo, images, maps, spec=SPEC, schedule=Schedule(epochs=2, batch=7, features=0.1),
+    how = recovery.Distillation(
+        spec=SPEC, schedule=Schedule(epochs=2, batch=7, features=0.1),
         supervised=supervision.ultralytics(images, boxes, SPEC),
     )  # fmt: skip
+    history = recovery.recover(student, yolo, images, maps, how)
     assert history.metric == "loss" and history.labels and not history.mirror
     assert len(history.features) >= 3 and not any(name.startswith("model.22") for name in history.features), "no head"
     assert history.epochs[1].loss < history.epochs[0].loss

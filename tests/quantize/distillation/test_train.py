@@ -16,13 +16,13 @@ from torch import nn
 from edgewright.core.errors import EdgewrightError, InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.data import digits
-from edgewright.quantize.distillation import checkpoint as training_state
 from edgewright.quantize.distillation import features
 from edgewright.quantize.distillation import losses as imitation
 from edgewright.quantize.distillation import train as recovery
 from edgewright.quantize.distillation.augment import Views
 from edgewright.quantize.distillation.schedule import Schedule
 from edgewright.quantize.pruning import sparsity
+from edgewright.quantize.training import checkpoint, holdout, loop
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.spec import Detect
 
@@ -90,7 +90,9 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Digits:
 
 
 def learn(learnt: Digits, student: nn.Module, schedule: Schedule = QUICK, **kwargs):
-    return recovery.recover(student, learnt.teacher, learnt.images, logits, spec=SPEC, schedule=schedule, **kwargs)
+    tick = kwargs.pop("tick", lambda *_: None)
+    how = recovery.Distillation(spec=SPEC, schedule=schedule, **kwargs)
+    return recovery.recover(student, learnt.teacher, learnt.images, logits, how, tick)
 
 
 def test_a_student_without_labels_answers_as_its_teacher(learnt: Digits) -> None:
@@ -98,7 +100,7 @@ def test_a_student_without_labels_answers_as_its_teacher(learnt: Digits) -> None
     before = copy.deepcopy(learnt.teacher.state_dict())
     history = learn(learnt, student, msgspec.structs.replace(QUICK, epochs=8), tick=lambda *step: said.append(step))
     assert history.metric == "agreement" and history.ended > history.began + 40
-    held_out = recovery._divide(400, 0.1, 0)[1]
+    held_out = holdout.at_random(400, 0.1, 0)[1]
     x = Views(learnt.images, SPEC).evaluation(held_out)
     same = (student(x).argmax(1) == learnt.teacher(x).argmax(1)).float().mean().item()
     assert 100 * same == pytest.approx(history.ended), "what is kept is what was best"
@@ -138,7 +140,7 @@ def test_what_was_ended_goes_on_to_the_same_weights(learnt: Digits, tmp_path: Pa
         assert torch.equal(tensor, again.state_dict()[name]), name
     other = learn(learnt, network(6, seed=5), every, checkpoint=tmp_path)
     assert other.resumed_at == 0, "another student's checkpoint is not taken"
-    (tmp_path / training_state.FILE).write_bytes(b"torn")
+    (tmp_path / checkpoint.FILE).write_bytes(b"torn")
     assert learn(learnt, network(6), msgspec.structs.replace(every, epochs=1), checkpoint=tmp_path).resumed_at == 0
 
 
@@ -196,21 +198,22 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, later: float, quick: int = 30) -> None:
         self.now, self.steps, self.rates = 0.0, 0, []
-        step, rank = recovery._Training._step, recovery._Training._rank
+        step, rank = recovery._Trainee._step, recovery._Trainee._rank
 
-        def slow_step(training, student, optimizer, batch, number):
+        def slow_step(trainee, student, optimizer, batch, number):
             self.steps += 1
             self.now += 0.1 if self.steps <= quick else later
             self.rates.append(optimizer.param_groups[0]["lr"])
-            return step(training, student, optimizer, batch, number)
+            return step(trainee, student, optimizer, batch, number)
 
-        def slow_rank(training, module):
+        def slow_rank(trainee, module):
             self.now += 0.3
-            return rank(training, module)
+            return rank(trainee, module)
 
-        monkeypatch.setattr(recovery, "time", SimpleNamespace(monotonic=lambda: self.now))
-        monkeypatch.setattr(recovery._Training, "_step", slow_step)
-        monkeypatch.setattr(recovery._Training, "_rank", slow_rank)
+        for module in (recovery, loop):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(recovery._Trainee, "_step", slow_step)
+        monkeypatch.setattr(recovery._Trainee, "_rank", slow_rank)
 
 
 @pytest.mark.parametrize("later", [0.4, 0.02])
@@ -315,7 +318,8 @@ def test_what_does_not_fit_is_said(learnt: Digits, error: type[EdgewrightError],
     student, images = how.pop("student", None) or network(6), learnt.images[: how.pop("images", 400)]
     with pytest.raises(error, match=words):
         schedule = msgspec.structs.replace(QUICK, **how.pop("schedule", {}))
-        recovery.recover(student, learnt.teacher, images, logits, spec=SPEC, schedule=schedule, **how)
+        asked = recovery.Distillation(spec=SPEC, schedule=schedule, **how)
+        recovery.recover(student, learnt.teacher, images, logits, asked)
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------

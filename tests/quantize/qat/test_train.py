@@ -14,14 +14,16 @@ from edgewright.graph import sparsity
 from edgewright.quantize import schemes
 from edgewright.quantize.calibration import sessions
 from edgewright.quantize.calibration.images import Calibration
-from edgewright.quantize.qat import train as distil
-from edgewright.quantize.qat.batches import Lessons
+from edgewright.quantize.qat import train as qat
+from edgewright.quantize.qat.batches import Batches
+from edgewright.quantize.qat.schedule import Training
+from edgewright.quantize.qat.student import Student
 from edgewright.quantize.qdq import tensorrt_rules
 
 from ..conftest import int8
 
-QUICK = distil.Training(steps=60, most_images=16, mirror=False, weight_rate=0.05)
-WILD = distil.Training(steps=60, most_images=16, mirror=False, weight_rate=40, scale_rate=2)
+QUICK = Training(steps=60, most_images=16, mirror=False, weight_rate=0.05)
+WILD = Training(steps=60, most_images=16, mirror=False, weight_rate=40, scale_rate=2)
 """Rates that lead away from the teacher."""
 SCHEMES = ("ort-x86-vnni", "ort-x86", "openvino", "tensorrt")
 
@@ -58,7 +60,7 @@ def test_answers_come_nearer_and_the_file_stays_what_it_was(tiny, scheme: str) -
     nodes = [(n.op_type, tuple(n.input), tuple(n.output)) for n in quantized.graph.node]
     types = {t.name: (t.data_type, tuple(t.dims)) for t in quantized.graph.initializer}
     broken = [v.rule for v in tensorrt_rules.check(quantized)] if scheme == "tensorrt" else []
-    distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK)
+    qat.train(quantized, model, calibration, qat.Request(training=QUICK), lambda *_: None)
     assert distance(model, quantized, calibration) < 0.8 * before
     assert [(n.op_type, tuple(n.input), tuple(n.output)) for n in quantized.graph.node] == nodes
     assert {t.name: (t.data_type, tuple(t.dims)) for t in quantized.graph.initializer} == types
@@ -71,9 +73,9 @@ def test_answers_come_nearer_and_the_file_stays_what_it_was(tiny, scheme: str) -
 
 
 @pytest.mark.parametrize("training", [QUICK, WILD])
-def test_what_was_ended_goes_on_to_the_same_result(training: distil.Training, tiny, tmp_path: Path) -> None:
+def test_what_was_ended_goes_on_to_the_same_result(training: Training, tiny, tmp_path: Path) -> None:
     whole, model, calibration = made(tiny, "openvino")
-    distil.distil(whole, model, calibration, lambda *_: None, training=training)
+    qat.train(whole, model, calibration, qat.Request(training=training), lambda *_: None)
 
     class Killed(Exception):
         pass
@@ -84,11 +86,15 @@ def test_what_was_ended_goes_on_to_the_same_result(training: distil.Training, ti
 
     first, model, calibration = made(tiny, "openvino")
     with pytest.raises(Killed):
-        distil.distil(first, model, calibration, kill, checkpoint=tmp_path, training=training)
+        qat.train(first, model, calibration, qat.Request(checkpoint=tmp_path, training=training), kill)
     again, model, calibration = made(tiny, "openvino")
     steps: list[int] = []
-    distil.distil(
-        again, model, calibration, lambda done, *_: steps.append(done), checkpoint=tmp_path, training=training
+    qat.train(
+        again,
+        model,
+        calibration,
+        qat.Request(checkpoint=tmp_path, training=training),
+        lambda done, *_: steps.append(done),
     )
     assert steps[0] == 41, "the checkpoint of step 40"
     assert again.SerializeToString(deterministic=True) == whole.SerializeToString(deterministic=True)
@@ -96,12 +102,16 @@ def test_what_was_ended_goes_on_to_the_same_result(training: distil.Training, ti
 
 def test_a_checkpoint_of_another_model_is_not_taken(tiny, tmp_path: Path) -> None:
     first, model, calibration = made(tiny, "openvino")
-    distil.distil(first, model, calibration, lambda *_: None, checkpoint=tmp_path, training=QUICK)
+    qat.train(first, model, calibration, qat.Request(checkpoint=tmp_path, training=QUICK), lambda *_: None)
     other, model, calibration = made(tiny, "tensorrt")
     steps: list[int] = []
     training = msgspec.structs.replace(QUICK, steps=3)
-    distil.distil(
-        other, model, calibration, lambda done, *_: steps.append(done), checkpoint=tmp_path, training=training
+    qat.train(
+        other,
+        model,
+        calibration,
+        qat.Request(checkpoint=tmp_path, training=training),
+        lambda done, *_: steps.append(done),
     )
     assert steps == [1, 2, 3]
 
@@ -109,7 +119,7 @@ def test_a_checkpoint_of_another_model_is_not_taken(tiny, tmp_path: Path) -> Non
 def test_labels_are_learned_from(tiny) -> None:
     def answers(labels: list[int]) -> np.ndarray:
         quantized, model, calibration = made(tiny, "openvino")
-        distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK, labels=labels)
+        qat.train(quantized, model, calibration, qat.Request(training=QUICK, labels=labels), lambda *_: None)
         session = sessions.open_session(quantized)
         return np.concatenate([session.run(["logits"], feed)[0] for feed in calibration.batches()])
 
@@ -122,39 +132,39 @@ def test_labels_are_learned_from(tiny) -> None:
 def test_it_never_ends_worse_than_it_began(scheme: str, tiny) -> None:
     quantized, model, calibration = made(tiny, scheme)
     start, told = quantized.SerializeToString(deterministic=True), []
-    distil.distil(quantized, model, calibration, lambda *tick: told.append(tick), training=WILD)
+    qat.train(quantized, model, calibration, qat.Request(training=WILD), lambda *tick: told.append(tick))
     assert quantized.SerializeToString(deterministic=True) == start
     assert told[-1][:2] == (60, 60)
     assert " at step 0, " in told[-1][2]
 
 
 def test_the_nearest_state_is_written_and_not_the_last(tiny, monkeypatch) -> None:
-    examined = distil.Student.examined
+    validate = qat._Trainee.validate
     seen: list[tuple[float, list[np.ndarray]]] = []
 
-    def spoil(student: distil.Student, *exam) -> float:
-        loss = examined(student, *exam) + (100 if len(seen) == 3 else 0)  # the state after the last step
-        seen.append((loss, [tensor.numpy() for tensor in student.state()]))
-        return loss
+    def spoil(trainee: qat._Trainee) -> tuple[float]:
+        loss = -validate(trainee)[0] + (100 if len(seen) == 3 else 0)  # the state after the last step
+        seen.append((loss, [tensor.numpy() for tensor in trainee.weights().values()]))
+        return (-loss,)
 
-    monkeypatch.setattr(distil.Student, "examined", spoil)
+    monkeypatch.setattr(qat._Trainee, "validate", spoil)
     quantized, model, calibration = made(tiny, "tensorrt")
-    distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK)
+    qat.train(quantized, model, calibration, qat.Request(training=QUICK), lambda *_: None)
     assert len(seen) == 4, "the start, and every 20 of 60 steps"
     best = min(range(4), key=lambda i: seen[i][0])
     assert best in (1, 2)
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in quantized.graph.initializer}
-    names = distil.Student(quantized, {}).grid
+    names = Student(quantized, {}).grid
     for name, learned in zip(names, seen[best][1]):
         np.testing.assert_array_equal(stored[name], np.clip(np.rint(learned), -127, 127).astype(np.int8))
 
 
 def test_held_out_images_are_not_learned_from(tiny) -> None:
     calibration = Calibration(tiny.images[:60], tiny.spec)
-    lessons = Lessons(onnx.load(tiny.model), ["logits"], calibration, QUICK, 0, [])
-    assert lessons.held == [0, 8, 17, 25, 34, 42, 51]
-    learned = {image for step in range(20) for image in lessons._images(step)[1]}
-    assert learned == {*range(60)} - {*lessons.held}
+    batches = Batches(onnx.load(tiny.model), ["logits"], calibration, QUICK, 0, [])
+    assert batches.held_out == [0, 8, 17, 25, 34, 42, 51]
+    learned = {image for step in range(20) for image in batches._images(step)[1]}
+    assert learned == {*range(60)} - {*batches.held_out}
 
 
 def test_a_smaller_batch_is_learned_from_slower(tiny, monkeypatch) -> None:
@@ -167,7 +177,7 @@ def test_a_smaller_batch_is_learned_from_slower(tiny, monkeypatch) -> None:
     for pixels in (16 * 16 * 16, 4 * 16 * 16):
         quantized, model, calibration = made(tiny, "openvino")
         training = msgspec.structs.replace(QUICK, steps=1, pixels=pixels)
-        distil.distil(quantized, model, calibration, lambda *_: None, training=training)
+        qat.train(quantized, model, calibration, qat.Request(training=training), lambda *_: None)
     np.testing.assert_allclose(rates[1], np.array(rates[0]) / 2)
 
 
@@ -181,6 +191,6 @@ def test_zeros_for_sparse_kernels_stay(tiny) -> None:
     array[:, ::2] = 0
     tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
     assert sparsity.count(quantized).sparse == 1
-    distil.distil(quantized, model, calibration, lambda *_: None, training=QUICK)
+    qat.train(quantized, model, calibration, qat.Request(training=QUICK), lambda *_: None)
     assert sparsity.count(quantized).sparse == 1
     assert not np.array_equal(onnx.numpy_helper.to_array(tensor), array), "the others learned"

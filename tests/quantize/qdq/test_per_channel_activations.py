@@ -17,7 +17,8 @@ from edgewright.quantize.calibration import collect, sessions
 from edgewright.quantize.calibration import statistics as ranges
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.mixed import compose
-from edgewright.quantize.qat import train as distil
+from edgewright.quantize.qat import train as qat
+from edgewright.quantize.qat.schedule import Training
 from edgewright.runtimes import openvino
 from edgewright.runtimes.contents import Contents
 from edgewright.runtimes.options import Options
@@ -153,8 +154,8 @@ def test_distillation_learns_each_channels_scale(tiny) -> None:
     feeds = [feed["images"] for feed in calibration.batches(16)]
     kept = sqnr(answers(model, feeds), answers(quantized, feeds))
     # Slowly: so few parameters overshoot at the usual rates, and whether a state is nearer would be chance.
-    slow = distil.Training(steps=60, most_images=16, mirror=False, scale_rate=0.001, bias_rate=0.001)
-    distil.distil(quantized, model, calibration, lambda *_: None, training=slow)
+    slow = Training(steps=60, most_images=16, mirror=False, scale_rate=0.001, bias_rate=0.001)
+    qat.train(quantized, model, calibration, qat.Request(training=slow), lambda *_: None)
     after = numpy_helper.to_array(next(t for t in quantized.graph.initializer if t.name == "silu_channels_scale"))
     assert sqnr(answers(model, feeds), answers(quantized, feeds)) > kept
     assert after.shape == (CHANNELS,)

@@ -207,11 +207,13 @@ def train(
     enough = len(boxes) * how.held_out >= HELD_OUT and 2 * sum(map(bool, boxes)) >= len(boxes)
     dense = about.detect and about.detect.decoder == "dfl" and not about.detect.transposed
     validate = _by_map(images, boxes, learner.answers, about) if dense and enough else None
-    history = recovery.recover(
-        learner.module, guide.module, images, learner.answers, spec=about,
-        schedule=how, labels=labels, supervised=supervised,
-        validate=validate, checkpoint=Path(checkpoint), seed=seed, tick=progress or (lambda *_: None),
+    distillation = recovery.Distillation(
+        spec=about, schedule=how, labels=labels, supervised=supervised, validate=validate,
+        checkpoint=Path(checkpoint), seed=seed,
     )  # fmt: skip
+    history = recovery.recover(
+        learner.module, guide.module, images, learner.answers, distillation, progress or (lambda *_: None)
+    )
     write(Path(folder), student["source"], learner.module, about, {
         "method": "distillation", "teacher": teacher["source"], "history": msgspec.to_builtins(history),
         "parameters": [sum(p.numel() for p in module.parameters()) for module in (guide.module, learner.module)],
