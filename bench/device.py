@@ -50,9 +50,9 @@ def answer(artifact: str, images: Sequence[str], folder: str, progress: Progress
     ``described.json`` beside it is what really ran: precision, threads, device.
     """
     worker.open_artifact(artifact, images[:1])
-    told = worker.predict(images, str(Path(folder, accuracy.OUTPUTS)), progress)
+    answered = worker.predict(images, str(Path(folder, accuracy.OUTPUTS)), progress)
     Path(folder, DESCRIBED).write_bytes(msgspec.json.encode(worker.describe()))
-    return told
+    return answered
 
 
 def observe(

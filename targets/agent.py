@@ -372,11 +372,11 @@ def start(root: str, key: str, request: dict[str, Any], python: str) -> dict[str
 def follow(root: str, key: str) -> dict[str, Any]:
     """Print the progress of a job until it ends; then its result."""
     job = Path(root, "jobs", key)
-    told = ""
+    reported = ""
     while True:
         state = _state(job)  # before the last look at the progress, which may be written meanwhile
-        if (now := _read(job, "progress.json")) != told:
-            told = now
+        if (now := _read(job, "progress.json")) != reported:
+            reported = now
             _say({"progress": json.loads(now)})
         if state == "done":
             return {"result": json.loads(_read(job, "result.json"))}

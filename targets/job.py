@@ -47,12 +47,12 @@ def main(folder: Path) -> None:
 
 def _run(request: Request, folder: Path) -> dict[str, Any]:
     out = folder / "out"
-    told = 0.0
+    reported = 0.0
 
     def progress(done: int, total: int, text: str) -> None:
-        nonlocal told
-        if time.monotonic() - told >= PROGRESS_S or done >= total > 0:
-            told = time.monotonic()
+        nonlocal reported
+        if time.monotonic() - reported >= PROGRESS_S or done >= total > 0:
+            reported = time.monotonic()
             temporary = folder / ".progress.json"
             temporary.write_bytes(msgspec.json.encode([max(int(done), 0), max(int(total), 0), _text(text)]))
             temporary.replace(folder / "progress.json")

@@ -136,11 +136,11 @@ class Remote:
             self.forget([key])
         self.ask("start", answers.Started, root=self.root, key=key, request=request, python=self._python)
 
-        def told(done: int, total: int, text: str) -> None:
+        def report(done: int, total: int, text: str) -> None:
             if progress:
                 progress(min(done, total) if total else done, total, text)
 
-        result = self._follow(key, told)
+        result = self._follow(key, report)
         if result.error is not None:
             self.forget([key])  # a failure is no result to be found again
             raise self._error(result.error)
@@ -158,9 +158,11 @@ class Remote:
         """A verb of `agent`, whose answer is a `kind`, with the device's refusals as user's errors."""
         return _ask(self.connection, verb, kind, **arguments)
 
-    def _follow(self, key: str, told: Progress) -> answers.Outcome:
+    def _follow(self, key: str, progress: Progress) -> answers.Outcome:
         with _refusals(self.connection):
-            return self.connection.ask("follow", answers.Followed, told=told, hold=True, root=self.root, key=key).result
+            return self.connection.ask(
+                "follow", answers.Followed, progress=progress, hold=True, root=self.root, key=key
+            ).result
 
     def _error(self, error: answers.Failure) -> errors.EdgewrightError:
         if (family := errors.FAMILIES.get(error.family)) is None:

@@ -159,25 +159,25 @@ class Connection:
         verb: str,
         kind: type[T],
         *,
-        told: Callable[[int, int, str], None] | None = None,
+        progress: Callable[[int, int, str], None] | None = None,
         hold: bool = False,
         **arguments: Any,
     ) -> T:
         """The "ok" of a verb as a `kind` (see `answers`), asked again after a lost connection.
 
-        `told` takes the progress that it tells before; `hold` keeps its standard input open until it ends.
+        `progress` is called with what it reports before; `hold` keeps its standard input open until it ends.
         """
 
         def read(answer: IO[bytes]) -> T:
             lines, begin = 0, time.monotonic()
             while (step := (message := self.message(answer)).progress) is not None:
                 lines += 1
-                if told is None or lines > answers.BURST + answers.PER_S * (time.monotonic() - begin):
+                if progress is None or lines > answers.BURST + answers.PER_S * (time.monotonic() - begin):
                     raise answers.breach(
                         self.address, f"{lines} lines of progress", f"{answers.PER_S} a second while a job runs"
                     )
                 self.steady()
-                told(*step)
+                progress(*step)
             return answers.decode(message.ok, kind, self.address, f"an answer to '{verb}'")
 
         return self.retry(lambda: self.once({"verb": verb, **arguments}, read, hold=hold))

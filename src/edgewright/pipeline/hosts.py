@@ -100,8 +100,8 @@ def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Host]:
 def there(connected: Remote, name: str, recipe: Recipe) -> Host:
     """A device as a host: files are pushed, jobs run, what they wrote is pulled."""
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
-        told = connected.run(Request(target=f"{DEVICE}:about"), Path(scratch), fresh=True, most_bytes=0)
-    about = answered.about(told, name)
+        found = connected.run(Request(target=f"{DEVICE}:about"), Path(scratch), fresh=True, most_bytes=0)
+    about = answered.about(found, name)
     described, machine, runtimes = about.environment, about.machine, about.runtimes
     if machine.name == THIS_MACHINE:  # in a report that is written here it would be another one
         machine = msgspec.structs.replace(machine, name="device")
@@ -125,8 +125,8 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Host:
         kwargs = {"artifact": path, "images": connected.push_files(images, progress)}
         most = answered.answer_bytes(spec, len(images))
         asked = Request(target=f"{DEVICE}:answer", kwargs=kwargs, limits=limits)
-        told = connected.run(asked, folder, progress=progress, most_bytes=most)
-        return answered.answer(told, folder, spec, len(images), name)
+        found = connected.run(asked, folder, progress=progress, most_bytes=most)
+        return answered.answer(found, folder, spec, len(images), name)
 
     def observe(
         artifacts: Mapping[str, Path], images: Sequence[str], folder: Path, rules: Rules, target: Target | None,
