@@ -23,9 +23,10 @@ from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Entry, Store
-from edgewright.pipeline import hosts, timing
+from edgewright.pipeline import hosts
 from edgewright.pipeline.jobs import bench
 from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import measure
 from edgewright.pipeline.stages.compile import finish
 from edgewright.pipeline.stages.runner import StageRunner, quiet
 from edgewright.runtimes import artifact, bundle, registry, session
@@ -38,7 +39,7 @@ QUICK = Recipe(min_duration_s=0.1, min_count=20)
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody reads the latencies of these tests."""
-    for module in (bench, timing):
+    for module in (bench, measure):
         monkeypatch.setattr(module, "Rules", functools.partial(Rules, cold_starts=1, warm_up_s=0.3, rounds=3))
 
 

@@ -62,9 +62,7 @@ def _compile(state: RunState, built: Build, spec: ModelSpec) -> None:
         results["compile"] = compile_artifact(runner, model, spec, candidate, measured and state.host.is_here)
     if built.alive and measured and state.host.finishes(candidate.options):
         with built.stage("finish", runner):
-            assert state.host.finish is not None
-            device = f"{state.host.unit}; {state.host.identity}"
-            results["finish"] = finish(runner, results["compile"], candidate.id, device, state.host.finish)
+            results["finish"] = finish(runner, results["compile"], candidate.id, state.host)
     if built.alive and candidate.traits.on_device and not measured:
         _prove(state, built, spec)
     if built.alive and measured and saturates(candidate, state.job.target, state.host.machine):
@@ -114,7 +112,7 @@ def answer(state: RunState, built: Build) -> Entry | None:
         host = hosts.here() if is_reference or emulated else state.host
         with built.stage("evaluate", state.runner):
             built.results["evaluate"] = evaluate(
-                state.runner, artifact, built.candidate.id, state.images.evaluation, host.identity, host.answer
+                state.runner, artifact, built.candidate.id, state.images.evaluation, host
             )
     return built.answers
 

@@ -22,7 +22,7 @@ from edgewright.bench.results import Environment
 from edgewright.core.child import Limits, Progress
 from edgewright.core.errors import EdgewrightError, InvalidInput, Unavailable
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages.runner import Watch
+from edgewright.pipeline.stages.runner import Context, Stage, Watch, in_own_children
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options, Probe
@@ -59,6 +59,11 @@ class Host:
     def is_here(self) -> bool:
         """Whether it is this machine."""
         return self.answer is None
+
+    def execute(self, stage: Stage, context: Context) -> None:
+        """Do a stage that measures: here in children of its own, or by what does it on the device."""
+        does = {"answer": self.answer, "observe": self.observe, "finish": self.finish}[stage.by]
+        in_own_children(stage, context, **({stage.by: does} if does else {}))
 
     def finishes(self, options: Options) -> bool:
         """Whether an artifact with these options is to be completed there before it is measured."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import msgspec
-
-from edgewright.bench.latency import Rules, Setup, Timing, measure_interleaved
-from edgewright.core.child import Progress
-from edgewright.pipeline.stages.runner import made_by
+from edgewright.bench.latency import Rules, Timing
+from edgewright.data.sets import ImageSet
+from edgewright.pipeline.stages.measure import Interleaved, interleaved
 from edgewright.pipeline.state import REFERENCE, Build, Failure, RunState
 
 LATENCY_IMAGES = 4
@@ -62,27 +59,14 @@ def timings(
     state: RunState, stage: str, builds: Sequence[Build], rules: Rules, fresh: bool, base: str | None = None
 ) -> dict[str, Timing]:
     """`builds` measured in one interleaved run, stored as `stage`; speedups are against the one called `base`."""
-    artifacts = {build.candidate.id: build.artifact.path for build in builds if build.artifact}
-    paths = state.images.evaluation.paths[:LATENCY_IMAGES]
-    inputs = {
-        "artifacts": {build.candidate.id: build.artifact.key for build in builds if build.artifact},
-        "images": state.images.evaluation.digests[:LATENCY_IMAGES], "rules": rules, "base": base,
-        "machine": state.host.identity,
-        "power_mode": state.job.target.power_mode, "made_by": made_by("measure", "bench", "targets"),
-    }  # fmt: skip
+    asked = Interleaved(
+        artifacts={build.candidate.id: build.artifact for build in builds if build.artifact},
+        images=few(state), rules=rules, target=state.job.target, base=base,
+        is_evidence=stage == "latency",
+    )  # fmt: skip
+    return interleaved(state.runner, state.host, stage, asked, fresh)
 
-    def make(folder: Path, step: Progress) -> None:
-        setup = Setup(
-            rules=rules, limits=state.runner.limits, target=state.job.target, measure=state.host.observe
-        )  # fmt: skip
-        found = measure_interleaved(artifacts, paths, folder, setup, reference=base, progress=step)
-        (folder / "timings.json").write_bytes(msgspec.json.encode(found))
 
-    what = f"{len(artifacts)} artifacts, interleaved"
-    if fresh:
-        state.runner.store.forget(stage, inputs)
-    entry = state.runner.keep(stage, what, inputs, make)
-    found = msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
-    if stage == "latency" and any(t.latency and not t.latency.valid for t in found.values()):
-        state.runner.store.forget(stage, inputs)  # shown in this report, but no evidence to be used again
-    return found
+def few(state: RunState) -> ImageSet:
+    """The images that latency is measured on."""
+    return state.images.evaluation.only(state.images.evaluation.items[:LATENCY_IMAGES])

@@ -17,9 +17,10 @@ from edgewright.bench.latency import Timing, summarize
 from edgewright.bench.results import Ratio, Report
 from edgewright.cli import options
 from edgewright.core.errors import UsageError
-from edgewright.pipeline import hosts, timing
+from edgewright.pipeline import hosts
 from edgewright.pipeline.candidates.mixed_precision import STEPS
 from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages import measure
 
 RECIPE = Recipe(
     runtimes=("onnxruntime",), methods=("minmax",), normalize=("host",), finalists=0, calibration_images=32,
@@ -105,7 +106,7 @@ def optimize(tiny: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Optim
     monkeypatch.setenv("EDGEWRIGHT_CACHE", str(shared))
 
     def go(machine: Machine, budget: str, **changes: Any) -> Report:
-        monkeypatch.setattr(timing, "measure_interleaved", machine)
+        monkeypatch.setattr(measure, "measure_interleaved", machine)
         monkeypatch.setattr(hosts, "fingerprint", lambda _: f"{machine.exact} {machine.int8} {machine.mixing}")
         return api.optimize(
             "torch:deep:build", spec=tiny / "tiny.toml", data=tiny / "images", out=tiny / "out", budget=budget,

@@ -16,7 +16,7 @@ from edgewright.pipeline.stages import runner as running
 from edgewright.pipeline.stages.export import Source, export
 from edgewright.pipeline.stages.model import MODEL
 from edgewright.pipeline.stages.quantize import quantize
-from edgewright.pipeline.stages.runner import StageRunner, code_digest
+from edgewright.pipeline.stages.runner import Stage, StageRunner, code_digest
 from edgewright.quantize.calibration.statistics import STATISTICS
 
 
@@ -58,8 +58,8 @@ def test_edited_external_data_is_another_source(tmp_path: Path) -> None:
 def test_edited_code_of_a_room_works_anew(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def keep(self: StageRunner, stage: str, what: str, inputs: dict[str, object], *_: object) -> Entry:
-        seen.append(f"{stage}: {inputs}")
+    def keep(self: StageRunner, stage: Stage, **_: object) -> Entry:
+        seen.append(f"{stage.name}: {stage.inputs}")
         return model
 
     monkeypatch.setattr(StageRunner, "keep", keep)

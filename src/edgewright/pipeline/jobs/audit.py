@@ -77,8 +77,8 @@ def audit_file(
     found = _audit_images(runner, given, evaluation, spec) if given else []
     variant = Variant(is_int8=not what_is(model).quantized.few)
     artifact = compile_artifact(runner, model, spec, Candidate(variant=variant, options=options), True)
-    identity = hosts.here().identity
-    answers = evaluate(runner, artifact, path.name, images, identity)
+    here = hosts.here()
+    answers = evaluate(runner, artifact, path.name, images, here)
     audited = audits.audit(
         runner, path.name,
         Subject(
@@ -92,7 +92,7 @@ def audit_file(
     if reference:
         plain = import_file(runner, reference)
         float_artifact = compile_artifact(runner, plain, spec_of(plain), FLOAT, True)
-        truth = evaluate(runner, float_artifact, reference.name, images, identity)
+        truth = evaluate(runner, float_artifact, reference.name, images, here)
         ours, theirs = (accuracy.load_outputs(entry.path) for entry in (answers, truth))
         found.append(audit.confidence(ours, theirs, spec))
     findings, passed = audit.split([*image_sets.findings(evaluation), *found])

@@ -140,7 +140,7 @@ def _export(runner: StageRunner, source: Source, images: ImageSet) -> Entry:
 
 def _answers(runner: StageRunner, exported: Entry, name: str, images: ImageSet) -> Entry:
     artifact = compile_reference(runner, exported, spec_of(exported))
-    return evaluate(runner, artifact, name, images, hosts.here().identity)
+    return evaluate(runner, artifact, name, images, hosts.here())
 
 
 def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:

@@ -17,9 +17,8 @@ import msgspec
 
 from edgewright import tasks
 from edgewright.bench import accuracy
-from edgewright.bench.latency import Rules, Setup, Timing, measure_interleaved
+from edgewright.bench.latency import Rules, Timing
 from edgewright.bench.results import Ratio
-from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
@@ -37,10 +36,11 @@ from edgewright.pipeline.jobs.prune_cut import Anchor, Cut, Narrower, Wanted
 from edgewright.pipeline.prepare import prepare
 from edgewright.pipeline.stages import latency_table
 from edgewright.pipeline.stages.export import Source
+from edgewright.pipeline.stages.measure import Interleaved, interleaved
 from edgewright.pipeline.stages.model import MODEL
-from edgewright.pipeline.stages.runner import StageRunner, made_by
+from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.pipeline.state import Build, Job, RunState
-from edgewright.pipeline.timing import LATENCY_IMAGES
+from edgewright.pipeline.timing import few
 from edgewright.quantize.distillation.schedule import History, Schedule, replaced
 from edgewright.runtimes.options import Builder
 from edgewright.tasks.scores import Accuracy
@@ -405,25 +405,11 @@ def _timed(
     state: RunState, builds: Mapping[str, Build], base: str | None, kept: int | None = None
 ) -> dict[str, Timing]:
     """The artifacts measured in one interleaved run; `kept`: as they were in the run of that number, if any was."""
-    paths = {name: build.artifact.path for name, build in builds.items() if build.artifact}
-    images = state.images.evaluation.paths[:LATENCY_IMAGES]
-    inputs = {
-        "artifacts": {name: build.artifact.key for name, build in builds.items() if build.artifact},
-        "images": state.images.evaluation.digests[:LATENCY_IMAGES], "rules": RULES, "base": base,
-        "machine": state.host.identity, "run": kept, "made_by": made_by("measure", "bench", "targets"),
-    }  # fmt: skip
-
-    def make(folder: Path, step: child.Progress) -> None:
-        setup = Setup(
-            rules=RULES, limits=state.runner.limits, target=state.job.target, measure=state.host.observe
-        )  # fmt: skip
-        found = measure_interleaved(paths, images, folder, setup, reference=base, progress=step)
-        (folder / "timings.json").write_bytes(msgspec.json.encode(found))
-
-    if kept is None:
-        state.runner.store.forget("latency", inputs)
-    entry = state.runner.keep("latency", f"{len(paths)} artifacts, interleaved", inputs, make)
-    return msgspec.json.decode((entry.path / "timings.json").read_bytes(), type=dict[str, Timing])
+    asked = Interleaved(
+        artifacts={name: build.artifact for name, build in builds.items() if build.artifact}, images=few(state),
+        rules=RULES, target=state.job.target, base=base, run=kept,
+    )  # fmt: skip
+    return interleaved(state.runner, state.host, "latency", asked, fresh=kept is None)
 
 
 def _began(state: RunState, before: Build, now: Build) -> float:

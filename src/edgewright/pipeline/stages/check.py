@@ -13,7 +13,7 @@ from edgewright.core.errors import OutOfResources, RuntimeFailed, TimedOut, Unav
 from edgewright.core.spec import encode
 from edgewright.core.store import Entry
 from edgewright.pipeline.stages.model import MODEL
-from edgewright.pipeline.stages.runner import StageRunner, made_by
+from edgewright.pipeline.stages.runner import Context, Stage, StageRunner, in_own_children, made_by
 from edgewright.quantize.qdq.tensorrt_rules import RULES, Violation
 from edgewright.runtimes.options import Options
 from edgewright.runtimes.tensorrt.builder import PARSED
@@ -108,20 +108,28 @@ def check(runner: StageRunner, model: Entry, what: str, options: Options, target
         "memory": memory_for_model(target), "made_by": made_by("check", *rooms),
     }  # fmt: skip
 
-    def make(folder: Path, step: child.Progress) -> None:
-        log, file = runner.log("check", what), str(model.path / MODEL)
-        read = child.call(f"{__name__}:examine", log=log, limits=runner.limits, model=file)
-        ahead, unasked = _build(runner, log, file, options, capability, step)
-        if not (options.builder and options.builder.sparse):
-            read["sparse"] = None
-        found = msgspec.convert({**read, "memory_bytes": memory_for_model(target)}, type=Checked)
-        if ahead:
-            origins = read["origins"]
-            problems = [msgspec.structs.replace(p, origin=origins.get(p.node, p.node)) for p in ahead.problems]
-            ahead = msgspec.structs.replace(ahead, problems=tuple(problems))
-        (folder / FILE).write_bytes(encode(msgspec.structs.replace(found, ahead_of_time=ahead, unasked=unasked)))
+    arguments = {
+        "model": str(model.path / MODEL), "options": msgspec.to_builtins(options), "capability": capability,
+        "memory": memory_for_model(target),
+    }  # fmt: skip
+    work = Stage(name="check", what=what, target=f"{__name__}:prove", arguments=arguments, inputs=inputs)
+    return runner.keep(work, in_own_children)
 
-    return runner.keep("check", what, inputs, make)
+
+def prove(model: str, options: dict[str, Any], capability: str | None, memory: int | None, context: Context) -> None:
+    """The work of `check`: the file is examined, and built ahead of time, in a child each."""
+    wanted = msgspec.convert(options, Options)
+    read = child.call(f"{__name__}:examine", log=context.log, limits=context.limits, model=model)
+    ahead, unasked = _build(model, wanted, capability, context)
+    if not (wanted.builder and wanted.builder.sparse):
+        read["sparse"] = None
+    found = msgspec.convert({**read, "memory_bytes": memory}, type=Checked)
+    if ahead:
+        origins = read["origins"]
+        problems = [msgspec.structs.replace(p, origin=origins.get(p.node, p.node)) for p in ahead.problems]
+        ahead = msgspec.structs.replace(ahead, problems=tuple(problems))
+    written = msgspec.structs.replace(found, ahead_of_time=ahead, unasked=unasked)
+    (context.folder / FILE).write_bytes(encode(written))
 
 
 def read(entry: Entry) -> Checked:
@@ -145,9 +153,7 @@ def examine(model: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _build(
-    runner: StageRunner, log: Path, file: str, options: Options, capability: str | None, step: child.Progress
-) -> tuple[Check | None, str | None]:
+def _build(model: str, options: Options, capability: str | None, context: Context) -> tuple[Check | None, str | None]:
     """What parser and builder make of the file, or why they were not asked."""
     if capability is None:
         return None, "the target names no GPU."
@@ -155,12 +161,12 @@ def _build(
 
     def watched(done: int, total: int, text: str) -> None:
         told.append(text)
-        step(done, total, text)
+        context.progress(done, total, text)
 
     try:
         found = child.call(
-            "edgewright.runtimes.tensorrt.check:ahead_of_time", log=log, limits=runner.limits, progress=watched,
-            model=file, options=options, compute_capability=capability,
+            "edgewright.runtimes.tensorrt.check:ahead_of_time", log=context.log, limits=context.limits,
+            progress=watched, model=model, options=options, compute_capability=capability,
         )  # fmt: skip
     except Unavailable as error:
         return None, f"{error.what} {error.fix}"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from edgewright.core import child
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.pipeline.candidate import Candidate
+from edgewright.pipeline.hosts import Finish, Host
 from edgewright.pipeline.stages.export import _foreign
 from edgewright.pipeline.stages.model import MODEL, PARITY, REFERENCE, what_is
-from edgewright.pipeline.stages.runner import StageRunner, made_by
+from edgewright.pipeline.stages.runner import Context, Stage, StageRunner, made_by
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options
 
@@ -71,18 +71,18 @@ def _compile(
     return runner.run("compile", what, inputs, target, refuse=refuse, model=str(model.path / file), **how)
 
 
-def finish(
-    runner: StageRunner,
-    artifact: Entry,
-    what: str,
-    machine: str,
-    complete: Callable[[Path, Path, child.Progress], None],
-) -> Entry:
-    """The artifact with what only the device `machine` can build of it: ``complete(artifact, folder, progress)``."""
-    inputs = {"artifact": artifact.key, "machine": machine, "made_by": made_by("compile", "runtimes")}
+def finish(runner: StageRunner, artifact: Entry, what: str, host: Host) -> Entry:
+    """The artifact with what only the device `host` can build of it."""
+    device = f"{host.unit}; {host.identity}"
+    inputs = {"artifact": artifact.key, "machine": device, "made_by": made_by("compile", "runtimes")}
+    work = Stage(
+        name="finish", what=what, target=f"{__name__}:finished", arguments={"artifact": str(artifact.path)},
+        inputs=inputs, by="finish",
+    )  # fmt: skip
+    return runner.keep(work, host.execute)
 
-    def make(folder: Path, step: child.Progress) -> None:
-        complete(artifact.path, folder, step)
-        Path(folder, "manifest.json").unlink(missing_ok=True)  # of the unfinished one; the store writes its own
 
-    return runner.keep("finish", what, inputs, make)
+def finished(artifact: str, context: Context, finish: Finish) -> None:
+    """The work of `finish`, which a device does."""
+    finish(Path(artifact), context.folder, context.progress)
+    Path(context.folder, "manifest.json").unlink(missing_ok=True)  # of the unfinished one; the store writes its own

@@ -1,40 +1,102 @@
-"""Answers and kernel times of artifacts, as stages."""
+"""Answers, latencies and kernel times of artifacts, as stages: done on this machine, or by a device."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgewright.core import child
+import msgspec
+
+from edgewright.bench.latency import Rules, Setup, Timing, measure_interleaved
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
-from edgewright.pipeline.stages.runner import StageRunner, made_by
+from edgewright.pipeline.hosts import Host
+from edgewright.pipeline.stages.runner import Context, Stage, StageRunner, made_by
+from edgewright.targets.target import Target
 
 if TYPE_CHECKING:
     from edgewright.bench.accuracy import Answer
+    from edgewright.bench.latency import Observe
+
+TIMINGS = "timings.json"
 
 
-def evaluate(
-    runner: StageRunner, artifact: Entry, what: str, images: ImageSet, machine: str,
-    answer: Answer | None = None,
-) -> Entry:  # fmt: skip
-    """``outputs.npy``: what the artifact answers on every evaluation image.
+def evaluate(runner: StageRunner, artifact: Entry, what: str, images: ImageSet, host: Host) -> Entry:
+    """``outputs.npy``: what the artifact answers on every evaluation image, at `host`."""
+    inputs = {
+        "artifact": artifact.key, "images": images.digests, "machine": host.identity,
+        "made_by": made_by("measure", "bench"),
+    }  # fmt: skip
+    arguments = {"artifact": str(artifact.path), "images": images.paths}
+    target = f"{__name__}:answers"
+    work = Stage(name="evaluate", what=what, target=target, arguments=arguments, inputs=inputs, by="answer")
+    return runner.keep(work, host.execute)
 
-    `machine` stands for the one that answers in the key; `answer` does it where that is not this one.
-    """
+
+def answers(artifact: str, images: list[str], context: Context, answer: Answer | None = None) -> None:
+    """The work of `evaluate`; `answer` does it where that is not this machine."""
     from edgewright.bench import accuracy
 
+    accuracy.evaluate(
+        Path(artifact), images, context.folder, limits=context.limits, progress=context.progress, answer=answer
+    )  # fmt: skip
+
+
+class Interleaved(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured in one interleaved run on `images`, a handful; speedups are against the one called `base`.
+
+    `run`: the number of one of several runs of the same. `is_evidence`: figures taken under load or throttling are
+    shown once, and not used again.
+    """
+
+    artifacts: Mapping[str, Entry]
+    images: ImageSet
+    rules: Rules
+    target: Target
+    base: str | None = None
+    run: int | None = None
+    is_evidence: bool = False
+
+
+def interleaved(runner: StageRunner, host: Host, name: str, asked: Interleaved, fresh: bool) -> dict[str, Timing]:
+    """The artifacts measured at `host`, stored as the stage `name`; `fresh`: measured anew."""
+    how: dict[str, Any] = {"rules": msgspec.to_builtins(asked.rules), "base": asked.base}
     inputs = {
-        "artifact": artifact.key, "images": images.digests, "machine": machine,
-        "made_by": made_by("measure", "bench", "tasks"),
+        "artifacts": {id: entry.key for id, entry in asked.artifacts.items()}, "images": asked.images.digests, **how,
+        "machine": host.identity, "power_mode": asked.target.power_mode, "run": asked.run,
+        "made_by": made_by("measure", "bench", "targets"),
     }  # fmt: skip
+    arguments = {
+        "artifacts": {id: str(entry.path) for id, entry in asked.artifacts.items()}, "images": asked.images.paths,
+        "target": msgspec.to_builtins(asked.target), **how,
+    }  # fmt: skip
+    what = f"{len(asked.artifacts)} artifacts, interleaved"
+    target = f"{__name__}:timings"
+    if fresh:
+        runner.store.forget(name, inputs)
+    work = Stage(name=name, what=what, target=target, arguments=arguments, inputs=inputs, by="observe")
+    entry = runner.keep(work, host.execute)
+    found = msgspec.json.decode((entry.path / TIMINGS).read_bytes(), type=dict[str, Timing])
+    if asked.is_evidence and any(timing.latency and not timing.latency.valid for timing in found.values()):
+        runner.store.forget(name, inputs)
+    return found
 
-    def make(folder: Path, step: child.Progress) -> None:
-        paths = images.paths
-        accuracy.evaluate(artifact.path, paths, folder, limits=runner.limits, progress=step, answer=answer)
 
-    return runner.keep("evaluate", what, inputs, make)
+def timings(
+    artifacts: dict[str, str], images: list[str], target: dict[str, Any], rules: dict[str, Any], base: str | None,
+    context: Context, observe: Observe | None = None,
+) -> None:  # fmt: skip
+    """The work of `interleaved`; `observe` does it where that is not this machine."""
+    setup = Setup(
+        rules=msgspec.convert(rules, Rules), limits=context.limits, target=msgspec.convert(target, Target),
+        measure=observe,
+    )  # fmt: skip
+    found = measure_interleaved(
+        {id: Path(path) for id, path in artifacts.items()}, images, context.folder, setup, reference=base,
+        progress=context.progress,
+    )  # fmt: skip
+    (context.folder / TIMINGS).write_bytes(msgspec.json.encode(found))
 
 
 def profile_kernels(

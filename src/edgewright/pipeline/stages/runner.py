@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -45,8 +46,49 @@ def quiet(stage: str, what: str, done: int, total: int, step: str) -> None:
     """A `Watch` that watches nothing."""
 
 
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of work as data, which any executor can do: the function `target` ("module:function") and its arguments.
+
+    `what`: what it works on, for who watches. `inputs`: all that its key covers. `into`: the name of the argument that
+    gets the folder to write to. `by`: what of a host does it ("answer", "observe", "finish"); "" where any machine may.
+    """
+
+    name: str
+    what: str
+    target: str
+    arguments: dict[str, Any]
+    inputs: dict[str, Any]
+    into: str = "folder"
+    by: str = ""
+
+
+class Context(NamedTuple):
+    """Where a stage writes, where libraries print, what its children may use, and who sees progress."""
+
+    folder: Path
+    log: Path
+    limits: child.Limits
+    progress: child.Progress
+
+
+Execute = Callable[[Stage, Context], None]
+"""Does the work of a stage."""
+
+
+def in_child(stage: Stage, context: Context) -> None:
+    """Do `stage` in a child process of this machine."""
+    arguments = {**stage.arguments, stage.into: str(context.folder)}
+    child.call(stage.target, log=context.log, limits=context.limits, progress=context.progress, **arguments)
+
+
+def in_own_children(stage: Stage, context: Context, **by: Any) -> None:
+    """Do `stage`, whose function starts children itself: it gets the whole context. `by`: what does it elsewhere."""
+    module, _, function = stage.target.partition(":")
+    getattr(importlib.import_module(module), function)(**stage.arguments, context=context, **by)
+
+
 class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
-    """Where stages are kept, what a child may use, where logs go, and who watches.
+    """Where stages are kept, what a child may use, where logs go, who watches, and what does the work.
 
     `strict`: stop at an image that cannot be read, and at anything else in a data set that deserves a warning.
     """
@@ -55,6 +97,7 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
     limits: child.Limits = child.Limits()
     watch: Watch = quiet
     strict: bool = False
+    execute: Execute = in_child
 
     def run(
         self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder",
@@ -65,27 +108,25 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
         `target` is "module:function"; the code of the room that it lives in is part of the key. `refuse`: why a stored
         result is not to be used here, empty where it is.
         """
-        log = self.log(stage, what)
         room = target.partition(":")[0].split(".")[1]
+        covered = {**inputs, "code": code_digest(room)}
+        work = Stage(name=stage, what=what, target=target, arguments=kwargs, inputs=covered, into=into)
+        return self.keep(work, refuse=refuse)
 
-        def make(folder: Path, step: child.Progress) -> None:
-            child.call(target, log=log, limits=self.limits, progress=step, **{**kwargs, into: str(folder)})
-
-        return self.keep(stage, what, {**inputs, "code": code_digest(room)}, make, refuse)
-
-    def keep(
-        self, stage: str, what: str, inputs: Mapping[str, Any], make: Callable[[Path, child.Progress], None],
-        refuse: Callable[[Path], str] | None = None,
-    ) -> Entry:  # fmt: skip
-        """The stored result of ``make(folder, progress)``, watched; `refuse` as in `run`."""
+    def keep(self, stage: Stage, execute: Execute | None = None, refuse: Callable[[Path], str] | None = None) -> Entry:
+        """The stored result of `stage`, done now by `execute` if it is not there yet, watched; `refuse` as in `run`."""
+        log = self.log(stage.name, stage.what)
 
         def step(done: int, total: int, text: str) -> None:
-            self.watch(stage, what, done, max(total, done + 1), text)  # only this function says that it is finished
+            self.watch(stage.name, stage.what, done, max(total, done + 1), text)  # only below it is said to be finished
+
+        def make(folder: Path) -> None:
+            (execute or self.execute)(stage, Context(folder, log, self.limits, step))
 
         step(0, 0, "")
-        entry = self.store.stage(stage, inputs, lambda folder: make(folder, step), refuse)
+        entry = self.store.stage(stage.name, stage.inputs, make, refuse)
         how = "from the store" if entry.reused else f"{entry.seconds:.1f} s"
-        self.watch(stage, what, 1, 1, f"{how}; the stored one {entry.damage}" if entry.damage else how)
+        self.watch(stage.name, stage.what, 1, 1, f"{how}; the stored one {entry.damage}" if entry.damage else how)
         return entry
 
     def log(self, stage: str, what: str) -> Path:
@@ -95,7 +136,7 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
 
 def made_by(libraries: str, *rooms: str) -> dict[str, str | None]:
     """Versions of the libraries a stage uses, and a digest of the code of our own rooms that call them."""
-    own = {room: code_digest(room) for room in (*rooms, "core", "vision")}
+    own = {room: code_digest(room) for room in (*rooms, "core", "vision", "tasks")}
     return {**{name: version(name) for name in LIBRARIES[libraries]}, **own}
 
 
