@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core.spec import ModelSpec
 from edgewright.runtimes import artifact
 from edgewright.runtimes.artifact import Artifact
@@ -46,11 +47,10 @@ class About(Answer, frozen=True, kw_only=True):
 
 
 class Answered(Answer, frozen=True, kw_only=True):
-    """What `bench.device.answer` returns: `classes` of a classifier, `boxes` of a detector."""
+    """What `bench.device.answer` returns: to how many images, in how many rows."""
 
     images: Count
-    classes: Count | None = None
-    boxes: Count | None = None
+    rows: Count
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,25 +77,22 @@ def about(value: Any, device: object) -> About:
 
 def answer_bytes(spec: ModelSpec, images: int) -> int:
     """The most bytes that `bench.device.answer` may send: the answers to all images, and a margin for logs."""
-    row = 28 * spec.detect.most if spec.detect else 4 * spec.classes
-    return images * row + 2 * answers.VALUE_BYTES
+    return images * tasks.of(spec).decode.row_bytes(spec) + 2 * answers.VALUE_BYTES
 
 
 def answer(value: Any, folder: Path, spec: ModelSpec, images: int, device: object) -> dict[str, Any]:
     """What `bench.device.answer` returned, with ``outputs.npy`` and ``described.json`` in `folder` checked."""
     found = _convert(value, Answered, device, "an account of its answers")
-    count = found.classes if spec.detect is None else found.boxes
-    _require(found.images == images and count is not None, device, f"answers to {found.images} images", f"{images}")
+    _require(found.images == images, device, f"answers to {found.images} images", f"{images}")
     rows = _array(folder, OUTPUTS, np.dtype(np.float32), device)
-    shape = (found.boxes, 7) if spec.detect else (images, spec.classes)
-    _require(rows.shape == shape, device, f"answers of shape {rows.shape}", f"{shape}")
-    if spec.detect:
-        for begin in range(0, len(rows), 65536):
-            _require_boxes(rows[begin : begin + 65536], images, spec.classes, device)
+    _require(rows.shape[:1] == (found.rows,), device, f"answers of shape {rows.shape}", f"{found.rows} rows")
+    if wrong := tasks.of(spec).decode.check_rows(rows, spec, images):
+        raise breach(device, *wrong)
     text = _small(folder, DESCRIBED, answers.VALUE_BYTES, device)
     answers.value(msgspec.Raw(text), device)
     answers.decode(text, Described, device, "an account of what ran")
-    return {name: number for name, number in msgspec.to_builtins(found).items() if number is not None}
+    plain: dict[str, Any] = msgspec.to_builtins(found)
+    return plain
 
 
 def finished(folder: Path, sent: Artifact, device: object) -> None:
@@ -160,21 +157,6 @@ def _samples(watched: Watched, folder: Path, device: object) -> np.ndarray:
     _require(fits, device, f"{samples.shape} samples for {len(rounds)} rounds", "the samples of all rounds, in a row")
     _require(0 <= (watched.watts or 0) < MOST, device, f"{watched.watts} W", "none below zero")
     return samples
-
-
-def _require_boxes(rows: np.ndarray, images: int, classes: int, device: object) -> None:
-    """Boxes are finite, of an image and a class that there are."""
-    image, index = rows[:, 0], rows[:, 6]
-    sound = (
-        np.isfinite(rows).all(axis=1)
-        & (image >= 0) & (image < images) & (image == np.floor(image))
-        & (index >= 0) & (index < classes) & (index == np.floor(index))
-    )  # fmt: skip
-    bad = rows[~sound]
-    _require(
-        not len(bad), device, f"{len(bad)} boxes that are none, the first {bad[:1].tolist()}",
-        f"finite ones of {images} images and {classes} classes",
-    )  # fmt: skip
 
 
 def _array(folder: Path, name: str, kind: np.dtype[Any], device: object) -> np.ndarray:

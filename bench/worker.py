@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core.child import Progress
-from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.errors import RuntimeFailed
 
 LEAD_CALLS, LEAD_NS = 3, 50_000_000
+AT_ONCE = 8
+"""Images that are answered at once for accuracy where the model leaves the batch open."""
 
 _open: dict[str, Any] = {}
 """The session, and the images in memory, of this process."""
@@ -135,64 +138,31 @@ def memory() -> int:
 
 
 def predict(images: Sequence[str], out: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Answer all `images` (files) as the session does; write the answers to `out` (.npy, float32).
+    """Answer all `images` (files) as the session does; write what accuracy is computed of to `out` (.npy, float32).
 
-    A classifier's first output, (images, classes); of a detector every box that its spec counts for accuracy
-    (`score_eval`, `multi_label_eval`), (boxes, 7): image, x1, y1, x2, y2, score, class.
+    What that is the task says: of a classifier the scores (images, classes), of a detector every box that its spec
+    counts for accuracy (boxes, 7). Raises `RuntimeFailed` where an answer is not finite.
     """
-    session = _open["session"]
-    if session.spec.detect:
-        return _predict_boxes(session, images, out, progress)
-    step = session.spec.input.batch or min(16, session.most)
-    rows = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=(len(images), session.spec.classes))
-    for start in range(0, len(images), step):
-        part = list(images[start : start + step])
-        rows[start : start + len(part)] = _answer(session, part, step if session.spec.input.batch else len(part))
-        if progress:
-            progress(min(start + step, len(images)), len(images), "images")
-    rows.flush()
-    return {"images": len(images), "classes": int(rows.shape[1])}
-
-
-def _predict_boxes(session: Any, images: Sequence[str], out: str, progress: Progress | None) -> dict[str, Any]:
-    from edgewright.tasks.detect.decode import evaluated
-
-    spec, rows = session.spec, []
-    step = spec.input.batch or min(8, session.most)
+    session, raw = _open["session"], Path(f"{out}.rows")
+    spec, rows = session.spec, tasks.of(session.spec).decode.rows
+    step, width, done = spec.input.batch or min(AT_ONCE, session.most), 0, 0
     try:
-        session.spec = evaluated(spec)
-        for start in range(0, len(images), step):
-            for number, found in enumerate(session(list(images[start : start + step]))):
-                rows.append(found.rows(start + number))
-            if progress:
-                progress(min(start + step, len(images)), len(images), "images")
+        with raw.open("wb") as file:  # how many rows there will be is not known, and all together may be large
+            for start in range(0, len(images), step):
+                part = list(images[start : start + step])
+                for outputs, sizes in session.outputs(part):
+                    found = np.ascontiguousarray(rows(outputs, spec, sizes, part, start), np.float32)
+                    file.write(found.tobytes())
+                    width, done = found.shape[1], done + len(found)
+                if progress:
+                    progress(start + len(part), len(images), "images")
+        kept = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=(done, width))
+        if done:
+            kept[:] = np.memmap(raw, np.float32, "r", shape=(done, width))
+        kept.flush()
     finally:
-        session.spec = spec
-    boxes = np.concatenate(rows)
-    np.save(out, boxes)
-    return {"images": len(images), "boxes": len(boxes)}
-
-
-def _answer(session: Any, paths: list[str], size: int) -> np.ndarray:
-    from edgewright.vision.preprocess import batch
-
-    padded = paths + paths[-1:] * (size - len(paths))  # a model with a fixed batch takes no smaller one
-    (outputs, *_) = session.run(batch(padded, session.spec))
-    if outputs.shape != (size, session.spec.classes):
-        raise InvalidInput(
-            f"The model answers {size} images with shape {tuple(outputs.shape)}.",
-            f"Its spec says {session.spec.classes} classes: the shape must be ({size}, {session.spec.classes}).",
-            "Correct `classes` in the model's spec.",
-        )
-    answer = np.asarray(outputs[: len(paths)], np.float32)
-    bad = ~np.isfinite(answer).all(axis=1)
-    if bad.any():
-        raise RuntimeFailed(
-            f"The model's output is not finite for {paths[int(bad.argmax())]}.",
-            f"{int(bad.sum())} of {len(paths)} images of this batch gave NaN or infinity.",
-            "This variant is unusable; try another precision or calibration method.",
-        )
-    return answer
+        raw.unlink(missing_ok=True)
+    return {"images": len(images), "rows": done}
 
 
 def _input(session: Any, pixels: np.ndarray) -> np.ndarray:

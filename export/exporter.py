@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from edgewright import tasks
-from edgewright.core import files
+from edgewright.core import description, files
 from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.lazy import version
@@ -28,10 +28,9 @@ from edgewright.graph import cells, clean, compare, cut, inputs, metadata, slim,
 from edgewright.graph import files as onnx_files
 from edgewright.graph import normalize as normalize_pass
 from edgewright.runtimes import torch as torch_reference
-from edgewright.tasks.detect.decode import read
 from edgewright.vision import preprocess
 
-from . import fit, overrides, parity, scores
+from . import overrides, parity, scores
 from .sources.loaded import Loaded
 from .sources.parse import Source, parse
 
@@ -86,8 +85,9 @@ def export(
     step("comparing with the original")
     report, answers = _prove(parsed, loaded, spec, model, images)
     final = metadata.get_spec(model) or spec
-    rule = said.get("postprocess", {}).get("scores")
-    final, more = scores.settle(model, final, answers, rule, certain=parsed.kind != "onnx")
+    ending = scores.ending(model, final.outputs[0])
+    table = said.get(description.table_of(final.task.kind), {})
+    final, more = tasks.of(final).fit.settle(answers, final, ending, table, certain=parsed.kind != "onnx")
     metadata.set_spec(model, final)
     step("writing")
     onnx_files.save(model, folder / MODEL)
@@ -247,23 +247,14 @@ def _check_outputs(output: Any, spec: ModelSpec) -> None:
     """Raise `InvalidInput` where what the module answered for two images cannot be read as `spec` says."""
     import torch
 
-    if spec.task.kind == "detect":
-        outputs = [output] if isinstance(output, torch.Tensor) else list(output)
-        if odd := next((type(array).__name__ for array in outputs if not isinstance(array, torch.Tensor)), ""):
-            raise InvalidInput(
-                f"{spec.name} answers with {odd} among its outputs.",
-                "What is exported of a detector is its raw head: one tensor, or a tuple of tensors.",
-                "Return only these from forward(); or name a library that is known here: ultralytics:yolo11n",
-            )
-        read([array.numpy() for array in outputs], spec, [(spec.input.width, spec.input.height)] * 2)
-        return
-    if not isinstance(output, torch.Tensor) or output.shape != (2, spec.classes):
-        shown = list(output.shape[1:]) if isinstance(output, torch.Tensor) else type(output).__name__
+    outputs = [output] if isinstance(output, torch.Tensor) else list(output)
+    if odd := next((type(array).__name__ for array in outputs if not isinstance(array, torch.Tensor)), ""):
         raise InvalidInput(
-            f"{spec.name} answers with {shown} for each image where {spec.classes} class scores were expected.",
-            "A classifier returns one tensor [batch, classes].",
-            "Correct `classes` in the model's description, or return only the scores from forward().",
+            f"{spec.name} answers with {odd} among its outputs.",
+            "What is exported is one tensor of class scores, or a detector's raw head, also as a tuple of tensors.",
+            "Return only these from forward(); or name a library that is known here: ultralytics:yolo11n",
         )
+    tasks.of(spec).fit.require([array.numpy() for array in outputs], spec, spec.name, 2, real=False)
 
 
 def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
@@ -307,7 +298,7 @@ def _prove(
     x = preprocess.batch(given, final)
     if source.kind == "onnx":  # of a torch module it was checked before the export
         size = final.input.batch or 1
-        fit.require(compare.run(model, np.resize(x, (size, *x.shape[1:]))), final, source.name, size)
+        tasks.of(final).fit.require(compare.run(model, np.resize(x, (size, *x.shape[1:]))), final, source.name, size)
     found = compare.answers(model, x, final.outputs)
     half = loaded.original is not None and loaded.original.half
     measures = parity.measure(truth, found, names, spec, half)

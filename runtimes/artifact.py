@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from edgewright import tasks
 from edgewright.core import files
 from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed
@@ -123,25 +124,15 @@ def parse(contents: Contents) -> Artifact:
 
 
 def _check(outputs: list[np.ndarray], spec: ModelSpec, options: Options) -> None:
-    if spec.task.kind == "detect":
-        from edgewright.tasks.detect.decode import read
-
-        size = (spec.input.width, spec.input.height)
-        read(outputs, spec, [size] * (spec.input.batch or 1))  # raises where they do not fit the decoder
-        return
-    scores, rows = outputs[0], spec.input.batch or 1
-    if scores.shape[:1] != (rows,) or scores.size != rows * spec.classes:  # (N, classes), or (N, classes, 1, 1)
-        raise InvalidInput(
-            f"The model {spec.name} gives scores of shape {scores.shape} for {rows} image(s).",
-            f"Its ModelSpec says {spec.classes} classes: ({rows}, {spec.classes}) was expected.",
-            "Correct `classes` of the ModelSpec, or export the model with its classifier.",
-        )
-    if not all(np.isfinite(output).all() for output in outputs):
+    size = (spec.input.width, spec.input.height)
+    try:
+        tasks.of(spec).decode.read(outputs, spec, [size] * (spec.input.batch or 1))
+    except RuntimeFailed as error:
         raise RuntimeFailed(
             f"{options.runtime} answers NaN or infinity for {spec.name} on a black image.",
             "The variant is numerically broken on this runtime.",
             "Choose another variant, precision or runtime.",
-        )
+        ) from error
 
 
 def _as(value: Any, kind: type[T]) -> T:

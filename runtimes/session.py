@@ -94,7 +94,7 @@ class Session:
         """
         score = tasks.of(self.spec).decode.threshold(self.spec, score)
         if isinstance(images, (list, tuple)):
-            return [answer for outputs, sizes in self._batches(images) for answer in self.read(outputs, sizes, score)]
+            return [answer for outputs, sizes in self.outputs(images) for answer in self.read(outputs, sizes, score)]
         return self([images], score)[0]
 
     @property
@@ -141,8 +141,8 @@ class Session:
         """What `run` answered, as the answer for each image; `sizes`: the images' (width, height) in pixels."""
         return tasks.of(self.spec).decode.read(outputs, self.spec, sizes, score)
 
-    def _batches(self, images: Sequence[Source]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
-        """The outputs for so many images at once, and the (width, height) of each."""
+    def outputs(self, images: Sequence[Source]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
+        """The raw outputs for the images, `most` at a time, and the (width, height) of each: what `read` takes."""
         size = self.most
         for start in range(0, len(images), size):
             part = [open_picture(image, self.spec.preprocess.turns) for image in images[start : start + size]]

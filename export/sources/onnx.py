@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from edgewright.core.description import TASK
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import flat, flat_input
 from edgewright.graph import clean, files, foreign, inference, inputs, metadata, precision, upgrade
@@ -31,9 +32,9 @@ def load(
     task: str | None = None,
 ) -> Loaded:
     """The model at `path`. `size`: (height, width) where the file leaves them open; `outputs`: the tensors to answer
-    with, outputs or inner ones, in that order (default: all outputs); `task` "detect" where they hold boxes, else they
-    are one array of class scores. A detector that Ultralytics exported needs neither: its metadata is read, and its
-    decoding is cut off (`graph.cut`).
+    with, outputs or inner ones, in that order (default: all outputs). Of a classifier, the `task` where none is named,
+    they are one array of class scores. A detector that Ultralytics exported needs neither: its metadata is read, and
+    its decoding is cut off (`graph.cut`).
 
     Raises `InvalidInput`, `IntegrityError` (see `graph.files.load`).
     """
@@ -56,7 +57,7 @@ def load(
     if stored is None and task is None and not outputs:
         said, more = ultralytics_onnx.read(model, found)
         spec, notes = spec | said, notes + more
-    if (task or spec.get("task")) == "detect":
+    if (task or spec.get("task", TASK)) != TASK:
         spec["outputs"] = [value.name for value in model.graph.output]
         return Loaded(model, spec, str(path), notes, judged)
     scores = _scores(model)

@@ -81,11 +81,11 @@ def answer(folder: Path, value: Any, outputs: bytes | None, spec: ModelSpec, des
 
 
 def test_answers_are_read(tmp_path: Path) -> None:
-    value = {"images": 2, "classes": 3}
+    value = {"images": 2, "rows": 2}
     assert answer(tmp_path / "a", value, npy(np.zeros((2, 3), np.float32)), CLASSIFIER) == value
-    value = {"images": 2, "boxes": 1}
+    value = {"images": 2, "rows": 1}
     assert answer(tmp_path / "b", value, boxes((1, 0, 0, 5, 5, 0.5, 2)), DETECTOR) == value
-    assert answer(tmp_path / "c", {"images": 2, "boxes": 0}, boxes(), DETECTOR) == {"images": 2, "boxes": 0}
+    assert answer(tmp_path / "c", {"images": 2, "rows": 0}, boxes(), DETECTOR) == {"images": 2, "rows": 0}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_answers_are_read(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_outputs_that_are_none_are_refused(outputs: bytes | None, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=SENT):
-        answer(tmp_path, {"images": 2, "classes": 3}, outputs, CLASSIFIER)
+        answer(tmp_path, {"images": 2, "rows": 2}, outputs, CLASSIFIER)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_outputs_that_are_none_are_refused(outputs: bytes | None, tmp_path: Path
 )  # fmt: skip
 def test_boxes_of_no_image_or_class_are_refused(row: tuple[float, ...], tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=f"{SENT}1 boxes that are none"):
-        answer(tmp_path, {"images": 2, "boxes": 2}, boxes((0, 0, 0, 5, 5, 0.5, 0), row), DETECTOR)
+        answer(tmp_path, {"images": 2, "rows": 2}, boxes((0, 0, 0, 5, 5, 0.5, 0), row), DETECTOR)
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        None, 5, {}, {"images": 3, "classes": 3}, {"images": 2}, {"images": 2, "boxes": 2},
-        {"images": -2, "classes": 3}, {"images": 2, "classes": "3"}, {"images": 2, "classes": 3, "then": 1},
+        None, 5, {}, {"images": 3, "rows": 2}, {"images": 2}, {"images": 2, "rows": 3},
+        {"images": -2, "rows": 2}, {"images": 2, "rows": "2"}, {"images": 2, "rows": 2, "then": 1},
     ],
     ids=str,
 )  # fmt: skip
@@ -143,7 +143,7 @@ def test_an_account_of_other_answers_is_refused(value: Any, tmp_path: Path) -> N
 )  # fmt: skip
 def test_what_ran_is_said_in_bounds(described: bytes, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=SENT):
-        answer(tmp_path, {"images": 2, "classes": 3}, npy(np.zeros((2, 3), np.float32)), CLASSIFIER, described)
+        answer(tmp_path, {"images": 2, "rows": 2}, npy(np.zeros((2, 3), np.float32)), CLASSIFIER, described)
 
 
 SEEN = Observed(

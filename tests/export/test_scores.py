@@ -170,7 +170,7 @@ def _detector(path: Path, function: str) -> Path:
 
 def test_a_detectors_description_has_to_fit_its_outputs(tmp_path: Path) -> None:
     path = _detector(tmp_path / "m.onnx", "Identity")
-    assert _export(path, BOXES % "sigmoid").detect is not None
+    assert _export(path, BOXES % "sigmoid").task.kind == "detect"
     with pytest.raises(InvalidInput, match=r'(?s)scores = "none".*are logits.*scores = "sigmoid"'):
         _export(path, BOXES % "none")
     with pytest.raises(InvalidInput, match=r'(?s)scores = "sigmoid".*are probabilities.*scores = "none"'):

@@ -57,7 +57,7 @@ def test_a_place_believes_none_of_it(tmp_path: Path) -> None:
     strange = encode(msgspec.structs.replace(made, described={"precision": "f32", "device": "CPU", "layers": [1]}))
     for described in (other, strange, b"{}", b"x" * 2_000_000, b""):
         _believes_nothing(hosts.there(Lying(0, artifact_json=described), "board", Recipe()), tmp_path)
-    lying = Lying({"images": 9, "classes": 3}, observed_json=b"[]", artifact_json=encode(made))
+    lying = Lying({"images": 9, "rows": 9}, observed_json=b"[]", artifact_json=encode(made))
     host = hosts.there(lying, "board", Recipe())
     assert host.finish
     host.finish(tmp_path / "a", tmp_path / "out", None)

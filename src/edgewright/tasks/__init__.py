@@ -9,7 +9,8 @@ signatures. The light ones run on devices with numpy, the others on the host and
 | | `decode` | outputs of the graph -> answers, and the rows that accuracy is computed of |
 | | `answer` | the answer's fields, `to_json()`, one line for a terminal |
 | | `draw` | the answer on the image |
-| host | `truth` | what a data set must hold for it |
+| host | `fit` | whether a description fits what a model answers |
+| | `truth` | what a data set must hold for it |
 | | `metric` | scores with names, units, direction; contributions of images; paired difference; default budget |
 | | `loss` | how far two outputs are apart: for choosing ranges, sensitivity, parity |
 | | `training` | losses of training, against a teacher and from labels; torch |
@@ -63,6 +64,11 @@ class Task:
     def decode(self) -> contract.Decode:
         """Outputs of the graph -> answers."""
         return cast("contract.Decode", self._part("decode"))
+
+    @property
+    def fit(self) -> contract.Fit:
+        """Whether a description fits what a model answers."""
+        return cast("contract.Fit", self._part("fit"))
 
     @property
     def truth(self) -> contract.Truth:

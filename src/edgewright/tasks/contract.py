@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -61,6 +61,51 @@ class Decode(Protocol):
     @staticmethod
     def evaluated(spec: ModelSpec) -> ModelSpec:
         """`spec` with what counts when accuracy is measured, such as answers of low scores."""
+        ...
+
+    @staticmethod
+    def rows(
+        outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], names: Sequence[str], first: int
+    ) -> np.ndarray:
+        """What accuracy is computed of, (rows, values) float32, of a batch whose first image is number `first`.
+
+        `names`: of the images, for errors. ``outputs.npy`` holds the rows of all images, one batch behind the other.
+        Raises as `read` does.
+        """
+        ...
+
+    @staticmethod
+    def row_bytes(spec: ModelSpec) -> int:
+        """The most bytes that the rows of an image have."""
+        ...
+
+    @staticmethod
+    def check_rows(rows: np.ndarray, spec: ModelSpec, images: int) -> tuple[str, str] | None:
+        """What is wrong with rows of so many images that came from elsewhere, and what they must be; None: nothing."""
+        ...
+
+
+class Fit(Protocol):
+    """`fit`: whether a description fits what a model answers, asked before it is built for a device."""
+
+    @staticmethod
+    def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int, real: bool = True) -> None:
+        """Raise `InvalidInput` where the outputs of one run of `origin` over `images` cannot be read as `spec` says.
+
+        `real`: they are answers to images, so that scores must look as they are described.
+        """
+        ...
+
+    @staticmethod
+    def settle(
+        answers: np.ndarray, spec: ModelSpec, function: str, said: Mapping[str, Any], certain: bool
+    ) -> tuple[ModelSpec, tuple[str, ...]]:
+        """`spec` with what only the outputs tell, such as whether scores are probabilities; and what to note.
+
+        `answers`: a row an image. `function`: Softmax or Sigmoid where the first output comes out of one, else empty.
+        `said`: what the user wrote in the task's table, which is kept. `certain`: the source knows what it gives,
+        unless it shows otherwise. Raises `InvalidInput` where the user must say it.
+        """
         ...
 
 
@@ -231,6 +276,11 @@ class Training(Protocol):
     @staticmethod
     def view(spec: ModelSpec) -> View:
         """How images may be changed without another answer."""
+        ...
+
+    @staticmethod
+    def exported(spec: ModelSpec) -> Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] | None:
+        """What makes of a network's answers in training those of its export, for `decode`; None where none is known."""
         ...
 
     @staticmethod

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewright.core.errors import RuntimeFailed
+from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.tasks.classify.decode import read
 from edgewright.tasks.classify.spec import Classify
@@ -77,7 +77,7 @@ def test_saturated_scores_keep_the_order_of_the_logits() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 4), (3,), (2, 3, 2)])
 def test_a_wrong_shape_is_named(shape: tuple[int, ...]) -> None:
-    with pytest.raises(RuntimeFailed, match=r"shape \("):
+    with pytest.raises(InvalidInput, match=r"shape \("):
         read([np.zeros(shape, np.float32)], spec(3))
 
 

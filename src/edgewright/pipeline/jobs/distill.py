@@ -205,8 +205,8 @@ def train(
     how = msgspec.convert(schedule, Schedule)
     # Judged by mAP where the held-out images are enough, and most have boxes: by none it cannot be told.
     enough = len(boxes) * how.held_out >= HELD_OUT and 2 * sum(map(bool, boxes)) >= len(boxes)
-    dense = about.detect and about.detect.decoder == "dfl" and not about.detect.transposed
-    validate = _by_map(images, boxes, learner.answers, about) if dense and enough else None
+    exported = tasks.of(about).training.exported(about)
+    validate = _by_boxes(images, boxes, learner.answers, exported, about) if exported and enough else None
     distillation = recovery.Distillation(
         spec=about, schedule=how, labels=labels, supervised=supervised, validate=validate,
         checkpoint=Path(checkpoint), seed=seed,
@@ -220,17 +220,17 @@ def train(
     })  # fmt: skip
 
 
-def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any, spec: ModelSpec) -> Any:
-    """A `recovery.Validate` of a dense head, by the `boxes` of `images`: of each the fields of a `Box`."""
+def _by_boxes(
+    images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any, exported: Any, spec: ModelSpec
+) -> Any:
+    """A `recovery.Validate` by the `boxes` of `images`: of each the fields of a `Box`."""
     import torch
 
     from edgewright.data.boxes import Box
-    from edgewright.tasks.detect.average_precision import average_precision
-    from edgewright.tasks.detect.decode import evaluated, read
-    from edgewright.tasks.detect.training import joined
     from edgewright.vision import preprocess
     from edgewright.vision.image import open_picture, size_of
 
+    task = tasks.of(spec)
     items = [Item(path, None, tuple(Box(*row) for row in rows)) for path, rows in zip(images, boxes)]
 
     def validate(module: Any, numbers: Sequence[int]) -> float:
@@ -239,15 +239,16 @@ def _by_map(images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any,
             return math.nan
         device, found = next(module.parameters()).device, []
         for start in range(0, len(chosen), AT_ONCE):
-            pictures = [open_picture(item.path, spec.preprocess.turns) for item in chosen[start : start + AT_ONCE]]
+            part = chosen[start : start + AT_ONCE]
+            pictures = [open_picture(item.path, spec.preprocess.turns) for item in part]
             pixels = torch.from_numpy(preprocess.batch(pictures, spec)).to(device)
-            raw = joined(answers(module, pixels)).float().cpu().numpy()
+            raw = [output.float().cpu().numpy() for output in exported(answers(module, pixels))]
+            sizes = [size_of(picture) for picture in pictures]
             try:
-                told = read([raw], evaluated(spec), [size_of(picture) for picture in pictures])
+                found.append(task.decode.rows(raw, spec, sizes, [item.path for item in part], start))
             except RuntimeFailed:
                 return math.nan  # answers that are not finite
-            found += [one.rows(start + number) for number, one in enumerate(told)]
-        return average_precision(np.concatenate(found), chosen, spec.classes).map
+        return task.metric.score(np.concatenate(found), chosen, spec).score or 0.0
 
     return validate
 

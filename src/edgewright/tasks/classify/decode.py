@@ -21,17 +21,10 @@ def read(
 ) -> list[Classification]:
     """One `Classification` a row of the first output, which must hold (N, classes) values.
 
-    `sizes` and `score` mean nothing here. Raises `RuntimeFailed` where the shape differs from the spec's or a value is
-    not finite.
+    `sizes` and `score` mean nothing here. Raises `InvalidInput` where the shape differs from the spec's, and
+    `RuntimeFailed` where a value is not finite.
     """
-    logits = np.asarray(outputs[0], np.float32)
-    if logits.ndim < 2 or logits.size != len(logits) * spec.classes:
-        raise RuntimeFailed(
-            f"The model's output has shape {logits.shape}.",
-            f"A classifier of {spec.classes} classes gives (images, {spec.classes}).",
-            "Check the number of classes and the output's name in the model's spec.",
-        )
-    logits = logits.reshape(len(logits), spec.classes)
+    logits = _logits(outputs, spec)
     values = probabilities(logits, section.of(spec).scores)
     return [_top(row, scores, spec) for row, scores in zip(logits, values)]
 
@@ -50,6 +43,43 @@ def threshold(spec: ModelSpec, score: Any) -> float | None:
 def evaluated(spec: ModelSpec) -> ModelSpec:
     """`spec` as accuracy is measured: as it is."""
     return spec
+
+
+def rows(
+    outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], names: Sequence[str], first: int
+) -> np.ndarray:
+    """The scores as the network gives them, (images, classes). Raises `RuntimeFailed` where one is not finite."""
+    logits = _logits(outputs, spec)
+    bad = ~np.isfinite(logits).all(axis=1)
+    if bad.any():
+        raise RuntimeFailed(
+            f"The model's output is not finite for {names[int(bad.argmax())]}.",
+            f"{int(bad.sum())} of {len(names)} images of this batch gave NaN or infinity.",
+            "This variant is unusable; try another precision or calibration method.",
+        )
+    return logits
+
+
+def row_bytes(spec: ModelSpec) -> int:
+    """The bytes of the rows of an image."""
+    return 4 * spec.classes
+
+
+def check_rows(rows: np.ndarray, spec: ModelSpec, images: int) -> tuple[str, str] | None:
+    """What is wrong with the rows of so many images, and what they must be; None where nothing is."""
+    shape = (images, spec.classes)
+    return None if rows.shape == shape else (f"answers of shape {rows.shape}", f"{shape}")
+
+
+def _logits(outputs: list[np.ndarray], spec: ModelSpec) -> np.ndarray:
+    logits = np.asarray(outputs[0], np.float32)
+    if logits.ndim < 2 or logits.size != len(logits) * spec.classes:  # (N, classes), or (N, classes, 1, 1)
+        raise InvalidInput(
+            f"The model {spec.name} gives scores of shape {logits.shape}.",
+            f"A classifier of {spec.classes} classes gives (images, {spec.classes}).",
+            "Correct `classes` of the ModelSpec, or export the model with its classifier.",
+        )
+    return logits.reshape(len(logits), spec.classes)
 
 
 def _top(logits: np.ndarray, values: np.ndarray, spec: ModelSpec) -> Classification:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -18,6 +20,11 @@ CLASSES = truth.CLASSES
 def view(spec: ModelSpec) -> View:
     """Random crops, which have the class wherever they are; not where evaluation pads, or takes the image as it is."""
     return "crop" if spec.preprocess.resize in ("shorter", "exact") else "whole"
+
+
+def exported(spec: ModelSpec) -> Callable[[Tensors], list[torch.Tensor]] | None:
+    """What gives the scores as an export does: they are the first output."""
+    return lambda given: [given[0].flatten(1)]
 
 
 def require_comparable(spec: ModelSpec) -> None:

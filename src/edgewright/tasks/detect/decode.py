@@ -23,6 +23,8 @@ from .answer import Detections
 from .spec import Detect
 from .suppression import nms
 
+_ROW, _AT_ONCE = 7, 65536
+
 
 def evaluated(spec: ModelSpec) -> ModelSpec:
     """`spec` of a detector with the thresholds of an evaluation: mAP wants boxes of low scores too."""
@@ -63,6 +65,40 @@ def read(
     arrays = shapes.checked(outputs, spec, d, len(sizes))
     least = d.score if score is None else score
     return [_found([array[k] for array in arrays], spec, d, size, least) for k, size in enumerate(sizes)]
+
+
+def rows(
+    outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], names: Sequence[str], first: int
+) -> np.ndarray:
+    """The boxes that count for accuracy, (boxes, 7): image (`first` and on), x1, y1, x2, y2, score, class."""
+    found = read(outputs, evaluated(spec), sizes)
+    return np.concatenate([one.rows(number) for number, one in enumerate(found, first)])
+
+
+def row_bytes(spec: ModelSpec) -> int:
+    """The most bytes of the rows of an image."""
+    return 4 * _ROW * section.of(spec).most
+
+
+def check_rows(rows: np.ndarray, spec: ModelSpec, images: int) -> tuple[str, str] | None:
+    """What is wrong with the rows of so many images, and what they must be; None where nothing is.
+
+    Boxes are finite, of an image and a class that there are.
+    """
+    if rows.ndim != 2 or rows.shape[1] != _ROW:
+        return f"answers of shape {rows.shape}", f"(boxes, {_ROW})"
+    for begin in range(0, len(rows), _AT_ONCE):  # the file is mapped, not read whole
+        part = rows[begin : begin + _AT_ONCE]
+        image, index = part[:, 0], part[:, 6]
+        sound = (
+            np.isfinite(part).all(axis=1)
+            & (image >= 0) & (image < images) & (image == np.floor(image))
+            & (index >= 0) & (index < spec.classes) & (index == np.floor(index))
+        )  # fmt: skip
+        if len(bad := part[~sound]):
+            what = f"{len(bad)} boxes that are none, the first {bad[:1].tolist()}"
+            return what, f"finite ones of {images} images and {spec.classes} classes"
+    return None
 
 
 def all_cells(outputs: list[np.ndarray], spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -20,6 +22,12 @@ CLASSES = truth.CLASSES
 def view(spec: ModelSpec) -> View:
     """The evaluation's pixels enlarged or made smaller, and moved: boxes go with them."""
     return "zoom"
+
+
+def exported(spec: ModelSpec) -> Callable[[Tensors], list[torch.Tensor]] | None:
+    """What makes of the maps of a dense head what its export gives; None of other heads."""
+    d = own.of(spec)
+    return (lambda maps: [joined(maps)]) if d.decoder == "dfl" and not d.transposed else None
 
 
 def require_comparable(spec: ModelSpec) -> None:

@@ -1,29 +1,25 @@
-"""Does a description fit what a model answers? What cannot be read on a device is refused before it is built."""
+"""Whether a detector's outputs are what its description says. What cannot be read on a device is refused before."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from edgewright.core.errors import EdgewrightError, InvalidInput
 from edgewright.core.spec import ModelSpec
-from edgewright.tasks.detect.decode import read
-from edgewright.tasks.detect.spec import Detect
+
+from . import spec as section
+from .decode import read
+from .spec import Detect
 
 
-def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int) -> None:
-    """Raise `InvalidInput` where the `outputs` of one run of `origin` over `images` cannot be read as `spec` says.
+def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int, real: bool = True) -> None:
+    """Raise `InvalidInput` where the outputs of one run of `origin` over `images` cannot be read as `spec` says.
 
-    Of a classifier the scores must be (N, classes); of a detector its decoder must take them, and where it says that
-    class scores are probabilities (or logits) they must look so.
+    Its decoder must take them, and of `real` images they must look like probabilities (or logits) where it says so.
     """
-    if spec.task.kind == "classify":
-        if outputs[0].size != images * spec.classes:
-            raise InvalidInput(
-                f"{origin} answers with {_shape(outputs[0])} where the description says {spec.classes} classes.",
-                "A classifier gives one score a class.",
-                "Correct `classes` or `labels`, or name the scores: outputs = [...]",
-            )
-        return
     size = (spec.input.width, spec.input.height)
     try:
         read(outputs, spec, [size] * images)
@@ -32,12 +28,20 @@ def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int
         raise InvalidInput(
             f"The description does not fit the outputs of {origin} ({shapes}): {error.what}", error.why, error.fix
         ) from error
-    _require_scores(outputs, spec, origin)
+    if real:
+        _require_scores(outputs, spec, origin)
+
+
+def settle(
+    answers: np.ndarray, spec: ModelSpec, function: str, said: Mapping[str, Any], certain: bool
+) -> tuple[ModelSpec, tuple[str, ...]]:
+    """`spec` as it is: `require` looked at the scores."""
+    return spec, ()
 
 
 def _require_scores(outputs: list[np.ndarray], spec: ModelSpec, origin: str) -> None:
-    d = spec.detect
-    if d is None or d.scores == "softmax":
+    d = section.of(spec)
+    if d.scores == "softmax":
         return
     raw = _class_outputs(outputs, d)
     low, high = (float(end([end(array) for array in raw])) for end in (np.min, np.max))
