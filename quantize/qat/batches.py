@@ -32,16 +32,22 @@ class Batch(NamedTuple):
 class Batches:
     """The batches of a training; which images one has, and how they are changed, `seed` and its step decide.
 
-    `told`: the tensors of the float model `reference` that are compared, its outputs first. `labels`: the class of each
-    calibration image, where it is known. `at_once` images make a part: as many as a step has where the model takes any
-    number, else its own batch.
+    `compared`: the tensors of the float model `reference` whose distance counts, its outputs first. `labels`: the class
+    of each calibration image, where it is known. `at_once` images make a part: as many as a step has where the model
+    takes any number, else its own batch.
     """
 
     def __init__(
-        self, reference: onnx.ModelProto, told: list[str], calibration: Calibration, training: Training, seed: int,
+        self, reference: onnx.ModelProto, compared: list[str], calibration: Calibration, training: Training, seed: int,
         labels: Sequence[int],
     ) -> None:  # fmt: skip
-        self.calibration, self.training, self.seed, self.labels, self.told = calibration, training, seed, labels, told
+        self.calibration, self.training, self.seed, self.labels, self.compared = (
+            calibration,
+            training,
+            seed,
+            labels,
+            compared,
+        )
         self.outputs = [value.name for value in reference.graph.output]
         shape = calibration.spec.input
         self.name = shape.name
@@ -52,13 +58,13 @@ class Batches:
         self.size = -(-self.size // self.at_once) * self.at_once  # gradients of several parts add up
         teacher = files.copy(reference)
         batch.apply(teacher, self.at_once)
-        self.session = open_session(until(teacher, told), optimize=True)
+        self.session = open_session(until(teacher, compared), optimize=True)
         self.spread = _spread(teacher, first[: self.at_once], self.name)
         """The standard deviation of each layer's output, by the layer's name."""
 
     def of(self, step: int) -> Batch:
         """What is learned in a step."""
-        return self._batch(*self._images(step), self.told)
+        return self._batch(*self._images(step), self.compared)
 
     def validation(self) -> Batch:
         """The held-out images, unchanged, and only the model's outputs; filled up to whole parts from their start."""

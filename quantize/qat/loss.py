@@ -12,7 +12,7 @@ from edgewright.core.spec import ModelSpec
 
 
 class Distance:
-    """The distance from what the teacher answered for some images, told a part of them at a time.
+    """The distance from what the teacher answered for some images, a part of them at a time.
 
     `wanted`: for each part of the images the teacher's tensors, of which the first `answers` are outputs of the model
     and the others features; these count `features` times. An error counts by its energy relative to that of what

@@ -79,8 +79,8 @@ def train(
         file = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
         about = [file, msgspec.to_builtins(training), request.seed, calibration.provenance.digest, list(request.labels)]
         kept = Checkpoint(request.checkpoint, checkpoint.identity([], about))
-    told = [*(value.name for value in reference.graph.output), *(name for _, name in _features(model, reference))]
-    batches = Batches(reference, told, calibration, training, request.seed, request.labels)
+    compared = [*(value.name for value in reference.graph.output), *(name for _, name in _features(model, reference))]
+    batches = Batches(reference, compared, calibration, training, request.seed, request.labels)
     trainee = _Trainee(model, reference, batches, training)
     outcome = loop.run(trainee, trainee.plan, kept, tick)
     if not outcome.progress.best_step:
