@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ from edgewright.core.spec import ModelSpec, encode
 from edgewright.graph import batch as batch_pass
 from edgewright.graph import cells, clean, compare, cut, inputs, metadata, slim, space_to_depth
 from edgewright.graph import files as onnx_files
-from edgewright.graph import normalize as normalize_pass
 from edgewright.runtimes import torch as torch_reference
 from edgewright.vision import preprocess
 
@@ -43,47 +42,49 @@ RANDOM_IMAGES = 8
 """How many seeded random images stand in where no real ones are given."""
 _SLIM_LIMIT = 1e-3
 _STEPS = 6
+OPSET = 20
+"""The operator set that torch exports in."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes with a source.
+
+    `spec_file`: a TOML laid over the spec (default: ``<stem>.toml`` beside the checkpoint or .onnx). `images`: files
+    for the parity check; without any, seeded random ones, which parity.json says. `batch` None: any number of images.
+    """
+
+    checkpoint: str | None = None
+    trust_checkpoint: bool = False
+    spec_file: str | None = None
+    images: Sequence[str] = ()
+    batch: int | None = 1
 
 
 def export(
-    source: str,
-    folder: str | Path,
-    *,
-    checkpoint: str | None = None,
-    options: Mapping[str, str] | None = None,
-    spec_file: str | None = None,
-    images: Sequence[str] = (),
-    batch: int | None = 1,
-    opset: int = 20,
-    normalize: str = "host",
-    trust_checkpoint: bool = False,
-    progress: Progress | None = None,
+    source: str, folder: str | Path, request: Request | None = None, progress: Progress | None = None
 ) -> ModelSpec:
     """Export `source` into `folder` (see the module) and return its spec.
 
-    `options` are added to the source's own. `spec_file`: a TOML laid over the spec (default: ``<stem>.toml`` beside the
-    checkpoint or .onnx). `images`: files for the parity check; without any, seeded random ones, which parity.json says.
-    `batch` None: any number of images. `normalize` "graph": the model takes uint8 NHWC. Raises `UsageError`,
-    `InvalidInput`, `IntegrityError`, `Unavailable`, and `RuntimeFailed` where the export or its parity fails.
+    Raises `UsageError`, `InvalidInput`, `IntegrityError`, `Unavailable`, and `RuntimeFailed` where the export or its
+    parity fails.
     """
+    request = msgspec.convert(request or {}, Request)
     step = _steps(progress)
     step("loading the model")
-    parsed = parse(source, options)
-    _check_arguments(parsed, checkpoint, batch, normalize)
-    loaded, spec, said = _load(parsed, checkpoint, trust_checkpoint, spec_file, batch)
+    parsed = parse(source)
+    _check_arguments(parsed, request)
+    loaded, spec, said = _load(parsed, request)
     folder = files.absolute(folder)
     folder.mkdir(parents=True, exist_ok=True)
     step("exporting to ONNX")
-    model, reference_batch, notes = _to_onnx(parsed, loaded, spec, opset, folder / REFERENCE)
+    model, reference_batch, notes = _to_onnx(parsed, loaded, spec, folder / REFERENCE)
     step("simplifying")
     metadata.set_spec(model, spec)
     notes += _simplify(model, spec)
-    if normalize == "graph":
-        normalize_pass.apply(model)
     step("checking")
     onnx_files.check(model, MODEL)
     step("comparing with the original")
-    report, answers = _prove(parsed, loaded, spec, model, images)
+    report, answers = _prove(parsed, loaded, spec, model, request.images)
     final = metadata.get_spec(model) or spec
     ending = scores.ending(model, final.outputs[0])
     table = said.get(description.table_of(final.task.kind), {})
@@ -108,38 +109,35 @@ def _steps(progress: Progress | None) -> Any:
     return step
 
 
-def _check_arguments(source: Source, checkpoint: str | None, batch: int | None, normalize: str) -> None:
-    if batch is not None and batch < 1:
-        raise UsageError(f"The batch is {batch}.", "It is a number of images from 1, or none for any.", "Correct it.")
-    if normalize not in ("host", "graph"):
-        raise UsageError(f"normalize is '{normalize}'.", "It is 'host' or 'graph'.", "Correct it.")
-    if source.kind == "onnx" and (checkpoint or source.options):
+def _check_arguments(source: Source, request: Request) -> None:
+    if request.batch is not None and request.batch < 1:
+        why = "It is a number of images from 1, or none for any."
+        raise UsageError(f"The batch is {request.batch}.", why, "Correct it.")
+    if source.kind == "onnx" and (request.checkpoint or source.options):
         raise UsageError(
-            f"{source.name} was given {'a checkpoint' if checkpoint else 'options'} too.",
+            f"{source.name} was given {'a checkpoint' if request.checkpoint else 'options'} too.",
             "An ONNX file holds its own weights and is not built anew.",
             "Leave that out, or name the library's source instead of the .onnx.",
         )
 
 
-def _load(
-    source: Source, checkpoint: str | None, trust: bool, spec_file: str | None, batch: int | None
-) -> tuple[Loaded, ModelSpec, dict[str, Any]]:
+def _load(source: Source, request: Request) -> tuple[Loaded, ModelSpec, dict[str, Any]]:
     """The model and its whole spec: what its library says, with the user's TOML laid over it; and the TOML's fields."""
     from .sources import onnx, trainable, ultralytics
 
-    toml = overrides.find(checkpoint or ultralytics.own_file(source), spec_file)
-    over = overrides.read(toml, named=spec_file is not None) if toml else {}
+    toml = overrides.find(request.checkpoint or ultralytics.own_file(source), request.spec_file)
+    over = overrides.read(toml, named=request.spec_file is not None) if toml else {}
     if source.kind == "onnx":
         size = over.get("input", {})
         outputs, task = over.pop("outputs", ()), over.get("task")
         loaded = onnx.load(source.name, (size.get("height"), size.get("width")), outputs, task)
     else:
-        loaded = trainable(source, checkpoint, trust).load()
+        loaded = trainable(source, request.checkpoint, request.trust_checkpoint).load()
     fields = overrides.merge(loaded.spec, over)
     overrides.settle_bytes(fields, over)
     fields["source"] = source.text
     if "input" in fields:
-        fields["input"] = {**fields["input"], "batch": batch}
+        fields["input"] = {**fields["input"], "batch": request.batch}
     spec = overrides.build(fields, source.text)
     if source.kind == "onnx":
         scores.require_classes(loaded, over)
@@ -161,19 +159,17 @@ def _load(
 
 
 def _to_onnx(
-    source: Source, loaded: Loaded, spec: ModelSpec, opset: int, reference: Path
+    source: Source, loaded: Loaded, spec: ModelSpec, reference: Path
 ) -> tuple[onnx.ModelProto, int | None, tuple[str, ...]]:
     """The model as ONNX with the batch of `spec`; the reference's batch (None: any, or none); what there is to note."""
     if source.kind == "onnx":
         return loaded.model, None, loaded.notes + _rebatch(loaded.model, spec)
-    model, batch = _from_torch(loaded.model, spec, opset, reference)
+    model, batch = _from_torch(loaded.model, spec, reference)
     notes = ("torch.export cannot make the batch dynamic: the reference takes 1 image.",) if batch else ()
     return model, batch, loaded.notes + notes
 
 
-def _from_torch(
-    module: torch.nn.Module, spec: ModelSpec, opset: int, reference: Path
-) -> tuple[onnx.ModelProto, int | None]:
+def _from_torch(module: torch.nn.Module, spec: ModelSpec, reference: Path) -> tuple[onnx.ModelProto, int | None]:
     """The ONNX model of `module`; writes `reference`. The second: the reference's batch, None where any."""
     import torch
 
@@ -196,7 +192,7 @@ def _from_torch(
         torch_reference.save(reference_program, reference.parent)
         program = dynamic if batch is None else _fixed(module, spec, batch)
         onnx_program = torch.onnx.export(
-            program, dynamo=True, opset_version=opset, external_data=False, verbose=False,
+            program, dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
             input_names=[spec.input.name], output_names=list(spec.outputs),
         )  # fmt: skip
     model = onnx_program.model_proto

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -34,15 +33,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
-def parse(text: str, options: Mapping[str, str] | None = None) -> Source:
-    """Parse `text`; `options` are added to those behind its ``?`` and win over them.
+def parse(text: str) -> Source:
+    """Parse `text`; raises `UsageError` for what names no source.
 
-    Values become Python literals where they are (``10``, ``0.5``, ``true``, ``none``, ``[1,2]``), else strings. Raises
-    `UsageError` for what names no source.
+    Values behind its ``?`` become Python literals where they are (``10``, ``0.5``, ``true``, ``none``, ``[1,2]``), else
+    strings.
     """
     body, _, query = text.partition("?")
-    given = {**dict(parse_qsl(query, keep_blank_values=True)), **(options or {})}
-    values = {key: literal(value) for key, value in given.items()}
+    values = {key: literal(value) for key, value in parse_qsl(query, keep_blank_values=True)}
     kind, colon, name = body.partition(":")
     if colon and name and kind in LIBRARIES:
         return Source(kind=kind, name=name, options=values, text=text)

@@ -56,21 +56,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def write(
-    folder: Path,
-    source: str,
-    original: torch.nn.Module,
-    changed: torch.nn.Module,
-    *,
-    removed: Iterable[str] = (),
-    description: dict[str, Any] | None = None,
-    made: dict[str, Any] | None = None,
-) -> Plan:
-    """Write `changed`, which was made of the module `original` that `source` builds, into `folder`; returns its plan.
+    folder: Path, source: str, modules: tuple[torch.nn.Module, torch.nn.Module], *, removed: Iterable[str] = (),
+    description: dict[str, Any] | None = None, made: dict[str, Any] | None = None,
+) -> Plan:  # fmt: skip
+    """Write the second of `modules`, made of the first, which `source` builds, into `folder`; returns its plan.
 
     A model that was made of another plan's is written as one of that plan's own source.
     """
     from safetensors.torch import save
 
+    original, changed = modules
     removed = tuple(removed)
     gone = tuple(f"{name}." for name in removed)
     before, own = dict(original.named_modules()), changed.state_dict()

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import onnx
 
 FILE = "sensitivity.json"
+IMAGES = 8
+"""Calibration images that sensitivity is measured on."""
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,16 +70,15 @@ class Sensitivities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(
-    model: str, quantized: str, scheme: str, images: list[str], folder: str, count: int = 8, layers: bool = True,
-    progress: Tick | None = None,
+    model: str, quantized: str, images: list[str], folder: str, layers: bool = True, progress: Tick | None = None
 ) -> None:  # fmt: skip
     """Write ``sensitivity.json`` into `folder`; runs in a child.
 
-    `quantized`: the folder of an INT8 file by `quantize`; `count`: images looked at, of `images`. `layers`: look at
-    each layer too, not at blocks only. Raises `InvalidInput` for a model without a spec.
+    `quantized`: the folder of an INT8 file by `quantize`; of `images` so many as `IMAGES` says are looked at. `layers`:
+    look at each layer too, not at blocks only. Raises `InvalidInput` for a model without a spec.
     """
     begin = time.monotonic()
-    how = schemes.get(scheme)
+    how = compose.scheme_of(Path(quantized))
     exact, whole = compose.load(Path(quantized), Path(model))
     spec = metadata.get_spec(exact)
     if spec is None:
@@ -85,13 +86,13 @@ def measure(
     calibration = Calibration(images, spec)
     tick = progress or (lambda _done, _total, _what: None)
     large, small = blocks.find(exact), blocks.find(exact, most=1)
-    walk = _Walk(exact, whole, how, calibration, count, alone_corrected=not compose.repairs(Path(quantized)))
+    walk = _Walk(exact, whole, how, calibration, alone_corrected=not compose.repairs(Path(quantized)))
     rows = {row.block: row for row in walk.run(large, tick, "sensitivity of blocks")}
     if layers:
         rest = [part for part in small if part not in rows]  # a block of one layer is known already
         rows |= {row.block: row for row in walk.run(rest, tick, "sensitivity of layers")}
     found = Sensitivities(
-        images=count, seconds=round(time.monotonic() - begin, 3), whole=walk.whole,
+        images=min(IMAGES, len(images)), seconds=round(time.monotonic() - begin, 3), whole=walk.whole,
         blocks=tuple(rows[part] for part in large), layers=tuple(rows[part] for part in small if layers),
         tensors={name: node.name for node in exact.graph.node for name in node.output if name},
     )  # fmt: skip
@@ -132,11 +133,11 @@ class _Walk:
 
     def __init__(
         self, exact: onnx.ModelProto, quantized: onnx.ModelProto, scheme: schemes.Scheme, calibration: Calibration,
-        count: int, alone_corrected: bool,
+        alone_corrected: bool,
     ) -> None:  # fmt: skip
         self.alone_corrected = alone_corrected
         self.exact, self.quantized, self.scheme, self.spec = exact, quantized, scheme, calibration.spec
-        self.feeds = list(calibration.batches(count))
+        self.feeds = list(calibration.batches(IMAGES))
         self.outputs = [value.name for value in exact.graph.output]
         self.every = {node.name for node in exact.graph.node}
         self.full = self._mix(())

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 
 def build(
-    quantized: str, model: str, scheme: str, float_layers: list[str], images: list[str], out: str,
-    progress: Tick | None = None,
+    quantized: str, model: str, float_layers: list[str], images: list[str], out: str, progress: Tick | None = None
 ) -> None:  # fmt: skip
     """Write ``model.onnx`` and ``provenance.json`` in mixed precision into the folder `out`; runs in a child.
 
@@ -47,7 +46,7 @@ def build(
     anew = repairs(Path(quantized))
     back = [block for block in blocks.find(exact) if not set(block.layers).isdisjoint(float_layers)]
     float_nodes = [name for block in back for name in block.nodes]
-    mixed = compose(exact, whole, set(float_nodes), schemes.get(scheme), corrected=not anew)
+    mixed = compose(exact, whole, set(float_nodes), scheme_of(Path(quantized)), corrected=not anew)
     if anew:
         kept = tasks.of(spec).protect.nodes(exact)
         bias_correction.correct(mixed, exact, Calibration(images, spec), progress or (lambda *_: None), kept=kept)
@@ -67,6 +66,11 @@ def load(quantized: Path, model: Path) -> tuple[onnx.ModelProto, onnx.ModelProto
     if spec is not None:
         metadata.set_spec(exact, spec)
     return exact, files.load(quantized / "model.onnx")
+
+
+def scheme_of(quantized: Path) -> schemes.Scheme:
+    """The scheme of the INT8 file in the folder `quantized`."""
+    return schemes.get(msgspec.json.decode((quantized / "provenance.json").read_bytes())["scheme"])
 
 
 def repairs(quantized: Path) -> bool:

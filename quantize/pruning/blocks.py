@@ -72,7 +72,7 @@ def choose(
             if best is not None and worth[name] >= worth[best]:
                 break
             tick(len(gone), count, f"blocks, {name}")
-            worth[name] = _damage(remove(module, [*gone, name]), answers, batches, wanted)
+            worth[name] = _loss(remove(module, [*gone, name]), answers, batches, wanted)
             if best is None or worth[name] < worth[best]:
                 best = name
         gone.append(str(best))
@@ -80,7 +80,7 @@ def choose(
     return gone
 
 
-def _damage(
+def _loss(
     module: torch.nn.Module, answers: Answers, batches: Sequence[torch.Tensor], wanted: Sequence[list[torch.Tensor]]
 ) -> float:
     """The energy of the answers' error over that of their variation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,13 +17,10 @@ from . import Importance
 from . import groups as grouping
 from .groups import Group
 
-Tick = Callable[[int, int, str], None]
-
 
 def measure(
     kind: Importance, module: torch.nn.Module, answers: Answers, groups: Sequence[Group],
-    batches: Iterable[tuple[torch.Tensor, torch.Tensor | None]], tick: Tick = lambda done, total, what: None,
-    seed: int = 0,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor | None]], seed: int = 0,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
     """The worth of each channel of each group, by the group's name, all on one scale.
 
@@ -50,12 +47,11 @@ def measure(
         norm = tp.importance.GroupMagnitudeImportance(p=1 if kind == "l1" else 2, normalizer="mean")
         return {name: norm(group).float() for name, group in tied.items()}
     module.eval().requires_grad_(True)
-    for number, (images, labels) in enumerate(batches):
+    for images, labels in batches:
         module.zero_grad(set_to_none=True)
         loss(kind, answers(module, images), labels, generator).backward()
         for name, group in tied.items():
             worth[name] += _gates(graph, group, len(worth[name])).square() / len(batches)
-        tick(number + 1, len(batches), f"importance, {kind}")
     broken = [name for name, values in worth.items() if not bool(torch.isfinite(values).all())]
     if broken:
         raise InvalidInput(

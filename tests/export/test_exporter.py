@@ -17,7 +17,7 @@ from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.spec import Input, ModelSpec, convert, decode
 from edgewright.export import overrides, parity
-from edgewright.export.exporter import export
+from edgewright.export.exporter import Request, export
 from edgewright.graph import compare, files, half, metadata
 from edgewright.tasks.classify.spec import Classify
 from edgewright.vision import preprocess
@@ -62,29 +62,28 @@ def here(tmp_path: Path) -> Path:
 
 
 def run(here: Path, name: str = "small", out: str = "out", **more: Any) -> ModelSpec:
+    progress = more.pop("progress", None)
     more = {"spec_file": str(here / "spec.toml"), "images": [str(here / f"{i}.png") for i in range(3)], **more}
-    return export(f"torch:{here}/models.py:{name}", here / out, **more)
+    return export(f"torch:{here}/models.py:{name}", here / out, Request(**more), progress)
 
 
-@pytest.mark.parametrize(("batch", "normalize"), [(1, "host"), (None, "graph"), (2, "graph")])
-def test_an_export_holds_all_that_later_stages_need(here: Path, batch: int | None, normalize: str) -> None:
+@pytest.mark.parametrize("batch", [1, None, 2])
+def test_an_export_holds_all_that_later_stages_need(here: Path, batch: int | None) -> None:
     steps: list[tuple[int, int]] = []
-    spec = run(here, batch=batch, normalize=normalize, progress=lambda done, total, what: steps.append((done, total)))
+    spec = run(here, batch=batch, progress=lambda done, total, what: steps.append((done, total)))
     model = files.load(here / "out" / "model.onnx")
     assert metadata.get_spec(model) == spec == decode((here / "out/spec.json").read_bytes(), ModelSpec, "spec.json")
     assert spec.input.batch == batch
-    assert spec.input.shape(3) == ((3, 16, 20, 3) if normalize == "graph" else (3, 3, 16, 20))
+    assert spec.input.shape(3) == (3, 3, 16, 20)
     assert spec.labels == ("a", "b", "c", "d")
     proof = msgspec.json.decode((here / "out/parity.json").read_bytes(), type=parity.Parity)
     assert len(proof.images) == 3
     assert set(proof.measures) == {"cosine", "max_abs", "max_relative", "top1_agreement"}
     assert [done for done, _ in steps] == list(range(6))
     # The reference takes any batch, whatever the ONNX takes, and answers the same.
-    normal = msgspec.structs.replace(spec.preprocess, normalize="host")
-    host = spec.with_input(dtype="float32", layout="NCHW", preprocess=normal)
     images = [here / f"{i}.png" for i in range(3)]
     reference = torch.export.load(here / "out" / "reference.pt2").module()
-    expected = reference(torch.from_numpy(preprocess.batch(images, host))).detach().numpy()
+    expected = reference(torch.from_numpy(preprocess.batch(images, spec))).detach().numpy()
     answers = compare.answers(model, preprocess.batch(images, spec), ["logits"])
     np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)
 
@@ -106,7 +105,8 @@ def test_random_images_are_admitted(here: Path) -> None:
 def test_it_runs_in_a_child(here: Path) -> None:
     result = child.call(
         "edgewright.export.exporter:export", log=here / "log", source=f"torch:{here}/models.py:small",
-        folder=str(here / "out"), spec_file=str(here / "spec.toml"), images=[str(here / "0.png")],
+        folder=str(here / "out"),
+        request={"spec_file": str(here / "spec.toml"), "images": [str(here / "0.png")]},
     )  # fmt: skip
     assert convert(result, ModelSpec).classes == 4
 
@@ -136,12 +136,12 @@ def test_an_onnx_file_is_cleaned_and_described_by_the_toml_beside_it(here: Path)
     with pytest.raises(InvalidInput, match="Nothing says the preprocess"):
         export(str(here / "foreign.onnx"), here / "no")
     (here / "foreign.toml").write_text(TOML)
-    spec = export(str(here / "foreign.onnx"), here / "new", batch=None, images=[str(here / "0.png")])
+    spec = export(str(here / "foreign.onnx"), here / "new", Request(batch=None, images=[str(here / "0.png")]))
     assert (spec.classes, spec.labels[0], spec.input.batch, spec.name) == (4, "a", None, "foreign")
     assert not (here / "new/reference.pt2").exists()
     (here / "wrong.toml").write_text(TOML.replace("height = 16", "height = 32").replace("[16, 20]", "[32, 20]"))
     with pytest.raises(InvalidInput, match="input height 32"):
-        export(str(here / "foreign.onnx"), here / "no", spec_file=str(here / "wrong.toml"))
+        export(str(here / "foreign.onnx"), here / "no", Request(spec_file=str(here / "wrong.toml")))
 
 
 def test_a_graph_that_onnxslim_fails_on_or_changes_stays_as_it_is_with_a_note(
@@ -175,7 +175,7 @@ def test_only_a_file_that_edgewright_put_into_fp16_stays_so(here: Path, ours: bo
         del model.metadata_props[:]
         model.metadata_props.extend(copies)
     onnx.save(model, here / "half.onnx")
-    export(str(here / "half.onnx"), here / "again", images=[str(here / "0.png")])
+    export(str(here / "half.onnx"), here / "again", Request(images=[str(here / "0.png")]))
     again = onnx.load(here / "again/model.onnx")
     kinds = {tensor.data_type for tensor in again.graph.initializer}
     assert (onnx.TensorProto.FLOAT16 in kinds) == ours
@@ -184,11 +184,10 @@ def test_only_a_file_that_edgewright_put_into_fp16_stays_so(here: Path, ours: bo
 
 
 def test_arguments_are_checked(here: Path) -> None:
-    for more in ({"batch": 0}, {"normalize": "maybe"}):
-        with pytest.raises(UsageError):
-            run(here, **more)
+    with pytest.raises(UsageError):
+        run(here, batch=0)
     with pytest.raises(UsageError, match="checkpoint"):
-        export("model.onnx", here / "no", checkpoint="a.pt")
+        export("model.onnx", here / "no", Request(checkpoint="a.pt"))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +249,7 @@ def test_a_tie_is_no_disagreement_and_zeros_are_equal() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_100", "vit_tiny_patch16_224", "efficientnet_b0"])
 def test_timm_models_export(tmp_path: Path, name: str) -> None:
-    spec = export(f"timm:{name}?pretrained=false", tmp_path, batch=None, normalize="graph")
+    spec = export(f"timm:{name}?pretrained=false", tmp_path, Request(batch=None))
     assert spec.classes == 1000
 
 
@@ -274,9 +273,14 @@ def test_real_weights_keep_their_accuracy(
         rows = [row for row in csv.DictReader(file) if row["split"] == "eval"]
     images = [str(zoo / "imagenet/images" / row["file"]) for row in rows]
     spec = export(
-        source if weights else str(zoo / "weights" / source), tmp_path, images=images[:8],
-        checkpoint=weights and str(zoo / "weights" / weights), spec_file=str(SPECS / f"{description}.toml"),
-    )  # fmt: skip
+        source if weights else str(zoo / "weights" / source),
+        tmp_path,
+        Request(
+            images=images[:8],
+            checkpoint=weights and str(zoo / "weights" / weights),
+            spec_file=str(SPECS / f"{description}.toml"),
+        ),
+    )
     model = files.load(tmp_path / "model.onnx")
     answers = compare.answers(model, preprocess.batch(images, spec), spec.outputs)
     right = answers.argmax(1) == [int(row["label0"]) for row in rows]
@@ -297,9 +301,15 @@ def test_real_checkpoints_of_every_form_export(
 ) -> None:
     images = sorted(str(path) for path in (zoo / "cifar10/test/cat").iterdir())[:32]
     spec = export(
-        source, tmp_path, checkpoint=str(zoo / "weights" / weights), spec_file=str(SPECS / f"{description}.toml"),
-        images=images, normalize="graph", batch=None,
-    )  # fmt: skip
+        source,
+        tmp_path,
+        Request(
+            checkpoint=str(zoo / "weights" / weights),
+            spec_file=str(SPECS / f"{description}.toml"),
+            images=images,
+            batch=None,
+        ),
+    )
     model = files.load(tmp_path / "model.onnx")
     answers = compare.answers(model, preprocess.batch(images, spec), spec.outputs)
     assert (answers.argmax(1) == spec.labels.index("cat")).mean() > 0.4

@@ -71,7 +71,7 @@ def test_a_pruned_model_is_merged_too(tmp_path: Path) -> None:
     channels = groups.find(found.module, outputs, x).groups
     gone = {g.name: groups.indices(g, torch.arange(g.channels).float(), g.units // 4) for g in channels}
     pruned = groups.prune(found.module, outputs, x, gone, channels)
-    plan.write(tmp_path, "timm:mobileone_s0?num_classes=10", found.module, pruned)
+    plan.write(tmp_path, "timm:mobileone_s0?num_classes=10", (found.module, pruned))
     loaded = plan.trainable(str(tmp_path), {}).load()
     assert loaded.notes == ("Merged the training branches: 417 -> 43 convolutions and batch norms.",)
     x = torch.randn(1, 3, 224, 224)

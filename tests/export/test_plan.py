@@ -28,7 +28,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     groups = grouping.find(found.module, found.answers, images).groups
     gone = {g.name: grouping.indices(g, torch.rand(g.channels), g.units // 3) for g in groups}
     changed = grouping.prune(found.module, found.answers, images, gone, groups)
-    plan.write(folder, SOURCE, found.module, changed, made={"by": "a test"})
+    plan.write(folder, SOURCE, (found.module, changed), made={"by": "a test"})
     torch.save(changed(torch.ones(1, 3, 64, 64)), folder / "answer.pt")
     return folder
 
@@ -48,7 +48,7 @@ def test_a_block_that_was_removed_gives_back_what_it_is_given(tmp_path: Path) ->
     name = "layer1.0"
     parent, _, leaf = name.rpartition(".")
     setattr(changed.get_submodule(parent), leaf, torch.nn.Identity())
-    made = plan.write(tmp_path, SOURCE, original, changed, removed=[name])
+    made = plan.write(tmp_path, SOURCE, (original, changed), removed=[name])
     images = torch.rand(1, 3, 64, 64)
     assert made.removed == (name,)
     assert torch.equal(trainable(parse(str(tmp_path))).module(images), changed(images))

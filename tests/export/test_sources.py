@@ -33,7 +33,7 @@ def test_sources_are_parsed(text: str, kind: str, name: str) -> None:
 
 
 def test_options_become_values_and_arguments_win() -> None:
-    options = parse("timm:x?a=1&b=x&c=true&d=none&e=0.5&f=[1,2]", {"a": "2"}).options
+    options = parse("timm:x?a=1&b=x&c=true&d=none&e=0.5&f=[1,2]&a=2").options
     assert options == {"a": 2, "b": "x", "c": True, "d": None, "e": 0.5, "f": [1, 2]}
 
 

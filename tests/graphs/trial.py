@@ -104,7 +104,7 @@ def export(model: onnx.ModelProto, images: list[str], folder: Path, outputs: Seq
     (folder / "network.toml").write_text(
         (f"outputs = {json.dumps(outputs)}\n" if outputs else "") + SPEC.format(height, width)
     )
-    spec = exporter.export(str(folder / "network.onnx"), folder / "exported", images=images)
+    spec = exporter.export(str(folder / "network.onnx"), folder / "exported", exporter.Request(images=images))
     inputs = [feed[spec.input.name] for feed in Calibration(images, spec).batches()]
     truth = _answers(_plain(model), inputs, spec, model.graph.input[0].name)
     path = folder / "exported" / "model.onnx"

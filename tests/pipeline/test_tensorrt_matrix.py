@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from edgewright.core import child
-from edgewright.export.exporter import export
+from edgewright.export import exporter
 from edgewright.graph import census
 from edgewright.quantize import fp16
 from edgewright.quantize.qdq import tensorrt_rules
@@ -72,7 +72,7 @@ def test_the_real_parser_and_builder_accept_every_precision(name: str, images: l
         spec = tmp_path / "spec.toml"
         side = SIZE.get(name, 64)
         spec.write_text(f"[input]\nheight = {side}\nwidth = {side}\n[preprocess]\n{EXACT.format(side)}")
-    export(source, str(tmp_path), spec_file=spec and str(spec))
+    exporter.export(source, str(tmp_path), exporter.Request(spec_file=spec and str(spec)))
     for folder in ("f16", "int8", "int8-f16"):
         (tmp_path / folder).mkdir()
     file = "model.onnx"

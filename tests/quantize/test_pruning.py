@@ -183,8 +183,8 @@ def test_blocks_that_can_go_are_the_smallest_residual_ones() -> None:
     gone = blocks.choose(found.module, found.answers, batches, 2, lambda _done, _all, what: tried.append(what))
     assert gone[0] == "layer3.1"
     left = [name for name in names if name != gone[0]]
-    damage = {n: blocks._damage(blocks.remove(found.module, [gone[0], n]), found.answers, batches, truth) for n in left}
-    assert gone[1] == min(left, key=lambda name: damage[name])
+    losses = {n: blocks._loss(blocks.remove(found.module, [gone[0], n]), found.answers, batches, truth) for n in left}
+    assert gone[1] == min(left, key=lambda name: losses[name])
     assert len(names) < len(tried) < 2 * len(names) - 1, "those worth much are not tried again"
     assert isinstance(blocks.remove(found.module, gone).layer3[1], nn.Identity)
     with pytest.raises(InvalidInput, match="5 residual blocks"):

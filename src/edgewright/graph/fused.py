@@ -166,7 +166,7 @@ def _skip_layer_norm(node: onnx.NodeProto, place: Place) -> bool:
     total = place.add("Add", list(node.input[:2]), out, output=None if bias else sums or None)
     if bias:
         total = place.add("Add", [total, bias], out, output=sums or None)
-    _normalize(place, total, gamma, beta, attributes(node).get("epsilon", 1e-12), simple, out)
+    _normalize(place, (total, gamma, beta), attributes(node).get("epsilon", 1e-12), simple, out)
     return True
 
 
@@ -177,12 +177,13 @@ def _layer_normalization(node: onnx.NodeProto, place: Place) -> bool:
         return False
     reads = [*node.input, ""]
     simple = node.op_type.startswith("Simplified")
-    _normalize(place, reads[0], reads[1], reads[2], own.get("epsilon", 1e-5), simple, node.output[0])
+    _normalize(place, (reads[0], reads[1], reads[2]), own.get("epsilon", 1e-5), simple, node.output[0])
     return True
 
 
-def _normalize(place: Place, x: str, gamma: str, beta: str, epsilon: float, simple: bool, out: str) -> None:
-    """LayerNorm over the last axis; `simple`: without the mean (RMSNorm)."""
+def _normalize(place: Place, given: tuple[str, str, str], epsilon: float, simple: bool, out: str) -> None:
+    """LayerNorm over the last axis of x, `given` as (x, gamma, beta); `simple`: without the mean (RMSNorm)."""
+    x, gamma, beta = given
     if place.opset >= 17 and not simple:
         reads = [x, gamma, beta] if beta else [x, gamma]
         place.add("LayerNormalization", reads, out, output=out, axis=-1, epsilon=epsilon)

@@ -54,7 +54,7 @@ def test_mixed_precision_is_written_with_what_stayed_in_float(
     made: tuple[Path, str], tiny: Tiny, tmp_path: Path
 ) -> None:
     folder, scheme = made
-    compose.build(str(folder), str(tiny.model), scheme, ["conv2"], tiny.images[:40], str(tmp_path))
+    compose.build(str(folder), str(tiny.model), ["conv2"], tiny.images[:40], str(tmp_path))
     mixed = onnx.load(tmp_path / "model.onnx")
     onnx.checker.check_model(mixed, full_check=True)
     assert quantized_layers(mixed) == quantized_layers(onnx.load(folder / "model.onnx")) - {"conv2", "conv3"}
@@ -71,11 +71,14 @@ def test_nodes_that_a_method_put_in_are_refused(made: tuple[Path, str], tiny: Ti
         compose.compose(exact, whole, (), schemes.get(name))
 
 
-def test_sensitivity_of_blocks_and_layers(made: tuple[Path, str], tiny: Tiny, tmp_path: Path) -> None:
+def test_sensitivity_of_blocks_and_layers(
+    made: tuple[Path, str], tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A figure is what a whole run of the mixed file gives, though only what comes behind the block was computed."""
     folder, name = made
     scheme = schemes.get(name)
-    block_sensitivity.measure(str(tiny.model), str(folder), name, tiny.images[:40], str(tmp_path), count=40)
+    monkeypatch.setattr(block_sensitivity, "IMAGES", 40)
+    block_sensitivity.measure(str(tiny.model), str(folder), tiny.images[:40], str(tmp_path))
     found = block_sensitivity.read(tmp_path)
     assert [row.block.layers for row in found.layers] == [("conv1",), ("conv2",), ("conv3",), ("head",)]
     assert [row.block.layers for row in found.blocks] == [("conv1",), ("conv2", "conv3"), ("head",)]

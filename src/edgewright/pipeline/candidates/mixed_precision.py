@@ -19,8 +19,6 @@ from edgewright.quantize.mixed import block_sensitivity
 
 STEPS = (1, 2, 4, 8)
 """Blocks in float, one step after the other."""
-IMAGES = 8
-"""Calibration images that sensitivity is measured on."""
 
 
 def propose(state: RunState) -> list[Candidate]:
@@ -63,7 +61,7 @@ def _sensitivity(state: RunState, int8: Build) -> Entry | None:
         try:
             int8.results[name] = sensitivity(
                 state.runner, state.exported, int8.results["quantize"], int8.candidate.variant,
-                state.images.calibration, state.job.recipe.seed, IMAGES, False,
+                state.images.calibration, state.job.recipe.seed, layers=False,
             )  # fmt: skip
         except FATAL:
             raise

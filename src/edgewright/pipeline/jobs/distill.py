@@ -276,7 +276,7 @@ def write(
     own = ("preprocess", description.table_of(spec.task.kind), "classes", "labels")
     described = {key: fields[key] for key in own if key in fields}
     described["input"] = {key: fields["input"][key] for key in ("height", "width", "channels")}
-    plans.write(folder, source, _original(parsed), module, removed=removed, description=described, made=made)
+    plans.write(folder, source, (_original(parsed), module), removed=removed, description=described, made=made)
 
 
 def _original(source: sources.Source) -> Any:

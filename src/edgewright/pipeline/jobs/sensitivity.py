@@ -23,9 +23,6 @@ from edgewright.pipeline.timing import first_look
 from edgewright.quantize.mixed import block_sensitivity
 from edgewright.runtimes.options import Kernel
 
-IMAGES = 8
-"""Calibration images that sensitivity is measured on."""
-
 
 def sensitivity(job: Job, runner: StageRunner, host: Host) -> Sensitivity:
     """What each block and layer loses in INT8 and what it saves, for the first runtime and scheme of the job.
@@ -76,8 +73,7 @@ def table(state: RunState, exact: Build, int8: Build, first: dict[str, Timing]) 
         int8.candidate.variant,
         calibration,
         state.job.recipe.seed,
-        IMAGES,
-        True,
+        layers=True,
     )
     found = block_sensitivity.read(entry.path)
     times: dict[str, list[Kernel]] = {}

@@ -50,8 +50,10 @@ def export(runner: StageRunner, source: Source, images: ImageSet | None, batch: 
         machine_key.key()  # the reference is marked with it: that it cannot be kept is said before the work
     return runner.run(
         "export", source.source, inputs, "edgewright.export.exporter:export", refuse=_foreign, source=source.source,
-        checkpoint=source.checkpoint, spec_file=source.spec_file, trust_checkpoint=source.trust_checkpoint,
-        images=images.paths if images else [], batch=batch,
+        request={
+            "checkpoint": source.checkpoint, "spec_file": source.spec_file,
+            "trust_checkpoint": source.trust_checkpoint, "images": images.paths if images else [], "batch": batch,
+        },
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ def mix_precision(
     runner: StageRunner, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, seed: int,
 ) -> Entry:  # fmt: skip
     """``model.onnx``, ``provenance.json``: `quantized` with the variant's layers given back to float."""
-    how: dict[str, Any] = {"scheme": variant.scheme, "float_layers": list(variant.float_layers)}
+    how: dict[str, Any] = {"float_layers": list(variant.float_layers)}
     made = made_by("quantize", "graph")
     source, _ = float_model(runner, model, variant, calibration, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": calibration.digests, **how, "made_by": made}
@@ -33,11 +33,10 @@ def sensitivity(
     variant: Variant,
     calibration: ImageSet,
     seed: int,
-    count: int,
     layers: bool,
 ) -> Entry:
-    """``sensitivity.json``: what each block loses in INT8, and each layer, on `count` images."""
-    how: dict[str, Any] = {"scheme": variant.scheme, "count": count, "layers": layers}
+    """``sensitivity.json``: what each block loses in INT8, and with `layers` each layer."""
+    how: dict[str, Any] = {"layers": layers}
     made = made_by("quantize", "graph")
     source, _ = float_model(runner, model, variant, calibration, seed)
     inputs = {"model": source.key, "quantized": quantized.key, "images": calibration.digests, **how, "made_by": made}
