@@ -31,7 +31,7 @@ from edgewright.vision import preprocess
 
 from . import overrides, parity, scores
 from .sources.loaded import Loaded
-from .sources.parse import Source, parse
+from .sources.parse import ParsedSource, parse
 
 if TYPE_CHECKING:
     import onnx
@@ -109,7 +109,7 @@ def _steps(progress: Progress | None) -> Any:
     return step
 
 
-def _check_arguments(source: Source, request: Request) -> None:
+def _check_arguments(source: ParsedSource, request: Request) -> None:
     if request.batch is not None and request.batch < 1:
         why = "It is a number of images from 1, or none for any."
         raise UsageError(f"The batch is {request.batch}.", why, "Correct it.")
@@ -121,7 +121,7 @@ def _check_arguments(source: Source, request: Request) -> None:
         )
 
 
-def _load(source: Source, request: Request) -> tuple[Loaded, ModelSpec, dict[str, Any]]:
+def _load(source: ParsedSource, request: Request) -> tuple[Loaded, ModelSpec, dict[str, Any]]:
     """The model and its whole spec: what its library says, with the user's TOML laid over it; and the TOML's fields."""
     from .sources import onnx, trainable, ultralytics
 
@@ -159,7 +159,7 @@ def _load(source: Source, request: Request) -> tuple[Loaded, ModelSpec, dict[str
 
 
 def _to_onnx(
-    source: Source, loaded: Loaded, spec: ModelSpec, reference: Path
+    source: ParsedSource, loaded: Loaded, spec: ModelSpec, reference: Path
 ) -> tuple[onnx.ModelProto, int | None, tuple[str, ...]]:
     """The model as ONNX with the batch of `spec`; the reference's batch (None: any, or none); what there is to note."""
     if source.kind == "onnx":
@@ -282,7 +282,7 @@ def _plain(model: onnx.ModelProto) -> None:
 
 
 def _prove(
-    source: Source, loaded: Loaded, spec: ModelSpec, model: onnx.ModelProto, images: Sequence[str]
+    source: ParsedSource, loaded: Loaded, spec: ModelSpec, model: onnx.ModelProto, images: Sequence[str]
 ) -> tuple[parity.Parity, np.ndarray]:
     """Compare `model` with the original on `images`, each through its own preprocessing; with the answers of `model`, a
     row an image. Raises `RuntimeFailed`, and `InvalidInput` where `spec` does not fit what an ONNX file answers.

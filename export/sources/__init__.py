@@ -14,10 +14,10 @@ from edgewright.core.errors import InvalidInput
 
 from .loaded import Trainable
 from .options import require_allowed
-from .parse import Source
+from .parse import ParsedSource
 
 
-def trainable(source: Source, checkpoint: str | None = None, trust: bool = False) -> Trainable:
+def trainable(source: ParsedSource, checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The torch module that `source` names, with its weights or those of the file `checkpoint`.
 
     `trust`: the checkpoint may be a pickle that runs code. Raises what the module of the source's library raises, and
@@ -31,7 +31,7 @@ def trainable(source: Source, checkpoint: str | None = None, trust: bool = False
     return found
 
 
-def require_torch(source: Source) -> None:
+def require_torch(source: ParsedSource) -> None:
     """Raise `InvalidInput` where `source` is an ONNX file."""
     if source.kind == "onnx":
         raise InvalidInput(

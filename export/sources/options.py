@@ -12,7 +12,7 @@ from typing import Any
 
 from edgewright.core.errors import UsageError
 
-from .parse import Source
+from .parse import ParsedSource
 
 _TEXT = {
     "timm": """
@@ -37,7 +37,7 @@ ALLOWED = {kind: frozenset(names.split()) for kind, names in _TEXT.items()}
 _WORD = re.compile(r"[\w.+-]*")
 
 
-def require_allowed(source: Source) -> None:
+def require_allowed(source: ParsedSource) -> None:
     """Raise `UsageError` where `source` has an option that is not allowed, or one whose value is no plain value."""
     allowed = ALLOWED.get(source.kind)
     if allowed is None:

@@ -24,7 +24,7 @@ PLAN = "plan.json"
 _FACTORY = re.compile(r"([\w.]+|.+\.py):[A-Za-z_]\w*")
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class ParsedSource(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed source: the library, the model's name (or path) in it, and options for building it."""
 
     kind: str
@@ -33,7 +33,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
-def parse(text: str) -> Source:
+def parse(text: str) -> ParsedSource:
     """Parse `text`; raises `UsageError` for what names no source.
 
     Values behind its ``?`` become Python literals where they are (``10``, ``0.5``, ``true``, ``none``, ``[1,2]``), else
@@ -43,13 +43,13 @@ def parse(text: str) -> Source:
     values = {key: literal(value) for key, value in parse_qsl(query, keep_blank_values=True)}
     kind, colon, name = body.partition(":")
     if colon and name and kind in LIBRARIES:
-        return Source(kind=kind, name=name, options=values, text=text)
+        return ParsedSource(kind=kind, name=name, options=values, text=text)
     if kind == "torch" and _FACTORY.fullmatch(name):
-        return Source(kind="torch", name=name, options=values, text=text)
+        return ParsedSource(kind="torch", name=name, options=values, text=text)
     if body.endswith(".onnx"):
-        return Source(kind="onnx", name=body, options=values, text=text)
+        return ParsedSource(kind="onnx", name=body, options=values, text=text)
     if (files.absolute(body) / PLAN).is_file():
-        return Source(kind="plan", name=body, options=values, text=text)
+        return ParsedSource(kind="plan", name=body, options=values, text=text)
     raise UsageError(f"'{text}' names no source.", f"Known forms: {EXAMPLES}.", _hint(body))
 
 

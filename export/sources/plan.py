@@ -25,7 +25,7 @@ from edgewright.core.spec import decode, encode
 
 from .loaded import Loaded, Trainable
 from .options import require_allowed
-from .parse import LIBRARIES, PLAN, Source, parse
+from .parse import LIBRARIES, PLAN, ParsedSource, parse
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +101,7 @@ def keep_architecture(folder: Path, module: torch.nn.Module) -> str:
     return f"ultralytics:{ARCHITECTURE}"
 
 
-def source_of(plan: Plan, folder: Path, trust: bool = False) -> Source:
+def source_of(plan: Plan, folder: Path, trust: bool = False) -> ParsedSource:
     """What the plan in `folder` changes: a registered architecture, or the description that lies beside it.
 
     Its weights are the folder's own, never pretrained ones. Raises `IntegrityError` for a source that could run code

@@ -20,7 +20,7 @@ from edgewright.core.store import default_root
 
 from . import checkpoint as weights_file
 from .loaded import Loaded, Trainable, outputs, torch_module
-from .parse import Source
+from .parse import ParsedSource
 
 _YAML = (".yaml", ".yml")
 _HEADS = ("Detect", "v10Detect", "RTDETRDecoder")
@@ -86,7 +86,7 @@ def file_of(name: str) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def own_file(source: Source) -> str | None:
+def own_file(source: ParsedSource) -> str | None:
     """The file that a parsed source is, beside which its description may lie: an .onnx, or `file_of` Ultralytics."""
     path = file_of(source.name) if source.kind == "ultralytics" else None
     return str(path) if path else source.name if source.kind == "onnx" else None

@@ -159,8 +159,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Host:
     return Host(
         name=name, machine=machine, environment=described,
         identity=f"{fingerprint(described)}; {sorted(described.libraries.items())}; {_versions(runtimes)}",
-        unit=about.unit,
-        runtimes=runtimes,
+        unit=about.unit, runtimes=runtimes,
         answer=answer, observe=observe, finish=finish,
     )  # fmt: skip
 

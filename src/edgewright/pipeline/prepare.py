@@ -14,7 +14,6 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
-from edgewright.export.sources.parse import parse
 from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.candidates.base import (
@@ -47,7 +46,7 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
     )
     require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)
-    may_be_int8 = parse(job.source.source).kind == "onnx"  # else what calibration lacks is said before the export
+    may_be_int8 = job.source.parsed.kind == "onnx"  # else what calibration lacks is said before the export
     if not may_be_int8:
         _require_calibration(candidates, images)
     exported = export_source(runner, job, images)

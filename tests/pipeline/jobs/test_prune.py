@@ -17,7 +17,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.data import digits
 from edgewright.graph.layers import Layer, narrowed
 from edgewright.pipeline.jobs import prune as pruning
-from edgewright.pipeline.jobs.prune import Outcome
+from edgewright.pipeline.jobs.prune import Reached
 from edgewright.pipeline.jobs.prune_cut import Anchor, Costs, Cut, Matched, Narrower, Wanted
 from edgewright.quantize.distillation.schedule import Schedule
 from edgewright.quantize.pruning.groups import Group, Member
@@ -283,11 +283,11 @@ class World:
     def __init__(self, off: float, floor: float = 0.1) -> None:
         self.off, self.floor, self.asked = off, floor, list[float]()
 
-    def measured(self, width: float, told: float | None = None) -> Outcome:
-        return Outcome(2.0, min(1.0, width + self.off * (1 - width)), {"0": (1000, round(1000 * width))}, told)
+    def measured(self, width: float, told: float | None = None) -> Reached:
+        return Reached(2.0, min(1.0, width + self.off * (1 - width)), {"0": (1000, round(1000 * width))}, told)
 
-    def choose(self, wanted: float) -> Callable[[Anchor], tuple[float, Outcome]]:
-        def chosen(anchor: Anchor) -> tuple[float, Outcome]:
+    def choose(self, wanted: float) -> Callable[[Anchor], tuple[float, Reached]]:
+        def chosen(anchor: Anchor) -> tuple[float, Reached]:
             points = [(1.0, anchor.whole_ms), *((one.widths["0"][1] / 1000, one.ms) for one in anchor.narrower)]
             (wide, slow), (narrow, fast) = points[-2:]
             each = (slow - fast) / (wide - narrow) if slow > fast else 0.0
@@ -309,7 +309,7 @@ def test_a_choice_that_was_told_well_is_taken_at_once(off: float) -> None:
 
 def test_what_the_table_thinks_too_well_of_is_chosen_again() -> None:
     world = World(0.5)
-    half = Outcome(2.0, 0.5, {"0": (1000, 500)})  # measured faster than the networks that are chosen
+    half = Reached(2.0, 0.5, {"0": (1000, 500)})  # measured faster than the networks that are chosen
     width = pruning.approach(1.5, half, world.choose(1.5))
     assert len(world.asked) == 3
     assert world.measured(width).share == pytest.approx(1 / 1.5, abs=0.01)
@@ -319,12 +319,12 @@ def test_what_the_table_thinks_too_well_of_is_chosen_again() -> None:
 def test_of_what_was_measured_the_nearest_is_taken() -> None:
     shares, asked = [0.9, 0.62, 0.8], list[Anchor]()
 
-    def choose(anchor: Anchor) -> tuple[int, Outcome]:
+    def choose(anchor: Anchor) -> tuple[int, Reached]:
         asked.append(anchor)
         share = shares[len(asked) - 1]
-        return len(asked), Outcome(2.0, share, {"0": (1000, round(1000 * share))}, 1 / 1.4)
+        return len(asked), Reached(2.0, share, {"0": (1000, round(1000 * share))}, 1 / 1.4)
 
-    assert pruning.approach(1.4, Outcome(2.0, 0.75, {"0": (1000, 750)}), choose) == 3
+    assert pruning.approach(1.4, Reached(2.0, 0.75, {"0": (1000, 750)}), choose) == 3
     found = [[(one.ms / 2, one.widths["0"][1]) for one in anchor.narrower] for anchor in asked]
     assert found == [[(0.75, 750)], [(0.9, 900)], [(0.9, 900), (0.62, 620)]], "with the one on the other side, if any"
 
@@ -333,13 +333,13 @@ def test_of_what_was_measured_the_nearest_is_taken() -> None:
 def test_what_cannot_be_is_refused_unless_something_was_measured(before: int) -> None:
     made: list[int] = []
 
-    def choose(anchor: Anchor) -> tuple[str, Outcome]:
+    def choose(anchor: Anchor) -> tuple[str, Reached]:
         if len(made) == before:
             raise InvalidInput("its depth costs the rest", "", "")
         made.append(1)
-        return "first", Outcome(2.0, 0.99, {}, 0.9)
+        return "first", Reached(2.0, 0.99, {}, 0.9)
 
-    half = Outcome(2.0, 0.8, {})
+    half = Reached(2.0, 0.8, {})
     if before:
         assert pruning.approach(1.1, half, choose) == "first"
     else:

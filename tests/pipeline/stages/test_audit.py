@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -96,10 +97,13 @@ def look(
         artifacts.build(answered_by, spec, options, folder / "other")
     worker.open_artifact(str(folder / ("other" if answered_by else "artifact")), some[:1])
     worker.predict(some, str(folder / "outputs.npy"))
-    audit.examine(
-        str(model), str(folder / "artifact"), str(folder), some, options, spec, list(isa), list(ISA),
-        told["described"], True, list(range(len(some))), str(folder),
-    )  # fmt: skip
+    asked = {
+        "model": str(model), "artifact": str(folder / "artifact"), "answers": str(folder), "images": some,
+        "options": msgspec.to_builtins(options), "spec": msgspec.to_builtins(spec), "isa": list(isa),
+        "answered_with": list(ISA), "described": told["described"], "runs_here": True,
+        "places": list(range(len(some))),
+    }  # fmt: skip
+    audit.examine(asked, str(folder))
     return audit.read(type("Entry", (), {"path": folder})())
 
 

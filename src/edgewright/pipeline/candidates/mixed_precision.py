@@ -12,7 +12,7 @@ from edgewright.core.errors import EdgewrightError
 from edgewright.core.store import Entry
 from edgewright.pipeline import policy
 from edgewright.pipeline.candidate import Candidate
-from edgewright.pipeline.stages.mixed_precision import sensitivity
+from edgewright.pipeline.stages.mixed_precision import InInt8, sensitivity
 from edgewright.pipeline.stages.runner import FATAL
 from edgewright.pipeline.state import Build, Failure, RunState
 from edgewright.quantize.mixed import block_sensitivity
@@ -60,7 +60,7 @@ def _sensitivity(state: RunState, int8: Build) -> Entry | None:
     if name not in int8.results and name not in int8.skipped:
         try:
             int8.results[name] = sensitivity(
-                state.runner, state.exported, int8.results["quantize"], int8.candidate.variant,
+                state.runner, InInt8(state.exported, int8.results["quantize"], int8.candidate.variant),
                 state.images.calibration, state.job.recipe.seed, layers=False,
             )  # fmt: skip
         except FATAL:

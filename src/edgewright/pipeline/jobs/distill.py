@@ -279,7 +279,7 @@ def write(
     plans.write(folder, source, (_original(parsed), module), removed=removed, description=described, made=made)
 
 
-def _original(source: sources.Source) -> Any:
+def _original(source: sources.ParsedSource) -> Any:
     """The module as the source builds it: its shapes count, not its weights."""
     from edgewright.export.sources import trainable
 
@@ -292,7 +292,7 @@ def trainable_of(source: Source) -> Trainable:
     """The torch module that `source` names, with its weights."""
     from edgewright.export.sources import trainable
 
-    return trainable(sources.parse(source.source), source.checkpoint, source.trust_checkpoint)
+    return trainable(source.parsed, source.checkpoint, source.trust_checkpoint)
 
 
 def copy(made: Path, out: Path) -> None:

@@ -23,7 +23,6 @@ from edgewright.core.errors import InvalidInput, RuntimeFailed, Unavailable
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
 from edgewright.export.sources import require_torch
-from edgewright.export.sources.parse import parse
 from edgewright.graph.layers import layers
 from edgewright.pipeline import builder
 from edgewright.pipeline import images as image_sets
@@ -56,7 +55,7 @@ REACHED = 0.97
 """From this share of the wanted speed-up on nothing more is taken away: the steps of widths are coarser."""
 
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -217,7 +216,7 @@ def sparse(candidate: Candidate) -> Candidate:
 
 def require_teachable(job: Job) -> None:
     """Raise `InvalidInput` where the source is no torch module, or where there are no images to learn from."""
-    require_torch(parse(job.source.source))
+    require_torch(job.source.parsed)
     image_sets.require_training(job.data, job.split, job.calibration)
 
 
@@ -281,7 +280,7 @@ def _cut_once(
     """The cut of one round; `build` is what is timed before it, `widths` were before all rounds."""
     original = {name: before for name, (before, _) in widths.items()}
     if wanted.speedup is None:
-        return cut.cut(state, build.candidate, training, wanted, original, None, None)
+        return cut.cut(state, build.candidate, training, wanted, original, None)
     from edgewright.graph import files as onnx_files
 
     known = layers(onnx_files.load(state.exported.path / MODEL))
@@ -290,16 +289,16 @@ def _cut_once(
         state.job.target.isa,
     )  # fmt: skip
     uniform = Wanted(ratio=NARROW, importance="l1")
-    half = cut.cut(state, build.candidate, training, uniform, {}, None, None)
+    half = cut.cut(state, build.candidate, training, uniform, {}, None)
 
-    def choose(anchor: Anchor) -> tuple[Entry, Outcome]:
-        entry = cut.cut(state, build.candidate, training, wanted, original, table, anchor)
+    def choose(anchor: Anchor) -> tuple[Entry, Reached]:
+        entry = cut.cut(state, build.candidate, training, wanted, original, (table, anchor))
         return entry, _reached(state, build, entry)
 
     return approach(wanted.speedup, _reached(state, build, half), choose)
 
 
-def approach(speedup: float, half: Outcome, choose: Callable[[Anchor], tuple[Made, Outcome]]) -> Made:
+def approach(speedup: float, half: Reached, choose: Callable[[Anchor], tuple[T, Reached]]) -> T:
     """What `choose` made that came nearest to `speedup`, `CHOICES` times at most.
 
     It chooses by what its argument foretells, at first from the measured `half` of all channels. Of all networks a
@@ -308,7 +307,7 @@ def approach(speedup: float, half: Outcome, choose: Callable[[Anchor], tuple[Mad
     """
     goal = 1 / speedup
     near = min(NEAR, (1 - goal) / 4)
-    measured, made = [half], list[tuple[float, Made]]()
+    measured, made = [half], list[tuple[float, T]]()
     while len(made) < CHOICES:
         try:
             # Half of all channels is no network that a choice makes: of two choices the line is better known.
@@ -355,7 +354,7 @@ def _built(state: RunState, candidate: Candidate) -> Build:
     return build
 
 
-class Outcome(NamedTuple):
+class Reached(NamedTuple):
     """What a cut was measured to leave: the latency before it in ms, the share of it, the share that was `told`, and
     the widths."""
 
@@ -365,7 +364,7 @@ class Outcome(NamedTuple):
     told: float | None = None
 
 
-def _reached(state: RunState, build: Build, entry: Entry) -> Outcome:
+def _reached(state: RunState, build: Build, entry: Entry) -> Reached:
     """What the cut `entry` leaves of the artifact `build`: kept, so that the same cut is found again after a kill.
 
     A process may be slow for all of its life, by where its memory lies: the middle of several.
@@ -374,10 +373,10 @@ def _reached(state: RunState, build: Build, entry: Entry) -> Outcome:
     less = _built(narrower, build.candidate)
     runs = [_measured(state, build, less, number) for number in range(1, RUNS + 1)]
     made = cut.read(entry)
-    return Outcome(median(run.before for run in runs), 1 / median(run.gain() for run in runs), made.widths, made.left)
+    return Reached(median(run.before for run in runs), 1 / median(run.gain() for run in runs), made.widths, made.left)
 
 
-def anchored(measured: Sequence[Outcome], speedup: float) -> Anchor:
+def anchored(measured: Sequence[Reached], speedup: float) -> Anchor:
     """What predictions go out from: the cuts nearest on both sides of what is wanted, else the last one."""
     slower = [one for one in measured if one.share * speedup > 1]
     faster = [one for one in measured if one.share * speedup <= 1]

@@ -148,32 +148,35 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def cut(
     state: RunState, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
-    table: Table | None, anchor: Anchor | None,
+    forecast: tuple[Table, Anchor] | None,
 ) -> Entry:  # fmt: skip
     """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `state`, not trained yet.
 
-    `original`: the channels of groups before any round, which `least` is a share of. `table` and
-    `anchor` foretell the latency of `candidate`, where a speed-up is wanted.
+    `original`: the channels of groups before any round, which `least` is a share of. `forecast`
+    foretells the latency of `candidate`, where a speed-up is wanted.
     """
     some = sets.spread(training.items, IMAGES)
     labels = [item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), state.spec).items]
     precision = "int8" if candidate.variant.scheme else candidate.options.precision
     traits, isa = candidate.traits, state.job.target.isa
     how: dict[str, Any] = {
-        "wanted": msgspec.to_builtins(wanted), "original": dict(original), "anchor": msgspec.to_builtins(anchor),
+        "wanted": msgspec.to_builtins(wanted), "original": dict(original),
+        "anchor": msgspec.to_builtins(forecast and forecast[1]),
         "block": traits.channel_block(precision, isa), "pooled": traits.pooled_block(precision, isa),
         "labels": labels if None not in labels else [], "seed": state.job.recipe.seed,
     }  # fmt: skip
-    costs = [(layer, cost) for layer, cost in table.costs.items()] if table else []
+    costs = [(layer, cost) for layer, cost in forecast[0].costs.items()] if forecast else []
     inputs = {
         "model": state.exported.key, "images": training.only(some).digests, **how,
         "costs": msgspec.to_builtins(costs), "made_by": made_by("prune", "quantize", "export", "bench"),
     }  # fmt: skip
     return state.runner.run(
         "prune", f"{state.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
-        source=msgspec.to_builtins(state.job.source), model=str(state.exported.path / MODEL),
-        spec=str(state.exported.path / SPEC), images=[item.path for item in some],
-        costs=msgspec.to_builtins(costs), **how,
+        request={
+            "source": msgspec.to_builtins(state.job.source), "model": str(state.exported.path / MODEL),
+            "spec": str(state.exported.path / SPEC), "images": [item.path for item in some],
+            "costs": msgspec.to_builtins(costs), **how,
+        },
     )  # fmt: skip
 
 
@@ -185,21 +188,39 @@ def read(entry: Entry) -> Cut:
 # --- in the child -----------------------------------------------------------------------------------------------------
 
 
-def make(
-    source: dict[str, Any], model: str, spec: str, images: list[str], labels: list[int], wanted: dict[str, Any],
-    original: dict[str, int], costs: list[Any], anchor: dict[str, Any] | None, block: int,
-    pooled: int, seed: int, folder: str, progress: child.Progress | None = None,
-) -> None:  # fmt: skip
-    """Cut the module of `source` and write it into `folder`; runs in a child."""
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child is asked for: how much of `source` goes, measured on `images`.
+
+    `costs`, `anchor`: what foretells latency, where a speed-up is wanted. `block`, `pooled`: steps of widths, and of
+    those that a max pool reads.
+    """
+
+    source: Source
+    model: str
+    spec: str
+    images: list[str]
+    labels: list[int]
+    wanted: Wanted
+    original: dict[str, int]
+    costs: list[tuple[Layer, Cost]]
+    anchor: Anchor | None
+    block: int
+    pooled: int
+    seed: int
+
+
+def make(request: dict[str, Any], folder: str, progress: child.Progress | None = None) -> None:
+    """Cut the module of the source and write it into `folder`; runs in a child."""
     import torch
 
     from edgewright.quantize.pruning import blocks, sparsity
     from edgewright.vision import preprocess
 
     tell = progress or (lambda *_: None)
-    asked, about = msgspec.convert(wanted, Wanted), decode(Path(spec).read_bytes(), ModelSpec, spec)
-    given = msgspec.convert(source, Source)
-    whole = distill.trainable_of(given)
+    wanted = msgspec.convert(request, Request)
+    asked, about = wanted.wanted, decode(Path(wanted.spec).read_bytes(), ModelSpec, wanted.spec)
+    images, labels = wanted.images, wanted.labels
+    whole = distill.trainable_of(wanted.source)
     batches = [
         (
             torch.from_numpy(preprocess.batch(images[i : i + BATCH], about)),
@@ -214,49 +235,42 @@ def make(
     elif asked.sparsity is not None:
         less, told["sparse"] = sparsity.prune(whole.module)
     else:
-        cost_of = None
-        if asked.ratio is None:
-            table = Table(dict(msgspec.convert(costs, list[tuple[Layer, Cost]])), block)
-            start = msgspec.convert(anchor, Anchor)
-            cost_of = functools.partial(Costs, table, start)
-        less, told = _without_channels(
-            whole, about, asked, original, batches, model, cost_of, (block, pooled), seed, tell
-        )
+        less, told = _without_channels(whole, about, wanted, batches, tell)
     told["parameters"] = [sum(p.numel() for p in module.parameters()) for module in (whole.module, less)]
-    made = {"method": "pruning", "wanted": wanted, "parameters": told["parameters"]}
-    distill.write(Path(folder), given.source, less, about, made, told.get("removed", ()))
+    made = {"method": "pruning", "wanted": msgspec.to_builtins(asked), "parameters": told["parameters"]}
+    distill.write(Path(folder), wanted.source.source, less, about, made, told.get("removed", ()))
     Path(folder, REPORT).write_bytes(msgspec.json.encode(msgspec.convert(told, Cut)))
 
 
 def _without_channels(
-    whole: Any, spec: ModelSpec, asked: Wanted, original: Mapping[str, int], batches: Sequence[Any], model: str,
-    cost_of: Any, steps: tuple[int, int], seed: int, tell: child.Progress,
-) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """The module without the channels that go, and what is told of it.
-
-    `steps`: of widths, and of those that a max pool reads. `cost_of` makes the `Costs` of shapes and groups; None: a
-    ratio is asked for, which needs none.
-    """
+    whole: Any, spec: ModelSpec, request: Request, batches: Sequence[Any], tell: child.Progress
+) -> tuple[Any, dict[str, Any]]:
+    """The module without the channels that go, and what is told of it."""
     import torch
 
     from edgewright.graph import files as onnx_files
     from edgewright.quantize.pruning import choice, groups, importance
 
+    asked, original = request.wanted, request.original
     first = torch.zeros(spec.input.shape(1))
     tell(0, 4, "what hangs together")
     found = groups.find(whole.module, whole.answers, first)
     tell(1, 4, "what channels are worth")
     kind: Any = asked.importance
-    worth = importance.measure(kind, whole.module, whole.answers, found.groups, batches, seed=seed)
+    worth = importance.measure(kind, whole.module, whole.answers, found.groups, batches, seed=request.seed)
     tell(2, 4, "the choice")
-    network = Matched.of(onnx_files.load(Path(model)), groups.shapes(whole.module, whole.answers, first), found.groups)
-    block = dict.fromkeys((group.name for group in found.groups), steps[0])
-    block |= dict.fromkeys(network.pooled, steps[1])
+    network = Matched.of(
+        onnx_files.load(Path(request.model)), groups.shapes(whole.module, whole.answers, first), found.groups
+    )
+    block = dict.fromkeys((group.name for group in found.groups), request.block)
+    block |= dict.fromkeys(network.pooled, request.pooled)
     told: dict[str, Any] = {"fixed": found.kept}
-    if cost_of is None:
-        gone = choice.uniform(found.groups, asked.ratio or 0.0, block)
+    if asked.ratio is not None:
+        gone = choice.uniform(found.groups, asked.ratio, block)
     else:
-        cost = cost_of(network, found.groups)
+        assert request.anchor is not None
+        table = Table(dict(request.costs), request.block)
+        cost = Costs(table, request.anchor, network, found.groups)
         lost = {group.name: groups.lost(group, worth[group.name]) for group in found.groups}
         allowed = {
             group.name: choice.options(group, block[group.name], asked.least * original.get(group.name, group.channels))

@@ -66,15 +66,8 @@ def table(state: RunState, exact: Build, int8: Build, first: dict[str, Timing]) 
     """
     assert exact.artifact and int8.artifact
     calibration = state.images.calibration
-    entry = stages.sensitivity(
-        state.runner,
-        state.exported,
-        int8.results["quantize"],
-        int8.candidate.variant,
-        calibration,
-        state.job.recipe.seed,
-        layers=True,
-    )
+    int8_file = stages.InInt8(state.exported, int8.results["quantize"], int8.candidate.variant)
+    entry = stages.sensitivity(state.runner, int8_file, calibration, state.job.recipe.seed, layers=True)
     found = block_sensitivity.read(entry.path)
     times: dict[str, list[Kernel]] = {}
     if state.host.is_here and profile.has_profiler(exact.candidate.options.runtime):

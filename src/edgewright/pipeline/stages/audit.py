@@ -79,9 +79,11 @@ def audit(runner: StageRunner, what: str, subject: Subject) -> Entry:
         "images": images.digests, **how, "made_by": made_by("measure", *rooms),
     }  # fmt: skip
     return runner.run(
-        "audit", what, inputs, f"{__name__}:examine", model=str(subject.model.path / MODEL),
-        artifact=str(subject.artifact.path), answers=str(subject.answers.path),
-        images=images.paths, **how,
+        "audit", what, inputs, f"{__name__}:examine",
+        request={
+            "model": str(subject.model.path / MODEL), "artifact": str(subject.artifact.path),
+            "answers": str(subject.answers.path), "images": images.paths, **how,
+        },
     )  # fmt: skip
 
 
@@ -133,39 +135,52 @@ def examine_images(
     _write(found, folder)
 
 
-def examine(
-    model: str, artifact: str, answers: str, images: list[str], options: Options, spec: ModelSpec, isa: list[str],
-    answered_with: list[str], described: dict[str, Any], runs_here: bool, places: list[int], folder: str,
-    progress: child.Progress | None = None,
-) -> None:  # fmt: skip
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child is asked for: a `Subject` as plain data; `images` are those at `places` of all."""
+
+    model: str
+    artifact: str
+    answers: str
+    images: list[str]
+    options: Options
+    spec: dict[str, Any]
+    isa: list[str]
+    answered_with: list[str]
+    described: dict[str, Any]
+    runs_here: bool
+    places: list[int]
+
+
+def examine(request: dict[str, Any], folder: str, progress: child.Progress | None = None) -> None:
     """Make every check on one artifact; runs in a child."""
     from edgewright.graph import census, names
     from edgewright.graph import files as onnx_files
     from edgewright.quantize import saturation
 
-    options, spec = msgspec.convert(options, type=Options), convert(spec, ModelSpec)
+    asked = msgspec.convert(request, Request)
+    options, spec, images = asked.options, convert(asked.spec, ModelSpec), asked.images
     tell = progress or (lambda *_: None)
-    graph = onnx_files.load(Path(model))
+    graph = onnx_files.load(Path(asked.model))
     names.name_nodes(graph)
     layers = census.layers(graph)
     precisions: list[Precision] = [*(["int8"] if "int8" in layers else []), options.precision]  # type: ignore[list-item]
-    found = [checks.census(layers, described)] if described.get("layers") else []
+    found = [checks.census(layers, asked.described)] if asked.described.get("layers") else []
     with tempfile.TemporaryDirectory(prefix="edgewright-audit-") as scratch:
         tell(0, 3, "exact answers")
         exact = expected = _emulated(graph, spec, images, Path(scratch, "exact"))
         kernels = registry.traits(options.runtime).saturation
-        if kernels and "int8" in layers and _adds_in_16_bits(isa):
+        if kernels and "int8" in layers and _adds_in_16_bits(asked.isa):
             tell(1, 3, "answers without VNNI")
             copy = onnx_files.copy(graph)
             pairs = sum(saturation.apply(copy, kernels).values())
             without = _emulated(copy, spec, images, Path(scratch, "saturated")) if pairs else exact
             found.append(checks.saturation(without, exact, pairs, spec))
-            expected = without if _adds_in_16_bits(answered_with) else exact
-        answered = tasks.of(spec).metric.chosen(accuracy.load_outputs(Path(answers)), places)
+            expected = without if _adds_in_16_bits(asked.answered_with) else exact
+        answered = tasks.of(spec).metric.chosen(accuracy.load_outputs(Path(asked.answers)), asked.places)
         found.append(checks.parity(answered, expected, precisions, spec))
-        if runs_here:
+        if asked.runs_here:
             tell(2, 3, "batches")
-            found += _batches(graph, Path(artifact), options, spec, images, precisions, Path(scratch, "batch"))
+            found += _batches(graph, asked, spec, precisions, Path(scratch, "batch"))
     _write(found, folder)
 
 
@@ -191,15 +206,15 @@ def _emulated(graph: onnx.ModelProto, spec: ModelSpec, images: list[str], folder
 
 
 def _batches(
-    graph: onnx.ModelProto, artifact: Path, options: Options, spec: ModelSpec, images: list[str],
-    precisions: list[Precision], folder: Path,
-) -> list[Finding]:  # fmt: skip
+    graph: onnx.ModelProto, asked: Request, spec: ModelSpec, precisions: list[Precision], folder: Path
+) -> list[Finding]:
     """Identical rows in one batch, and a batch of one against a batch of several."""
     from edgewright.graph import batch
     from edgewright.graph import files as onnx_files
     from edgewright.runtimes import session
     from edgewright.vision.preprocess import batch as prepare
 
+    images, artifact, options = asked.images, Path(asked.artifact), asked.options
     fixed = spec.input.batch
     rows = fixed if fixed and fixed > 1 else ROWS
     other = 1 if fixed and fixed > 1 else rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,7 +23,7 @@ SIMULATED = "simulated.onnx"
 
 def compile_artifact(runner: StageRunner, model: Entry, spec: ModelSpec, candidate: Candidate, run: bool) -> Entry:
     """The artifact of a candidate: what its runtime loads, and ``artifact.json``. `run`: this machine is the target."""
-    return _compile(runner, candidate.id, model, MODEL, spec, candidate.options, run)
+    return _compile(runner, candidate.id, File(model, MODEL, spec), candidate.options, run)
 
 
 def compile_reference(runner: StageRunner, exported: Entry, spec: ModelSpec) -> Entry:
@@ -38,14 +39,14 @@ def compile_reference(runner: StageRunner, exported: Entry, spec: ModelSpec) -> 
     exact = not has_torch and bool(what_is(exported).operators)
     options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32", emulate=exact)
     file = REFERENCE if has_torch else MODEL
-    return _compile(runner, "reference", exported, file, spec, options, True, _foreign)
+    return _compile(runner, "reference", File(exported, file, spec), options, True, _foreign)
 
 
 def emulate(runner: StageRunner, model: Entry, what: str, spec: ModelSpec) -> Entry:
     """An artifact that answers on this CPU as an exact INT8 or FP16 runtime answers with the file of `model`."""
     file = SIMULATED if (model.path / SIMULATED).exists() else MODEL
     options = Options(runtime="onnxruntime", emulate=True)
-    return _compile(runner, f"{what}, emulated", model, file, spec, options, True)
+    return _compile(runner, f"{what}, emulated", File(model, file, spec), options, True)
 
 
 def emulate_saturation(runner: StageRunner, model: Entry, candidate: Candidate, spec: ModelSpec) -> Entry:
@@ -59,16 +60,24 @@ def emulate_saturation(runner: StageRunner, model: Entry, candidate: Candidate, 
     return emulate(runner, made, candidate.id, spec)
 
 
+class File(NamedTuple):
+    """A file of a model's folder, and its spec."""
+
+    model: Entry
+    name: str
+    spec: ModelSpec
+
+
 def _compile(
-    runner: StageRunner, what: str, model: Entry, file: str, spec: ModelSpec, options: Options, run: bool,
+    runner: StageRunner, what: str, file: File, options: Options, run: bool,
     refuse: Callable[[Path], str] | None = None,
 ) -> Entry:  # fmt: skip
-    how = {"spec": msgspec.to_builtins(spec), "options": msgspec.to_builtins(options), "run": run}
-    inputs = {"model": model.key, "file": file, **how, "made_by": made_by("compile", "runtimes", "graph")}
+    how = {"spec": msgspec.to_builtins(file.spec), "options": msgspec.to_builtins(options), "run": run}
+    inputs = {"model": file.model.key, "file": file.name, **how, "made_by": made_by("compile", "runtimes", "graph")}
     if run and (identity := getattr(registry.module(options.runtime), "identity", None)):
         inputs["device"] = identity()  # what it builds is bound to more than the library's version
     target = "edgewright.runtimes.artifact:build"
-    return runner.run("compile", what, inputs, target, refuse=refuse, model=str(model.path / file), **how)
+    return runner.run("compile", what, inputs, target, refuse=refuse, model=str(file.model.path / file.name), **how)
 
 
 def finish(runner: StageRunner, artifact: Entry, what: str, host: Host) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,23 @@ from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
 from edgewright.export.sources import plan, torch, ultralytics
-from edgewright.export.sources.parse import PLAN, parse
+from edgewright.export.sources.parse import PLAN, ParsedSource, parse
 from edgewright.pipeline.stages.runner import StageRunner, made_by
 from edgewright.runtimes import torch as torch_reference
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class Source(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The model as the user names it: a source string, and files that complete it."""
 
     source: str
     checkpoint: str | None = None
     spec_file: str | None = None
     trust_checkpoint: bool = False
+
+    @functools.cached_property
+    def parsed(self) -> ParsedSource:
+        """What the source string says."""
+        return parse(self.source)
 
     def identity(self) -> dict[str, Any]:
         """What the export's key holds of the source: names, and digests of all files that are read."""
@@ -33,7 +39,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             "source": self.source,
             "trust_checkpoint": self.trust_checkpoint,
             **{name: _digest(path) for name, path in named.items() if path and Path(path).is_file()},
-            "beside": _beside(self.checkpoint or ultralytics.own_file(parse(self.source)) or self.source),
+            "beside": _beside(self.checkpoint or ultralytics.own_file(self.parsed) or self.source),
             "named": _named_digest(self.source),
         }
 
@@ -46,7 +52,7 @@ def export(runner: StageRunner, source: Source, images: ImageSet | None, batch: 
         "batch": batch,
         "made_by": made_by("export", "graph"),
     }
-    if parse(source.source).kind != "onnx":
+    if source.parsed.kind != "onnx":
         machine_key.key()  # the reference is marked with it: that it cannot be kept is said before the work
     return runner.run(
         "export", source.source, inputs, "edgewright.export.exporter:export", refuse=_foreign, source=source.source,

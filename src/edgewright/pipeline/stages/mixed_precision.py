@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgewright.core.store import Entry
 from edgewright.data.sets import ImageSet
@@ -10,6 +10,14 @@ from edgewright.pipeline.candidate import Variant
 from edgewright.pipeline.stages.model import MODEL
 from edgewright.pipeline.stages.quantize import float_model
 from edgewright.pipeline.stages.runner import StageRunner, made_by
+
+
+class InInt8(NamedTuple):
+    """A float model, the INT8 file that was made of it, and how."""
+
+    model: Entry
+    quantized: Entry
+    variant: Variant
 
 
 def mix_precision(
@@ -26,16 +34,9 @@ def mix_precision(
     )  # fmt: skip
 
 
-def sensitivity(
-    runner: StageRunner,
-    model: Entry,
-    quantized: Entry,
-    variant: Variant,
-    calibration: ImageSet,
-    seed: int,
-    layers: bool,
-) -> Entry:
+def sensitivity(runner: StageRunner, int8: InInt8, calibration: ImageSet, seed: int, layers: bool) -> Entry:
     """``sensitivity.json``: what each block loses in INT8, and with `layers` each layer."""
+    model, quantized, variant = int8
     how: dict[str, Any] = {"layers": layers}
     made = made_by("quantize", "graph")
     source, _ = float_model(runner, model, variant, calibration, seed)
