@@ -17,7 +17,8 @@ class Item(msgspec.Struct, frozen=True):
     """One image: its absolute path, its class index where it is labelled, its boxes in a detection set (else None).
 
     Boxes are in pixels of the upright image (as its EXIF orientation wants it shown), whose (width, height) is `size`;
-    `orientation` is the EXIF orientation. Both are known in a detection set only.
+    `orientation` is the EXIF orientation. Both are known in a detection set only. `truth`: what a task reads from files
+    of its own, as numbers.
     """
 
     path: str
@@ -25,6 +26,7 @@ class Item(msgspec.Struct, frozen=True):
     boxes: tuple[Box, ...] | None = None
     orientation: int = 1
     size: tuple[int, int] | None = None
+    truth: tuple[float, ...] | None = None
 
 
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):

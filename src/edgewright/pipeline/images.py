@@ -232,7 +232,7 @@ def _step(runner: Reading, what: str) -> Callable[[int, int], None]:
 
 def truth(images: ImageSet) -> str | None:
     """A digest of the labels and boxes of `images`, by which two reports know that they have the same; None of none."""
-    known = [(item.label, item.boxes) for item in images.items]
+    known = [(i.label, i.boxes) if i.truth is None else (i.label, i.boxes, i.truth) for i in images.items]
     return key_of("truth", {"items": known}) if any(one != (None, None) for one in known) else None
 
 
@@ -255,6 +255,7 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
     _warn(images, turned, runner)
     images = images.noticed(turned)
     truth = tasks.of(spec).truth
+    images = truth.found(images)
     if any(map(truth.known, images.items)):
         return truth.match(images, spec)
     if all(item.label is None and item.boxes is None for item in images.items):
@@ -285,4 +286,4 @@ def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
 def labelled(images: ImageSet, spec: ModelSpec | None = None) -> bool:
     """Whether every image has what the task of the model needs (None: what some task needs)."""
     wanted = [tasks.of(spec)] if spec else map(tasks.get, tasks.names())
-    return any(all(map(task.truth.known, images.items)) for task in wanted)
+    return any(all(map(task.truth.known, task.truth.found(images).items)) for task in wanted)

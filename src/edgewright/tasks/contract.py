@@ -130,6 +130,11 @@ class Truth(Protocol):
     turned photo has the same truth."""
 
     @staticmethod
+    def found(images: ImageSet) -> ImageSet:
+        """`images` with what files of the task's own beside them say (`Item.truth`)."""
+        ...
+
+    @staticmethod
     def known(item: Item) -> bool:
         """Whether this is known of an image."""
         ...

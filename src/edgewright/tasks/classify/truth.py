@@ -11,6 +11,11 @@ CLASSES = True
 TURNED = ""
 
 
+def found(images: ImageSet) -> ImageSet:
+    """`images` as they are: the readers of data sets know this truth."""
+    return images
+
+
 def known(item: Item) -> bool:
     """Whether the class of an image is known."""
     return item.label is not None

@@ -11,6 +11,11 @@ CLASSES = False
 TURNED = ", and their boxes were turned back with them"
 
 
+def found(images: ImageSet) -> ImageSet:
+    """`images` as they are: the readers of data sets know this truth."""
+    return images
+
+
 def known(item: Item) -> bool:
     """Whether the boxes of an image are known."""
     return item.boxes is not None
