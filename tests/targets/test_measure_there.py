@@ -23,10 +23,9 @@ from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Entry, Store
-from edgewright.pipeline import hosts
+from edgewright.pipeline import hosts, timing
 from edgewright.pipeline.jobs import bench
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages import measure
 from edgewright.pipeline.stages.compile import finish
 from edgewright.pipeline.stages.runner import StageRunner, quiet
 from edgewright.runtimes import artifact, bundle, registry, session
@@ -39,7 +38,7 @@ QUICK = Recipe(min_duration_s=0.1, min_count=20)
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody reads the latencies of these tests."""
-    for module in (bench, measure):
+    for module in (bench, timing):
         monkeypatch.setattr(module, "Rules", functools.partial(Rules, cold_starts=1, warm_up_s=0.3, rounds=3))
 
 
@@ -199,7 +198,7 @@ def test_what_only_the_device_can_build_is_built_there_and_comes_back(
         assert [host.finishes(artifact.read(edge).options) for edge in edges(job)] == [True, False]
         assert host.finish is not None
         unfinished = Entry(edges(job)[0], "key", False, 0.0)
-        made = finish(runner, unfinished, "onnxruntime-f32", host.identity, host.finish)
+        made = finish(runner, unfinished, "onnxruntime-f32", host)
     assert (made.path / "plan").read_text() == "artifacts"
     assert session.open(made.path).spec.name == "colours"
     assert any("planned" in step for step in steps)
