@@ -12,7 +12,7 @@ import torch
 
 from edgewright.core.description import structured
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
-from edgewright.core.spec import ModelSpec, convert
+from edgewright.core.spec import ModelSpec, convert, flat_input
 from edgewright.export.exporter import Request, export
 from edgewright.export.sources import ultralytics as source
 from edgewright.export.sources import ultralytics_onnx
@@ -164,7 +164,7 @@ def opened(path: str) -> tuple[ModelSpec, onnx.ModelProto, tuple[str, ...]]:
     upgrade.apply(model)
     image = inputs.image(model, ultralytics_onnx.size_of(model))
     fields, notes = ultralytics_onnx.read(model, image)
-    fields |= {"name": "m", "input": image, "outputs": tuple(value.name for value in model.graph.output)}
+    fields |= {"name": "m", "input": flat_input(image), "outputs": tuple(value.name for value in model.graph.output)}
     return convert(structured(fields), ModelSpec), model, notes
 
 
