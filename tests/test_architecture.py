@@ -121,17 +121,14 @@ def test_no_module_takes_part_in_an_import_circle() -> None:
 
 
 def test_functions_are_short() -> None:
-    known = {"edgewright.pipeline.hosts.there"}
-    long = {name for name, node in functions() if (node.end_lineno or 0) - node.lineno + 1 > 60}
-    assert long - known == set()
+    assert {name for name, node in functions() if (node.end_lineno or 0) - node.lineno + 1 > 60} == set()
 
 
 def test_few_functions_take_many_parameters() -> None:
     """Commands and the API's verbs are options by nature."""
     many = {name for name, node in functions() if parameters(node) > 6}
-    options = {name for name in many if home(name, "cli", "api")}
-    assert len(many) <= 43
-    assert len(options) <= 20
+    assert len(many) <= 20
+    assert [name for name in many if not home(name, "cli", "api")] == []
 
 
 NOT_THE_TASK = frozenset({

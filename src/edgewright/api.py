@@ -193,8 +193,8 @@ def quantize(
     """Quantize the float ONNX file `model` to the INT8 file `out`; returns the provenance."""
     path = _writable_file(out)
     made = quantizing.quantize(
-        _stage_runner(Recipe(strict=strict), watch), files.absolute(model), files.absolute(calibration), scheme, method,
-        num_images, seed,
+        _stage_runner(Recipe(strict=strict), watch), files.absolute(model), files.absolute(calibration),
+        (scheme, method), num_images, seed,
     )  # fmt: skip
     files.write(path, (made.path / MODEL).read_bytes())
     provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
@@ -227,16 +227,16 @@ def distill(
     and data do not fit.
     """
     folder = _writable_model(out)
-    made, found = distillation.distil(
-        _stage_runner(Recipe(strict=strict), watch),
-        Source(
-            source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec),
-            trust_checkpoint=trust_checkpoint,
-        ),
-        Source(source=student, checkpoint=_absolute(student_checkpoint), trust_checkpoint=trust_checkpoint),
-        files.absolute(data), split, files.absolute(train_data) if train_data is not None else None, schedule, labels,
-        seed,
+    teacher = Source(
+        source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
+    )
+    learner = Source(source=student, checkpoint=_absolute(student_checkpoint), trust_checkpoint=trust_checkpoint)
+    asked = distillation.Teaching(
+        teacher=teacher, student=learner, data=files.absolute(data), split=split,
+        learn_from=files.absolute(train_data) if train_data is not None else None, schedule=schedule, labels=labels,
+        seed=seed,
     )  # fmt: skip
+    made, found = distillation.distil(_stage_runner(Recipe(strict=strict), watch), asked)
     distillation.copy(made.path, folder)
     return found
 
@@ -352,11 +352,12 @@ def compile(
             )
         return compiling.finish_bundle(runner, path, final), None
     named = {"runtime": runtime, "precision": precision, "threads": threads or None}
-    made = compiling.compile_file(
-        runner, path, {key: value for key, value in named.items() if value is not None}, normalize,
-        target if target is None or isinstance(target, Target) else catalogue.load(target),
-        files.absolute(images) if images is not None else None, max_batch,
+    asked = compiling.Request(
+        model=path, options={key: value for key, value in named.items() if value is not None}, normalize=normalize,
+        target=target if target is None or isinstance(target, Target) else catalogue.load(target),
+        images=files.absolute(images) if images is not None else None, max_batch=max_batch,
     )  # fmt: skip
+    made = compiling.compile_file(runner, asked)
     provenance: dict[str, Any] = {"model": files.sha256(path), "source": made.spec.source}
     if made.checked:
         provenance["check"] = msgspec.to_builtins(made.checked)
@@ -381,11 +382,13 @@ def audit(
 
     `isa`: the instruction sets that the processor it is for has ("avx2"). A finding in error is returned, not raised.
     """
-    return auditing.audit_file(
-        _stage_runner(Recipe(strict=strict), watch), files.absolute(file), files.absolute(data), split,
-        files.absolute(calibration) if calibration is not None else None,
-        files.absolute(reference) if reference is not None else None, _isa(isa), runtime, num_images,
+    asked = auditing.Request(
+        path=files.absolute(file), data=files.absolute(data), split=split,
+        calibration=files.absolute(calibration) if calibration is not None else None,
+        reference=files.absolute(reference) if reference is not None else None,
+        isa=_isa(isa), runtime=runtime, count=num_images,
     )  # fmt: skip
+    return auditing.audit_file(_stage_runner(Recipe(strict=strict), watch), asked)
 
 
 def bench(
@@ -415,10 +418,11 @@ def bench(
             raise UsageError(f"This rate cannot be measured at: {error}.", "", "Give the camera's, e.g. 30.") from None
     limits = budgets.parse(budget) if budget is not None else None
     with hosts.at(_device(on), plan, watch) as host:
-        report = benching.bench(
-            _stage_runner(plan, watch), [files.absolute(b) for b in bundles], files.absolute(data), split, limits, plan,
-            host,
+        asked = benching.Request(
+            paths=[files.absolute(b) for b in bundles], data=files.absolute(data), split=split, budget=limits,
+            recipe=plan, host=host,
         )  # fmt: skip
+        report = benching.bench(_stage_runner(plan, watch), asked)
         written = _write_reports(report, folder)
     return Outcome(report=report, files=written, best=None, missed=_missed(report))
 

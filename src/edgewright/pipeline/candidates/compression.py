@@ -103,9 +103,11 @@ def _taught(state: RunState, student: str) -> Smaller:
     prune.require_teachable(job)
     schedule = replaced(STUDENT, train_time_s=job.recipe.train_time_s)
     learner = Source(source=student, trust_checkpoint=job.source.trust_checkpoint)
-    made = distill.distil(
-        state.runner, job.source, learner, job.data, job.split, job.calibration, schedule, None, job.recipe.seed
-    )[0]
+    asked = distill.Teaching(
+        teacher=job.source, student=learner, data=job.data, split=job.split, learn_from=job.calibration,
+        schedule=schedule, seed=job.recipe.seed,
+    )  # fmt: skip
+    made = distill.distil(state.runner, asked)[0]
     return Smaller(prune.ours(made.path))
 
 

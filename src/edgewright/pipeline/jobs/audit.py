@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edgewright.bench import accuracy, audit
-from edgewright.bench.results import (
-    Finding,
-)  # fmt: skip
+from edgewright.bench.results import Finding
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.data import sets
@@ -44,15 +43,27 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     passed: tuple[Finding, ...] = ()
 
 
-def audit_file(
-    runner: StageRunner, path: Path, data: Path, split: str | None, calibration: Path | None, reference: Path | None,
-    isa: tuple[Isa, ...] | None, runtime: str | None, count: int,
-) -> Audited:  # fmt: skip
-    """The audit of an ONNX file or of a bundle that holds one, on `count` images of `data`, run by this machine.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be audited on `count` images of `data`.
 
     Confidence is compared with the float file `reference`; `isa`: what the processor it is for has (default: this
-    machine's).
+    machine's); `runtime`: for which an ONNX file is audited.
     """
+
+    path: Path
+    data: Path
+    split: str | None = None
+    calibration: Path | None = None
+    reference: Path | None = None
+    isa: tuple[Isa, ...] | None = None
+    runtime: str | None = None
+    count: int = 64
+
+
+def audit_file(runner: StageRunner, asked: Request) -> Audited:
+    """The audit of an ONNX file or of a bundle that holds one, run by this machine."""
+    path, runtime, count = asked.path, asked.runtime, asked.count
     machine = detect.this_machine()
     options = Options(runtime="onnxruntime")
     if path.is_dir():
@@ -65,11 +76,11 @@ def audit_file(
             )  # fmt: skip
     if runtime:
         options = msgspec.convert({"runtime": runtime}, Options)
-    evaluation = image_sets.read_evaluation(data, split, runner)
+    evaluation = image_sets.read_evaluation(asked.data, asked.split, runner)
     try:
-        given = image_sets.read_calibration(data, evaluation, calibration, count, 0, runner)
+        given = image_sets.read_calibration(asked.data, evaluation, asked.calibration, count, 0, runner)
     except sets.Absent as absent:
-        given, evaluation = None, image_sets.without_split(evaluation, absent, calibration, runner)
+        given, evaluation = None, image_sets.without_split(evaluation, absent, asked.calibration, runner)
     bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in sets.spread(evaluation.items, count))
     images = msgspec.structs.replace(evaluation, items=tuple(bare))
     model = import_file(runner, path)
@@ -83,16 +94,16 @@ def audit_file(
         runner, path.name,
         Subject(
             model=model, artifact=artifact, options=options, spec=spec, answers=answers,
-            images=images, isa=isa or machine.isa,
+            images=images, isa=asked.isa or machine.isa,
             answered_with=machine.isa, described=audits.described(artifact, None),
             runs_here=not registry.traits(options.runtime).on_device, count=count,
         ),
     )  # fmt: skip
     found += audits.read(audited)
-    if reference:
-        plain = import_file(runner, reference)
+    if asked.reference:
+        plain = import_file(runner, asked.reference)
         float_artifact = compile_artifact(runner, plain, spec_of(plain), FLOAT, True)
-        truth = evaluate(runner, float_artifact, reference.name, images, here)
+        truth = evaluate(runner, float_artifact, asked.reference.name, images, here)
         ours, theirs = (accuracy.load_outputs(entry.path) for entry in (answers, truth))
         found.append(audit.confidence(ours, theirs, spec))
     findings, passed = audit.split([*image_sets.findings(evaluation), *found])

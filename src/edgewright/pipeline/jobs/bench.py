@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,27 @@ from edgewright.runtimes import bundle
 from edgewright.tasks.scores import Accuracy, Paired
 
 
-def bench(
-    runner: StageRunner, paths: Sequence[Path], data: Path, split: str | None, budget: Budget | None, recipe: Recipe,
-    host: Host,
-) -> Report:  # fmt: skip
-    """Bundles measured beside each other on `data` at `host`; the first is the reference of the report."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Bundles to be measured beside each other on `data` at `host`; the first is the reference of the report."""
+
+    paths: Sequence[Path]
+    data: Path
+    split: str | None
+    budget: Budget | None
+    recipe: Recipe
+    host: Host
+
+
+def bench(runner: StageRunner, asked: Request) -> Report:
+    """The report on the bundles of a request. Raises `UsageError` where two have the same name."""
+    paths, host = asked.paths, asked.host
     manifests = {_name(path): bundle.verify(path) for path in paths}
     if len(manifests) < len(paths):
         raise UsageError("Two bundles have the same name.", ", ".join(p.name for p in paths), "Rename one.")
     first = next(iter(manifests.values()))
-    budget = budget_for(first.spec, budget)
-    evaluation = image_sets.label(image_sets.read_evaluation(data, split, runner), first.spec, runner)
+    asked = replace(asked, budget=budget_for(first.spec, asked.budget))
+    evaluation = image_sets.label(image_sets.read_evaluation(asked.data, asked.split, runner), first.spec, runner)
     outputs: dict[str, Any] = {}
     failed: dict[str, Timing] = {}
     with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as scratch:  # of this run alone: two may go on at once
@@ -83,8 +94,8 @@ def bench(
             runner.watch("evaluate", name, 1, 1, "")
             outputs[name] = np.array(accuracy.load_outputs(folder))
         alive = {name: path for name, path in ready.items() if name in outputs}
-        timings = _time(runner, alive, evaluation, recipe, Path(scratch, "latency"), host) if alive else {}
-    return _report(paths, manifests, evaluation, outputs, timings | failed, budget, host)
+        timings = _time(runner, alive, evaluation, asked.recipe, Path(scratch, "latency"), host) if alive else {}
+    return _report(asked, manifests, evaluation, outputs, timings | failed)
 
 
 def _time(
@@ -112,14 +123,14 @@ def _time(
 
 
 def _report(
-    paths: Sequence[Path],
+    asked: Request,
     manifests: dict[str, bundle.Manifest],
     evaluation: ImageSet,
     outputs: dict[str, Any],
     timings: dict[str, Timing],
-    budget: Budget,
-    host: Host,
 ) -> Report:
+    paths, host, budget = asked.paths, asked.host, asked.budget
+    assert budget is not None
     base = _name(paths[0])
     first, timing = manifests[base], timings[base]
     if timing.reason:

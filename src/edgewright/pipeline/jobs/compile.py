@@ -41,18 +41,28 @@ class Compiled:
     checked: Checked | None
 
 
-def compile_file(
-    runner: StageRunner, model: Path, options: Mapping[str, Any], normalize: str, target: Target | None,
-    images: Path | None, max_batch: int = 1,
-) -> Compiled:  # fmt: skip
-    """One ONNX file compiled for one runtime, on this machine or (for another `target`) as far as can be without it.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One ONNX file to be compiled for one runtime, on this machine or (for another `target`) as far as can be without.
 
     `options` are those of `Options` that are not to be the target's first choice. FP16 for TensorRT is proven on
     `images`; its plan takes from 1 to `max_batch` images.
     """
+
+    model: Path
+    options: Mapping[str, Any]
+    normalize: str = "host"
+    target: Target | None = None
+    images: Path | None = None
+    max_batch: int = 1
+
+
+def compile_file(runner: StageRunner, asked: Request) -> Compiled:
+    """What a request asks for. Raises `UsageError` for what no runtime takes, `InvalidInput` for a refused file."""
+    model, target, options, max_batch = asked.model, asked.target, asked.options, asked.max_batch
     try:
         wanted = msgspec.convert({**_first_choice(target, options.get("runtime")), **options}, type=Options)
-        variant = msgspec.convert({"normalize": normalize}, type=Variant)
+        variant = msgspec.convert({"normalize": asked.normalize}, type=Variant)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"These options cannot be compiled for: {error}.", "", "See `edgewright compile --help`."
@@ -70,13 +80,13 @@ def compile_file(
         entry = fold_normalization(runner, entry, model.name)
     spec = spec_of(entry)
     if (candidate := Candidate(variant=variant, options=wanted)).is_half:
-        if images is None:
+        if asked.images is None:
             raise UsageError(
                 "FP16 for TensorRT needs images.",
                 "What overflows in FP16 is found, and the rest proven, on images of the kind that the model will see.",
                 "Name some: --images DIR; or stay in float32: --precision f32.",
             )
-        found = image_sets.calibrating(images, HALF_IMAGES, 0, runner)
+        found = image_sets.calibrating(asked.images, HALF_IMAGES, 0, runner)
         entry = halve(runner, entry, model.name, found)
     here = target is None or matches(target, detect.this_machine())
     artifact = compile_artifact(runner, entry, spec, candidate, here)

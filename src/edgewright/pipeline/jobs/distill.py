@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,26 +67,56 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     learned_from: int
 
 
-def distil(
-    runner: StageRunner, teacher: Source, student: Source, data: Path, split: str | None, learn_from: Path | None,
-    schedule: Schedule, labels: bool | None, seed: int = 0,
-) -> tuple[Entry, Distilled]:  # fmt: skip
-    """``weights.safetensors`` and ``plan.json`` of the trained student, and how it compares with its teacher.
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """A student that is to learn from a teacher.
 
     `learn_from`: a folder of images; default the train or calib split of `data`, else three quarters of it. `labels`:
-    learn from them too; default: where every image has one. Raises `InvalidInput` where images are shared with the
-    evaluation, labels are missing that were asked for, or teacher and student do not fit.
+    learn from them too; default: where every image has one.
     """
-    evaluation, training = gather(data, split, learn_from, seed, runner)
-    runner.watch(
-        "data", str(data), 1, 1, f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from"
-    )
+
+    teacher: Source
+    student: Source
+    data: Path
+    split: str | None
+    learn_from: Path | None
+    schedule: Schedule
+    labels: bool | None = None
+    seed: int = 0
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child that trains is asked for. `boxes`: of each image the fields of its boxes; `strict`: they must be
+    learned from."""
+
+    teacher: Source
+    student: Source
+    spec: str
+    images: list[str]
+    labels: list[int]
+    boxes: list[list[Any]]
+    schedule: Schedule
+    seed: int
+    strict: bool
+    checkpoint: str
+
+
+def distil(runner: StageRunner, asked: Teaching) -> tuple[Entry, Distilled]:
+    """``weights.safetensors`` and ``plan.json`` of the trained student, and how it compares with its teacher.
+
+    Raises `InvalidInput` where images are shared with the evaluation, labels are missing that were asked for, or
+    teacher and student do not fit.
+    """
+    teacher = asked.teacher
+    evaluation, training = gather(asked.data, asked.split, asked.learn_from, asked.seed, runner)
+    counts = f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from"
+    runner.watch("data", str(asked.data), 1, 1, counts)
     exported = _export(runner, teacher, evaluation)
     spec = spec_of(exported)
     evaluation = image_sets.label(evaluation, spec)
-    training = _labelled(training, spec, labels)
-    fitted = msgspec.structs.replace(student, source=fit(student.source, spec))
-    made = _train(runner, teacher, fitted, exported, training, schedule, labels, seed)
+    training = _labelled(training, spec, asked.labels)
+    fitted = msgspec.structs.replace(asked.student, source=fit(asked.student.source, spec))
+    made = _train(runner, replace(asked, student=fitted), exported, training)
     told = msgspec.json.decode((made.path / sources.PLAN).read_bytes(), type=plans.Plan).made
     learner = Source(source=str(made.path), trust_checkpoint=True)  # our own folder, of a source that the user named
     ours, theirs = (
@@ -158,28 +189,29 @@ def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageS
     return msgspec.structs.replace(training, items=tuple(bare))
 
 
-def _train(
-    runner: StageRunner, teacher: Source, student: Source, exported: Entry, training: ImageSet, schedule: Schedule,
-    labels: bool | None, seed: int,
-) -> Entry:  # fmt: skip
+def _train(runner: StageRunner, asked: Teaching, exported: Entry, training: ImageSet) -> Entry:
     classes = [item.label for item in training.items if item.label is not None]
     boxes = [
         [(box.label, box.x1, box.y1, box.x2, box.y2, box.area, box.crowd) for box in item.boxes]
         for item in training.items
         if item.boxes is not None
     ]
-    how = {"schedule": msgspec.to_builtins(schedule), "labels": classes, "boxes": boxes, "seed": seed}
+    strict = asked.labels is True
+    how = {"schedule": msgspec.to_builtins(asked.schedule), "labels": classes, "boxes": boxes, "seed": asked.seed}
     inputs = {
-        "teacher": exported.key, "student": student.identity(), "images": training.digests, **how,
-        "strict": labels is True, "made_by": made_by("distill", "quantize", "export", "bench"),
+        "teacher": exported.key, "student": asked.student.identity(), "images": training.digests, **how,
+        "strict": strict, "made_by": made_by("distill", "quantize", "export", "bench"),
     }  # fmt: skip
     checkpoint = runner.store.checkpoint("distill", inputs)
     patient = msgspec.structs.replace(runner, limits=msgspec.structs.replace(runner.limits, wall_s=LONGEST_S))
-    made = patient.run(
-        "distill", student.source, inputs, f"{__name__}:train", teacher=msgspec.to_builtins(teacher),
-        student=msgspec.to_builtins(student), spec=str(exported.path / SPEC),
-        images=training.paths, strict=labels is True, checkpoint=str(checkpoint), **how,
+    request = Training(
+        teacher=asked.teacher, student=asked.student, spec=str(exported.path / SPEC), images=training.paths,
+        labels=classes, boxes=boxes, schedule=asked.schedule, seed=asked.seed, strict=strict,
+        checkpoint=str(checkpoint),
     )  # fmt: skip
+    made = patient.run(
+        "distill", asked.student.source, inputs, f"{__name__}:train", request=msgspec.to_builtins(request)
+    )
     shutil.rmtree(checkpoint, ignore_errors=True)
     return made
 
@@ -187,35 +219,32 @@ def _train(
 # --- in the child -----------------------------------------------------------------------------------------------------
 
 
-def train(
-    teacher: dict[str, Any], student: dict[str, Any], spec: str, images: list[str], labels: list[int],
-    boxes: list[list[Any]], schedule: dict[str, Any], seed: int, strict: bool, checkpoint: str, folder: str,
-    progress: child.Progress | None = None,
-) -> None:  # fmt: skip
-    """Train the student and write it into `folder`; `strict`: boxes must be learned from. Runs in a child."""
+def train(request: dict[str, Any], folder: str, progress: child.Progress | None = None) -> None:
+    """Train the student of a `Training` and write it into `folder`. Runs in a child."""
     from edgewright.quantize.distillation import supervision
     from edgewright.quantize.distillation import train as recovery
 
-    about = decode(Path(spec).read_bytes(), ModelSpec, spec)
-    guide, learner = (trainable_of(msgspec.convert(source, Source)) for source in (teacher, student))
+    asked = msgspec.convert(request, Training)
+    about = decode(Path(asked.spec).read_bytes(), ModelSpec, asked.spec)
+    guide, learner = (trainable_of(source) for source in (asked.teacher, asked.student))
+    images, boxes, how = asked.images, asked.boxes, asked.schedule
     supervised = None
-    if boxes and (strict or hasattr(learner.module, "init_criterion")):
+    if boxes and (asked.strict or hasattr(learner.module, "init_criterion")):
         objects = [[tuple(row[:5]) for row in rows if not row[6]] for rows in boxes]
         supervised = supervision.ultralytics(images, objects, about)
-    how = msgspec.convert(schedule, Schedule)
     # Judged by mAP where the held-out images are enough, and most have boxes: by none it cannot be told.
     enough = len(boxes) * how.held_out >= HELD_OUT and 2 * sum(map(bool, boxes)) >= len(boxes)
     exported = tasks.of(about).training.exported(about)
     validate = _by_boxes(images, boxes, learner.answers, exported, about) if exported and enough else None
     distillation = recovery.Distillation(
-        spec=about, schedule=how, labels=labels, supervised=supervised, validate=validate,
-        checkpoint=Path(checkpoint), seed=seed,
+        spec=about, schedule=how, labels=asked.labels, supervised=supervised, validate=validate,
+        checkpoint=Path(asked.checkpoint), seed=asked.seed,
     )  # fmt: skip
     history = recovery.recover(
         learner.module, guide.module, images, learner.answers, distillation, progress or (lambda *_: None)
     )
-    write(Path(folder), student["source"], learner.module, about, {
-        "method": "distillation", "teacher": teacher["source"], "history": msgspec.to_builtins(history),
+    write(Path(folder), asked.student.source, learner.module, about, {
+        "method": "distillation", "teacher": asked.teacher.source, "history": msgspec.to_builtins(history),
         "parameters": [sum(p.numel() for p in module.parameters()) for module in (guide.module, learner.module)],
     })  # fmt: skip
 

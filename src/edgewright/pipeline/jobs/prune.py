@@ -326,9 +326,11 @@ def approach(speedup: float, half: Reached, choose: Callable[[Anchor], tuple[T, 
 def _trained(state: RunState, folder: Path, schedule: Schedule) -> tuple[Path, History]:
     """The model in `folder` after it learned from the original."""
     job = state.job
-    taught, found = distill.distil(
-        state.runner, job.source, ours(folder), job.data, job.split, job.calibration, schedule, None, job.recipe.seed
-    )
+    asked = distill.Teaching(
+        teacher=job.source, student=ours(folder), data=job.data, split=job.split, learn_from=job.calibration,
+        schedule=schedule, seed=job.recipe.seed,
+    )  # fmt: skip
+    taught, found = distill.distil(state.runner, asked)
     return taught.path, found.history
 
 

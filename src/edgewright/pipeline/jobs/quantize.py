@@ -21,9 +21,10 @@ def import_file(runner: StageRunner, model: Path, batch: int | None = 1) -> Entr
 
 
 def quantize(
-    runner: StageRunner, model: Path, calibration: Path, scheme: str, method: str | None, count: int, seed: int
+    runner: StageRunner, model: Path, calibration: Path, how: tuple[str, str | None], count: int, seed: int
 ) -> Entry:
-    """One ONNX file quantized with one scheme and method (default: the first that fits the scheme)."""
+    """One ONNX file quantized with the scheme and method of `how` (None: the first method that fits the scheme)."""
+    scheme, method = how
     schemes.get(scheme)
     fitting = [name for name, found in (methods.METHODS | methods.OTHERS).items() if found.fits(scheme)]
     if method is not None and methods.get(method).name not in fitting:

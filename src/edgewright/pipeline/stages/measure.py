@@ -61,15 +61,15 @@ class Interleaved(msgspec.Struct, frozen=True, kw_only=True):
 
 def interleaved(runner: StageRunner, host: Host, name: str, asked: Interleaved, fresh: bool) -> dict[str, Timing]:
     """The artifacts measured at `host`, stored as the stage `name`; `fresh`: measured anew."""
-    how: dict[str, Any] = {"rules": msgspec.to_builtins(asked.rules), "base": asked.base}
+    rules = msgspec.to_builtins(asked.rules)
     inputs = {
-        "artifacts": {id: entry.key for id, entry in asked.artifacts.items()}, "images": asked.images.digests, **how,
-        "machine": host.identity, "power_mode": asked.target.power_mode, "run": asked.run,
-        "made_by": made_by("measure", "bench", "targets"),
+        "artifacts": {id: entry.key for id, entry in asked.artifacts.items()}, "images": asked.images.digests,
+        "rules": rules, "base": asked.base, "machine": host.identity, "power_mode": asked.target.power_mode,
+        "run": asked.run, "made_by": made_by("measure", "bench", "targets"),
     }  # fmt: skip
     arguments = {
         "artifacts": {id: str(entry.path) for id, entry in asked.artifacts.items()}, "images": asked.images.paths,
-        "target": msgspec.to_builtins(asked.target), **how,
+        "how": {"rules": rules, "target": msgspec.to_builtins(asked.target)}, "base": asked.base,
     }  # fmt: skip
     what = f"{len(asked.artifacts)} artifacts, interleaved"
     target = f"{__name__}:timings"
@@ -84,12 +84,14 @@ def interleaved(runner: StageRunner, host: Host, name: str, asked: Interleaved, 
 
 
 def timings(
-    artifacts: dict[str, str], images: list[str], target: dict[str, Any], rules: dict[str, Any], base: str | None,
-    context: Context, observe: Observe | None = None,
+    artifacts: dict[str, str], images: list[str], how: dict[str, Any], base: str | None, context: Context,
+    observe: Observe | None = None,
 ) -> None:  # fmt: skip
-    """The work of `interleaved`; `observe` does it where that is not this machine."""
+    """The work of `interleaved`, with the `rules` and the `target` of `how`; `observe` does it where that is not this
+    machine."""
     setup = Setup(
-        rules=msgspec.convert(rules, Rules), limits=context.limits, target=msgspec.convert(target, Target),
+        rules=msgspec.convert(how["rules"], Rules), limits=context.limits,
+        target=msgspec.convert(how["target"], Target),
         measure=observe,
     )  # fmt: skip
     found = measure_interleaved(
