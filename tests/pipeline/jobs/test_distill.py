@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import torch
 
+from edgewright import tasks
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
@@ -221,7 +222,9 @@ def test_a_detectors_weights_are_judged_by_map(tmp_path: Path) -> None:
         outputs=("head",),
         task=Detect(decoder="dfl", scores="sigmoid", multi_label_eval=True, classes=10),
     )
-    judge = distill._by_map([item.path for item in items], rows, learner.answers, spec)
+    exported = tasks.of(spec).training.exported(spec)
+    assert exported is not None
+    judge = distill._by_boxes([item.path for item in items], rows, learner.answers, exported, spec)
     torch.manual_seed(0)
     with torch.no_grad():
         learned = judge(learner.module, range(24))
