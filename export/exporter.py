@@ -46,7 +46,7 @@ OPSET = 20
 """The operator set that torch exports in."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What goes with a source.
 
     `spec_file`: a TOML laid over the spec (default: ``<stem>.toml`` beside the checkpoint or .onnx). `images`: files
@@ -61,14 +61,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export(
-    source: str, folder: str | Path, request: Request | None = None, progress: Progress | None = None
+    source: str, folder: str | Path, request: ExportRequest | None = None, progress: Progress | None = None
 ) -> ModelSpec:
     """Export `source` into `folder` (see the module) and return its spec.
 
     Raises `UsageError`, `InvalidInput`, `IntegrityError`, `Unavailable`, and `RuntimeFailed` where the export or its
     parity fails.
     """
-    request = msgspec.convert(request or {}, Request)
+    request = msgspec.convert(request or {}, ExportRequest)
     step = _steps(progress)
     step("loading the model")
     parsed = parse(source)
@@ -109,7 +109,7 @@ def _steps(progress: Progress | None) -> Any:
     return step
 
 
-def _check_arguments(source: ParsedSource, request: Request) -> None:
+def _check_arguments(source: ParsedSource, request: ExportRequest) -> None:
     if request.batch is not None and request.batch < 1:
         why = "It is a number of images from 1, or none for any."
         raise UsageError(f"The batch is {request.batch}.", why, "Correct it.")
@@ -121,7 +121,7 @@ def _check_arguments(source: ParsedSource, request: Request) -> None:
         )
 
 
-def _load(source: ParsedSource, request: Request) -> tuple[Loaded, ModelSpec, dict[str, Any]]:
+def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSpec, dict[str, Any]]:
     """The model and its whole spec: what its library says, with the user's TOML laid over it; and the TOML's fields."""
     from .sources import onnx, trainable, ultralytics
 

@@ -29,7 +29,7 @@ from .state import FloatState, Int8State
 MODEL, PROVENANCE = "model.onnx", "provenance.json"
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class QuantizeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a step or the steps of a method start from.
 
     `model`: a float file with a ModelSpec; `images`: files to calibrate on, at least `calibration.images.MINIMUM`;
@@ -65,7 +65,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def quantize(request: Request, scheme: str, method: str, out: str, progress: Tick | None = None) -> Provenance:
+def quantize(request: QuantizeRequest, scheme: str, method: str, out: str, progress: Tick | None = None) -> Provenance:
     """Do the method's steps (see `apply`), and write ``model.onnx`` and ``provenance.json`` into the folder `out`.
 
     The `request` has the float model as the method's steps made it, and its statistics; where there are none they are
@@ -73,7 +73,7 @@ def quantize(request: Request, scheme: str, method: str, out: str, progress: Tic
     and seed give the same bytes. Raises `InvalidInput` for an unknown scheme or method, for a pair that does not fit, a
     model without a spec, and images that are too few, broken or not finite.
     """
-    request = msgspec.convert(request, Request)
+    request = msgspec.convert(request, QuantizeRequest)
     chosen, how = schemes.get(scheme), methods.get(method)
     if not how.fits(scheme):
         fitting = ", ".join(m for m in methods.METHODS if methods.METHODS[m].fits(scheme))
@@ -113,13 +113,13 @@ def apply(method: Method, state: Int8State) -> None:
             steps.apply(step, state)
 
 
-def run_step(step: steps.KeptStep, request: Request, out: str, progress: Tick | None = None) -> int:
+def run_step(step: steps.KeptStep, request: QuantizeRequest, out: str, progress: Tick | None = None) -> int:
     """Do one step that is kept as a stage of its own, and write what it made anew into the folder `out`.
 
     That is ``model.onnx``, ``statistics.safetensors``, or both. Returns how many places were changed: where there is
     none, nothing is written. Raises `InvalidInput` as `quantize` does.
     """
-    step, request = msgspec.convert(step, steps.KeptStep), msgspec.convert(request, Request)
+    step, request = msgspec.convert(step, steps.KeptStep), msgspec.convert(request, QuantizeRequest)
     state = FloatState(**_started(request, progress))
     changed = steps.apply(step, state)
     if "model" in step.keeps and changed:
@@ -131,7 +131,7 @@ def run_step(step: steps.KeptStep, request: Request, out: str, progress: Tick | 
     return changed
 
 
-def _started(request: Request, progress: Tick | None) -> dict[str, Any]:
+def _started(request: QuantizeRequest, progress: Tick | None) -> dict[str, Any]:
     """What every state starts with."""
     model, spec = prepare.read(request.model)
     prepare.prepare(model)

@@ -25,7 +25,7 @@ from edgewright import tasks
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
-from edgewright.vision.image import Source, open_picture, size_of
+from edgewright.vision.image import ImageSource, open_picture, size_of
 from edgewright.vision.preprocess import batch
 
 from . import artifact, bundle, registry
@@ -81,9 +81,11 @@ class Session:
         self._row = self.spec.input.shape()[1:]
 
     @overload
-    def __call__(self, images: Source, score: float | None = None) -> Any: ...
+    def __call__(self, images: ImageSource, score: float | None = None) -> Any: ...
     @overload
-    def __call__(self, images: list[Source] | tuple[Source, ...], score: float | None = None) -> list[Any]: ...
+    def __call__(
+        self, images: list[ImageSource] | tuple[ImageSource, ...], score: float | None = None
+    ) -> list[Any]: ...
     def __call__(self, images: Any, score: float | None = None) -> Any:
         """The answer for one image, or for each of a list; what it is is the task's affair (`edgewright.tasks`).
 
@@ -141,7 +143,7 @@ class Session:
         """What `run` answered, as the answer for each image; `sizes`: the images' (width, height) in pixels."""
         return tasks.of(self.spec).decode.read(outputs, self.spec, sizes, score)
 
-    def outputs(self, images: Sequence[Source]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
+    def outputs(self, images: Sequence[ImageSource]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
         """The raw outputs for the images, `most` at a time, and the (width, height) of each: what `read` takes."""
         size = self.most
         for start in range(0, len(images), size):

@@ -134,7 +134,7 @@ class Written(Answer, frozen=True, kw_only=True):
     size: Count
 
 
-class Outcome(Answer, frozen=True, kw_only=True):
+class JobResult(Answer, frozen=True, kw_only=True):
     """``result.json`` of a job: `ok` (JSON) and `files` by name, or the `error`."""
 
     ok: msgspec.Raw = msgspec.Raw()
@@ -145,7 +145,7 @@ class Outcome(Answer, frozen=True, kw_only=True):
 class Followed(Answer, frozen=True, kw_only=True):
     """`agent.follow`."""
 
-    result: Outcome
+    result: JobResult
 
 
 def breach(device: object, what: str, allowed: str) -> IntegrityError:

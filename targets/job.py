@@ -25,7 +25,7 @@ PROGRESS_S = 0.5
 """Progress is written at most so often: the device has better to do."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to run: "module:function" with `kwargs`, and its folder for output as the argument named `into`."""
 
     target: str
@@ -41,11 +41,11 @@ def main(folder: Path) -> None:
         if (folder / "started").exists():
             return
         files.write(folder / "started", str(os.getpid()))
-        request = msgspec.json.decode((folder / "request.json").read_bytes(), type=Request)
+        request = msgspec.json.decode((folder / "request.json").read_bytes(), type=JobRequest)
         files.write(folder / "result.json", msgspec.json.encode(_run(request, folder)))
 
 
-def _run(request: Request, folder: Path) -> dict[str, Any]:
+def _run(request: JobRequest, folder: Path) -> dict[str, Any]:
     out = folder / "out"
     reported = 0.0
 

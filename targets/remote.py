@@ -1,7 +1,7 @@
 """Work on a device: edgewright installed there, files pushed and pulled, jobs that outlive a connection.
 
     with connect(Device(address="nano@jetson.local")) as device:
-        device.run(Request(target="edgewright.bench.device:about"), Path("here"))
+        device.run(JobRequest(target="edgewright.bench.device:about"), Path("here"))
 
 Files are known by their SHA-256 and sent once; a cut one is sent on from where it was cut. A job is known by the digest
 of what is asked: a client that was killed and gives the same command again finds it running, or done.
@@ -27,7 +27,7 @@ from edgewright.core.child import Progress
 from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
 
 from . import answers, ssh, wheel
-from .job import Request
+from .job import JobRequest
 
 FOLDER = "~/.cache/edgewright-remote"
 CHUNK = 1 << 18
@@ -114,7 +114,7 @@ class Remote:
 
     def run(
         self,
-        asked: Request,
+        asked: JobRequest,
         out: Path,
         *,
         progress: Progress | None = None,
@@ -158,7 +158,7 @@ class Remote:
         """A verb of `agent`, whose answer is a `kind`, with the device's refusals as user's errors."""
         return _ask(self.connection, verb, kind, **arguments)
 
-    def _follow(self, key: str, progress: Progress) -> answers.Outcome:
+    def _follow(self, key: str, progress: Progress) -> answers.JobResult:
         with _refusals(self.connection):
             return self.connection.ask(
                 "follow", answers.Followed, progress=progress, hold=True, root=self.root, key=key

@@ -191,7 +191,7 @@ class _Trainee:
         shown = f", {self._metric} {self._sign * progress.epochs[-1].metric:.4g}" if progress.epochs else ""
         return f"epoch {epoch + 1} of {progress.planned}, loss {loss:.4g}{shown}"
 
-    def history(self, outcome: loop.Outcome) -> History:
+    def history(self, outcome: loop.Trained) -> History:
         """Put the best weights into the student, and tell what was done."""
         self.student.load_state_dict(outcome.best)
         self.student.to("cpu", memory_format=torch.contiguous_format).eval().requires_grad_(False)

@@ -34,7 +34,7 @@ _LOW = "/low"
 follows where that name was taken.)"""
 
 
-class Site(NamedTuple):
+class Movable(NamedTuple):
     """Tensors that can be moved as one: the layers that make them, the ReLUs behind those, and the layers that read.
 
     `low`: where the ReLUs cut off, zero or, where the tensors were moved, below.
@@ -58,7 +58,7 @@ def apply(_step: Center, state: FloatState) -> int:
     """
     known = statistics.find(state.seen, "minmax", False)
     best = statistics.find(state.seen, "output", True) if len(state.seen.best) else known
-    chosen: list[tuple[Site, float]] = []
+    chosen: list[tuple[Movable, float]] = []
     for site in sites(state.model):
         read = [node.input[0] for node in site.readers]
         half = _half(max(known[name][1] for name in read))
@@ -83,7 +83,7 @@ def _half(highest: float) -> float:
     return float(step) * 127 if np.finfo(np.float16).tiny <= step < np.inf else 0.0
 
 
-def sites(model: onnx.ModelProto) -> list[Site]:
+def sites(model: onnx.ModelProto) -> list[Movable]:
     """All places of a float graph, in which every layer has a bias of its own, where tensors can be moved."""
     from onnx import numpy_helper
 
@@ -112,7 +112,7 @@ def sites(model: onnx.ModelProto) -> list[Site]:
         end = low(first)
         if end is None or first.output[0] in seen:
             continue
-        site, waiting, moves = Site([], [], [], [], end), [first.output[0]], True
+        site, waiting, moves = Movable([], [], [], [], end), [first.output[0]], True
         while waiting:
             name = waiting.pop()
             if name in seen:
@@ -141,7 +141,7 @@ def sites(model: onnx.ModelProto) -> list[Site]:
     return found
 
 
-def move(model: onnx.ModelProto, site: Site, half: float) -> None:
+def move(model: onnx.ModelProto, site: Movable, half: float) -> None:
     """Move the tensors of `site` down by `half`, in place."""
     from onnx import numpy_helper
 

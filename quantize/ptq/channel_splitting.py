@@ -39,7 +39,7 @@ _PASSES = frozenset({"AveragePool", "Concat", "Flatten", "GlobalAveragePool", "G
 """Operators whose outputs lie within the bounds of what goes in, with zero inside."""
 
 
-class Site(NamedTuple):
+class Splittable(NamedTuple):
     """A layer that makes channels, the ReLU behind it, and the layers that add the channels up.
 
     Between them there may be a depthwise convolution, which passes each on by itself, with a ReLU of its own behind it.
@@ -88,7 +88,7 @@ def apply(_step: SplitChannels, state: FloatState) -> int:
     return count
 
 
-def sites(model: onnx.ModelProto, values: Constants) -> list[Site]:
+def sites(model: onnx.ModelProto, values: Constants) -> list[Splittable]:
     """All places of a float graph, in which every layer has a bias of its own, where channels can be split: between
     layers that TensorRT's scheme has in INT8."""
     graph = model.graph
@@ -126,7 +126,7 @@ def sites(model: onnx.ModelProto, values: Constants) -> list[Site]:
         ends = _ends(function, values) if function is not None else None
         if function is None or ends is None or ends[0] != 0:
             continue
-        site = Site(maker, function, None, None, [])
+        site = Splittable(maker, function, None, None, [])
         follower = only(function.output[0])
         if follower is not None and is_depthwise(follower):
             passed = only(follower.output[0])
@@ -147,7 +147,7 @@ def constants(model: onnx.ModelProto) -> Constants:
     return {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in arrays.items()}
 
 
-def dead(site: Site, possible: Mapping[str, Range], values: Constants) -> np.ndarray:
+def dead(site: Splittable, possible: Mapping[str, Range], values: Constants) -> np.ndarray:
     """Which channels (channels,) are zero behind the ReLU of `site` whatever the image, by the `possible` bounds of
     what goes in, and can be taken out of what follows."""
     weights, bias = (values[name] for name in site.maker.input[1:3])
@@ -172,7 +172,7 @@ def choose(noise: np.ndarray, free: np.ndarray) -> list[list[int]]:
     return [channel for channel in places if len(channel) > 1]
 
 
-def spread(site: Site, steps: tuple[float, float], values: Constants) -> np.ndarray:
+def spread(site: Splittable, steps: tuple[float, float], values: Constants) -> np.ndarray:
     """How far apart two copies of each channel can lie behind the depthwise layer, where what it reads was cut off or
     is padding, in steps of the grid there; (channels,)."""
     if site.depthwise is None or not steps[1]:
@@ -184,7 +184,7 @@ def spread(site: Site, steps: tuple[float, float], values: Constants) -> np.ndar
 
 
 def split(
-    model: onnx.ModelProto, site: Site, places: list[list[int]], steps: tuple[float, float], values: Constants
+    model: onnx.ModelProto, site: Splittable, places: list[list[int]], steps: tuple[float, float], values: Constants
 ) -> None:
     """Compute the channels of `site` at `places`, in place: in `model`, and in `values`, its constants."""
     from onnx import numpy_helper
@@ -213,7 +213,7 @@ def split(
     values.update(changed)
 
 
-def grid_steps(site: Site, known: Mapping[str, Range], values: Constants) -> tuple[float, float]:
+def grid_steps(site: Splittable, known: Mapping[str, Range], values: Constants) -> tuple[float, float]:
     """The steps of the grids of the site's tensors, whose ranges are `known`.
 
     What comes out of a ReLU and is read without padding will be centered, and has twice as many.
@@ -229,7 +229,9 @@ def grid_steps(site: Site, known: Mapping[str, Range], values: Constants) -> tup
     return step(first, [site.depthwise] if site.depthwise else site.readers, True), step(last, site.readers, cut)
 
 
-def _noise(site: Site, steps: tuple[float, float], slopes: Mapping[str, np.ndarray], values: Constants) -> np.ndarray:
+def _noise(
+    site: Splittable, steps: tuple[float, float], slopes: Mapping[str, np.ndarray], values: Constants
+) -> np.ndarray:
     """What rounding each channel of `site` does to the answers; zero for those whose copies would lie too far apart."""
     first, last = site.tensors
     noise = slopes[first] * steps[0] ** 2
@@ -238,7 +240,7 @@ def _noise(site: Site, steps: tuple[float, float], slopes: Mapping[str, np.ndarr
     return np.where(spread(site, steps, values) <= MOST_APART, noise, 0.0)
 
 
-def _rest(site: Site, values: Constants) -> np.ndarray:
+def _rest(site: Splittable, values: Constants) -> np.ndarray:
     """What the readers read of channels that are zero behind the maker: zero, or what the depthwise layer's bias is."""
     if site.depthwise is None:
         return np.zeros(len(values[site.maker.input[2]]))

@@ -34,7 +34,7 @@ HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalA
 READERS = frozenset({"Conv", "Gemm", "MatMul"})
 
 
-class Site(NamedTuple):
+class Scalable(NamedTuple):
     """Where factors can move: the nodes that make a tensor's channels, the tensor, and the layers that read it.
 
     Of several makers each makes its part of the channels, in this order.
@@ -54,7 +54,7 @@ def apply(_step: Equalize, state: FloatState) -> int:
     return len(found)
 
 
-def sites(model: onnx.ModelProto) -> list[Site]:
+def sites(model: onnx.ModelProto) -> list[Scalable]:
     """All places of a float graph where factors can move between layers, in the order of the graph."""
     graph = model.graph
     outputs = {value.name for value in graph.output}
@@ -80,11 +80,11 @@ def sites(model: onnx.ModelProto) -> list[Site]:
     for tensor, behind in readers.items():
         made = makers(tensor) if all(reader.op_type in READERS for reader in behind) else None
         if made and all(_takes(reader, tensor, maker, own) for reader in behind for maker in made):
-            found.append(Site(made, tensor, behind))
+            found.append(Scalable(made, tensor, behind))
     return found
 
 
-def maxima(model: onnx.ModelProto, found: Iterable[Site], feeds: Iterable[Feed]) -> dict[str, np.ndarray]:
+def maxima(model: onnx.ModelProto, found: Iterable[Scalable], feeds: Iterable[Feed]) -> dict[str, np.ndarray]:
     """The largest magnitude of each channel of the sites' tensors, over all feeds."""
     axes = {site.tensor: 1 if site.makers[0].op_type == "Conv" else -1 for site in found}
     largest: dict[str, np.ndarray] = {}
@@ -98,7 +98,7 @@ def maxima(model: onnx.ModelProto, found: Iterable[Site], feeds: Iterable[Feed])
     return largest
 
 
-def scale(model: onnx.ModelProto, found: Iterable[Site], largest: dict[str, np.ndarray]) -> None:
+def scale(model: onnx.ModelProto, found: Iterable[Scalable], largest: dict[str, np.ndarray]) -> None:
     """Move the factors at the sites `found`, in place; `largest` holds each channel's largest magnitude, by tensor."""
     from onnx import numpy_helper
 

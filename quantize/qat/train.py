@@ -42,7 +42,7 @@ FEATURES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TrainRequest:
     """How an INT8 file is trained.
 
     Images come in an order, and are changed in a way, that `seed` and the step decide: training that was ended goes on
@@ -59,12 +59,12 @@ class Request:
 def apply(step: Distil | Train, state: Int8State) -> int:
     """Train the INT8 model, with labels where the step is to learn from them."""
     labels = state.labels if "labels" in step.needs else ()
-    request = Request(seed=state.seed, checkpoint=state.checkpoint, labels=labels)
+    request = TrainRequest(seed=state.seed, checkpoint=state.checkpoint, labels=labels)
     return int(train(state.quantized, state.model, state.calibration, request, state.tick))
 
 
 def train(
-    model: onnx.ModelProto, reference: onnx.ModelProto, calibration: Calibration, request: Request, tick: Tick
+    model: onnx.ModelProto, reference: onnx.ModelProto, calibration: Calibration, request: TrainRequest, tick: Tick
 ) -> bool:
     """Train the numbers of the Q/DQ model `model`, in place; `reference` is the float model with the same node names.
 

@@ -71,7 +71,7 @@ class Trainee(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """What came of a training: where it ended and why, and the best weights.
 
     `resumed_at`: after which step this call went on; it took `seconds`.
@@ -84,7 +84,7 @@ class Outcome:
     seconds: float
 
 
-def run(trainee: Trainee, plan: Plan, checkpoint: Checkpoint | None, tick: Tick) -> Outcome:
+def run(trainee: Trainee, plan: Plan, checkpoint: Checkpoint | None, tick: Tick) -> Trained:
     """Train by `plan`; `tick` is called with (steps done, steps, what)."""
     return _Run(trainee, plan, checkpoint, tick).run()
 
@@ -97,13 +97,13 @@ class _Run:
         self.rates = [group["lr"] for group in trainee.optimizer.param_groups]
         self.kept = self.started = time.monotonic()
 
-    def run(self) -> Outcome:
+    def run(self) -> Trained:
         resumed = self.checkpoint and self.checkpoint.resume(self.trainee.modules, self.trainee.optimizer)
         self.progress, self.best = resumed or self._begun()
         step, before = self.progress.step, self.progress.seconds
         self.kept, self.started = time.monotonic(), time.monotonic() - before
         stopped = self._epochs()
-        return Outcome(self.progress, self.best, stopped, step, self.progress.seconds - before)
+        return Trained(self.progress, self.best, stopped, step, self.progress.seconds - before)
 
     def _begun(self) -> tuple[Progress, Weights]:
         rank = self.trainee.validate()

@@ -352,7 +352,7 @@ def compile(
             )
         return compiling.finish_bundle(runner, path, final), None
     named = {"runtime": runtime, "precision": precision, "threads": threads or None}
-    asked = compiling.Request(
+    asked = compiling.CompileRequest(
         model=path, options={key: value for key, value in named.items() if value is not None}, normalize=normalize,
         target=target if target is None or isinstance(target, Target) else catalogue.load(target),
         images=files.absolute(images) if images is not None else None, max_batch=max_batch,
@@ -382,7 +382,7 @@ def audit(
 
     `isa`: the instruction sets that the processor it is for has ("avx2"). A finding in error is returned, not raised.
     """
-    asked = auditing.Request(
+    asked = auditing.AuditRequest(
         path=files.absolute(file), data=files.absolute(data), split=split,
         calibration=files.absolute(calibration) if calibration is not None else None,
         reference=files.absolute(reference) if reference is not None else None,
@@ -418,7 +418,7 @@ def bench(
             raise UsageError(f"This rate cannot be measured at: {error}.", "", "Give the camera's, e.g. 30.") from None
     limits = budgets.parse(budget) if budget is not None else None
     with hosts.at(_device(on), plan, watch) as host:
-        asked = benching.Request(
+        asked = benching.BenchRequest(
             paths=[files.absolute(b) for b in bundles], data=files.absolute(data), split=split, budget=limits,
             recipe=plan, host=host,
         )  # fmt: skip

@@ -23,7 +23,7 @@ from edgewright.core import statistics
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.data import digits as data
 from edgewright.graph import metadata
-from edgewright.quantize.quantize import Request, quantize
+from edgewright.quantize.quantize import QuantizeRequest, quantize
 from edgewright.runtimes import artifact, bundle
 from edgewright.targets.detect import this_machine
 from edgewright.tasks.classify.spec import Classify
@@ -224,7 +224,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], l
     rows = np.concatenate([rows, np.ones((len(rows), 1), np.float32)], 1).astype(np.float64)
     fitted = np.linalg.solve(rows.T @ rows + 0.1 * np.eye(rows.shape[1]), rows.T @ (10 * np.eye(10)[labels] - 1))
     model = network(folder / "model.onnx", fitted.astype(np.float32))
-    request = Request(model=str(model), images=list(map(str, places["calib"])))
+    request = QuantizeRequest(model=str(model), images=list(map(str, places["calib"])))
     quantize(request, "ort-x86-vnni", "minmax", str(folder))
     artifact.build(folder / "model.onnx", DIGITS, {"runtime": "onnxruntime"}, folder / "artifact")
     bundle.write(folder / "artifact", folder / "digits.edge", name="digits", provenance={})

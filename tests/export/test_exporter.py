@@ -17,7 +17,7 @@ from edgewright.core import child
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.spec import Input, ModelSpec, convert, decode
 from edgewright.export import overrides, parity
-from edgewright.export.exporter import Request, export
+from edgewright.export.exporter import ExportRequest, export
 from edgewright.graph import compare, files, half, metadata
 from edgewright.tasks.classify.spec import Classify
 from edgewright.vision import preprocess
@@ -64,7 +64,7 @@ def here(tmp_path: Path) -> Path:
 def run(here: Path, name: str = "small", out: str = "out", **more: Any) -> ModelSpec:
     progress = more.pop("progress", None)
     more = {"spec_file": str(here / "spec.toml"), "images": [str(here / f"{i}.png") for i in range(3)], **more}
-    return export(f"torch:{here}/models.py:{name}", here / out, Request(**more), progress)
+    return export(f"torch:{here}/models.py:{name}", here / out, ExportRequest(**more), progress)
 
 
 @pytest.mark.parametrize("batch", [1, None, 2])
@@ -136,12 +136,12 @@ def test_an_onnx_file_is_cleaned_and_described_by_the_toml_beside_it(here: Path)
     with pytest.raises(InvalidInput, match="Nothing says the preprocess"):
         export(str(here / "foreign.onnx"), here / "no")
     (here / "foreign.toml").write_text(TOML)
-    spec = export(str(here / "foreign.onnx"), here / "new", Request(batch=None, images=[str(here / "0.png")]))
+    spec = export(str(here / "foreign.onnx"), here / "new", ExportRequest(batch=None, images=[str(here / "0.png")]))
     assert (spec.classes, spec.labels[0], spec.input.batch, spec.name) == (4, "a", None, "foreign")
     assert not (here / "new/reference.pt2").exists()
     (here / "wrong.toml").write_text(TOML.replace("height = 16", "height = 32").replace("[16, 20]", "[32, 20]"))
     with pytest.raises(InvalidInput, match="input height 32"):
-        export(str(here / "foreign.onnx"), here / "no", Request(spec_file=str(here / "wrong.toml")))
+        export(str(here / "foreign.onnx"), here / "no", ExportRequest(spec_file=str(here / "wrong.toml")))
 
 
 def test_a_graph_that_onnxslim_fails_on_or_changes_stays_as_it_is_with_a_note(
@@ -175,7 +175,7 @@ def test_only_a_file_that_edgewright_put_into_fp16_stays_so(here: Path, ours: bo
         del model.metadata_props[:]
         model.metadata_props.extend(copies)
     onnx.save(model, here / "half.onnx")
-    export(str(here / "half.onnx"), here / "again", Request(images=[str(here / "0.png")]))
+    export(str(here / "half.onnx"), here / "again", ExportRequest(images=[str(here / "0.png")]))
     again = onnx.load(here / "again/model.onnx")
     kinds = {tensor.data_type for tensor in again.graph.initializer}
     assert (onnx.TensorProto.FLOAT16 in kinds) == ours
@@ -187,7 +187,7 @@ def test_arguments_are_checked(here: Path) -> None:
     with pytest.raises(UsageError):
         run(here, batch=0)
     with pytest.raises(UsageError, match="checkpoint"):
-        export("model.onnx", here / "no", Request(checkpoint="a.pt"))
+        export("model.onnx", here / "no", ExportRequest(checkpoint="a.pt"))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_tie_is_no_disagreement_and_zeros_are_equal() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_100", "vit_tiny_patch16_224", "efficientnet_b0"])
 def test_timm_models_export(tmp_path: Path, name: str) -> None:
-    spec = export(f"timm:{name}?pretrained=false", tmp_path, Request(batch=None))
+    spec = export(f"timm:{name}?pretrained=false", tmp_path, ExportRequest(batch=None))
     assert spec.classes == 1000
 
 
@@ -275,7 +275,7 @@ def test_real_weights_keep_their_accuracy(
     spec = export(
         source if weights else str(zoo / "weights" / source),
         tmp_path,
-        Request(
+        ExportRequest(
             images=images[:8],
             checkpoint=weights and str(zoo / "weights" / weights),
             spec_file=str(SPECS / f"{description}.toml"),
@@ -303,7 +303,7 @@ def test_real_checkpoints_of_every_form_export(
     spec = export(
         source,
         tmp_path,
-        Request(
+        ExportRequest(
             checkpoint=str(zoo / "weights" / weights),
             spec_file=str(SPECS / f"{description}.toml"),
             images=images,

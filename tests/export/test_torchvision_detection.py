@@ -170,7 +170,9 @@ def test_the_exported_graph_holds_no_decoding_and_answers_the_same(ssdlite: Pair
     import onnx
     import onnxruntime
 
-    spec = exporter.export(f"torchvision:{SSDLITE}", tmp_path, exporter.Request(checkpoint=str(ssdlite.checkpoint)))
+    spec = exporter.export(
+        f"torchvision:{SSDLITE}", tmp_path, exporter.ExportRequest(checkpoint=str(ssdlite.checkpoint))
+    )
     graph = onnx.load(tmp_path / "model.onnx").graph
     kinds = {node.op_type for node in graph.node}
     assert not kinds & {"NonZero", "NonMaxSuppression", "TopK", "Gather", "ScatterND", "If", "Loop", "Exp", "Softmax"}

@@ -13,7 +13,7 @@ import torch
 from edgewright.core.description import structured
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
 from edgewright.core.spec import ModelSpec, convert, flat_input
-from edgewright.export.exporter import Request, export
+from edgewright.export.exporter import ExportRequest, export
 from edgewright.export.sources import ultralytics as source
 from edgewright.export.sources import ultralytics_onnx
 from edgewright.graph import clean, compare, inputs, upcast, upgrade
@@ -108,7 +108,7 @@ def test_boxes_are_those_of_the_librarys_predictor(name: str, tmp_path: Path) ->
     spec = export(
         f"ultralytics:{name}?imgsz={side}",
         tmp_path / "out",
-        Request(checkpoint=str(weights), images=[str(p) for p in IMAGES]),
+        ExportRequest(checkpoint=str(weights), images=[str(p) for p in IMAGES]),
     )
     for image in IMAGES:
         first, second = theirs(model, image, side, least), ours(tmp_path / "out", spec, image, least)
@@ -143,7 +143,7 @@ def test_a_file_that_the_library_exported_needs_no_description(
     model = lively(name, tmp_path / "weights.safetensors", side)
     model.model.names = {k: f"thing {k}" for k in range(80)}
     file = model.export(format="onnx", imgsz=side, nms=nms, verbose=False)
-    spec = export(str(file), tmp_path / "out", Request(images=[str(p) for p in IMAGES]))
+    spec = export(str(file), tmp_path / "out", ExportRequest(images=[str(p) for p in IMAGES]))
     assert of(spec).decoder == ("end2end" if nms is False else "dfl")
     assert spec.label(3) == "thing 3"
     cut = "was cut off the graph" in (tmp_path / "out" / "parity.json").read_text()

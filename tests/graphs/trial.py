@@ -104,7 +104,7 @@ def export(model: onnx.ModelProto, images: list[str], folder: Path, outputs: Seq
     (folder / "network.toml").write_text(
         (f"outputs = {json.dumps(outputs)}\n" if outputs else "") + SPEC.format(height, width)
     )
-    spec = exporter.export(str(folder / "network.onnx"), folder / "exported", exporter.Request(images=images))
+    spec = exporter.export(str(folder / "network.onnx"), folder / "exported", exporter.ExportRequest(images=images))
     inputs = [feed[spec.input.name] for feed in Calibration(images, spec).batches()]
     truth = _answers(_plain(model), inputs, spec, model.graph.input[0].name)
     path = folder / "exported" / "model.onnx"
@@ -119,7 +119,7 @@ def quantized(exported: Exported, scheme: str, method: str, images: list[str], l
     `loads`: in OpenVINO too, which takes its time; of TensorRT's files the rules are checked.
     """
     folder = exported.path.parent / scheme
-    quantize.quantize(quantize.Request(model=str(exported.path), images=images), scheme, method, str(folder))
+    quantize.quantize(quantize.QuantizeRequest(model=str(exported.path), images=images), scheme, method, str(folder))
     path = folder / "model.onnx"
     model = onnx.load(path)
     found = _answers(open_session(model, 1), exported.inputs, exported.spec)

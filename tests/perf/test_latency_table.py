@@ -32,7 +32,7 @@ from edgewright.pipeline.stages import latency_table
 from edgewright.pipeline.stages.export import Source, export
 from edgewright.pipeline.stages.model import MODEL, spec_of
 from edgewright.pipeline.stages.runner import StageRunner
-from edgewright.quantize.quantize import Request, quantize
+from edgewright.quantize.quantize import QuantizeRequest, quantize
 from edgewright.runtimes import artifact, openvino, registry
 from edgewright.runtimes.options import Options
 from edgewright.targets.detect import this_machine
@@ -73,7 +73,7 @@ def test_predicted_and_measured(benchmark: Any, name: str, int8: bool, tmp_path:
         shapes[id] = tuple(layers(files.load(model)).values())
         if scheme:
             (tmp_path / f"q{id}").mkdir()
-            quantize(Request(model=str(model), images=images), scheme, "minmax", str(tmp_path / f"q{id}"))
+            quantize(QuantizeRequest(model=str(model), images=images), scheme, "minmax", str(tmp_path / f"q{id}"))
             model = tmp_path / f"q{id}" / "model.onnx"
         artifacts[id] = tmp_path / f"a{id}"
         artifact.build(model, spec_of(made), options, artifacts[id])

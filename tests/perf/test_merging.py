@@ -17,7 +17,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from safetensors.torch import save_file
 
-from edgewright.export.exporter import MODEL, Request, export
+from edgewright.export.exporter import MODEL, ExportRequest, export
 from edgewright.export.sources import merging, timm
 
 MODELS = ("mobileone_s0", "repvgg_a0", "fastvit_t8", "repvit_m0_9", "repghostnet_050")
@@ -45,9 +45,9 @@ def test_merged_over_unmerged(
 ) -> None:
     checkpoint(name, tmp_path / "weights.safetensors")
     source, weights = f"timm:{name}?num_classes=10", str(tmp_path / "weights.safetensors")
-    spec = export(source, tmp_path / "merged", Request(checkpoint=weights))
+    spec = export(source, tmp_path / "merged", ExportRequest(checkpoint=weights))
     monkeypatch.setattr(merging, "merge", lambda module, *_: (module, ()))
-    export(source, tmp_path / "before", Request(checkpoint=weights))
+    export(source, tmp_path / "before", ExportRequest(checkpoint=weights))
     contestants = {kind: session(tmp_path / kind) for kind in ("before", "merged")}
     x = {spec.input.name: np.random.default_rng(0).standard_normal(spec.input.shape(), np.float32)}
     answers = {kind: runner.run(None, x)[0] for kind, runner in contestants.items()}

@@ -17,7 +17,7 @@ from edgewright.pipeline.recipe import Recipe
 from edgewright.runtimes import artifact
 from edgewright.runtimes.options import Options
 from edgewright.targets import detect
-from edgewright.targets.job import Request
+from edgewright.targets.job import JobRequest
 from edgewright.targets.remote import Remote
 from edgewright.tasks.classify.spec import Classify
 
@@ -41,7 +41,7 @@ class Lying(Remote):
     def push_folders(self, folders: Any, progress: Any = None) -> list[str]:
         return list(map(str, folders))
 
-    def run(self, asked: Request, out: Path, **more: Any) -> Any:
+    def run(self, asked: JobRequest, out: Path, **more: Any) -> Any:
         if asked.target.endswith(":about"):
             return ABOUT
         for name, content in self.files.items():

@@ -18,7 +18,7 @@ from edgewright.export import exporter
 from edgewright.graph import census
 from edgewright.quantize import fp16
 from edgewright.quantize.qdq import tensorrt_rules
-from edgewright.quantize.quantize import Request, quantize
+from edgewright.quantize.quantize import QuantizeRequest, quantize
 from edgewright.runtimes.options import Options
 
 SOURCES = {
@@ -72,12 +72,12 @@ def test_the_real_parser_and_builder_accept_every_precision(name: str, images: l
         spec = tmp_path / "spec.toml"
         side = SIZE.get(name, 64)
         spec.write_text(f"[input]\nheight = {side}\nwidth = {side}\n[preprocess]\n{EXACT.format(side)}")
-    exporter.export(source, str(tmp_path), exporter.Request(spec_file=spec and str(spec)))
+    exporter.export(source, str(tmp_path), exporter.ExportRequest(spec_file=spec and str(spec)))
     for folder in ("f16", "int8", "int8-f16"):
         (tmp_path / folder).mkdir()
     file = "model.onnx"
     fp16.convert(str(tmp_path / file), images, str(tmp_path / "f16"))
-    quantize(Request(model=str(tmp_path / file), images=images), "tensorrt", "minmax", str(tmp_path / "int8"))
+    quantize(QuantizeRequest(model=str(tmp_path / file), images=images), "tensorrt", "minmax", str(tmp_path / "int8"))
     assert tensorrt_rules.check(onnx.load(tmp_path / "int8" / file)) == []
     folders = ["", "f16", "int8"]
     if name not in LONG:

@@ -66,7 +66,7 @@ def int8(model: onnx.ModelProto, scheme: Scheme, calibration: Calibration) -> on
 def keep(step: KeptStep, source: Path, images: list[str], out: Path | None = None) -> int:
     """Do `step` for the model and the statistics in the folder `source`."""
     known = str(source) if "statistics" in step.needs else None
-    request = quantize.Request(model=str(source / "model.onnx"), images=images, statistics=known)
+    request = quantize.QuantizeRequest(model=str(source / "model.onnx"), images=images, statistics=known)
     return quantize.run_step(step, request, str(out or source))
 
 

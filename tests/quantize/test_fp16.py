@@ -16,7 +16,7 @@ from edgewright.graph import metadata
 from edgewright.quantize import fp16
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import open_session
-from edgewright.quantize.quantize import Request, quantize
+from edgewright.quantize.quantize import QuantizeRequest, quantize
 
 
 def scaled(tiny, folder: Path, factor: float) -> Path:
@@ -53,7 +53,7 @@ def test_what_overflows_on_the_images_stays_in_float32(tiny, tmp_path: Path):
 
 
 def test_a_pair_whose_activation_overflows_stays_in_float32(tiny, tmp_path: Path):
-    request = Request(model=str(scaled(tiny, tmp_path, 3e4)), images=tiny.images)
+    request = QuantizeRequest(model=str(scaled(tiny, tmp_path, 3e4)), images=tiny.images)
     quantize(request, "tensorrt", "minmax", str(tmp_path))
     (tmp_path / "f16").mkdir()
     fp16.convert(str(tmp_path / "model.onnx"), tiny.images, str(tmp_path / "f16"))
@@ -67,7 +67,7 @@ def test_a_pair_whose_activation_overflows_stays_in_float32(tiny, tmp_path: Path
 
 
 def test_a_quantized_model_converts_and_answers_as_before(tiny, tmp_path: Path):
-    quantize(Request(model=str(tiny.model), images=tiny.images), "tensorrt", "minmax", str(tmp_path))
+    quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images), "tensorrt", "minmax", str(tmp_path))
     (tmp_path / "f16").mkdir()
     fp16.convert(str(tmp_path / "model.onnx"), tiny.images, str(tmp_path / "f16"))
     x = np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)

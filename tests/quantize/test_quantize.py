@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from edgewright.core.errors import InvalidInput
 from edgewright.graph import files, metadata
 from edgewright.quantize import methods, schemes
-from edgewright.quantize.quantize import Provenance, Request, quantize
+from edgewright.quantize.quantize import Provenance, QuantizeRequest, quantize
 from edgewright.quantize.steps import FloatLayers, PlaceByNncf
 from edgewright.vision.preprocess import batch
 
@@ -30,7 +30,7 @@ def made(tiny, tmp_path_factory):
     def make(scheme: str, method: str) -> Path:
         if (scheme, method) not in done:
             folder = tmp_path_factory.mktemp("quantized")
-            quantize(Request(model=str(tiny.model), images=tiny.images), scheme, method, str(folder))
+            quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images), scheme, method, str(folder))
             done[scheme, method] = folder
         return done[scheme, method]
 
@@ -92,7 +92,7 @@ def test_predictions_survive_in_openvino(tiny, made):
 
 def test_the_same_input_gives_the_same_bytes(tiny, made, tmp_path):
     for scheme, method in (("ort-x86", "round"), ("openvino", "nncf-round")):
-        quantize(Request(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path / scheme))
+        quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path / scheme))
         assert (tmp_path / scheme / "model.onnx").read_bytes() == (made(scheme, method) / "model.onnx").read_bytes()
 
 
@@ -107,7 +107,7 @@ def test_provenance_names_images_method_versions_and_time(tiny, made):
 def test_progress_reaches_its_total_in_every_phase(tiny, tmp_path):
     calls: list[tuple[int, int, str]] = []
     quantize(
-        Request(model=str(tiny.model), images=tiny.images[:40]), "ort-x86", "round", str(tmp_path),
+        QuantizeRequest(model=str(tiny.model), images=tiny.images[:40]), "ort-x86", "round", str(tmp_path),
         progress=lambda done, total, what: calls.append((done, total, what)),
     )  # fmt: skip
     last = {what: (done, total) for done, total, what in calls}
@@ -122,7 +122,7 @@ def test_the_other_methods_work_too(name, tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(qat, "TRAINING", Training(steps=30))
     scheme = "openvino" if methods.OTHERS[name].has(PlaceByNncf) else "ort-x86"
-    quantize(Request(model=str(tiny.model), images=tiny.images[:40]), scheme, name, str(tmp_path))
+    quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images[:40]), scheme, name, str(tmp_path))
     assert agreement(tmp_path, tiny, optimize=False) >= 0.9
 
 
@@ -137,7 +137,7 @@ def test_the_other_methods_work_too(name, tiny, tmp_path, monkeypatch):
 )
 def test_a_wrong_name_lists_the_right_ones(scheme, method, message, tiny, tmp_path):
     with pytest.raises(InvalidInput, match=message):
-        quantize(Request(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path))
+        quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -147,7 +147,10 @@ def test_a_model_without_spec_is_refused(tiny, tmp_path):
     onnx.save(model, tmp_path / "bare.onnx")
     with pytest.raises(InvalidInput, match="ModelSpec"):
         quantize(
-            Request(model=str(tmp_path / "bare.onnx"), images=tiny.images), "ort-x86", "round", str(tmp_path / "out")
+            QuantizeRequest(model=str(tmp_path / "bare.onnx"), images=tiny.images),
+            "ort-x86",
+            "round",
+            str(tmp_path / "out"),
         )
 
 

@@ -15,7 +15,7 @@ from edgewright.cli.main import run_command
 from edgewright.core import files
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, RuntimeFailed, TimedOut
 from edgewright.targets import answers, remote
-from edgewright.targets.job import Request
+from edgewright.targets.job import JobRequest
 from edgewright.targets.remote import Device, connect
 
 CONTENT = b"figures"
@@ -25,7 +25,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
 def run(hostile: Hostile, out: Path, **more: Any) -> Any:
-    return hostile.remote.run(Request(target="module:function"), out, **more)
+    return hostile.remote.run(JobRequest(target="module:function"), out, **more)
 
 
 def result(**fields: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from edgewright.core import files
 from edgewright.core.child import Limits
 from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, RuntimeFailed, TimedOut, UsageError
 from edgewright.targets import answers, remote, wheel
-from edgewright.targets.job import Request
+from edgewright.targets.job import JobRequest
 from edgewright.targets.remote import Device, Remote, connect
 from edgewright.targets.ssh import Unreachable
 
@@ -30,9 +30,9 @@ ODD = 'it\'s a "name"\n$(touch x) `y`.bin'
 SHELL = "subprocess:call"
 
 
-def command(*words: str, **limits: float) -> Request:
+def command(*words: str, **limits: float) -> JobRequest:
     """A command that runs in the job's output folder."""
-    return Request(target=SHELL, kwargs={"args": list(words)}, limits=Limits(**limits), into="cwd")
+    return JobRequest(target=SHELL, kwargs={"args": list(words)}, limits=Limits(**limits), into="cwd")
 
 
 def shell(connected: Remote, script: str, out: Path, **more: object) -> object:
@@ -105,12 +105,12 @@ CLIENT = """
 import sys
 from pathlib import Path
 from edgewright.core.child import Limits
-from edgewright.targets.job import Request
+from edgewright.targets.job import JobRequest
 from edgewright.targets.remote import Device, connect
 
 address, python, folder, script, out = sys.argv[1:]
 with connect(Device(address=address, python=python, folder=folder)) as connected:
-    asked = Request(
+    asked = JobRequest(
         target="subprocess:call", kwargs={"args": ["sh", "-c", script]}, limits=Limits(wall_s=60), into="cwd"
     )
     connected.run(asked, Path(out))
@@ -161,7 +161,7 @@ def test_a_job_that_fails_says_why_in_the_users_words(device: Device, tmp_path: 
     with connect(device) as connected:
         (there,) = connected.push_files([str(image)])
         with pytest.raises(EdgewrightError, match=f"On .*{device.address}: Image {image}"):
-            asked = Request(target="edgewright.bench.device:answer", kwargs={"artifact": "/x", "images": [there]})
+            asked = JobRequest(target="edgewright.bench.device:answer", kwargs={"artifact": "/x", "images": [there]})
             connected.run(asked, tmp_path)
         with pytest.raises(TimedOut, match=r"longer than 0\.5 s"):
             connected.run(command("sleep", "9", wall_s=0.5), tmp_path)
@@ -267,7 +267,7 @@ def test_what_python_lacks_is_named_or_taken_from_the_wheels(device: Device, bar
         pass
     fake_wheel(tmp_path / "wheels", pin)
     with connect(replace(lacking, wheels=str(tmp_path / "wheels"))) as connected:
-        about = connected.run(Request(target="edgewright.bench.device:about"), tmp_path / "out")
+        about = connected.run(JobRequest(target="edgewright.bench.device:about"), tmp_path / "out")
     assert not about["runtimes"]["onnxruntime"]["available"]
     (there,) = (tmp_path / "there").glob("env-*/lib/python3*/site-packages/rich-*")
     assert there.name == f"rich-{pin}.dist-info", "not the newest, the one that is pinned"

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from edgewright.core.errors import InvalidInput
 from edgewright.targets import wheel
-from edgewright.targets.job import Request
+from edgewright.targets.job import JobRequest
 from edgewright.targets.remote import Device, connect
 from edgewright.targets.wheel import Machine
 
@@ -172,7 +172,7 @@ def test_a_bare_python_gets_the_pins_and_works(version: str, sshd: Sshd, device:
     program.write_text(f'#!/bin/sh\nunset PIP_NO_INDEX\nexec {tmp_path}/bare/bin/python "$@"\n')
     program.chmod(0o755)
     with connect(replace(device, python=str(program), folder=str(tmp_path / "there"))) as connected:
-        about = connected.run(Request(target="edgewright.bench.device:about"), tmp_path / "out")
+        about = connected.run(JobRequest(target="edgewright.bench.device:about"), tmp_path / "out")
     (site,) = (tmp_path / "there").glob("env-*/lib/python3*/site-packages")
     found = {canonicalize_name(d.name): d.version for d in importlib.metadata.distributions(path=[str(site)])}
     assert about["environment"]["python"].startswith(f"{version}.")

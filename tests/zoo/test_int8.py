@@ -218,12 +218,12 @@ def test_int8_keeps_the_boxes(name: str, scheme: str, method: str, zoo: Path, tm
 
 PEAK = """
 import resource, sys
-from edgewright.quantize.quantize import Request, quantize, run_step
+from edgewright.quantize.quantize import QuantizeRequest, quantize, run_step
 from edgewright.quantize.steps import Calibrate, ChooseClipping, Equalize
 model, out, *images = sys.argv[1:]
-run_step(Equalize(), Request(model=model, images=images), out)
-run_step(Calibrate(), Request(model=model, images=images), out)
-request = Request(model=model, images=images, statistics=out)
+run_step(Equalize(), QuantizeRequest(model=model, images=images), out)
+run_step(Calibrate(), QuantizeRequest(model=model, images=images), out)
+request = QuantizeRequest(model=model, images=images, statistics=out)
 run_step(ChooseClipping(), request, out)
 quantize(request, "openvino-vnni", "round", out)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -27,7 +27,7 @@ from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options, Probe
 from edgewright.targets import catalogue, detect, remote
-from edgewright.targets.job import Request
+from edgewright.targets.job import JobRequest
 from edgewright.targets.remote import Device, Remote
 from edgewright.targets.target import THIS_MACHINE, Target, matches
 
@@ -105,7 +105,7 @@ def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Host]:
 def there(connected: Remote, name: str, recipe: Recipe) -> Host:
     """A device as a host: files are pushed, jobs run, what they wrote is pulled."""
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
-        found = connected.run(Request(target=f"{DEVICE}:about"), Path(scratch), fresh=True, most_bytes=0)
+        found = connected.run(JobRequest(target=f"{DEVICE}:about"), Path(scratch), fresh=True, most_bytes=0)
     about = answered.about(found, name)
     described, machine, runtimes = about.environment, about.machine, about.runtimes
     if machine.name == THIS_MACHINE:  # in a report that is written here it would be another one
@@ -129,7 +129,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Host:
         (path,) = connected.push_folders([artifact], progress)
         kwargs = {"artifact": path, "images": connected.push_files(images, progress)}
         most = answered.answer_bytes(spec, len(images))
-        asked = Request(target=f"{DEVICE}:answer", kwargs=kwargs, limits=limits)
+        asked = JobRequest(target=f"{DEVICE}:answer", kwargs=kwargs, limits=limits)
         found = connected.run(asked, folder, progress=progress, most_bytes=most)
         return answered.answer(found, folder, spec, len(images), name)
 
@@ -145,14 +145,14 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Host:
         # Its children have the limits; it waits for each in turn.
         whole = Limits(wall_s=limits.wall_s * (len(artifacts) + 1))
         most = answered.observed_bytes(rules, len(artifacts))
-        asked = Request(target=f"{DEVICE}:observe", kwargs=kwargs, limits=whole)
+        asked = JobRequest(target=f"{DEVICE}:observe", kwargs=kwargs, limits=whole)
         connected.run(asked, folder, progress=progress, most_bytes=most)
         return answered.observed(folder, list(artifacts), name)
 
     def finish(artifact: Path, folder: Path, progress: Progress | None) -> None:
         sent = require(artifact)
         (path,) = connected.push_folders([artifact], progress)
-        asked = Request(target=FINISH, kwargs={"folder": path}, limits=limits, into="out")
+        asked = JobRequest(target=FINISH, kwargs={"folder": path}, limits=limits, into="out")
         connected.run(asked, folder, progress=progress)
         answered.finished(folder, sent, name)
 

@@ -18,7 +18,7 @@ from edgewright.core.spec import MAX_PIXELS
 File: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 """An image file: its path, its bytes, or an open file (mode "rb")."""
 
-Source: TypeAlias = "File | np.ndarray | Image.Image | Any"
+ImageSource: TypeAlias = "File | np.ndarray | Image.Image | Any"
 """What `open_image` takes: a `File`, a uint8 array (HWC RGB, or HW grey), a uint8 torch tensor (3HW, or HW), a PIL
 image. Any: torch is not imported here."""
 
@@ -26,7 +26,7 @@ Picture: TypeAlias = "Image.Image | np.ndarray"
 """What `open_picture` gives: an array that came as one, else a PIL image of mode "RGB" or "L"."""
 
 
-def open_image(source: Source, turn: bool = False) -> Image.Image:
+def open_image(source: ImageSource, turn: bool = False) -> Image.Image:
     """The picture in `source`, decoded, as mode "RGB" or (where it is plain grey) "L".
 
     `turn`: apply the EXIF orientation (a spec says this: `Preprocess.turns`). Palettes, transparency and CMYK become
@@ -37,7 +37,7 @@ def open_image(source: Source, turn: bool = False) -> Image.Image:
     return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
 
 
-def open_picture(source: Source, turn: bool = False) -> Picture:
+def open_picture(source: ImageSource, turn: bool = False) -> Picture:
     """As `open_image`, but an array is only checked and stays one: two copies of its pixels less."""
     if not isinstance(source, _KNOWN):
         source = _converted(source)
@@ -111,7 +111,7 @@ def _array_of_tensor(tensor: Any) -> np.ndarray:
     return array[0] if shape[0] == 1 else array.transpose(1, 2, 0)
 
 
-def _name(source: Source) -> str:
+def _name(source: ImageSource) -> str:
     """What errors call it: told only then, since telling an array's shape takes longer than resizing a small image."""
     if isinstance(source, (str, os.PathLike)):
         return f"Image {os.fspath(source)}"

@@ -23,7 +23,7 @@ from PIL import Image
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 
-from .image import Picture, Source, open_image, open_picture, picture_of, size_of
+from .image import ImageSource, Picture, open_image, open_picture, picture_of, size_of
 from .resize import Planes, bilinear, planes
 
 
@@ -48,7 +48,7 @@ def preprocess(image: Picture, p: Preprocess, i: Input) -> np.ndarray:
     return out
 
 
-def batch(images: Sequence[Source], spec: ModelSpec) -> np.ndarray:
+def batch(images: Sequence[ImageSource], spec: ModelSpec) -> np.ndarray:
     """All `images` opened, preprocessed and stacked in the model's layout, with N first; C-contiguous."""
     out = np.empty(spec.input.shape(len(images)), _dtype(spec.preprocess))
     for row, source in zip(out, images):

@@ -21,7 +21,7 @@ from edgewright.core.errors import GateFailed, InvalidInput, RuntimeFailed
 from edgewright.core.spec import Input, ModelSpec, Preprocess, encode
 from edgewright.graph import metadata, normalize
 from edgewright.pipeline.stages import audit
-from edgewright.quantize.quantize import Request, quantize
+from edgewright.quantize.quantize import QuantizeRequest, quantize
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import kernels
 from edgewright.runtimes import onnxruntime as ort_runtime
@@ -113,7 +113,7 @@ def named(found: list[Finding]) -> dict[str, str]:
 
 def int8(model: Path, images: list[str], folder: Path, scheme: str = "ort-x86", method: str = "minmax") -> Path:
     folder.mkdir(exist_ok=True)
-    quantize(Request(model=str(model), images=images), scheme, method, str(folder))
+    quantize(QuantizeRequest(model=str(model), images=images), scheme, method, str(folder))
     return folder / "model.onnx"
 
 

@@ -78,9 +78,9 @@ def test_rounding_is_that_of_quantize_linear(centered: bool) -> None:
 
 def test_what_cannot_be_done_stands_in_the_provenance(tiny, tmp_path, monkeypatch) -> None:
     from edgewright.quantize import autograd
-    from edgewright.quantize.quantize import Request, quantize
+    from edgewright.quantize.quantize import QuantizeRequest, quantize
 
     monkeypatch.delitem(autograd.OPERATORS, "AveragePool")
-    told = quantize(Request(model=str(tiny.model), images=tiny.images[:40]), "ort-x86", "round", str(tmp_path))
+    told = quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images[:40]), "ort-x86", "round", str(tmp_path))
     assert told.missing is not None and "AveragePool" in told.missing
     assert told.ranges in ("minmax", "mean")

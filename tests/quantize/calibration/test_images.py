@@ -13,13 +13,13 @@ from PIL import Image
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Preprocess
 from edgewright.quantize.calibration.images import MINIMUM, Calibration
-from edgewright.quantize.quantize import Request, quantize
+from edgewright.quantize.quantize import QuantizeRequest, quantize
 
 PEAK = """
 import resource, sys
-from edgewright.quantize.quantize import Request, quantize
+from edgewright.quantize.quantize import QuantizeRequest, quantize
 model, scheme, method, out, *images = sys.argv[1:]
-quantize(Request(model=model, images=images), scheme, method, out)
+quantize(QuantizeRequest(model=model, images=images), scheme, method, out)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -53,7 +53,7 @@ def test_a_value_that_is_not_finite_names_its_image_and_writes_nothing(
 
     monkeypatch.setattr(calibration, "_preprocessed", poisoned)
     with pytest.raises(InvalidInput, match=Path(culprit).name):
-        quantize(Request(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path))
+        quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 

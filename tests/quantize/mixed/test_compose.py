@@ -24,7 +24,9 @@ KINDS = [("openvino", "round"), ("openvino", "nncf"), ("ort-x86", "round"), ("te
 def made(request: pytest.FixtureRequest, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     scheme, method = request.param
     folder = tmp_path_factory.mktemp(f"{scheme}-{method}")
-    quantize.quantize(quantize.Request(model=str(tiny.model), images=tiny.images[:40]), scheme, method, str(folder))
+    quantize.quantize(
+        quantize.QuantizeRequest(model=str(tiny.model), images=tiny.images[:40]), scheme, method, str(folder)
+    )
     return folder, scheme
 
 

@@ -136,7 +136,7 @@ def test_where_clipping_gives_a_finer_grid_nothing_moves(centered, tmp_path) -> 
     best = seen.best.copy()
     best[..., 1] = 0.45 * seen.highs.max(axis=0)
     ranges.save(seen._replace(best=best), tmp_path / ranges.STATISTICS)
-    request = quantize.Request(model=str(before / "model.onnx"), statistics=str(tmp_path))
+    request = quantize.QuantizeRequest(model=str(before / "model.onnx"), statistics=str(tmp_path))
     assert quantize.run_step(Center(), request, str(tmp_path)) == 0
 
 
@@ -147,7 +147,7 @@ def test_int8_comes_nearer_by_half_a_bit_at_least(centered, tmp_path) -> None:
     for folder in (before, after):
         out = tmp_path / folder.name
         out.mkdir()
-        request = quantize.Request(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
+        request = quantize.QuantizeRequest(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
         quantize.quantize(request, "tensorrt", "round", str(out))
         nearness.append(statistics.sqnr_db(answers(out, images), exact))
     assert nearness[1] > nearness[0] + 3
@@ -322,7 +322,7 @@ def test_tensorrt_takes_the_file_and_fuses_what_is_cut_off(centered, tmp_path) -
     before, after, images = centered
     for folder in (before, after):
         (tmp_path / folder.name).mkdir()
-        request = quantize.Request(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
+        request = quantize.QuantizeRequest(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
         quantize.quantize(request, "tensorrt", "round", str(tmp_path / folder.name))
         assert tensorrt_rules.check(files.load(tmp_path / folder.name / "model.onnx")) == []
     relu, clip = (kernels(tmp_path / folder.name / "model.onnx") for folder in (before, after))

@@ -160,7 +160,7 @@ def test_int8_comes_nearer(split, tmp_path: Path) -> None:
     for folder in (before, after):
         out = tmp_path / folder.name
         out.mkdir()
-        request = quantize.Request(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
+        request = quantize.QuantizeRequest(model=str(folder / "model.onnx"), images=images, statistics=str(folder))
         quantize.quantize(request, "tensorrt", "round", str(out))
         nearness.append(statistics.sqnr_db(answers(out, images, "c3")[:, alive] - same, exact - same))
     assert nearness[1] > nearness[0] + 3
@@ -230,7 +230,7 @@ def test_the_steps_are_those_of_the_file(split, tmp_path: Path, change: str) -> 
     for folder in ("centered", "int8"):
         (tmp_path / folder).mkdir()
     keep(Center(), tmp_path, images, tmp_path / "centered")
-    request = quantize.Request(
+    request = quantize.QuantizeRequest(
         model=str(tmp_path / "centered/model.onnx"), images=images, statistics=str(tmp_path / "centered")
     )
     quantize.quantize(request, "tensorrt", "minmax", str(tmp_path / "int8"))
@@ -363,7 +363,7 @@ def test_nothing_is_written_where_there_is_nothing_to_split(split, tmp_path: Pat
     keep(Calibrate(), tmp_path, images)
     out = tmp_path / "out"
     out.mkdir()
-    request = quantize.Request(model=str(before / "model.onnx"), statistics=str(tmp_path))
+    request = quantize.QuantizeRequest(model=str(before / "model.onnx"), statistics=str(tmp_path))
     assert quantize.run_step(SplitChannels(), request, str(out)) == 0, "no slopes"
     keep(ChooseClipping(), tmp_path, images)
     assert keep(SplitChannels(), tmp_path, images, out) == 0

@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from edgewright.quantize.calibration.sessions import open_session, until
 from edgewright.quantize.ptq import equalize
-from edgewright.quantize.quantize import Request, run_step
+from edgewright.quantize.quantize import QuantizeRequest, run_step
 from edgewright.quantize.steps import Equalize
 
 
@@ -133,5 +133,5 @@ def test_a_tensor_that_is_an_answer_or_read_by_something_else_stays() -> None:
 def test_the_stage_writes_a_model_with_its_spec(tiny, tmp_path) -> None:
     from edgewright.graph import metadata
 
-    assert run_step(Equalize(), Request(model=str(tiny.model), images=tiny.images[:32]), str(tmp_path)) >= 1
+    assert run_step(Equalize(), QuantizeRequest(model=str(tiny.model), images=tiny.images[:32]), str(tmp_path)) >= 1
     assert metadata.get_spec(onnx.load(tmp_path / "model.onnx")) == tiny.spec

@@ -76,7 +76,7 @@ def test_int8_detectors_are_levelled(tiny, tmp_path) -> None:
     metadata.set_spec(model, spec)
     files.save(model, tmp_path / "float.onnx")
     (tmp_path / "int8").mkdir()
-    request = quantize.Request(model=str(tmp_path / "float.onnx"), images=tiny.images[:64])
+    request = quantize.QuantizeRequest(model=str(tmp_path / "float.onnx"), images=tiny.images[:64])
     quantize.quantize(request, "openvino", "minmax", str(tmp_path / "int8"))
     feeds = list(Calibration(tiny.images[:64], spec).batches())
 

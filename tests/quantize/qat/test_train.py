@@ -60,7 +60,7 @@ def test_answers_come_nearer_and_the_file_stays_what_it_was(tiny, scheme: str) -
     nodes = [(n.op_type, tuple(n.input), tuple(n.output)) for n in quantized.graph.node]
     types = {t.name: (t.data_type, tuple(t.dims)) for t in quantized.graph.initializer}
     broken = [v.rule for v in tensorrt_rules.check(quantized)] if scheme == "tensorrt" else []
-    qat.train(quantized, model, calibration, qat.Request(training=QUICK), lambda *_: None)
+    qat.train(quantized, model, calibration, qat.TrainRequest(training=QUICK), lambda *_: None)
     assert distance(model, quantized, calibration) < 0.8 * before
     assert [(n.op_type, tuple(n.input), tuple(n.output)) for n in quantized.graph.node] == nodes
     assert {t.name: (t.data_type, tuple(t.dims)) for t in quantized.graph.initializer} == types
@@ -75,7 +75,7 @@ def test_answers_come_nearer_and_the_file_stays_what_it_was(tiny, scheme: str) -
 @pytest.mark.parametrize("training", [QUICK, WILD])
 def test_what_was_ended_goes_on_to_the_same_result(training: Training, tiny, tmp_path: Path) -> None:
     whole, model, calibration = made(tiny, "openvino")
-    qat.train(whole, model, calibration, qat.Request(training=training), lambda *_: None)
+    qat.train(whole, model, calibration, qat.TrainRequest(training=training), lambda *_: None)
 
     class Killed(Exception):
         pass
@@ -86,14 +86,14 @@ def test_what_was_ended_goes_on_to_the_same_result(training: Training, tiny, tmp
 
     first, model, calibration = made(tiny, "openvino")
     with pytest.raises(Killed):
-        qat.train(first, model, calibration, qat.Request(checkpoint=tmp_path, training=training), kill)
+        qat.train(first, model, calibration, qat.TrainRequest(checkpoint=tmp_path, training=training), kill)
     again, model, calibration = made(tiny, "openvino")
     steps: list[int] = []
     qat.train(
         again,
         model,
         calibration,
-        qat.Request(checkpoint=tmp_path, training=training),
+        qat.TrainRequest(checkpoint=tmp_path, training=training),
         lambda done, *_: steps.append(done),
     )
     assert steps[0] == 41, "the checkpoint of step 40"
@@ -102,7 +102,7 @@ def test_what_was_ended_goes_on_to_the_same_result(training: Training, tiny, tmp
 
 def test_a_checkpoint_of_another_model_is_not_taken(tiny, tmp_path: Path) -> None:
     first, model, calibration = made(tiny, "openvino")
-    qat.train(first, model, calibration, qat.Request(checkpoint=tmp_path, training=QUICK), lambda *_: None)
+    qat.train(first, model, calibration, qat.TrainRequest(checkpoint=tmp_path, training=QUICK), lambda *_: None)
     other, model, calibration = made(tiny, "tensorrt")
     steps: list[int] = []
     training = msgspec.structs.replace(QUICK, steps=3)
@@ -110,7 +110,7 @@ def test_a_checkpoint_of_another_model_is_not_taken(tiny, tmp_path: Path) -> Non
         other,
         model,
         calibration,
-        qat.Request(checkpoint=tmp_path, training=training),
+        qat.TrainRequest(checkpoint=tmp_path, training=training),
         lambda done, *_: steps.append(done),
     )
     assert steps == [1, 2, 3]
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_model_is_not_taken(tiny, tmp_path: Path) -> Non
 def test_labels_are_learned_from(tiny) -> None:
     def answers(labels: list[int]) -> np.ndarray:
         quantized, model, calibration = made(tiny, "openvino")
-        qat.train(quantized, model, calibration, qat.Request(training=QUICK, labels=labels), lambda *_: None)
+        qat.train(quantized, model, calibration, qat.TrainRequest(training=QUICK, labels=labels), lambda *_: None)
         session = sessions.open_session(quantized)
         return np.concatenate([session.run(["logits"], feed)[0] for feed in calibration.batches()])
 
@@ -132,7 +132,7 @@ def test_labels_are_learned_from(tiny) -> None:
 def test_it_never_ends_worse_than_it_began(scheme: str, tiny) -> None:
     quantized, model, calibration = made(tiny, scheme)
     start, told = quantized.SerializeToString(deterministic=True), []
-    qat.train(quantized, model, calibration, qat.Request(training=WILD), lambda *tick: told.append(tick))
+    qat.train(quantized, model, calibration, qat.TrainRequest(training=WILD), lambda *tick: told.append(tick))
     assert quantized.SerializeToString(deterministic=True) == start
     assert told[-1][:2] == (60, 60)
     assert " at step 0, " in told[-1][2]
@@ -149,7 +149,7 @@ def test_the_nearest_state_is_written_and_not_the_last(tiny, monkeypatch) -> Non
 
     monkeypatch.setattr(qat._Trainee, "validate", spoil)
     quantized, model, calibration = made(tiny, "tensorrt")
-    qat.train(quantized, model, calibration, qat.Request(training=QUICK), lambda *_: None)
+    qat.train(quantized, model, calibration, qat.TrainRequest(training=QUICK), lambda *_: None)
     assert len(seen) == 4, "the start, and every 20 of 60 steps"
     best = min(range(4), key=lambda i: seen[i][0])
     assert best in (1, 2)
@@ -177,7 +177,7 @@ def test_a_smaller_batch_is_learned_from_slower(tiny, monkeypatch) -> None:
     for pixels in (16 * 16 * 16, 4 * 16 * 16):
         quantized, model, calibration = made(tiny, "openvino")
         training = msgspec.structs.replace(QUICK, steps=1, pixels=pixels)
-        qat.train(quantized, model, calibration, qat.Request(training=training), lambda *_: None)
+        qat.train(quantized, model, calibration, qat.TrainRequest(training=training), lambda *_: None)
     np.testing.assert_allclose(rates[1], np.array(rates[0]) / 2)
 
 
@@ -191,6 +191,6 @@ def test_zeros_for_sparse_kernels_stay(tiny) -> None:
     array[:, ::2] = 0
     tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
     assert sparsity.count(quantized).sparse == 1
-    qat.train(quantized, model, calibration, qat.Request(training=QUICK), lambda *_: None)
+    qat.train(quantized, model, calibration, qat.TrainRequest(training=QUICK), lambda *_: None)
     assert sparsity.count(quantized).sparse == 1
     assert not np.array_equal(onnx.numpy_helper.to_array(tensor), array), "the others learned"

@@ -77,7 +77,7 @@ def scales(model: onnx.ModelProto) -> dict[str, int]:
 def test_channels_of_all_sizes_keep_their_answers(scheme, tiny, tmp_path: Path, monkeypatch) -> None:
     model = uneven(tiny.spec)
     files.save(model, tmp_path / "float.onnx")
-    request = quantize.Request(model=str(tmp_path / "float.onnx"), images=tiny.images)
+    request = quantize.QuantizeRequest(model=str(tmp_path / "float.onnx"), images=tiny.images)
     quantize.quantize(request, scheme, "minmax", str(tmp_path))
     made = files.load(tmp_path / "model.onnx")
     assert scales(made) == {"images": 1, "silu": CHANNELS, "r2": 1}
@@ -155,7 +155,7 @@ def test_distillation_learns_each_channels_scale(tiny) -> None:
     kept = sqnr(answers(model, feeds), answers(quantized, feeds))
     # Slowly: so few parameters overshoot at the usual rates, and whether a state is nearer would be chance.
     slow = Training(steps=60, most_images=16, mirror=False, scale_rate=0.001, bias_rate=0.001)
-    qat.train(quantized, model, calibration, qat.Request(training=slow), lambda *_: None)
+    qat.train(quantized, model, calibration, qat.TrainRequest(training=slow), lambda *_: None)
     after = numpy_helper.to_array(next(t for t in quantized.graph.initializer if t.name == "silu_channels_scale"))
     assert sqnr(answers(model, feeds), answers(quantized, feeds)) > kept
     assert after.shape == (CHANNELS,)

@@ -44,7 +44,7 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class AuditRequest:
     """What is to be audited on `count` images of `data`.
 
     Confidence is compared with the float file `reference`; `isa`: what the processor it is for has (default: this
@@ -61,7 +61,7 @@ class Request:
     count: int = 64
 
 
-def audit_file(runner: StageRunner, asked: Request) -> Audited:
+def audit_file(runner: StageRunner, asked: AuditRequest) -> Audited:
     """The audit of an ONNX file or of a bundle that holds one, run by this machine."""
     path, runtime, count = asked.path, asked.runtime, asked.count
     machine = detect.this_machine()

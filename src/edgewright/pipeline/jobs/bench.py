@@ -44,7 +44,7 @@ from edgewright.tasks.scores import Accuracy, Paired
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class BenchRequest:
     """Bundles to be measured beside each other on `data` at `host`; the first is the reference of the report."""
 
     paths: Sequence[Path]
@@ -55,7 +55,7 @@ class Request:
     host: Host
 
 
-def bench(runner: StageRunner, asked: Request) -> Report:
+def bench(runner: StageRunner, asked: BenchRequest) -> Report:
     """The report on the bundles of a request. Raises `UsageError` where two have the same name."""
     paths, host = asked.paths, asked.host
     manifests = {_name(path): bundle.verify(path) for path in paths}
@@ -123,7 +123,7 @@ def _time(
 
 
 def _report(
-    asked: Request,
+    asked: BenchRequest,
     manifests: dict[str, bundle.Manifest],
     evaluation: ImageSet,
     outputs: dict[str, Any],

@@ -42,7 +42,7 @@ class Compiled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class CompileRequest:
     """One ONNX file to be compiled for one runtime, on this machine or (for another `target`) as far as can be without.
 
     `options` are those of `Options` that are not to be the target's first choice. FP16 for TensorRT is proven on
@@ -57,7 +57,7 @@ class Request:
     max_batch: int = 1
 
 
-def compile_file(runner: StageRunner, asked: Request) -> Compiled:
+def compile_file(runner: StageRunner, asked: CompileRequest) -> Compiled:
     """What a request asks for. Raises `UsageError` for what no runtime takes, `InvalidInput` for a refused file."""
     model, target, options, max_batch = asked.model, asked.target, asked.options, asked.max_batch
     try:

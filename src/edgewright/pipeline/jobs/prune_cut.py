@@ -188,7 +188,7 @@ def read(entry: Entry) -> Cut:
 # --- in the child -----------------------------------------------------------------------------------------------------
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class CutRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the child is asked for: how much of `source` goes, measured on `images`.
 
     `costs`, `anchor`: what foretells latency, where a speed-up is wanted. `block`, `pooled`: steps of widths, and of
@@ -217,7 +217,7 @@ def make(request: dict[str, Any], folder: str, progress: child.Progress | None =
     from edgewright.vision import preprocess
 
     tell = progress or (lambda *_: None)
-    wanted = msgspec.convert(request, Request)
+    wanted = msgspec.convert(request, CutRequest)
     asked, about = wanted.wanted, decode(Path(wanted.spec).read_bytes(), ModelSpec, wanted.spec)
     images, labels = wanted.images, wanted.labels
     whole = distill.trainable_of(wanted.source)
@@ -243,7 +243,7 @@ def make(request: dict[str, Any], folder: str, progress: child.Progress | None =
 
 
 def _without_channels(
-    whole: Any, spec: ModelSpec, request: Request, batches: Sequence[Any], tell: child.Progress
+    whole: Any, spec: ModelSpec, request: CutRequest, batches: Sequence[Any], tell: child.Progress
 ) -> tuple[Any, dict[str, Any]]:
     """The module without the channels that go, and what is told of it."""
     import torch

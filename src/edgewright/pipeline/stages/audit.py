@@ -135,7 +135,7 @@ def examine_images(
     _write(found, folder)
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the child is asked for: a `Subject` as plain data; `images` are those at `places` of all."""
 
     model: str
@@ -157,7 +157,7 @@ def examine(request: dict[str, Any], folder: str, progress: child.Progress | Non
     from edgewright.graph import files as onnx_files
     from edgewright.quantize import saturation
 
-    asked = msgspec.convert(request, Request)
+    asked = msgspec.convert(request, ExamineRequest)
     options, spec, images = asked.options, convert(asked.spec, ModelSpec), asked.images
     tell = progress or (lambda *_: None)
     graph = onnx_files.load(Path(asked.model))
@@ -206,7 +206,7 @@ def _emulated(graph: onnx.ModelProto, spec: ModelSpec, images: list[str], folder
 
 
 def _batches(
-    graph: onnx.ModelProto, asked: Request, spec: ModelSpec, precisions: list[Precision], folder: Path
+    graph: onnx.ModelProto, asked: ExamineRequest, spec: ModelSpec, precisions: list[Precision], folder: Path
 ) -> list[Finding]:
     """Identical rows in one batch, and a batch of one against a batch of several."""
     from edgewright.graph import batch
