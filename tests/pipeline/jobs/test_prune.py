@@ -110,7 +110,7 @@ class Rounds:
     def run(self, wanted: Wanted, schedule: Schedule | None) -> Rounds:
         began = iter(self.began)
 
-        def cut_once(_line: Any, _work: Any, _training: Any, part: Wanted, _widths: Any) -> Any:
+        def cut_once(_state: Any, _build: Any, _training: Any, part: Wanted, _widths: Any) -> Any:
             self.parts.append(part)
             return SimpleNamespace(path=Path(str(len(self.parts))))
 
@@ -118,18 +118,18 @@ class Rounds:
         job: Any = pruning.Job(
             source=None, data=Path(), split=None, calibration=None, target=None, recipe=recipe, budget=None
         )  # type: ignore[arg-type]
-        line: Any = SimpleNamespace(job=job, measure=True, place=SimpleNamespace(is_here=True), runner=None)
+        state: Any = SimpleNamespace(job=job, measured_here=True, host=SimpleNamespace(is_here=True), runner=None)
         made_up: dict[str, Any] = {
-            "_built": lambda *_: None, "prepare": lambda *_: (line, []), "_cut_once": cut_once,
+            "_built": lambda *_: None, "prepare": lambda *_: state, "_cut_once": cut_once,
             "_began": lambda *_: next(began),
-            "_trained": lambda _line, folder, share: (folder, share),
+            "_trained": lambda _state, folder, share: (folder, share),
         }  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             for name, value in made_up.items():
                 patch.setattr(pruning, name, value)
-            patch.setattr(pruning.distillation, "gather", lambda *_: (None, SimpleNamespace(items=range(100))))
+            patch.setattr(pruning.distill, "gather", lambda *_: (None, SimpleNamespace(items=range(100))))
             patch.setattr(pruning.cut, "read", lambda _: Cut(parameters=(2, 1)))
-            rounds: Any = pruning.narrow(line, None, wanted, schedule).rounds  # type: ignore[arg-type]
+            rounds: Any = pruning.narrow(state, None, wanted, schedule).rounds  # type: ignore[arg-type]
         self.trained = [one.history for one in rounds]
         return self
 
@@ -182,9 +182,10 @@ def test_what_went_in_all_rounds_is_told_together() -> None:
 def test_what_became_of_channels_is_told_beside_blocks_that_are_gone() -> None:
     from edgewright.cli.prune import _notes
 
+    scored = Accuracy(images=1, primary="top1")
     found = pruning.Pruned(
-        artifact="openvino-int8", importance="fisher", images=1, parameters=(2, 1), accuracy_before=Accuracy(images=1),
-        accuracy=Accuracy(images=1), rounds=(), removed=("layer1.1",), widths={"a": (64, 32)}, untimed=("b",),
+        artifact="openvino-int8", importance="fisher", images=1, parameters=(2, 1), accuracy_before=scored,
+        accuracy=scored, rounds=(), removed=("layer1.1",), widths={"a": (64, 32)}, untimed=("b",),
         fixed={"c": "it is shared"},
     )  # fmt: skip
     told = "; ".join(_notes(found))
