@@ -124,7 +124,7 @@ def test_only_the_console_prints() -> None:
             modules_of = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             modules_of += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             found += [f"{name}:{node.lineno}: {m}" for m in modules_of if m in ("rich", "rich.markup", "rich.pretty")]
-    logs = ("src/edgewright/core/child.py", "targets/job.py")  # what they write reaches a terminal as part of an error
+    logs = ("src/edgewright/core/serve.py", "targets/job.py")  # what they write reaches a terminal as part of an error
     assert [where for where in found if not where.startswith(logs)] == []
 
 
@@ -348,11 +348,21 @@ def test_run_prints_labels_literally(edge: Path, screen: Callable[[], str]) -> N
 
 def test_run_prints_boxes_literally(tmp_path: Path, screen: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     import edgewright
+    from edgewright.core.spec import Input, ModelSpec, Preprocess
+    from edgewright.tasks.detect.answer import Detections
+    from edgewright.tasks.detect.spec import Detect
 
-    boxes = [SimpleNamespace(label=label, score=0.5, index=0, box=(0.0, 0.0, 1.0, 1.0)) for label in LABELS]
+    count = len(LABELS)
+    boxes = Detections(
+        np.ones((count, 4), np.float32), np.full(count, 0.5, np.float32), np.arange(count), tuple(LABELS)
+    )
 
     class Session:
-        spec = SimpleNamespace(detect=True, preprocess=SimpleNamespace(turns=False))
+        spec = ModelSpec(
+            name="d",
+            inputs=(Input(height=8, width=8, preprocess=Preprocess(resize="exact", resize_to=(8, 8))),),
+            task=Detect(decoder="boxes", classes=count),
+        )
         __enter__ = lambda self: self  # noqa: E731
         __exit__ = lambda *_: None  # noqa: E731
         __call__ = lambda *_: [boxes]  # noqa: E731
@@ -370,7 +380,7 @@ def test_bundles_are_shown_literally(edge: Path, screen: Callable[[], str]) -> N
     text = " ".join(screen().split())
     assert r"[/red]\x9b31m" in text and r"\x1b[31m[/red]" in text
     assert run_command(["bundle", "inspect", bundle, "--json"]) == 0
-    assert json.loads(screen())["spec"]["labels"] == list(LABELS)
+    assert json.loads(screen())["artifacts"]["main"]["spec"]["task"]["labels"] == list(LABELS)
     assert run_command(["bundle", "verify", bundle]) == 0
     assert "[red]m.edge" in screen()
 

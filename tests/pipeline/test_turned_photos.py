@@ -77,7 +77,7 @@ def test_boxes_of_a_training(photos: list[str]) -> None:
 
 def test_what_is_drawn(photos: list[str], tmp_path: Path) -> None:
     rows = np.array([[0, 3, 4, 20, 12, 0.9, 1], [1, 3, 4, 20, 12, 0.9, 1]], np.float32)
-    one, other = gallery.worst(rows, rows[:0], photos, SPEC.labels, turn=True)
+    one, other = gallery.worst(rows, rows[:0], photos, SPEC)
     assert one.chosen == other.chosen
     found = Detections(rows[:1, 1:5], rows[:1, 5], rows[:1, 6].astype(np.int64), SPEC.labels)
     saved = save(draw, [Path(path) for path in photos], [found, found], tmp_path / "drawn", turn=True)

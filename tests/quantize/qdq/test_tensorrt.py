@@ -9,7 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgewright.quantize.qdq import tensorrt
-from edgewright.quantize.quantize import quantize
+from edgewright.quantize.quantize import QuantizeRequest, quantize
 from edgewright.quantize.schemes import SCHEMES
 
 
@@ -89,7 +89,7 @@ def test_convnext_additions_stay_in_float():
 
 
 def test_only_inputs_of_layers_and_skips_are_quantized(tiny, tmp_path):
-    quantize(str(tiny.model), "tensorrt", "round", tiny.images, str(tmp_path))
+    quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images), "tensorrt", "round", str(tmp_path))
     model = onnx.load(tmp_path / "model.onnx")
     initial = {t.name for t in model.graph.initializer}
     behind = {out for n in model.graph.node if n.op_type == "DequantizeLinear" for out in n.output}
@@ -123,7 +123,7 @@ def test_attention_and_the_functions_around_it_stay_in_float():
 
 def test_nvidias_parser_and_builder_accept_the_file(tiny, tmp_path):
     trt = pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13 to try NVIDIA's own parser")
-    quantize(str(tiny.model), "tensorrt", "round", tiny.images, str(tmp_path))
+    quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images), "tensorrt", "round", str(tmp_path))
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

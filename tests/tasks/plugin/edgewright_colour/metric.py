@@ -78,7 +78,7 @@ def at_chance(outputs: np.ndarray, items: Sequence[Item], accuracy: Accuracy) ->
 def likeness(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Likeness:
     """How many images have the same colour within two levels, and the SQNR."""
     apart = np.abs(answers - reference).max(axis=1) * of(spec).levels
-    return Likeness(100 * float((apart < 2).mean()), statistics.sqnr_db(answers, reference))
+    return Likeness(100 * float((apart < 2).mean()), "the images", statistics.sqnr_db(answers, reference))
 
 
 def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Moved | None:
