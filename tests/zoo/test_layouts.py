@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import onnxruntime
 import pytest
@@ -290,7 +289,7 @@ def test_top1_is_that_of_a_plain_loop(
     classifier, photos = squeezenet
     labels = tuple(f"class {chr(97 + k % 26)} {k}" for k in range(classifier.spec.classes))  # not in sorted order
     write(photos, tmp_path, labels)
-    spec = msgspec.structs.replace(classifier.spec, labels=labels if has_names else ())
+    spec = classifier.spec.with_task(labels=labels if has_names else ())
     found = image_sets.label(image_sets.read_evaluation(tmp_path, None), spec)
     right = sum(
         answer.index == item.label for answer, item in zip(classifier([i.path for i in found.items]), found.items)
