@@ -100,7 +100,10 @@ def _try_many(number: int, count: int, folder: Path) -> None:
     def each(network: Network) -> None:
         _try(network, images, folder / "work")
 
+    trial.wrong_in_openvino.clear()
     each()
+    wrong = trial.wrong_in_openvino  # one of 50 is its own fault
+    assert len(wrong) <= count // 50, wrong
 
 
 @pytest.mark.parametrize("share", range(SHARES))

@@ -37,8 +37,8 @@ SIZE = {"swin_tiny": 112}
 EXACT = 'resize = "exact"\nresize_to = [{0}, {0}]\ncrop = [{0}, {0}]\n'
 LONG = ("rtdetr", "swin_tiny", "resnet50")
 """Not tried with both INT8 and FP16: proving FP16 anew on their INT8 form takes longest."""
-SLOW = ("rtdetr", "swin_tiny")
-"""Two minutes each, as long as all others together."""
+SLOW = ("rtdetr", "swin_tiny", "resnet50", "efficientnet_b0", "yolo11n")
+"""Two minutes the first two, 20 s the others, whose operators the rest has too."""
 
 pytestmark = [
     pytest.mark.skipif(not importlib.util.find_spec("tensorrt_rtx"), reason="needs tensorrt-rtx-cu13"),

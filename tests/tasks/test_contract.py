@@ -24,6 +24,7 @@ from PIL import Image
 
 from edgewright import tasks
 
+pytestmark = pytest.mark.xdist_group("contract")  # so that a main job runs once
 TESTS = Path(__file__).parent.parent
 RECIPE = """\
 runtimes = ["onnxruntime"]

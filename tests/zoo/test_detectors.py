@@ -46,6 +46,7 @@ CASES = {
 }
 HAS_VNNI = "vnni" in detect.this_machine().isa
 MARKS: dict[str, list[pytest.MarkDecorator]] = {
+    "fastestdet": [pytest.mark.slow],
     "nanodet_m_320": [
         pytest.mark.slow,
         pytest.mark.xfail(not HAS_VNNI, raises=AssertionError, reason="INT8 keeps 98.2 % of its mAP, not 99"),

@@ -192,6 +192,7 @@ def test_what_became_of_channels_is_told_beside_blocks_that_are_gone() -> None:
     assert all(part in told for part in ("layer1.1", "1 of 1 groups", "not in the prediction", "c (it is shared)"))
 
 
+@pytest.mark.slow
 def test_zeros_for_a_device_that_is_not_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--sparsity", "2:4", "--epochs", "0", "--json")
     assert prune(folder, *arguments, "--runtime", "openvino") == 5
