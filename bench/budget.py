@@ -311,7 +311,7 @@ def _readable(text: str) -> Budget | None:
 
 
 def default(task: str) -> Budget:
-    """The budget of a task where none is given."""
+    """The default budget of a task."""
     return parse(tasks.get(task).metric.DEFAULT_BUDGET)
 
 

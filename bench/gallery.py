@@ -21,7 +21,7 @@ SIDE = 520
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """One image, answered by the reference and by the chosen artifact: JPEG files as base64, both in words."""
+    """One image with both answers, the reference's and the chosen artifact's, as base64 JPEG files and as text."""
 
     name: str
     reference: str

@@ -112,8 +112,8 @@ def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
 
 
 class Axis(NamedTuple):
-    """The vertical axis: a score, or agreement where nothing is labelled. Up is better: of a score of which less is
-    better the negative is drawn (`sign` -1), and labelled without its sign."""
+    """The vertical axis: the primary score, or agreement if the data has no labels. Up is always better: a score that
+    should be low is plotted negated (`sign` -1), with positive tick labels."""
 
     title: str
     unit: str

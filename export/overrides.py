@@ -34,7 +34,7 @@ _FORMS = {
     "labels": 'a list of texts, one for each class, such as ["cat", "dog"]',
     "labels_file": 'a text, the name of a file beside the description, such as "labels.txt"',
 }
-"""What the top-level fields must be, in words."""
+"""The type of each top-level field, as text for messages."""
 _TYPES: dict[str, Any] = {
     "name": str, "source": str, "classes": Count, "outputs": tuple[str, ...], "labels": tuple[str, ...],
     "labels_file": str,
