@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from edgewright.core.errors import DiskFull, EdgewrightError, RuntimeFailed
@@ -24,6 +26,23 @@ from edgewright.pipeline.stages.quantize import halve, quantize
 from edgewright.pipeline.stages.rewrite import fold_normalization
 from edgewright.pipeline.state import Build, Failure, RunState
 from edgewright.runtimes import artifact as artifacts
+
+
+def build_all(state: RunState, candidates: Sequence[Candidate]) -> list[Build]:
+    """Each of `candidates` built, in their order."""
+    return [build(state, candidate) for candidate in candidates]
+
+
+def answer_all(state: RunState, builds: Sequence[Build]) -> None:
+    """Let each of `builds` answer that is alive and has not."""
+    for one in builds:
+        answer(state, one)
+
+
+def audit_all(state: RunState, builds: Sequence[Build]) -> None:
+    """Audit each of `builds` that answered."""
+    for one in builds:
+        audit(state, one)
 
 
 def build(state: RunState, candidate: Candidate) -> Build:

@@ -51,10 +51,9 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
     if state.measured_here or any("emulate" in build.results for build in state.builds):
         if not state.measured_here:
             builder.build_reference(state)
-        _answer(state)
+        builder.answer_all(state, state.builds)
         _extend(state, BY_ANSWERS)
-        for build in state.builds:
-            builder.audit(state, build)
+        builder.audit_all(state, state.builds)
     if state.measured_here:
         timing.time(state)
     return state
@@ -64,11 +63,6 @@ def _extend(state: RunState, proposers: Sequence[ModuleType]) -> None:
     """Build what each of `proposers` proposes, and let it answer, until it proposes nothing more."""
     for proposer in proposers:
         while candidates := policy.unbuilt(state, proposer.propose(state)):
-            state.builds += [builder.build(state, candidate) for candidate in candidates]
+            state.builds += builder.build_all(state, candidates)
             if state.reference.answers:
-                _answer(state)
-
-
-def _answer(state: RunState) -> None:
-    for build in state.builds:
-        builder.answer(state, build)
+                builder.answer_all(state, state.builds)
