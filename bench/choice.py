@@ -107,7 +107,7 @@ def _may_be_as_fast(one: Measurement, other: Measurement) -> bool:
     if _p50(one) <= TIE * _p50(other):
         return True
     assert one.latency and other.latency
-    ratio = ratio_of_rounds(_p50(one) / _p50(other), one.latency.rounds_p50_ms, other.latency.rounds_p50_ms)
+    ratio = ratio_of_rounds(one.latency.rounds_p50_ms, other.latency.rounds_p50_ms)
     if ratio:
         return ratio.low <= 1
     ours, theirs = one.latency.p50_interval_ms, other.latency.p50_interval_ms  # too few rounds

@@ -369,7 +369,7 @@ def _timing(
 ) -> Timing:  # fmt: skip
     if seen.whole is None:
         return Timing(id=seen.id, stage=seen.stage, reason=seen.reason)
-    ratio = statistics.ratio_of_medians(base, rounds)
+    ratio = statistics.ratio_of_rounds(_medians(base), _medians(rounds))
     latency, watts = _latency(seen, seen.whole, rounds), seen.whole.watts
     frames = _samples(seen.camera, folder)
     return Timing(
@@ -387,17 +387,21 @@ def _timing(
     )
 
 
+def _medians(rounds: Sequence[statistics.Floats]) -> list[float]:
+    return [float(np.median(part)) for part in rounds]
+
+
 def _latency(seen: Observed, whole: Watched, rounds: Sequence[statistics.Floats]) -> Latency:
     why = [environment.objection(whole.load)] if environment.objection(whole.load) else []
     if not seen.steady:
         why.append("it did not get steady in the warm-up")
     parts = {f"{part}_p50_ms": seconds * 1e3 for part, seconds in seen.parts_s.items()}
     return msgspec.structs.replace(
-        summarize(np.concatenate(rounds)),
+        summarize(rounds),
         **parts,
         **_power(whole),
         rounds=len(whole.rounds),
-        rounds_p50_ms=tuple(round(float(np.median(part)) * 1e3, 5) for part in rounds),
+        rounds_p50_ms=tuple(round(seconds * 1e3, 5) for seconds in _medians(rounds)),
         warmup_samples=seen.warm_up,
         steady=seen.steady,
         image=seen.image,
@@ -408,7 +412,7 @@ def _latency(seen: Observed, whole: Watched, rounds: Sequence[statistics.Floats]
 
 def _camera_latency(image: str, camera: Watched, rounds: Sequence[statistics.Floats], rate_hz: float) -> Latency:
     seconds = np.concatenate(rounds)
-    answered = seconds[~np.isnan(seconds)]
+    answered = [part[~np.isnan(part)] for part in rounds]
     why = environment.objection(camera.load, clocks=False)
     return msgspec.structs.replace(
         summarize(answered),
@@ -416,7 +420,7 @@ def _camera_latency(image: str, camera: Watched, rounds: Sequence[statistics.Flo
         scenario="camera",
         rate_hz=rate_hz,
         frames=len(seconds),
-        missed=len(seconds) - int((answered <= 1 / rate_hz).sum()),
+        missed=len(seconds) - int((np.concatenate(answered) <= 1 / rate_hz).sum()),
         throughput_per_s=None,
         duration_s=len(seconds) / rate_hz,
         rounds=len(rounds),
@@ -431,12 +435,13 @@ def _power(watched: Watched) -> dict[str, Any]:
     return {} if watts is None else {"power_w": round(watts, 4), "power_source": watched.power_source}
 
 
-def summarize(seconds: statistics.Floats, confidence: float = 0.99) -> Latency:
-    """The `Latency` of samples (float64 seconds): the percentiles that they support at `confidence`, with intervals."""
-    ms = np.asarray(seconds, np.float64) * 1e3
+def summarize(rounds: Sequence[statistics.Floats], confidence: float = 0.99) -> Latency:
+    """The `Latency` of samples (float64 seconds) of rounds: the percentiles that they support, with intervals."""
+    each = [np.asarray(part, np.float64) * 1e3 for part in rounds]
+    ms = np.concatenate(each)
     figures: dict[str, float | Interval] = {}
     for name, q in (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)):
-        if found := statistics.percentile(ms, q, confidence):
+        if found := statistics.percentile(each, q, confidence):
             figures[f"{name}_ms"] = found.value
             figures[f"{name}_interval_ms"] = Interval(low=found.low, high=found.high)
     steps = np.linspace(0, 1, min(101, len(ms)))

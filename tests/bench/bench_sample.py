@@ -171,7 +171,7 @@ def timed(rng, median, count):
     """The latency of an artifact: `count` samples from about `median` milliseconds on, with some spikes."""
     body = median * (1 + rng.gamma(1.2, 0.025, count))
     spikes = rng.random(count) < 0.04
-    return summarize(np.where(spikes, body * rng.uniform(1.2, 1.7, count), body) / 1e3)
+    return summarize([np.where(spikes, body * rng.uniform(1.2, 1.7, count), body) / 1e3])
 
 
 def _accuracy(rng, reference, right, changed) -> Accuracy:

@@ -49,7 +49,7 @@ def test_a_failing_artifact_is_a_reason_and_the_others_go_on(stubbed, tmp_path):
 
 
 def test_percentiles_only_where_the_samples_support_them():
-    found = latency.summarize(np.linspace(0.001, 0.002, 100))
+    found = latency.summarize([np.linspace(0.001, 0.002, 100)])
     assert found.p90_ms == pytest.approx(1.9, abs=0.02)
     assert (found.p95_ms, found.p99_ms) == (None, None)
     assert found.p90_interval_ms.low < found.p90_ms < found.p90_interval_ms.high

@@ -15,16 +15,16 @@ from edgewright.core import statistics
 @pytest.mark.parametrize(("q", "count"), [(0.9, 64), (0.95, 130), (0.99, 662)])
 def test_the_samples_a_percentile_needs_are_loadgens(q, count):
     assert statistics.minimum_samples(q, 0.99) == count
-    assert statistics.percentile(np.arange(float(count - 1)), q) is None
-    assert statistics.percentile(np.arange(float(count)), q) is not None
+    assert statistics.percentile([np.arange(float(count - 1))], q) is None
+    assert statistics.percentile([np.arange(float(count))], q) is not None
 
 
 @pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
 def test_percentile_intervals_hold_the_truth_as_often_as_they_say(q):
     rng = np.random.default_rng(3)
     truth = -np.log(1 - q)
-    found = [statistics.percentile(rng.exponential(size=900), q, 0.95) for _ in range(300)]
-    assert 0.92 <= np.mean([e.low <= truth <= e.high for e in found]) <= 0.99
+    found = [statistics.percentile(rng.exponential(size=(30, 30)), q, 0.95) for _ in range(300)]
+    assert np.mean([e.low <= truth <= e.high for e in found]) >= 0.95
 
 
 def test_ratio_cancels_drift_that_falls_on_both():
@@ -32,10 +32,11 @@ def test_ratio_cancels_drift_that_falls_on_both():
     drift = np.linspace(1, 1.6, 8)
     base = [10 * d * rng.uniform(1, 1.05, 50) for d in drift]
     other = [4 * d * rng.uniform(1, 1.05, 50) for d in drift]
-    found = statistics.ratio_of_medians(base, other)
+    base, other = ([float(np.median(part)) for part in rounds] for rounds in (base, other))
+    found = statistics.ratio_of_rounds(base, other)
     assert found.low < 2.5 < found.high
     assert found.high - found.low < 0.1
-    assert statistics.ratio_of_medians(base[:2], other[:2]) is None
+    assert statistics.ratio_of_rounds(base[:2], other[:2]) is None
 
 
 def test_steady_once_the_warm_up_is_over():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ Floats = NDArray[np.float64]
 Verdict = Literal["not_worse", "worse", "undecided"]
 """Of a paired difference against a margin: proven not worse, proven worse, or too few images to tell."""
 
+FEW = 8
+"""Rounds: of fewer the order tells little."""
 MAX_SQNR_DB = 150.0
 """What equal outputs get: about the resolution of float32; infinity has no JSON."""
 
@@ -46,54 +49,78 @@ def minimum_samples(q: float, confidence: float = 0.99) -> int:
     return n
 
 
-def percentile(samples: Floats, q: float, confidence: float = 0.99) -> Estimate | None:
-    """The `q` percentile with a distribution-free interval; None where the samples do not support it.
+def percentile(rounds: Sequence[Floats], q: float, confidence: float = 0.99) -> Estimate | None:
+    """The `q` percentile of samples in `rounds`, in the order of time; None where the samples do not support it.
 
-    The interval's ends are order statistics whose ranks come from the binomial distribution (Hahn & Meeker,
-    "Statistical Intervals", 1991, section 5.2). It takes samples as independent; interleaved rounds keep drift out of
-    comparisons.
+    The interval (Woodruff, "Confidence Intervals for Medians and Other Position Measures", 1952): how well the share of
+    samples up to the percentile is known is learned from rounds, whose samples came together; the ends are the
+    percentiles at the ends of that share. Nothing is assumed of how samples are distributed, and a machine that is slow
+    for seconds makes the interval wide, however many samples it gives.
     """
-    from scipy.stats import binom
-
-    n = len(samples)
-    if n < minimum_samples(q, confidence):
+    merged = np.concatenate(rounds)
+    if len(merged) < minimum_samples(q, confidence):
         return None
-    ordered = np.sort(samples)
-    tail = (1 - confidence) / 2
-    low = int(binom.ppf(tail, n, q))  # a rank from 1; 0 would mean that there is no lower bound
-    high = int(binom.ppf(1 - tail, n, q)) + 1
-    value = float(np.quantile(ordered, q))
-    return Estimate(value, float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1]))
+    if len(rounds) < FEW:  # samples next to each other are what comes nearest to rounds
+        rounds = np.array_split(merged, min(2 * FEW, len(merged)))
+    value = float(np.quantile(merged, q))
+    half = _half_share([int((part <= value).sum()) for part in rounds], [len(part) for part in rounds], confidence)
+    return Estimate(value, *_between(merged, q - half, q + half))
 
 
-def ratio_of_medians(base: Sequence[Floats], other: Sequence[Floats], confidence: float = 0.95) -> Estimate | None:
-    """How many times larger the median of `base` is than that of `other`, both measured in the same rounds.
+def ratio_of_rounds(base: Sequence[float], other: Sequence[float], confidence: float = 0.95) -> Estimate | None:
+    """How many times larger `base` is than `other`, by their medians of the rounds that both were measured in.
 
-    The interval comes from the rounds, in pairs, not from the samples, since samples next to each other in time are not
-    independent (Kalibera & Jones, "Rigorous Benchmarking in Reasonable Time", 2013). None with fewer than three rounds.
-    """
-    pairs = [(float(np.median(a)), float(np.median(b))) for a, b in zip(base, other) if len(a) and len(b)]
-    if len(pairs) < 3:
-        return None
-    value = float(np.median(np.concatenate(base)) / np.median(np.concatenate(other)))
-    return ratio_of_rounds(value, [a for a, _ in pairs], [b for _, b in pairs], confidence)
-
-
-def ratio_of_rounds(
-    value: float, base: Sequence[float], other: Sequence[float], confidence: float = 0.95
-) -> Estimate | None:
-    """The ratio `value` with its interval, from the medians of `base` and `other` in the rounds both were measured in.
-
-    None with fewer than three rounds.
+    Values at the same place are of the same round, which both had next to each other: what the machine did then falls
+    on both. The median of the rounds' ratios, with the interval of `percentile`; of few rounds their geometric mean
+    with Student's t, since no order of theirs proves much. None with fewer than three. Needs numpy alone.
     """
     logs = np.log([a / b for a, b in zip(base, other)])
     if len(logs) < 3:
         return None
-    from scipy.stats import t
+    if len(logs) < FEW:
+        half = _student(confidence, len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+        found = (float(logs.mean()), float(logs.mean()) - half, float(logs.mean()) + half)
+    else:
+        value = float(np.median(logs))
+        half = _half_share([float(log < value) + 0.5 * (log == value) for log in logs], [1] * len(logs), confidence)
+        found = (value, *_between(logs, 0.5 - half, 0.5 + half))
+    return Estimate(*map(math.exp, found))
 
-    # With a handful of rounds a bootstrap is too narrow; Student's t of the rounds' log-ratios is not.
-    half = float(t.ppf(0.5 + confidence / 2, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs)))
-    return Estimate(value, value * math.exp(-half), value * math.exp(half))
+
+def _half_share(counts: Sequence[float], sizes: Sequence[int], confidence: float) -> float:
+    """Half the width of the interval of a share: `counts` of `sizes` samples of each round have what is asked.
+
+    Rounds next to each other may be alike (the machine stays slow for seconds), so they are also taken in twos, fours
+    and so on (batch means: Conway, "Some tactical problems in digital simulation", 1963); the widest counts, and at
+    least that of as many independent samples.
+    """
+    share, total = sum(counts) / sum(sizes), sum(sizes)
+    errors = np.asarray(counts, np.float64) - share * np.asarray(sizes, np.float64)
+    widest, together = 0.0, 1
+    while (batches := len(errors) // together) >= 6 or together == 1:
+        sums = np.array([part.sum() for part in np.array_split(errors, batches)])
+        deviation = math.sqrt(batches / (batches - 1) * float(np.square(sums).sum())) / total
+        widest = max(widest, _student(confidence, batches - 1) * deviation)
+        together *= 2
+    return max(widest, _student(confidence, len(errors) - 1) * math.sqrt(share * (1 - share) / total))
+
+
+def _between(samples: Floats, low: float, high: float) -> tuple[float, float]:
+    """The samples at two shares, from outside."""
+    bottom = np.quantile(samples, max(low, 0.0), method="lower")
+    return float(bottom), float(np.quantile(samples, min(high, 1.0), method="higher"))
+
+
+def _student(confidence: float, freedom: int) -> float:
+    """The two-sided quantile of Student's t (Abramowitz & Stegun 26.7.5): a device has no scipy."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + float(sum(term / freedom**power for power, term in enumerate(terms, 1)))
 
 
 def is_steady(samples: Floats, window: int = 10, tolerance: float = 0.03) -> bool:

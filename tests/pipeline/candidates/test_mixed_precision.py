@@ -87,7 +87,7 @@ class Machine:
             samples = np.linspace(0.999, 1.001, 200) * ms / 1e3
             value = times[reference] / ms if reference else None
             ratio = Ratio(value=value, low=value * 0.999, high=value * 1.001) if value else None
-            found[id] = Timing(id=id, latency=summarize(samples), speedup=ratio, cold_start_ms=1.0)
+            found[id] = Timing(id=id, latency=summarize([samples]), speedup=ratio, cold_start_ms=1.0)
         return found
 
 
