@@ -18,13 +18,17 @@ from typing import Any
 
 from edgewright import tasks
 from edgewright.core import files
-from edgewright.core.lazy import require
+from edgewright.core.errors import EdgewrightError
+from edgewright.core.lazy import require, version
+from edgewright.core.store import Store
 from edgewright.core.text import plain
 
 from . import figures, plots
 from .budget import describe
 from .gallery import Pair
 from .results import Report, Sensitivity
+
+_SCRIPT = "vega.js"
 
 
 def write(report: Report, path: Path, gallery: Sequence[Pair] = ()) -> None:
@@ -97,7 +101,22 @@ def _policy(*scripts: str) -> str:
 
 @functools.cache
 def _library() -> str:
-    """Vega, Vega-Lite and vega-embed in one script that needs no network."""
+    """Vega, Vega-Lite and vega-embed in one script that needs no network.
+
+    To bundle them takes seconds: that is done once, and kept in the store.
+    """
+    try:
+        kept = Store().stage("plots", {"vl-convert": version("vl-convert-python")}, _keep_bundle).path
+        return (kept / _SCRIPT).read_text("utf-8")
+    except (OSError, EdgewrightError):  # nowhere to keep it
+        return _bundle()
+
+
+def _keep_bundle(folder: Path) -> None:
+    (folder / _SCRIPT).write_text(_bundle(), "utf-8")
+
+
+def _bundle() -> str:
     script: str = require("vl_convert", "host").javascript_bundle()
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 

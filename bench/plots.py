@@ -1,4 +1,7 @@
-"""The plots of the HTML report as Vega-Lite specifications, made with altair; colours come from the page's theme."""
+"""The plots of the HTML report as Vega-Lite specifications: data, drawn in the browser.
+
+Colours come from the page's theme.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from .results import Latency, Measurement, Report, Sensitivity
 
 LOG_FROM = 6.0
 """Latencies that span more than this factor are drawn on a logarithmic axis."""
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.4.1.json"
+_TYPES = {"Q": "quantitative", "N": "nominal"}
 ROOM_BELOW, ROOM_BELOW_AGREEMENT = 8.0, 20.0
 """Points below the reference that the accuracy axis reaches at most; what lies deeper is drawn at its lower edge."""
 
@@ -26,8 +31,6 @@ def pareto(report: Report) -> dict[str, Any] | None:
     rows = _points(report)
     if not rows:
         return None
-    import altair as alt
-
     low, high, outliers = _accuracy_domain(report, rows)
     named = [0.0]
     for row in sorted(rows, key=lambda row: row["x"]):
@@ -38,18 +41,15 @@ def pareto(report: Report) -> dict[str, Any] | None:
             named.append(row["x"])
         row["y_drawn"] = max(row["y"], low)
         row["y_low"], row["y_high"] = max(row["y_low"], low), max(min(row["y_high"], high), low)
-    x = alt.X("x:Q", title="Latency p50 (ms, one image at a time)", scale=_scale([row["x"] for row in rows]))
+    x = _field("x:Q", title="Latency p50 (ms, one image at a time)", scale=_scale([row["x"] for row in rows]))
     axis = _axis(report)
-    turned = {} if axis.sign > 0 else {"axis": alt.Axis(labelExpr="-datum.value")}
-    y = alt.Y("y_drawn:Q", title=axis.title, scale=alt.Scale(domain=[low, high], zero=False, nice=False), **turned)
-    base = alt.Chart(alt.Data(values=rows))
-    layers = [*_rules(report, low, high), *_frontier(rows), *_intervals(base, x, y)]
-    layers += [*_label(base, x, y, rows), *_marks(base, x, y)]
+    turned = {} if axis.sign > 0 else {"axis": {"labelExpr": "-datum.value"}}
+    y = _field("y_drawn:Q", title=axis.title, scale={"domain": [low, high], "zero": False, "nice": False}, **turned)
+    layers = [*_rules(report, low, high), *_frontier(rows), *_intervals(x, y), *_label(x, y, rows), *_marks(x, y)]
     if outliers:
-        layers.append(
-            base.transform_filter("datum.out").mark_text(style="outlier", dy=-12).encode(x=x, y=y, text="y_text:N")
-        )
-    return _spec(alt.layer(*layers), "Accuracy against latency of all measured variants", 400)
+        text = {"x": x, "y": y, "text": _field("y_text:N")}
+        layers.append(_layer("text", text, only="datum.out", style="outlier", dy=-12))
+    return _spec(layers, rows, "Accuracy against latency of all measured variants", 400)
 
 
 def latencies(report: Report) -> dict[str, Any] | None:
@@ -61,25 +61,25 @@ def latencies(report: Report) -> dict[str, Any] | None:
         found.append(("reference", report.reference.latency))
     if not found:
         return None
-    import altair as alt
-
     chosen = report.choice.id if report.choice else None
     boxes = [{"id": id, "chosen": id == chosen, **_quantiles(latency)} for id, latency in found]
     dots = [{"id": id, "ms": value} for id, latency in found for value in latency.quantiles_ms]
     scale = _scale([box["p5"] for box in boxes] + [box["p95"] for box in boxes] + [dot["ms"] for dot in dots])
-    y = alt.Y("id:N", sort=[id for id, _ in found], title=None, axis=alt.Axis(labelPadding=10))
-    x = alt.X("ms:Q", title="Latency (ms)", scale=scale)
-    base = alt.Chart(alt.Data(values=boxes)).encode(y=y, tooltip=_box_tooltip())
+    y = _field("id:N", sort=[id for id, _ in found], title=None, axis={"labelPadding": 10})
+    x = _field("ms:Q", title="Latency (ms)", scale=scale)
+
+    def box(mark: str, low: str, high: str | None = None, **more: Any) -> dict[str, Any]:
+        ends = {"x": _field(f"{low}:Q", scale=scale), **({"x2": {"field": high}} if high else {})}
+        return _layer(mark, {**ends, "y": y, "tooltip": _box_tooltip()}, **more)
+
     layers = [
-        alt.Chart(alt.Data(values=dots)).mark_tick(style="strip", height=10, thickness=1).encode(x=x, y=y),
-        base.mark_rule(style="whisker").encode(x=alt.X("p5:Q", scale=scale), x2="p95:Q"),
-        base.mark_bar(style="box", height=12, cornerRadius=3).encode(x=alt.X("p25:Q", scale=scale), x2="p75:Q"),
-        base.transform_filter("datum.chosen")
-        .mark_bar(style="boxchosen", height=12, cornerRadius=3)
-        .encode(x=alt.X("p25:Q", scale=scale), x2="p75:Q"),
-        base.mark_tick(style="median", height=16, thickness=2).encode(x=alt.X("p50:Q", scale=scale)),
+        _layer("tick", {"x": x, "y": y}, dots, style="strip", height=10, thickness=1),
+        box("rule", "p5", "p95", style="whisker"),
+        box("bar", "p25", "p75", style="box", height=12, cornerRadius=3),
+        box("bar", "p25", "p75", only="datum.chosen", style="boxchosen", height=12, cornerRadius=3),
+        box("tick", "p50", style="median", height=16, thickness=2),
     ]
-    return _spec(alt.layer(*layers), "Latency distributions of all measured variants", 30 * len(found))
+    return _spec(layers, boxes, "Latency distributions of all measured variants", 30 * len(found))
 
 
 def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
@@ -95,20 +95,18 @@ def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
     ]  # fmt: skip
     if not rows:
         return None
-    import altair as alt
-
     titles = {
         "layer": "layer", "kind": "operator", "sqnr": "SQNR alone (dB)", "loss": "loss alone",
         "others": "loss of all but it", "float": "in float", "int8": "in INT8",
     }  # fmt: skip
-    base = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=70, opacity=0.8)
-    chart = base.encode(
-        x=alt.X("saved:Q", title="Time saved by INT8 (ms; left of 0 it is slower)"),
-        y=alt.Y("sqnr:Q", title="SQNR when only it is in INT8 (dB)", scale=alt.Scale(zero=False)),
-        tooltip=[alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()],
-    )
-    zero = alt.Chart(alt.Data(values=[{"saved": 0}])).mark_rule(strokeDash=[4, 4], opacity=0.5).encode(x="saved:Q")
-    return _spec(alt.layer(zero, chart), f"Sensitivity against time saved of {found.id}, a dot a layer", 320)
+    encoding = {
+        "x": _field("saved:Q", title="Time saved by INT8 (ms; left of 0 it is slower)"),
+        "y": _field("sqnr:Q", title="SQNR when only it is in INT8 (dB)", scale={"zero": False}),
+        "tooltip": [_field(f"{name}:N", title=title) for name, title in titles.items()],
+    }
+    zero = _layer("rule", {"x": _field("saved:Q")}, [{"saved": 0}], strokeDash=[4, 4], opacity=0.5)
+    dots = _layer("point", encoding, filled=True, size=70, opacity=0.8)
+    return _spec([zero, dots], rows, f"Sensitivity against time saved of {found.id}, a dot a layer", 320)
 
 
 class Axis(NamedTuple):
@@ -226,75 +224,63 @@ def _budget_level(report: Report) -> float | None:
     return None
 
 
-def _rules(report: Report, low: float, high: float) -> Iterable[Any]:
-    import altair as alt
-
+def _rules(report: Report, low: float, high: float) -> Iterable[dict[str, Any]]:
     level, axis = _reference_score(report), _axis(report)
     lines = [("reference", level), ("budget", _budget_level(report))]
     for name, at in lines:
         if at is not None and low <= at <= high:
-            label = f"{name} {axis.sign * at:.2f} {axis.unit}"
-            data = alt.Chart(alt.Data(values=[{"at": at, "label": label}]))
-            yield data.mark_rule(style=name).encode(y="at:Q")
-            side = {"dy": -7} if name == "reference" else {"dy": 11}
+            data, y = [{"at": at, "label": f"{name} {axis.sign * at:.2f} {axis.unit}"}], _field("at:Q")
+            yield _layer("rule", {"y": y}, data, style=name)
+            side: dict[str, Any] = {"align": "left", "x": 0, "dx": 4, "dy": -7 if name == "reference" else 11}
             for style in ("smallhalo", f"{name}label"):
-                yield data.mark_text(style=style, align="left", x=0, dx=4, **side).encode(y="at:Q", text="label:N")
+                yield _layer("text", {"y": y, "text": _field("label:N")}, data, style=style, **side)
 
 
-def _frontier(rows: list[dict[str, Any]]) -> Iterable[Any]:
-    import altair as alt
-
+def _frontier(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     best = sorted((row for row in rows if row["frontier"] and not row["out"]), key=lambda row: row["x"])
     if len(best) > 1:
         values = [{"x": row["x"], "y": row["y"]} for row in best]
-        yield (
-            alt.Chart(alt.Data(values=values))
-            .mark_line(style="frontier", interpolate="step-after")
-            .encode(x="x:Q", y="y:Q")
-        )
+        ends = {"x": _field("x:Q"), "y": _field("y:Q")}
+        yield _layer("line", ends, values, style="frontier", interpolate="step-after")
 
 
-def _intervals(base: Any, x: Any, y: Any) -> Iterable[Any]:
-    drawn = base.transform_filter("!datum.out")
-    yield drawn.mark_rule(style="interval").encode(x=x, y="y_low:Q", y2="y_high:Q")
-    yield drawn.mark_rule(style="interval").encode(x="x_low:Q", x2="x_high:Q", y=y)
+def _intervals(x: dict[str, Any], y: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    vertical = {"x": x, "y": _field("y_low:Q"), "y2": {"field": "y_high"}}
+    level = {"x": _field("x_low:Q"), "x2": {"field": "x_high"}, "y": y}
+    for ends in (vertical, level):
+        yield _layer("rule", ends, only="!datum.out", style="interval")
 
 
-def _marks(base: Any, x: Any, y: Any) -> Iterable[Any]:
-    import altair as alt
-
-    tooltip = [
-        alt.Tooltip(f"{name}:N", title=title)
-        for name, title in (
-            ("id", "variant"), ("accuracy", "accuracy"), ("difference", "difference, points"), ("p50", "p50"),
-            ("p90", "p90"), ("faster", "faster than reference"), ("size", "size"),
-        )
-    ]  # fmt: skip
-    yield base.transform_filter("datum.chosen").mark_point(style="ring", shape="circle", size=420).encode(x=x, y=y)
-    yield base.mark_point(style="dot", size=110, filled=True, opacity=1).encode(
-        x=x,
-        y=y,
-        color=alt.Color("runtime:N", title=None, scale=alt.Scale(domain=sorted(registry.names())), legend=None),
-        shape=alt.Shape(
-            "precision:N",
-            title=None,
-            scale=alt.Scale(domain=["f32", "bf16", "f16", "int8"], range=["circle", "diamond", "diamond", "square"]),
-            legend=None,
-        ),
-        tooltip=tooltip,
-    )
+def _marks(x: dict[str, Any], y: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    titles = (
+        ("id", "variant"), ("accuracy", "accuracy"), ("difference", "difference, points"), ("p50", "p50"),
+        ("p90", "p90"), ("faster", "faster than reference"), ("size", "size"),
+    )  # fmt: skip
+    shapes = {"domain": ["f32", "bf16", "f16", "int8"], "range": ["circle", "diamond", "diamond", "square"]}
+    runtimes = {"domain": sorted(registry.names())}
+    encoding = {
+        "x": x,
+        "y": y,
+        "color": _field("runtime:N", title=None, scale=runtimes, legend=None),
+        "shape": _field("precision:N", title=None, scale=shapes, legend=None),
+        "tooltip": [_field(f"{name}:N", title=title) for name, title in titles],
+    }
+    yield _layer("point", {"x": x, "y": y}, only="datum.chosen", style="ring", shape="circle", size=420)
+    yield _layer("point", encoding, style="dot", size=110, filled=True, opacity=1)
 
 
-def _label(base: Any, x: Any, y: Any, rows: list[dict[str, Any]]) -> Iterable[Any]:
+def _label(x: dict[str, Any], y: dict[str, Any], rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """The chosen variant's name. Nothing is faster and better, so the space up and to the left of it is free."""
     at = next((row["x"] for row in rows if row["chosen"]), None)
     if at is None:
         return
     low, high = _domain([row["x"] for row in rows])
     share = math.log(at / low) / math.log(high / low) if low > 0 else at / high
-    where = {"align": "right", "dx": -14, "dy": -14} if share > 0.25 else {"align": "left", "dx": -4, "dy": -26}
+    where: dict[str, Any] = (
+        {"align": "right", "dx": -14, "dy": -14} if share > 0.25 else {"align": "left", "dx": -4, "dy": -26}
+    )
     for style in ("halo", "chosenlabel"):
-        yield base.transform_filter("datum.chosen").mark_text(style=style, **where).encode(x=x, y=y, text="id:N")
+        yield _layer("text", {"x": x, "y": y, "text": _field("id:N")}, only="datum.chosen", style=style, **where)
 
 
 def _domain(values: list[float]) -> tuple[float, float]:
@@ -303,11 +289,9 @@ def _domain(values: list[float]) -> tuple[float, float]:
     return (low / 1.5, high * 1.15) if low > 0 and high / low > LOG_FROM else (0.0, high * 1.08)
 
 
-def _scale(values: list[float]) -> Any:
-    import altair as alt
-
+def _scale(values: list[float]) -> dict[str, Any]:
     low, high = _domain(values)
-    return alt.Scale(type="log" if low > 0 else "linear", domain=[low, high], nice=False)
+    return {"type": "log" if low > 0 else "linear", "domain": [low, high], "nice": False}
 
 
 def _quantiles(latency: Latency) -> dict[str, Any]:
@@ -318,14 +302,32 @@ def _quantiles(latency: Latency) -> dict[str, Any]:
     return {**named, "median": f"{figures.ms(named['p50'])} ms", "middle": middle, "wide": wide, "n": latency.samples}
 
 
-def _box_tooltip() -> list[Any]:
-    import altair as alt
-
+def _box_tooltip() -> list[dict[str, Any]]:
     titles = (("id", "variant"), ("median", "median"), ("middle", "middle half"), ("wide", "p5 to p95"))
-    return [*(alt.Tooltip(f"{name}:N", title=title) for name, title in titles), alt.Tooltip("n:Q", title="samples")]
+    return [*(_field(f"{name}:N", title=title) for name, title in titles), _field("n:Q", title="samples")]
 
 
-def _spec(chart: Any, description: str, height: int) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.properties(width="container", height=height, description=description).to_dict()
-    spec.pop("config", None)  # altair's own theme: the page brings its own, one for light and one for dark
-    return spec
+def _field(named: str, **more: Any) -> dict[str, Any]:
+    """A channel of an encoding: "saved:Q" is the field `saved`, a quantity; N is a name."""
+    name, _, kind = named.partition(":")
+    return {"field": name, "type": _TYPES[kind], **more}
+
+
+def _layer(
+    mark: str, encoding: dict[str, Any], data: list[dict[str, Any]] | None = None, only: str = "", **style: Any
+) -> dict[str, Any]:
+    """Marks of one kind, for the rows of `data` (default: the plot's own) for which the expression `only` holds."""
+    layer: dict[str, Any] = {"mark": {"type": mark, **style}, "encoding": encoding}
+    if data is not None:
+        layer["data"] = {"values": data}
+    if only:
+        layer["transform"] = [{"filter": only}]
+    return layer
+
+
+def _spec(layers: list[dict[str, Any]], rows: list[dict[str, Any]], description: str, height: int) -> dict[str, Any]:
+    """The layers over their common `rows`; without colours, which the page has for light and for dark."""
+    return {
+        "$schema": _SCHEMA, "description": description, "width": "container", "height": height,
+        "data": {"values": rows}, "layer": layers,
+    }  # fmt: skip

@@ -77,7 +77,9 @@ for found in pkgutil.walk_packages(edgewright.__path__, "edgewright."):
     if found.name not in trains:
         importlib.import_module(found.name)
 leaked = {"export", "quantize", "runtimes", "bench", "targets"} & set(sys.modules)
-heavy = {"torch", "timm", "nncf", "onnx", "openvino", "onnxruntime", "sklearn", "scipy", "altair"} & set(sys.modules)
+heavy = {
+    "torch", "timm", "nncf", "onnx", "openvino", "onnxruntime", "sklearn", "scipy", "jinja2", "vl_convert",
+} & set(sys.modules)
 assert not leaked, leaked
 assert not heavy, heavy
 """

@@ -33,7 +33,7 @@ def doctor(as_json: o.JsonOption = False) -> None:
     machine = catalogue.load("this-machine")
     probes = {name: registry.module(name).probe() for name in registry.names()}
     checks = (*checkup(machine), *_kernels(probes))
-    host = {name: version(name) for name in ("torch", "timm", "torchvision", "onnx", "nncf", "scipy", "altair")}
+    host = {name: version(name) for name in ("torch", "timm", "torchvision", "onnx", "nncf", "scipy", "jinja2")}
     if as_json:
         console.print_json(
             {
