@@ -24,7 +24,7 @@ from edgewright.targets.target import Target
 
 from .accuracy import OUTPUTS
 from .device import DESCRIBED, OBSERVED
-from .latency import PARTS, Observed, Rules, Watched
+from .latency import STEPS, Observed, Rules, Watched
 from .results import Environment
 
 LOG_BYTES = 16 << 20
@@ -135,10 +135,10 @@ def _check(seen: Observed, folder: Path, device: object) -> None:
     _require(sound, device, f"latencies of {seen.id} that are no times", f"above zero, below {LONGEST_S:g} s")
     _require(
         bool(seen.cold_starts_ms) and all(0 <= start < LONGEST_S * 1e3 for start in seen.cold_starts_ms)
-        and seen.parts_s.keys() <= PARTS.keys() and all(0 <= part < LONGEST_S for part in seen.parts_s.values())
+        and seen.parts_s.keys() <= set(STEPS) and all(0 <= part < LONGEST_S for part in seen.parts_s.values())
         and seen.warm_up >= 0 and 0 <= (seen.peak_memory_bytes or 0) < MOST,
         device, f"impossible figures of {seen.id}",
-        f"cold starts, parts ({', '.join(PARTS)}) and memory, none below zero",
+        f"cold starts, parts ({', '.join(STEPS)}) and memory, none below zero",
     )  # fmt: skip
     if seen.camera is not None:
         frames = _samples(seen.camera, folder, device)
@@ -154,6 +154,8 @@ def _samples(watched: Watched, folder: Path, device: object) -> np.ndarray:
     samples = _array(folder, name, np.dtype(np.float64), device)
     rounds = watched.rounds
     fits = samples.ndim == 1 and bool(rounds) and min(rounds) > 0 and sum(rounds) == len(samples)
+    launches = watched.launches
+    fits = fits and (not launches or (min(launches) > 0 and sum(launches) == len(rounds)))
     _require(fits, device, f"{samples.shape} samples for {len(rounds)} rounds", "the samples of all rounds, in a row")
     _require(0 <= (watched.watts or 0) < MOST, device, f"{watched.watts} W", "none below zero")
     return samples

@@ -3,9 +3,11 @@
 Where a camera's rate is asked for, rounds with frames at fixed times follow, idle between them.
 
 Each artifact is served by a child process of its own. They are opened one after another (cold start, memory), warmed up
-until steady, and then measured in rounds: every round gives each artifact one slice of time, in an order that changes,
-so that drift of the machine falls on all alike. The parent sleeps meanwhile, and idle children wait on a pipe; where
-there are power rails to read (a Jetson), a thread of the parent reads them ten times a second.
+until steady, and then measured in rounds: every round gives each artifact one short slice of time, in an order that
+changes, so that slow and fast seconds of the machine fall on all alike. After `Rules.rounds` of them only contenders go
+on: those that may be the fastest by the pairs of rounds. Since one process may be faster than another of the same
+artifact for all of its life, they go on in new processes. The parent sleeps meanwhile, idle children wait on a pipe;
+where there are power rails to read (a Jetson), a thread of the parent reads them ten times a second.
 
 `observe` measures and needs numpy alone, so that it can run on a device; `timings` makes the figures out of what it
 wrote, with scipy; `measure_interleaved` is both.
@@ -16,6 +18,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -32,27 +35,46 @@ from edgewright.targets.target import Target
 from edgewright.tasks.scores import Interval
 
 from . import environment
-from .results import Latency, Load, Ratio
+from .results import Latency, Load, Ratio, faster
 
 WORKER = "edgewright.bench.worker"
-PARTS = {"preprocess": 0.05, "runtime": 0.1, "postprocess": 0.05}
-"""Of each slice, the time for each part of a call by itself; the rest is for whole calls."""
+STEPS = ("preprocess", "runtime", "postprocess")
+"""Of a call, in their order: before the runtime's call, that call, and after it."""
 CAMERA_ROUNDS = 4
+LEAD_S, DEVICE_LEAD_S = 0.008, 0.1
+"""Of each slice, the time of the first calls, which are not counted; a GPU that slept needs longer to wake up."""
+DEVICE_SLICES = 5
+"""So much longer are slices on a GPU."""
+LEAST = 3
+"""Calls of a slice."""
+LAUNCH, LAUNCHES_KNOWN = 0.01, 12
+"""How much processes of one artifact differ (`statistics.launch_spread`), and how firmly that is known."""
+SLOW_START_S = 3.0
+"""An artifact that takes longer to open is not opened again."""
+QUIET_S = 1.0
+"""Progress is told at most so often: who draws it needs a core."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to measure each artifact. Rounds go on until `min_duration_s` and `min_count` or `max_duration_s`.
+    """How long to measure each artifact.
 
-    130 samples support p95 at 99 % confidence; a percentile that its samples do not support is left out. `rate_hz`:
-    frames a second of a camera, in rounds of their own with `camera_frames` in all; None: no such rounds.
+    All take part in `rounds` of `slice_s` each, and go on until they have `min_count` samples: 130 support p95 at 99 %
+    confidence; a percentile that its samples do not support is left out. Then contenders alone go on, `rounds` in each
+    of `launches` processes and more in the last, until `min_duration_s`, or until each paired interval of theirs
+    against the fastest is no wider than `within`. `inside`: the ids that may be contenders; None: all. Nothing is
+    measured for longer than `max_duration_s`. `rate_hz`: frames a second of a camera, in rounds of their own with
+    `camera_frames` in all; None: no such rounds.
     """
 
     min_duration_s: float = 3.0
     min_count: int = 130
     max_duration_s: float = 20.0
-    rounds: int = 8
-    warm_up_s: float = 3.0
-    cold_starts: int = 3
+    rounds: int = 10
+    slice_s: float = 0.025
+    launches: int = 3
+    within: float = 0.03
+    inside: tuple[str, ...] | None = None
+    warm_up_s: float = 1.5
     rate_hz: float | None = None
     camera_frames: int = 130
     seed: int = 0
@@ -83,11 +105,12 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Samples of one way to be asked, before any statistics, and what the machine did meanwhile.
 
     `samples`: a .npy file (float64 seconds) in the folder of the run, the rounds one after another, `rounds` their
-    lengths. `watts`: mean power, by `power_source`.
+    lengths, `launches` the number of rounds that each process did. `watts`: mean power, by `power_source`.
     """
 
     samples: str
     rounds: tuple[int, ...]
+    launches: tuple[int, ...] = ()
     load: Load | None = None
     watts: float | None = None
     power_source: str | None = None
@@ -96,7 +119,8 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Observed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was seen of one artifact; or where (`stage`) and why (`reason`) it failed.
 
-    `parts_s`: median seconds of each part of a call. `camera`: of the frames of a camera, a missed one is NaN.
+    `parts_s`: the seconds that each of `STEPS` takes of the median call. `camera`: of the frames of a camera, a missed
+    one is NaN.
     """
 
     id: str
@@ -146,12 +170,14 @@ class _Subject:
     child: Child | None = None
     pid: int = 0
     image: str = ""
+    on_device: bool = False
     steady: bool = False
+    start_s: float = 0.0
     cold_starts_ms: list[float] = field(default_factory=list)
     memory_bytes: int | None = None
     warm_up: int = 0
     rounds: list[statistics.Floats] = field(default_factory=list)
-    parts: dict[str, list[statistics.Floats]] = field(default_factory=lambda: {part: [] for part in PARTS})
+    launches: list[int] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     camera: list[statistics.Floats] = field(default_factory=list)
     camera_spans: list[Span] = field(default_factory=list)
@@ -170,11 +196,12 @@ class _Subject:
     def seconds(self) -> float:
         return sum(float(part.sum()) for part in self.rounds)
 
-    def wants_more(self, rules: Rules) -> bool:
-        if not self.child or self.seconds() >= rules.max_duration_s:
-            return False
-        enough = self.seconds() >= rules.min_duration_s and sum(map(len, self.rounds)) >= rules.min_count
-        return len(self.rounds) < rules.rounds or not enough
+    def wants_samples(self, rules: Rules) -> bool:
+        return sum(map(len, self.rounds)) < rules.min_count and self.seconds() < rules.max_duration_s
+
+    def medians(self) -> list[float]:
+        """Seconds of a call in each round."""
+        return _medians([part.sum(axis=1) for part in self.rounds])
 
 
 def measure_interleaved(
@@ -213,11 +240,12 @@ def observe(
         for number, (id, path) in enumerate(artifacts.items())
     ]
     try:
+        _start(subjects, images, setup.limits)
         for number, subject in enumerate(subjects):
             if progress:
                 progress(50 * number // len(subjects), 100, f"opening {subject.id}")
-            _open(subject, images, rules, setup.limits)
-        _rounds(subjects, rules, progress)
+            _open(subject, rules)
+        _rounds(subjects, images, setup, progress)
         if rules.rate_hz:
             _camera_rounds(subjects, rules, rules.rate_hz, progress)
         if progress:
@@ -233,55 +261,118 @@ def timings(
 ) -> dict[str, Timing]:
     """The figures of what `observe` wrote to `folder`; speedups are against the artifact that `reference` names."""
     rounds = {seen.id: _samples(seen.whole, folder) for seen in observed}
-    base = rounds.get(reference or "", [])
-    return {seen.id: _timing(seen, rounds[seen.id], base, folder, rate_hz) for seen in observed}
+    spread = _spread([(seen.whole, rounds[seen.id]) for seen in observed if seen.whole])
+    found = {seen.id: _timing(seen, rounds[seen.id], spread, folder, rate_hz) for seen in observed}
+    base = found[reference].latency if reference in found else None
+    for id, timing in found.items():
+        if base and timing.latency and (ratio := faster(base, timing.latency)):
+            speedup = Ratio(value=ratio.value, low=ratio.low, high=ratio.high)
+            found[id] = msgspec.structs.replace(timing, speedup=speedup)
+    return found
 
 
-def _open(subject: _Subject, images: Sequence[str], rules: Rules, limits: Limits) -> None:
-    begin = time.monotonic()
-    while True:
-        subject.child = Child(subject.log, limits)
+def contenders(medians: Mapping[str, Sequence[float]], confidence: float = 0.99) -> dict[str, float]:
+    """Those that may be the fastest, and how wide the interval of their ratio to the fastest is (0.03: 3 %).
+
+    `medians`: of each artifact those of its rounds, the same rounds of all. The fastest is the one with the lowest
+    ratio to the others in the middle of the rounds; out are those that are slower beyond doubt. It is compared with
+    itself: width 0. Needs numpy alone.
+    """
+    logs = np.log([list(rounds) for rounds in medians.values()])
+    ids = list(medians)
+    fastest = medians[ids[int(np.median(logs - logs.mean(axis=0), axis=1).argmin())]]
+    found = {}
+    for id in ids:
+        ratio = statistics.ratio_of_rounds(medians[id], fastest, confidence, LAUNCH * 2**0.5)
+        if ratio is None or ratio.low <= 1:
+            plain = statistics.ratio_of_rounds(medians[id], fastest)
+            found[id] = plain.high / plain.low - 1 if plain else float("inf")
+    return found
+
+
+def _start(subjects: Sequence[_Subject], images: Sequence[str], limits: Limits) -> None:
+    """Processes with the images in memory, two at a time: none is measured yet."""
+
+    def read(subject: _Subject) -> None:
         try:
-            opened = subject.child.call(f"{WORKER}:open_artifact", path=str(subject.path), images=list(images))
-            subject.cold_starts_ms.append(opened["cold_start_ms"])
-            # A start that takes long is not repeated: its spread is small beside it, and there may be many of them.
-            spent = time.monotonic() - begin
-            if len(subject.cold_starts_ms) >= rules.cold_starts or spent * (1 + 1 / len(subject.cold_starts_ms)) > 8:
-                subject.pid, subject.image = opened["pid"], opened["image"]
-                _warm_up(subject, rules)
-                subject.memory_bytes = subject.child.call(f"{WORKER}:memory")
-                return
+            assert subject.child is not None
+            subject.child.call(f"{WORKER}:read_images", images=list(images))
         except EdgewrightError as error:
             subject.fail(error)
-            return
+
+    for subject in subjects:
         subject.close()
+        subject.stage = "load"
+        subject.child = Child(subject.log, limits)  # not in a thread of the pool: it would die with its thread
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(read, subjects))
+
+
+def _open(subject: _Subject, rules: Rules) -> None:
+    if not subject.child:
+        return
+    begin = time.monotonic()
+    try:
+        opened = subject.child.call(f"{WORKER}:open_artifact", path=str(subject.path))
+        subject.start_s = time.monotonic() - begin
+        subject.cold_starts_ms.append(opened["cold_start_ms"])
+        subject.launches.append(0)
+        subject.pid, subject.image, subject.on_device = opened["pid"], opened["image"], opened["on_device"]
+        if len(subject.launches) == 1:
+            _warm_up(subject, rules)
+            subject.memory_bytes = subject.child.call(f"{WORKER}:memory")
+        else:
+            _slice(subject, min(0.1, rules.warm_up_s / 4))
+    except EdgewrightError as error:
+        subject.fail(error)
 
 
 def _warm_up(subject: _Subject, rules: Rules) -> None:
     samples: list[statistics.Floats] = []
     begin = time.monotonic()
     while not subject.steady and time.monotonic() - begin < rules.warm_up_s:
-        samples.append(_slice(subject, min(0.2, rules.warm_up_s / 4), "whole"))
+        samples.append(_slice(subject, min(0.1, rules.warm_up_s / 4)).sum(axis=1))
         merged = np.concatenate(samples)
         subject.warm_up = len(merged)
         subject.steady = statistics.is_steady(merged, window=int(np.clip(len(merged) // 4, 3, 50)))
 
 
-def _rounds(subjects: Sequence[_Subject], rules: Rules, progress: Progress | None) -> None:
-    order = random.Random(rules.seed)
-    seconds = rules.min_duration_s / rules.rounds
-    number = 0
-    while turn := [subject for subject in subjects if subject.wants_more(rules)]:
-        for subject in order.sample(turn, len(turn)):
-            try:
-                _measure(subject, seconds)
-            except EdgewrightError as error:
-                subject.fail(error)
-        number += 1
-        if progress:
-            # Slow ones need more rounds for their count of samples: the end comes nearer, it is not known.
-            done = min(number / rules.rounds, 1.0) if len(turn) > 1 else 1.0
-            progress(50 + int(49 * done), 100, f"round {number}, {len(turn)} variants in turn")
+def _rounds(subjects: Sequence[_Subject], images: Sequence[str], setup: Setup, progress: Progress | None) -> None:
+    rules, order = setup.rules, random.Random(setup.rules.seed)
+    turn = [subject for subject in subjects if subject.child]
+    number, told = 0, 0.0
+    while turn:
+        for _ in range(rules.rounds):
+            number += 1
+            for subject in order.sample(turn, len(turn)):
+                try:
+                    if subject.child:
+                        _measure(subject, rules)
+                except EdgewrightError as error:
+                    subject.fail(error)
+            if progress and time.monotonic() - told > QUIET_S:
+                told = time.monotonic()
+                progress(50 + min(number, 49), 100, f"round {number}, {len(turn)} variants in turn")
+        rivals = _rivals([subject for subject in turn if subject.child], rules)
+        again = [s for s in rivals if len(s.launches) < rules.launches and s.start_s < SLOW_START_S]
+        _start(again, images, setup.limits)
+        for subject in again:
+            _open(subject, rules)
+        # Who is out stays out: so the rounds of all are the same ones, counted from the first.
+        turn = [s for s in turn if s.child and (s in rivals or s.wants_samples(rules))]
+
+
+def _rivals(turn: Sequence[_Subject], rules: Rules) -> list[_Subject]:
+    """Those that are measured on since they may be the fastest and it is not known well enough whether they are."""
+    able = [subject for subject in turn if rules.inside is None or subject.id in rules.inside]
+    if not able:
+        return []
+    found = contenders({subject.id: subject.medians() for subject in able})
+    rivals = [subject for subject in able if subject.id in found]
+    begun = min(len(subject.launches) for subject in rivals)
+    if len(rivals) > 1 and begun >= min(2, rules.launches) and max(found.values()) <= rules.within:
+        return []
+    return [subject for subject in rivals if subject.seconds() < min(rules.min_duration_s, rules.max_duration_s)]
 
 
 def _camera_rounds(subjects: Sequence[_Subject], rules: Rules, rate_hz: float, progress: Progress | None) -> None:
@@ -308,23 +399,23 @@ def _camera(subject: _Subject, rate_hz: float, frames: int) -> None:
     subject.camera.append(np.frombuffer(answer, np.float64))
 
 
-def _measure(subject: _Subject, seconds: float) -> None:
+def _measure(subject: _Subject, rules: Rules) -> None:
     subject.stage = "latency"
+    seconds = min(rules.slice_s, rules.min_duration_s / rules.rounds) * (DEVICE_SLICES if subject.on_device else 1)
     used, start = environment.cpu_seconds(subject.pid), environment.sample()
     with subject.meter:
-        whole = _slice(subject, seconds * (1 - sum(PARTS.values())), "whole")
-    parts = {part: _slice(subject, seconds * share, part) for part, share in PARTS.items()}
-    end = environment.sample()
-    subject.spans.append((start, end, environment.cpu_seconds(subject.pid) - used))
-    subject.rounds.append(whole)
-    for part, samples in parts.items():
-        subject.parts[part].append(samples)
+        calls = _slice(subject, seconds)
+    subject.spans.append((start, environment.sample(), environment.cpu_seconds(subject.pid) - used))
+    subject.rounds.append(calls)
+    subject.launches[-1] += 1
 
 
-def _slice(subject: _Subject, seconds: float, part: str) -> statistics.Floats:
+def _slice(subject: _Subject, seconds: float) -> statistics.Floats:
+    """Seconds of each of `STEPS` (columns) of each call."""
     assert subject.child is not None
-    answer = subject.child.call(f"{WORKER}:latency_slice", seconds=seconds, min_count=1, part=part)
-    return np.frombuffer(answer, np.float64)
+    lead_s = DEVICE_LEAD_S if subject.on_device else LEAD_S
+    answer = subject.child.call(f"{WORKER}:latency_slice", seconds=seconds, min_count=LEAST, lead_s=lead_s)
+    return np.frombuffer(answer, np.float64).reshape(-1, len(STEPS))
 
 
 def _observed(subject: _Subject, folder: Path, number: int, target: Target | None) -> Observed:
@@ -339,7 +430,7 @@ def _observed(subject: _Subject, folder: Path, number: int, target: Target | Non
             load=environment.with_clocks(load, meter.gpu, target) if load else None,
         )  # fmt: skip
 
-    camera = None
+    calls, camera = np.concatenate(subject.rounds), None
     if subject.camera:
         camera = watched(f"{number:03}-camera.npy", subject.camera, subject.camera_spans, subject.camera_meter)
     return Observed(
@@ -349,10 +440,21 @@ def _observed(subject: _Subject, folder: Path, number: int, target: Target | Non
         image=subject.image,
         warm_up=subject.warm_up,
         steady=subject.steady,
-        whole=watched(f"{number:03}.npy", subject.rounds, subject.spans, subject.meter),
-        parts_s={part: float(np.median(np.concatenate(slices))) for part, slices in subject.parts.items()},
+        whole=msgspec.structs.replace(
+            watched(f"{number:03}.npy", [part.sum(axis=1) for part in subject.rounds], subject.spans, subject.meter),
+            launches=tuple(subject.launches),
+        ),
+        parts_s=dict(zip(STEPS, _of_median(calls))),
         camera=camera,
     )
+
+
+def _of_median(calls: statistics.Floats) -> list[float]:
+    """What the median call takes in each step: the mean of the calls in its middle fifth, scaled to the median."""
+    whole = calls.sum(axis=1)
+    low, middle, high = np.quantile(whole, [0.4, 0.5, 0.6])
+    steps = calls[(whole >= low) & (whole <= high)].mean(axis=0)
+    return [float(step) for step in steps * middle / steps.sum()]
 
 
 def _samples(watched: Watched | None, folder: Path) -> list[statistics.Floats]:
@@ -363,14 +465,24 @@ def _samples(watched: Watched | None, folder: Path) -> list[statistics.Floats]:
     return np.split(merged, np.cumsum(watched.rounds)[:-1])
 
 
+def _spread(every: Sequence[tuple[Watched, Sequence[statistics.Floats]]]) -> float:
+    """The standard deviation of launches in this run, by the artifacts that had most of them."""
+    most = max((len(one.launches) for one, _ in every), default=0)
+    launches = []
+    for one, rounds in every:
+        ends = np.cumsum(one.launches)
+        if len(ends) == most:
+            launches.append([_medians(rounds[end - count : end]) for end, count in zip(ends, one.launches)])
+    return statistics.launch_spread(launches, LAUNCH, LAUNCHES_KNOWN)
+
+
 def _timing(
-    seen: Observed, rounds: Sequence[statistics.Floats], base: Sequence[statistics.Floats], folder: Path,
-    rate_hz: float | None,
-) -> Timing:  # fmt: skip
-    if seen.whole is None:
+    seen: Observed, rounds: Sequence[statistics.Floats], spread: float, folder: Path, rate_hz: float | None
+) -> Timing:
+    whole = seen.whole
+    if whole is None:
         return Timing(id=seen.id, stage=seen.stage, reason=seen.reason)
-    ratio = statistics.ratio_of_rounds(_medians(base), _medians(rounds))
-    latency, watts = _latency(seen, seen.whole, rounds), seen.whole.watts
+    latency, watts = _latency(seen, whole, rounds, spread), whole.watts
     frames = _samples(seen.camera, folder)
     return Timing(
         id=seen.id,
@@ -378,12 +490,11 @@ def _timing(
         camera=_camera_latency(seen.image, seen.camera, frames, rate_hz) if seen.camera and rate_hz else None,
         # Back to back the machine works all the time, so one inference takes its mean time's share of the power.
         energy_mj=round(watts * latency.mean_ms, 4) if watts is not None and latency.mean_ms else None,
-        energy_source=seen.whole.power_source if watts is not None else None,
+        energy_source=whole.power_source if watts is not None else None,
         cold_start_ms=round(median(seen.cold_starts_ms), 3),
         peak_memory_bytes=seen.peak_memory_bytes,
-        speedup=Ratio(value=ratio.value, low=ratio.low, high=ratio.high) if ratio else None,
-        load=seen.whole.load,
-        samples=seen.whole.samples,
+        load=whole.load,
+        samples=whole.samples,
     )
 
 
@@ -391,17 +502,20 @@ def _medians(rounds: Sequence[statistics.Floats]) -> list[float]:
     return [float(np.median(part)) for part in rounds]
 
 
-def _latency(seen: Observed, whole: Watched, rounds: Sequence[statistics.Floats]) -> Latency:
+def _latency(seen: Observed, whole: Watched, rounds: Sequence[statistics.Floats], spread: float) -> Latency:
     why = [environment.objection(whole.load)] if environment.objection(whole.load) else []
     if not seen.steady:
         why.append("it did not get steady in the warm-up")
     parts = {f"{part}_p50_ms": seconds * 1e3 for part, seconds in seen.parts_s.items()}
+    launches = len(whole.launches) or 1
     return msgspec.structs.replace(
-        summarize(rounds),
+        summarize(rounds, spread=spread / launches**0.5),
         **parts,
         **_power(whole),
         rounds=len(whole.rounds),
         rounds_p50_ms=tuple(round(seconds * 1e3, 5) for seconds in _medians(rounds)),
+        launches=launches,
+        launch_spread=round(spread / launches**0.5, 5),
         warmup_samples=seen.warm_up,
         steady=seen.steady,
         image=seen.image,
@@ -435,13 +549,16 @@ def _power(watched: Watched) -> dict[str, Any]:
     return {} if watts is None else {"power_w": round(watts, 4), "power_source": watched.power_source}
 
 
-def summarize(rounds: Sequence[statistics.Floats], confidence: float = 0.99) -> Latency:
-    """The `Latency` of samples (float64 seconds) of rounds: the percentiles that they support, with intervals."""
+def summarize(rounds: Sequence[statistics.Floats], confidence: float = 0.99, spread: float = 0.0) -> Latency:
+    """The `Latency` of samples (float64 seconds) of rounds: the percentiles that they support, with intervals.
+
+    `spread`: see `statistics.percentile`.
+    """
     each = [np.asarray(part, np.float64) * 1e3 for part in rounds]
     ms = np.concatenate(each)
     figures: dict[str, float | Interval] = {}
     for name, q in (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)):
-        if found := statistics.percentile(each, q, confidence):
+        if found := statistics.percentile(each, q, confidence, spread):
             figures[f"{name}_ms"] = found.value
             figures[f"{name}_interval_ms"] = Interval(low=found.low, high=found.high)
     steps = np.linspace(0, 1, min(101, len(ms)))

@@ -7,10 +7,12 @@ beside the tasks, in `edgewright.tasks.scores`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import msgspec
 
+from edgewright.core.statistics import Estimate, ratio_of_rounds
 from edgewright.tasks.scores import Accuracy, Interval
 
 SCHEMA_VERSION = 2
@@ -40,11 +42,13 @@ class Latency(Result, frozen=True, kw_only=True):
     without an answer before the next one came: answered later, or overwritten by a newer one before their turn (these
     have no latency). `power_w` is the mean power meanwhile of what `power_source` names, idle gaps included.
 
-    A percentile and its interval are absent where `samples` do not support it at `confidence`. Its parts by
-    themselves: `preprocess_p50_ms`, `runtime_p50_ms` (the runtime's call), `postprocess_p50_ms`. `quantiles_ms` are
-    evenly spaced quantiles (0 to 100 %) for plots, `rounds_p50_ms` the median of each round: with those of another
-    artifact of the same run they tell in pairs which is faster. `image` says what image was in memory. `valid` False:
-    measured under conditions (`why`) that make the figures no evidence.
+    A percentile and its interval are absent where `samples` do not support it at `confidence`. What the median call is
+    made of: `preprocess_p50_ms`, `runtime_p50_ms` (the runtime's call), `postprocess_p50_ms`. `quantiles_ms` are
+    evenly spaced quantiles (0 to 100 %) for plots, `rounds_p50_ms` the median of each round, counted from the first:
+    with those of another artifact of the same run they tell in pairs which is faster (`faster`). `launches`: the
+    processes that it was measured in; `launch_spread`: the standard deviation, relative to the median, that is left of
+    their being a little faster or slower. `image` says what image was in memory. `valid` False: measured under
+    conditions (`why`) that make the figures no evidence.
     """
 
     samples: int
@@ -69,6 +73,8 @@ class Latency(Result, frozen=True, kw_only=True):
     throughput_per_s: float | None = None
     duration_s: float | None = None
     rounds: int | None = None
+    launches: int | None = None
+    launch_spread: float = 0.0
     warmup_samples: int | None = None
     power_w: float | None = None
     power_source: str | None = None
@@ -78,6 +84,12 @@ class Latency(Result, frozen=True, kw_only=True):
     rounds_p50_ms: tuple[float, ...] = ()
     valid: bool = True
     why: str | None = None
+
+
+def faster(base: Latency, other: Latency, confidence: float = 0.95) -> Estimate | None:
+    """How many times faster `other` is than `base`, by the rounds that both were measured in; None with too few."""
+    spread = math.hypot(base.launch_spread, other.launch_spread)
+    return ratio_of_rounds(base.rounds_p50_ms, other.rounds_p50_ms, confidence, spread)
 
 
 class Finding(Result, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from edgewright import tasks
 from edgewright.core.child import Progress
 from edgewright.core.errors import RuntimeFailed
 
-LEAD_CALLS, LEAD_NS = 3, 50_000_000
+LEAD_CALLS, LEAD_NS = 2, 50_000_000
 AT_ONCE = 8
 """Images that are answered at once for accuracy where the model leaves the batch open."""
 
@@ -26,56 +26,82 @@ _open: dict[str, Any] = {}
 """The session, and the images in memory, of this process."""
 
 
-def open_artifact(path: str, images: Sequence[str]) -> dict[str, Any]:
+def read_images(images: Sequence[str]) -> None:
+    """Decode `images` (files) and keep them, before an artifact is opened: others may be at it at the same time."""
+    from edgewright.vision.image import open_image
+
+    _open["pixels"] = [np.asarray(open_image(image)) for image in images]
+
+
+def open_artifact(path: str, images: Sequence[str] = ()) -> dict[str, Any]:
     """Open the artifact or bundle at `path` and answer once; keep the session and the decoded `images` (files).
+
+    Without `images` those that `read_images` read.
 
     Returns the process id, `image` (the images' sizes in words) and `cold_start_ms`: from before the session module and
     its runtime are imported to the first answer, without the interpreter's own start and the decoding of the image.
     """
-    from edgewright.vision.image import open_image
-
-    pixels = [np.asarray(open_image(image)) for image in images]
+    if images:
+        read_images(images)
+    pixels = _open["pixels"]
     start = time.perf_counter_ns()
+    from edgewright.runtimes import registry
     from edgewright.runtimes.session import open_measured
 
     session = open_measured(path)
     session(pixels[0])
     cold_start_ms = (time.perf_counter_ns() - start) / 1e6
-    _open.update(session=session, pixels=pixels, answers=[])
+    _open.update(session=session, watch=None)
     sizes = sorted({f"{array.shape[1]}x{array.shape[0]}" for array in pixels})
     return {
         "pid": os.getpid(),
+        "on_device": registry.traits(session.options.runtime).on_device,
         "cold_start_ms": cold_start_ms,
         "image": sizes[0] if len(sizes) == 1 else f"{len(pixels)} images, {sizes[0]} to {sizes[-1]}",
     }
 
 
-def latency_slice(seconds: float, min_count: int = 1, part: str = "whole") -> bytes:
+def latency_slice(seconds: float, min_count: int = 1, lead_s: float = 0.0) -> bytes:
     """Back-to-back single-stream timings for `seconds`, at least `min_count`: float64 seconds as bytes.
 
-    `part` "whole": image in memory to answer, as an application calls a session; "preprocess", "runtime" (the call of
-    the runtime) or "postprocess" alone. A few calls before them are not counted: another process had the caches until
-    now.
+    Three a call: what comes before the call of the runtime, that call, and what comes after; together they are the
+    time from the image in memory to the answer, as an application calls a session. The first calls, for `lead_s`, two
+    at least, are not counted: another process had the caches and the cores until now.
     """
     session, pixels = _open["session"], _open["pixels"]
-    ask, inputs = _part(session, pixels, part)
+    watch: _Watch = _open["watch"] or _Watch(session)
+    _open["watch"] = watch
     clock = time.perf_counter_ns
-    times: list[int] = []
+    times: list[tuple[int, int, int, int]] = []
     begin = now = clock()
-    for sample in inputs[:LEAD_CALLS]:
-        ask(sample)
-        if (now := clock()) - begin > LEAD_NS:
-            break
+    lead = 0
+    while now - begin < lead_s * 1e9 or (lead < LEAD_CALLS and now - begin < LEAD_NS):
+        session(pixels[lead % len(pixels)])
+        lead, now = lead + 1, clock()
     end = now + int(seconds * 1e9)
-    turn = 0
+    turn = lead
     while now < end or len(times) < min_count:
-        sample = inputs[turn % len(inputs)]
+        image = pixels[turn % len(pixels)]
         turn += 1
         start = clock()
-        ask(sample)
+        session(image)
         now = clock()
-        times.append(now - start)
-    return (np.array(times, np.float64) / 1e9).tobytes()
+        times.append((start, watch.begin, watch.end, now))
+    return (np.diff(np.array(times, np.int64)) / 1e9).tobytes()
+
+
+class _Watch:
+    """Stands in for a session's `run` and notes when it was called last and when it returned (ns); costs 0.2 us."""
+
+    def __init__(self, session: Any) -> None:
+        self._run, self.begin, self.end = session.run, 0, 0
+        session.run = self
+
+    def __call__(self, x: np.ndarray) -> list[np.ndarray]:
+        self.begin = time.perf_counter_ns()
+        outputs: list[np.ndarray] = self._run(x)
+        self.end = time.perf_counter_ns()
+        return outputs
 
 
 def camera_slice(rate_hz: float, frames: int) -> bytes:
@@ -101,26 +127,6 @@ def camera_slice(rate_hz: float, frames: int) -> bytes:
         newest = int((now - begin) // period) - LEAD_CALLS
         number = max(number + 1, newest)
     return (times / 1e9).tobytes()
-
-
-def _part(session: Any, pixels: list[np.ndarray], part: str) -> tuple[Callable[[Any], Any], list[Any]]:
-    """What to time, and what to give it in turn."""
-    if part == "whole":
-        return session, pixels
-    if part == "preprocess":
-        from edgewright.vision.preprocess import batch
-
-        return lambda array: batch([array], session.spec), pixels
-    if part == "runtime":
-        return session.run, [_input(session, pixels[0])]
-    assert part == "postprocess", part
-    if not _open["answers"]:
-        for array in pixels:
-            x = _input(session, array)
-            # One image's outputs may have no batch axis: only where there are more is there one to cut.
-            answers = [output[:1] if len(x) > 1 else output for output in session.run(x)]
-            _open["answers"].append((answers, [(array.shape[1], array.shape[0])]))
-    return lambda answer: session.read(*answer), _open["answers"]
 
 
 def describe() -> dict[str, Any]:
@@ -163,11 +169,3 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
     finally:
         raw.unlink(missing_ok=True)
     return {"images": len(images), "rows": done}
-
-
-def _input(session: Any, pixels: np.ndarray) -> np.ndarray:
-    from edgewright.vision.preprocess import batch
-
-    one = batch([pixels], session.spec)
-    size = session.spec.input.batch or 1
-    return np.repeat(one, size, axis=0) if size > 1 else one

@@ -20,7 +20,7 @@ from edgewright.core.child import Limits
 from edgewright.targets.detect import this_machine
 from edgewright.targets.sensors import Meter, gpu_clock
 
-QUICK = latency.Rules(min_duration_s=0.4, min_count=130, rounds=4, warm_up_s=0.2, cold_starts=1, rate_hz=60)
+QUICK = latency.Rules(min_duration_s=0.4, min_count=130, rounds=4, launches=1, warm_up_s=0.2, rate_hz=60)
 
 
 @pytest.fixture

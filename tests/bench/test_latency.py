@@ -12,7 +12,7 @@ from edgewright.bench.environment import Sample
 from edgewright.bench.results import Load
 from edgewright.core.child import Limits
 
-QUICK = latency.Rules(min_duration_s=0.4, min_count=130, rounds=4, warm_up_s=0.2, cold_starts=1)
+QUICK = latency.Rules(min_duration_s=0.4, min_count=130, rounds=4, launches=1, warm_up_s=0.2)
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def quick() -> Iterator[None]:
         artifacts: Mapping[str, Path], images: Sequence[str], folder: Path, setup: latency.Setup, progress: Any = None
     ) -> list[latency.Observed]:
         short = latency.Rules(
-            min_duration_s=0.05, min_count=130, max_duration_s=0.2, rounds=2, warm_up_s=0.04, cold_starts=1,
+            min_duration_s=0.05, min_count=130, max_duration_s=0.2, rounds=2, launches=1, warm_up_s=0.04,
             rate_hz=setup.rules.rate_hz, camera_frames=8,
         )  # fmt: skip
         seen = observe(artifacts, images, folder, dataclasses.replace(setup, rules=short), progress)

@@ -46,7 +46,7 @@ SOURCES = {
 SIDES = {"resnet18": 224, "mobilenetv3_large_100": 224, "yolo11n": 320}
 POOLED = {"resnet18": "conv1", "mobilenetv3_large_100": None, "yolo11n": "model.9.cv1.conv"}
 """The layer that a max pool reads."""
-RULES = Rules(min_duration_s=3.0, min_count=60, max_duration_s=10.0, rounds=15, warm_up_s=0.5, cold_starts=1)
+RULES = Rules(min_duration_s=3.0, min_count=60, max_duration_s=10.0, rounds=15, warm_up_s=0.5)
 
 
 @pytest.mark.parametrize("int8", [False, True], ids=["f32", "int8"])

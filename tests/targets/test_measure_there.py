@@ -39,7 +39,7 @@ QUICK = Recipe(min_duration_s=0.1, min_count=20)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody reads the latencies of these tests."""
     for module in (bench, timing):
-        monkeypatch.setattr(module, "Rules", functools.partial(Rules, cold_starts=1, warm_up_s=0.3, rounds=3))
+        monkeypatch.setattr(module, "Rules", functools.partial(Rules, warm_up_s=0.3, rounds=3, launches=1))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_ten_cuts_leave_the_answers_bit_for_bit_those_of_a_local_run(
 ) -> None:
     images = sorted(map(str, (job / "images").rglob("*.png")))
     artifacts = {edge.stem: edge for edge in edges(job)}
-    rules = Rules(min_duration_s=0.5, min_count=64, max_duration_s=2.0, rounds=3, warm_up_s=0.3, cold_starts=1)
+    rules = Rules(min_duration_s=0.5, min_count=64, max_duration_s=2.0, rounds=3, launches=1, warm_up_s=0.3)
     watched: list[str] = []
     cutter = wire.cut_at_random(10, seed=1, within_s=(0.2, 0.7))
     there = replace(device, address=f"127.0.0.1:{wire.port}")

@@ -49,13 +49,14 @@ def minimum_samples(q: float, confidence: float = 0.99) -> int:
     return n
 
 
-def percentile(rounds: Sequence[Floats], q: float, confidence: float = 0.99) -> Estimate | None:
+def percentile(rounds: Sequence[Floats], q: float, confidence: float = 0.99, spread: float = 0.0) -> Estimate | None:
     """The `q` percentile of samples in `rounds`, in the order of time; None where the samples do not support it.
 
     The interval (Woodruff, "Confidence Intervals for Medians and Other Position Measures", 1952): how well the share of
     samples up to the percentile is known is learned from rounds, whose samples came together; the ends are the
     percentiles at the ends of that share. Nothing is assumed of how samples are distributed, and a machine that is slow
-    for seconds makes the interval wide, however many samples it gives.
+    for seconds makes the interval wide, however many samples it gives. `spread`: a standard deviation, relative to the
+    value, that rounds cannot show, as that of processes which are a little faster or slower for all of their life.
     """
     merged = np.concatenate(rounds)
     if len(merged) < minimum_samples(q, confidence):
@@ -64,15 +65,18 @@ def percentile(rounds: Sequence[Floats], q: float, confidence: float = 0.99) -> 
         rounds = np.array_split(merged, min(2 * FEW, len(merged)))
     value = float(np.quantile(merged, q))
     half = _half_share([int((part <= value).sum()) for part in rounds], [len(part) for part in rounds], confidence)
-    return Estimate(value, *_between(merged, q - half, q + half))
+    return _widened(Estimate(value, *_between(merged, q - half, q + half)), spread, confidence)
 
 
-def ratio_of_rounds(base: Sequence[float], other: Sequence[float], confidence: float = 0.95) -> Estimate | None:
+def ratio_of_rounds(
+    base: Sequence[float], other: Sequence[float], confidence: float = 0.95, spread: float = 0.0
+) -> Estimate | None:
     """How many times larger `base` is than `other`, by their medians of the rounds that both were measured in.
 
     Values at the same place are of the same round, which both had next to each other: what the machine did then falls
     on both. The median of the rounds' ratios, with the interval of `percentile`; of few rounds their geometric mean
-    with Student's t, since no order of theirs proves much. None with fewer than three. Needs numpy alone.
+    with Student's t, since no order of theirs proves much. None with fewer than three. `spread`: of the ratio, as in
+    `percentile`. Needs numpy alone.
     """
     logs = np.log([a / b for a, b in zip(base, other)])
     if len(logs) < 3:
@@ -84,7 +88,31 @@ def ratio_of_rounds(base: Sequence[float], other: Sequence[float], confidence: f
         value = float(np.median(logs))
         half = _half_share([float(log < value) + 0.5 * (log == value) for log in logs], [1] * len(logs), confidence)
         found = (value, *_between(logs, 0.5 - half, 0.5 + half))
-    return Estimate(*map(math.exp, found))
+    return _widened(Estimate(*map(math.exp, found)), spread, confidence)
+
+
+def launch_spread(launches: Sequence[Sequence[Sequence[float]]], known: float, freedom: int) -> float:
+    """The standard deviation of launches: how much faster or slower than others of the same one process is, relative.
+
+    `launches`: of each artifact those of each launch, of each launch the medians of its rounds. Only artifacts with
+    as many launches as the first count: theirs were measured in the same rounds. From a handful of launches none can be
+    told: `known` counts as much as an estimate with `freedom` degrees of freedom.
+    """
+    logs = np.array([[float(np.median(np.log(launch))) for launch in each] for each in launches])
+    if logs.ndim < 2 or min(logs.shape) < 2:
+        return known
+    rest = logs - logs.mean(axis=0) - logs.mean(axis=1, keepdims=True) + logs.mean()
+    own = (logs.shape[0] - 1) * (logs.shape[1] - 1)
+    return math.sqrt((freedom * known**2 + float(np.square(rest).sum())) / (freedom + own))
+
+
+def _widened(found: Estimate, spread: float, confidence: float) -> Estimate:
+    """`found` with an interval that covers a `spread` of its logarithm too."""
+    if not spread or found.low <= 0:
+        return found
+    more = NormalDist().inv_cdf(0.5 + confidence / 2) * spread
+    low, high = (math.hypot(math.log(end / found.value), more) for end in (found.low, found.high))
+    return Estimate(found.value, found.value * math.exp(-low), found.value * math.exp(high))
 
 
 def _half_share(counts: Sequence[float], sizes: Sequence[int], confidence: float) -> float:

@@ -11,7 +11,9 @@ from edgewright.pipeline.state import REFERENCE, Build, Failure, RunState
 
 LATENCY_IMAGES = 4
 
-SCREENING = Rules(min_duration_s=0.5, min_count=40, max_duration_s=3.0, rounds=5, warm_up_s=0.6, cold_starts=1)
+SCREENING = Rules(
+    min_duration_s=0.2, min_count=24, max_duration_s=3.0, rounds=8, launches=1, within=0.1, warm_up_s=0.4, inside=()
+)
 """A first look at latency that only decides which candidates get variations; no figure of it is reported."""
 
 
