@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +51,7 @@ class Handle(NamedTuple):
 def probe() -> Probe:
     """What OpenVINO can do on this machine. A precision that it would silently replace by f32 is not listed."""
     try:
-        version = require(_NAME, _NAME).__version__
+        version = _openvino().__version__
         device = str(_core().get_property(_DEVICE, "FULL_DEVICE_NAME"))
         return Probe(
             available=True,
@@ -67,7 +68,7 @@ def build(model: Path, options: Options, folder: Path) -> None:
 
     Not `convert_model`: that is the same reader with telemetry and the host's paths in the file.
     """
-    ov = require(_NAME, _NAME)
+    ov = _openvino()
     from edgewright.graph import files as graph_files
 
     checked = graph_files.load(model)  # OpenVINO hangs on some malformed files: look first, and read what was looked at
@@ -81,7 +82,7 @@ def build(model: Path, options: Options, folder: Path) -> None:
 def load(contents: Contents, options: Options, trust: bool = False, profiled: bool = False) -> Handle:
     """Compile an artifact. Raises `Unavailable` (library, precision), `IntegrityError`, `RuntimeFailed` (model
     refused)."""
-    ov = require(_NAME, _NAME)
+    ov = _openvino()
     why = "The CPU has no instructions for it, and OpenVINO would silently compute in f32 instead."
     require_precision(options, _precisions(), why)
     settings: dict[str, Any] = {
@@ -183,9 +184,22 @@ def describe(handle: Handle) -> dict[str, Any]:
     }
 
 
+def _openvino() -> Any:
+    """The library without its model converter, which takes as long to import as all the rest, and reports every import
+    to Intel over the network. Who asks for the converter by its own name gets it."""
+    converter = "openvino.tools.ovc"
+    if _NAME in sys.modules or converter in sys.modules:
+        return require(_NAME, _NAME)
+    sys.modules[converter] = None  # type: ignore[assignment]  # "not to be found": openvino goes on without it
+    try:
+        return require(_NAME, _NAME)
+    finally:
+        sys.modules.pop(converter, None)
+
+
 @functools.cache
 def _core() -> Any:
-    return require(_NAME, _NAME).Core()
+    return _openvino().Core()
 
 
 def _precisions() -> tuple[Precision, ...]:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from edgewright.bench import budget as budgets
-from edgewright.bench import gate as gates
 from edgewright.bench import html, markdown, report_json
 from edgewright.bench import sensitivity as sensitivities
-from edgewright.bench.baseline import Part
-from edgewright.bench.budget import Budget
 from edgewright.bench.figures import sentence
 from edgewright.bench.gallery import Pair
-from edgewright.bench.gate import Gate
+from edgewright.bench.report_files import ANOTHER as _ANOTHER
+from edgewright.bench.report_files import gate as gate  # noqa: PLC0414 - verbs of this API
+from edgewright.bench.report_files import read_report as read_report  # noqa: PLC0414
+from edgewright.bench.report_files import write_report as write_report  # noqa: PLC0414
 from edgewright.bench.results import Report, Sensitivity
 from edgewright.core import child, files
 from edgewright.core.errors import EdgewrightError, GateFailed, InvalidInput, RuntimeFailed, UsageError
@@ -434,38 +434,6 @@ def clean_device(on: Device | str) -> bool:
     return remote.clean(device)
 
 
-def read_report(path: PathLike) -> Report:
-    """The report in a ``report.json``, or in the folder that holds one."""
-    where = files.absolute(path)
-    return report_json.read(where / "report.json" if where.is_dir() else where)
-
-
-def write_report(report: Report, out: PathLike) -> None:
-    """Write the report as .json, .md or .html, by the file's ending."""
-    path = files.absolute(out)
-    writer = {".json": report_json.write, ".md": markdown.write, ".html": html.write}.get(path.suffix)
-    if writer is None:
-        raise UsageError(
-            f"A report cannot be written as '{path.suffix}'.", "Formats: .json, .md, .html.", "Change the ending."
-        )
-    files.require_writable_file(path, _ANOTHER)
-    writer(report, path)
-
-
-def gate(
-    report: PathLike, *, budget: str | None = None, baseline: PathLike | None = None, compare: Part | None = None
-) -> Gate:  # fmt: skip
-    """Check the chosen artifact of a report against a budget and, where given, against an earlier report.
-
-    `budget`: default the report's own. `compare`: the part that is compared with the baseline (default both). What is
-    wrong is in what comes back; see `bench.gate`.
-    """
-    found = read_report(report)
-    text = found.budget if budget is None else budget
-    limits = Budget() if budget is None and not text.strip() else budgets.parse(text)
-    return gates.gate(found, limits, read_report(baseline) if baseline is not None else None, compare=compare)
-
-
 def _job_here(
     source: Source, recipe: Recipe, target: Target, data: PathLike, split: str | None, calibration: PathLike | None
 ) -> Job:
@@ -546,9 +514,6 @@ def _stage_runner(recipe: Recipe, watch: Watch) -> StageRunner:
     store.require_writable()
     store.sweep()
     return StageRunner(store=store, limits=limits, watch=watch, strict=recipe.strict)
-
-
-_ANOTHER = "Name another path: -o PATH"
 
 
 def _writable(out: PathLike) -> Path:

@@ -14,15 +14,12 @@ from functools import cache
 from pathlib import Path
 
 import edgewright
-from edgewright.cli.main import app
+from edgewright.cli.main import VERBS
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md")
 TEMPLATES = ("bench/*.j2",)
 CODE = ("src/edgewright", "export", "quantize", "runtimes", "bench", "targets")
-VERBS = tuple(sorted({c.name or c.callback.__name__ for c in app.registered_commands} | {
-    g.name for g in app.registered_groups
-}))  # fmt: skip
 VERB = rf"(?:{'|'.join(VERBS)})\b"
 
 

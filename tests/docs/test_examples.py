@@ -24,7 +24,7 @@ import typer
 
 import edgewright
 from edgewright.bench import budget as budgets
-from edgewright.cli.main import app, run_command
+from edgewright.cli.main import application, run_command
 from edgewright.data import digits as digit_images
 from edgewright.data import scenes as scene_images
 from edgewright.demo import digits, scenes
@@ -52,7 +52,7 @@ def parametrized(examples: dict[str, str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("example", cases)
 
 
-PROGRAM: Any = typer.main.get_command(app)
+PROGRAM: Any = typer.main.get_command(application())
 COMMANDS = {table.plain(source): where for source, where in reversed(unique("command").items())}
 MENTIONS = {table.filled(source): where for source, where in reversed(unique("mention").items())}
 OPEN = {table.filled(source) for source in unique("mention") if table.is_open(source)}

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from edgewright.bench import report_json
-from edgewright.cli.main import app
+from edgewright.cli.main import application
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
 from edgewright.runtimes.options import Options
@@ -125,6 +125,7 @@ STORES = ("optimize", "export", "quantize", "prune", "distill", "sensitivity", "
 
 
 def test_every_command_is_here(world: Path) -> None:
+    app = application()
     known = {name or command.callback.__name__ for command in app.registered_commands if (name := command.name) or True}
     groups = {group.name: group.typer_instance for group in app.registered_groups}
     for name, inner in groups.items():

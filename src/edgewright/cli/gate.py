@@ -38,11 +38,11 @@ def gate(
     [dim]edgewright gate out/ --budget "top1 >= -1.0, p95 <= 10ms"
     edgewright gate out/ --baseline main/report.json[/]
     """
-    from edgewright import api
     from edgewright.bench import budget as budgets
+    from edgewright.bench import report_files
     from edgewright.cli import console
 
-    verdict = api.gate(path, budget=budget, baseline=baseline, compare=compare.value if compare else None)
+    verdict = report_files.gate(path, budget=budget, baseline=baseline, compare=compare.value if compare else None)
     if as_json:
         console.print_json(verdict)
     else:

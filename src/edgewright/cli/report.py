@@ -17,12 +17,13 @@ def report(
     [dim]edgewright report out/
     edgewright report out/report.json -o report.html[/]
     """
-    import edgewright.bench.console as table
-    from edgewright import api
+    from edgewright.bench import report_files
     from edgewright.cli import console
 
-    found = api.read_report(path)
+    found = report_files.read_report(path)
     if out is None:
+        import edgewright.bench.console as table
+
         table.show(found, console.output())
     else:
-        api.write_report(found, out)
+        report_files.write_report(found, out)

@@ -31,7 +31,6 @@ def run(
     import edgewright
     from edgewright import tasks
     from edgewright.cli import console
-    from edgewright.vision.draw import save
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
@@ -45,7 +44,11 @@ def run(
         except InvalidInput as error:
             raise UsageError(error.what, error.why, "Leave out --score.") from error
         answers = session(list(images), score)
-    saved = save(task.draw.draw, images, answers, save_images, spec.preprocess.turns) if save_images else {}
+    saved: dict[Path, Path] = {}
+    if save_images:
+        from edgewright.vision.draw import save
+
+        saved = save(task.draw.draw, images, answers, save_images, spec.preprocess.turns)
     if as_json:
         console.print_json([{"image": str(path), **answer.to_json(top)} for path, answer in zip(images, answers)])
         return
