@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -46,6 +47,32 @@ def test_a_failing_artifact_is_a_reason_and_the_others_go_on(stubbed, tmp_path):
     assert (found["fast"].cold_start_ms, found["fast"].peak_memory_bytes) == (12.5, 50_000_000)
     assert len(np.load(tmp_path / found["fast"].samples)) == found["fast"].latency.samples >= 130
     assert steps[-1][:2] == (100, 100)
+
+
+def test_contenders_are_those_that_may_be_the_fastest():
+    rng = np.random.default_rng(0)
+    machine = np.where(np.arange(12) < 5, 1.0, 1.3)
+    fast, close, slow = ([each * m * rng.uniform(1, 1.04) for m in machine] for each in (1.0, 1.005, 1.4))
+    found = latency.contenders({"slow": slow, "close": close, "fast": fast})
+    assert set(found) == {"fast", "close"}
+    assert sorted(found.values())[0] == 0
+    assert 0 < max(found.values()) < 0.1
+    assert list(latency.contenders({"only": fast})) == ["only"]
+
+
+def test_contenders_alone_are_measured_on_in_new_processes(stubbed, tmp_path):
+    rules = latency.Rules(min_duration_s=2.5, min_count=20, rounds=4, slice_s=0.02, within=0.0, warm_up_s=0.1)
+    artifacts = {name: Path("/artifacts", name) for name in ("slow", "one", "two", "left")}
+
+    def measured(rules):
+        found = latency.measure_interleaved(artifacts, ["i.png"], tmp_path, latency.Setup(rules=rules))
+        return {name: (timing.latency.rounds, timing.latency.launches) for name, timing in found.items()}
+
+    assert measured(rules) == {"slow": (4, 1), "one": (8, 2), "two": (8, 2), "left": (8, 2)}
+    inside = msgspec.structs.replace(rules, inside=("one", "two"))
+    assert measured(inside) == {"slow": (4, 1), "one": (8, 2), "two": (8, 2), "left": (4, 1)}
+    settled = msgspec.structs.replace(rules, within=0.05, min_duration_s=30.0)
+    assert measured(settled)["one"] == (8, 2), "the interval of the ratio is narrow enough"
 
 
 def test_percentiles_only_where_the_samples_support_them():

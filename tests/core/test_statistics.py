@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -37,6 +38,76 @@ def test_ratio_cancels_drift_that_falls_on_both():
     assert found.low < 2.5 < found.high
     assert found.high - found.low < 0.1
     assert statistics.ratio_of_rounds(base[:2], other[:2]) is None
+
+
+def machine(rng: np.random.Generator, seconds: float) -> np.ndarray:
+    """How slow a machine is in each 5 ms: a fast and a slow mode that last 3 s, and a busy loop that comes and goes."""
+    speed = np.ones(int(seconds / 0.005) + 1)
+    for slower, on, off in ((1.2, 3.0, 3.0), (1.7, 1.5, 2.5)):
+        start, state = 0, rng.random() < 0.5
+        while start < len(speed):
+            length = int(rng.exponential(on if state else off) / 0.005) + 1
+            speed[start : start + length] *= slower if state else 1.0
+            start, state = start + length, not state
+    return speed
+
+
+def interleaved(rng: np.random.Generator, calls_s: list[float], rounds: int = 30) -> list[list[np.ndarray]]:
+    """Samples of artifacts in slices of 25 ms, in an order that changes, with 10 ms between them."""
+    speed = machine(rng, rounds * len(calls_s) * 0.1 + 1)
+    found: list[list[np.ndarray]] = [[] for _ in calls_s]
+    now = 0.0
+    for _ in range(rounds):
+        for which in rng.permutation(len(calls_s)):
+            now, part = now + 0.01, []
+            end = now + 0.025
+            while now < end:
+                part.append(calls_s[which] * speed[int(now / 0.005)] * (1 + rng.exponential(0.02)))
+                now += part[-1]
+            found[which].append(np.array(part))
+    return found
+
+
+def medians(rounds: list[np.ndarray]) -> list[float]:
+    return [float(np.median(part)) for part in rounds]
+
+
+@pytest.mark.parametrize("call_s", [0.001, 0.005])
+def test_equal_artifacts_are_not_told_apart_on_a_machine_with_two_modes(call_s):
+    rng = np.random.default_rng(1)
+    apart = {"p50": 0, "p90": 0, "ratio": 0}
+    for _ in range(20):
+        runs = interleaved(rng, [call_s] * 5)
+        for one, other in itertools.combinations(runs, 2):
+            for name, q in (("p50", 0.5), ("p90", 0.9)):
+                a, b = statistics.percentile(one, q), statistics.percentile(other, q)
+                apart[name] += a.low > b.high or b.low > a.high
+            ratio = statistics.ratio_of_rounds(medians(one), medians(other), 0.99)
+            apart["ratio"] += not ratio.low <= 1 <= ratio.high
+    assert max(apart.values()) <= 2, "of 200 pairs"
+
+
+def test_three_percent_are_found_on_a_machine_with_two_modes():
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(10):
+        slow, fast = map(medians, interleaved(rng, [0.00206, 0.002], rounds=60))
+        found.append(statistics.ratio_of_rounds(slow, fast))
+    assert all(ratio.low > 1 for ratio in found)
+    assert np.median([ratio.value for ratio in found]) == pytest.approx(1.03, abs=0.005)
+
+
+def test_what_processes_differ_by_is_learned_and_makes_intervals_wider():
+    rng = np.random.default_rng(3)
+    drift = rng.uniform(1, 1.3, 3)
+    launches = [[drift[k] * rng.normal(1, 0.04) * rng.normal(1, 0.002, 10) for k in range(3)] for _ in range(6)]
+    assert statistics.launch_spread(launches, 0.01, 1) == pytest.approx(0.04, rel=0.5)
+    assert statistics.launch_spread(launches[:1], 0.01, 1) == 0.01
+    rounds = [rng.normal(1, 0.001, 30) for _ in range(10)]
+    plain, wide = statistics.percentile(rounds, 0.5), statistics.percentile(rounds, 0.5, spread=0.01)
+    assert (plain.value, wide.low) == (wide.value, pytest.approx(wide.value * np.exp(-0.0258), rel=1e-3))
+    assert statistics.ratio_of_rounds([1.02] * 9, [1.0] * 9).low == pytest.approx(1.02)
+    assert statistics.ratio_of_rounds([1.02] * 9, [1.0] * 9, spread=0.02).low < 1
 
 
 def test_steady_once_the_warm_up_is_over():

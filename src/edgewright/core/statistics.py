@@ -152,11 +152,14 @@ def _student(confidence: float, freedom: int) -> float:
 
 
 def is_steady(samples: Floats, window: int = 10, tolerance: float = 0.03) -> bool:
-    """Whether the last three windows of samples have medians within `tolerance` of each other (warm-up is over)."""
+    """Whether warm-up is over: of the last three windows of samples the last is not faster by more than `tolerance`.
+
+    Slower it may be: that is the machine, not what warms up.
+    """
     if len(samples) < 3 * window:
         return False
     medians = np.median(samples[-3 * window :].reshape(3, window), axis=1)
-    return bool(medians.max() - medians.min() <= tolerance * medians.min())
+    return bool(medians.max() <= (1 + tolerance) * medians[-1])
 
 
 def proportion(right: NDArray[np.bool_], confidence: float = 0.95) -> Estimate:

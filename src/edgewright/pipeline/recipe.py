@@ -20,8 +20,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `normalize`: where pixels are normalized; with both, the finalists are also built with normalization inside the
     graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
-    `finalists`: how many candidates get such variations. `fps`: frames a second of a camera at which the latency is
-    measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT's
+    `finalists`: how many candidates get such variations. `min_duration_s`: how long contenders are measured at most,
+    `min_count`: how many samples each artifact gets at least (docs/measuring.md). `fps`: frames a second of a camera at
+    which the latency is measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict.
+    `builder`: TensorRT's
     settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's.
     `mixed_precision`: where INT8 loses too much, try it with the most sensitive blocks in float
     (docs/mixed_precision.md). `hardswish`: shares of the values of SiLUs that can be replaced, for which OpenVINO on
@@ -44,7 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     calibration_images: Count = 300
     parity_images: Count = 16
     min_duration_s: Annotated[float, Meta(ge=0)] = 2.0
-    min_count: Count = 200
+    min_count: Count = 130
     fps: Annotated[float, Meta(ge=0.1, le=1000)] | None = None
     margin: Annotated[float, Meta(ge=0)] = 1.0
     seed: int = 0

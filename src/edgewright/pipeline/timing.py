@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from edgewright.bench.latency import Rules, Timing
 from edgewright.data.sets import ImageSet
+from edgewright.pipeline.score import is_inside
 from edgewright.pipeline.stages.measure import Interleaved, interleaved
 from edgewright.pipeline.state import REFERENCE, Build, Failure, RunState
 
@@ -39,13 +40,15 @@ def time(state: RunState) -> None:
     is quantized already the first one does everywhere.
     """
     recipe = state.job.recipe
-    rules = Rules(
-        min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.fps, seed=recipe.seed
-    )
     every = (state.reference, *state.builds) if state.host.is_here else state.builds
     alive = [build for build in every if build.alive and build.artifact]
     if not alive:
         return
+    inside = tuple(build.candidate.id for build in alive if build is not state.reference and is_inside(state, build))
+    rules = Rules(
+        min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.fps, seed=recipe.seed,
+        inside=inside or None,
+    )  # fmt: skip
     # Of an INT8 file the reference computes each step in float: it is exact, and no measure of speed.
     others = [build.candidate for build in alive if build is not state.reference]
     plain = (candidate.id for candidate in others if state.given or candidate.precision == "f32")
