@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Literal
 
 import msgspec
+import numpy as np
 
 from edgewright import tasks
 from edgewright.core.errors import UsageError
-from edgewright.tasks.scores import Interval
+from edgewright.core.statistics import Estimate, mean_difference
+from edgewright.tasks.scores import Accuracy, Interval, unpack
 
 from . import budget_text, metrics
 from .figures import quantity
@@ -35,6 +38,8 @@ UNITS: dict[str, dict[str, float]] = {
     "": {"": 1.0},
 }
 """Units of a metric (its own first) and how many of its own they are."""
+Standing = Literal["proven", "inside", "outside"]
+"""Of an accuracy against a budget: proven inside, inside by the measured value alone, outside or unknown."""
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -333,6 +338,43 @@ def require_task(budget: Budget, task: str) -> None:
 def check(measurement: Measurement, reference: Reference | None, budget: Budget) -> tuple[Term, ...]:
     """Each term of the budget against one measurement: met, missed or unknown, and by how much."""
     return tuple(_check(measurement, reference, limit) for limit in budget.limits)
+
+
+def standing(accuracy: Accuracy | None, budget: Budget) -> Standing:
+    """Where answers of this accuracy stand, by the terms about answers alone; those about size and speed are left out.
+
+    "inside": the measured value meets each of them. "proven": so does the bad end of each score's interval (`bounds`).
+    Agreement, SQNR and confidence have no interval and count as measured. Without such a term all is proven.
+    """
+    row = Measurement(id="", variant="", runtime="", precision="", status="ok", accuracy=accuracy)
+    limits = [limit for limit in budget.limits if limit.compares or limit.metric in metrics.OF_ANSWERS]
+    if any(_check(row, None, limit).status != "met" for limit in limits):
+        return "outside"
+    return "proven" if all(is_proven(accuracy, limit) for limit in limits if limit.compares) else "inside"
+
+
+def bounds(accuracy: Accuracy | None, limit: Limit) -> Estimate | None:
+    """What a term on a score is about, with its interval: the difference to the reference, or the score itself.
+
+    Each end is one-sided at 95 % (of a score's own interval at 97.5 %). None where there is no interval.
+    """
+    if accuracy is None or accuracy.primary not in accuracy.scores:
+        return None
+    found = accuracy.scores[accuracy.primary]
+    if not limit.absolute:
+        return Estimate(found.delta.value, found.delta.low, found.delta.high) if found.delta else None
+    if found.interval:
+        return Estimate(found.value, found.interval.low, found.interval.high)
+    if accuracy.contributions is None:
+        return None
+    each = unpack(accuracy.contributions)
+    return mean_difference(each, np.zeros_like(each))
+
+
+def is_proven(accuracy: Accuracy | None, limit: Limit) -> bool:
+    """Whether the bad end of the interval meets a term on a score."""
+    found = bounds(accuracy, limit)
+    return found is not None and (found.low - limit.value if limit.at_least else limit.value - found.high) >= -1e-9
 
 
 def _check(measurement: Measurement, reference: Reference | None, limit: Limit) -> Term:

@@ -1,31 +1,68 @@
-"""The choice: the fastest variant inside the budget, or why there is none."""
+"""The choice: of what is proven inside the budget the fastest, or why there is none.
+
+The rule, in order:
+
+1. Inside the budget are measured variants that meet every term and have no error in the audit.
+2. Of them those *proven* inside (`budget.standing`: the bad end of each score's interval meets its term). If none is,
+   all that are inside by their measured values.
+3. Of these the fastest, with all whose latency cannot be told from the fastest's: by the rounds that both were measured
+   in, and by less than `TIE` never.
+4. Of these those that none of the others is proven more accurate than, image by image.
+5. Uniform ones before mixed precision, which is harder to understand and to repeat.
+6. If they are proven inside by a score, the one that takes less memory; else, and of equal memory, the one whose
+   accuracy is nearest to proven.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from edgewright.core.statistics import ratio_of_rounds
+from edgewright import tasks
+from edgewright.core.statistics import Estimate
+from edgewright.tasks.scores import Accuracy, unpack
 
 from . import metrics
-from .budget import Budget, check, describe
+from .budget import Budget, check, describe, is_proven, standing
 from .figures import quantity
-from .results import Choice, Finding, Measurement, Reference, Term
+from .results import Choice, Finding, Measurement, Reference, Term, Unproven, faster
+from .sample_size import images_to_decide
 
-PRECISE = ("f32", "f16", "bf16")
-TIE = 1.02
-"""Medians closer than this factor count as equal: repeated runs on one machine differ by as much."""
+TIE = 1.03
+"""Medians closer than this factor count as equal: copies of one file, measured in one run, differ by as much."""
+LIGHTER = 1.05
+"""Memory within this factor counts as equal."""
+WORTH = 1.05
+"""An unproven variant is named if it is faster than the chosen one by more than this factor."""
+
+Compare = Callable[[Measurement, Measurement], Estimate | None]
+"""How much more accurate the first is than the second, paired: above zero is better; each end is one-sided at 95 %."""
+
+
+def paired(one: Measurement, other: Measurement) -> Estimate | None:
+    """A `Compare` by what each image contributed to both scores; None where that is not known."""
+    ours, theirs = one.accuracy, other.accuracy
+    metric = metrics.known().get(ours.primary) if ours else None
+    if not (ours and theirs and ours.contributions and theirs.contributions and metric and metric.task):
+        return None
+    first, second = unpack(ours.contributions), unpack(theirs.contributions)
+    if ours.primary != theirs.primary or len(first) != len(second):
+        return None
+    difference = tasks.get(metric.task).metric.difference
+    return difference(first, second) if metric.at_least else difference(second, first)
 
 
 def choose(
-    measurements: Sequence[Measurement], reference: Reference | None, budget: Budget, findings: Sequence[Finding] = ()
+    measurements: Sequence[Measurement],
+    reference: Reference | None,
+    budget: Budget,
+    findings: Sequence[Finding] = (),
+    compare: Compare = paired,
 ) -> Choice:
-    """The fastest measured variant inside the budget, by median latency (p50, which has the narrowest interval).
+    """What to ship by the rule above, and why; pure, on plain data.
 
-    Of those within 2 % of the fastest the more precise is taken, then the one closer to the reference; that a still
-    more precise one may be as fast is in `why`. Mixed precision is left out unless it is faster than each uniform
-    variant beyond doubt, by the rounds that both were measured in, and by more than 2 %. An unknown term is not met,
-    and what the audit found in error is left out. Where nothing is inside, the choice has no id, and names the nearest
-    variant and what it misses. With an error among the `findings` on data and reference nothing is chosen.
+    An unknown term is not met, and what the audit found in error is left out. Where nothing is inside, the choice has
+    no id, and names the nearest variant and what it misses. With an error among the `findings` on data and reference
+    nothing is chosen. What is not proven, and how many images would prove it, stands in `unproven` and in `why`.
     """
     if codes := dict.fromkeys(finding.code for finding in findings if finding.level == "error"):
         return Choice(why=f"Nothing is chosen, since the data or the reference is in error: {', '.join(codes)}.")
@@ -34,40 +71,138 @@ def choose(
     inside = [m for m in sound if all(term.status == "met" for term in check(m, reference, budget))]
     if not inside:
         return _nothing(measured, measurements, reference, budget)
-    uniform = [m for m in inside if not m.float_layers]
-    proven = [m for m in inside if not any(_may_be_as_fast(u, m) for u in uniform if m.float_layers)]
-    fastest = min(proven, key=_p50)
-    equal = [m for m in proven if _p50(m) <= TIE * _p50(fastest)]
-    best = min(equal, key=lambda m: (_rank(m), -_closeness(m), _p50(m), m.id))
-    of = f"{len(inside)} of {len(measurements)} variants inside '{budget.text}'"
-    why = f"The fastest of {of if budget.text else f'{len(measured)} measured variants'}"
-    if best is not fastest:
-        times = f"{_p50(fastest):.3g} against {_p50(best):.3g} ms"
-        why += f"; {fastest.id} is not faster by more than {TIE - 1:.0%} ({times}) and no more precise"
-    passed = min(inside, key=_p50)
-    if passed.float_layers and passed not in proven:
-        name = f"{passed.id}, in mixed precision ({_p50(passed):.3g} ms)"
-        why += f"; {name}, is not faster than a uniform variant beyond doubt"
-    rivals = sorted((m for m in proven if _rank(m) < _rank(best) and _may_be_as_fast(m, best)), key=_p50)
-    return Choice(id=best.id, why=" ".join([f"{why}.", *_doubts(best, rivals)]))
+    proven = [m for m in inside if standing(m.accuracy, budget) == "proven"]
+    among = proven or inside
+    fastest = min(among, key=lambda m: (_p50(m), m.id))
+    best = _best([m for m in among if _is_as_fast(m, fastest)], bool(proven) and budget.judges_accuracy, compare)
+    unsure = sorted((m for m in inside if m not in among and _p50(m) * WORTH < _p50(best)), key=_p50)
+    unproven = [*([] if proven else [best]), *unsure[:1]]
+    about = [Unproven(id=m.id, images=_needed(m, reference, budget)) for m in unproven]
+    first = _lead(best, fastest, _of(len(among), len(measurements), bool(proven), budget), compare)
+    quicker = [_faster(m, best, one.images) for m, one in zip(unproven, about) if m is not best]
+    doubts = _doubts(best, budget, about[0].images if about and not proven else None)
+    return Choice(
+        id=best.id, why=" ".join([first, *doubts, *quicker]), unproven=tuple(about),
+        proven=bool(proven) if budget.judges_accuracy else None,
+    )  # fmt: skip
 
 
-def _doubts(best: Measurement, rivals: Sequence[Measurement]) -> Iterator[str]:
-    """What the choice rests on that is not proven; `rivals` are more precise and may be as fast."""
-    if rivals:
-        times = f"{_p50(best):.3g} against {_p50(rivals[0]):.3g} ms"
-        yield f"That it is faster than {rivals[0].id}, which is more precise, is not beyond doubt ({times})."
-    delta = best.accuracy.delta if best.accuracy else None
-    if best.accuracy and delta and delta.verdict == "undecided":
-        metric = metrics.known().get(best.accuracy.primary)
-        margin = quantity(delta.margin, metric.unit if metric else "points").lstrip("+")
-        worst = delta.high if metric and not metric.at_least else -delta.low
+def _best(tied: Sequence[Measurement], by_memory: bool, compare: Compare) -> Measurement:
+    """Of variants that are as fast: steps 4 to 6 of the rule."""
+    left = [m for m in tied if not any(_is_better(other, m, compare) for other in tied if other is not m)]
+    left = [m for m in left if not m.float_layers] or left
+    weights = [_memory(m) for m in left]
+    if by_memory and all(weights):
+        left = [m for m, weight in zip(left, weights) if weight <= LIGHTER * min(weights)]
+    return min(left, key=lambda m: (*_lost(m), _p50(m), m.id))
+
+
+def _is_better(one: Measurement, other: Measurement, compare: Compare) -> bool:
+    """Whether `one` is proven more accurate than the `other`."""
+    return (found := compare(one, other)) is not None and found.low > 0
+
+
+def _is_as_fast(one: Measurement, fastest: Measurement) -> bool:
+    """Whether `one` cannot be told to be slower than the `fastest`."""
+    value = _p50(one) / _p50(fastest)
+    if value <= TIE:
+        return True
+    assert one.latency and fastest.latency
+    if ratio := faster(one.latency, fastest.latency):
+        return ratio.low <= 1
+    ours, theirs = one.latency.p50_interval_ms, fastest.latency.p50_interval_ms  # too few rounds
+    return bool(ours and theirs and ours.low <= theirs.high)
+
+
+def _memory(measurement: Measurement) -> int:
+    """Bytes at the peak, or of the file where that was not measured; 0 where neither is known."""
+    return measurement.peak_memory_bytes or measurement.size_bytes or 0
+
+
+def _lost(measurement: Measurement) -> tuple[float, float]:
+    """Order of accuracy without a comparison in pairs: by what may be lost to the reference (by the score where that is
+    not known), then by how often the answers are the reference's; less is better."""
+    accuracy = measurement.accuracy
+    if accuracy is None:
+        return 0.0, 0.0
+    score = accuracy.score or 0.0
+    lost = _loss(accuracy)
+    if lost is None:
+        lost = -score if _is_more_better(accuracy) else score
+    return lost, -(accuracy.agreement or 0.0)
+
+
+def _loss(accuracy: Accuracy) -> float | None:
+    """The bad end of the difference to the reference, as a loss; None without one."""
+    if accuracy.delta is None:
+        return None
+    return -accuracy.delta.low if _is_more_better(accuracy) else accuracy.delta.high
+
+
+def _is_more_better(accuracy: Accuracy) -> bool:
+    metric = metrics.known().get(accuracy.primary)
+    return metric is None or metric.at_least
+
+
+# --- why ----------------------------------------------------------------------------------------------------------
+
+
+def _lead(best: Measurement, fastest: Measurement, of: str, compare: Compare) -> str:
+    if best is fastest:
+        return f"The fastest of {of}."
+    times = f"{_p50(fastest):.3g} against {_p50(best):.3g} ms"
+    against = _against(best, fastest, compare)
+    return f"Of {of} {fastest.id} cannot be told to be faster ({times}), and {against}."
+
+
+def _against(best: Measurement, fastest: Measurement, compare: Compare) -> str:
+    """What was held against the `fastest` of those that are as fast."""
+    if (found := compare(best, fastest)) and _is_better(best, fastest, compare):
+        return f"is less accurate by {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    if fastest.float_layers and not best.float_layers:
+        return "is in mixed precision"
+    if _memory(best) * LIGHTER < _memory(fastest):
+        return f"takes more memory ({_memory(fastest) / 1e6:.3g} against {_memory(best) / 1e6:.3g} MB)"
+    return "is no more accurate"
+
+
+def _of(count: int, every: int, proven: bool, budget: Budget) -> str:
+    if not budget.text:
+        return f"{count} measured variants"
+    how = "proven inside" if proven and budget.judges_accuracy else "inside"
+    return f"{count} of {every} variants {how} '{budget.text}'"
+
+
+def _doubts(best: Measurement, budget: Budget, images: int | None) -> Iterator[str]:
+    """What the choice rests on that is not proven; `images` would prove that it is inside."""
+    accuracy = best.accuracy
+    terms = [limit for limit in budget.limits if limit.compares and not is_proven(accuracy, limit)]
+    loss = _loss(accuracy) if accuracy else None
+    if accuracy and terms:
+        worst = f": on {accuracy.images} images the loss may be {loss:.2f}" if loss and not terms[0].absolute else ""
+        yield f"That {terms[0].text} holds is not proven with 95% confidence{worst}; {_would(images)}."
+    elif accuracy and accuracy.delta and accuracy.delta.verdict == "undecided":
+        metric = metrics.known().get(accuracy.primary)
+        margin = quantity(accuracy.delta.margin, metric.unit if metric else "points").lstrip("+")
         yield (
-            f"That it loses at most {margin} is not proven with {delta.confidence:.0%} confidence: "
-            f"on {best.accuracy.images} images the loss may be {worst:.2f}."
+            f"That it loses at most {margin} is not proven with {accuracy.delta.confidence:.0%} confidence: "
+            f"on {accuracy.images} images the loss may be {loss:.2f}."
         )
     if best.latency and not best.latency.valid:
         yield f"Its latency is no firm evidence: {best.latency.why}."
+
+
+def _faster(one: Measurement, best: Measurement, images: int | None) -> str:
+    times = f"{_p50(one):.3g} against {_p50(best):.3g} ms"
+    return f"{one.id} is faster ({times}) and inside by what was measured, but not proven; {_would(images)}."
+
+
+def _would(images: int | None) -> str:
+    return f"about {images} images would decide" if images else "it is too near the limit for more images to decide"
+
+
+def _needed(one: Measurement, reference: Reference | None, budget: Budget) -> int | None:
+    return images_to_decide(one.accuracy, reference.accuracy if reference else None, budget)
 
 
 def _nothing(
@@ -100,29 +235,3 @@ def _shortfall(term: Term) -> float:
 def _p50(measurement: Measurement) -> float:
     assert measurement.latency and measurement.latency.p50_ms
     return measurement.latency.p50_ms
-
-
-def _may_be_as_fast(one: Measurement, other: Measurement) -> bool:
-    """Whether the median of `one` is within 2 % of the `other`'s, or cannot be told from it."""
-    if _p50(one) <= TIE * _p50(other):
-        return True
-    assert one.latency and other.latency
-    ratio = ratio_of_rounds(one.latency.rounds_p50_ms, other.latency.rounds_p50_ms)
-    if ratio:
-        return ratio.low <= 1
-    ours, theirs = one.latency.p50_interval_ms, other.latency.p50_interval_ms  # too few rounds
-    return bool(ours and theirs and ours.low <= theirs.high)
-
-
-def _rank(measurement: Measurement) -> int:
-    """0 for float32, 1 for half precisions, 2 for anything quantized, 3 for mixed precision, which must be faster."""
-    if measurement.float_layers:
-        return 3
-    if measurement.scheme or measurement.precision not in PRECISE:
-        return 2
-    return min(PRECISE.index(measurement.precision), 1)
-
-
-def _closeness(measurement: Measurement) -> float:
-    accuracy = measurement.accuracy
-    return (accuracy.agreement if accuracy else None) or 0.0

@@ -175,17 +175,31 @@ class Reference(Result, frozen=True, kw_only=True):
     energy_source: str | None = None
 
 
+class Unproven(Result, frozen=True, kw_only=True):
+    """A variant inside the budget by what was measured, whose accuracy is not proven inside.
+
+    `images`: about how many in all would decide; None where no number would, since it is too near the limit.
+    """
+
+    id: str
+    images: int | None = None
+
+
 class Choice(Result, frozen=True, kw_only=True):
     """What to ship and why.
 
     `id` None: nothing meets the budget, `nearest` comes closest and `misses` these terms; or, without `nearest`,
-    nothing was measured, or the data or the reference is in error (`Report.errors`).
+    nothing was measured, or the data or the reference is in error (`Report.errors`). `proven`: whether the accuracy of
+    the chosen one is proven inside the budget (None: that says nothing of a score). `unproven`: the chosen one if it is
+    not, and the fastest that would be chosen if it were.
     """
 
     id: str | None = None
     why: str
     nearest: str | None = None
     misses: tuple[str, ...] = ()
+    proven: bool | None = None
+    unproven: tuple[Unproven, ...] = ()
 
 
 class Loss(Result, frozen=True, kw_only=True):

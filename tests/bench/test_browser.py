@@ -70,8 +70,8 @@ def test_names_from_outside_do_not_run(show):
 
 def test_the_chosen_row_is_marked_and_failures_have_their_reason(show):
     page, _, _ = show()
-    assert page.locator("tr.chosen").get_attribute("data-id") == "openvino-int8-nncf-mixed"
-    assert page.locator("#verdict h2").inner_text() == "openvino-int8-nncf-mixed"
+    assert page.locator("tr.chosen").get_attribute("data-id") == "openvino-bf16"
+    assert page.locator("#verdict h2").inner_text() == "openvino-bf16"
     assert "QLinearConv" in page.locator("tr.failed .why").first.inner_text()
 
 

@@ -1,4 +1,4 @@
-"""Budgets: reading them, refusing them helpfully, checking and choosing by them."""
+"""Budgets: reading them, refusing them helpfully, checking by them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import itertools
 import random
 import re
 
-import msgspec
+import numpy as np
 import pytest
 
 from edgewright.bench import budget, metrics
-from edgewright.bench.choice import choose
-from edgewright.bench.results import Finding, Latency, Measurement, Ratio, Reference
+from edgewright.bench.results import Latency, Measurement, Ratio, Reference
 from edgewright.core.errors import UsageError
-from edgewright.tasks.scores import Accuracy, Delta, Interval, Scored
+from edgewright.tasks.scores import Accuracy, Delta, Interval, Scored, pack
 
 
 def measurement(id, p50, *, precision="int8", delta=-0.5, low=-0.9, agreement=97.0, half=0.05, valid=True, **more):
@@ -247,71 +246,27 @@ def test_speedup_falls_back_to_the_medians_of_both():
     assert (term.status, term.value) == ("met", 3.0)
 
 
-def test_chooses_the_fastest_inside_the_budget():
-    found = [measurement("fast-but-wrong", 2.0, delta=-4), measurement("good", 4.0), measurement("slow", 9.0)]
-    choice = choose(found, None, budget.parse("top1 >= -1.0"))
-    assert choice.id == "good"
-    assert "2 of 3 variants" in choice.why
+def test_where_an_accuracy_stands():
+    def stands(text: str, **delta: float) -> str:
+        return budget.standing(measurement("a", 8.0, **delta).accuracy, budget.parse(text))
+
+    assert stands("top1 >= -1.0", delta=-0.2, low=-0.9) == "proven"
+    assert stands("top1 >= -1.0", delta=-0.2, low=-1.1) == "inside"
+    assert stands("top1 >= -1.0", delta=-1.2, low=-1.4) == "outside"
+    assert stands("top1 >= -2.0", delta=-1.2, low=-1.4) == "proven"  # by the term, whatever margin the verdict has
+    assert stands("top1 >= -1.0, p95 <= 1ms, size <= 1KB", delta=-0.2, low=-0.9) == "proven"
+    assert stands("p95 <= 1ms", delta=-9.0, low=-10.0) == "proven"
+    assert budget.standing(None, budget.parse("top1 >= -1.0")) == "outside"
+    assert budget.standing(None, budget.Budget()) == "proven"
 
 
-def test_what_the_audit_found_in_error_is_not_chosen():
-    wrong = measurement("wrong", 2.0, findings=(Finding(level="error", code="batch-rows", text="rows differ"),))
-    told = measurement("told", 4.0, findings=(Finding(level="warning", code="census", text="1 of 3 layers"),))
-    limits = budget.parse("top1 >= -1.0")
-    assert choose([wrong, told], None, limits).id == "told"
-    alone = choose([wrong], None, limits)
-    assert (alone.id, alone.nearest, alone.misses) == (None, "wrong", ("batch-rows: rows differ",))
+def test_a_score_itself_is_proven_by_its_interval_or_by_what_each_image_contributes():
+    def stands(scored: Scored, contributions: str | None = None) -> str:
+        found = Accuracy(images=200, scores={"top1": scored}, primary="top1", contributions=contributions)
+        return budget.standing(found, budget.parse("top1 >= 75%"))
 
-
-def test_of_equally_fast_ones_the_more_precise_is_chosen():
-    int8, bf16 = measurement("int8", 4.0), measurement("bf16", 4.07, precision="bf16", delta=0, low=-0.3)
-    choice = choose([int8, bf16], None, budget.Budget())
-    assert choice.id == "bf16"
-    assert "int8 is not faster by more than 2% (4 against 4.07 ms) and no more precise" in choice.why
-
-
-def in_rounds(one: Measurement, *p50_ms: float) -> Measurement:
-    return msgspec.structs.replace(one, latency=msgspec.structs.replace(one.latency, rounds_p50_ms=p50_ms))
-
-
-def test_that_a_more_precise_one_may_be_as_fast_is_told():
-    int8 = in_rounds(measurement("int8", 4.0), 3.9, 8.1, 4.0, 4.1)
-    bf16 = measurement("bf16", 4.3, precision="bf16", delta=0, low=-0.3)
-    sure, mixed = in_rounds(bf16, 4.2, 8.7, 4.4, 4.4), in_rounds(bf16, 4.2, 7.7, 4.4, 4.0)
-    told = "That it is faster than bf16, which is more precise, is not beyond doubt (4 against 4.3 ms)."
-    for other, doubts in ((sure, False), (mixed, True)):
-        choice = choose([int8, other], None, budget.Budget())
-        assert choice.id == "int8"
-        assert (told in choice.why) is doubts
-
-
-def test_mixed_precision_is_chosen_only_where_it_is_faster_beyond_doubt():
-    mixed = in_rounds(measurement("mixed", 3.8, float_layers=("a",)), 3.7, 7.7, 3.8, 3.9)
-    uniform = measurement("int8", 4.0)
-    sure, doubted = in_rounds(uniform, 3.9, 8.1, 4.0, 4.1), in_rounds(uniform, 3.9, 7.6, 4.1, 3.9)
-    exact = measurement("f32", 4.2, precision="f32")
-    assert choose([mixed, sure, exact], None, budget.Budget()).id == "mixed"
-    doubtful = choose([mixed, doubted, exact], None, budget.Budget())
-    assert doubtful.id == "int8"
-    assert "mixed, in mixed precision (3.8 ms), is not faster than a uniform variant beyond doubt" in doubtful.why
-    assert choose([mixed], None, budget.Budget()).id == "mixed"
-
-
-def test_nothing_inside_names_the_nearest_and_what_it_misses():
-    found = [measurement("near", 11.0), measurement("far", 30.0, delta=-9)]
-    choice = choose(found, None, budget.parse("p50 <= 10ms, top1 >= -1"))
-    assert (choice.id, choice.nearest) == (None, "near")
-    assert choice.misses == ("p50 <= 10ms: 11 ms, misses by 1 ms",)
-
-
-def test_nothing_measured_says_so():
-    built = Measurement(id="b", variant="b", runtime="openvino", precision="f32", status="built")
-    choice = choose([built], None, budget.parse("top1 >= -1"))
-    assert choice.id is None
-    assert "0 failed, 1 were only built" in choice.why
-
-
-def test_an_unproven_loss_and_a_noisy_latency_are_told_with_the_choice():
-    why = choose([measurement("a", 4.0, low=-2.0, valid=False)], None, budget.parse("top1 >= -1")).why
-    assert "not proven with 95% confidence" in why
-    assert "no firm evidence: noise" in why
+    assert stands(Scored(value=80.0, interval=Interval(low=76.0, high=84.0))) == "proven"
+    assert stands(Scored(value=80.0, interval=Interval(low=74.0, high=85.0))) == "inside"
+    assert stands(Scored(value=80.0)) == "inside"
+    many, few = (np.tile([0.0, 100.0, 100.0, 100.0, 100.0], count) for count in (40, 4))
+    assert (stands(Scored(value=80.0), pack(many)), stands(Scored(value=80.0), pack(few))) == ("proven", "inside")

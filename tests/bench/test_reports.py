@@ -84,7 +84,7 @@ def test_console_fits_100_columns_and_has_no_colour_without_a_terminal(sample):
 
 def test_console_marks_the_choice_and_tells_failures():
     text = plain(report(evil=False))
-    assert "> openvino-int8-nncf-mixed    79.75" in text
+    assert "> openvino-bf16               80.50" in text
     assert "x onnxruntime-int8-nncf failed in latency: QLinearConv" in text
     assert "the CPU stands in for the reference GPU" in text
     assert "\x1b[1;32m" in plain(report(), force_terminal=True, color_system="standard")
@@ -107,7 +107,7 @@ def test_markdown_is_one_table_whose_cells_hold(sample):
 
 def test_markdown_marks_the_choice():
     text = markdown.render(report(evil=False))
-    assert "| :star: | **openvino-int8-nncf-mixed** | 79.75 |" in text
+    assert "| :star: | **openvino-bf16** | 80.50 |" in text
     assert "<details>" in text
 
 

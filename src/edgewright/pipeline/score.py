@@ -6,6 +6,7 @@ import msgspec
 
 from edgewright import tasks
 from edgewright.bench import accuracy, budget, chance, metrics
+from edgewright.bench.budget import Standing
 from edgewright.bench.results import Finding, Measurement, Term
 from edgewright.core.store import Entry
 from edgewright.pipeline.state import Build, RunState
@@ -55,6 +56,12 @@ def at_chance(state: RunState) -> Finding | None:
     return chance.at_chance(outputs, items, state.spec, found, state.job.budget)
 
 
+def standing(state: RunState, build: Build) -> Standing:
+    """Where `build` stands by what the budget asks of its accuracy: proven inside, inside, or outside."""
+    assert state.job.budget is not None
+    return budget.standing(score(state, build), state.job.budget)
+
+
 def is_inside(state: RunState, build: Build) -> bool:
     """Whether `build` meets all that the budget asks of its accuracy."""
-    return all(term.status == "met" for term in checked(state, build) if is_of_answers(term.metric))
+    return standing(state, build) != "outside"
