@@ -9,7 +9,7 @@ import msgspec
 from edgewright.core.errors import DiskFull, EdgewrightError, RuntimeFailed
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
-from edgewright.pipeline import hosts
+from edgewright.pipeline import hosts, rows
 from edgewright.pipeline.candidate import Candidate, Variant
 from edgewright.pipeline.candidates.base import (
     is_installed,
@@ -30,6 +30,7 @@ from edgewright.runtimes import artifact as artifacts
 
 def build_all(state: RunState, candidates: Sequence[Candidate]) -> list[Build]:
     """Each of `candidates` built, in their order."""
+    rows.waiting(state, candidates)
     return [build(state, candidate) for candidate in candidates]
 
 
@@ -47,6 +48,12 @@ def audit_all(state: RunState, builds: Sequence[Build]) -> None:
 
 def build(state: RunState, candidate: Candidate) -> Build:
     """Quantize, fold and compile one candidate."""
+    built = _build(state, candidate)
+    rows.tell(state, built)
+    return built
+
+
+def _build(state: RunState, candidate: Candidate) -> Build:
     built, runner = Build(candidate=candidate), state.runner
     if not is_installed(candidate):
         built.failure = Failure("compile", f"{candidate.options.runtime} is not installed on this machine.")
@@ -133,6 +140,7 @@ def answer(state: RunState, built: Build) -> Entry | None:
             built.results["evaluate"] = evaluate(
                 state.runner, artifact, built.candidate.id, state.images.evaluation, host
             )
+        rows.tell(state, built)
     return built.answers
 
 

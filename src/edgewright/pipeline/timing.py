@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from edgewright.bench.latency import Rules, Timing
 from edgewright.data.sets import ImageSet
+from edgewright.pipeline import rows
 from edgewright.pipeline.score import is_inside
 from edgewright.pipeline.stages.measure import Interleaved, interleaved
 from edgewright.pipeline.state import REFERENCE, Build, Failure, RunState
@@ -24,6 +25,8 @@ def first_look(state: RunState, builds: Sequence[Build]) -> dict[str, Timing]:
     key = tuple(build.artifact.key for build in alive if build.artifact)
     if key not in state.looks:
         state.looks[key] = timings(state, "screen", alive, SCREENING, fresh=False)
+        for build in alive:
+            rows.tell(state, build, p50(state.looks[key], build) or None)
     return state.looks[key]
 
 
@@ -58,6 +61,7 @@ def time(state: RunState) -> None:
         build.timing = found[build.candidate.id]
         if build.timing.reason:
             build.failure = Failure(build.timing.stage or "latency", build.timing.reason)
+        rows.tell(state, build)
 
 
 def timings(

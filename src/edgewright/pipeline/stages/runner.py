@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -26,7 +26,32 @@ FATAL = (InvalidInput, IntegrityError, DiskFull, Unreachable, Lost)
 """What the user gave is wrong, nothing more can be written, the device is gone: no other candidate can do better."""
 
 Watch = Callable[[str, str, int, int, str], None]
-"""Called with (stage, what it works on, done, total, step): total 0 means unknown."""
+"""Called with (stage, what it works on, done, total, step): total 0 means unknown, and a step is finished where `done`
+reaches `total`. A watch that has a method `row` gets each `Row` too. Stages go side by side: both are called from
+several threads at once."""
+
+State = Literal["reference", "waiting", "built", "answered", "measured", "left out", "failed"]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one candidate of a run so far; the last one with its `id` counts.
+
+    `score` is the primary one of the task, with its `title`; `delta` its difference to the reference (value, low,
+    high); `standing`: whether it is "proven" inside the budget, "inside" by its value, or "outside". `p50_ms`: median
+    latency, of a first look until the state is "measured". `reason`: why it failed or was left out. `ahead`: the stages
+    (name, what it works on) that are known to come before it is measured.
+    """
+
+    id: str
+    state: State
+    title: str = ""
+    score: float | None = None
+    delta: tuple[float, float, float] | None = None
+    standing: str = ""
+    p50_ms: float | None = None
+    reason: str = ""
+    ahead: tuple[tuple[str, str], ...] = ()
+
 
 LIBRARIES = {
     "export": (
@@ -128,6 +153,11 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
         how = "from the store" if entry.reused else f"{entry.seconds:.1f} s"
         self.watch(stage.name, stage.what, 1, 1, f"{how}; the stored one {entry.damage}" if entry.damage else how)
         return entry
+
+    def row(self, row: Row) -> None:
+        """Say what is known of a candidate, to a `watch` that wants to know."""
+        if tell := getattr(self.watch, "row", None):
+            tell(row)
 
     def log(self, stage: str, what: str) -> Path:
         """The log file of a child: libraries print there, never into the user's terminal."""
