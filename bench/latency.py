@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -49,6 +49,8 @@ LEAST = 3
 """Calls of a slice."""
 LAUNCH, LAUNCHES_KNOWN = 0.01, 12
 """How much processes of one artifact differ (`statistics.launch_spread`), and how firmly that is known."""
+OF_MEDIAN = 1.2
+"""The standard deviation of a median of a few values, against that of their mean."""
 SLOW_START_S = 3.0
 """An artifact that takes longer to open is not opened again."""
 QUIET_S = 1.0
@@ -60,18 +62,18 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     All take part in `rounds` of `slice_s` each, and go on until they have `min_count` samples: 130 support p95 at 99 %
     confidence; a percentile that its samples do not support is left out. Then contenders alone go on, `rounds` in each
-    of `launches` processes and more in the last, until `min_duration_s`, or until each paired interval of theirs
-    against the fastest is no wider than `within`. `inside`: the ids that may be contenders; None: all. Nothing is
-    measured for longer than `max_duration_s`. `rate_hz`: frames a second of a camera, in rounds of their own with
-    `camera_frames` in all; None: no such rounds.
+    of `launches` processes and more in the last, until `min_duration_s`, or, from two processes on, until each paired
+    interval of theirs against the fastest is no wider than `within`. `inside`: the ids that may be contenders; None:
+    all. Nothing is measured for longer than `max_duration_s`. `rate_hz`: frames a second of a camera, in rounds of
+    their own with `camera_frames` in all; None: no such rounds.
     """
 
     min_duration_s: float = 3.0
     min_count: int = 130
     max_duration_s: float = 20.0
-    rounds: int = 10
+    rounds: int = 12
     slice_s: float = 0.025
-    launches: int = 3
+    launches: int = 4
     within: float = 0.03
     inside: tuple[str, ...] | None = None
     warm_up_s: float = 1.5
@@ -261,8 +263,8 @@ def timings(
 ) -> dict[str, Timing]:
     """The figures of what `observe` wrote to `folder`; speedups are against the artifact that `reference` names."""
     rounds = {seen.id: _samples(seen.whole, folder) for seen in observed}
-    spread = _spread([(seen.whole, rounds[seen.id]) for seen in observed if seen.whole])
-    found = {seen.id: _timing(seen, rounds[seen.id], spread, folder, rate_hz) for seen in observed}
+    run = _Run.of([(seen.whole, rounds[seen.id]) for seen in observed if seen.whole])
+    found = {seen.id: _timing(seen, rounds[seen.id], run, folder, rate_hz) for seen in observed}
     base = found[reference].latency if reference in found else None
     for id, timing in found.items():
         if base and timing.latency and (ratio := faster(base, timing.latency)):
@@ -450,11 +452,10 @@ def _observed(subject: _Subject, folder: Path, number: int, target: Target | Non
 
 
 def _of_median(calls: statistics.Floats) -> list[float]:
-    """What the median call takes in each step: the mean of the calls in its middle fifth, scaled to the median."""
+    """What the median call takes in each step: the mean of the middle fifth of calls."""
     whole = calls.sum(axis=1)
-    low, middle, high = np.quantile(whole, [0.4, 0.5, 0.6])
-    steps = calls[(whole >= low) & (whole <= high)].mean(axis=0)
-    return [float(step) for step in steps * middle / steps.sum()]
+    low, high = np.quantile(whole, [0.4, 0.6])
+    return [float(step) for step in calls[(whole >= low) & (whole <= high)].mean(axis=0)]
 
 
 def _samples(watched: Watched | None, folder: Path) -> list[statistics.Floats]:
@@ -465,24 +466,35 @@ def _samples(watched: Watched | None, folder: Path) -> list[statistics.Floats]:
     return np.split(merged, np.cumsum(watched.rounds)[:-1])
 
 
-def _spread(every: Sequence[tuple[Watched, Sequence[statistics.Floats]]]) -> float:
-    """The standard deviation of launches in this run, by the artifacts that had most of them."""
-    most = max((len(one.launches) for one, _ in every), default=0)
-    launches = []
-    for one, rounds in every:
-        ends = np.cumsum(one.launches)
-        if len(ends) == most:
-            launches.append([_medians(rounds[end - count : end]) for end, count in zip(ends, one.launches)])
-    return statistics.launch_spread(launches, LAUNCH, LAUNCHES_KNOWN)
+class _Run(NamedTuple):
+    """What the artifacts of a run say together: how slow the machine was in each round, how much processes differ."""
+
+    levels: statistics.Floats
+    spread: float
+
+    @classmethod
+    def of(cls, every: Sequence[tuple[Watched, Sequence[statistics.Floats]]]) -> _Run:
+        levels = statistics.levels([_medians(rounds) for _, rounds in every]) if every else np.ones(0)
+        most = max((len(one.launches) for one, _ in every), default=0)
+        launches = []
+        for one, rounds in every:
+            if len(one.launches) == most:
+                levelled = np.array(_medians(rounds)) / levels[: len(rounds)]
+                launches.append(np.split(levelled, np.cumsum(one.launches)[:-1]))
+        return cls(levels, statistics.launch_spread(launches, LAUNCH, LAUNCHES_KNOWN))
+
+    def median(self, rounds: Sequence[statistics.Floats]) -> float:
+        """The median of all samples, as if all rounds had been as the one in the middle."""
+        return float(np.median(np.concatenate([part / level for part, level in zip(rounds, self.levels)])))
 
 
 def _timing(
-    seen: Observed, rounds: Sequence[statistics.Floats], spread: float, folder: Path, rate_hz: float | None
+    seen: Observed, rounds: Sequence[statistics.Floats], run: _Run, folder: Path, rate_hz: float | None
 ) -> Timing:
     whole = seen.whole
     if whole is None:
         return Timing(id=seen.id, stage=seen.stage, reason=seen.reason)
-    latency, watts = _latency(seen, whole, rounds, spread), whole.watts
+    latency, watts = _latency(seen, whole, rounds, run), whole.watts
     frames = _samples(seen.camera, folder)
     return Timing(
         id=seen.id,
@@ -502,20 +514,26 @@ def _medians(rounds: Sequence[statistics.Floats]) -> list[float]:
     return [float(np.median(part)) for part in rounds]
 
 
-def _latency(seen: Observed, whole: Watched, rounds: Sequence[statistics.Floats], spread: float) -> Latency:
+def _latency(seen: Observed, whole: Watched, rounds: Sequence[statistics.Floats], run: _Run) -> Latency:
     why = [environment.objection(whole.load)] if environment.objection(whole.load) else []
     if not seen.steady:
         why.append("it did not get steady in the warm-up")
-    parts = {f"{part}_p50_ms": seconds * 1e3 for part, seconds in seen.parts_s.items()}
     launches = len(whole.launches) or 1
+    spread = OF_MEDIAN * run.spread / launches**0.5
+    found, p50_ms = summarize(rounds, spread=spread), run.median(rounds) * 1e3
+    if interval := found.p50_interval_ms:
+        interval = Interval(low=min(interval.low, p50_ms), high=max(interval.high, p50_ms))
+    scale = p50_ms / sum(seen.parts_s.values()) if seen.parts_s else 0.0
     return msgspec.structs.replace(
-        summarize(rounds, spread=spread / launches**0.5),
-        **parts,
+        found,
+        **{f"{part}_p50_ms": seconds * scale for part, seconds in seen.parts_s.items()},
         **_power(whole),
+        p50_ms=p50_ms if found.p50_ms else None,
+        p50_interval_ms=interval,
         rounds=len(whole.rounds),
         rounds_p50_ms=tuple(round(seconds * 1e3, 5) for seconds in _medians(rounds)),
         launches=launches,
-        launch_spread=round(spread / launches**0.5, 5),
+        launch_spread=round(spread, 5),
         warmup_samples=seen.warm_up,
         steady=seen.steady,
         image=seen.image,

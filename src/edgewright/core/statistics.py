@@ -91,14 +91,27 @@ def ratio_of_rounds(
     return _widened(Estimate(*map(math.exp, found)), spread, confidence)
 
 
-def launch_spread(launches: Sequence[Sequence[Sequence[float]]], known: float, freedom: int) -> float:
+def levels(medians: Sequence[Sequence[float]]) -> Floats:
+    """How slow the machine was in each round, 1 in the one in the middle: what all artifacts of a round have in common.
+
+    `medians`: of each artifact those of its rounds, counted from the first. Those that were measured to the end tell.
+    A machine with two modes that are as frequent has no stable median: one slice more in the slow one moves it from the
+    one to the other. Of samples divided by their round's level it is stable, and the same for equal artifacts.
+    """
+    last = max(map(len, medians))
+    logs = np.log([rounds for rounds in medians if len(rounds) == last])
+    own = np.median(logs - logs.mean(axis=0), axis=1, keepdims=True)
+    found: Floats = np.median(logs - own, axis=0)
+    return np.exp(found - np.median(found))
+
+
+def launch_spread(launches: Sequence[Sequence[Floats]], known: float, freedom: int) -> float:
     """The standard deviation of launches: how much faster or slower than others of the same one process is, relative.
 
-    `launches`: of each artifact those of each launch, of each launch the medians of its rounds. Only artifacts with
-    as many launches as the first count: theirs were measured in the same rounds. From a handful of launches none can be
-    told: `known` counts as much as an estimate with `freedom` degrees of freedom.
+    `launches`: of each artifact its launches, of each launch the medians of its rounds, divided by their `levels`; all
+    have as many. From a handful none can be told: `known` counts as an estimate with `freedom` degrees of freedom.
     """
-    logs = np.array([[float(np.median(np.log(launch))) for launch in each] for each in launches])
+    logs = np.array([[np.median(np.log(launch)) for launch in each] for each in launches], np.float64)
     if logs.ndim < 2 or min(logs.shape) < 2:
         return known
     rest = logs - logs.mean(axis=0) - logs.mean(axis=1, keepdims=True) + logs.mean()
