@@ -161,8 +161,8 @@ def words(value: Any) -> str:
 
 
 def by_speed(report: Report) -> list[Measurement]:
-    """The measurements as tables list them: measured ones from the fastest on, then built ones, then failed ones."""
-    order = {"ok": 0, "built": 1, "failed": 2}
+    """The measurements as tables list them: from the fastest on, then built, skipped, failed ones."""
+    order = {"ok": 0, "built": 1, "skipped": 2, "failed": 3}
     fast = {m.id: (m.latency.p50_ms if m.latency and m.latency.p50_ms else float("inf")) for m in report.measurements}
     return sorted(report.measurements, key=lambda m: (order[m.status], fast[m.id], m.id))
 

@@ -18,8 +18,9 @@ from edgewright.tasks.scores import Accuracy, Interval
 SCHEMA_VERSION = 2
 """Of ``report.json``. 1: an accuracy had a field a task's score, and bits of a classifier's right answers."""
 
-Status = Literal["ok", "failed", "built"]
-"""ok: measured; failed: `reason` tells why; built: there is an artifact, but it cannot be measured on this machine."""
+Status = Literal["ok", "failed", "built", "skipped"]
+"""ok: measured; failed: `reason` says why; built: there is an artifact, but it cannot be measured on this machine;
+skipped: it could not change the choice, `reason` says why, or there was no time."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

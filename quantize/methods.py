@@ -47,6 +47,19 @@ class Method(NamedTuple):
         """Whether there is a step of this kind."""
         return any(isinstance(step, kind) for step in self.steps)
 
+    @property
+    def placement(self) -> str:
+        """What puts the Q/DQ pairs: of one scheme, files of methods with the same placement take the same time to run.
+
+        They differ in the values of weights and ranges. Those that leave more in float are slower.
+        """
+        return "nncf" if self.has(PlaceByNncf) else "qdq"
+
+    @property
+    def leaves_more_in_float(self) -> bool:
+        """Whether its files are slower than those of other methods with the same placement."""
+        return self.has(FloatLayers)
+
     def needs(self, what: Need) -> bool:
         """Whether a step reads `what`."""
         return any(what in step.needs for step in self.steps)
@@ -65,9 +78,8 @@ ROUND = CorrectBiases(gptq=True)
 METHODS: dict[str, Method] = _named(
     {
         "minmax": (Calibrate(), Protect(), ChooseRanges(("minmax",)), *PLACE, Repair()),
-        "round": (*FLOAT, RANGES, *PLACE, ROUND, Repair()),
-        "round-mixed": (*FLOAT, RANGES, FloatLayers(0.2), *PLACE, ROUND, Repair()),
         "nncf": (Protect(), PlaceByNncf(correct_biases=True), FloatTail(), RequireInt8(), Repair()),
+        "round": (*FLOAT, RANGES, *PLACE, ROUND, Repair()),
         "nncf-round": (
             Protect(),
             PlaceByNncf(smooth_quant=True, zero_points=True),
@@ -76,9 +88,10 @@ METHODS: dict[str, Method] = _named(
             ROUND,
             Repair(),
         ),
+        "round-mixed": (*FLOAT, RANGES, FloatLayers(0.2), *PLACE, ROUND, Repair()),
     }
 )
-"""What the pipeline tries where a recipe does not say: for each engine what the tool does by itself, and the best."""
+"""What the pipeline tries where a recipe does not say, the cheapest first: what each tool does, and the best."""
 
 DISTIL = "distil"
 """What is tried where none of the others stays inside the budget."""

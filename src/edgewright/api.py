@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
@@ -108,9 +108,15 @@ def optimize(
     on: Device | str | None = None,
     isa: Sequence[str] | None = None,
     strict: bool = False,
+    effort: Literal["quick", "normal", "thorough"] | None = None,
+    within_s: float | None = None,
     watch: Watch = quiet,
 ) -> Outcome:
-    """Build every candidate for `target`, measure all of them, and write report and chosen bundle into `out`.
+    """Build the candidates for `target`, measure them, and write report and chosen bundle into `out`.
+
+    `effort`: "quick" tries what takes seconds, "normal" (the default) all that can still change the choice, "thorough"
+    everything. `within_s`: begin nothing more where the run would take longer than these seconds; what is needed for a
+    bundle (export, reference, one float artifact) is done in any case. Both also in a recipe.
 
     `on`: a device ("user@host") that measures instead of this machine; the target is then what it says it is. `isa`:
     take the target's processor as one with only these instruction sets ("avx2").
@@ -123,10 +129,11 @@ def optimize(
     candidate that fails is a row of the report.
     """
     plan = recipes.read(files.absolute(recipe)) if isinstance(recipe, (str, os.PathLike)) else recipe or Recipe()
-    plan = recipes.checked(plan)
     plan = msgspec.structs.replace(
-        plan, mixed_precision=mixed_precision or plan.mixed_precision, strict=strict or plan.strict
-    )
+        plan, mixed_precision=mixed_precision or plan.mixed_precision, strict=strict or plan.strict,
+        effort=effort or plan.effort, within_s=within_s or plan.within_s,
+    )  # fmt: skip
+    plan = recipes.checked(plan)
     folder = _writable(out)
     limits = budgets.parse(budget) if budget is not None else None
     where = Source(

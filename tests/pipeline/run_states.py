@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from edgewright.bench import budget
 from edgewright.pipeline import policy
 from edgewright.pipeline.candidate import Candidate, Variant
@@ -24,11 +26,17 @@ def built(runtime: str, precision: str = "f32", failed_in: str | None = None, **
     return Build(candidate=Candidate(variant=Variant(**variant), options=Options(**options)), failure=failure)
 
 
-def state(builds: list[Build], recipe: Recipe | None = None, target: Target | None = None, **fields: Any) -> RunState:
+def state(
+    builds: list[Build],
+    recipe: Recipe | None = None,
+    target: Target | None = None,
+    effort: Any = "thorough",
+    **fields: Any,
+) -> RunState:
     """The state of a run in which `builds` were built."""
     job: Any = Job(
         source=None, data=Path(), split=None, calibration=None, target=target or detect.this_machine(),
-        recipe=recipe or Recipe(), budget=budget.parse("top1 >= -1"),
+        recipe=msgspec.structs.replace(recipe or Recipe(), effort=effort), budget=budget.parse("top1 >= -1"),
     )  # type: ignore[arg-type]  # fmt: skip
     nothing: Any = SimpleNamespace(watch=lambda *_: None, path=Path())
     known: dict[str, Any] = {

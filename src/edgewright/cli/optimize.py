@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgewright.cli import options as o
+
+
+class Effort(str, Enum):
+    """How much is tried."""
+
+    quick = "quick"
+    normal = "normal"
+    thorough = "thorough"
 
 
 def optimize(
@@ -29,6 +38,14 @@ def optimize(
         Path | None, typer.Option(help="Folder of calibration images (default: calib or train split, or divided off).")
     ] = None,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure latency anew even if it is stored.")] = False,
+    effort: Annotated[
+        Effort | None,
+        typer.Option(help="quick: what takes seconds; normal: what can change the choice; thorough: everything."),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Begin nothing more after this time, e.g. 5m."),
+    ] = None,
     mixed_precision: Annotated[
         bool,
         typer.Option("--mixed-precision", help="Where INT8 loses too much, try its most sensitive blocks in float."),
@@ -44,16 +61,19 @@ def optimize(
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Build every candidate for a device, measure all of them, and keep the [bold]fastest inside the budget[/].
+    """Build candidates for a device, measure them, and keep the [bold]fastest inside the budget[/].
 
-    Exports the model to ONNX, quantizes it to INT8 in every way that the target's runtimes want,
-    compiles each result, measures latency (interleaved) and accuracy (paired with the
-    full-precision reference), and writes the chosen bundle and the report. Finished steps are
-    kept: the same command continues after an interruption.
+    Exports the model to ONNX, quantizes it to INT8 as the target's runtimes want, compiles each
+    result, measures latency (interleaved) and accuracy (paired with the full-precision
+    reference), and writes the chosen bundle and the report. What cannot change the choice any
+    more is not built; the report says why. Finished steps are kept: the same command continues
+    after an interruption.
 
     [dim]edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
     edgewright optimize "timm:resnet18?num_classes=10" --checkpoint best.safetensors --data photos/ -o out/
     edgewright optimize detector.onnx --data coco/ --budget "map >= -0.5, p95 <= 10ms" -o out/
+    edgewright optimize timm:resnet18 --data photos/ --effort quick -o out/
+    edgewright optimize timm:resnet18 --data photos/ --effort thorough --within 20m -o out/
     edgewright optimize timm:resnet18 --data photos/ --mixed-precision -o out/
     edgewright optimize timm:resnet18 --data photos/ --on nano@jetson.local -o out/[/]
     """
@@ -65,6 +85,7 @@ def optimize(
         outcome = api.optimize(
             source, data=data, target=target, budget=budget, recipe=recipe, out=out, checkpoint=checkpoint, spec=spec,
             split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure,
-            mixed_precision=mixed_precision, on=device, isa=o.words(isa), strict=strict, watch=watch,
+            mixed_precision=mixed_precision, on=device, isa=o.words(isa), strict=strict,
+            effort=effort.value if effort else None, within_s=o.seconds(within) if within else None, watch=watch,
         )  # fmt: skip
     o.show_outcome(outcome, as_json)

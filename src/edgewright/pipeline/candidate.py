@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from edgewright.quantize import methods
 from edgewright.runtimes import registry
 from edgewright.runtimes.options import Options
 from edgewright.runtimes.traits import Traits
@@ -66,6 +67,15 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         if self.options.threads:
             parts.append(f"t{self.options.threads}")
         return "-".join(part for part in parts if part) + ("+uint8" if self.variant.normalize == "graph" else "")
+
+    @property
+    def family(self) -> Candidate:
+        """What stands for all candidates that take the same time: they differ in the values of weights alone."""
+        if self.variant.scheme is None or self.variant.method is None:
+            return self
+        how = methods.get(self.variant.method)
+        placement = f"{how.placement}-mixed" if how.leaves_more_in_float else how.placement
+        return msgspec.structs.replace(self, variant=msgspec.structs.replace(self.variant, method=placement))
 
     @property
     def traits(self) -> Traits:

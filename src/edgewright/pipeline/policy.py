@@ -6,30 +6,186 @@ cheaper stays inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
 
 from edgewright.pipeline.candidate import Candidate
-from edgewright.pipeline.score import checked, is_inside, is_of_answers
+from edgewright.pipeline.score import checked, is_good_enough, is_inside, is_of_answers, score, standing
 from edgewright.pipeline.state import Build, RunState
-from edgewright.pipeline.timing import first_look, p50
+from edgewright.pipeline.timing import first_look, latency, look, p50, ratio_of
 from edgewright.quantize import methods
 from edgewright.quantize.calibration.images import MINIMUM
 from edgewright.runtimes.options import Options
 
+NOISE = 1.03
+"""A family is slower than another where its first look says so by more than this factor, with its whole interval."""
+ELSEWHERE = 1.2
+"""How much faster Q/DQ pairs in other places may be: what is slower than the best by more is not tried with them."""
+REWRITTEN = 1.4
+"""How much faster a rewritten model may be (HardSwish, no shuffles)."""
+VARIED = 1.15
+"""How much faster a variation may be (normalization in the graph, threads)."""
+QUICK = ("minmax", "nncf")
+"""The INT8 methods of a quick run: those that take seconds."""
+
 
 def unbuilt(state: RunState, proposed: Sequence[Candidate]) -> list[Candidate]:
-    """Those of `proposed` that were not built yet."""
+    """Those of `proposed` that were not built yet, nor left out."""
     known = [build.candidate for build in state.builds]
     return [candidate for candidate in proposed if candidate not in known]
 
 
+Choose = Callable[[RunState, Sequence[Candidate]], tuple[list[Candidate], list[Build]]]
+"""Says which of the candidates proposed are built next, and which are left out, with the reason."""
+
+
+def every(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candidate], list[Build]]:
+    """All of `proposed` are built next; where the time is over they are left out."""
+    waiting = unbuilt(state, proposed)
+    if not _is_over(state):
+        return (_limited(state, waiting) if waiting else []), []
+    limit = f"Not tried: the time limit of {state.job.recipe.within_s:g} s."
+    return [], [Build(candidate=candidate, left_out=limit) for candidate in waiting]
+
+
+def choose(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candidate], list[Build]]:
+    """Which of `proposed` are built next, and where none is which are left out, with the reason.
+
+    Everything at once where the effort is thorough. Else floats, and of INT8 candidates that differ in their method
+    alone one after the other, the cheapest first, as long as they could still change the choice.
+    """
+    waiting = unbuilt(state, proposed)
+    if state.job.recipe.effort == "thorough" or _is_over(state):
+        return every(state, proposed)
+    if state.measured_here and any(candidate.variant.method for candidate in waiting):
+        look(state)
+    groups: dict[Candidate, list[Candidate]] = {}
+    for candidate in waiting:
+        groups.setdefault(_apart_from_method(candidate), []).append(candidate)
+    now, reasons = list[Candidate](), dict[Candidate, str]()
+    for group in groups.values():
+        for candidate in group:
+            if not (why := why_not(state, candidate)):
+                now.append(candidate)
+                break
+            reasons[candidate] = why
+    if now:
+        return _limited(state, now), []
+    return [], [Build(candidate=candidate, left_out=f"Not tried: {why}.") for candidate, why in reasons.items()]
+
+
+TO_MEASURE_S, TO_FINISH_S = 4.0, 10.0
+"""What an artifact takes in the last measurement, and what else is done at the end (audit, report)."""
+
+
+def _is_over(state: RunState) -> bool:
+    """Whether no more work is to begin, so that what was built can be measured within the time limit."""
+    return seconds_left(state) <= 0 and any(build.alive for build in state.builds)
+
+
+def seconds_left(state: RunState) -> float:
+    """Until the last measurement has to begin; without a time limit for ever."""
+    if state.deadline is None:
+        return math.inf
+    alive = sum(build.alive for build in (state.reference, *state.builds))
+    return state.deadline - time.monotonic() - TO_FINISH_S - alive * TO_MEASURE_S
+
+
+@contextlib.contextmanager
+def in_time(state: RunState) -> Iterator[None]:
+    """Stop a stage that would go on beyond the time limit, where something was built already."""
+    runner = state.runner
+    if state.deadline is not None and any(build.alive for build in state.builds):
+        limits = msgspec.structs.replace(runner.limits, wall_s=min(runner.limits.wall_s, max(seconds_left(state), 1.0)))
+        state.runner = msgspec.structs.replace(runner, limits=limits)
+    try:
+        yield
+    finally:
+        state.runner = runner
+
+
+def _limited(state: RunState, candidates: list[Candidate]) -> list[Candidate]:
+    """With a time limit those that gain most: floats, then of the rest the one that is like the fastest."""
+    exact = [candidate for candidate in candidates if candidate.variant.scheme is None]
+    if state.deadline is None or exact:
+        return exact if state.deadline else candidates
+
+    def seen(candidate: Candidate) -> float:
+        group = _apart_from_method(candidate)
+        like = [latency(state, b) for b in state.builds if b.alive and _apart_from_method(b.candidate) == group]
+        return min((found for found in like if found), default=0.0)
+
+    return [min(candidates, key=seen)]
+
+
+def why_not(state: RunState, candidate: Candidate) -> str:
+    """Why `candidate` cannot change the choice any more, by what is known of those built; empty where it can."""
+    if candidate.variant.method is None or state.job.recipe.effort == "thorough":
+        return ""
+    quick = (*QUICK, *(state.job.recipe.methods or ()))
+    if state.job.recipe.effort == "quick" and candidate.variant.method not in quick:
+        return "--effort quick tries only the fast INT8 methods"
+    group = _apart_from_method(candidate)
+    tried = [build for build in state.builds if build.alive and _apart_from_method(build.candidate) == group]
+    like = [build for build in tried if _placement(build.candidate) == _placement(candidate)]
+    for build in like:
+        if is_good_enough(state, build):
+            inside = "is proven inside" if standing(state, build) == "proven" else "is inside"
+            return f"{build.candidate.id} has INT8 in the same places and {inside} the budget"
+    return slower(state, like or tried, NOISE if like else ELSEWHERE)
+
+
+def slower(state: RunState, builds: Sequence[Build], margin: float) -> str:
+    """Why none that is like one of `builds` could win; empty where one could, or where that is not known.
+
+    All are slower than the fastest that is good enough, by more than `margin` with their whole intervals.
+    """
+    rival = to_beat(state)
+    ratios = [(ratio, build) for build in builds if rival and (ratio := ratio_of(state, build, rival))]
+    if not rival or not ratios or rival in builds:
+        return ""
+    ratio, build = min(ratios, key=lambda found: found[0].value)
+    if ratio.low <= margin:
+        return ""
+    return f"{build.candidate.id} is {ratio.value:.2g}x slower than {rival.candidate.id} at a first look"
+
+
+def to_beat(state: RunState) -> Build | None:
+    """The fastest at a first look of those that are good enough; of those inside the budget where none is."""
+    alive = [build for build in state.builds if build.alive and latency(state, build)]
+    good = [build for build in alive if is_good_enough(state, build)] or [
+        b for b in alive if _is_known_inside(state, b)
+    ]
+    return min(good, key=lambda build: latency(state, build) or 0.0, default=None)
+
+
+def could_win(state: RunState, builds: Sequence[Build], margin: float) -> bool:
+    """Whether something up to `margin` times faster than one of `builds` could be the fastest inside the budget."""
+    return state.job.recipe.effort == "thorough" or not slower(state, builds, margin)
+
+
 def finalists(state: RunState) -> list[Candidate]:
-    """The candidates that get variations: the fastest at a first look of those inside the budget; of all if none is."""
-    alive = [build for build in state.builds if build.alive]
-    first = first_look(state, alive)
-    timed = [build for build in [b for b in alive if is_inside(state, b)] or alive if p50(first, build)]
-    timed.sort(key=lambda build: p50(first, build))
-    return [build.candidate for build in timed[: state.job.recipe.finalists]]
+    """The candidates that get variations: the fastest at a first look of those inside the budget; of all if none is.
+
+    Unless the effort is thorough one of each family, and only what may be the fastest.
+    """
+    if state.job.recipe.effort == "thorough":
+        alive = [build for build in state.builds if build.alive]
+        first = first_look(state, alive)
+        timed = [build for build in [b for b in alive if is_inside(state, b)] or alive if p50(first, build)]
+        timed.sort(key=lambda build: p50(first, build))
+        return [build.candidate for build in timed[: state.job.recipe.finalists]]
+    look(state)
+    rival = to_beat(state)
+    near = [b for b in state.builds if b.alive and _is_known_inside(state, b) and not slower(state, [b], VARIED)]
+    near.sort(key=lambda b: (latency(state, b) or math.inf, not is_good_enough(state, b), -_value(state, b)))
+    families = {build.candidate.family: build.candidate for build in reversed(near)}
+    found = list(reversed(families.values())) if rival else []
+    return found[: 1 if state.job.recipe.effort == "quick" else state.job.recipe.finalists]
 
 
 def outside(state: RunState) -> list[Candidate]:
@@ -51,6 +207,7 @@ def outside(state: RunState) -> list[Candidate]:
         tried[0].candidate
         for (compression, _, options), tried in families.items()
         if not any(is_inside(state, build) for build in tried)
+        and could_win(state, tried, NOISE)
         and is_inside(state, floats.get((compression, options), state.reference))
     ]
 
@@ -87,7 +244,11 @@ def rewritable(state: RunState) -> list[Build]:
     """
     if not state.measured_here or state.given is not None:
         return []
-    return [build for build in state.builds if _is_plain(build) and is_inside(state, build)]
+    plain = [build for build in state.builds if _is_plain(build) and is_inside(state, build)]
+    if state.job.recipe.effort == "thorough":
+        return plain
+    families = {build.candidate.family: build for build in plain if could_win(state, [build], REWRITTEN)}
+    return list(families.values())
 
 
 def is_any_faster(state: RunState, builds: Sequence[Build], again: Sequence[Build]) -> bool:
@@ -99,6 +260,24 @@ def is_any_faster(state: RunState, builds: Sequence[Build], again: Sequence[Buil
 def has_enough_images(state: RunState) -> bool:
     """Whether INT8 could be calibrated."""
     return len(set(state.images.calibration.digests)) >= MINIMUM
+
+
+def _apart_from_method(candidate: Candidate) -> Candidate:
+    return msgspec.structs.replace(candidate, variant=msgspec.structs.replace(candidate.variant, method=None))
+
+
+def _placement(candidate: Candidate) -> str:
+    return methods.get(candidate.variant.method).placement if candidate.variant.method else ""
+
+
+def _is_known_inside(state: RunState, build: Build) -> bool:
+    return build.answers is not None and standing(state, build) != "outside"
+
+
+def _value(state: RunState, build: Build) -> float:
+    """The change of the primary score against the reference; 0 where that is not known."""
+    found = score(state, build)
+    return found.delta.value if found and found.delta else 0.0
 
 
 def _is_plain(build: Build) -> bool:

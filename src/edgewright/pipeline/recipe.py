@@ -32,6 +32,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     (docs/pruning.md); "2:4": one with sparse weights, for TensorRT. `distill`: so do these sources, after they learned
     from the model (docs/distillation.md). Each of them is trained for `train_time_s` seconds. `strict`: stop at an
     image that cannot be read, and at anything else in the data that deserves a warning (docs/data.md).
+
+    `effort`: "normal" builds what can still win (docs/choice.md), "quick" only what is cheap, "thorough" everything.
+    `within_s`: nothing more is begun where the run would take longer than these seconds.
     """
 
     schema_version: int = 1
@@ -59,6 +62,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     distill: tuple[str, ...] = ()
     train_time_s: Seconds = 1200.0
     strict: bool = False
+    effort: Literal["quick", "normal", "thorough"] = "normal"
+    within_s: Seconds | None = None
 
 
 def checked(recipe: Recipe) -> Recipe:

@@ -23,6 +23,7 @@ from edgewright.bench.results import (
     Reference,
     Report,
     StageTime,
+    Status,
     TargetInfo,
 )  # fmt: skip
 from edgewright.core import files
@@ -158,7 +159,7 @@ def _measurement(state: RunState, build: Build) -> Measurement:
     findings, passed = audit.split(_audit(state, build))
     proved = checks.read(build.results["check"]).findings() if "check" in build.results else ()
     measured = build.alive and timing is not None
-    reason = build.failure.reason if build.failure else None if measured else _target(state).why
+    reason = build.failure.reason if build.failure else build.left_out or (None if measured else _target(state).why)
     return Measurement(
         id=candidate.id,
         variant=candidate.variant.name,
@@ -167,7 +168,7 @@ def _measurement(state: RunState, build: Build) -> Measurement:
         scheme=candidate.variant.scheme,
         float_layers=candidate.variant.float_layers,
         options=msgspec.to_builtins(candidate.options),
-        status="ok" if measured else "built" if build.alive else "failed",
+        status=_status(build, measured),
         stage=build.failure.stage if build.failure else None,
         reason=reason,
         latency=timing.latency if timing else None,
@@ -185,6 +186,12 @@ def _measurement(state: RunState, build: Build) -> Measurement:
         findings=(*_findings(build), *_predicted(state, build), *proved, *findings),
         passed=passed,
     )
+
+
+def _status(build: Build, measured: bool) -> Status:
+    if build.left_out:
+        return "skipped"
+    return "ok" if measured else "built" if build.alive else "failed"
 
 
 def _quantization(build: Build) -> dict[str, Any]:

@@ -6,6 +6,7 @@ checkpoint, a full disk) ends the run.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -28,8 +29,9 @@ from edgewright.pipeline.state import Build, Failure, Job, RunState
 
 AT_ANY_RATE: Sequence[ModuleType] = (base, compression)
 """What proposes candidates without a look at any answers."""
-BY_ANSWERS: Sequence[ModuleType] = (distillation, mixed_precision, shuffles, hardswish, variations)
+BY_ANSWERS: Sequence[ModuleType] = (distillation, mixed_precision, shuffles, hardswish)
 """What proposes more by what those before it answered, and how fast they are."""
+OF_FINALISTS: Sequence[ModuleType] = (variations,)
 
 
 def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
@@ -38,7 +40,9 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
     Candidates for TensorRT on a device that is not at hand are checked, and their answers emulated, here. The reference
     answers first: where it is at chance nothing is built.
     """
+    begin = time.monotonic()
     state = prepare(job, runner, host or hosts.here())
+    state.deadline = begin + job.recipe.within_s if job.recipe.within_s else None
     if state.measured_here:
         builder.build_reference(state)
         if (chance := at_chance(state)) and chance.level == "error":
@@ -52,17 +56,28 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
         if not state.measured_here:
             builder.build_reference(state)
         builder.answer_all(state, state.builds)
-        _extend(state, BY_ANSWERS)
+        if job.recipe.effort != "quick":
+            _extend(state, BY_ANSWERS)
+        _extend(state, OF_FINALISTS, policy.every)
         builder.audit_all(state, state.builds)
     if state.measured_here:
         timing.time(state)
     return state
 
 
-def _extend(state: RunState, proposers: Sequence[ModuleType]) -> None:
-    """Build what each of `proposers` proposes, and let it answer, until it proposes nothing more."""
+def _extend(state: RunState, proposers: Sequence[ModuleType], choose: policy.Choose = policy.choose) -> None:
+    """Build what each of `proposers` proposes and can still change the choice, until it proposes nothing more.
+
+    What was built is looked at and answers, so that the next step is decided by it; what is left out is a row with the
+    reason.
+    """
     for proposer in proposers:
-        while candidates := policy.unbuilt(state, proposer.propose(state)):
-            state.builds += builder.build_all(state, candidates)
+        while True:
+            candidates, left_out = choose(state, proposer.propose(state))
+            state.builds += left_out
+            if not candidates:
+                break
+            with policy.in_time(state):
+                state.builds += builder.build_all(state, candidates)
             if state.reference.answers:
                 builder.answer_all(state, state.builds)

@@ -62,6 +62,19 @@ def standing(state: RunState, build: Build) -> Standing:
     return budget.standing(score(state, build), state.job.budget)
 
 
+def is_good_enough(state: RunState, build: Build) -> bool:
+    """Whether no more accurate variant is needed beside `build`: it is proven inside the budget.
+
+    Where not even the float model in float32 is proven to be, there are too few images for any proof, and inside does.
+    """
+    if build.answers is None:
+        return False
+    found = standing(state, build)
+    exact = [b for b in state.builds if b.alive and b.candidate.precision == "f32" and b.answers is not None]
+    provable = not exact or any(standing(state, b) == "proven" for b in exact)
+    return found == "proven" or (found == "inside" and not provable)
+
+
 def is_inside(state: RunState, build: Build) -> bool:
     """Whether `build` meets all that the budget asks of its accuracy."""
     return standing(state, build) != "outside"

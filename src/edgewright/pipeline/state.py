@@ -59,6 +59,7 @@ class Failure(NamedTuple):
 class Build:
     """One candidate on its way: what each stage made of it, by the name of the stage, or where and why it failed.
 
+    `left_out`: why it is not built, or not measured to the end.
     `skipped`: what failed that the candidate lives without (its audit). "model" is the ONNX file that was compiled,
     "emulate" an artifact that answers here as this one does on its device: one for TensorRT, or for a processor
     without VNNI.
@@ -67,14 +68,15 @@ class Build:
     candidate: Candidate
     results: dict[str, Entry] = field(default_factory=dict)
     failure: Failure | None = None
+    left_out: str = ""
     skipped: dict[str, Failure] = field(default_factory=dict)
     timing: Timing | None = None
     scored: Accuracy | None = None
 
     @property
     def alive(self) -> bool:
-        """Whether it has not failed."""
-        return self.failure is None
+        """Whether it goes on: it has not failed, and is not left out."""
+        return self.failure is None and not self.left_out
 
     @property
     def artifact(self) -> Entry | None:
@@ -104,7 +106,8 @@ class RunState:
 
     `models`: the exported one is called "", others were made of it, or failed. `left`: of a pruned one the share of the
     latency that was to be left. `given`: how much of the source is in INT8 already; None for a float one. `base`: what
-    speedups are relative to. `looks`: first looks at latency, by the artifacts that were in them.
+    speedups are relative to. `looks`: first looks at latency, by the artifacts that were in them. `deadline`: when no
+    more work is to begin (`time.monotonic`).
     """
 
     job: Job
@@ -120,6 +123,7 @@ class RunState:
     left: dict[str, float] = field(default_factory=dict)
     looks: dict[tuple[str, ...], dict[str, Timing]] = field(default_factory=dict)
     base: str | None = None
+    deadline: float | None = None
     images_audit: Entry | None = None
 
     @property

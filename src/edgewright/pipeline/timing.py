@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from edgewright.bench.latency import Rules, Timing
+from edgewright.core import statistics
+from edgewright.core.statistics import Estimate
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import rows
 from edgewright.pipeline.score import is_inside
@@ -28,6 +31,67 @@ def first_look(state: RunState, builds: Sequence[Build]) -> dict[str, Timing]:
         for build in alive:
             rows.tell(state, build, p50(state.looks[key], build) or None)
     return state.looks[key]
+
+
+def look(state: RunState) -> None:
+    """See that of each family that was built one was looked at: beside the new ones the fastest two known."""
+    known = {build.candidate.family for build in _seen(state)}
+    new = {build.candidate.family: build for build in reversed(state.builds) if build.alive and build.artifact}
+    new = {family: build for family, build in reversed(new.items()) if family not in known}
+    if new:
+        anchors = sorted(_seen(state), key=lambda build: latency(state, build) or math.inf)[:2]
+        first_look(state, [*anchors, *new.values()])
+
+
+def latency(state: RunState, build: Build) -> float | None:
+    """The median latency in ms of the family of `build` at a first look, on the scale of the very first one."""
+    first = next(iter(_seen(state)), None)
+    ratio = ratio_of(state, build, first) if first else None
+    return ratio.value * p50(_looks(state)[0], first) if ratio and first else None
+
+
+def ratio_of(state: RunState, one: Build, other: Build) -> Estimate | None:
+    """How many times slower `one` is than `other`, or what stands for each.
+
+    By a look that has both, or by way of a third. None where one of the two was not seen.
+    """
+    ours, theirs = _representative(state, one), _representative(state, other)
+    if ours is None or theirs is None:
+        return None
+    if ours is theirs:
+        return Estimate(1.0, 1.0, 1.0)
+    looks = _looks(state)
+    for found in reversed(looks):
+        if ratio := _ratio(found, ours, theirs):
+            return ratio
+    for third in _seen(state):
+        one_way = [ratio for found in looks if (ratio := _ratio(found, ours, third))]
+        onward = [ratio for found in looks if (ratio := _ratio(found, third, theirs))]
+        if third not in (ours, theirs) and one_way and onward:
+            return Estimate(*(a * b for a, b in zip(one_way[-1], onward[-1])))
+    return None
+
+
+def _looks(state: RunState) -> list[dict[str, Timing]]:
+    return [found for found in state.looks.values() if len(found) > 1]
+
+
+def _seen(state: RunState) -> list[Build]:
+    return [build for build in state.builds if any(p50(found, build) for found in _looks(state))]
+
+
+def _representative(state: RunState, build: Build) -> Build | None:
+    return next((one for one in _seen(state) if one.candidate.family == build.candidate.family), None)
+
+
+def _ratio(found: Mapping[str, Timing], one: Build, other: Build) -> Estimate | None:
+    """The ratio by the rounds of one look; of too few rounds an interval of a tenth."""
+    ours, theirs = (seen.latency if (seen := found.get(b.candidate.id)) else None for b in (one, other))
+    if not (ours and theirs and ours.p50_ms and theirs.p50_ms):
+        return None
+    value = ours.p50_ms / theirs.p50_ms
+    ratio = statistics.ratio_of_rounds(value, ours.rounds_p50_ms, theirs.rounds_p50_ms, 0.99)
+    return ratio or Estimate(value, value / 1.1, value * 1.1)
 
 
 def p50(timings: Mapping[str, Timing], build: Build) -> float:

@@ -47,6 +47,9 @@ def propose(state: RunState) -> list[Candidate]:
             why = "not tried: needs an x86 target that is measured, OpenVINO in float inside the budget"
             state.runner.watch("fit", "HardSwish", 1, 1, f"{why}, and {MINIMUM} calibration images")
         return []
+    nncf = [build for build in alive if build.candidate in _quantized(alive, exact[0].candidate)]
+    if not policy.could_win(state, [*exact, *nncf], policy.REWRITTEN):
+        return []
     fitted = _model(
         state, FITTED, "fit", lambda: fit_hardswish(state.runner, state.exported, state.images.calibration)
     )  # fmt: skip
@@ -58,9 +61,25 @@ def propose(state: RunState) -> list[Candidate]:
     for share in sorted(chosen.values()):
         _put(state, fitted, share)
     found = [compressed(exact[0].candidate, _named(share)) for share in sorted(chosen.values())]
+    if recipe.effort != "thorough":
+        found = _fastest_first(state, exact[0], found)
     if not all(candidate.id in {build.candidate.id for build in state.builds} for candidate in found):
         return found
     return _in_int8(state, sorted(chosen.values()), exact[0].candidate, _quantized(alive, exact[0].candidate))
+
+
+def _fastest_first(state: RunState, exact: Build, shares: Sequence[Candidate]) -> list[Candidate]:
+    """Of `shares` the largest that were tried and the next: none more where one is inside, or saves nothing."""
+    builds = {build.candidate: build for build in state.builds}
+    found = list[Candidate]()
+    for candidate in reversed(shares):
+        found.append(candidate)
+        build = builds.get(candidate)
+        if build is None:
+            break
+        if build.alive and (is_inside(state, build) or not policy.is_any_faster(state, [exact], [build])):
+            break
+    return found
 
 
 def _in_int8(
@@ -73,7 +92,8 @@ def _in_int8(
         build = builds[candidate.id]
         return build.alive and is_inside(state, build)
 
-    for share in reversed([share for share in shares if is_good(compressed(exact, _named(share)))]):
+    tried = [share for share in shares if compressed(exact, _named(share)).id in builds]
+    for share in reversed([share for share in tried if is_good(compressed(exact, _named(share)))]):
         found = [compressed(candidate, _named(share)) for candidate in quantized]
         if not all(candidate.id in builds for candidate in found):
             return found
