@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -128,12 +128,8 @@ def optimize(
     `source` and `budget`: see `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a
     candidate that fails is a row of the report.
     """
-    plan = recipes.read(files.absolute(recipe)) if isinstance(recipe, (str, os.PathLike)) else recipe or Recipe()
-    plan = msgspec.structs.replace(
-        plan, mixed_precision=mixed_precision or plan.mixed_precision, strict=strict or plan.strict,
-        effort=effort or plan.effort, within_s=within_s or plan.within_s,
-    )  # fmt: skip
-    plan = recipes.checked(plan)
+    given = {"mixed_precision": mixed_precision, "strict": strict, "effort": effort, "within_s": within_s}
+    plan = _recipe(recipe, given)
     folder = _writable(out)
     limits = budgets.parse(budget) if budget is not None else None
     where = Source(
@@ -157,6 +153,12 @@ def optimize(
         outcome = _deliver(state, reports.assemble(state), folder)
         watch("report", str(folder), 1, 1, f"{time.monotonic() - begin:.1f} s")
     return outcome
+
+
+def _recipe(recipe: Recipe | PathLike | None, given: Mapping[str, Any]) -> Recipe:
+    """The recipe, or the one in a file, with what was `given` beside it instead of what it says."""
+    plan = recipes.read(files.absolute(recipe)) if isinstance(recipe, (str, os.PathLike)) else recipe or Recipe()
+    return recipes.checked(msgspec.structs.replace(plan, **{name: value for name, value in given.items() if value}))
 
 
 def export(

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgewright.cli import options as o
-
-
-class Effort(str, Enum):
-    """How much is tried."""
-
-    quick = "quick"
-    normal = "normal"
-    thorough = "thorough"
 
 
 def optimize(
@@ -38,14 +29,8 @@ def optimize(
         Path | None, typer.Option(help="Folder of calibration images (default: calib or train split, or divided off).")
     ] = None,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure latency anew even if it is stored.")] = False,
-    effort: Annotated[
-        Effort | None,
-        typer.Option(help="quick: what takes seconds; normal: what can change the choice; thorough: everything."),
-    ] = None,
-    within: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Begin nothing more after this time, e.g. 5m."),
-    ] = None,
+    effort: o.EffortOption = None,
+    within: o.WithinOption = None,
     mixed_precision: Annotated[
         bool,
         typer.Option("--mixed-precision", help="Where INT8 loses too much, try its most sensitive blocks in float."),

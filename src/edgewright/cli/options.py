@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,23 @@ IsaOption = Annotated[
 StrictOption = Annotated[
     bool,
     typer.Option("--strict", help="Stop at images that cannot be read and annotations that look wrong (docs/data.md)."),
+]
+
+
+class Effort(str, Enum):
+    """How much is tried."""
+
+    quick = "quick"
+    normal = "normal"
+    thorough = "thorough"
+
+
+EffortOption = Annotated[
+    Effort | None,
+    typer.Option(help="quick: what takes seconds; normal: what can change the choice; thorough: everything."),
+]
+WithinOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Begin nothing more that does not fit into this time, e.g. 5m.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]
 DataOption = Annotated[

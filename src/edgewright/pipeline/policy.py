@@ -136,6 +136,10 @@ def why_not(state: RunState, candidate: Candidate) -> str:
         if is_good_enough(state, build):
             inside = "is proven inside" if standing(state, build) == "proven" else "is inside"
             return f"{build.candidate.id} has INT8 in the same places and {inside} the budget"
+    for build in tried:
+        ratio = ratio_of(state, like[0], build) if like and build not in like and is_good_enough(state, build) else None
+        if ratio and ratio.high >= 1:
+            return f"{like[0].candidate.id} is no faster than {build.candidate.id}, which is inside the budget"
     return slower(state, like or tried, NOISE if like else ELSEWHERE)
 
 
