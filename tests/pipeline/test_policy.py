@@ -10,6 +10,7 @@ from edgewright.core.statistics import Estimate
 from edgewright.pipeline import policy
 from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.candidates.base import enumerate_candidates
+from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.state import Build, RunState
 from edgewright.targets import catalogue
 
@@ -110,7 +111,8 @@ def test_without_latencies_methods_are_tried_until_one_is_proven(run: Run) -> No
 
 
 def test_when_the_time_is_over_the_rest_is_left_out() -> None:
-    run_state = state([built("openvino")], target=catalogue.load("x86-vnni"), effort="normal")
+    recipe = Recipe(within_s=60)
+    run_state = state([built("openvino")], recipe, catalogue.load("x86-vnni"), effort="normal")
     run_state.deadline = 0.0
     int8: list[Candidate] = [built("openvino", scheme="openvino-vnni", method="minmax").candidate]
     limited = policy.choose(run_state, int8)
