@@ -129,8 +129,7 @@ def optimize(
     candidate that fails is a row of the report.
     """
     given = {"mixed_precision": mixed_precision, "strict": strict, "effort": effort, "within_s": within_s}
-    plan = _recipe(recipe, given)
-    folder = _writable(out)
+    plan, folder = _recipe(recipe, given), _writable(out)
     limits = budgets.parse(budget) if budget is not None else None
     where = Source(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
@@ -138,15 +137,10 @@ def optimize(
     with hosts.at(_device(on), plan, watch) as host:
         meant, sets = hosts.target_for(host, target), _isa(isa)
         job = Job(
-            source=where,
-            data=files.absolute(data),
-            split=split,
+            source=where, data=files.absolute(data), split=split,
             calibration=files.absolute(calibration) if calibration is not None else None,
-            target=restrict(meant, sets, plan) if sets else meant,
-            recipe=plan,
-            budget=limits,
-            remeasure=remeasure,
-        )
+            target=restrict(meant, sets, plan) if sets else meant, recipe=plan, budget=limits, remeasure=remeasure,
+        )  # fmt: skip
         state = runs.run(job, _stage_runner(plan, watch), host)
         begin = time.monotonic()
         watch("report", str(folder), 0, 0, "statistics over images")

@@ -14,12 +14,7 @@ def optimize(
     source: o.SourceArgument,
     data: o.DataOption,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html} and the bundle.")],
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="Device name (see `edgewright targets`) or a TOML file; default: this machine, or the one of --on."
-        ),
-    ] = None,
+    target: o.DeviceNameOption = None,
     budget: o.BudgetOption = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file: what to try, under what time.")] = None,
     checkpoint: o.CheckpointOption = None,

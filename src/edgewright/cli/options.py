@@ -59,6 +59,13 @@ EffortOption = Annotated[
 WithinOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Begin nothing more that does not fit into this time, e.g. 5m.")
 ]
+DeviceNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        help="Device name (see `edgewright targets`) or a TOML file; default: this machine, or that of --on.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]
 DataOption = Annotated[
     Path,
