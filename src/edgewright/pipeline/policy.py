@@ -136,11 +136,45 @@ def why_not(state: RunState, candidate: Candidate) -> str:
         if is_good_enough(state, build):
             inside = "is proven inside" if standing(state, build) == "proven" else "is inside"
             return f"{build.candidate.id} has INT8 in the same places and {inside} the budget"
+    if tried and (why := _as_its_twin(state, (like or tried)[0])):
+        return why
     for build in tried:
         ratio = ratio_of(state, like[0], build) if like and build not in like and is_good_enough(state, build) else None
         if ratio and ratio.high >= 1:
             return f"{like[0].candidate.id} is no faster than {build.candidate.id}, which is inside the budget"
     return slower(state, like or tried, NOISE if like else ELSEWHERE)
+
+
+def _as_its_twin(state: RunState, build: Build) -> str:
+    """Why INT8 files whose other layers run in another float precision go on instead of `build`; empty where it does.
+
+    The faster one does. Where they cannot be told apart the one in float32 does, which is closer to the reference.
+    """
+    for other in state.builds if build.candidate.variant.scheme else ():
+        if not other.alive or other is build or _in_f32(other.candidate) != _in_f32(build.candidate):
+            continue
+        ratio = ratio_of(state, build, other)
+        if ratio and (ratio.low > 1 or (ratio.high >= 1 and other.candidate.options.precision == "f32")):
+            return f"{build.candidate.id} is no faster than {other.candidate.id}"
+    return ""
+
+
+def to_answer(state: RunState) -> list[Build]:
+    """What answers next of what was built: all of it, in a quick run the fastest two that could win."""
+    waiting = [build for build in state.builds if build.alive and build.answers is None]
+    if state.job.recipe.effort != "quick" or not state.measured_here:
+        return waiting
+    look(state)
+    near = [build for build in waiting if build.alive and not slower(state, [build], NOISE)]
+    return sorted(near, key=lambda build: latency(state, build) or 0.0)[:2]
+
+
+def leave_unanswered(state: RunState) -> None:
+    """In a quick run leave out what did not answer, since it is slower than what is inside."""
+    if state.job.recipe.effort == "quick" and state.measured_here:
+        for build in state.builds:
+            if build.alive and build.answers is None and (why := slower(state, [build], NOISE)):
+                build.left_out = f"Not evaluated: {why}."
 
 
 def slower(state: RunState, builds: Sequence[Build], margin: float) -> str:
@@ -185,8 +219,11 @@ def finalists(state: RunState) -> list[Candidate]:
         return [build.candidate for build in timed[: state.job.recipe.finalists]]
     look(state)
     rival = to_beat(state)
-    near = [b for b in state.builds if b.alive and _is_known_inside(state, b) and not slower(state, [b], VARIED)]
-    near.sort(key=lambda b: (latency(state, b) or math.inf, not is_good_enough(state, b), -_value(state, b)))
+    inside = [build for build in state.builds if build.alive and _is_known_inside(state, build)]
+    inside = [build for build in inside if is_good_enough(state, build)] or inside
+    near = [build for build in inside if not slower(state, [build], VARIED)]
+    near = [build for build in near if not _as_its_twin(state, build)]
+    near.sort(key=lambda build: (latency(state, build) or math.inf, -_value(state, build)))
     families = {build.candidate.family: build.candidate for build in reversed(near)}
     found = list(reversed(families.values())) if rival else []
     return found[: 1 if state.job.recipe.effort == "quick" else state.job.recipe.finalists]
@@ -268,6 +305,11 @@ def has_enough_images(state: RunState) -> bool:
 
 def _apart_from_method(candidate: Candidate) -> Candidate:
     return msgspec.structs.replace(candidate, variant=msgspec.structs.replace(candidate.variant, method=None))
+
+
+def _in_f32(candidate: Candidate) -> Candidate:
+    """`candidate` as if what is not quantized ran in float32."""
+    return msgspec.structs.replace(candidate, options=msgspec.structs.replace(candidate.options, precision="f32"))
 
 
 def _placement(candidate: Candidate) -> str:

@@ -55,10 +55,11 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
     if state.measured_here or any("emulate" in build.results for build in state.builds):
         if not state.measured_here:
             builder.build_reference(state)
-        builder.answer_all(state, state.builds)
+            builder.answer_all(state, state.builds)
         if job.recipe.effort != "quick":
             _extend(state, BY_ANSWERS)
         _extend(state, OF_FINALISTS, policy.every)
+        policy.leave_unanswered(state)
         builder.audit_all(state, state.builds)
     if state.measured_here:
         timing.time(state)
@@ -79,5 +80,7 @@ def _extend(state: RunState, proposers: Sequence[ModuleType], choose: policy.Cho
                 break
             with policy.in_time(state):
                 state.builds += builder.build_all(state, candidates)
-            if state.reference.answers:
-                builder.answer_all(state, state.builds)
+            while state.reference.answers and (builds := policy.to_answer(state)):
+                builder.answer_all(state, builds)
+                if all(build.answers is None for build in builds):
+                    break

@@ -104,10 +104,12 @@ def time(state: RunState) -> None:
     """Measure all that is alive in one interleaved run, the reference with it, and say what speedups are against.
 
     A device has no torch: there the first artifact in float32 stands in for the reference's latency; of a file that
-    is quantized already the first one does everywhere.
+    is quantized already the first one does everywhere. So it does in a quick run, since starting torch takes long.
     """
     recipe = state.job.recipe
-    every = (state.reference, *state.builds) if state.host.is_here else state.builds
+    asked = state.job.budget is not None and any(limit.metric == "speedup" for limit in state.job.budget.limits)
+    with_reference = state.host.is_here and (asked or recipe.effort != "quick")
+    every = (state.reference, *state.builds) if with_reference else state.builds
     alive = [build for build in every if build.alive and build.artifact]
     if not alive:
         return
@@ -119,7 +121,7 @@ def time(state: RunState) -> None:
     # Of an INT8 file the reference computes each step in float: it is exact, and no measure of speed.
     others = [build.candidate for build in alive if build is not state.reference]
     plain = (candidate.id for candidate in others if state.given or candidate.precision == "f32")
-    state.base = REFERENCE.id if state.host.is_here and state.given is None else next(plain, None)
+    state.base = REFERENCE.id if with_reference and state.given is None else next(plain, None)
     found = timings(state, "latency", alive, rules, fresh=state.job.remeasure, base=state.base)
     for build in alive:
         build.timing = found[build.candidate.id]
