@@ -121,13 +121,11 @@ def _pace(report: Report) -> Table:
 
 def _failures(report: Report) -> list[RenderableType]:
     lines: list[RenderableType] = []
-    for found in figures.by_speed(report):
-        if found.status != "ok":
-            text = Text("x " if found.status == "failed" else "- ", style="red" if found.status == "failed" else "dim")
-            reason = figures.reason(found, report)
-            where = f" in {found.stage}" if found.stage else ""
-            text.append(one_line(f"{found.id} {found.status}{where}"), style="default")
-            lines.append(text.append(one_line(f": {reason}") if reason else "", style="dim"))
+    for found, names, reason in figures.unmeasured(report):
+        text = Text("x " if found.status == "failed" else "- ", style="red" if found.status == "failed" else "dim")
+        where = f" in {found.stage}" if found.stage else ""
+        text.append(one_line(f"{names} {found.status}{where}"), style="default")
+        lines.append(text.append(one_line(f": {reason}") if reason else "", style="dim"))
     return lines
 
 

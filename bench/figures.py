@@ -167,6 +167,15 @@ def by_speed(report: Report) -> list[Measurement]:
     return sorted(report.measurements, key=lambda m: (order[m.status], fast[m.id], m.id))
 
 
+def unmeasured(report: Report) -> list[tuple[Measurement, str, str]]:
+    """What was not measured: a measurement, the names of all that have its status, stage and reason, and the reason."""
+    groups: dict[tuple[str, str | None, str], list[Measurement]] = {}
+    for found in by_speed(report):
+        if found.status != "ok":
+            groups.setdefault((found.status, found.stage, reason(found, report)), []).append(found)
+    return [(same[0], ", ".join(m.id for m in same), key[2]) for key, same in groups.items()]
+
+
 def has_figures(found: Measurement) -> bool:
     """Whether a measurement has figures for the columns of a table: it was measured, or its answers were emulated."""
     return found.status == "ok" or found.accuracy is not None

@@ -106,10 +106,11 @@ def _row(found: Measurement, report: Report) -> tuple[str, ...]:
 
 
 def _details(report: Report) -> Iterable[tuple[str, str]]:
-    left_out = [found for found in figures.by_speed(report) if found.status != "ok"]
     yield (
-        f"{len(left_out)} not measured",
-        "\n".join(f"- **{_safe(m.id)}** ({m.status}): {_safe(figures.reason(m, report))}" for m in left_out),
+        f"{sum(found.status != 'ok' for found in report.measurements)} not measured",
+        "\n".join(
+            f"- **{_safe(names)}** ({m.status}): {_safe(reason)}" for m, names, reason in figures.unmeasured(report)
+        ),
     )
     yield from _pace(report)
     lines = [

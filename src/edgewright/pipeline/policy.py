@@ -135,7 +135,7 @@ def why_not(state: RunState, candidate: Candidate) -> str:
     for build in like:
         if is_good_enough(state, build):
             inside = "is proven inside" if standing(state, build) == "proven" else "is inside"
-            return f"{build.candidate.id} has INT8 in the same places and {inside} the budget"
+            return f"{build.candidate.id}, with INT8 in the same places, {inside} the budget"
     if tried and (why := _as_its_twin(state, (like or tried)[0])):
         return why
     for build in tried:
@@ -183,13 +183,13 @@ def slower(state: RunState, builds: Sequence[Build], margin: float) -> str:
     All are slower than the fastest that is good enough, by more than `margin` with their whole intervals.
     """
     rival = to_beat(state)
-    ratios = [(ratio, build) for build in builds if rival and (ratio := ratio_of(state, build, rival))]
+    ratios = [ratio for build in builds if rival and (ratio := ratio_of(state, build, rival))]
     if not rival or not ratios or rival in builds:
         return ""
-    ratio, build = min(ratios, key=lambda found: found[0].value)
+    ratio = min(ratios, key=lambda found: found.value)
     if ratio.low <= margin:
         return ""
-    return f"{build.candidate.id} is {ratio.value:.2g}x slower than {rival.candidate.id} at a first look"
+    return f"{ratio.value:.2g}x slower than {rival.candidate.id} at a first look"
 
 
 def to_beat(state: RunState) -> Build | None:
