@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FOLDER = "build/demo-detect"
 """Where the demo writes if nobody says where."""
 SOURCE = f"ultralytics:yolo11n.yaml?nc={len(scenes.NAMES)}&imgsz={SIDE}"
-RECIPE = Recipe(methods=("nncf-round",), normalize=("host",), min_duration_s=1.0)
+RECIPE = Recipe(methods=("minmax", "nncf", "nncf-round"), normalize=("host",), min_duration_s=1.0)
 SPEC = f'name = "scenes"\nlabels = {json.dumps(scenes.NAMES)}\n'
 
 

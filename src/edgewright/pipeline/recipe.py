@@ -33,7 +33,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     from the model (docs/distillation.md). Each of them is trained for `train_time_s` seconds. `strict`: stop at an
     image that cannot be read, and at anything else in the data that deserves a warning (docs/data.md).
 
-    `effort`: "normal" builds what can still win (docs/choice.md), "quick" only what is cheap, "thorough" everything.
+    `effort`: "normal" builds what can still win (docs/effort.md), "quick" only what is cheap, "thorough" everything.
     `within_s`: nothing more is begun where the run would take longer than these seconds.
     """
 
