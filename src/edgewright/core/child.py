@@ -84,9 +84,8 @@ class Child:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._answers], [], [], left)[0]:
                 self.kill()
-                raise errors.TimedOut(
-                    f"{target} took longer than {limit:g} s and was stopped.", *self._log_hint("Raise the time limit")
-                )
+                what = f"{target} took longer than {round(limit, 1):g} s and was stopped."
+                raise errors.TimedOut(what, *self._log_hint("Raise the time limit"))
             message = pipes.receive(self._answers)
             if message is None:
                 raise self._death(target)

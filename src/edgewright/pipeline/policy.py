@@ -6,13 +6,12 @@ cheaper stays inside.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from edgewright.pipeline import deadline
 from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.score import checked, is_good_enough, is_inside, is_of_answers, score, standing
 from edgewright.pipeline.state import Build, RunState
@@ -46,10 +45,10 @@ Choose = Callable[[RunState, Sequence[Candidate]], tuple[list[Candidate], list[B
 def every(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candidate], list[Build]]:
     """All of `proposed` are built next; where the time is over they are left out."""
     waiting = unbuilt(state, proposed)
-    if not _is_over(state):
+    if not deadline.is_over(state):
         return (_limited(state, waiting) if waiting else []), []
-    limit = f"Not tried: the time limit of {state.job.recipe.within_s:g} s."
-    return [], [Build(candidate=candidate, left_out=limit) for candidate in waiting]
+    why = f"Not tried: {deadline.reason(state)}."
+    return [], [Build(candidate=candidate, left_out=why) for candidate in waiting]
 
 
 def choose(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candidate], list[Build]]:
@@ -59,7 +58,7 @@ def choose(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candida
     alone one after the other, the cheapest first, as long as they could still change the choice.
     """
     waiting = unbuilt(state, proposed)
-    if state.job.recipe.effort == "thorough" or _is_over(state):
+    if state.job.recipe.effort == "thorough" or deadline.is_over(state):
         return every(state, proposed)
     if state.measured_here and any(candidate.variant.method for candidate in waiting):
         look(state)
@@ -78,48 +77,19 @@ def choose(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candida
     return [], [Build(candidate=candidate, left_out=f"Not tried: {why}.") for candidate, why in reasons.items()]
 
 
-TO_MEASURE_S, TO_FINISH_S = 4.0, 10.0
-"""What an artifact takes in the last measurement, and what else is done at the end (audit, report)."""
-
-
-def _is_over(state: RunState) -> bool:
-    """Whether no more work is to begin, so that what was built can be measured within the time limit."""
-    return seconds_left(state) <= 0 and any(build.alive for build in state.builds)
-
-
-def seconds_left(state: RunState) -> float:
-    """Until the last measurement has to begin; without a time limit for ever."""
-    if state.deadline is None:
-        return math.inf
-    alive = sum(build.alive for build in (state.reference, *state.builds))
-    return state.deadline - time.monotonic() - TO_FINISH_S - alive * TO_MEASURE_S
-
-
-@contextlib.contextmanager
-def in_time(state: RunState) -> Iterator[None]:
-    """Stop a stage that would go on beyond the time limit, where something was built already."""
-    runner = state.runner
-    if state.deadline is not None and any(build.alive for build in state.builds):
-        limits = msgspec.structs.replace(runner.limits, wall_s=min(runner.limits.wall_s, max(seconds_left(state), 1.0)))
-        state.runner = msgspec.structs.replace(runner, limits=limits)
-    try:
-        yield
-    finally:
-        state.runner = runner
-
-
 def _limited(state: RunState, candidates: list[Candidate]) -> list[Candidate]:
-    """With a time limit those that gain most: floats, then of the rest the one that is like the fastest."""
-    exact = [candidate for candidate in candidates if candidate.variant.scheme is None]
+    """With a time limit those that gain most: floats, then the cheapest method for what is fastest so far."""
+    exact = [candidate for candidate in candidates if candidate.variant.method is None]
     if state.deadline is None or exact:
         return exact if state.deadline else candidates
+    order = [*methods.METHODS, *methods.OTHERS]
 
-    def seen(candidate: Candidate) -> float:
+    def gain(candidate: Candidate) -> tuple[int, float]:
         group = _apart_from_method(candidate)
         like = [latency(state, b) for b in state.builds if b.alive and _apart_from_method(b.candidate) == group]
-        return min((found for found in like if found), default=0.0)
+        return order.index(candidate.variant.method or ""), min((found for found in like if found), default=0.0)
 
-    return [min(candidates, key=seen)]
+    return [min(candidates, key=gain)]
 
 
 def why_not(state: RunState, candidate: Candidate) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
-from edgewright.pipeline import builder, hosts, policy, timing
+from edgewright.pipeline import builder, deadline, hosts, policy, timing
 from edgewright.pipeline.candidates import (
     base,
     compression,
@@ -73,13 +73,15 @@ def _extend(state: RunState, proposers: Sequence[ModuleType], choose: policy.Cho
     reason.
     """
     for proposer in proposers:
-        while True:
+        while proposer in AT_ANY_RATE or not deadline.is_over(state):
             candidates, left_out = choose(state, proposer.propose(state))
             state.builds += left_out
             if not candidates:
                 break
-            with policy.in_time(state):
-                state.builds += builder.build_all(state, candidates)
+            with deadline.in_time(state):
+                built = builder.build_all(state, candidates)
+            deadline.leave_stopped(state, built)
+            state.builds += built
             while state.reference.answers and (builds := policy.to_answer(state)):
                 builder.answer_all(state, builds)
                 if all(build.answers is None for build in builds):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from edgewright.bench.budget import Budget
 from edgewright.bench.latency import Timing
-from edgewright.core.errors import EdgewrightError
+from edgewright.core.errors import EdgewrightError, TimedOut
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
 from edgewright.graph.precision import Quantized
@@ -48,6 +48,7 @@ class Failure(NamedTuple):
     stage: str
     what: str
     why: str = ""
+    timed_out: bool = False
 
     @property
     def reason(self) -> str:
@@ -96,7 +97,7 @@ class Build:
         except FATAL:
             raise
         except EdgewrightError as error:
-            self.failure = Failure(name, error.what, error.why)
+            self.failure = Failure(name, error.what, error.why, isinstance(error, TimedOut))
             runner.watch(name, self.candidate.id, 1, 1, f"failed: {error.what}")
 
 

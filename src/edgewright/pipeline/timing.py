@@ -9,7 +9,7 @@ from edgewright.bench.latency import Rules, Timing
 from edgewright.core import statistics
 from edgewright.core.statistics import Estimate
 from edgewright.data.sets import ImageSet
-from edgewright.pipeline import rows
+from edgewright.pipeline import deadline, rows
 from edgewright.pipeline.score import is_inside
 from edgewright.pipeline.stages.measure import Interleaved, interleaved
 from edgewright.pipeline.state import REFERENCE, Build, Failure, RunState
@@ -122,6 +122,7 @@ def time(state: RunState) -> None:
     others = [build.candidate for build in alive if build is not state.reference]
     plain = (candidate.id for candidate in others if state.given or candidate.precision == "f32")
     state.base = REFERENCE.id if with_reference and state.given is None else next(plain, None)
+    rules = deadline.rules(state, rules, len(alive))
     found = timings(state, "latency", alive, rules, fresh=state.job.remeasure, base=state.base)
     for build in alive:
         build.timing = found[build.candidate.id]
