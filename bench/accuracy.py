@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.core.child import YIELDING, Child, Limits, Progress
-from edgewright.core.errors import InvalidInput
+from edgewright.core.errors import EdgewrightError, InvalidInput
+from edgewright.core.warm import Kind
+from edgewright.runtimes import artifact as artifacts
+from edgewright.runtimes import registry
 
 WORKER = "edgewright.bench.worker"
 OUTPUTS = "outputs.npy"
@@ -41,9 +44,17 @@ def evaluate(
     if answer:
         answer(artifact, paths, folder, progress)
         return
-    with Child(folder / "log.txt", limits, YIELDING) as child:
+    with Child(folder / "log.txt", limits, YIELDING, _kind(artifact)) as child:
         child.call(f"{WORKER}:open_artifact", path=str(artifact), images=list(paths[:1]))
         child.call(f"{WORKER}:predict", images=list(paths), out=str(folder / OUTPUTS), progress=progress)
+
+
+def _kind(artifact: Path) -> Kind:
+    """Of the warm process that has most of what this one's runtime imports."""
+    try:
+        return "heavy" if registry.traits(artifacts.read(artifact).options.runtime).reference else "light"
+    except (OSError, EdgewrightError):  # the child says what is wrong
+        return "light"
 
 
 def load_outputs(folder: Path) -> Outputs:

@@ -57,10 +57,10 @@ def _run(request: JobRequest, folder: Path) -> dict[str, Any]:
             temporary.write_bytes(msgspec.json.encode([max(int(done), 0), max(int(total), 0), _text(text)]))
             temporary.replace(folder / "progress.json")
 
+    kwargs: dict[str, Any] = {**request.kwargs, request.into: str(out)}
     try:
         value = child.call(
-            request.target, log=folder / "log", limits=request.limits, progress=progress, env=None,
-            **request.kwargs, **{request.into: str(out)},
+            request.target, log=folder / "log", limits=request.limits, progress=progress, env=None, **kwargs,
         )  # fmt: skip
         return {"ok": value, "files": _written(out)}
     except Exception as error:

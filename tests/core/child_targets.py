@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from edgewright.core.errors import InvalidInput
@@ -60,12 +63,23 @@ def steps(progress: Any) -> str:
     return "done"
 
 
-def die_as_parent(pid_file: str) -> None:
+def start_one_that_hangs() -> int:
+    return subprocess.Popen(["sleep", "3600"]).pid
+
+
+def surroundings() -> dict[str, Any]:
+    folder = str(Path.cwd())
+    return {
+        "folder": folder, "waits": os.environ["OMP_WAIT_POLICY"], "mark": os.environ.get("EDGEWRIGHT_TEST_MARK"),
+        "imports_here": folder in sys.path or "" in sys.path,
+    }  # fmt: skip
+
+
+def die_as_parent(pid_file: str, forked: bool) -> None:
     """Start a child of our own that hangs, then wait: the test kills us."""
-    from pathlib import Path
+    from edgewright.core import child, warm
 
-    from edgewright.core import child
-
-    with child.Child(Path(pid_file + ".log")) as one:
-        Path(pid_file).write_text(str(one._process.pid))
+    with child.Child(Path(pid_file + ".log"), env=child.YIELDING if forked else None) as one:
+        pids = [one._process.pid, *(server.process.pid for server in warm._servers.values())]
+        Path(pid_file).write_text(" ".join(map(str, pids)))
         one.call("tests_child_targets:hang")

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from edgewright.core import errors, pipes, start
+from edgewright.core import errors, pipes, start, warm
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is being done); total 0 means unknown."""
@@ -47,26 +47,36 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Child:
     """A child process that answers calls until it is closed. Use as a context manager.
 
-    `env`: variables that it gets where the caller's environment has none of the name.
+    `env`: variables that it gets where the caller's environment has none of the name (`YIELDING`); None for one that is
+    timed: it starts as an application does. Others are forked from the warm process of `kind` where one can be had.
     """
 
-    def __init__(self, log: Path, limits: Limits = Limits(), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, log: Path, limits: Limits = Limits(), env: dict[str, str] | None = None, kind: warm.Kind | None = "light"
+    ) -> None:
         self.limits, self.log = limits, log
         log.parent.mkdir(parents=True, exist_ok=True)
-        read_request, write_request = os.pipe()
-        read_answer, write_answer = os.pipe()
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable, start.__file__, str(read_request), str(write_answer), str(os.getpid()),
-                    msgspec.json.encode(limits).decode(),
-                ],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(read_request, write_answer),
-                env={**(env or {}), **_environment()}, start_new_session=True,
-            )  # fmt: skip
-        os.close(read_request)
-        os.close(write_answer)
-        self._requests, self._answers = write_request, read_answer
+        read_request, self._requests = os.pipe()
+        self._answers, write_answer = os.pipe()
+        self._process: subprocess.Popen[bytes] | warm.Forked
+        environment = {**(env or {}), **_environment()}
+        try:
+            with log.open("ab") as out:
+                forked = None
+                if env and kind:
+                    ends = (read_request, write_answer, out.fileno())
+                    forked = warm.fork(kind, environment, limits.cpu_s, limits.memory_bytes, ends)
+                self._process = forked or subprocess.Popen(
+                    [
+                        sys.executable, start.__file__, str(read_request), str(write_answer), str(os.getpid()),
+                        msgspec.json.encode(limits).decode(),
+                    ],
+                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(read_request, write_answer),
+                    env=environment, start_new_session=True,
+                )  # fmt: skip
+        finally:
+            os.close(read_request)
+            os.close(write_answer)
 
     def call(
         self, target: str, /, *, progress: Progress | None = None, wall_s: float | None = None, **kwargs: Any
@@ -100,9 +110,7 @@ class Child:
 
     def close(self) -> None:
         """Let the child end: it does when its pipe closes; it is killed if it does not within two seconds."""
-        for handle in (self._requests, self._answers):
-            with contextlib.suppress(OSError):
-                os.close(handle)
+        self._hang_up()
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:
@@ -117,8 +125,18 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind and not issubclass(kind, Exception):  # Ctrl-C: nobody waits for what it is at
+            self._hang_up()
+            self.kill()
+        else:
+            self.close()
+
+    def _hang_up(self) -> None:
+        for handle in (self._requests, self._answers):
+            if handle >= 0:
+                os.close(handle)
+        self._requests = self._answers = -1  # the numbers may be another thread's by now
 
     def _death(self, target: str) -> errors.EdgewrightError:
         code = self._process.wait()
@@ -162,8 +180,9 @@ def call(
     limits: Limits = Limits(),
     progress: Progress | None = None,
     env: dict[str, str] | None = YIELDING,
+    kind: warm.Kind | None = "light",
     **kwargs: Any,
 ) -> Any:
     """Run ``module:function`` with `kwargs` in a child of its own and return what it returns."""
-    with Child(log, limits, env) as child:
+    with Child(log, limits, env, kind) as child:
         return child.call(target, progress=progress, **kwargs)

@@ -1,4 +1,4 @@
-"""Messages between a process and its child: msgpack behind its length, through a pipe."""
+"""Messages between a process and its child: msgpack behind its length, through a pipe; and how a child is asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+
+FILES = 5
+"""What comes with a request: the pipes of requests, answers and status, the log, the working directory."""
+STATUS = struct.Struct("<?i")
+"""What goes through the pipe of status: (True, its process id) from the child once it has a session of its own, then
+(False, how it ended, as `subprocess` says it) from here."""
+
+
+class Forking(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for a child: its limits, and variables of its environment that differ from one child to the next."""
+
+    cpu_s: int | None
+    memory_bytes: int | None
+    env: dict[str, str]
 
 
 def send(handle: int, message: Any) -> None:

@@ -19,9 +19,17 @@ from edgewright.core import errors, pipes
 def serve() -> None:
     """Answer requests until the pipe closes. Runs in the child."""
     requests, answers, parent = (int(word) for word in sys.argv[1:4])
-    _die_with_parent(parent)
+    die_with_parent(parent)
     limits = msgspec.json.decode(sys.argv[4])
-    _confine(limits["cpu_s"], limits["memory_bytes"])
+    answer_all(requests, answers, limits["cpu_s"], limits["memory_bytes"])
+
+
+def answer_all(requests: int, answers: int, cpu_s: int | None, memory_bytes: int | None) -> None:
+    """Answer requests within these limits until the pipe closes, then end this process."""
+    from edgewright.core import warm
+
+    warm.enabled = False
+    _confine(cpu_s, memory_bytes)
     while (request := pipes.receive(requests)) is not None:
         pipes.send(answers, _answer(request, lambda *step: pipes.send(answers, {"progress": step})))
     os._exit(0)  # runtime libraries may crash or hang in their own teardown: nothing is left to save
@@ -56,7 +64,7 @@ def _confine(cpu_s: int | None, memory_bytes: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Ask Linux to kill this process when the parent dies: a killed run leaves no child at work."""
     if sys.platform != "linux":
         return

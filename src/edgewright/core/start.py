@@ -43,6 +43,10 @@ if __name__ == "__main__":
     root = os.path.dirname(os.path.dirname(own))  # noqa: PTH120
     if root not in sys.path:  # edgewright itself, where it was found through the working directory
         sys.path.append(root)
+    if sys.argv[1] == "fork":
+        from edgewright.core.fork_server import main
+
+        main()
     from edgewright.core.serve import serve
 
     serve()

@@ -60,7 +60,7 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
         "images": sets.read(data, "train").digests, "code": files.sha256(Path(__file__)),
         "made_by": made_by("export", "vision"),
     }  # fmt: skip
-    trained = runner.run("train", SOURCE, inputs, f"{__name__}:train", data=str(data))
+    trained = runner.with_torch.run("train", SOURCE, inputs, f"{__name__}:train", data=str(data))
     with files.new_folder(out / "model") as folder:
         for name in ("digits.safetensors", "digits.toml"):
             shutil.copyfile(trained.path / name, folder / name)

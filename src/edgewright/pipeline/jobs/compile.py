@@ -126,7 +126,7 @@ def finish_bundle(runner: StageRunner, path: Path, out: Path) -> bundle.Manifest
         folder = Path(scratch, "artifact")
         child.call(
             "edgewright.runtimes.bundle:finish", log=runner.log("finish", before.name), limits=runner.limits,
-            folder=str(path), out=str(folder), progress=step,
+            folder=str(path), out=str(folder), progress=step, kind=None,
         )  # fmt: skip
         runner.watch("finish", before.name, 1, 1, "")
         finished = {"on": detect.this_machine().title}

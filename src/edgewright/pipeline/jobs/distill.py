@@ -209,7 +209,7 @@ def _train(runner: StageRunner, asked: Teaching, exported: Entry, training: Imag
         labels=classes, boxes=boxes, schedule=asked.schedule, seed=asked.seed, strict=strict,
         checkpoint=str(checkpoint),
     )  # fmt: skip
-    made = patient.run(
+    made = patient.with_torch.run(
         "distill", asked.student.source, inputs, f"{__name__}:train", request=msgspec.to_builtins(request)
     )
     shutil.rmtree(checkpoint, ignore_errors=True)

@@ -170,7 +170,7 @@ def cut(
         "model": state.exported.key, "images": training.only(some).digests, **how,
         "costs": msgspec.to_builtins(costs), "made_by": made_by("prune", "quantize", "export", "bench"),
     }  # fmt: skip
-    return state.runner.run(
+    return state.runner.with_torch.run(
         "prune", f"{state.job.source.source}: {wanted.amount}", inputs, f"{__name__}:make",
         request={
             "source": msgspec.to_builtins(state.job.source), "model": str(state.exported.path / MODEL),

@@ -39,7 +39,9 @@ def compile_reference(runner: StageRunner, exported: Entry, spec: ModelSpec) -> 
     exact = not has_torch and bool(what_is(exported).operators)
     options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32", emulate=exact)
     file = REFERENCE if has_torch else MODEL
-    return _compile(runner, "reference", File(exported, file, spec), options, True, _foreign)
+    return _compile(
+        runner.with_torch if has_torch else runner, "reference", File(exported, file, spec), options, True, _foreign
+    )
 
 
 def emulate(runner: StageRunner, model: Entry, what: str, spec: ModelSpec) -> Entry:

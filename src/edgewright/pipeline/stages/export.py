@@ -54,6 +54,7 @@ def export(runner: StageRunner, source: Source, images: ImageSet | None, batch: 
     }
     if source.parsed.kind != "onnx":
         machine_key.key()  # the reference is marked with it: that it cannot be kept is said before the work
+        runner = runner.with_torch
     return runner.run(
         "export", source.source, inputs, "edgewright.export.exporter:export", refuse=_foreign, source=source.source,
         request={

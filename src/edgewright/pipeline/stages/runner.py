@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from edgewright.core import child
+from edgewright.core import child, warm
 from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
 from edgewright.core.lazy import version
 from edgewright.core.store import Entry, Store
@@ -88,12 +88,14 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(NamedTuple):
-    """Where a stage writes, where libraries print, what its children may use, and who sees progress."""
+    """Where a stage writes, where libraries print, what its children may use, who sees progress, and the kind of warm
+    process that its children are forked from."""
 
     folder: Path
     log: Path
     limits: child.Limits
     progress: child.Progress
+    kind: warm.Kind = "light"
 
 
 Execute = Callable[[Stage, Context], None]
@@ -103,7 +105,9 @@ Execute = Callable[[Stage, Context], None]
 def in_child(stage: Stage, context: Context) -> None:
     """Do `stage` in a child process of this machine."""
     arguments = {**stage.arguments, stage.into: str(context.folder)}
-    child.call(stage.target, log=context.log, limits=context.limits, progress=context.progress, **arguments)
+    child.call(
+        stage.target, log=context.log, limits=context.limits, progress=context.progress, kind=context.kind, **arguments
+    )  # fmt: skip
 
 
 def in_own_children(stage: Stage, context: Context, **by: Any) -> None:
@@ -123,6 +127,12 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
     watch: Watch = quiet
     strict: bool = False
     execute: Execute = in_child
+    kind: warm.Kind = "light"
+
+    @property
+    def with_torch(self) -> StageRunner:
+        """The same, whose children have torch imported when they start."""
+        return msgspec.structs.replace(self, kind="heavy")
 
     def run(
         self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder",
@@ -146,7 +156,7 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
             self.watch(stage.name, stage.what, done, max(total, done + 1), text)  # only below it is said to be finished
 
         def make(folder: Path) -> None:
-            (execute or self.execute)(stage, Context(folder, log, self.limits, step))
+            (execute or self.execute)(stage, Context(folder, log, self.limits, step, self.kind))
 
         step(0, 0, "")
         entry = self.store.stage(stage.name, stage.inputs, make, refuse)

@@ -1,0 +1,177 @@
+"""Children that are forked from a warm process instead of started: the same limits, without seconds of imports.
+
+One warm process a kind of work (`KINDS`) is started when the first child of that kind is needed, with this process's
+environment of then, and again when it died or the environment is another; it ends when it is idle. Where a kind's
+libraries are missing, as on a device, there is none, and children are started plainly. The other side is `fork_server`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.util
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import msgspec
+
+from edgewright.core import start
+from edgewright.core.pipes import STATUS, Forking
+
+Kind = Literal["light", "heavy"]
+
+_LIGHT = (
+    "onnx", "numpy", "PIL.Image", "cv2", "onnx.numpy_helper", "onnx.shape_inference", "safetensors.numpy",
+    "scipy.stats", "scipy.optimize", "scipy.special", "scipy.linalg.lapack", "edgewright.graph.files",
+    "edgewright.graph.probe", "edgewright.quantize.quantize", "edgewright.quantize.hardswish",
+    "edgewright.quantize.saturation", "edgewright.runtimes.artifact", "edgewright.runtimes.session",
+    "edgewright.bench.worker", "edgewright.pipeline.stages.audit", "edgewright.pipeline.stages.check",
+)  # fmt: skip
+KINDS: dict[Kind, tuple[str, ...]] = {
+    "light": _LIGHT,
+    "heavy": ("torch", "torch._dynamo", "torchvision", "timm", "onnxscript", "networkx", *_LIGHT),
+}
+"""What each kind of warm process imports: what most of its stages would. The first one must be installed."""
+
+LATE = ("EDGEWRIGHT_", "PYTEST_")
+"""How variables begin that no library reads when it is imported: for other values of these no warm process is started.
+"""
+
+READY_S = 120.0
+"""A warm process that has not forked after so long never will."""
+
+enabled = sys.platform == "linux"
+"""Whether children may be forked from warm processes: not within such a child, whose own are few."""
+
+
+class Forked:
+    """A child of a warm process, with what `subprocess.Popen` offers of one of its own."""
+
+    def __init__(self, pid: int, status: int) -> None:
+        self.pid, self._status = pid, status
+        self._code: int | None = None
+        self._lock = threading.Lock()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """How it ended, as `subprocess` says it; raises `subprocess.TimeoutExpired`."""
+        with self._lock:
+            if self._code is None:
+                if not select.select([self._status], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired(["child"], timeout or 0)
+                told = os.read(self._status, STATUS.size)
+                # Where the warm process was killed the system killed its children with it.
+                self._code = STATUS.unpack(told)[1] if told else -signal.SIGKILL
+                os.close(self._status)
+            return self._code
+
+
+class _Server:
+    """A warm process of this process."""
+
+    def __init__(self, kind: Kind, env: dict[str, str]) -> None:
+        self.env, self.owner = env, os.getpid()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, start.__file__, "fork", str(theirs.fileno()), str(os.getpid()),
+                    ",".join(KINDS[kind]),
+                ],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),), env=env, start_new_session=True,
+            )  # fmt: skip
+
+    def fork(self, asked: Forking, requests: int, answers: int, log: int) -> Forked | None:
+        """A child with these ends of its pipes; None where the process is gone."""
+        read, write = os.pipe()
+        folder = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        try:
+            try:
+                socket.send_fds(self._control, [msgspec.json.encode(asked)], [requests, answers, write, log, folder])
+            finally:
+                os.close(write)
+                os.close(folder)
+            told = os.read(read, STATUS.size) if select.select([read], [], [], READY_S)[0] else b""
+        except OSError:
+            told = b""
+        lives, pid = STATUS.unpack(told) if told else (False, 0)
+        if lives:
+            return Forked(pid, read)
+        os.close(read)
+        return None
+
+    def retire(self) -> None:
+        """Ask it for no more children: it ends behind those that it has."""
+        self._control.close()
+        threading.Thread(target=self.process.wait, daemon=True).start()
+
+    def kill(self) -> None:
+        """End it, and with it its children."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+
+_servers: dict[Kind, _Server] = {}
+_lock = threading.Lock()
+_starter = ThreadPoolExecutor(1, "edgewright-warm")
+"""Warm processes are started here: Linux ends a process with the thread that started it, and this one stays."""
+
+
+def fork(
+    kind: Kind, env: dict[str, str], cpu_s: int | None, memory_bytes: int | None, handles: Sequence[int]
+) -> Forked | None:
+    """A child of the warm process of `kind` with the environment `env` and these limits; None where none can be had.
+
+    `handles`: its ends of the pipes of requests and answers, and its log.
+    """
+    if not enabled or not _is_installed(kind):
+        return None
+    requests, answers, log = handles
+    late = {name: value for name, value in env.items() if name.startswith(LATE)}
+    asked = Forking(cpu_s=cpu_s, memory_bytes=memory_bytes, env=late)
+    for _ in range(2):  # it may have ended just now
+        server = _server(kind, {name: value for name, value in env.items() if name not in late})
+        if found := server.fork(asked, requests, answers, log):
+            return found
+        with _lock:
+            if _servers.get(kind) is server:
+                del _servers[kind]
+        server.kill()
+    return None
+
+
+def _server(kind: Kind, env: dict[str, str]) -> _Server:
+    with _lock:
+        found = _servers.get(kind)
+        if found and found.owner != os.getpid():  # of the process that this one was forked from
+            found = None
+        if found and (found.env != env or found.process.poll() is not None):
+            found.retire()
+            found = None
+        if not found:
+            found = _servers[kind] = _starter.submit(_Server, kind, env).result()
+        return found
+
+
+def _is_installed(kind: Kind) -> bool:
+    first = KINDS[kind][0]
+    return first in sys.modules or importlib.util.find_spec(first) is not None
+
+
+@atexit.register
+def close() -> None:
+    """End the warm processes of this process, and with them what they forked."""
+    with _lock:
+        for server in _servers.values():
+            if server.owner == os.getpid():
+                server.kill()
+        _servers.clear()
