@@ -178,3 +178,11 @@ def test_threads_share_a_warm_process(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(child.call, "tests_child_targets:add", log=tmp_path / f"{n}", a=n, b=n) for n in range(32)]
         assert [job.result() for job in jobs] == [2 * n for n in range(32)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "modules"), [("light", ["scipy"]), pytest.param("heavy", ["torch"], marks=pytest.mark.slow)]
+)
+def test_a_forked_child_computes_the_same_to_the_bit(tmp_path: Path, kind: warm.Kind, modules: list[str]) -> None:
+    plain = run("figures", tmp_path, None, modules=modules)
+    assert run("figures", tmp_path, child.YIELDING, kind=kind, modules=modules) == plain

@@ -16,8 +16,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float = 900.0
     cpu_s: int | None = None
     memory_bytes: int | None = None
+
+
+class Abandoned(BaseException):
+    """The child was killed by `kill_those_of`: nobody wants what it was asked for."""
+
+
+_living: dict[Child, int] = {}
+"""The children that are not closed yet, and the threads that started them."""
 
 
 class Child:
@@ -77,6 +86,8 @@ class Child:
         finally:
             os.close(read_request)
             os.close(write_answer)
+        self.abandoned = False
+        _living[self] = threading.get_ident()
 
     def call(
         self, target: str, /, *, progress: Progress | None = None, wall_s: float | None = None, **kwargs: Any
@@ -118,9 +129,17 @@ class Child:
 
     def kill(self) -> None:
         """Kill the child and whatever it started."""
+        self._signal()
+        self._process.wait()
+
+    def abandon(self) -> None:
+        """Kill the child for another thread, whose call then raises `Abandoned`."""
+        self.abandoned = True
+        self._signal()
+
+    def _signal(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
     def __enter__(self) -> Child:
         return self
@@ -137,9 +156,12 @@ class Child:
             if handle >= 0:
                 os.close(handle)
         self._requests = self._answers = -1  # the numbers may be another thread's by now
+        _living.pop(self, None)
 
     def _death(self, target: str) -> errors.EdgewrightError:
         code = self._process.wait()
+        if self.abandoned:
+            raise Abandoned
         if code >= 0:
             return errors.RuntimeFailed(
                 f"{target} ended its process with code {code}.", *self._log_hint("Read the log")
@@ -163,6 +185,13 @@ class Child:
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return (f"Last line of its log: {last[:200]}" if last else "Its log is empty.", f"{fix}; log: {self.log}")
+
+
+def kill_those_of(threads: Collection[int | None]) -> None:
+    """Kill the children that these threads started and have not closed; their calls raise `Abandoned`."""
+    for one, thread in list(_living.items()):
+        if thread in threads:
+            one.abandon()
 
 
 def _environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from edgewright.core.errors import DiskFull, EdgewrightError, RuntimeFailed
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import Entry
-from edgewright.pipeline import hosts, rows
+from edgewright.pipeline import hosts, rows, side_by_side
 from edgewright.pipeline.candidate import Candidate, Variant
 from edgewright.pipeline.candidates.base import (
     is_installed,
@@ -24,6 +25,7 @@ from edgewright.pipeline.stages.mixed_precision import mix_precision
 from edgewright.pipeline.stages.model import spec_of
 from edgewright.pipeline.stages.quantize import halve, quantize
 from edgewright.pipeline.stages.rewrite import fold_normalization
+from edgewright.pipeline.stages.runner import in_few_children
 from edgewright.pipeline.state import Build, Failure, RunState
 from edgewright.runtimes import artifact as artifacts
 
@@ -31,19 +33,35 @@ from edgewright.runtimes import artifact as artifacts
 def build_all(state: RunState, candidates: Sequence[Candidate]) -> list[Build]:
     """Each of `candidates` built, in their order."""
     rows.waiting(state, candidates)
-    return [build(state, candidate) for candidate in candidates]
+    shared = _beside(state, len(candidates))
+    # Candidates of one variant compile the same file: the first makes it.
+    return side_by_side.each(
+        candidates,
+        lambda one: build(shared, one),
+        lambda one: one.variant if one.variant.scheme else one.id,
+        shared.runner.beside,
+    )
 
 
 def answer_all(state: RunState, builds: Sequence[Build]) -> None:
     """Let each of `builds` answer that is alive and has not."""
-    for one in builds:
-        answer(state, one)
+    shared = _beside(state, len(builds))
+    side_by_side.each(builds, lambda one: answer(shared, one), id, shared.runner.beside)
 
 
 def audit_all(state: RunState, builds: Sequence[Build]) -> None:
     """Audit each of `builds` that answered."""
-    for one in builds:
-        audit(state, one)
+    shared = _beside(state, len(builds))
+    with in_few_children(shared.runner) as runner:
+        shared = dataclasses.replace(shared, runner=runner)
+        # One child knows the answers of a model that it audited before.
+        side_by_side.each(builds, lambda one: audit(shared, one), lambda one: one.results.get("model"), runner.beside)
+
+
+def _beside(state: RunState, count: int) -> RunState:
+    """`state` for work on `count` artifacts that is done side by side, but for a device, which does one at a time."""
+    beside = side_by_side.at_once(count) if state.host.is_here else 1
+    return dataclasses.replace(state, runner=msgspec.structs.replace(state.runner, beside=beside))
 
 
 def build(state: RunState, candidate: Candidate) -> Build:

@@ -6,18 +6,22 @@ code of the wing that calls them, so that neither an upgrade nor an edit re-uses
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from edgewright.core import child, warm
-from edgewright.core.errors import DiskFull, IntegrityError, InvalidInput
+from edgewright.core.errors import DiskFull, EdgewrightError, IntegrityError, InvalidInput, OutOfResources
 from edgewright.core.lazy import version
 from edgewright.core.store import Entry, Store
 from edgewright.targets.ssh import Lost, Unreachable
@@ -110,6 +114,37 @@ def in_child(stage: Stage, context: Context) -> None:
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def in_few_children(runner: StageRunner) -> Iterator[StageRunner]:
+    """`runner` for many small stages of a kind: one child for each thread does them one after the other.
+
+    A stage that fails in a child that did others before is done again in a new one.
+    """
+    own, opened = threading.local(), list[child.Child]()
+
+    def execute(stage: Stage, context: Context) -> None:
+        one, fresh = getattr(own, "child", None), False
+        if one is None:
+            one, fresh = child.Child(runner.log(stage.name, ""), context.limits, child.YIELDING, context.kind), True
+            own.child = one
+            opened.append(one)
+        arguments = {**stage.arguments, stage.into: str(context.folder)}
+        try:
+            one.call(stage.target, progress=context.progress, **arguments)
+        except EdgewrightError:
+            own.child = None
+            one.close()
+            if fresh:
+                raise
+            execute(stage, context)
+
+    try:
+        yield msgspec.structs.replace(runner, execute=execute)
+    finally:
+        for one in opened:
+            one.close()
+
+
 def in_own_children(stage: Stage, context: Context, **by: Any) -> None:
     """Do `stage`, whose function starts children itself: it gets the whole context. `by`: what does it elsewhere."""
     module, _, function = stage.target.partition(":")
@@ -120,6 +155,7 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
     """Where stages are kept, what a child may use, where logs go, who watches, and what does the work.
 
     `strict`: stop at an image that cannot be read, and at anything else in a data set that deserves a warning.
+    `beside`: so many stages are run at once; they share the machine's memory.
     """
 
     store: Store
@@ -128,6 +164,7 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     execute: Execute = in_child
     kind: warm.Kind = "light"
+    beside: int = 1
 
     @property
     def with_torch(self) -> StageRunner:
@@ -156,7 +193,16 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
             self.watch(stage.name, stage.what, done, max(total, done + 1), text)  # only below it is said to be finished
 
         def make(folder: Path) -> None:
-            (execute or self.execute)(stage, Context(folder, log, self.limits, step, self.kind))
+            do = execute or self.execute
+            share = self._share()
+            try:
+                do(stage, Context(folder, log, share, step, self.kind))
+            except OutOfResources as error:
+                if share == self.limits or isinstance(error, DiskFull):
+                    raise
+                shutil.rmtree(folder)
+                folder.mkdir()
+                do(stage, Context(folder, log, self.limits, step, self.kind))
 
         step(0, 0, "")
         entry = self.store.stage(stage.name, stage.inputs, make, refuse)
@@ -168,6 +214,14 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
         """Say what is known of a candidate, to a `watch` that wants to know."""
         if tell := getattr(self.watch, "row", None):
             tell(row)
+
+    def _share(self) -> child.Limits:
+        """The limits of one of several stages that are run at once: what they need together is there."""
+        allowed, machine = self.limits.memory_bytes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        share = int(0.9 * machine) // self.beside
+        if self.beside == 1 or (allowed and allowed <= share):
+            return self.limits
+        return msgspec.structs.replace(self.limits, memory_bytes=share)
 
     def log(self, stage: str, what: str) -> Path:
         """The log file of a child: libraries print there, never into the user's terminal."""
