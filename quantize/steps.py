@@ -13,7 +13,7 @@ import msgspec
 
 from .schemes import Scheme
 
-Need = Literal["images", "statistics", "seed", "labels", "checkpoint", "torch"]
+Need = Literal["images", "statistics", "seed", "labels", "checkpoint", "heavy"]
 Kind = Literal["minmax", "mean", "percentile", "entropy", "mse", "output"]
 """Ways to find a range: by statistics of the tensor alone, or by what the model's answers lose (`ChooseClipping`)."""
 
@@ -22,7 +22,7 @@ class Step(msgspec.Struct, frozen=True, tag=True):
     """A step with its own parameters.
 
     `module`: where its work is done, below `edgewright.quantize`. `needs`: what it reads beside the float model, and
-    torch where it computes with that. `keeps`: what of the float model and its statistics it makes anew; such a step
+    "heavy" where that imports torch. `keeps`: what of the float model and its statistics it makes anew; such a step
     serves several schemes and methods, and is kept as a stage of its own, called `stage`; messages call the model that
     it makes `result`. `centered`: it is for grids around zero only.
     """
@@ -61,7 +61,7 @@ class ChooseClipping(Step, frozen=True):
     """Find for each tensor the range that changes the answers least: ranges of the kind "output"."""
 
     module, stage = "calibration.clipping", "choose-clipping"
-    needs, keeps = frozenset({"images", "statistics", "seed", "torch"}), frozenset({"statistics"})
+    needs, keeps = frozenset({"images", "statistics", "seed", "heavy"}), frozenset({"statistics"})
 
 
 class SplitChannels(Step, frozen=True):
@@ -121,7 +121,7 @@ class PlaceByNncf(Step, frozen=True, kw_only=True):
     """
 
     module = "qdq.nncf"
-    needs = frozenset({"images", "torch"})
+    needs = frozenset({"images", "heavy"})
     correct_biases: bool = False
     smooth_quant: bool = False
     zero_points: bool = False
@@ -158,14 +158,14 @@ class Distil(Step, frozen=True):
     """Learn weights, scales and biases from the float model."""
 
     module = "qat.train"
-    needs = frozenset({"images", "seed", "checkpoint", "torch"})
+    needs = frozenset({"images", "seed", "checkpoint", "heavy"})
 
 
 class Train(Step, frozen=True):
     """Learn weights, scales and biases from the float model and from the images' labels."""
 
     module = "qat.train"
-    needs = frozenset({"images", "seed", "checkpoint", "labels", "torch"})
+    needs = frozenset({"images", "seed", "checkpoint", "labels", "heavy"})
 
 
 class Repair(Step, frozen=True):

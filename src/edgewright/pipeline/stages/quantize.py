@@ -45,7 +45,7 @@ def float_model(runner: StageRunner, model: Entry, variant: Variant, calibration
             inputs["statistics"], request["statistics"] = found.statistics.key, str(found.statistics.path)
         if "seed" in step.needs:
             inputs["seed"] = request["seed"] = seed
-        able = runner.with_torch if "torch" in step.needs else runner
+        able = runner.with_torch if "heavy" in step.needs else runner
         made = able.run(
             step.stage, calibration.name, inputs, "edgewright.quantize.quantize:run_step",
             step=msgspec.to_builtins(step), request=request, into="out",
@@ -79,7 +79,7 @@ def quantize(
         inputs["statistics"], request["statistics"] = statistics.key, str(statistics.path)
     if method.needs("checkpoint"):
         request["checkpoint"] = str(runner.store.checkpoint("quantize", inputs))
-    needs_torch = any("torch" in step.needs for step in method.steps if not step.keeps)
+    needs_torch = any("heavy" in step.needs for step in method.steps if not step.keeps)
     made = (runner.with_torch if needs_torch else runner).run(
         "quantize", variant.name, inputs, "edgewright.quantize.quantize:quantize", **how, request=request, into="out",
     )  # fmt: skip
