@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+is_child = False
+"""Whether this process is a child that answers."""
+
 FILES = 5
 """What comes with a request: the pipes of requests, answers and status, the log, the working directory."""
 STATUS = struct.Struct("<?i")

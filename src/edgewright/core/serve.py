@@ -26,9 +26,7 @@ def serve() -> None:
 
 def answer_all(requests: int, answers: int, cpu_s: int | None, memory_bytes: int | None) -> None:
     """Answer requests within these limits until the pipe closes, then end this process."""
-    from edgewright.core import warm
-
-    warm.enabled = False
+    pipes.is_child = True
     _confine(cpu_s, memory_bytes)
     while (request := pipes.receive(requests)) is not None:
         pipes.send(answers, _answer(request, lambda *step: pipes.send(answers, {"progress": step})))

@@ -23,7 +23,7 @@ from typing import Literal
 
 import msgspec
 
-from edgewright.core import start
+from edgewright.core import pipes, start
 from edgewright.core.pipes import STATUS, Forking
 
 Kind = Literal["light", "heavy"]
@@ -47,9 +47,6 @@ LATE = ("EDGEWRIGHT_", "PYTEST_")
 
 READY_S = 120.0
 """A warm process that has not forked after so long never will."""
-
-enabled = sys.platform == "linux"
-"""Whether children may be forked from warm processes: not within such a child, whose own are few."""
 
 
 class Forked:
@@ -133,7 +130,8 @@ def fork(
 
     `handles`: its ends of the pipes of requests and answers, and its log.
     """
-    if not enabled or not _is_installed(kind):
+    # A child's own children are few.
+    if sys.platform != "linux" or pipes.is_child or not _is_installed(kind):
         return None
     requests, answers, log = handles
     late = {name: value for name, value in env.items() if name.startswith(LATE)}
