@@ -1,7 +1,8 @@
 """Calibration images: read one batch at a time, checked, and never a default.
 
-Ranges come from what the model will see, so the images must be real ones of the user's. Every batch is read anew from
-the files on each pass: peak memory is that of one batch, whatever the number of images.
+Ranges come from what the model will see, so the images must be real ones of the user's. Of the preprocessed ones `KEPT`
+bytes are kept for the next pass, and the others are read anew from their files: peak memory is that and one batch,
+whatever the number of images.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from edgewright.vision.preprocess import preprocess
 MINIMUM = 32
 """Fewest images. A per-tensor range is an extreme over images: with 32 the next image exceeds a range in about 3 % of
 the tensors (1 in 33), with 8 in 11 %."""
+
+KEPT = 128 << 20
+"""Bytes of preprocessed images that are kept: 200 of 224 pixels, decoded once instead of on each pass."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +56,8 @@ class Calibration:
         self.images = [Path(image) for image in images]
         self.spec = spec
         self._decode = decode or _preprocessed
+        self._kept: dict[Path, np.ndarray] = {}
+        self._room = KEPT
         digests = [files.sha256(path) for path in self.images]
         require_enough(len(set(digests)))
         total = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
@@ -79,9 +85,11 @@ class Calibration:
 
     def read(self, index: int) -> np.ndarray:
         """One preprocessed image, without the axis of a batch."""
-        return self._checked(self.images[index])
+        return self._checked(self.images[index]).copy()
 
     def _checked(self, path: Path) -> np.ndarray:
+        if path in self._kept:
+            return self._kept[path]
         array = self._decode(path, self.spec)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InvalidInput(
@@ -89,6 +97,9 @@ class Calibration:
                 "One NaN or infinity makes every range of the model meaningless, and quantizers take it silently.",
                 "Remove the image, or correct mean and std of the model's preprocessing.",
             )
+        if array.nbytes <= self._room:
+            self._kept[path] = array
+            self._room -= array.nbytes
         return array
 
 

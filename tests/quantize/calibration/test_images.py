@@ -90,6 +90,22 @@ def test_the_digest_depends_on_the_content_and_not_on_the_order(tiny):
     assert Calibration(tiny.images[1:41], tiny.spec).provenance.digest != first.digest
 
 
+def test_an_image_is_decoded_once_for_all_passes(tiny, monkeypatch):
+    decoded = []
+
+    def decode(path, spec):
+        decoded.append(path)
+        return np.zeros((3, 16, 16), np.float32)
+
+    monkeypatch.setattr("edgewright.quantize.calibration.images.KEPT", 10 * 3 * 16 * 16 * 4)
+    calibration = Calibration(tiny.images[:40], tiny.spec, decode)
+    for _ in range(2):
+        assert sum(1 for _ in calibration.batches()) == len(calibration)
+    calibration.read(0)[:] = 1
+    assert not calibration.read(0).any(), "what is kept is nobody's to change"
+    assert len(decoded) == 40 + 30, "ten are kept"
+
+
 @pytest.mark.parametrize(("scheme", "method"), [("ort-x86", "mse-round"), ("openvino", "nncf")])
 def test_peak_memory_does_not_grow_from_100_to_1000_images(scheme, method, tiny, tmp_path):
     rng = np.random.default_rng(1)
