@@ -74,7 +74,7 @@ class _Server:
     """A warm process of this process."""
 
     def __init__(self, kind: Kind, env: dict[str, str]) -> None:
-        self.env, self.owner = env, os.getpid()
+        self.env = env
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
@@ -150,13 +150,13 @@ def fork(
 def _server(kind: Kind, env: dict[str, str]) -> _Server:
     with _lock:
         found = _servers.get(kind)
-        if found and found.owner != os.getpid():  # of the process that this one was forked from
-            found = None
         if found and (found.env != env or found.process.poll() is not None):
             found.retire()
             found = None
         if not found:
             found = _servers[kind] = _starter.submit(_Server, kind, env).result()
+            if kind == "heavy" and "light" not in _servers:  # it comes next, and is ready by then
+                _servers["light"] = _starter.submit(_Server, "light", env).result()
         return found
 
 
@@ -170,6 +170,16 @@ def close() -> None:
     """End the warm processes of this process, and with them what they forked."""
     with _lock:
         for server in _servers.values():
-            if server.owner == os.getpid():
-                server.kill()
+            server.kill()
         _servers.clear()
+
+
+def _after_fork() -> None:
+    """In a process that was forked from this one: the warm processes are not its own, and the thread is not there."""
+    global _lock, _starter
+    _servers.clear()
+    _lock, _starter = threading.Lock(), ThreadPoolExecutor(1, "edgewright-warm")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
