@@ -15,7 +15,7 @@ endif
 # Every stage is a child process that imports its libraries: without kept bytecode torch compiles anew in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench gpu clean
 
 demo: $(STAMP)
 	$(BIN)/edgewright demo -o build/demo
@@ -33,6 +33,11 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/perf --benchmark-only -p no:randomly
+
+# On a machine with an NVIDIA GPU; ten minutes at most. ONNX Runtime's GPU build goes beside the other, for its part alone.
+gpu: $(STAMP)
+	-test -d $(VENV)/gpu || $(BIN)/uv pip install -q -p $(BIN)/python --no-deps --target $(VENV)/gpu onnxruntime-gpu
+	EDGEWRIGHT_GPU_PACKAGES=$(abspath $(VENV))/gpu $(BIN)/python tests/gpu/measure.py docs/benchmarks/gpu.md
 
 $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)
