@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgewright import api
-from edgewright.bench import results
+from edgewright.bench import report_files, results
 from edgewright.cli import console
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput
@@ -219,7 +219,8 @@ def test_a_verb_prints_what_it_gets_literally(
     function, words, make, code = VERBS[verb]
     if as_json and verb == "report":
         pytest.skip("report has no --json")
-    monkeypatch.setattr(api, function, lambda *_, **__: make())
+    where = report_files if verb in ("report", "gate") else api
+    monkeypatch.setattr(where, function, lambda *_, **__: make())
     try:
         assert run_command([verb, *words, *(["--json"] if as_json else [])]) == code
     finally:
@@ -260,7 +261,7 @@ def test_a_bug_is_printed_literally(screen: Callable[[], str], monkeypatch: pyte
     def fail(*_: Any, **__: Any) -> None:
         raise ValueError(" ".join(NAMES))
 
-    monkeypatch.setattr(api, "gate", fail)
+    monkeypatch.setattr(report_files, "gate", fail)
     assert run_command(["gate", "x"]) == 70
     text = screen()
     assert "ValueError: [/red]" in text and r"\x1b[31mred" in text and "This is a bug" in text
@@ -274,7 +275,7 @@ def test_a_broken_pipe_to_a_child_is_not_a_failed_gate(
 
     for name in ("stdout", "stderr"):  # typer wraps both: put back afterwards
         monkeypatch.setattr(sys, name, getattr(sys, name))
-    monkeypatch.setattr(api, "gate", fail)
+    monkeypatch.setattr(report_files, "gate", fail)
     assert run_command(["gate", "x"]) == 70, "typer makes exit code 1 of it"
     assert "BrokenPipeError" in screen()
 
