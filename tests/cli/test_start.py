@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from edgewright.bench import report_json
-from edgewright.cli.main import VERBS, application
+from edgewright.cli.application import VERBS, application
 
 HEAVY = {"torch", "onnx", "scipy", "nncf", "openvino.tools.ovc", "openvino_telemetry", "edgewright.pipeline"}
 CODE = """
 import sys
-from edgewright.cli.main import VERBS, run_command
+from edgewright.cli.main import run_command
 assert run_command(sys.argv[2:]) == 0
+from edgewright.cli.application import VERBS
 verbs = [verb for verb in VERBS if f"edgewright.cli.{verb}" in sys.modules]
 print(sorted(set(sys.argv[1].split(",")) & set(sys.modules)), verbs, file=sys.stderr)
 """

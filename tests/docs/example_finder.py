@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import edgewright
-from edgewright.cli.main import VERBS
+from edgewright.cli.application import VERBS
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md")

@@ -24,7 +24,8 @@ import typer
 
 import edgewright
 from edgewright.bench import budget as budgets
-from edgewright.cli.main import application, run_command
+from edgewright.cli.application import application
+from edgewright.cli.main import run_command
 from edgewright.data import digits as digit_images
 from edgewright.data import scenes as scene_images
 from edgewright.demo import digits, scenes

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from edgewright.bench import report_json
-from edgewright.cli.main import application
+from edgewright.cli.application import application
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
 from edgewright.runtimes.options import Options

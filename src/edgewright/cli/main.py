@@ -1,72 +1,13 @@
-"""The `edgewright` command: registers the verbs and turns errors into one line of what, why, what to do, and a code."""
+"""The `edgewright` command: finds the verb and turns errors into one line of what, why, what to do, and a code."""
 
 from __future__ import annotations
 
-import functools
-import importlib
 import sys
 import warnings
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 from edgewright.cli import streams
 from edgewright.core import errors
-
-MAIN, STEPS, DEVICE, TOOLS = "The main job", "One step at a time", "On a device", "Around it"
-PANELS = {
-    MAIN: ("demo", "optimize"),
-    STEPS: ("export", "quantize", "prune", "distill", "sensitivity", "compile", "audit", "bench", "report", "gate"),
-    DEVICE: ("run", "doctor"),
-    TOOLS: ("targets", "bundle", "cache"),
-}
-"""The verbs in the order of the help; each is a module here. Those of `TOOLS` have verbs of their own."""
-VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)
-
-
-@functools.cache
-def application(verbs: tuple[str, ...] = VERBS) -> typer.Typer:
-    """The command with these verbs. A command line asks for its own alone: to import and to read all takes longer."""
-    app = typer.Typer(
-        name="edgewright",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-        help="From a trained vision model to the fastest bundle for a device that stays inside an accuracy budget, "
-        "with the evidence.",
-        epilog="Exit codes: 0 done · 1 a gate failed · 2 usage · 3 invalid input · 4 integrity · 5 runtime or device "
-        "missing · 6 a runtime failed · 7 timed out · 8 out of memory or disk · 9 not compared · 70 a bug of ours · "
-        "130 interrupted",
-    )
-    app.callback()(_common)
-    for panel, all_of_it in PANELS.items():
-        for verb in all_of_it:
-            if verb in verbs:
-                module = importlib.import_module(f"edgewright.cli.{verb}")
-                if panel == TOOLS:
-                    app.add_typer(module.app, name=verb, rich_help_panel=panel)
-                else:
-                    app.command(rich_help_panel=panel)(getattr(module, verb))
-    return app
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from edgewright import __version__
-        from edgewright.cli import console
-
-        console.output().print_line(f"edgewright {__version__}")
-        raise typer.Exit
-
-
-def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Options that stand before the verb."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -82,8 +23,7 @@ def run_command(arguments: list[str]) -> int:
     arguments = [word for word in arguments if word != "--debug"]
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of users' images: we have findings
     try:
-        app = application(_asked_for(arguments))
-        code = typer.main.get_command(app).main(arguments, prog_name="edgewright", standalone_mode=False)
+        code = _run_verb(arguments)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
@@ -96,10 +36,21 @@ def run_command(arguments: list[str]) -> int:
         return _explain(error, debug)
 
 
-def _asked_for(arguments: list[str]) -> tuple[str, ...]:
-    """The verb of a command line; all of them where it has none, or one that does not exist."""
-    word = next((word for word in arguments if not word.startswith("-")), "")
-    return (word,) if word in VERBS else VERBS
+def _run_verb(arguments: list[str]) -> object:
+    verb, *words = arguments or [""]
+    if verb == "run" and len(words) > 1 and not any(word.startswith("-") for word in words):
+        # What a device does for each image: there are no options to parse, and their parser is a third of the start.
+        from edgewright.cli.answer import answer, opened
+
+        answer(opened(Path(words[0])), [Path(word) for word in words[1:]])
+        return 0
+    import typer
+
+    from edgewright.cli.application import VERBS, application
+
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    app = application((asked,) if asked in VERBS else VERBS)
+    return typer.main.get_command(app).main(arguments, prog_name="edgewright", standalone_mode=False)
 
 
 def _explain(error: Exception, debug: bool) -> int:

@@ -1,0 +1,55 @@
+"""What `edgewright run` does, without the parser of its options."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import edgewright
+from edgewright import tasks
+from edgewright.core.errors import InvalidInput, UsageError
+
+
+def opened(bundle: Path, trust_plan: bool = False) -> edgewright.Session:
+    """The session of a bundle; what it warns of goes to standard error."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        session = edgewright.open(bundle, trust_plan=trust_plan)
+    for warning in caught:
+        from edgewright.cli import console
+
+        console.print_warning(str(warning.message))
+    return session
+
+
+def answer(
+    session: edgewright.Session, images: Sequence[Path], top: int = 3, score: float | None = None,
+    save_images: Path | None = None, as_json: bool = False,
+) -> None:  # fmt: skip
+    """Print what the session says of each image, and close it; the rest are the options of `edgewright run`."""
+    from edgewright.cli import console
+
+    with session:
+        task, spec = tasks.of(session.spec), session.spec
+        try:
+            task.decode.threshold(spec, score)
+        except InvalidInput as error:
+            raise UsageError(error.what, error.why, "Leave out --score.") from error
+        answers = session(list(images), score)
+    saved: dict[Path, Path] = {}
+    if save_images:
+        from edgewright.vision.draw import save
+
+        saved = save(task.draw.draw, images, answers, save_images, spec.preprocess.turns)
+    if as_json:
+        console.print_json([{"image": str(path), **found.to_json(top)} for path, found in zip(images, answers)])
+        return
+    screen = console.output()
+    width = max(len(path.name) for path in images)
+    for path, found in zip(images, answers):
+        first, *rest = found.lines(top)
+        where = [("dim", f"  {saved[path]}")] if path in saved else []
+        screen.print_line(f"{path.name:<{width}}  ", *first, *where)
+        for line in rest:
+            screen.print_line(*line)
