@@ -348,14 +348,14 @@ def _rounds(subjects: Sequence[_Subject], images: Sequence[str], setup: Setup, p
             number += 1
             for subject in order.sample(turn, len(turn)):
                 try:
-                    if subject.child:
+                    if subject.child and subject.seconds() < rules.max_duration_s:
                         _measure(subject, rules)
                 except EdgewrightError as error:
                     subject.fail(error)
             if progress and time.monotonic() - told > QUIET_S:
                 told = time.monotonic()
                 progress(50 + min(number, 49), 100, f"round {number}, {len(turn)} variants in turn")
-        rivals = _rivals([subject for subject in turn if subject.child], rules)
+        rivals = _rivals([subject for subject in turn if subject.child and len(subject.rounds) == number], rules)
         again = [s for s in rivals if len(s.launches) < rules.launches and s.start_s < SLOW_START_S]
         _start(again, images, setup.limits)
         for subject in again:

@@ -18,7 +18,7 @@ from edgewright import tasks
 from edgewright.core.child import Progress
 from edgewright.core.errors import RuntimeFailed
 
-LEAD_CALLS, LEAD_NS = 2, 50_000_000
+LEAD_CALLS, LEAD_NS, MOST_NS = 2, 50_000_000, 250_000_000
 AT_ONCE = 8
 """Images that are answered at once for accuracy where the model leaves the batch open."""
 
@@ -62,11 +62,12 @@ def open_artifact(path: str, images: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def latency_slice(seconds: float, min_count: int = 1, lead_s: float = 0.0) -> bytes:
-    """Back-to-back single-stream timings for `seconds`, at least `min_count`: float64 seconds as bytes.
+    """Back-to-back single-stream timings for `seconds`, at least `min_count` if they fit into a quarter of a second.
 
-    Three a call: what comes before the call of the runtime, that call, and what comes after; together they are the
-    time from the image in memory to the answer, as an application calls a session. The first calls, for `lead_s`, two
-    at least, are not counted: another process had the caches and the cores until now.
+    Float64 seconds as bytes, three a call: what comes before the call of the runtime, that call, and what comes after;
+    together they are the time from the image in memory to the answer, as an application calls a session. The first
+    calls, for `lead_s`, two at least if they are not slow, are not counted: another process had the caches and the
+    cores until now.
     """
     session, pixels = _open["session"], _open["pixels"]
     watch: _Watch = _open["watch"] or _Watch(session)
@@ -80,7 +81,7 @@ def latency_slice(seconds: float, min_count: int = 1, lead_s: float = 0.0) -> by
         lead, now = lead + 1, clock()
     end = now + int(seconds * 1e9)
     turn = lead
-    while now < end or len(times) < min_count:
+    while now < end or (len(times) < min_count and now - begin < MOST_NS) or not times:
         image = pixels[turn % len(pixels)]
         turn += 1
         start = clock()
