@@ -18,7 +18,7 @@ from edgewright import tasks
 from edgewright.core.child import Progress
 from edgewright.core.errors import RuntimeFailed
 
-LEAD_CALLS, LEAD_NS, MOST_NS = 2, 50_000_000, 250_000_000
+LEAD_CALLS, LEAD_NS, MOST_NS = 2, 20_000_000, 250_000_000
 AT_ONCE = 8
 """Images that are answered at once for accuracy where the model leaves the batch open."""
 
