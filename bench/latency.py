@@ -46,7 +46,7 @@ LEAD_S, DEVICE_LEAD_S = 0.008, 0.1
 DEVICE_SLICES = 5
 """So much longer are slices on a GPU."""
 LEAST = 3
-"""Calls of a slice."""
+"""Calls of a slice, more where a dozen slices are to give the samples that everyone needs."""
 LAUNCH, LAUNCHES_KNOWN = 0.01, 12
 """How much processes of one artifact differ (`statistics.launch_spread`), and how firmly that is known."""
 OF_MEDIAN = 1.2
@@ -64,7 +64,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     confidence; a percentile that its samples do not support is left out. Then contenders alone go on, `rounds` in each
     of `launches` processes and more in the last, until `min_duration_s`, or, from two processes on, until each paired
     interval of theirs against the fastest is no wider than `within`. `inside`: the ids that may be contenders; None:
-    all. Nothing is measured for longer than `max_duration_s`. `rate_hz`: frames a second of a camera, in rounds of
+    all. `enough`: the samples of the others, where p95 of them is not asked for. Nothing is measured for longer than
+    `max_duration_s`. `rate_hz`: frames a second of a camera, in rounds of
     their own with `camera_frames` in all; None: no such rounds.
     """
 
@@ -76,6 +77,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     launches: int = 4
     within: float = 0.03
     inside: tuple[str, ...] | None = None
+    enough: int | None = None
     warm_up_s: float = 1.5
     rate_hz: float | None = None
     camera_frames: int = 130
@@ -198,8 +200,9 @@ class _Subject:
     def seconds(self) -> float:
         return sum(float(part.sum()) for part in self.rounds)
 
-    def wants_samples(self, rules: Rules) -> bool:
-        return sum(map(len, self.rounds)) < rules.min_count and self.seconds() < rules.max_duration_s
+    def wants_samples(self, rules: Rules, rival: bool) -> bool:
+        wanted = rules.min_count if rival else min(rules.enough or rules.min_count, rules.min_count)
+        return sum(map(len, self.rounds)) < wanted and self.seconds() < rules.max_duration_s
 
     def medians(self) -> list[float]:
         """Seconds of a call in each round."""
@@ -355,26 +358,27 @@ def _rounds(subjects: Sequence[_Subject], images: Sequence[str], setup: Setup, p
             if progress and time.monotonic() - told > QUIET_S:
                 told = time.monotonic()
                 progress(50 + min(number, 49), 100, f"round {number}, {len(turn)} variants in turn")
-        rivals = _rivals([subject for subject in turn if subject.child and len(subject.rounds) == number], rules)
-        again = [s for s in rivals if len(s.launches) < rules.launches and s.start_s < SLOW_START_S]
+        rivals, open_ = _rivals([s for s in turn if s.child and len(s.rounds) == number], rules)
+        again = [s for s in open_ if len(s.launches) < rules.launches and s.start_s < SLOW_START_S]
         _start(again, images, setup.limits)
         for subject in again:
             _open(subject, rules)
         # Who is out stays out: so the rounds of all are the same ones, counted from the first.
-        turn = [s for s in turn if s.child and (s in rivals or s.wants_samples(rules))]
+        turn = [s for s in turn if s.child and (s in open_ or s.wants_samples(rules, s in rivals))]
 
 
-def _rivals(turn: Sequence[_Subject], rules: Rules) -> list[_Subject]:
-    """Those that are measured on since they may be the fastest and it is not known well enough whether they are."""
+def _rivals(turn: Sequence[_Subject], rules: Rules) -> tuple[list[_Subject], list[_Subject]]:
+    """Those that may be the fastest, and of them those that are measured on since that is not known well enough."""
     able = [subject for subject in turn if rules.inside is None or subject.id in rules.inside]
     if not able:
-        return []
+        return [], []
     found = contenders({subject.id: subject.medians() for subject in able})
     rivals = [subject for subject in able if subject.id in found]
     begun = min(len(subject.launches) for subject in rivals)
     if len(rivals) > 1 and begun >= min(2, rules.launches) and max(found.values()) <= rules.within:
-        return []
-    return [subject for subject in rivals if subject.seconds() < min(rules.min_duration_s, rules.max_duration_s)]
+        return rivals, []
+    most = min(rules.min_duration_s, rules.max_duration_s)
+    return rivals, [subject for subject in rivals if subject.seconds() < most]
 
 
 def _camera_rounds(subjects: Sequence[_Subject], rules: Rules, rate_hz: float, progress: Progress | None) -> None:
@@ -406,17 +410,17 @@ def _measure(subject: _Subject, rules: Rules) -> None:
     seconds = min(rules.slice_s, rules.min_duration_s / rules.rounds) * (DEVICE_SLICES if subject.on_device else 1)
     used, start = environment.cpu_seconds(subject.pid), environment.sample()
     with subject.meter:
-        calls = _slice(subject, seconds)
+        calls = _slice(subject, seconds, -(-min(rules.enough or rules.min_count, rules.min_count) // rules.rounds))
     subject.spans.append((start, environment.sample(), environment.cpu_seconds(subject.pid) - used))
     subject.rounds.append(calls)
     subject.launches[-1] += 1
 
 
-def _slice(subject: _Subject, seconds: float) -> statistics.Floats:
+def _slice(subject: _Subject, seconds: float, least: int = 0) -> statistics.Floats:
     """Seconds of each of `STEPS` (columns) of each call."""
     assert subject.child is not None
     lead_s = DEVICE_LEAD_S if subject.on_device else LEAD_S
-    answer = subject.child.call(f"{WORKER}:latency_slice", seconds=seconds, min_count=LEAST, lead_s=lead_s)
+    answer = subject.child.call(f"{WORKER}:latency_slice", seconds=seconds, min_count=max(least, LEAST), lead_s=lead_s)
     return np.frombuffer(answer, np.float64).reshape(-1, len(STEPS))
 
 

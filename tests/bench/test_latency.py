@@ -71,6 +71,8 @@ def test_contenders_alone_are_measured_on_in_new_processes(stubbed, tmp_path):
     assert measured(rules) == {"slow": (4, 1), "one": (8, 2), "two": (8, 2), "left": (8, 2)}
     inside = msgspec.structs.replace(rules, inside=("one", "two"))
     assert measured(inside) == {"slow": (4, 1), "one": (8, 2), "two": (8, 2), "left": (4, 1)}
+    few = msgspec.structs.replace(rules, min_count=400, enough=20, inside=("one",), min_duration_s=1.0)
+    assert measured(few) == {"slow": (4, 1), "one": (12, 1), "two": (4, 1), "left": (4, 1)}
     settled = msgspec.structs.replace(rules, within=0.05, min_duration_s=30.0)
     assert measured(settled)["one"] == (8, 2), "the interval of the ratio is narrow enough"
 

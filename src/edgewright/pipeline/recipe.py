@@ -21,7 +21,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `normalize`: where pixels are normalized; with both, the finalists are also built with normalization inside the
     graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
     `finalists`: how many candidates get such variations. `min_duration_s`: how long contenders are measured at most,
-    `min_count`: how many samples each artifact gets at least (docs/measuring.md). `fps`: frames a second of a camera at
+    `min_count`: how many samples they get at least (docs/measuring.md). `fps`: frames a second of a camera at
     which the latency is measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict.
     `builder`: TensorRT's
     settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's.

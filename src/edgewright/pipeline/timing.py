@@ -116,7 +116,7 @@ def time(state: RunState) -> None:
     inside = tuple(build.candidate.id for build in alive if build is not state.reference and is_inside(state, build))
     rules = Rules(
         min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.fps, seed=recipe.seed,
-        inside=inside or None,
+        inside=inside or None, enough=None if _asks_for_tails(state) else 64,
     )  # fmt: skip
     # Of an INT8 file the reference computes each step in float: it is exact, and no measure of speed.
     others = [build.candidate for build in alive if build is not state.reference]
@@ -129,6 +129,11 @@ def time(state: RunState) -> None:
         if build.timing.reason:
             build.failure = Failure(build.timing.stage or "latency", build.timing.reason)
         rows.tell(state, build)
+
+
+def _asks_for_tails(state: RunState) -> bool:
+    """Whether the budget needs p95 or p99 of every variant, for which p90's 64 samples are too few."""
+    return any(limit.metric in ("p95", "p99") for limit in (state.job.budget.limits if state.job.budget else ()))
 
 
 def timings(
