@@ -46,7 +46,7 @@ LEAD_S, DEVICE_LEAD_S = 0.008, 0.1
 DEVICE_SLICES = 5
 """So much longer are slices on a GPU."""
 LEAST = 3
-"""Calls of a slice, more where a dozen slices are to give the samples that everyone needs."""
+"""Calls of a slice, more where the rounds of all are to give `Rules.enough` samples."""
 LAUNCH, LAUNCHES_KNOWN = 0.01, 12
 """How much processes of one artifact differ (`statistics.launch_spread`), and how firmly that is known."""
 OF_MEDIAN = 1.2
@@ -410,7 +410,7 @@ def _measure(subject: _Subject, rules: Rules) -> None:
     seconds = min(rules.slice_s, rules.min_duration_s / rules.rounds) * (DEVICE_SLICES if subject.on_device else 1)
     used, start = environment.cpu_seconds(subject.pid), environment.sample()
     with subject.meter:
-        calls = _slice(subject, seconds, -(-min(rules.enough or rules.min_count, rules.min_count) // rules.rounds))
+        calls = _slice(subject, seconds, -(-min(rules.enough or 0, rules.min_count) // rules.rounds))
     subject.spans.append((start, environment.sample(), environment.cpu_seconds(subject.pid) - used))
     subject.rounds.append(calls)
     subject.launches[-1] += 1
