@@ -8,6 +8,7 @@ from edgewright.core.errors import InvalidInput
 
 from .schemes import SCHEMES, Scheme
 from .steps import (
+    ByteInput,
     Calibrate,
     Center,
     ChooseClipping,
@@ -72,7 +73,7 @@ def _named(methods: dict[str, tuple[Step, ...]]) -> dict[str, Method]:
 FLOAT = (Equalize(), Calibrate(), ChooseClipping(), SplitChannels(), Center(), Protect())
 """What is done with the float model."""
 RANGES = ChooseRanges(("minmax", "mean", "output"))
-PLACE = (PlaceQdq(), FloatTail(), RequireInt8())
+PLACE = (ByteInput(), PlaceQdq(), FloatTail(), RequireInt8())
 ROUND = CorrectBiases(gptq=True)
 
 METHODS: dict[str, Method] = _named(

@@ -106,6 +106,16 @@ class FloatLayers(Step, frozen=True):
     share: float
 
 
+class ByteInput(Step, frozen=True):
+    """Put the network's input on the grid of the image's bytes, where that is exact."""
+
+    module = "qdq.byte_input"
+
+    def is_for(self, scheme: Scheme) -> bool:
+        """Those that quantize the input: TensorRT's first convolutions stay in float."""
+        return scheme.placement == "all"
+
+
 class PlaceQdq(Step, frozen=True):
     """Put Q/DQ pairs where the scheme wants them, for the ranges that were chosen."""
 
@@ -132,7 +142,7 @@ class PlaceByNncf(Step, frozen=True, kw_only=True):
 
 
 class FloatTail(Step, frozen=True):
-    """Keep what comes behind the last layer in float."""
+    """Keep what comes behind the last layer in INT8 in float."""
 
     module = "qdq.float_tail"
 

@@ -23,6 +23,7 @@ from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.statistics import Tick
 from edgewright.quantize.prepare import BIASED, prepare
 from edgewright.quantize.ptq import bias_correction, centering, score_levelling
+from edgewright.quantize.qdq import byte_input
 from edgewright.quantize.steps import CorrectBiases
 
 if TYPE_CHECKING:
@@ -63,9 +64,11 @@ def load(quantized: Path, model: Path) -> tuple[onnx.ModelProto, onnx.ModelProto
     exact = files.load(model)
     spec = metadata.get_spec(exact)
     prepare(exact)
+    whole = files.load(quantized / "model.onnx")
     if spec is not None:
         metadata.set_spec(exact, spec)
-    return exact, files.load(quantized / "model.onnx")
+        byte_input.repeat(exact, spec, whole)
+    return exact, whole
 
 
 def scheme_of(quantized: Path) -> schemes.Scheme:

@@ -1,4 +1,7 @@
-"""Keep what comes behind the last layer in float: an answer on a grid of 256 values has ties, and its order is lost."""
+"""Keep what comes behind the last layer in INT8 in float.
+
+An answer on a grid of 256 values has ties, and its order is lost; a layer in float reads rounded values for nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def apply(_step: FloatTail, state: Int8State) -> int:
-    """Take the pairs behind the last layers out."""
+    """Take the pairs behind the last layers in INT8 out."""
     return take_out(state.quantized, state.model, keep_convolutions=state.scheme.quantized_output)
 
 
 def take_out(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions: bool) -> int:
-    """Take the Q/DQ pairs behind the last layers out of `model`, in place; returns how many nodes went.
+    """Take the Q/DQ pairs behind the last INT8 layers out of `model`, in place; returns how many nodes went.
 
     A pair stays where it also clips: ONNX Runtime's quantizer drops a Relu whose work the pair does, and gives the
     layer another output than it has in the float model `reference`. `keep_convolutions`: the output of a last
@@ -34,8 +37,11 @@ def take_out(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutio
     originals = {node.name: list(node.output) for node in reference.graph.node}
     outputs = {value.name for value in graph.output}
     leads: set[str] = set()  # tensors from which a layer is reached
+    integers = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     for node in reversed(graph.node):
-        if node.op_type in PRODUCTS or leads.intersection(node.output):
+        # To a layer in float a pair is only noise, and a kernel; but for what makes a layer before it run in INT8.
+        is_layer = node.op_type in PRODUCTS and (keep_convolutions or node.input[1] in integers)
+        if is_layer or leads.intersection(node.output):
             leads.update(node.input)
     renamed: dict[str, str] = {}
     gone: list[onnx.NodeProto] = []

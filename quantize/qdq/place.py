@@ -12,7 +12,7 @@ from edgewright.quantize.schemes import Scheme
 from edgewright.quantize.state import Int8State
 from edgewright.quantize.steps import PlaceQdq
 
-from . import fused_activations, onnxruntime, per_channel_activations, tensorrt
+from . import fused_activations, onnxruntime, per_channel_activations, shared_grids, tensorrt, zero_points
 
 if TYPE_CHECKING:
     import onnx
@@ -33,8 +33,12 @@ def place(model: onnx.ModelProto, ranges: Ranges, scheme: Scheme, float_nodes: S
         centering.compensate(placed, model)
     if scheme.fuses_functions:
         fused_activations.apply(placed, model)
-    if ranges.channels:
-        per_channel_activations.apply(placed, ranges.channels)
+    if engine is onnxruntime:
+        made = shared_grids.apply(placed, model, ranges.tensors, keep=scheme.quantized_output)
+        # What a mover makes is on the grid of what it reads: a finer one would only round it again.
+        per_channel_activations.apply(placed, {n: ends for n, ends in ranges.channels.items() if n not in made})
+    if scheme.activations == "u8 or s8":
+        zero_points.apply(placed)
     return placed
 
 

@@ -3,6 +3,7 @@
 Cast, Transpose, then (x - mean * divide) / (divide * std) per channel. Where the first thing that happens to the images
 is a convolution, the scale goes into its weights, which is exact with any padding (zero stays zero). The offset goes
 into its bias only where nothing is padded; padding is zero after normalization, so with padding it stays a subtraction.
+An INT8 model whose grid is that of the bytes (`quantize.qdq.byte_input`) takes them as they are: nothing is computed.
 A model of BGR images takes RGB from then on where its first convolutions can (see `channel_order`).
 """
 
@@ -17,13 +18,16 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Preprocess
 
 from . import channel_order, clean
-from .files import nodes
+from .files import nodes, refill
 from .index import constants_of
 from .metadata import get_spec, set_spec
 from .names import Names, free
 
 if TYPE_CHECKING:
     import onnx
+
+OFF_GRID = 0.01
+"""How far from a whole number, in steps, a normalized byte may lie on the grid that it rounds to."""
 
 
 def apply(model: onnx.ModelProto) -> bool:
@@ -54,10 +58,13 @@ def apply(model: onnx.ModelProto) -> bool:
     scale = 1.0 / (preprocess.divide * np.asarray(preprocess.std, np.float64))
     offset = preprocess.divide * np.asarray(preprocess.mean, np.float64)
     steps: dict[str, np.ndarray] = {"Sub": offset, "Mul": scale}
-    if planar and (conv := _only_conv(model, target)) is not None:
+    if planar and (conv := first_conv(model, target)) is not None:
         steps = {"Sub": offset} if _into_conv(model, conv, scale, offset) else {}
     clean.apply(model)  # the old weights, unless something else uses them
-    _prepend(model, name, target, planar, steps)
+    if planar and (pair := _on_bytes(model, target, scale, offset)):
+        _take_bytes(model, name, pair)
+    else:
+        _prepend(model, name, target, planar, steps)
     value = next(value for value in model.graph.input if value.name == name)
     _retype(value, (spec.input.height, spec.input.width, spec.input.channels))
     inside = msgspec.structs.replace(preprocess, normalize="graph")
@@ -97,7 +104,60 @@ def _prepend(model: onnx.ModelProto, name: str, target: str, planar: bool, steps
     model.graph.node.extend([*head, *rest])
 
 
-def _only_conv(model: onnx.ModelProto, images: str) -> onnx.NodeProto | None:
+def _on_bytes(model: onnx.ModelProto, images: str, scale: np.ndarray, offset: np.ndarray) -> onnx.NodeProto | None:
+    """The DequantizeLinear behind normalized `images` where its integers are the bytes; what makes them is removed.
+
+    None where anything else reads them, or where one of the 256 values would become another.
+    """
+    import onnx
+
+    constants = {n: onnx.numpy_helper.to_array(t) for n, t in constants_of(model.graph).items()}
+    values = (np.arange(256, dtype=np.float32)[None] - offset.astype(np.float32)[:, None]) * scale[:, None]
+    here = images
+    gone: list[onnx.NodeProto] = []
+    while True:
+        readers = [node for node in nodes(model.graph) if here in node.input]
+        if len(readers) != 1 or here != readers[0].input[0] or not set(readers[0].input[1:]) <= constants.keys():
+            return None
+        node, numbers = readers[0], [constants[name] for name in readers[0].input[1:]]
+        if node.op_type == "DequantizeLinear" and gone and gone[-1].op_type == "QuantizeLinear":
+            break
+        gone.append(node)
+        here = node.output[0]
+        if node.op_type == "QuantizeLinear":
+            if len(numbers) < 2 or numbers[0].size > 1 or numbers[1].dtype != np.uint8:
+                return None
+            if np.abs(values / numbers[0] + numbers[1] - np.arange(256)).max() > OFF_GRID:
+                return None
+        elif node.op_type not in ("Mul", "Add") or numbers[0].size not in (1, len(offset)):
+            return None
+        else:
+            each = numbers[0].reshape(-1, 1).astype(np.float64)
+            values = values * each if node.op_type == "Mul" else values + each
+    for passed in gone:
+        model.graph.node.remove(passed)
+    clean.drop_unread(model.graph)
+    return node
+
+
+def _take_bytes(model: onnx.ModelProto, name: str, pair: onnx.NodeProto) -> None:
+    """Let `pair` read the bytes `name` (NHWC), and put a Transpose behind it.
+
+    In this order OpenVINO's convolution reads the bytes as they lie; behind a Transpose of bytes it takes the
+    DequantizeLinear for arithmetic, and computes in float. ONNX Runtime moves the Transpose itself.
+    """
+    import onnx
+
+    names = Names(model.graph)
+    made, target, label = names.free(f"{name}_float"), pair.output[0], names.free(f"{name}_transpose")
+    pair.input[0], pair.output[0] = name, made
+    first = type(pair).FromString(pair.SerializeToString())
+    second = onnx.helper.make_node("Transpose", [made], [target], label, perm=[0, 3, 1, 2])
+    model.graph.node.remove(pair)
+    refill(model.graph.node, [first, second, *model.graph.node])
+
+
+def first_conv(model: onnx.ModelProto, images: str) -> onnx.NodeProto | None:
     """The one ungrouped convolution with constant weights that reads `images`, None where something else does too."""
     users = [node for node in model.graph.node if images in node.input]
     constants = constants_of(model.graph)
