@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.graph import clean
-from edgewright.graph.index import constants_of, readers_of
+from edgewright.graph.index import constants_of, producers_of, readers_of
 from edgewright.graph.names import Names
 
 from .pairs import rewire
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edgewright.quantize.calibration.statistics import Range
 
+BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 MOVERS = frozenset(
     {
         "Concat", "Gather", "Split", "Slice", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "MaxPool",
@@ -165,3 +166,29 @@ def _set(graph: onnx.GraphProto, ends: dict[str, Range]) -> None:
             for name, value in zip(grids[key], (np.asarray(scale), np.asarray(zero, kind))):
                 graph.initializer.append(numpy_helper.from_array(value, name))
         node.input[1:] = grids[key]
+    _round_biases(graph)
+
+
+def _round_biases(graph: onnx.GraphProto) -> None:
+    """Give int32 biases the step that integer kernels take for granted: that of the input times that of the weights."""
+    from onnx import numpy_helper
+
+    constants, makers = constants_of(graph), producers_of(graph)
+
+    def value(name: str) -> np.ndarray:
+        return np.asarray(numpy_helper.to_array(constants[name]))
+
+    for node in graph.node:
+        pairs = [makers.get(name) for name in node.input[:3]]
+        if node.op_type not in BIASED or len(pairs) < 3 or any(p is None or p.input[1] not in constants for p in pairs):
+            continue
+        read, weights, bias = (pair for pair in pairs if pair is not None)
+        if bias.input[0] not in constants:
+            continue
+        old, step = value(bias.input[1]), value(read.input[1]).reshape(-1) * value(weights.input[1]).reshape(-1)
+        if np.allclose(old.reshape(-1), step, rtol=1e-6):
+            continue
+        new = step.astype(np.float32).reshape(old.shape)
+        stored = np.rint(value(bias.input[0]).astype(np.float64) * old / new)
+        for name, array in ((bias.input[0], stored.astype(np.int32)), (bias.input[1], new)):
+            constants[name].CopyFrom(numpy_helper.from_array(array, name))

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgewright.graph import files
-from edgewright.graph.index import constants_of
+from edgewright.graph.index import constants_of, producers_of
 from edgewright.quantize import schemes
 from edgewright.quantize.calibration import sessions
 from edgewright.quantize.calibration.statistics import Range, Ranges
@@ -81,6 +81,33 @@ def test_what_a_concat_joins_has_one_grid(scheme: str) -> None:
     assert found.get("both", found["a"]) == found["a"]
 
 
+def with_reader(scale: float) -> onnx.ModelProto:
+    """`joined`, the first part `scale` times as large and read by a convolution of its own, too, with a bias."""
+    model = joined()
+    stored = constants_of(model.graph)
+    stored["w_a"].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(stored["w_a"]) * np.float32(scale), "w_a"))
+    model.graph.node.append(helper.make_node("Conv", ["a", "w_own", "b_own"], ["own"], "own"))
+    tensors = {"w_own": np.ones((2, 8, 1, 1)), "b_own": np.array([50.0, -30.0])}
+    model.graph.initializer.extend(numpy_helper.from_array(v.astype(np.float32), n) for n, v in tensors.items())
+    model.graph.output.append(helper.make_tensor_value_info("own", TensorProto.FLOAT, [1, 2, 8, 8]))
+    prepare(model)
+    return model
+
+
+def test_integer_kernels_read_biases_as_they_are_meant() -> None:
+    """They take a bias for one with the step of its input times that of its weights, whatever stands beside it."""
+    made = placed(with_reader(5.0), "ort-x86-vnni")
+    assert grids(made)["a"] == grids(made)["b"]
+    makers, stored = producers_of(made.graph), constants_of(made.graph)
+    own = next(node for node in made.graph.node if node.name == "own")
+    read, weights, bias = (
+        numpy_helper.to_array(stored[makers[name].input[1]]).reshape(-1).astype(np.float64) for name in own.input
+    )
+    np.testing.assert_allclose(bias, read * weights, rtol=1e-6)
+    integers = numpy_helper.to_array(stored[makers[own.input[2]].input[0]])
+    np.testing.assert_allclose(integers * bias, [50.0, -30.0], rtol=1e-4)
+
+
 @pytest.mark.parametrize("scheme", ["openvino-vnni", "ort-x86-vnni"])
 def test_no_dropped_relu_is_lost(scheme: str) -> None:
     """The pair on `a` does the work of its Relu: on a grid with negative values it would not."""
@@ -93,11 +120,6 @@ def test_no_dropped_relu_is_lost(scheme: str) -> None:
 
 
 def test_a_narrow_tensor_that_others_read_keeps_its_grid() -> None:
-    model = joined()
-    model.graph.node.append(helper.make_node("Conv", ["a", "w_own"], ["own"], "own"))
-    model.graph.initializer.append(numpy_helper.from_array(np.ones((2, 8, 1, 1), np.float32), "w_own"))
-    model.graph.output.append(helper.make_tensor_value_info("own", TensorProto.FLOAT, [1, 2, 8, 8]))
-    prepare(model)
-    found = grids(placed(model, "openvino-vnni"))
+    found = grids(placed(with_reader(1.0), "openvino-vnni"))
     assert found["a"][0] < found["b"][0] / 2
     assert found["both"] == found["b"], "the Concat rounds it to the grid of both"
