@@ -18,8 +18,8 @@ KINDS = sorted({type(step) for method in EVERY.values() for step in method.steps
 
 def test_round_reads_in_the_order_of_the_work() -> None:
     assert [type(step).__name__ for step in methods.get("round").steps] == [
-        "Equalize", "Calibrate", "ChooseClipping", "SplitChannels", "Center", "Protect", "ChooseRanges", "PlaceQdq",
-        "FloatTail", "RequireInt8", "CorrectBiases", "Repair",
+        "Equalize", "Calibrate", "ChooseClipping", "SplitChannels", "Center", "Protect", "ChooseRanges", "ByteInput",
+        "PlaceQdq", "FloatTail", "RequireInt8", "CorrectBiases", "Repair",
     ]  # fmt: skip
 
 
