@@ -180,11 +180,10 @@ def _round_biases(graph: onnx.GraphProto) -> None:
 
     for node in graph.node:
         pairs = [makers.get(name) for name in node.input[:3]]
-        if node.op_type not in BIASED or len(pairs) < 3 or any(p is None or p.input[1] not in constants for p in pairs):
+        known = [p for p in pairs if p is not None and p.op_type == "DequantizeLinear" and p.input[1] in constants]
+        if node.op_type not in BIASED or len(known) < 3 or known[2].input[0] not in constants:
             continue
-        read, weights, bias = (pair for pair in pairs if pair is not None)
-        if bias.input[0] not in constants:
-            continue
+        read, weights, bias = known
         old, step = value(bias.input[1]), value(read.input[1]).reshape(-1) * value(weights.input[1]).reshape(-1)
         if np.allclose(old.reshape(-1), step, rtol=1e-6):
             continue
