@@ -28,7 +28,7 @@ from rich.text import Text
 
 from edgewright import api
 from edgewright.bench import report_files, results
-from edgewright.cli import console
+from edgewright.cli import console, watcher
 from edgewright.cli.main import run_command
 from edgewright.core.errors import InvalidInput
 from edgewright.tasks.scores import Accuracy, Scored
@@ -282,8 +282,8 @@ def test_a_broken_pipe_to_a_child_is_not_a_failed_gate(
 
 def test_progress_is_printed_literally(screen: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    with console.Watcher() as watch:
+    monkeypatch.setattr(watcher, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with watcher.Watcher() as watch:
         for name in NAMES:
             now[0] += 60
             watch("quantize", name, 1, 3, name)

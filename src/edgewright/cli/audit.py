@@ -42,9 +42,9 @@ def audit(
 
     from edgewright import api
     from edgewright.bench.audit import error
-    from edgewright.cli import console
+    from edgewright.cli import console, watcher
 
-    with console.Watcher() as watch:
+    with watcher.Watcher() as watch:
         found = api.audit(
             file, data=data, split=split, calibration=calibration, reference=reference, isa=o.words(isa),
             runtime=runtime, num_images=num_images, strict=strict, watch=watch,

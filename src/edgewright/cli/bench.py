@@ -44,10 +44,10 @@ def bench(
     edgewright bench float.edge int8.edge --data photos/ -o out/ --on nano@jetson.local[/]
     """
     from edgewright import api
-    from edgewright.cli import console
+    from edgewright.cli.watcher import Watcher
 
     device = o.device(on, identity, python, wheels, device_folder, clean)
-    with console.Watcher() as watch:
+    with Watcher(resumes=False) as watch:
         outcome = api.bench(
             bundles, data=data, out=out, budget=budget, split=split, fps=fps, on=device, strict=strict, watch=watch
         )

@@ -46,10 +46,10 @@ def compile(
     [dim]edgewright compile resnet18.edge -o resnet18-here.edge          # on the Jetson[/]
     """
     from edgewright import api
-    from edgewright.cli import console
+    from edgewright.cli import console, watcher
     from edgewright.runtimes import artifact
 
-    with console.Watcher() as watch:
+    with watcher.Watcher() as watch:
         manifest, checked = api.compile(
             model, out=out, target=target, runtime=runtime, precision=precision, threads=threads, normalize=normalize,
             images=images, max_batch=max_batch, watch=watch,

@@ -1,23 +1,19 @@
 """The one way to a terminal: results on standard output, progress and errors on standard error.
 
 Labels, layer names, file names and messages come from outside. Whatever is printed here is literal: no markup, no emoji
-codes, control characters as visible escapes. Style comes from `line`, never from text. While the command line works,
-bars are drawn on a terminal, and plain lines are written elsewhere.
+codes, control characters as visible escapes. Style comes from `line`, never from text.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 import traceback
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any
 
 import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.text import Text
 
@@ -25,8 +21,6 @@ from edgewright.core.errors import EdgewrightError
 from edgewright.core.text import one_line, plain, plain_json
 
 WIDTH = 100
-SILENCE_S = 30.0
-"""If no bar is drawn, a long step prints its progress after this many seconds without a line."""
 
 
 class Screen(Console):
@@ -96,56 +90,3 @@ def print_traceback(error: BaseException) -> None:
     for text in traceback.format_exception(error):
         for one in text.rstrip("\n").split("\n"):
             screen.print_line(one)
-
-
-class Watcher:
-    """A `pipeline.stages.runner.Watch` that draws: a line for each finished step, a bar for the one at work.
-
-    In a file or a log, which cannot draw, a line now and then says how far a long step is.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._console = Screen(stderr=True, quiet=quiet)
-        self._start = self._printed = time.monotonic()
-        self._tasks: dict[tuple[str, str], TaskID] = {}
-        self._progress = Progress(
-            SpinnerColumn("line" if self._console.options.ascii_only else "dots"),
-            TextColumn("{task.fields[stage]:<10}", style="bold", markup=False),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[step]}", style="dim", markup=False),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            refresh_per_second=1,  # drawing must not disturb what is being measured
-            disable=not self._console.is_terminal,
-        )
-
-    def __call__(self, stage: str, what: str, done: int, total: int, step: str) -> None:
-        """Show one step of `stage` on `what`; it is finished where `done` reaches `total`."""
-        stage, what, step = one_line(stage), one_line(what), one_line(step)
-        finished = total > 0 and done >= total
-        key = (stage, what)
-        if self._console.is_terminal:
-            if key not in self._tasks:
-                self._tasks[key] = self._progress.add_task(what, total=None, stage=stage, step="")
-            self._progress.update(self._tasks[key], completed=done, total=total or None, step=step[:40])
-        if finished and key in self._tasks:
-            self._progress.remove_task(self._tasks.pop(key))
-        now = time.monotonic()
-        waited = not self._console.is_terminal and now - self._printed >= SILENCE_S
-        if finished or waited:
-            text = line(("dim", f"{now - self._start:7.1f} s"), "  ", ("bold", f"{stage:<10}"), f" {what}")
-            if not finished and total > 0:
-                text.append(f"  {100 * done // total} %", "dim")
-            self._console.print(text.append(f"  {step}" if step else "", "dim"), soft_wrap=True)
-            self._printed = now
-
-    def __enter__(self) -> Watcher:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()

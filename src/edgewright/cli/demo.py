@@ -38,12 +38,12 @@ def demo(
     [dim]edgewright demo
     edgewright demo --task detect -o scenes/[/]
     """
-    from edgewright.cli import console
+    from edgewright.cli import console, watcher
     from edgewright.demo import digits, scenes
 
     what = {Task.classify: digits, Task.detect: scenes}[task]
     where = out or Path(what.FOLDER)
-    with console.Watcher() as watch:
+    with watcher.Watcher() as watch:
         outcome = what.run(where, watch=watch)
     o.show_outcome(outcome, as_json)
     if as_json:

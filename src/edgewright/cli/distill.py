@@ -55,12 +55,12 @@ def distill(
     edgewright optimize small --data photos/ -o out/[/]
     """
     from edgewright import api
-    from edgewright.cli import console
+    from edgewright.cli import console, watcher
     from edgewright.quantize.distillation.schedule import STUDENT, replaced
 
     limit = o.seconds(train_time) if train_time else None
     schedule = replaced(STUDENT, epochs=epochs, train_time_s=limit, lr=lr, batch=batch)
-    with console.Watcher() as watch:
+    with watcher.Watcher() as watch:
         found = api.distill(
             source, student=student, data=data, out=out, checkpoint=checkpoint, student_checkpoint=student_checkpoint,
             spec=spec, split=split, train_data=train_data, schedule=schedule, labels=labels, seed=seed,

@@ -28,9 +28,9 @@ def export(
     edgewright export "torch:mymodels.net:build?width=32" --checkpoint net.pt --spec net.toml -o net.onnx[/]
     """
     from edgewright import api
-    from edgewright.cli import console
+    from edgewright.cli import console, watcher
 
-    with console.Watcher() as watch:
+    with watcher.Watcher() as watch:
         parity = api.export(
             source, out=out, data=data, checkpoint=checkpoint, spec=spec, batch=batch or None,
             trust_checkpoint=trust_checkpoint, watch=watch,

@@ -58,7 +58,7 @@ def optimize(
     edgewright optimize timm:resnet18 --data photos/ --on nano@jetson.local -o out/[/]
     """
     from edgewright import api
-    from edgewright.cli.console import Watcher
+    from edgewright.cli.watcher import Watcher
 
     device = o.device(on, identity, python, wheels, device_folder, clean)
     with Watcher() as watch:

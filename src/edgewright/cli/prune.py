@@ -53,7 +53,7 @@ def prune(
     edgewright optimize slim --data photos/ -o out/[/]
     """
     from edgewright import api
-    from edgewright.cli import console
+    from edgewright.cli import console, watcher
     from edgewright.pipeline.jobs.prune_cut import Wanted
     from edgewright.quantize.distillation.schedule import RECOVERY, replaced
 
@@ -65,7 +65,7 @@ def prune(
     if epochs != 0:
         limit = o.seconds(train_time) if train_time else None
         schedule = replaced(RECOVERY, epochs=epochs, train_time_s=limit, lr=lr)
-    with console.Watcher() as watch:
+    with watcher.Watcher() as watch:
         found = api.prune(
             source, data=data, out=out, wanted=wanted, target=target, runtime=runtime, scheme=scheme,
             precision=precision, checkpoint=checkpoint, spec=spec, split=split, train_data=train_data,

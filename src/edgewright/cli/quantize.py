@@ -29,9 +29,9 @@ def quantize(
     [dim]edgewright quantize resnet18.onnx --calibration photos/calib --scheme ort-x86-vnni -o resnet18.int8.onnx[/]
     """
     from edgewright import api
-    from edgewright.cli import console
+    from edgewright.cli import console, watcher
 
-    with console.Watcher() as watch:
+    with watcher.Watcher() as watch:
         provenance = api.quantize(
             model,
             calibration=calibration,

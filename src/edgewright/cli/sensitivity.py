@@ -38,9 +38,9 @@ def sensitivity(
     """
     from edgewright import api
     from edgewright.bench import sensitivity as tables
-    from edgewright.cli import console
+    from edgewright.cli import console, watcher
 
-    with console.Watcher() as watch:
+    with watcher.Watcher() as watch:
         found = api.sensitivity(
             source, data=data, out=out, target=target, scheme=scheme, method=method, checkpoint=checkpoint, spec=spec,
             split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, strict=strict, watch=watch,

@@ -141,6 +141,7 @@ def _quantized(state: RunState, variant: Variant, model: Entry) -> Entry:
 
 def build_reference(state: RunState) -> None:
     """Compile the reference, and let it answer."""
+    rows.tell(state, state.reference)
     state.reference.results["compile"] = compile_reference(state.runner, state.exported, state.spec)
     answer(state, state.reference)
 

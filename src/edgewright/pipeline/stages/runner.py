@@ -38,7 +38,7 @@ State = Literal["reference", "waiting", "built", "answered", "measured", "left o
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one candidate of a run so far; the last one with its `id` counts.
+    """What is known of one candidate of a run so far; the last one with its `id` counts, the first one is "waiting".
 
     `score` is the primary one of the task, with its `title`; `delta` its difference to the reference (value, low,
     high); `standing`: whether it is "proven" inside the budget, "inside" by its value, or "outside". `p50_ms`: median

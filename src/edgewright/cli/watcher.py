@@ -1,0 +1,280 @@
+"""Who watches a run: on a terminal one table that fills, elsewhere a line for each result."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from edgewright.core.errors import INTERRUPTED
+from edgewright.core.text import one_line, plain
+from edgewright.pipeline.stages.runner import Row
+
+from .board import Board, Left, Work, took_before
+from .console import WIDTH, Screen, line
+
+SILENCE_S = 30.0
+"""If no table is drawn, a long step prints its progress after this many seconds without a line."""
+PATIENCE_S = 0.7
+"""After Ctrl-C a run has this long to put things away; then the process ends, and its children with it."""
+KEPT = frozenset({"train", "export", "data", "connect", "prune", "distill", "latency"})
+"""Stages that have a line although there are rows: they belong to no candidate."""
+WIDE = 96
+"""From this many columns on there is room for the interval of a difference."""
+STANDINGS = {
+    "proven": ("proven inside", "green"),
+    "inside": ("inside, unproven", "yellow"),
+    "outside": ("outside", "red"),
+}
+
+
+class Watcher:
+    """A `pipeline.stages.runner.Watch` that draws, and takes rows; safe to call from several threads.
+
+    On a terminal: a table with a row for each candidate, the stages at work and the time left, once a second, since
+    drawing must not disturb what is being measured; when all went well it makes room for the report. What is no part of
+    a candidate has a line. In a file or a log, which cannot draw, a line says what is known of a candidate, and now and
+    then how far a long step is. `resumes`: whether the same command goes on where an interrupted one stopped.
+    """
+
+    def __init__(self, quiet: bool = False, resumes: bool = True) -> None:
+        self._console = Screen(stderr=True, quiet=quiet)
+        self._draws = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._printed = time.monotonic()
+        self._board = Board(self._printed, functools.cache(took_before))
+        self._told: set[tuple[str, str]] = set()
+        self._lock, self._resumes = threading.RLock(), resumes
+        self._before: Any = None
+        self._live = Live(
+            get_renderable=self._draw, console=self._console, transient=True, refresh_per_second=1,
+            redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop",
+        )  # fmt: skip
+
+    def __call__(self, stage: str, what: str, done: int, total: int, step: str) -> None:
+        """Show one step of `stage` on `what`; it is finished where `done` reaches `total`."""
+        now = time.monotonic()
+        with self._lock:
+            work = self._board.step(one_line(stage), one_line(what), done, total, one_line(step), now)
+            finished = total > 0 and done >= total
+            wanted = finished and (not self._board.rows or stage in KEPT)
+            waited = not (self._draws or finished) and now - self._printed >= SILENCE_S
+            text = self._line(now, _of_work(work, finished, self._board.left_s(now) if waited else None))
+            if wanted or waited:
+                self._printed = now
+        if wanted or waited:  # outside of the lock, which the drawing thread wants while it holds the console's
+            self._console.print(text, soft_wrap=True)
+
+    def row(self, row: Row) -> None:
+        """Show what is known of a candidate now."""
+        now = time.monotonic()
+        with self._lock:
+            self._board.row(row)
+            if row.id not in self._board.rows:
+                return
+            known = row.standing or (row.state == "reference" and row.score is not None)
+            news = (row.id, "known" if known else row.state)
+            is_result = news[1] in ("known", "failed", "left out") and news not in self._told
+            self._told.add(news)
+            text = self._line(now, _of_row(self._board.rows[row.id]))
+            if is_result and not self._draws:
+                self._printed = now
+        if is_result and not self._draws:
+            self._console.print(text, soft_wrap=True)
+
+    def _line(self, now: float, text: Text) -> Text:
+        return line(("dim", f"{now - self._board.begin:7.1f} s"), "  ").append_text(text)
+
+    def _draw(self) -> RenderableType:
+        with self._lock:
+            return render(self._board, time.monotonic(), min(self._console.width, WIDTH), self._console.height)
+
+    def __enter__(self) -> Watcher:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
+        if self._draws:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if self._draws:
+            self._live.transient = kind is None  # what was found until then stays
+            self._live.stop()
+        if interrupted:
+            self._console.print_line(self._how_to_go_on())
+        elif self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Ctrl-C: let the run put things away, but not for long; pressed twice, not at all."""
+        if self._before is None:
+            self._end()
+        signal.signal(signal.SIGINT, lambda *_: self._end())
+        timer = threading.Timer(PATIENCE_S, self._end)
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt
+
+    def _end(self) -> None:
+        """End the process now, whatever its threads wait for: children end with it, the store sweeps up later."""
+        shown = "\x1b[?25h" if self._draws else ""
+        os.write(2, f"{shown}\n{plain(self._how_to_go_on())}\n".encode())
+        os._exit(INTERRUPTED)
+
+    def _how_to_go_on(self) -> str:
+        after = f"Interrupted after {_clock(time.monotonic() - self._board.begin)}."
+        return f"{after} The same command goes on from here: finished steps are kept." if self._resumes else after
+
+
+# --- lines --------------------------------------------------------------------------------------------------------
+
+
+def _of_work(work: Work, finished: bool, left: Left | None) -> Text:
+    text = line(("bold", f"{work.stage:<10}"), f" {work.what}")
+    if not finished and work.share is not None:
+        text.append(f"  {work.share:.0%}".replace("%", " %"), "dim")
+    text.append(f"  {work.step}" if work.step else "", "dim")
+    return text.append(f"  {_left(left)}" if left else "", "dim")
+
+
+def _of_row(row: Row) -> Text:
+    """A row as a line: what is not known is left out."""
+    what, style = _state(row, None)
+    score = f"{row.title.partition(' ')[0]} {row.score:.2f}" if row.score is not None else ""
+    parts = [score, _delta(row, True), f"{_ms(row)} ms" if row.p50_ms else ""]
+    return line(f"{row.id:<34}", *(f"  {part}" for part in parts if part), "  ", (style, what))
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+def render(board: Board, now: float, width: int, height: int) -> RenderableType:
+    """The whole view, `width` columns wide and at most `height` lines high: candidates, stages at work, time."""
+    works = list(board.works.values())[: max(height - 4, 1)]
+    parts: list[RenderableType] = []
+    if board.rows:
+        parts += [*_table(board, width, max(height - len(works) - 5, 1)), Text()]
+    if works:
+        parts.append(_works(works, now, width))
+    if parts:
+        parts.append(_footer(board, now))
+    return Group(*parts)
+
+
+def _table(board: Board, width: int, height: int) -> Iterator[RenderableType]:
+    wide = width >= WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", width=width)
+    title = next((row.title for row in board.rows.values() if row.title), "accuracy")
+    table.add_column("variant", no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column(line(title), no_wrap=True, justify="right", min_width=6)
+    table.add_column("difference" if wide else "diff", no_wrap=True, justify="right", width=18 if wide else 5)
+    table.add_column("ms", no_wrap=True, justify="right", width=6)
+    table.add_column("state", no_wrap=True, overflow="ellipsis", ratio=2)
+    shown, hidden = _fitting(board, height)
+    for row in shown:
+        work = board.at_work(row)
+        what, style = _state(row, work)
+        dim = "dim" if row.state in ("failed", "left out", "waiting", "reference") and not work else ""
+        score = f"{row.score:.2f}" if row.score is not None else ""
+        table.add_row(line((dim, row.id)), score, _delta(row, wide), _ms(row), line((style, what)))
+    yield table
+    if hidden:
+        counts = [
+            (name, sum(_state(row, None)[0].partition(":")[0] == name for row in hidden)) for name in _names(hidden)
+        ]
+        yield line(("dim", f"and {len(hidden)} more: " + ", ".join(f"{count} {name}" for name, count in counts)))
+
+
+def _fitting(board: Board, height: int) -> tuple[list[Row], list[Row]]:
+    """The rows that there is room for, in their order, and those that matter least."""
+    rows = list(board.rows.values())
+    if len(rows) <= height:
+        return rows, []
+
+    def worth(row: Row) -> tuple[int, float]:
+        if board.at_work(row):
+            return 0, 0.0
+        order = {"reference": 1, "waiting": 4, "left out": 6, "failed": 7}
+        return order.get(row.state, 5 if row.standing == "outside" else 2), row.p50_ms or 1e9
+
+    kept = {row.id for row in sorted(rows, key=worth)[: height - 1]}
+    return [row for row in rows if row.id in kept], [row for row in rows if row.id not in kept]
+
+
+def _names(rows: list[Row]) -> list[str]:
+    return list(dict.fromkeys(_state(row, None)[0].partition(":")[0] for row in rows))
+
+
+def _state(row: Row, work: Work | None) -> tuple[str, str]:
+    """(what is to be said of a candidate now, style)."""
+    if row.state in ("failed", "left out"):
+        return f"{row.state}: {row.reason}" if row.reason else row.state, "red" if row.state == "failed" else "dim"
+    if work:
+        return f"{work.stage} {work.share:.0%}".replace("%", " %") if work.share is not None else work.stage, "cyan"
+    return STANDINGS.get(row.standing, (row.state, "dim"))
+
+
+def _delta(row: Row, wide: bool) -> str:
+    if row.delta is None:
+        return ""
+    value, low, high = (f"{part:+.1f}" for part in row.delta)
+    return f"{value} [{low},{high}]" if wide else value
+
+
+def _ms(row: Row) -> str:
+    """A first look is told with a "~"."""
+    return f"{'' if row.state in ('measured', 'reference') else '~'}{row.p50_ms:.3g}" if row.p50_ms else ""
+
+
+def _works(works: list[Work], now: float, width: int) -> Table:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.width = width
+    table.add_column(no_wrap=True, style="bold", min_width=9)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column(width=12)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2, style="dim")
+    table.add_column(no_wrap=True, justify="right", min_width=5)
+    for work in works:
+        bar = (
+            ProgressBar(total=1.0, completed=work.share, width=12, complete_style="cyan")
+            if work.share is not None
+            else ""
+        )
+        table.add_row(line(work.stage), line(work.what), bar, line(work.step), _clock(now - work.begin))
+    return table
+
+
+def _footer(board: Board, now: float) -> Text:
+    parts = [_clock(now - board.begin)]
+    if left := board.left_s(now):
+        parts.append(_left(left))
+    if board.finished:
+        had = f", {board.stored} of them from the store" if board.stored else ""
+        parts.append(f"{board.finished} step{'s' if board.finished > 1 else ''} done{had}")
+    return line(("dim", " · ".join(parts)))
+
+
+def _left(left: Left) -> str:
+    """A time in steps that it can be believed in: 5 s, from two minutes on 15 s, from ten on minutes."""
+    unit = 5 if left.seconds < 120 else 15 if left.seconds < 600 else 60
+    seconds = max(unit * round(left.seconds / unit), 5)
+    return f"{'at least' if left.at_least else 'about'} {_clock(seconds)} left"
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
