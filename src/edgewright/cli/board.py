@@ -116,8 +116,8 @@ class Board:
         times = [seconds for seconds in known if seconds is not None]
         if not times:
             return None
-        latency = ("latency", "") in ahead
-        return Left(sum(times) / self._beside(now), latency or len(times) < len(known))
+        more = not self.rows or ("latency", "") in ahead or len(times) < len(known)
+        return Left(sum(times) / self._beside(now), more)
 
     def _is_over(self, key: tuple[str, str]) -> bool:
         """Whether a stage is over or at work; of one without a name any that is called so."""

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgewright.core.errors import INTERRUPTED
-from edgewright.core.text import one_line, plain
+from edgewright.core.text import one_line
 from edgewright.pipeline.stages.runner import Row
 
 from .board import Board, Left, Work, took_before
@@ -30,6 +30,10 @@ PATIENCE_S = 0.7
 """After Ctrl-C a run has this long to put things away; then the process ends, and its children with it."""
 KEPT = frozenset({"train", "export", "data", "connect", "prune", "distill", "latency"})
 """Stages that have a line although there are rows: they belong to no candidate."""
+MEASURING = frozenset({"latency", "screen", "profile", "layer"})
+"""Stages that a drawing process would disturb."""
+EVERY_S, WHILE_MEASURING_S = 1.0, 4.0
+"""Seconds between two drawings, and while something is measured."""
 WIDE = 96
 """From this many columns on there is room for the interval of a difference."""
 STANDINGS = {
@@ -42,10 +46,11 @@ STANDINGS = {
 class Watcher:
     """A `pipeline.stages.runner.Watch` that draws, and takes rows; safe to call from several threads.
 
-    On a terminal: a table with a row for each candidate, the stages at work and the time left, once a second, since
-    drawing must not disturb what is being measured; when all went well it makes room for the report. What is no part of
-    a candidate has a line. In a file or a log, which cannot draw, a line says what is known of a candidate, and now and
-    then how far a long step is. `resumes`: whether the same command goes on where an interrupted one stopped.
+    On a terminal: a table with a row for each candidate, the stages at work and the time left, once a second (every
+    four while something is measured, which drawing must not disturb). When all went well it makes room for the report.
+    What is no part of a candidate has a line. In a file or a log, which cannot draw, a line says what is known of a
+    candidate, and now and then how far a long step is. `resumes`: whether the same command goes on where an interrupted
+    one stopped.
     """
 
     def __init__(self, quiet: bool = False, resumes: bool = True) -> None:
@@ -56,10 +61,13 @@ class Watcher:
         self._told: set[tuple[str, str]] = set()
         self._lock, self._resumes = threading.RLock(), resumes
         self._before: Any = None
+        self._pressed = self._said = False
         self._live = Live(
-            get_renderable=self._draw, console=self._console, transient=True, refresh_per_second=1,
+            get_renderable=self._draw, console=self._console, transient=True, auto_refresh=False,
             redirect_stdout=False, redirect_stderr=False, vertical_overflow="crop",
         )  # fmt: skip
+        self._over = threading.Event()
+        self._drawing = threading.Thread(target=self._keep_drawing, daemon=True)
 
     def __call__(self, stage: str, what: str, done: int, total: int, step: str) -> None:
         """Show one step of `stage` on `what`; it is finished where `done` reaches `total`."""
@@ -67,12 +75,14 @@ class Watcher:
         with self._lock:
             work = self._board.step(one_line(stage), one_line(what), done, total, one_line(step), now)
             finished = total > 0 and done >= total
-            wanted = finished and (not self._board.rows or stage in KEPT)
+            wanted = finished and (not self._board.rows or stage in KEPT) and bool(step or stage != "data")
             waited = not (self._draws or finished) and now - self._printed >= SILENCE_S
             text = self._line(now, _of_work(work, finished, self._board.left_s(now) if waited else None))
             if wanted or waited:
                 self._printed = now
         if wanted or waited:  # outside of the lock, which the drawing thread wants while it holds the console's
+            if self._draws:
+                self._live.refresh()
             self._console.print(text, soft_wrap=True)
 
     def row(self, row: Row) -> None:
@@ -95,6 +105,14 @@ class Watcher:
     def _line(self, now: float, text: Text) -> Text:
         return line(("dim", f"{now - self._board.begin:7.1f} s"), "  ").append_text(text)
 
+    def _keep_drawing(self) -> None:
+        while not self._over.wait(WHILE_MEASURING_S if self._measures() else EVERY_S):
+            self._live.refresh()
+
+    def _measures(self) -> bool:
+        with self._lock:
+            return any(stage in MEASURING for stage, _ in self._board.works)
+
     def _draw(self) -> RenderableType:
         with self._lock:
             return render(self._board, time.monotonic(), min(self._console.width, WIDTH), self._console.height)
@@ -104,24 +122,27 @@ class Watcher:
             self._before = signal.signal(signal.SIGINT, self._interrupt)
         if self._draws:
             self._live.start()
+            self._drawing.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self._over.set()
         if self._draws:
+            self._drawing.join(1)
             self._live.transient = kind is None  # what was found until then stays
             self._live.stop()
         if interrupted:
+            self._said = True
             self._console.print_line(self._how_to_go_on())
-        elif self._before is not None:
+        if self._before is not None and not self._pressed:
             signal.signal(signal.SIGINT, self._before)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C: let the run put things away, but not for long; pressed twice, not at all."""
-        if self._before is None:
-            self._end()
+        self._pressed = True
         signal.signal(signal.SIGINT, lambda *_: self._end())
         timer = threading.Timer(PATIENCE_S, self._end)
         timer.daemon = True
@@ -130,8 +151,9 @@ class Watcher:
 
     def _end(self) -> None:
         """End the process now, whatever its threads wait for: children end with it, the store sweeps up later."""
-        shown = "\x1b[?25h" if self._draws else ""
-        os.write(2, f"{shown}\n{plain(self._how_to_go_on())}\n".encode())
+        if not self._said:
+            cursor = "\x1b[?25h" if self._draws else ""
+            os.write(2, f"{cursor}\n{self._how_to_go_on()}\n".encode())
         os._exit(INTERRUPTED)
 
     def _how_to_go_on(self) -> str:
@@ -166,7 +188,7 @@ def render(board: Board, now: float, width: int, height: int) -> RenderableType:
     works = list(board.works.values())[: max(height - 4, 1)]
     parts: list[RenderableType] = []
     if board.rows:
-        parts += [*_table(board, width, max(height - len(works) - 5, 1)), Text()]
+        parts += [Text(), *_table(board, width, max(height - len(works) - 6, 1)), Text()]
     if works:
         parts.append(_works(works, now, width))
     if parts:
