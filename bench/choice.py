@@ -5,8 +5,8 @@ The rule, in order:
 1. Inside the budget are measured variants that meet every term and have no error in the audit.
 2. Of them those *proven* inside (`budget.standing`: the bad end of each score's interval meets its term). If none is,
    all that are inside by their measured values.
-3. Of these the fastest, with all whose latency cannot be told from the fastest's: by the rounds that both were measured
-   in, and by less than `TIE` never.
+3. Of these the fastest, with all whose latency cannot be told from the fastest's by the rounds that both were measured
+   in: within `TIE` always, beyond `WORTH` never, since a wide interval shows a busy machine, and not two equals.
 4. Of these those that none of the others is proven more accurate than, image by image.
 5. Uniform ones before mixed precision, which is harder to understand and to repeat.
 6. If they are proven inside by a score, the one that takes less memory; else, and of equal memory, the one whose
@@ -32,7 +32,7 @@ TIE = 1.03
 LIGHTER = 1.05
 """Memory within this factor counts as equal."""
 WORTH = 1.05
-"""An unproven variant is named if it is faster than the chosen one by more than this factor."""
+"""Faster by more than this factor is worth something: nothing makes up for it, and an unproven variant is named."""
 
 Compare = Callable[[Measurement, Measurement], Estimate | None]
 """How much more accurate the first is than the second, paired: above zero is better; each end is one-sided at 95 %."""
@@ -73,9 +73,9 @@ def choose(
         return _nothing(measured, measurements, reference, budget)
     proven = [m for m in inside if standing(m.accuracy, budget) == "proven"]
     among = proven or inside
-    fastest = min(among, key=lambda m: (_p50(m), m.id))
+    fastest = _fastest(among)
     best = _best([m for m in among if _is_as_fast(m, fastest)], bool(proven) and budget.judges_accuracy, compare)
-    unsure = sorted((m for m in inside if m not in among and _p50(m) * WORTH < _p50(best)), key=_p50)
+    unsure = sorted((m for m in inside if m not in among and _ratio(best, m).value > WORTH), key=_p50)
     unproven = [*([] if proven else [best]), *unsure[:1]]
     about = [Unproven(id=m.id, images=_needed(m, reference, budget)) for m in unproven]
     first = _lead(best, fastest, _of(len(among), len(measurements), bool(proven), budget), compare)
@@ -102,16 +102,30 @@ def _is_better(one: Measurement, other: Measurement, compare: Compare) -> bool:
     return (found := compare(one, other)) is not None and found.low > 0
 
 
+def _fastest(among: Sequence[Measurement]) -> Measurement:
+    """The one that no other was faster than, in pairs."""
+    best, seen = min(among, key=lambda m: (_p50(m), m.id)), set[str]()
+    while best.id not in seen:  # three of almost one speed may each be faster than the next
+        seen.add(best.id)
+        best = max(among, key=lambda m: (_ratio(best, m).value, m is best))
+    return best
+
+
+def _ratio(one: Measurement, other: Measurement) -> Estimate:
+    """How many times faster the `other` is: by the rounds that both were measured in, else by medians."""
+    assert one.latency and other.latency
+    if found := faster(one.latency, other.latency):
+        return found
+    value, ours, theirs = _p50(one) / _p50(other), one.latency.p50_interval_ms, other.latency.p50_interval_ms
+    if not (ours and theirs):
+        return Estimate(value, value, value)
+    return Estimate(value, ours.low / theirs.high, ours.high / theirs.low)
+
+
 def _is_as_fast(one: Measurement, fastest: Measurement) -> bool:
     """Whether `one` cannot be told to be slower than the `fastest`."""
-    value = _p50(one) / _p50(fastest)
-    if value <= TIE:
-        return True
-    assert one.latency and fastest.latency
-    if ratio := faster(one.latency, fastest.latency):
-        return ratio.low <= 1
-    ours, theirs = one.latency.p50_interval_ms, fastest.latency.p50_interval_ms  # too few rounds
-    return bool(ours and theirs and ours.low <= theirs.high)
+    ratio = _ratio(one, fastest)
+    return one is fastest or ratio.value <= TIE or (ratio.low <= 1 and ratio.value <= WORTH)
 
 
 def _memory(measurement: Measurement) -> int:

@@ -50,9 +50,8 @@ def exact(id: str, p50: float, **more: Any) -> Measurement:
     return variant(id, p50, 0.0, -0.1, precision="f32", scheme=None, **more)
 
 
-STEADY, LOADED = (1.0, 2.0, 1.0, 1.5, 1.0), (1.05, 2.05, 0.98, 1.55, 1.02)
-"""Rounds of two variants beside each other that are (almost) as slow together, and of one that varies by itself."""
-NOISY = (1.0, 1.7, 1.2, 1.3, 1.1)
+STEADY, LOADED, NOISY = (1.0, 2.0, 1.0, 1.5, 1.0), (1.04, 1.9, 1.06, 1.46, 1.0), (1.0, 1.2, 1.6, 1.3, 2.0)
+"""Rounds of variants beside each other: slow when the machine is, a little on its own, very much on its own."""
 ERROR = (Finding(level="error", code="batch-rows", text="rows differ"),)
 ELEVEN, TWELVE = "abcdefghijk", "abcdefghijkl"
 
@@ -87,19 +86,25 @@ CASES: dict[str, tuple[str, list[Measurement], str | None]] = {
         LIMITS, [variant("a", 2.0, memory=None), variant("b", 2.0, memory=None, size_bytes=2_000_000)], "b",
     ),
     "no tie: slower in every round": (
-        LIMITS, [variant("fast", 2.0, wins=ELEVEN, rounds=STEADY), variant("slow", 2.2, wins=TWELVE, rounds=STEADY)],
+        LIMITS, [variant("fast", 2.0, wins=ELEVEN, rounds=STEADY), variant("slow", 2.08, wins=TWELVE, rounds=STEADY)],
         "fast",
     ),
     "a tie: rounds do not separate them": (
-        LIMITS, [variant("fast", 2.0, wins=ELEVEN, rounds=STEADY), variant("slow", 2.2, wins=TWELVE, rounds=NOISY)],
+        LIMITS, [variant("fast", 2.0, wins=ELEVEN, rounds=STEADY), variant("slow", 2.08, wins=TWELVE, rounds=LOADED)],
         "slow",
     ),
+    "a wide interval is no tie": (
+        LIMITS, [variant("fast", 2.0, rounds=STEADY), variant("slow", 2.6, memory=50, rounds=NOISY)], "fast",
+    ),
+    "the fastest in pairs, whatever its median": (
+        LIMITS, [variant("early", 2.0, rounds=(1.0, 1.0, 1.0)), variant("late", 2.1, rounds=(0.8, 0.8, 0.8))], "late",
+    ),
     "no rounds: intervals that overlap": (
-        LIMITS, [variant("fast", 2.0, wins=ELEVEN, interval=0.2), variant("slow", 2.2, wins=TWELVE, interval=0.2)],
+        LIMITS, [variant("fast", 2.0, wins=ELEVEN, interval=0.1), variant("slow", 2.08, wins=TWELVE, interval=0.1)],
         "slow",
     ),
     "no rounds, intervals apart": (
-        LIMITS, [variant("fast", 2.0, wins=ELEVEN, interval=0.05), variant("slow", 2.2, wins=TWELVE, interval=0.05)],
+        LIMITS, [variant("fast", 2.0, wins=ELEVEN, interval=0.03), variant("slow", 2.08, wins=TWELVE, interval=0.03)],
         "fast",
     ),
     "neither rounds nor intervals": (LIMITS, [variant("fast", 2.0), variant("slow", 2.2, memory=50)], "fast"),
