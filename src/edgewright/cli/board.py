@@ -96,7 +96,7 @@ class Board:
     def row(self, row: Row) -> None:
         """Take note of what is known of a candidate; a latency of a first look stays until there is another."""
         known = self.rows.get(row.id)
-        if known is None and row.state not in ("waiting", "reference"):
+        if known is None and row.state not in ("waiting", "reference", "left out"):
             return  # of a job that makes a candidate by the way
         if known and row.p50_ms is None:
             row = msgspec.structs.replace(row, p50_ms=known.p50_ms)

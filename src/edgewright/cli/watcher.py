@@ -94,7 +94,7 @@ class Watcher:
                 return
             known = row.standing or (row.state == "reference" and row.score is not None)
             news = (row.id, "known" if known else row.state)
-            is_result = news[1] in ("known", "failed", "left out") and news not in self._told
+            is_result = news[1] in ("known", "failed") and news not in self._told
             self._told.add(news)
             text = self._line(now, _of_row(self._board.rows[row.id]))
             if is_result and not self._draws:
@@ -221,18 +221,19 @@ def _table(board: Board, width: int, height: int) -> Iterator[RenderableType]:
 
 
 def _fitting(board: Board, height: int) -> tuple[list[Row], list[Row]]:
-    """The rows that there is room for, in their order, and those that matter least."""
+    """The rows that there is room for, in their order, and those that matter least; nothing is seen of what was left
+    out but the reason, which stands in the report."""
     rows = list(board.rows.values())
-    if len(rows) <= height:
-        return rows, []
+    tried = [row for row in rows if row.state != "left out"]
 
     def worth(row: Row) -> tuple[int, float]:
         if board.at_work(row):
             return 0, 0.0
-        order = {"reference": 1, "waiting": 4, "left out": 6, "failed": 7}
+        order = {"reference": 1, "waiting": 4, "failed": 6}
         return order.get(row.state, 5 if row.standing == "outside" else 2), row.p50_ms or 1e9
 
-    kept = {row.id for row in sorted(rows, key=worth)[: height - 1]}
+    room = height if len(rows) <= height and len(tried) == len(rows) else height - 1
+    kept = {row.id for row in sorted(tried, key=worth)[:room]}
     return [row for row in rows if row.id in kept], [row for row in rows if row.id not in kept]
 
 

@@ -35,13 +35,15 @@ def tell(state: RunState, build: Build, p50_ms: float | None = None) -> None:
             delta=(delta.value, delta.low, delta.high) if delta else None,
             standing=standing(state, build) if accuracy and not is_reference else "",
             p50_ms=latency.p50_ms if latency else p50_ms,
-            reason=build.failure.reason if build.failure else "",
+            reason=build.failure.reason if build.failure else build.left_out,
             ahead=_ahead(state, build),
         )
     )
 
 
 def _state(build: Build) -> State:
+    if build.left_out:
+        return "left out"
     if build.failure:
         return "failed"
     if build.timing:

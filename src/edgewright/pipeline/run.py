@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
-from edgewright.pipeline import builder, deadline, hosts, policy, timing
+from edgewright.pipeline import builder, deadline, hosts, policy, rows, timing
 from edgewright.pipeline.candidates import (
     base,
     compression,
@@ -76,6 +76,8 @@ def _extend(state: RunState, proposers: Sequence[ModuleType], choose: policy.Cho
         while proposer in AT_ANY_RATE or not deadline.is_over(state):
             candidates, left_out = choose(state, proposer.propose(state))
             state.builds += left_out
+            for build in left_out:
+                rows.tell(state, build)
             if not candidates:
                 break
             with deadline.in_time(state):
