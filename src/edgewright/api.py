@@ -125,7 +125,8 @@ def optimize(
     `strict`: stop at an image that cannot be read and at anything else in the data that deserves a warning (also in a
     recipe).
 
-    `source` and `budget`: see `edgewright optimize --help`. Raises `EdgewrightError`s for what the user gave wrong; a
+    `source` and `budget`: see `edgewright optimize --help`; `watch`: called as the work goes on (`Watch` says how, and
+    how it gets what is known of each candidate). Raises `EdgewrightError`s for what the user gave wrong; a
     candidate that fails is a row of the report.
     """
     given = {"mixed_precision": mixed_precision, "strict": strict, "effort": effort, "within_s": within_s}

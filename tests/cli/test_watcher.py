@@ -77,7 +77,7 @@ def test_a_low_terminal_shows_what_matters_most() -> None:
     assert len(lines) <= 12
     text = "\n".join(lines)
     assert "openvino-f32" in text and "openvino-int8-round" in text and "openvino-int8-minmax" not in text
-    assert "more: 1 failed" in text
+    assert "and 1 failed, " in text
 
 
 def test_the_time_left_is_that_of_the_work_that_is_known() -> None:
@@ -99,6 +99,8 @@ def test_the_time_left_is_that_of_the_work_that_is_known() -> None:
     board.step("latency", "1 artifact", 0, 0, "", 30.0)
     board.step("latency", "1 artifact", 25, 100, "", 40.0)
     assert board.left_s(40.0) == Left(30, False)
+    board.within_s = 60.0
+    assert board.left_s(40.0) == Left(20, False), "a time limit ends it"
 
 
 def test_what_the_store_has_and_what_goes_side_by_side_takes_less_time() -> None:

@@ -54,11 +54,12 @@ class Left(NamedTuple):
 class Board:
     """Rows by id, stages at work, and what is known of how long stages take. Times are in seconds of one clock.
 
-    `before`: how long a stage took in earlier runs; None where that is not known.
+    `before`: how long a stage took in earlier runs; None where that is not known. `within_s`: a run's time limit.
     """
 
     begin: float
     before: Callable[[str], float | None]
+    within_s: float | None = None
     rows: dict[str, Row] = field(default_factory=dict)
     works: dict[tuple[str, str], Work] = field(default_factory=dict)
     stored: int = 0
@@ -116,8 +117,10 @@ class Board:
         times = [seconds for seconds in known if seconds is not None]
         if not times:
             return None
-        more = not self.rows or ("latency", "") in ahead or len(times) < len(known)
-        return Left(sum(times) / self._beside(now), more)
+        seconds = sum(times) / self._beside(now)
+        if self.within_s is not None and seconds > (most := max(self.begin + self.within_s - now, 0.0)):
+            return Left(most, False)
+        return Left(seconds, not self.rows or ("latency", "") in ahead or len(times) < len(known))
 
     def _is_over(self, key: tuple[str, str]) -> bool:
         """Whether a stage is over or at work; of one without a name any that is called so."""

@@ -61,11 +61,12 @@ def optimize(
     from edgewright.cli.watcher import Watcher
 
     device = o.device(on, identity, python, wheels, device_folder, clean)
-    with Watcher() as watch:
+    within_s = o.seconds(within) if within else None
+    with Watcher(within_s=within_s) as watch:
         outcome = api.optimize(
             source, data=data, target=target, budget=budget, recipe=recipe, out=out, checkpoint=checkpoint, spec=spec,
             split=split, calibration=calibration, trust_checkpoint=trust_checkpoint, remeasure=remeasure,
             mixed_precision=mixed_precision, on=device, isa=o.words(isa), strict=strict,
-            effort=effort.value if effort else None, within_s=o.seconds(within) if within else None, watch=watch,
+            effort=effort.value if effort else None, within_s=within_s, watch=watch,
         )  # fmt: skip
     o.show_outcome(outcome, as_json)

@@ -50,14 +50,14 @@ class Watcher:
     four while something is measured, which drawing must not disturb). When all went well it makes room for the report.
     What is no part of a candidate has a line. In a file or a log, which cannot draw, a line says what is known of a
     candidate, and now and then how far a long step is. `resumes`: whether the same command goes on where an interrupted
-    one stopped.
+    one stopped. `within_s`: the time limit of the run.
     """
 
-    def __init__(self, quiet: bool = False, resumes: bool = True) -> None:
+    def __init__(self, quiet: bool = False, resumes: bool = True, within_s: float | None = None) -> None:
         self._console = Screen(stderr=True, quiet=quiet)
         self._draws = self._console.is_terminal and not self._console.is_dumb_terminal
         self._printed = time.monotonic()
-        self._board = Board(self._printed, functools.cache(took_before))
+        self._board = Board(self._printed, functools.cache(took_before), within_s)
         self._told: set[tuple[str, str]] = set()
         self._lock, self._resumes = threading.RLock(), resumes
         self._before: Any = None
@@ -214,10 +214,9 @@ def _table(board: Board, width: int, height: int) -> Iterator[RenderableType]:
         table.add_row(line((dim, row.id)), score, _delta(row, wide), _ms(row), line((style, what)))
     yield table
     if hidden:
-        counts = [
-            (name, sum(_state(row, None)[0].partition(":")[0] == name for row in hidden)) for name in _names(hidden)
-        ]
-        yield line(("dim", f"and {len(hidden)} more: " + ", ".join(f"{count} {name}" for name, count in counts)))
+        names = [_state(row, None)[0].partition(":")[0] for row in hidden]
+        counts = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+        yield line(("dim", f"and {counts}"))
 
 
 def _fitting(board: Board, height: int) -> tuple[list[Row], list[Row]]:
@@ -235,10 +234,6 @@ def _fitting(board: Board, height: int) -> tuple[list[Row], list[Row]]:
     room = height if len(rows) <= height and len(tried) == len(rows) else height - 1
     kept = {row.id for row in sorted(tried, key=worth)[:room]}
     return [row for row in rows if row.id in kept], [row for row in rows if row.id not in kept]
-
-
-def _names(rows: list[Row]) -> list[str]:
-    return list(dict.fromkeys(_state(row, None)[0].partition(":")[0] for row in rows))
 
 
 def _state(row: Row, work: Work | None) -> tuple[str, str]:
