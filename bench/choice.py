@@ -78,7 +78,8 @@ def choose(
     unsure = sorted((m for m in inside if m not in among and _ratio(best, m).value > WORTH), key=_p50)
     unproven = [*([] if proven else [best]), *unsure[:1]]
     about = [Unproven(id=m.id, images=_needed(m, reference, budget)) for m in unproven]
-    first = _lead(best, fastest, _of(len(among), len(measurements), bool(proven), budget), compare)
+    tried = sum(m.status != "skipped" for m in measurements)
+    first = _lead(best, fastest, _of(len(among), tried, bool(proven), budget), compare)
     quicker = [_faster(m, best, one.images) for m, one in zip(unproven, about) if m is not best]
     doubts = _doubts(best, budget, about[0].images if about and not proven else None)
     return Choice(

@@ -177,7 +177,7 @@ def _of_row(row: Row) -> Text:
     what, style = _state(row, None)
     score = f"{row.title.partition(' ')[0]} {row.score:.2f}" if row.score is not None else ""
     parts = [score, _delta(row, True), f"{_ms(row)} ms" if row.p50_ms else ""]
-    return line(f"{row.id:<34}", *(f"  {part}" for part in parts if part), "  ", (style, what))
+    return line(f"{row.id:<36}", *(f"  {part}" for part in parts if part), "  ", (style, what))
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
