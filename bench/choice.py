@@ -224,8 +224,8 @@ def _nothing(
     measured: list[Measurement], every: Sequence[Measurement], reference: Reference | None, budget: Budget
 ) -> Choice:
     if not measured:
-        failed = sum(m.status == "failed" for m in every)
-        return Choice(why=f"No variant was measured: {failed} failed, {len(every) - failed} were only built.")
+        failed, built = (sum(m.status == status for m in every) for status in ("failed", "built"))
+        return Choice(why=f"No variant was measured: {failed} failed, {built} were only built.")
     checked = {m.id: check(m, reference, budget) for m in measured}
     nearest = min(measured, key=lambda m: (sum(map(_shortfall, checked[m.id])), _p50(m)))
     missed = (*_errors(nearest), *(describe(term) for term in checked[nearest.id] if term.status != "met"))
