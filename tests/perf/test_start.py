@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from edgewright.bench import report_json
-from edgewright.core.spec import Input, ModelSpec
+from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
 from edgewright.runtimes.options import Options
 from edgewright.tasks.classify.spec import Classify
@@ -37,7 +37,11 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
         "means (float[1,3,32,32] images) => (float[1,3] logits) { m = GlobalAveragePool(images) logits = Flatten(m) }"
     )
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)]), tmp_path / "means.onnx")
-    spec = ModelSpec(name="means", inputs=(Input(height=32, width=32),), task=Classify(classes=3))
+    spec = ModelSpec(
+        name="means",
+        inputs=(Input(height=32, width=32, preprocess=Preprocess(resize="exact", resize_to=(32, 32))),),
+        task=Classify(classes=3),
+    )
     found: dict[str, list[str]] = {"--help": ["--help"]}
     Image.new("RGB", (640, 480), "red").save(tmp_path / "red.jpg")
     for runtime in ("onnxruntime", "openvino"):
