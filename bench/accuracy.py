@@ -6,17 +6,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewright import tasks
+from edgewright.core import files
 from edgewright.core.child import YIELDING, Child, Limits, Progress
 from edgewright.core.errors import EdgewrightError, InvalidInput
+from edgewright.core.spec import ModelSpec, convert
 from edgewright.core.warm import Kind
+from edgewright.data.items import Item
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
+from edgewright.tasks.scores import Paired
 
 WORKER = "edgewright.bench.worker"
 OUTPUTS = "outputs.npy"
+SCORES = "accuracy.json"
 
 Outputs = NDArray[np.float32]
 Answer = Callable[[Path, Sequence[str], Path, Progress | None], Any]
@@ -61,3 +68,25 @@ def load_outputs(folder: Path) -> Outputs:
     """What `evaluate` wrote to `folder`, mapped rather than read."""
     outputs: Outputs = np.load(folder / OUTPUTS, mmap_mode="r", allow_pickle=False)
     return outputs
+
+
+class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child is asked for: folders of outputs for `items`; `reference` is None where they are its own."""
+
+    answers: str
+    reference: str | None
+    items: tuple[Item, ...]
+    spec: dict[str, Any]
+    paired: Paired
+
+
+def score(request: dict[str, Any], folder: str) -> None:
+    """Write ``accuracy.json``: the scores by the task's metric; runs in a child."""
+    asked = msgspec.convert(request, ScoreRequest)
+    spec = convert(asked.spec, ModelSpec)
+    metric, outputs = tasks.of(spec).metric, load_outputs(Path(asked.answers))
+    if asked.reference is None:
+        found = metric.score(outputs, asked.items, spec)
+    else:
+        found = metric.compare(outputs, load_outputs(Path(asked.reference)), asked.items, spec, asked.paired)
+    files.write(Path(folder, SCORES), msgspec.json.encode(found))

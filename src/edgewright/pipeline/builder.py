@@ -16,6 +16,7 @@ from edgewright.pipeline.candidates.base import (
     is_installed,
     saturates,
 )
+from edgewright.pipeline.score import score
 from edgewright.pipeline.stages import audit as audits
 from edgewright.pipeline.stages import check as checks
 from edgewright.pipeline.stages.audit import Subject
@@ -147,7 +148,7 @@ def build_reference(state: RunState) -> None:
 
 
 def answer(state: RunState, built: Build) -> Entry | None:
-    """The answers of one artifact on all evaluation images; the reference gives them here, wherever we measure.
+    """The answers of one artifact on all evaluation images, scored; the reference gives them here, wherever we measure.
 
     None where it failed, or where it cannot answer here.
     """
@@ -159,6 +160,8 @@ def answer(state: RunState, built: Build) -> Entry | None:
             built.results["evaluate"] = evaluate(
                 state.runner, artifact, built.candidate.id, state.images.evaluation, host
             )
+        with built.stage("score", state.runner):
+            score(state, built)
         rows.tell(state, built)
     return built.answers
 

@@ -38,7 +38,7 @@ from edgewright.pipeline.state import Build, RunState
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
 
-TOLD = ("quantize", "half", "compile", "check", "evaluate", "audit")
+TOLD = ("quantize", "half", "compile", "check", "evaluate", "score", "audit")
 """The stages of a candidate that a report lists with their times."""
 
 

@@ -20,7 +20,7 @@ def waiting(state: RunState, candidates: Sequence[Candidate]) -> None:
 def tell(state: RunState, build: Build, p50_ms: float | None = None) -> None:
     """Say what is known of `build` now; `p50_ms`: its median latency at a first look."""
     if not hasattr(state.runner.watch, "row"):
-        return  # scores take seconds to compute
+        return
     accuracy = score(state, build)
     found = tasks.of(state.spec).metric.SCORES[0]
     delta = accuracy.delta if accuracy else None
@@ -59,7 +59,7 @@ def _ahead(state: RunState, build: Build) -> tuple[tuple[str, str], ...]:
     stages = [("quantize", variant.name)] if variant.scheme else []
     stages += [("compile", id)]
     if state.measured_here or build.answers:
-        stages += [("evaluate", id)]
+        stages += [("evaluate", id), ("score", id)]
     if state.measured_here and build is not state.reference:
         stages += [("audit", id)]
     left = [(stage, what) for stage, what in stages if stage not in build.results and stage not in build.skipped]

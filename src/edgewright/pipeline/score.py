@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from edgewright import tasks
 from edgewright.bench import accuracy, budget, chance, metrics
 from edgewright.bench.budget import Standing
 from edgewright.bench.results import Finding, Measurement, Term
 from edgewright.core.store import Entry
+from edgewright.pipeline.stages import score as scores
 from edgewright.pipeline.state import Build, RunState
 from edgewright.tasks.scores import Accuracy, Paired
 
@@ -19,22 +19,27 @@ def is_of_answers(metric: str) -> bool:
 
 
 def score(state: RunState, build: Build) -> Accuracy | None:
-    """The accuracy of `build`; None where it, or the reference, was not evaluated. It is computed once."""
-    if build.scored is None and build.answers is not None and state.reference.answers is not None:
+    """The accuracy of `build`; None where it, or the reference, was not evaluated, and where it cannot be told.
+
+    It is computed once: right after it answered, beside what else is done then.
+    """
+    can_be = build.failure is None or build.failure.stage != "score"
+    if build.scored is None and build.answers is not None and state.reference.answers is not None and can_be:
         build.scored = _score(state, build, build.answers, state.reference.answers)
     return build.scored
 
 
 def _score(state: RunState, build: Build, evaluation: Entry, reference: Entry) -> Accuracy:
-    assert state.job.budget is not None
-    metric, items = tasks.of(state.spec).metric, state.images.evaluation.items
-    outputs = accuracy.load_outputs(evaluation.path)
-    if build is state.reference:
-        return metric.score(outputs, items, state.spec)
-    margin = state.job.budget.margin() if state.job.budget.judges_accuracy else state.job.recipe.margin
-    paired = Paired(margin=margin, seed=state.job.recipe.seed)
-    found = metric.compare(outputs, accuracy.load_outputs(reference.path), items, state.spec, paired)
-    return msgspec.structs.replace(found, results=evaluation.key)
+    job, is_reference = state.job, build is state.reference
+    assert job.budget is not None
+    margin = job.budget.margin() if job.budget.judges_accuracy else job.recipe.margin
+    asked = scores.Scoring(
+        answers=evaluation, reference=None if is_reference else reference, images=state.images.evaluation,
+        spec=state.spec, paired=Paired(margin=margin, seed=job.recipe.seed),
+    )  # fmt: skip
+    build.results["score"] = made = scores.score(state.runner, build.candidate.id, asked)
+    found = scores.read(made)
+    return found if is_reference else msgspec.structs.replace(found, results=evaluation.key)
 
 
 def checked(state: RunState, build: Build) -> tuple[Term, ...]:

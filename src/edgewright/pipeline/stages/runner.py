@@ -67,6 +67,7 @@ LIBRARIES = {
     "prune": ("torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless", "torch-pruning", "scipy"),
     "compile": ("onnxruntime", "openvino", "torch", "onnx", "tensorrt", "tensorrt-rtx-cu13"),
     "check": ("onnx", "tensorrt-rtx-cu13"),
+    "score": ("numpy",),
     "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow", "opencv-python", "opencv-python-headless"),
 }  # fmt: skip
 
@@ -234,11 +235,16 @@ def made_by(libraries: str, *rooms: str) -> dict[str, str | None]:
     return {**{name: version(name) for name in LIBRARIES[libraries]}, **own}
 
 
-@functools.cache
 def code_digest(room: str) -> str:
     """A digest of the Python files of one of our packages."""
-    spec = importlib.util.find_spec(f"edgewright.{room}")
-    assert spec is not None and spec.origin is not None, room
-    folder = Path(spec.origin).parent
+    return code_of(f"edgewright.{room}")
+
+
+@functools.cache
+def code_of(package: str) -> str:
+    """A digest of the Python files of a package."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.submodule_search_locations, package
+    folder = Path(next(iter(spec.submodule_search_locations)))
     sources = sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".toml"))
     return hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:16]
