@@ -22,7 +22,7 @@ from edgewright.runtimes.options import Options
 
 NOISE = 1.03
 """A family is slower than another where its first look says so by more than this factor, with its whole interval."""
-ELSEWHERE = 1.2
+ELSEWHERE = 1.1
 """How much faster Q/DQ pairs in other places may be: what is slower than the best by more is not tried with them."""
 REWRITTEN = 1.4
 """How much faster a rewritten model may be (HardSwish, no shuffles)."""
@@ -101,17 +101,13 @@ def why_not(state: RunState, candidate: Candidate) -> str:
         return "--effort quick tries only the fast INT8 methods"
     group = _apart_from_method(candidate)
     tried = [build for build in state.builds if build.alive and _apart_from_method(build.candidate) == group]
-    like = [build for build in tried if _placement(build.candidate) == _placement(candidate)]
-    for build in like:
+    for build in tried:
         if is_good_enough(state, build):
             inside = "is proven inside" if standing(state, build) == "proven" else "is inside"
-            return f"{build.candidate.id}, with INT8 in the same places, {inside} the budget"
+            return f"{build.candidate.id}, a cheaper method of the same scheme, {inside} the budget"
+    like = [build for build in tried if _placement(build.candidate) == _placement(candidate)]
     if tried and (why := _as_its_twin(state, (like or tried)[0])):
         return why
-    for build in tried:
-        ratio = ratio_of(state, like[0], build) if like and build not in like and is_good_enough(state, build) else None
-        if ratio and ratio.high >= 1:
-            return f"{like[0].candidate.id} is no faster than {build.candidate.id}, which is inside the budget"
     return slower(state, like or tried, NOISE if like else ELSEWHERE)
 
 
@@ -125,26 +121,35 @@ def _as_its_twin(state: RunState, build: Build) -> str:
             continue
         ratio = ratio_of(state, build, other)
         if ratio and (ratio.low > 1 or (ratio.high >= 1 and other.candidate.options.precision == "f32")):
-            return f"{build.candidate.id} is no faster than {other.candidate.id}"
+            return f"no faster than {other.candidate.id}"
     return ""
 
 
 def to_answer(state: RunState) -> list[Build]:
-    """What answers next of what was built: all of it, in a quick run the fastest two that could win."""
-    waiting = [build for build in state.builds if build.alive and build.answers is None]
-    if state.job.recipe.effort != "quick" or not state.measured_here:
+    """What answers next of what was built: all of it at once where the effort is thorough.
+
+    Else two at a time, the fastest at a first look first, as long as they could win. The fastest float32 file always
+    does: it is what the others are compared with, and shows whether anything can be proven on these images.
+    """
+    waiting = [build for build in state.builds if build.alive and build.artifact and build.answers is None]
+    if state.job.recipe.effort == "thorough" or not state.measured_here or not waiting:
         return waiting
     look(state)
-    near = [build for build in waiting if build.alive and not slower(state, [build], NOISE)]
-    return sorted(near, key=lambda build: latency(state, build) or 0.0)[:2]
+    by_speed = sorted(state.builds, key=lambda build: latency(state, build) or math.inf)
+    exact = [build for build in by_speed if build.alive and build.candidate.precision == "f32"][:1]
+    near = [build for build in by_speed if build in waiting and not _why_unanswered(state, build)]
+    return [build for build in dict.fromkeys((*exact, *near)) if build in waiting][:2]
 
 
 def leave_unanswered(state: RunState) -> None:
-    """In a quick run leave out what did not answer, since it is slower than what is inside."""
-    if state.job.recipe.effort == "quick" and state.measured_here:
-        for build in state.builds:
-            if build.alive and build.answers is None and (why := slower(state, [build], NOISE)):
-                build.left_out = f"Not evaluated: {why}."
+    """Leave out what was built, and does not answer since it cannot win any more."""
+    for build in state.builds if state.measured_here and state.job.recipe.effort != "thorough" else ():
+        if build.alive and build.answers is None and (why := _why_unanswered(state, build)):
+            build.left_out = f"Not evaluated: {why}."
+
+
+def _why_unanswered(state: RunState, build: Build) -> str:
+    return slower(state, [build], NOISE) or _as_its_twin(state, build)
 
 
 def slower(state: RunState, builds: Sequence[Build], margin: float) -> str:
@@ -191,9 +196,10 @@ def finalists(state: RunState) -> list[Candidate]:
     rival = to_beat(state)
     inside = [build for build in state.builds if build.alive and _is_known_inside(state, build)]
     inside = [build for build in inside if is_good_enough(state, build)] or inside
-    near = [build for build in inside if not slower(state, [build], VARIED)]
-    near = [build for build in near if not _as_its_twin(state, build)]
-    near.sort(key=lambda build: (latency(state, build) or math.inf, -_value(state, build)))
+    inside = [build for build in inside if not _as_its_twin(state, build)]
+    inside.sort(key=lambda build: (latency(state, build) or math.inf, -_value(state, build)))
+    limit = VARIED * ((latency(state, rival) if rival else None) or math.inf)
+    near = [build for build in inside if (latency(state, build) or math.inf) <= limit]
     families = {build.candidate.family: build.candidate for build in reversed(near)}
     found = list(reversed(families.values())) if rival else []
     return found[: 1 if state.job.recipe.effort == "quick" else state.job.recipe.finalists]

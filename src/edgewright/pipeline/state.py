@@ -56,7 +56,7 @@ class Failure(NamedTuple):
         return " ".join(line for line in (self.what, self.why) if line)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Build:
     """One candidate on its way: what each stage made of it, by the name of the stage, or where and why it failed.
 

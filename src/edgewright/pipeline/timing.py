@@ -90,7 +90,7 @@ def _ratio(found: Mapping[str, Timing], one: Build, other: Build) -> Estimate | 
     if not (ours and theirs and ours.p50_ms and theirs.p50_ms):
         return None
     value = ours.p50_ms / theirs.p50_ms
-    ratio = statistics.ratio_of_rounds(ours.rounds_p50_ms, theirs.rounds_p50_ms, 0.99)
+    ratio = statistics.ratio_of_rounds(ours.rounds_p50_ms, theirs.rounds_p50_ms)
     return ratio or Estimate(value, value / 1.1, value * 1.1)
 
 
