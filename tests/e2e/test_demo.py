@@ -16,6 +16,7 @@ from edgewright.demo.train_detector import WEIGHTS
 from edgewright.pipeline.recipe import Recipe
 
 RECIPE = Recipe(
+    effort="thorough",
     runtimes=("openvino",), precisions=("int8",), methods=("nncf-round",), normalize=("host",), finalists=0,
     min_duration_s=0.1, min_count=20,
 )  # fmt: skip

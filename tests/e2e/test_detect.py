@@ -35,6 +35,7 @@ decoder = "yolox"
 strides = [16]
 """
 RECIPE = Recipe(
+    effort="thorough",
     runtimes=("onnxruntime",), methods=("minmax",), normalize=("host",), calibration_images=32, min_duration_s=0.1,
     min_count=20,
 )  # fmt: skip

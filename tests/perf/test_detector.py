@@ -187,7 +187,7 @@ def test_best_over_onnxruntime_float32(benchmark: BenchmarkFixture, name: str, z
         spec = {"yolox_nano_416": "yolox", "nanodet_m_320": "nanodet320"}[name]
         source = str(zoo / "weights" / f"{name}_coco.onnx")
         more = {"spec": Path(__file__).parents[1] / "zoo" / "specs" / f"{spec}.toml"}
-    recipe = Recipe(methods=("nncf", "nncf-round", "round-mixed"), hardswish=hardswish.SHARES)
+    recipe = Recipe(effort="thorough", methods=("nncf", "nncf-round", "round-mixed"), hardswish=hardswish.SHARES)
     job = {
         "data": zoo / "coco-val",
         "calibration": zoo / "coco-train",
@@ -224,7 +224,7 @@ def test_image_to_boxes(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch
     from edgewright.tasks.detect.average_precision import average_precision
     from edgewright.vision.image import open_image
 
-    recipe = Recipe(runtimes=("openvino",), methods=scenes.RECIPE.methods, finalists=0)
+    recipe = Recipe(effort="thorough", runtimes=("openvino",), methods=scenes.RECIPE.methods, finalists=0)
     outcome = scenes.run(tmp_path / "ours", recipe=recipe)
     assert outcome.best is not None
 

@@ -23,7 +23,7 @@ def test_best_over_onnxruntime_float32(benchmark: Any, name: str, tmp_path: Path
     for index in range(160):
         pixels = random.integers(0, 256, (256, 256, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-    recipe = Recipe(methods=("minmax", "nncf"), calibration_images=32, min_duration_s=2.0)
+    recipe = Recipe(effort="thorough", methods=("minmax", "nncf"), calibration_images=32, min_duration_s=2.0)
     outcome = benchmark.pedantic(
         lambda: api.optimize(
             f"timm:{name}?pretrained=false", data=tmp_path, out=tmp_path / "out", recipe=recipe,

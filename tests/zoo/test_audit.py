@@ -14,6 +14,7 @@ from edgewright.pipeline.recipe import Recipe
 pytestmark = [pytest.mark.zoo, pytest.mark.slow]
 HERE = Path(__file__).parent
 RECIPE = Recipe(
+    effort="thorough",
     runtimes=("onnxruntime",), schemes=("ort-x86-vnni", "ort-x86"), methods=("minmax",), precisions=("f32", "int8"),
     normalize=("host",), finalists=0, min_duration_s=0.3, min_count=20,
 )  # fmt: skip

@@ -16,6 +16,7 @@ from edgewright.targets import detect
 pytestmark = pytest.mark.zoo
 HERE = Path(__file__).parent
 RECIPE = Recipe(
+    effort="thorough",
     runtimes=("openvino",), methods=("nncf-round",), precisions=("f32", "int8"), normalize=("host",), finalists=0,
     min_duration_s=0.3, min_count=10,
 )  # fmt: skip

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.zoo
 HERE = Path(__file__).parent
 # One runtime and one method: eight models must fit into minutes. bf16 is left out so that the same runs everywhere.
 RECIPE = Recipe(
+    effort="thorough",
     runtimes=("openvino",), methods=("round-mixed",), precisions=("f32", "int8"), normalize=("host",), finalists=0,
     min_duration_s=0.3, min_count=20,
 )  # fmt: skip

@@ -17,7 +17,9 @@ from edgewright.pipeline.recipe import Recipe
 
 pytestmark = pytest.mark.zoo
 HERE = Path(__file__).parent
-RECIPE = Recipe(runtimes=("tensorrt",), methods=("round-mixed",), precisions=("f16", "int8"), normalize=("host",))
+RECIPE = Recipe(
+    effort="thorough", runtimes=("tensorrt",), methods=("round-mixed",), precisions=("f16", "int8"), normalize=("host",)
+)
 
 
 def load(name: str):
