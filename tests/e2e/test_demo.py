@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from pathlib import Path
 
@@ -10,10 +9,12 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from edgewright.core.store import Store
 from edgewright.data import scenes as data
-from edgewright.demo import scenes
+from edgewright.demo import images, scenes
 from edgewright.demo.train_detector import WEIGHTS
 from edgewright.pipeline.recipe import Recipe
+from edgewright.pipeline.stages.runner import StageRunner
 
 RECIPE = Recipe(
     effort="thorough",
@@ -30,10 +31,26 @@ def test_the_weights_say_how_they_were_made() -> None:
     assert float(facts["mAP50-95 on the test scenes"]) > 0.7
 
 
+def test_images_come_from_the_store_whatever_became_of_their_copies(tmp_path: Path) -> None:
+    runner = StageRunner(store=Store(tmp_path / "store"))
+    parts = [images.Part(split, "edgewright.data.scenes:draw", {"split": split, "count": 3}) for split in data.COUNTS]
+    data.write(tmp_path / "plain", dict.fromkeys(data.COUNTS, 3))
+    wanted = _contents(tmp_path / "plain")
+    for _ in range(2):
+        images.write(runner, tmp_path / "set", data.COUNTS, parts)
+        assert _contents(tmp_path / "set") == wanted
+        (tmp_path / "set" / "test" / "00000.png").write_bytes(b"edited")
+    assert len(list((tmp_path / "store" / "images").iterdir())) == len(parts)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.xdist_group("quantize")
 def test_the_detector_keeps_its_boxes_in_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
-    monkeypatch.setattr(data, "write", functools.partial(data.write, counts={"calib": 64, "test": 60}))
+    monkeypatch.setattr(data, "COUNTS", {"calib": 64, "test": 60})
     outcome = scenes.run(tmp_path, recipe=RECIPE)
     found = json.loads((tmp_path / "report.json").read_bytes())
     assert found["reference"]["accuracy"]["scores"]["map"]["value"] > 65

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import uuid
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from edgewright.core import files
-from edgewright.core.errors import InvalidInput
 from edgewright.core.lazy import require
+
+from . import built_in
+
+SPLITS = ("train", "calib", "test")
 
 TEST, CALIBRATION = 50, 10
 """Images of each of the ten classes in test/ and calib/; the others, 1197 in all, are in train/."""
@@ -26,24 +27,15 @@ def write(folder: Path) -> None:
     share no image. A set that is there already is replaced as a whole; a folder with anything else in it is
     `InvalidInput`. Raises `Unavailable` without scikit-learn.
     """
-    folder = files.absolute(folder)
-    if folder.exists() and (other := {p.name for p in folder.iterdir()} - {"train", "calib", "test"}):
-        raise InvalidInput(
-            f"{folder} is not empty: {min(other)} is in it.", "The digits replace the folder.", "Name a new folder."
-        )
+    with built_in.replacing(folder, SPLITS, "digits") as new:
+        built_in.write(new, draw())
+
+
+def draw() -> Iterator[built_in.Named]:
+    """The files of the set."""
     pixels, labels, splits = load()
-    # Renamed when complete, like files.new_folder, but not flushed file by file: 1797 times that is many seconds, for
-    # what can be written again at any time.
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        for index, split in enumerate(splits):
-            path = new / split / str(labels[index]) / f"{index:04}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels[index]).save(path)
-        shutil.rmtree(folder, ignore_errors=True)
-        new.replace(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    for index, split in enumerate(splits):
+        yield f"{split}/{labels[index]}/{index:04}.png", built_in.png(Image.fromarray(pixels[index]))
 
 
 def load() -> tuple[np.ndarray, np.ndarray, list[str]]:

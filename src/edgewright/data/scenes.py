@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from edgewright.core import files
-from edgewright.core.errors import InvalidInput
-
-from . import digits
+from . import built_in, digits
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COUNTS = {"calib": 100, "test": 400}
@@ -50,21 +45,30 @@ def write(folder: Path, counts: Mapping[str, int] = COUNTS) -> None:
     A set that is there already is replaced as a whole; a folder with anything else in it is `InvalidInput`. Raises
     `Unavailable` without scikit-learn.
     """
-    folder = files.absolute(folder)
-    if folder.exists() and (other := {p.name for p in folder.iterdir()} - {"train", *COUNTS}):
-        raise InvalidInput(
-            f"{folder} is not empty: {min(other)} is in it.", "The scenes replace the folder.", "Name a new folder."
-        )
-    # Renamed when complete but not flushed file by file, as in digits.write.
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
+    with built_in.replacing(folder, {"train", *COUNTS}, "scenes") as new:
         for split, count in counts.items():
-            (new / split).mkdir(parents=True)
-            _write_split(new / split, split, count)
-        shutil.rmtree(folder, ignore_errors=True)
-        new.replace(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+            built_in.write(new, draw(split, count))
+
+
+def draw(split: str, count: int) -> Iterator[built_in.Named]:
+    """The files of a split: ``<split>/NNNNN.png`` and ``<split>/instances.json``."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in range(count):
+        image, found = scene(split, number)
+        name = f"{number:05}.png"
+        yield f"{split}/{name}", built_in.png(image, compress_level=1)  # grain hardly compresses: trying takes long
+        images.append({"id": number, "file_name": name, "width": image.width, "height": image.height})
+        for index, (x1, y1, x2, y2) in found:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1, "image_id": number, "category_id": index, "iscrowd": 0,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1),
+                }
+            )  # fmt: skip
+    categories = [{"id": k, "name": name} for k, name in enumerate(NAMES)]
+    content = {"images": images, "categories": categories, "annotations": annotations}
+    yield f"{split}/instances.json", json.dumps(content).encode()
 
 
 def scene(split: str, number: int) -> tuple[Image.Image, list[tuple[int, Corners]]]:
@@ -98,26 +102,6 @@ def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
             chosen = [k for k, s in enumerate(splits) if s == name]
             _CACHE[name] = pixels[chosen], labels[chosen]
     return _CACHE[split]
-
-
-def _write_split(folder: Path, split: str, count: int) -> None:
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number in range(count):
-        image, found = scene(split, number)
-        name = f"{number:05}.png"
-        image.save(folder / name, compress_level=1)  # grain hardly compresses, and trying takes long
-        images.append({"id": number, "file_name": name, "width": image.width, "height": image.height})
-        for index, (x1, y1, x2, y2) in found:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1, "image_id": number, "category_id": index, "iscrowd": 0,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1),
-                }
-            )  # fmt: skip
-    categories = [{"id": k, "name": name} for k, name in enumerate(NAMES)]
-    content = {"images": images, "categories": categories, "annotations": annotations}
-    (folder / "instances.json").write_text(json.dumps(content))
 
 
 # --- what is no digit

@@ -19,6 +19,8 @@ from edgewright.data import digits, sets
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages.runner import StageRunner, Watch, made_by, quiet
 
+from . import images
+
 if TYPE_CHECKING:
     import torch
 
@@ -55,7 +57,7 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     store.require_writable()
     runner = StageRunner(store=store, limits=child.Limits(wall_s=900), watch=watch)
     data = out / "digits"
-    digits.write(data)
+    images.write(runner, data, digits.SPLITS, [images.Part("digits", f"{digits.__name__}:draw", {})])
     inputs = {
         "images": sets.read(data, "train").digests, "code": files.sha256(Path(__file__)),
         "made_by": made_by("export", "vision"),

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from edgewright import api
 from edgewright.core import files
+from edgewright.core.store import Store
 from edgewright.data import scenes
 from edgewright.pipeline.recipe import Recipe
-from edgewright.pipeline.stages.runner import Watch, quiet
+from edgewright.pipeline.stages.runner import StageRunner, Watch, quiet
 from edgewright.tasks.detect.draw import draw
 from edgewright.vision.draw import save
 
+from . import images
 from .train_detector import SIDE, WEIGHTS
 
 if TYPE_CHECKING:
@@ -35,8 +37,16 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     """
     out = files.absolute(out)
     files.require_writable(out, "Name another folder: -o DIR")
+    store = Store()
+    store.require_writable()
     data = out / "scenes"
-    scenes.write(data)
+    images.write(
+        StageRunner(store=store, watch=watch), data, {"train", *scenes.COUNTS},
+        [
+            images.Part(f"scenes: {split}", f"{scenes.__name__}:draw", {"split": split, "count": count})
+            for split, count in scenes.COUNTS.items()
+        ],
+    )  # fmt: skip
     with files.new_folder(out / "model") as folder:
         shutil.copyfile(WEIGHTS, folder / WEIGHTS.name)
         (folder / "scenes.toml").write_text(SPEC)

@@ -68,6 +68,7 @@ LIBRARIES = {
     "compile": ("onnxruntime", "openvino", "torch", "onnx", "tensorrt", "tensorrt-rtx-cu13"),
     "check": ("onnx", "tensorrt-rtx-cu13"),
     "score": ("numpy",),
+    "images": ("numpy", "Pillow", "scikit-learn"),
     "measure": ("onnxruntime", "openvino", "torch", "numpy", "Pillow", "opencv-python", "opencv-python-headless"),
 }  # fmt: skip
 
