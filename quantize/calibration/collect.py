@@ -1,12 +1,14 @@
 """The step that collects the statistics of activations: minimum and maximum, then a histogram within them.
 
-Two passes over the images, one batch in memory at a time (ONNX Runtime's own percentile and entropy calibrators hold
+Two passes over the images, two batches in memory at a time (ONNX Runtime's own percentile and entropy calibrators hold
 every activation of every image).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from edgewright.graph import depthwise
 from edgewright.quantize.state import FloatState
 from edgewright.quantize.steps import Calibrate
 
+from .histogram import Histogram
 from .images import Calibration
 from .sessions import float_tensors, open_session, until
 from .statistics import BINS, Statistics, Tick
@@ -40,20 +43,35 @@ def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histog
     channels = np.zeros((2, int(widths.sum())))
     session = open_session(until(model, names))
     lows, highs = np.zeros((len(calibration), len(names))), np.zeros((len(calibration), len(names)))
-    for step, feed in enumerate(calibration.batches()):
-        for i, array in enumerate(session.run(names, feed)):
+    for step, arrays in enumerate(_ran(session, names, calibration)):
+        for i, array in enumerate(arrays):
             lows[step, i], highs[step, i] = min(0, array.min()), max(0, array.max())
             if widths[i]:
                 _widen(channels[:, ends[i] - widths[i] : ends[i]], array)
         tick(step + 1, len(calibration), "activation ranges")
     low, high = lows.min(axis=0), highs.max(axis=0)
-    counts = np.zeros((len(names), BINS if histograms else 0))
-    for step, feed in enumerate(calibration.batches()) if histograms else ():
-        for i, array in enumerate(session.run(names, feed)):
-            # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
-            counts[i] += np.histogram(array[array != 0], BINS, (low[i], high[i] if high[i] > low[i] else low[i] + 1))[0]
+    # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
+    found = [Histogram(BINS, a, b if b > a else a + 1) for a, b in zip(low, high)] if histograms else []
+    for step, arrays in enumerate(_ran(session, names, calibration) if found else ()):
+        for one, array in zip(found, arrays):
+            one.add(array)
         tick(step + 1, len(calibration), "activation histograms")
+    counts = np.zeros((len(names), BINS if histograms else 0))
+    for i, one in enumerate(found):
+        counts[i] = one.counts
     return Statistics(names, lows, highs, counts, channels=channels, widths=widths)
+
+
+def _ran(session: Any, names: list[str], calibration: Calibration) -> Iterator[list[np.ndarray]]:
+    """The tensors `names` for each batch; the next one is computed while its caller looks at one."""
+    with ThreadPoolExecutor(1) as thread:
+        ahead: Future[list[np.ndarray]] | None = None
+        for feed in calibration.batches():
+            before, ahead = ahead, thread.submit(session.run, names, feed)
+            if before:
+                yield before.result()
+        if ahead:
+            yield ahead.result()
 
 
 def _widen(rows: np.ndarray, array: np.ndarray) -> None:
