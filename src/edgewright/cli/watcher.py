@@ -30,6 +30,8 @@ PATIENCE_S = 0.7
 """After Ctrl-C a run has this long to put things away; then the process ends, and its children with it."""
 KEPT = frozenset({"train", "export", "data", "connect", "prune", "distill", "latency"})
 """Stages that have a line although there are rows: they belong to no candidate."""
+ANEW = "the stored one"
+"""A step that says this of what was damaged in the store, or of no use here, has a line as well."""
 MEASURING = frozenset({"latency", "screen", "profile", "layer"})
 """Stages that a drawing process would disturb."""
 EVERY_S, WHILE_MEASURING_S = 1.0, 4.0
@@ -75,7 +77,8 @@ class Watcher:
         with self._lock:
             work = self._board.step(one_line(stage), one_line(what), done, total, one_line(step), now)
             finished = total > 0 and done >= total
-            wanted = finished and (not self._board.rows or stage in KEPT) and bool(step or stage != "data")
+            has_line = not self._board.rows or stage in KEPT or ANEW in step
+            wanted = finished and has_line and bool(step or stage != "data")
             waited = not (self._draws or finished) and now - self._printed >= SILENCE_S
             text = self._line(now, _of_work(work, finished, self._board.left_s(now) if waited else None))
             if wanted or waited:
