@@ -25,7 +25,7 @@ from PIL import Image
 from edgewright.bench import accuracy, environment, html, latency
 from edgewright.bench.gallery import Pair
 from edgewright.bench.results import Report
-from edgewright.core import child, statistics
+from edgewright.core import child, statistics, warm
 from edgewright.pipeline.jobs import prune
 from edgewright.pipeline.stages import runner
 
@@ -95,12 +95,18 @@ class Reused(child.Child):
 
     idle: list[Reused] = []
 
-    def __init__(self, log: Path, limits: child.Limits = child.Limits(), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        limits: child.Limits = child.Limits(),
+        env: dict[str, str] | None = None,
+        kind: warm.Kind | None = "light",
+    ) -> None:
         if self.idle:
             self.__dict__.update(self.idle.pop(0).__dict__)
             self.log, self.limits = log, limits
         else:
-            super().__init__(log, limits, child.YIELDING)
+            super().__init__(log, limits, child.YIELDING, None)
 
     def close(self) -> None:
         if self._process.poll() is None:

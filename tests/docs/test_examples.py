@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.util
 import io
 import json
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ import edgewright
 from edgewright.bench import budget as budgets
 from edgewright.cli.application import application
 from edgewright.cli.main import run_command
+from edgewright.data import built_in
 from edgewright.data import digits as digit_images
 from edgewright.data import scenes as scene_images
 from edgewright.demo import digits, scenes
+from edgewright.demo import images as demo_images
 from edgewright.export import overrides
 from edgewright.export.sources.options import require_allowed
 from edgewright.export.sources.parse import parse as parse_source
@@ -149,8 +152,16 @@ def short_demo(patch: pytest.MonkeyPatch) -> None:
     every = digit_images.load()  # a third of them leaves the model at chance, which is an error
     patch.setattr(digit_images, "load", lambda: tuple(part[::2] for part in every))
     patch.setattr(scene_images, "_CACHE", {})  # else the scenes of later tests are made of these few digits
-    few = {"calib": 4, "test": 8}
-    patch.setattr(scene_images, "write", functools.partial(scene_images.write, counts=few))
+    patch.setattr(scene_images, "COUNTS", {"calib": 4, "test": 8})
+    patch.setattr(demo_images, "write", draw_here)
+
+
+def draw_here(_runner: object, folder: Path, names: Collection[str], parts: Sequence[demo_images.Part]) -> None:
+    """Write the demo's images without a child, which would draw all of them."""
+    with built_in.replacing(folder, names, folder.name) as new:
+        for part in parts:
+            module, _, function = part.source.partition(":")
+            built_in.write(new, getattr(importlib.import_module(module), function)(**part.arguments))
 
 
 def run(command: str) -> None:
