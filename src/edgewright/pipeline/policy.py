@@ -202,7 +202,7 @@ def finalists(state: RunState) -> list[Candidate]:
     near = [build for build in inside if (latency(state, build) or math.inf) <= limit]
     families = {build.candidate.family: build.candidate for build in reversed(near)}
     found = list(reversed(families.values())) if rival else []
-    return found[: 1 if state.job.recipe.effort == "quick" else state.job.recipe.finalists]
+    return found[: state.job.recipe.finalists]
 
 
 def outside(state: RunState) -> list[Candidate]:

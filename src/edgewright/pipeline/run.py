@@ -58,7 +58,7 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
             builder.answer_all(state, state.builds)
         if job.recipe.effort != "quick":
             _extend(state, BY_ANSWERS)
-        _extend(state, OF_FINALISTS, policy.every)
+            _extend(state, OF_FINALISTS, policy.every)
         policy.leave_unanswered(state)
         builder.audit_all(state, state.builds)
     if state.measured_here:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from edgewright.bench.latency import Rules, Timing
 from edgewright.core import statistics
 from edgewright.core.statistics import Estimate
@@ -122,6 +124,8 @@ def time(state: RunState) -> None:
     others = [build.candidate for build in alive if build is not state.reference]
     plain = (candidate.id for candidate in others if state.given or candidate.precision == "f32")
     state.base = REFERENCE.id if with_reference and state.given is None else next(plain, None)
+    if recipe.effort == "quick":
+        rules = msgspec.structs.replace(rules, launches=1, min_duration_s=min(rules.min_duration_s, 0.5))
     rules = deadline.rules(state, rules, len(alive))
     found = timings(state, "latency", alive, rules, fresh=state.job.remeasure, base=state.base)
     for build in alive:
