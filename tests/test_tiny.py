@@ -11,7 +11,7 @@ import edgewright
 from edgewright import api
 from edgewright.pipeline.recipe import Recipe
 
-RECIPE = Recipe(methods=("minmax", "nncf"), finalists=1, min_duration_s=0.2, min_count=40)
+RECIPE = Recipe(effort="thorough", methods=("minmax", "nncf"), finalists=1, min_duration_s=0.2, min_count=40)
 
 
 def test_a_trained_model_becomes_a_measured_bundle(tiny: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.graph import clean
+from edgewright.graph.census import MOVERS
 from edgewright.graph.index import constants_of, producers_of, readers_of
 from edgewright.graph.names import Names
 
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
     from edgewright.quantize.calibration.statistics import Range
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
-MOVERS = frozenset(
-    {
-        "Concat", "Gather", "Split", "Slice", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "MaxPool",
-        "DepthToSpace", "SpaceToDepth", "Resize",
-    }
-)  # fmt: skip
-"""Operators whose outputs have values of their first input (Concat: of all), or values between these."""
 NARROW = 2.0
 """How many times as wide a Concat may range as one of its inputs that other operators read too, on that grid then."""
 

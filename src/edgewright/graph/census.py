@@ -22,6 +22,14 @@ LAYERS = PRODUCTS | RECURRENT
 MOVES = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
 """Operators that may stand between the DequantizeLinear of weights and their layer."""
 
+MOVERS = frozenset(
+    {
+        "Concat", "Gather", "Split", "Slice", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "MaxPool",
+        "DepthToSpace", "SpaceToDepth", "Resize",
+    }
+)  # fmt: skip
+"""Operators whose outputs have values of their first input (Concat: of all), or values between these."""
+
 EIGHT_BITS = frozenset({"INT8", "UINT8", "UNDEFINED"})
 """The types of integers (see `grids`) that runtimes compute with in INT8."""
 
@@ -57,7 +65,10 @@ def is_eight_bits(kind: str, operator: str) -> bool:
 
 
 def dequantized(model: onnx.ModelProto) -> set[str]:
-    """The tensors of the outermost graph that come out of a DequantizeLinear of 8 bits; weights, also if moved then."""
+    """The tensors of the outermost graph that come out of a DequantizeLinear of 8 bits, also if moved then (`MOVERS`).
+
+    OpenVINO moves integers and needs no pair behind a mover (an attention's products run in INT8 without).
+    """
     pairs = [(node, kind) for node, kind in grids(model) if node.op_type == "DequantizeLinear"]
     found = {node.output[0] for node, kind in pairs if kind in EIGHT_BITS}
     constants = set(constants_of(model.graph))
@@ -66,6 +77,8 @@ def dequantized(model: onnx.ModelProto) -> set[str]:
             constants.update(node.output)
             if node.op_type in MOVES and node.input[0] in found:
                 found.update(node.output)
+        elif node.op_type in MOVERS and found.issuperset(node.input if node.op_type == "Concat" else node.input[:1]):
+            found.update(name for name in node.output if name)
     return found
 
 
