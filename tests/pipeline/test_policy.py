@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from edgewright.bench import budget as budgets
 from edgewright.core.statistics import Estimate
 from edgewright.pipeline import policy
 from edgewright.pipeline.candidate import Candidate
@@ -28,9 +30,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """
 
     def go(
-        ms: dict[str, float], standings: dict[str, str] | None = None, effort: str = "normal", target: str = "x86-vnni"
+        ms: dict[str, float], standings: dict[str, str] | None = None, effort: str = "normal", target: str = "x86-vnni",
+        budget: str = "top1 >= -1",
     ) -> tuple[list[str], dict[str, str]]:  # fmt: skip
         run_state = state([], target=catalogue.load(target), effort=effort)
+        run_state.job = replace(run_state.job, budget=budgets.parse(budget))
 
         def latency(_: RunState, build: Build) -> float | None:
             return next((value for name, value in ms.items() if build.candidate.id.startswith(name)), None)
@@ -75,6 +79,11 @@ def test_where_a_float_wins_int8_is_not_refined(run: Run) -> None:
     done, left = run(FAST_FLOAT, {"minmax": "outside"})
     assert [id for id in done if "int8" in id] == ["onnxruntime-int8-x86-vnni-minmax", "openvino-int8-vnni-minmax"]
     assert left["openvino-int8-vnni-nncf"] == ("Not tried: 2x slower than openvino-f32 at a first look.")
+
+
+def test_where_the_size_counts_what_is_slower_is_tried_too(run: Run) -> None:
+    done, _ = run(FAST_FLOAT, {"minmax": "outside"}, budget="top1 >= -1, size <= 5MB")
+    assert "openvino-int8-vnni-nncf" in done
 
 
 def test_methods_are_tried_one_after_the_other_until_one_is_proven(run: Run) -> None:

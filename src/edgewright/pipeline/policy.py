@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from edgewright.bench.metrics import LATENCIES
 from edgewright.pipeline import deadline
 from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.score import checked, is_good_enough, is_inside, is_of_answers, score, standing
@@ -116,7 +117,7 @@ def _as_its_twin(state: RunState, build: Build) -> str:
 
     The faster one does. Where they cannot be told apart the one in float32 does, which is closer to the reference.
     """
-    for other in state.builds if build.candidate.variant.scheme else ():
+    for other in state.builds if build.candidate.variant.scheme and _is_speed_all(state) else ():
         if not other.alive or other is build or _in_f32(other.candidate) != _in_f32(build.candidate):
             continue
         ratio = ratio_of(state, build, other)
@@ -157,7 +158,7 @@ def slower(state: RunState, builds: Sequence[Build], margin: float) -> str:
 
     All are slower than the fastest that is good enough, by more than `margin` with their whole intervals.
     """
-    rival = to_beat(state)
+    rival = to_beat(state) if _is_speed_all(state) else None
     ratios = [ratio for build in builds if rival and (ratio := ratio_of(state, build, rival))]
     if not rival or not ratios or rival in builds:
         return ""
@@ -290,6 +291,13 @@ def _in_f32(candidate: Candidate) -> Candidate:
 
 def _placement(candidate: Candidate) -> str:
     return methods.get(candidate.variant.method).placement if candidate.variant.method else ""
+
+
+def _is_speed_all(state: RunState) -> bool:
+    """Whether what is slower can be no better: the budget asks nothing of size, memory or the start."""
+    limits = state.job.budget.limits if state.job.budget else ()
+    faster = {*LATENCIES, "speedup", "throughput"}
+    return all(is_of_answers(limit.metric) or limit.metric in faster for limit in limits)
 
 
 def _is_known_inside(state: RunState, build: Build) -> bool:
