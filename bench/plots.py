@@ -248,7 +248,8 @@ def _intervals(x: dict[str, Any], y: dict[str, Any]) -> Iterable[dict[str, Any]]
     vertical = {"x": x, "y": _field("y_low:Q"), "y2": {"field": "y_high"}}
     level = {"x": _field("x_low:Q"), "x2": {"field": "x_high"}, "y": y}
     for ends in (vertical, level):
-        yield _layer("rule", ends, only="!datum.out", style="interval")
+        # Clipped: what an interval took beside the plot was taken from the plot's width, until nothing was left of it.
+        yield _layer("rule", ends, only="!datum.out", style="interval", clip=True)
 
 
 def _marks(x: dict[str, Any], y: dict[str, Any]) -> Iterable[dict[str, Any]]:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from bench_sample import NAMES, evil, nothing_inside, report, sensitivities
+from msgspec import structs
 
 from edgewright.bench import html
 from edgewright.bench.results import Report
+from edgewright.tasks.scores import Interval
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -140,3 +142,21 @@ def test_the_policy_stops_a_script_that_is_not_ours(show, make):
     page.wait_for_timeout(100)
     assert page.title() != "owned"
     assert len(said) == 2 and all("Content Security Policy" in line for line in said)
+
+
+def wide():
+    """A report in which the interval of a median is far wider than the plot."""
+    found = report()
+    rows = [
+        structs.replace(m, latency=structs.replace(m.latency, p50_interval_ms=Interval(low=0.01, high=1e4)))
+        if m.status == "ok" and m.latency
+        else m
+        for m in found.measurements
+    ]
+    return structs.replace(found, measurements=tuple(rows))
+
+
+def test_an_interval_wider_than_the_plot_leaves_it_its_width(show):
+    page, _, _ = show(wide)
+    frame = page.locator("#pareto .mark-group.role-frame path.background").first.bounding_box()
+    assert frame["width"] > 800
