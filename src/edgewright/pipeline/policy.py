@@ -142,11 +142,14 @@ def to_answer(state: RunState) -> list[Build]:
     return [build for build in dict.fromkeys((*exact, *near)) if build in waiting][:2]
 
 
-def leave_unanswered(state: RunState) -> None:
-    """Leave out what was built, and does not answer since it cannot win any more."""
-    for build in state.builds if state.measured_here and state.job.recipe.effort != "thorough" else ():
-        if build.alive and build.answers is None and (why := _why_unanswered(state, build)):
-            build.left_out = f"Not evaluated: {why}."
+def leave_unanswered(state: RunState) -> list[Build]:
+    """Leave out what was built, and does not answer since it cannot win any more; returns it."""
+    asked = state.measured_here and state.job.recipe.effort != "thorough"
+    waiting = [build for build in state.builds if asked and build.alive and build.answers is None]
+    left = {build: why for build in waiting if (why := _why_unanswered(state, build))}
+    for build, why in left.items():
+        build.left_out = f"Not evaluated: {why}."
+    return list(left)
 
 
 def _why_unanswered(state: RunState, build: Build) -> str:

@@ -59,7 +59,8 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
         if job.recipe.effort != "quick":
             _extend(state, BY_ANSWERS)
             _extend(state, OF_FINALISTS, policy.every)
-        policy.leave_unanswered(state)
+        for build in policy.leave_unanswered(state):
+            rows.tell(state, build)
         builder.audit_all(state, state.builds)
     if state.measured_here:
         timing.time(state)
