@@ -5,8 +5,8 @@ The rule, in order:
 1. Inside the budget are measured variants that meet every term and have no error in the audit.
 2. Of them those *proven* inside (`budget.standing`: the bad end of each score's interval meets its term). If none is,
    all that are inside by their measured values.
-3. Of these the fastest, with all whose latency cannot be told from the fastest's by the rounds that both were measured
-   in: within `TIE` always, beyond `WORTH` never, since a wide interval shows a busy machine, and not two equals.
+3. Of these the fastest, and all that are not measurably slower than it, by the rounds that both were measured in:
+   within `TIE` always, beyond `WORTH` never, since a wide interval shows a busy machine, and not two equals.
 4. Of these those that none of the others is proven more accurate than, image by image.
 5. Uniform ones before mixed precision, which is harder to understand and to repeat.
 6. If they are proven inside by a score, the one that takes less memory; else, and of equal memory, the one whose
@@ -124,7 +124,7 @@ def _ratio(one: Measurement, other: Measurement) -> Estimate:
 
 
 def _is_as_fast(one: Measurement, fastest: Measurement) -> bool:
-    """Whether `one` cannot be told to be slower than the `fastest`."""
+    """Whether `one` is not measurably slower than the `fastest`."""
     ratio = _ratio(one, fastest)
     return one is fastest or ratio.value <= TIE or (ratio.low <= 1 and ratio.value <= WORTH)
 
@@ -167,7 +167,7 @@ def _lead(best: Measurement, fastest: Measurement, of: str, compare: Compare) ->
         return f"The fastest of {of}."
     times = f"{_p50(fastest):.3g} against {_p50(best):.3g} ms"
     against = _against(best, fastest, compare)
-    return f"Of {of} {fastest.id} cannot be told to be faster ({times}), and {against}."
+    return f"Of {of}: {fastest.id} is not measurably faster ({times}), and {against}."
 
 
 def _against(best: Measurement, fastest: Measurement, compare: Compare) -> str:

@@ -57,7 +57,7 @@ OF_MEDIAN = 1.2
 SLOW_START_S = 3.0
 """An artifact that takes longer to open is not opened again."""
 QUIET_S = 1.0
-"""Progress is told at most so often: who draws it needs a core."""
+"""Seconds between two reports of progress: drawing them needs a core."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,7 +348,7 @@ def _warm_up(subject: _Subject, rules: Rules) -> None:
 def _rounds(subjects: Sequence[_Subject], images: Sequence[str], setup: Setup, progress: Progress | None) -> None:
     rules, order = setup.rules, random.Random(setup.rules.seed)
     turn = [subject for subject in subjects if subject.child]
-    number, told = 0, 0.0
+    number, reported = 0, 0.0
     while turn:
         for _ in range(rules.rounds):
             number += 1
@@ -358,8 +358,8 @@ def _rounds(subjects: Sequence[_Subject], images: Sequence[str], setup: Setup, p
                         _measure(subject, rules)
                 except EdgewrightError as error:
                     subject.fail(error)
-            if progress and time.monotonic() - told > QUIET_S:
-                told = time.monotonic()
+            if progress and time.monotonic() - reported > QUIET_S:
+                reported = time.monotonic()
                 progress(50 + min(number, 49), 100, f"round {number}, {len(turn)} variants in turn")
         rivals, open_ = _rivals([s for s in turn if s.child and len(s.rounds) == number], rules)
         again = [s for s in open_ if len(s.launches) < rules.launches and s.start_s < SLOW_START_S]

@@ -12,7 +12,7 @@ NEAR = np.float32(1 / 1024)
 """So close to an edge, in bins, a value is looked up: more than twice the rounding of float32 for 2048 bins."""
 BLOCK = 1 << 16
 VALUES, PARTS = 1 << 13, 256
-"""At most about so many values, in so many parts, wait to be looked up together."""
+"""The lookup of values near an edge starts when this many values, or this many parts, are waiting."""
 NARROW, WIDE = 1e-30, 1e38
 """Ranges between which float32 computes bins without overflow."""
 
@@ -38,7 +38,7 @@ class Histogram:
             self._counts[1:-1] += np.histogram(array[array != 0], self._bins, self._ends)[0]
             return
         flat = array.reshape(-1)
-        with np.errstate(invalid="ignore"):  # what is not finite is outside
+        with np.errstate(invalid="ignore"):  # NaN and infinity count as outside
             for start in range(0, flat.size, BLOCK):
                 self._add(flat[start : start + BLOCK])
         if self._waiting > VALUES or len(self._near) > PARTS:

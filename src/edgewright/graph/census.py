@@ -19,13 +19,10 @@ PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Layers that INT8 kernels compute."""
 LAYERS = PRODUCTS | RECURRENT
 
-MOVES = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
-"""Operators that may stand between the DequantizeLinear of weights and their layer."""
-
 MOVERS = frozenset(
     {
         "Concat", "Gather", "Split", "Slice", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "MaxPool",
-        "DepthToSpace", "SpaceToDepth", "Resize",
+        "DepthToSpace", "SpaceToDepth", "Resize", "Identity",
     }
 )  # fmt: skip
 """Operators whose outputs have values of their first input (Concat: of all), or values between these."""
@@ -71,13 +68,9 @@ def dequantized(model: onnx.ModelProto) -> set[str]:
     """
     pairs = [(node, kind) for node, kind in grids(model) if node.op_type == "DequantizeLinear"]
     found = {node.output[0] for node, kind in pairs if kind in EIGHT_BITS}
-    constants = set(constants_of(model.graph))
     for node in model.graph.node:
-        if constants.issuperset(name for name in node.input if name):  # of constants alone
-            constants.update(node.output)
-            if node.op_type in MOVES and node.input[0] in found:
-                found.update(node.output)
-        elif node.op_type in MOVERS and found.issuperset(node.input if node.op_type == "Concat" else node.input[:1]):
+        data = node.input if node.op_type == "Concat" else node.input[:1]
+        if node.op_type in MOVERS and found.issuperset(data):
             found.update(name for name in node.output if name)
     return found
 

@@ -115,7 +115,7 @@ def why_not(state: RunState, candidate: Candidate) -> str:
 def _as_its_twin(state: RunState, build: Build) -> str:
     """Why INT8 files whose other layers run in another float precision go on instead of `build`; empty where it does.
 
-    The faster one does. Where they cannot be told apart the one in float32 does, which is closer to the reference.
+    The faster one does. Of equally fast ones the one in float32 does, which is closer to the reference.
     """
     for other in state.builds if build.candidate.variant.scheme and _is_speed_all(state) else ():
         if not other.alive or other is build or _in_f32(other.candidate) != _in_f32(build.candidate):
