@@ -15,7 +15,7 @@ endif
 # Every stage is a child process that imports its libraries: without kept bytecode torch compiles anew in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench gpu clean
+.PHONY: demo test lint bench docs gpu clean
 
 demo: $(STAMP)
 	$(BIN)/edgewright demo -o build/demo
@@ -33,6 +33,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/perf --benchmark-only -p no:randomly
+
+# The documentation site in build/site, without a network; open build/site/index.html.
+docs: $(STAMP)
+	$(BIN)/zensical build --strict --clean
 
 # On a machine with an NVIDIA GPU; ten minutes at most. ONNX Runtime's GPU build goes beside the other, for its part alone.
 gpu: $(STAMP)
