@@ -15,7 +15,7 @@ endif
 # Every stage is a child process that imports its libraries: without kept bytecode torch compiles anew in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench docs gpu clean
+.PHONY: demo test lint bench docs gpu dist clean
 
 demo: $(STAMP)
 	$(BIN)/edgewright demo -o build/demo
@@ -30,6 +30,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/perf --benchmark-only -p no:randomly
@@ -42,6 +43,21 @@ docs: $(STAMP)
 gpu: $(STAMP)
 	-test -d $(VENV)/gpu || $(BIN)/uv pip install -q -p $(BIN)/python --no-deps --target $(VENV)/gpu onnxruntime-gpu
 	EDGEWRIGHT_GPU_PACKAGES=$(abspath $(VENV))/gpu $(BIN)/python tests/gpu/measure.py docs/benchmarks/gpu.md
+
+# What a release consists of, built and checked; TAG=v1.2.3 must be the version. CONTRIBUTING.md has the steps around it.
+dist: $(STAMP)
+	$(BIN)/uv pip install -q -p $(BIN)/python -e '.[release]' -c constraints.txt
+	rm -rf dist build/sbom && mkdir -p dist
+	$(BIN)/python .ci/release_notes.py $(TAG) > dist/notes.md
+	$(BIN)/python -m build -q -o dist
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/uv venv -q --clear -p $(BIN)/python build/sbom
+	$(BIN)/uv pip install -q -p build/sbom/bin/python dist/*.whl
+	version=$$($(BIN)/edgewright --version | cut -d' ' -f2) && \
+	  sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > build/named.toml && \
+	  $(BIN)/cyclonedx-py environment --output-reproducible --mc-type library --pyproject build/named.toml \
+	  -o dist/edgewright-$$version.cdx.json build/sbom/bin/python
+	$(BIN)/python -m pytest tests/test_layout.py tests/test_install.py tests/test_release.py
 
 $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+_ROOT = Path(__file__).parent.parent
 
 # Read when Ultralytics is imported, by whichever test comes first: it must not install packages into the tests.
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
@@ -51,3 +55,24 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tiny.toml").write_text(module.SPEC)
     module.write_images(tmp_path / "images")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout. Tests of it are in the group `wheel`, so that it is built once."""
+    out = tmp_path_factory.mktemp("wheel")
+    # A copy: building writes into the source folder.
+    source = out / "source"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=_ROOT, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (_ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            if (_ROOT / name).is_symlink():
+                (source / name).symlink_to((_ROOT / name).readlink())
+            else:
+                (source / name).write_bytes((_ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(out), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(out.glob("*.whl"))

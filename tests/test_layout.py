@@ -13,26 +13,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("export", "quantize", "runtimes", "bench", "targets")
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    # A copy: building writes into the source folder.
-    source = out / "source"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    )
-    for name in listed.stdout.decode().split("\0"):
-        if name and (ROOT / name).exists():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_symlink():
-                (source / name).symlink_to((ROOT / name).readlink())
-            else:
-                (source / name).write_bytes((ROOT / name).read_bytes())
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(out), str(source)]
-    subprocess.run(build, check=True, capture_output=True)
-    return next(out.glob("*.whl"))
-
-
+@pytest.mark.xdist_group("wheel")
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     real = {
@@ -46,6 +27,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     assert all(name.startswith("edgewright/") for name in names)
 
 
+@pytest.mark.xdist_group("wheel")
 def test_only_edgewright_is_a_top_level_name(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     top = next(n for n in archive.namelist() if n.endswith("top_level.txt"))

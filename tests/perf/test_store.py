@@ -30,7 +30,7 @@ def raw_write(path: Path) -> None:
 
 
 def test_write_and_read(benchmark: Any, tmp_path: Path) -> None:
-    """Ratios in interleaved rounds: writing over write+fsync, re-using over hashing the same bytes in memory."""
+    """Ratios in interleaved rounds: writing over write+fsync, reusing over hashing the same bytes in memory."""
     store, keys = Store(tmp_path / "store"), itertools.count()
     rounds: list[dict[str, float]] = []
 

@@ -1,7 +1,7 @@
 """The stage runner: a stage is kept in the store under the hash of all that went in, and made in a child.
 
 A key covers the content of the input files, every parameter, the versions of the libraries that do the work, and the
-code of the wing that calls them, so that neither an upgrade nor an edit re-uses an old result.
+code of the wing that calls them, so that neither an upgrade nor an edit reuses an old result.
 """
 
 from __future__ import annotations
