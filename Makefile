@@ -37,6 +37,7 @@ bench: $(STAMP)
 
 # The documentation site in build/site, without a network; open build/site/index.html.
 docs: $(STAMP)
+	$(BIN)/python docs/generate
 	$(BIN)/zensical build --strict --clean
 
 # On a machine with an NVIDIA GPU; ten minutes at most. ONNX Runtime's GPU build goes beside the other, for its part alone.
