@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from text import NOTE, table
+from text import page, table
 
 FOLDERS = {
     "tutorials": ("Tutorials", "Lessons from installation to a measured bundle. Each names the files that it needs."),
@@ -29,8 +29,7 @@ def _page(docs: Path, made: Mapping[str, str], folder: str) -> str:
     texts.pop("index.md", None)
     found = sorted((_title(text), name, _description(text)) for name, text in texts.items())
     rows = [(f"[{heading}]({name})", description) for heading, name, description in found]
-    head = f"---\ndescription: {about}\n---\n\n{NOTE}\n\n# {title}\n\n{about}\n"
-    return head + (f"\n{table(('Page', 'What it answers'), rows)}\n" if rows else "")
+    return page(title, about, about, table(("Page", "What it answers"), rows) if rows else "")
 
 
 def _title(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +12,7 @@ NOTE = "<!-- Generated: `make docs` writes this page. -->"
 
 def page(title: str, description: str, *parts: str) -> str:
     """A whole page."""
-    head = f"---\ndescription: {description}\n---\n\n{NOTE}\n\n# {title}"
+    head = f"---\ndescription: {json.dumps(description)}\n---\n\n{NOTE}\n\n# {title}"
     return "\n\n".join([head, *(part.strip("\n") for part in parts if part.strip())]) + "\n"
 
 
