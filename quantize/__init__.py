@@ -1,6 +1,7 @@
-"""From a float model to an INT8 one: post-training quantization.
+"""Quantize a float ONNX model to INT8.
 
-`quantize` is the stage; `schemes` (what each runtime wants) and `methods` (cheap to thorough) are data. Below them:
-`calibration` (images, streamed), `ranges` (of activations), `ort`, `nncf` and `tensorrt` (who places Q/DQ pairs),
-`tail` (answers stay in float), `sensitivity` (layers that stay in float), `bias` and `rounding` (repair), `sessions`.
+`quantize` is the entry point. `schemes` lists what each runtime needs, `methods` lists the INT8 methods as steps.
+
+`calibration` collects activation statistics and chooses ranges. `ptq` holds the post-training steps, `qdq` places the
+Q/DQ pairs, `qat` trains an INT8 file. `mixed`, `pruning`, `distillation` and `training` are separate jobs.
 """

@@ -1,7 +1,7 @@
-"""An ONNX graph computed by torch, with gradients, so that what its Q/DQ pairs hold can be learned.
+"""Run an ONNX graph in torch with gradients, to train the numbers in its Q/DQ pairs.
 
-Ours, since the library for it (onnx2torch 1.5.15) has no converters for operator set 20, which our exporter writes.
-Operators are those of the ONNX specification, for constant shapes and axes; one that is not here is refused by name.
+We implement the operators ourselves because onnx2torch 1.5.15 does not support opset 20, which our exporter writes.
+Operators follow the ONNX specification for constant shapes and axes. An unsupported operator is an error with its name.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, Any]
 Operator = Callable[..., Any]
-"""Called with the attributes of a node and its inputs (None for one that is left out)."""
+"""Called with the attributes of a node and its inputs. An omitted input is None."""
 
 
 def constants(model: onnx.ModelProto) -> dict[str, torch.Tensor]:
-    """The initializers and Constant nodes of `model`, as tensors."""
+    """The initializers and Constant nodes of `model`, as tensors by name."""
     from onnx import numpy_helper
 
     found = constants_of(model.graph)
@@ -40,10 +40,10 @@ def run(
     outputs: Sequence[str],
     operators: Mapping[str, Operator] | None = None,
 ) -> list[Any]:
-    """The tensors `outputs` of `model`, from its inputs and constants in `values`.
+    """Compute the tensors `outputs` of `model` from the inputs and constants in `values`.
 
-    `operators` are taken before those here. A tensor is let go behind its last reader. Raises `RuntimeFailed` for an
-    operator that is not known.
+    `operators` take precedence over those in this module. A tensor is freed after its last use. Raises `RuntimeFailed`
+    for an unsupported operator.
     """
     nodes = needed(model, outputs, values)
     table = {**OPERATORS, **(operators or {})}
@@ -66,7 +66,7 @@ def run(
 
 
 def needed(model: onnx.ModelProto, outputs: Sequence[str], given: Collection[str]) -> list[onnx.NodeProto]:
-    """The nodes that compute `outputs`, in order, where the tensors `given` are there."""
+    """The nodes that `outputs` need, in order, when the tensors `given` are available."""
     wanted, found = {*outputs}, []
     for node in reversed(model.graph.node):
         if wanted.intersection(node.output).difference(given):
@@ -84,7 +84,7 @@ def attributes(node: onnx.NodeProto) -> Attributes:
 
 
 def _padded(a: Attributes, x: torch.Tensor, kernel: Sequence[int], value: float = 0.0) -> torch.Tensor:
-    """`x` with what the node pads around it; torch pads both sides alike, ONNX each by itself."""
+    """`x` with the padding of the node. ONNX pads each side separately; torch pads both sides equally."""
     pads = list(a.get("pads", [0] * 2 * len(kernel)))
     if a.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         pads = _same_pads(a, x, kernel)
@@ -205,7 +205,7 @@ def _resize(a: Attributes, x: torch.Tensor, _roi: Any = None, scales: Any = None
         size = [int(side * scale) for side, scale in zip(x.shape[-2:], scales.tolist()[-2:])]
     mode, where = a.get("mode", "nearest"), a.get("coordinate_transformation_mode", "half_pixel")
     if mode == "nearest" and all(new % old == 0 for new, old in zip(size, x.shape[-2:])):
-        return F.interpolate(x, size, mode="nearest")  # by a whole factor all rules of rounding agree
+        return F.interpolate(x, size, mode="nearest")  # All rounding rules agree for an integer factor.
     if mode == "linear" and where in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         return F.interpolate(x, size, mode="bilinear", align_corners=where == "align_corners")
     raise RuntimeFailed(f"Resize '{mode}' with '{where}' cannot be trained through.", "", "Leave it out.")

@@ -1,8 +1,8 @@
-"""The stage: an ONNX model (float, or with Q/DQ pairs) and real images in; the model in mixed FP16 out.
+"""Convert an ONNX model (float or with Q/DQ pairs) to mixed FP16, checked on real images.
 
-What overflows on the images stays in float32; then the outputs are compared on them, and what the comparison does not
-prove is not written. The comparison leaves the Q/DQ pairs of activations out: a rounded value that falls on the next
-step of its grid would hide what FP16 itself does.
+Tensors that overflow on the images stay in float32. The converted model is then compared with the original on the
+images, and written only if it passes. The comparison ignores the Q/DQ pairs of activations: a value that rounds to the
+next quantization step would hide the error of FP16.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ if TYPE_CHECKING:
     import onnx
 
 HEADROOM = 4.0
-"""An activation stays in float32 from a quarter of what float16 holds: other images reach further than these."""
+"""An activation above this magnitude stays in float32: a quarter of the float16 maximum, as a margin for other images.
+"""
 
 LEAST_DB = 30.0
-"""Least power of the float32 outputs over that of the difference."""
+"""Minimum SQNR of the outputs in dB."""
 
 PAIRS_DB = 10.0
-"""The least with Q/DQ pairs: values that fall on the next step of a grid cost far more than FP16 itself, but what
-overflows in a pair leaves nothing."""
+"""Minimum SQNR in dB with Q/DQ pairs. A value that rounds to the next quantization step costs far more than FP16 does,
+but an overflow in a pair leaves no signal at all."""
 
 DELICATE = frozenset(
     {"Softmax", "LayerNormalization", "ReduceMean", "ReduceSum", "Pow", "Sqrt", "Exp", "Log", "Reciprocal"}
 )
-"""Operators that sum many values or magnify differences: kept in float32 where all else did not suffice."""
+"""Operators that sum many values or amplify differences. They stay in float32 if nothing else is enough."""
 
 
 class Conversion(msgspec.Struct, frozen=True, kw_only=True):
-    """How an FP16 file came to be: ``half.json``. `float_nodes` stay in float32; `sqnr_db` was reached on `images`."""
+    """Provenance of an FP16 file: ``half.json``. `float_nodes` stay in float32. `sqnr_db` was measured on `images`."""
 
     schema_version: int = 1
     float_nodes: tuple[str, ...]
@@ -55,12 +56,13 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def convert(model: str, images: list[str], out: str, progress: Tick | None = None) -> Conversion:
-    """Convert the file `model` and write ``model.onnx`` and ``half.json`` into the folder `out`.
+    """Convert the file `model`, and write ``model.onnx`` and ``half.json`` into the folder `out`.
 
-    ``simulated.onnx`` beside them computes in float32 and rounds as the other does, for runtimes without float16.
+    ``simulated.onnx`` in the same folder computes in float32 and rounds like float16, for runtimes without float16.
 
-    `images`: files, at least `calibration.MINIMUM`; the spec is read from the model. Raises `InvalidInput` (no spec,
-    images that are none) and `RuntimeFailed` where FP16 cannot express the model or changes its answers.
+    `images`: image files, at least `calibration.MINIMUM`. The spec is read from the model. Raises `InvalidInput` if the
+    model has no spec or an image cannot be read, and `RuntimeFailed` if FP16 cannot represent the model or changes its
+    outputs.
     """
     source = files.load(Path(model))
     spec = metadata.get_spec(source)
@@ -96,7 +98,7 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
         metadata.set_spec(model_made, spec)
     try:
         files.check(made, "The FP16 model")
-    except InvalidInput as error:  # not the user's file is wrong, but what was made of it
+    except InvalidInput as error:  # The error is in our conversion, not in the user's file.
         raise RuntimeFailed(f"{spec.name} cannot be written in FP16: {error.what}", error.why, "Use f32.") from None
     conversion = Conversion(
         float_nodes=tuple(keep), sqnr_db=round(reached, 1), images=len(feeds) * calibration.batch_size
@@ -116,7 +118,7 @@ def _converted(model: onnx.ModelProto, keep: list[str]) -> onnx.ModelProto:
 def _sqnr(
     reference: onnx.ModelProto, changed: onnx.ModelProto, feeds: list[dict[str, np.ndarray]], spec: ModelSpec
 ) -> float:
-    """The least signal-to-noise ratio of the outputs over `feeds`, in dB; minus infinity where one is not finite."""
+    """The lowest SQNR of the outputs over `feeds`, in dB; minus infinity if an output is not finite."""
     first, second = open_session(reference), open_session(changed)
     energy = tasks.of(spec).loss.energy
     signal, noise = (np.zeros(len(spec.outputs)) for _ in range(2))

@@ -1,14 +1,16 @@
-"""HardSwish in place of SiLU, fitted channel by channel: on x86 a SiLU can cost as much as the layer before it.
+"""Replace SiLU by a HardSwish that is fitted channel by channel. On x86 a SiLU can cost as much as the layer before it.
 
-SiLU needs an exponential and a division for every value, HardSwish (Howard et al. 2019, "Searching for MobileNetV3") a
-few additions and products. Both are computed within the layer before, but the former takes much of a small network's
-time. By itself HardSwish is off by up to 0.14, which a network that was not trained with it need not stand. Here
-``c * HardSwish(s * x + b) + d`` takes the place of ``SiLU(x)``, with `s`, `b`, `c`, `d` of each channel by least
-squares on what the channel sees on real images: most see a small part of the curve, which is fitted more closely. `s`
-and `b` go into the layer's weights and bias, `c` and `d` are a multiplication and an addition, fused as well. Which
-SiLUs are replaced: those by which the answers change least for the values that they are computed for.
+SiLU needs an exponential and a division per value. HardSwish (Howard et al. 2019, "Searching for MobileNetV3") needs a
+few additions and products. Runtimes fuse both into the layer before, but SiLU still takes much of a small network's
+time.
 
-What is fitted layer by layer takes from what stands out, so that a detector's scores fall: they are levelled at last.
+A plain HardSwish differs from SiLU by up to 0.14, which a network that was not trained with it may not tolerate. We
+replace ``SiLU(x)`` by ``c * HardSwish(s * x + b) + d`` and fit `s`, `b`, `c`, `d` of each channel by least squares to
+the values that the channel has on real images. Most channels see a small part of the curve, so the fit is closer. `s`
+and `b` are folded into the layer's weights and bias. `c` and `d` become a multiplication and an addition, which are
+fused too. The SiLUs that change the outputs least per computed value are replaced first.
+
+The approximation lowers the largest values, so a detector's scores fall. The last step levels the scores.
 """
 
 from __future__ import annotations
@@ -40,15 +42,15 @@ if TYPE_CHECKING:
 
 FILE, WEIGHTS = "hardswish.json", "hardswish.safetensors"
 IMAGES, POSITIONS = 32, 80
-"""What a channel is fitted on: so many positions in each of so many images."""
+"""The fit uses this many positions in each of this many images."""
 
 SLOPES, SHIFTS = np.linspace(0.7, 1.5, 6), np.linspace(-1.2, 1.2, 7)
-"""Where `s` and `b` are looked for; then around the best, at a half, a quarter and an eighth of these steps."""
+"""The grid on which `s` and `b` are searched; then finer grids around the best, at 1/2, 1/4 and 1/8 of these steps."""
 FINER = 3
 
 
 class Silu(NamedTuple):
-    """``x * Sigmoid(x)`` behind a convolution that nothing else reads."""
+    """``x * Sigmoid(x)`` after a convolution whose output has no other reader."""
 
     layer: onnx.NodeProto
     gate: onnx.NodeProto
@@ -56,13 +58,13 @@ class Silu(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The tensor that it makes, which a replacement makes too."""
+        """The output tensor, which the replacement also writes."""
         return str(self.product.output[0])
 
 
 class Replaceable(msgspec.Struct, frozen=True, kw_only=True):
-    """A SiLU by the `name` of its output: how many `values` it is computed for in an image, and the `loss` of the
-    answers when it alone is replaced (the task's `loss.divergence`)."""
+    """A SiLU, named by its output tensor. `values`: how many values it computes per image. `loss`: the loss of the
+    outputs when only this SiLU is replaced (the task's `loss.divergence`)."""
 
     name: str
     values: int
@@ -70,14 +72,14 @@ class Replaceable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
-    """``hardswish.json``: the SiLUs of a model that can be replaced, those first that lose least for their values."""
+    """``hardswish.json``: the SiLUs that can be replaced, ordered by loss per value, lowest first."""
 
     schema_version: int = 1
     images: int
     functions: tuple[Replaceable, ...]
 
     def chosen(self, share: float) -> list[str]:
-        """The first, until `share` of the values of all of them is reached."""
+        """The first SiLUs that together compute at least `share` of all SiLU values."""
         wanted, found, values = share * sum(f.values for f in self.functions), list[str](), 0
         for function in self.functions:
             if values >= wanted - 0.5:
@@ -88,11 +90,11 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit(model: str, images: list[str], out: str, count: int = 16, progress: Tick | None = None) -> None:
-    """Fit a HardSwish to every SiLU of the float model at `model`, and find what each loses; runs in a child.
+    """Fit a HardSwish to every SiLU of the float model `model` and measure the loss of each. Runs in a child process.
 
-    Writes ``hardswish.json`` and ``hardswish.safetensors`` (for each SiLU a float32 array (4, channels): s, b, c,
-    d) into the folder `out`; of a model without SiLU the former alone. `count`: images that the loss is of. Raises
-    `InvalidInput` for a model without a spec.
+    Writes ``hardswish.json`` and ``hardswish.safetensors`` into the folder `out`. The latter has a float32 array (4,
+    channels) for each SiLU: s, b, c, d. A model without SiLUs gives only the former. `count`: the number of images for
+    the loss. Raises `InvalidInput` for a model without a spec.
     """
     from safetensors.numpy import save
 
@@ -121,9 +123,10 @@ def fit(model: str, images: list[str], out: str, count: int = 16, progress: Tick
 
 
 def put(model: str, images: list[str], fitted: str, share: float, folder: str, progress: Tick | None = None) -> None:
-    """Write ``model.onnx`` and ``spec.json``: `model` with HardSwish for `share` of the values; runs in a child.
+    """Write ``model.onnx`` and ``spec.json``: `model` with HardSwish for `share` of the SiLU values. Runs in a child
+    process.
 
-    `fitted`: the folder that `fit` wrote of the same model. Raises `InvalidInput` for a model without a spec.
+    `fitted`: the folder that `fit` wrote for the same model. Raises `InvalidInput` for a model without a spec.
     """
     from safetensors.numpy import load_file
 
@@ -138,12 +141,12 @@ def put(model: str, images: list[str], fitted: str, share: float, folder: str, p
 
 
 def read_fitted(folder: Path) -> Fitted:
-    """The ``hardswish.json`` of a stage."""
+    """Read ``hardswish.json`` of a stage."""
     return msgspec.json.decode((folder / FILE).read_bytes(), type=Fitted)
 
 
 def find(model: onnx.ModelProto) -> list[Silu]:
-    """The SiLUs that can be replaced, in order: those behind a convolution with weights and a bias of its own."""
+    """The replaceable SiLUs in graph order: those after a convolution that has weights and a bias of its own."""
     makers = producers_of(model.graph)
     uses = Counter(name for node in model.graph.node for name in node.input)
     uses.update(value.name for value in model.graph.output)
@@ -160,7 +163,7 @@ def find(model: onnx.ModelProto) -> list[Silu]:
 
 
 def replaced(model: onnx.ModelProto, fits: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """A copy of `model` with HardSwish for the SiLUs named in `fits`, (4, channels) each."""
+    """A copy of `model` with HardSwish for the SiLUs in `fits`, an array (4, channels) each."""
     from onnx import helper, numpy_helper
 
     changed = files.copy(model)
@@ -201,10 +204,10 @@ def replaced(model: onnx.ModelProto, fits: dict[str, np.ndarray]) -> onnx.ModelP
 
 
 def nearest(x: np.ndarray) -> np.ndarray:
-    """The s, b, c, d of each channel, float32 (4, channels), with which HardSwish is nearest to SiLU.
+    """The s, b, c, d of each channel for which HardSwish is closest to SiLU: float32 (4, channels).
 
-    `x` (channels, values): what each channel sees. For s and b from a grid, then finer ones, c and d follow by least
-    squares.
+    `x` (channels, values): the inputs of each channel. s and b are searched on a grid, then on finer grids; c and d
+    follow by least squares.
     """
     from scipy.special import expit
 
@@ -258,7 +261,7 @@ def _products(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, onnx.NodePro
 def _fits(
     model: onnx.ModelProto, silus: Sequence[Silu], calibration: Calibration, tick: Tick
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """The fit of each SiLU by its name, and for how many values of an image it is computed."""
+    """The fit of each SiLU by name, and how many values per image it computes."""
     if not silus:
         return {}, {}
     names = [silu.gate.input[0] for silu in silus]

@@ -1,4 +1,4 @@
-"""The ways to make INT8 files, from cheap to thorough: each a list of steps, in the order in which the work is done."""
+"""The INT8 methods, from cheap to thorough. Each is a list of steps in the order in which they run."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from .steps import (
 
 
 class Method(NamedTuple):
-    """How a model is quantized: what `steps` do, one after the other."""
+    """An INT8 method: its `steps` run one after the other."""
 
     name: str
     steps: tuple[Step, ...]
 
     def fits(self, scheme: str) -> bool:
-        """Whether this method can make files of the scheme called `scheme`."""
+        """Whether this method supports the scheme called `scheme`."""
         return all(step.fits(SCHEMES[scheme]) for step in self.steps)
 
     def steps_for(self, scheme: Scheme) -> list[Step]:
-        """The steps that are done for `scheme`."""
+        """The steps that run for `scheme`."""
         return [step for step in self.steps if step.is_for(scheme)]
 
     def has(self, kind: type[Step]) -> bool:
-        """Whether there is a step of this kind."""
+        """Whether the method has a step of this kind."""
         return any(isinstance(step, kind) for step in self.steps)
 
     @property
     def placement(self) -> str:
-        """What puts the Q/DQ pairs: of one scheme, files of methods with the same placement take the same time to run.
+        """The step that places the Q/DQ pairs. Files of one scheme with the same placement have the same latency.
 
-        They differ in the values of weights and ranges. Those that leave more in float are slower.
+        They differ only in the values of weights and ranges. Files with more layers in float are slower.
         """
         return "nncf" if self.has(PlaceByNncf) else "qdq"
 
@@ -71,7 +71,7 @@ def _named(methods: dict[str, tuple[Step, ...]]) -> dict[str, Method]:
 
 
 FLOAT = (Equalize(), Calibrate(), ChooseClipping(), SplitChannels(), Center(), Protect())
-"""What is done with the float model."""
+"""The steps that change the float model."""
 RANGES = ChooseRanges(("minmax", "mean", "output"))
 PLACE = (ByteInput(), PlaceQdq(), FloatTail(), RequireInt8())
 ROUND = CorrectBiases(gptq=True)
@@ -92,10 +92,10 @@ METHODS: dict[str, Method] = _named(
         "round-mixed": (*FLOAT, RANGES, FloatLayers(0.2), *PLACE, ROUND, Repair()),
     }
 )
-"""What the pipeline tries where a recipe does not say, the cheapest first: what each tool does, and the best."""
+"""The methods that the pipeline tries by default, cheapest first."""
 
 DISTIL = "distil"
-"""What is tried where none of the others stays inside the budget."""
+"""The methods that the pipeline tries if no other method stays inside the budget."""
 
 OTHERS: dict[str, Method] = _named(
     {
@@ -108,11 +108,11 @@ OTHERS: dict[str, Method] = _named(
         "nncf-bias": (Protect(), PlaceByNncf(), FloatTail(), RequireInt8(), CorrectBiases(), Repair()),
     }
 )
-"""Methods to ask for by name: for models with outliers, and to see what one part contributes."""
+"""Methods to request by name, for models with outliers or to see the effect of one step."""
 
 
 def get(name: str) -> Method:
-    """The method called `name`; raises `InvalidInput` that lists the known ones."""
+    """The method called `name`. Raises `InvalidInput` with the known names."""
     known = METHODS | OTHERS
     if name not in known:
         raise InvalidInput(

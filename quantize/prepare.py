@@ -1,4 +1,4 @@
-"""A float model in the form in which quantizers take it."""
+"""Prepare a float model for quantization."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 17
-"""What per-channel Q/DQ pairs and all that the engines write need at least."""
+"""The lowest opset that supports per-channel Q/DQ pairs and everything that the quantizers write."""
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 """Layers that can have a bias."""
 
 
 def read(model: str) -> tuple[onnx.ModelProto, ModelSpec]:
-    """The float model at `model`, and its spec.
+    """Read the float model `model` and its spec.
 
-    Raises `InvalidInput` for a model that is quantized already, and for one without a spec.
+    Raises `InvalidInput` if the model is already quantized or has no spec.
     """
     source = files.load(Path(model))
     precision.require_float(source, Path(model).name)
@@ -42,10 +42,10 @@ def read(model: str) -> tuple[onnx.ModelProto, ModelSpec]:
 
 
 def prepare(model: onnx.ModelProto) -> None:
-    """Bring `model` into the form that the engines take, in place.
+    """Prepare `model` for quantization, in place.
 
-    Its opset is raised to what per-channel Q/DQ needs, every node gets a name, layers are made plain (`forms`), and
-    every layer gets a bias of its own.
+    Raises the opset to what per-channel Q/DQ pairs need, names every node, brings layers into a plain form
+    (`qdq.plain_forms`), and gives every layer its own bias.
     """
     from edgewright.graph import upgrade
 
@@ -57,7 +57,7 @@ def prepare(model: onnx.ModelProto) -> None:
 
 
 def add_biases(model: onnx.ModelProto) -> bool:
-    """Give every Conv, ConvTranspose and Gemm a bias of its own (zeros where it had none), in place."""
+    """Give every Conv, ConvTranspose and Gemm its own bias, zeros if it had none. In place."""
     from onnx import numpy_helper
 
     initial = constants_of(model.graph)

@@ -1,7 +1,7 @@
-"""A float ONNX model, real images, a scheme and a method in; an INT8 ONNX model and its provenance out.
+"""Quantize a float ONNX model with real images, a scheme and a method; write the INT8 model and its provenance.
 
-`quantize` does the steps of a method (see `methods`) one after the other. Those that are kept as stages of their own,
-because they serve several schemes and methods, are done before: each by `run_step`.
+`quantize` runs the steps of a method (see `methods`) in order. Steps whose results serve several schemes and methods
+are stages of their own: `run_step` runs each of them before.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MODEL, PROVENANCE = "model.onnx", "provenance.json"
 
 
 class QuantizeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step or the steps of a method start from.
+    """The inputs of a step or of a method.
 
-    `model`: a float file with a ModelSpec; `images`: files to calibrate on, at least `calibration.images.MINIMUM`;
-    `statistics`: the folder in which a step kept what is known of the same model; `labels`: each image's class, for
-    methods that learn from it; `checkpoint`: the folder from which training that was ended goes on.
+    `model`: a float file with a ModelSpec. `images`: calibration images, at least `calibration.images.MINIMUM`.
+    `statistics`: the folder with the statistics of the same model. `labels`: the class of each image, for methods that
+    learn from labels. `checkpoint`: the folder from which interrupted training continues.
     """
 
     model: str
@@ -46,9 +46,9 @@ class QuantizeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """How an INT8 file came to be: ``provenance.json`` beside it. `ranges`: of several ways the one taken.
+    """Provenance of an INT8 file: ``provenance.json`` next to it. `ranges`: the kind of ranges that was chosen.
 
-    `missing`: what of the method could not be done for this model, and why.
+    `missing`: the parts of the method that could not run for this model, with reasons.
     """
 
     schema_version: int = 1
@@ -66,12 +66,12 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quantize(request: QuantizeRequest, scheme: str, method: str, out: str, progress: Tick | None = None) -> Provenance:
-    """Do the method's steps (see `apply`), and write ``model.onnx`` and ``provenance.json`` into the folder `out`.
+    """Run the method's steps (see `apply`), and write ``model.onnx`` and ``provenance.json`` into the folder `out`.
 
-    The `request` has the float model as the method's steps made it, and its statistics; where there are none they are
-    collected here. The ModelSpec is read from the model's metadata and kept. The same input
-    and seed give the same bytes. Raises `InvalidInput` for an unknown scheme or method, for a pair that does not fit, a
-    model without a spec, and images that are too few, broken or not finite.
+    `request.model` is the float model after the steps that are separate stages, `request.statistics` its statistics.
+    Without statistics this function collects them. The ModelSpec in the model's metadata is kept. The same input and
+    seed give the same bytes. Raises `InvalidInput` for an unknown scheme or method, for a method that does not support
+    the scheme, for a model without a spec, and for images that are too few, unreadable or not finite.
     """
     request = msgspec.convert(request, QuantizeRequest)
     chosen, how = schemes.get(scheme), methods.get(method)
@@ -103,9 +103,9 @@ def quantize(request: QuantizeRequest, scheme: str, method: str, out: str, progr
 
 
 def apply(method: Method, state: Int8State) -> None:
-    """Do the steps of `method` on `state` one after the other, but for those that were done before.
+    """Run the steps of `method` on `state` in order, and skip those that ran before.
 
-    Done are those that change the float model, and where the state has statistics those that make them.
+    Those are the steps that change the float model and, if the state has statistics, the steps that collect them.
     """
     done = {"model", *(["statistics"] if state.statistics else [])}
     for step in method.steps_for(state.scheme):
@@ -114,10 +114,10 @@ def apply(method: Method, state: Int8State) -> None:
 
 
 def run_step(step: steps.KeptStep, request: QuantizeRequest, out: str, progress: Tick | None = None) -> int:
-    """Do one step that is kept as a stage of its own, and write what it made anew into the folder `out`.
+    """Run one step that is a stage of its own, and write its results into the folder `out`.
 
-    That is ``model.onnx``, ``statistics.safetensors``, or both. Returns how many places were changed: where there is
-    none, nothing is written. Raises `InvalidInput` as `quantize` does.
+    Writes ``model.onnx``, ``statistics.safetensors`` or both. Returns how many places it changed. If there are none, it
+    writes nothing. Raises `InvalidInput` like `quantize`.
     """
     step, request = msgspec.convert(step, steps.KeptStep), msgspec.convert(request, QuantizeRequest)
     state = FloatState(**_started(request, progress))
@@ -132,7 +132,7 @@ def run_step(step: steps.KeptStep, request: QuantizeRequest, out: str, progress:
 
 
 def _started(request: QuantizeRequest, progress: Tick | None) -> dict[str, Any]:
-    """What every state starts with."""
+    """The arguments that every state needs."""
     model, spec = prepare.read(request.model)
     prepare.prepare(model)
     seen = statistics.read(Path(request.statistics, STATISTICS)) if request.statistics else None

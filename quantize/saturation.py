@@ -1,10 +1,11 @@
-"""What x86 processors without VNNI answer: their INT8 kernels add pairs of products in 16 bits, which saturates.
+"""Emulate x86 processors without VNNI: their INT8 kernels add pairs of products in 16 bits, which saturates.
 
-VPMADDUBSW multiplies unsigned activations by signed weights and adds two neighbouring products with signed saturation
-(Intel's manual, volume 2). ONNX Runtime's kernels (MLAS) and OpenVINO's (oneDNN) for AVX2 and AVX-512 without VNNI are
-built on it. The pairs run along the reduced axis: of a convolution position by position of its window, channels
-innermost. Here each pair that can leave 16 bits gets its excess computed and taken away, in plain ONNX: the model then
-answers on any processor as on such a one.
+VPMADDUBSW multiplies unsigned activations by signed weights and adds two neighboring products with signed saturation
+(Intel's manual, volume 2). ONNX Runtime's kernels (MLAS) and OpenVINO's (oneDNN) for AVX2 and AVX-512 without VNNI use
+it. The pairs follow the reduced axis: for a convolution, position by position of its window, channels innermost.
+
+For each pair that can exceed 16 bits, plain ONNX operators compute the excess and subtract it. The model then gives the
+same outputs on any processor.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ if TYPE_CHECKING:
 
 LOWEST, HIGHEST = -32768.0, 32767.0
 LEAST = 129
-"""Two weights of one sign whose sizes add up to this leave 16 bits at the largest activation: 255 x 129 = 32895."""
+"""Two weights of the same sign whose magnitudes sum to this exceed 16 bits at the largest activation: 255 x 129 =
+32895."""
 
 TYPES = {"u8": np.dtype(np.uint8), "s8": np.dtype(np.int8)}
 THROUGH = frozenset({"Relu", "Clip"})
-"""What may stand between a layer and the quantizer of its output: runtimes compute it within the layer."""
+"""Operators allowed between a layer and the quantizer of its output: runtimes fuse them into the layer."""
 
 
 class Pairs(NamedTuple):
     """Pairs of a layer's weights that can saturate.
 
-    `output`: the output channel of each (P,). `places`: where on the reduced axis the first of each stands (P,), the
-    second stands next to it. `weights`: both (P, 2).
+    `output`: the output channel of each pair (P,). `places`: the index of its first weight on the reduced axis (P,);
+    the second weight is the next one. `weights`: both weights (P, 2).
     """
 
     output: np.ndarray
@@ -45,7 +47,7 @@ class Pairs(NamedTuple):
 
 
 def find(weights: np.ndarray) -> Pairs:
-    """The pairs that can saturate among int8 `weights` (outputs, stretches, length): none spans two stretches."""
+    """The pairs that can saturate in int8 `weights` (outputs, stretches, length). No pair spans two stretches."""
     length = weights.shape[2]
     wide = np.pad(weights.astype(np.int32), ((0, 0), (0, 0), (0, length % 2)))
     both = wide.reshape(*wide.shape[:2], -1, 2)
@@ -54,11 +56,11 @@ def find(weights: np.ndarray) -> Pairs:
 
 
 def apply(model: onnx.ModelProto, kernels: Saturation) -> dict[str, int]:
-    """Make the Q/DQ `model` answer as these `kernels` do without VNNI, in place; each layer's pairs that can saturate.
+    """Change the Q/DQ `model` in place to give the outputs of these `kernels` without VNNI; return each layer's pairs.
 
-    Changed are the convolutions and matrix products of 8-bit activations and constant int8 weights that run in INT8, by
-    name (`name_nodes`). Depthwise convolutions widen to 16 bits before they multiply, and stay. Compute the result
-    without optimization (`sessions.open_session`).
+    Changes convolutions and matrix products with 8-bit activations and constant int8 weights that run in INT8. The
+    result is keyed by node name (`name_nodes`). Depthwise convolutions widen to 16 bits before they multiply and stay
+    unchanged. Run the result without optimization (`sessions.open_session`).
     """
     graph = _Graph(model, kernels)
     found: dict[str, int] = {}
@@ -77,7 +79,7 @@ def apply(model: onnx.ModelProto, kernels: Saturation) -> dict[str, int]:
 
 
 def convert(model: str, runtime: str, out: str) -> None:
-    """Write ``model.onnx`` into the folder `out`: the file `model` as `apply` changes it for `runtime`."""
+    """Write ``model.onnx`` into the folder `out`: the file `model`, changed by `apply` for `runtime`."""
     kernels = registry.traits(runtime).saturation
     assert kernels is not None
     graph = files.load(Path(model))
@@ -90,7 +92,7 @@ def convert(model: str, runtime: str, out: str) -> None:
 
 
 class _Layer(NamedTuple):
-    """The quantized input of a layer, its zero point as the kernels see it (unsigned), scales (outputs,), weights."""
+    """A layer's quantized input, its zero point as the kernels see it (unsigned), scales (outputs,), and weights."""
 
     quantized: str
     zero_point: str
@@ -100,7 +102,7 @@ class _Layer(NamedTuple):
 
 
 class _Graph:
-    """A model with what is asked of it, and the nodes that are to be put in behind others."""
+    """A model with lookups, and the nodes to insert after others."""
 
     def __init__(self, model: onnx.ModelProto, kernels: Saturation) -> None:
         self.model, self.kernels = model, kernels
@@ -123,7 +125,7 @@ class _Graph:
         return made
 
     def layer(self, node: onnx.NodeProto) -> _Layer | None:
-        """`node` as a layer whose pairs can saturate; None for what does not run in INT8, and for depthwise ones."""
+        """`node` as a layer whose pairs can saturate; None if it does not run in INT8 or is depthwise."""
         if node.op_type not in ("Conv", "Gemm", "MatMul"):
             return None
         if node.op_type == "Conv" and self.kernels.fused and not self._is_quantized(node.output[0]):
@@ -145,7 +147,7 @@ class _Graph:
             return None
         outputs = len(integers) if node.op_type == "Conv" or attributes.get("transB") else integers.shape[-1]
         scale = np.broadcast_to(self.value(weights.input[1]).reshape(-1) * self.value(image.input[1]), (outputs,))
-        # Signed activations are moved up by 128 before these kernels see them.
+        # These kernels shift signed activations up by 128 first.
         unsigned = int(zero.reshape(())) + (128 if zero.dtype == np.int8 else 0)
         return _Layer(image.input[0], image.input[2], unsigned, scale.astype(np.float32), integers)
 
@@ -156,7 +158,7 @@ class _Graph:
         return bool(readers) and all(reader.op_type == "QuantizeLinear" for reader in readers)
 
     def add(self, node: onnx.NodeProto, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """A node of `operator` behind `node`; its output's name is returned."""
+        """Insert a node of `operator` after `node`; return the name of its output."""
         from onnx import helper
 
         name = self.names.free(f"{node.name}_{output}")
@@ -164,11 +166,11 @@ class _Graph:
         return name
 
     def subtract(self, node: onnx.NodeProto, products: str, layer: _Layer, pairs: Pairs) -> None:
-        """Take what of `products` leaves 16 bits away from the output of `node`."""
+        """Subtract from the output of `node` the part of `products` that exceeds 16 bits."""
         low, high = (self.constant(f"{node.name}_{bound:.0f}", np.float32(bound)) for bound in (LOWEST, HIGHEST))
         kept = self.add(node, "Clip", [products, low, high], "kept")
         excess = self.add(node, "Sub", [products, kept], "excess")
-        # A row of pairs for each output, and their sum: as a matrix product it would take gigabytes in large models.
+        # One row of pairs per output, then their sum. A matrix product would need gigabytes in large models.
         window = layer.weights.ndim - 2 if node.op_type == "Conv" else 0
         table = self.constant(f"{node.name}_table", _table(pairs, len(layer.scale)))
         each = self.add(node, "Gather", [excess, table], "each", axis=-1 - window)
@@ -182,13 +184,13 @@ class _Graph:
         self.behind[node.name][-1].output[0] = output
 
     def finish(self) -> None:
-        """Put the new nodes in."""
+        """Insert the new nodes."""
         nodes = [part for node in self.model.graph.node for part in (node, *self.behind.get(node.name, []))]
         files.refill(self.model.graph.node, nodes)
 
 
 def _along(node: onnx.NodeProto, layer: _Layer, kernels: Saturation) -> np.ndarray:
-    """The weights as (outputs, stretches, length), in the order in which the kernels go along the reduced axis."""
+    """The weights as (outputs, stretches, length), in the order in which the kernels read the reduced axis."""
     if node.op_type != "Conv":
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         return np.asarray(layer.weights if transposed else layer.weights.T)[:, None]
@@ -198,18 +200,18 @@ def _along(node: onnx.NodeProto, layer: _Layer, kernels: Saturation) -> np.ndarr
 
 
 def _raw(graph: _Graph, node: onnx.NodeProto, layer: _Layer) -> str:
-    """The quantized input as numbers, less its zero point."""
+    """The quantized input as numbers, minus its zero point."""
     one = graph.constant(f"{node.name}_one", np.float32(1))
     return graph.add(node, "DequantizeLinear", [layer.quantized, one, layer.zero_point], "integers")
 
 
 def _sums(layer: _Layer, pairs: Pairs) -> np.ndarray:
-    """What the zero point adds to each pair: the kernels multiply the integers as they are stored."""
+    """The contribution of the zero point to each pair: the kernels multiply the integers as stored."""
     return np.asarray(layer.unsigned_zero * pairs.weights.sum(1), np.float32)
 
 
 def _table(pairs: Pairs, outputs: int) -> np.ndarray:
-    """(outputs, most pairs of one): the pairs of each output, filled up with the last, which is nought."""
+    """(outputs, largest number of pairs): the pairs of each output, padded with its last pair, whose effect is zero."""
     last = len(pairs.output) - 1
     counts = np.bincount(pairs.output[:last], minlength=outputs)
     table = np.full((outputs, max(1, int(counts.max()))), last, np.int64)
@@ -222,7 +224,7 @@ def _convolution(graph: _Graph, node: onnx.NodeProto, layer: _Layer, pairs: Pair
     count, inner = len(pairs.output), layer.weights.shape[1]
     window = layer.weights.shape[2:]
     group = next((a.i for a in node.attribute if a.name == "group"), 1)
-    first = pairs.output // (len(layer.weights) // group) * inner  # where the channels of its group begin
+    first = pairs.output // (len(layer.weights) // group) * inner  # where the channels of its group start
     channels = np.zeros((count, 2), np.int64)
     kernels = np.zeros((count, 2, int(np.prod(window))), np.float32)
     for side in (0, 1):

@@ -1,7 +1,7 @@
-"""The flavours of INT8, as data: what one runtime on one kind of processor wants of a quantized file.
+"""The INT8 schemes as data: what a quantized file needs for one runtime on one kind of processor.
 
-One file does not serve every runtime: a wrong flavour costs up to ten times the latency, a crash or a refused file, and
-none of the tools says so. What stands here is documented by the runtimes and was checked on them.
+No single file is best for every runtime. A wrong scheme costs up to ten times the latency, crashes, or is refused, and
+the tools do not report it. The values here come from the runtimes' documentation and were checked on the runtimes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from edgewright.core.errors import InvalidInput
 class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     """Data types, symmetry and placement of Q/DQ pairs. Weights are always s8, symmetric, per output channel.
 
-    `weight_bits` 7 keeps weights within [-64, 64]: without VNNI two products of u8 and s8 are added in 16 bits
-    (VPMADDUBSW), which saturates with the full range. Depthwise kernels do not use that instruction and keep 8 bits.
-    `activations` "u8" may have any zero point, "s8" has zero point 0 where `symmetric` (an asymmetric s8 is up to eight
-    times slower in OpenVINO; without VNNI it computes with s8 activations wrongly, see `unsigned`). `placement` "all":
-    tensors between quantized operators are quantized too, so that a chain stays in INT8; "inputs": only the inputs of
-    convolutions and matrix products, and the skip input of residual additions. `fuses_functions`: the runtime computes
-    a layer's activation function within the layer, and wants no pair between them. `depthwise_input` "channel": what
-    depthwise convolutions alone read has a scale for each channel (see `qdq.per_channel_activations`).
-    `quantized_output`: a convolution runs in INT8 only where its output is quantized too. `nncf`: NNCF makes files of
-    it.
+    `weight_bits` 7 keeps weights within [-64, 64]: without VNNI two u8 x s8 products are added in 16 bits (VPMADDUBSW),
+    which saturates with the full range. Depthwise kernels do not use that instruction and keep 8 bits.
+
+    `activations`: "u8" may have any zero point. "s8" has zero point 0 if `symmetric` (asymmetric s8 is up to eight
+    times slower in OpenVINO, and without VNNI OpenVINO computes s8 activations incorrectly, see `qdq.unsigned`).
+
+    `placement`: "all" also quantizes tensors between quantized operators, so that a chain stays in INT8. "inputs"
+    quantizes only the inputs of convolutions and matrix products, and the skip input of residual additions.
+
+    `fuses_functions`: the runtime fuses activation functions into layers and needs no pair between them.
+    `depthwise_input` "channel": tensors that only depthwise convolutions read have a scale per channel (see
+    `qdq.per_channel_activations`). `quantized_output`: a convolution runs in INT8 only if its output is quantized too.
+    `nncf`: NNCF supports the scheme.
     """
 
     name: str
@@ -43,7 +46,7 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def centered(self) -> bool:
-        """Whether the range of an activation is the same on both sides of zero, as our engines write it."""
+        """Whether the range of an activation is symmetric around zero in the files that our quantizers write."""
         return self.symmetric and self.activations == "s8"
 
 
@@ -81,7 +84,7 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def get(name: str) -> Scheme:
-    """The scheme called `name`; raises `InvalidInput` that lists the known ones."""
+    """The scheme called `name`. Raises `InvalidInput` with the known names."""
     if name not in SCHEMES:
         raise InvalidInput(
             f"There is no quantization scheme '{name}'.", f"Known schemes: {', '.join(SCHEMES)}.", "Use one of them."

@@ -1,4 +1,4 @@
-"""What the steps of a method work on: each goes on from what those before it left."""
+"""The state that the steps of a method change. Each step continues from the result of the previous one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class FloatState:
-    """The float model, in the form that quantizers take, and what is known of its activations.
+    """The float model, prepared for quantization, and the statistics of its activations.
 
-    `images`: files to calibrate on. `tick` is called with (done, total, what).
+    `images`: calibration images. `tick` is called with (done, total, text).
     """
 
     model: onnx.ModelProto
@@ -34,23 +34,23 @@ class FloatState:
 
     @functools.cached_property
     def calibration(self) -> Calibration:
-        """The images as the model takes them; raises `InvalidInput` where they are too few."""
+        """The preprocessed calibration images. Raises `InvalidInput` if there are too few."""
         return Calibration(self.images, self.spec)
 
     @property
     def seen(self) -> Statistics:
-        """The statistics, which a step before this one collected."""
+        """The statistics that an earlier step collected."""
         assert self.statistics is not None, "no step has collected statistics"
         return self.statistics
 
 
 @dataclass(kw_only=True)
 class Int8State(FloatState):
-    """The float model and what is made of it for `scheme`: `quantized`, once Q/DQ pairs are placed.
+    """The float model and its INT8 version for `scheme`: `quantized`, once Q/DQ pairs are placed.
 
-    `float_nodes` stay in float, those `protected` are not corrected either. `missing`: what could not be done, and why.
-    `labels`: each image's class, for steps that learn from it; `checkpoint`: the folder from which training that was
-    ended goes on.
+    `float_nodes` stay in float; nodes in `protected` are not corrected either. `missing`: what could not be done, and
+    why. `labels`: the class of each image, for steps that learn from labels. `checkpoint`: the folder from which
+    interrupted training continues.
     """
 
     scheme: Scheme

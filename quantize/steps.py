@@ -1,6 +1,6 @@
-"""The steps that INT8 methods are made of, as data; the module that a step names does its work.
+"""The steps of INT8 methods as data. Each names the module that does the work.
 
-A step's module has ``apply(step, state) -> int``: it changes the state (`state.FloatState`, and from `Protect` on
+The module has ``apply(step, state) -> int``: it changes the state (`state.FloatState`, from `Protect` on
 `state.Int8State`) in place and returns how many places it changed.
 """
 
@@ -15,16 +15,17 @@ from .schemes import Scheme
 
 Need = Literal["images", "statistics", "seed", "labels", "checkpoint", "heavy"]
 Kind = Literal["minmax", "mean", "percentile", "entropy", "mse", "output"]
-"""Ways to find a range: by statistics of the tensor alone, or by what the model's answers lose (`ChooseClipping`)."""
+"""Kinds of ranges: from the statistics of the tensor alone, or from the loss of the model's outputs (`ChooseClipping`).
+"""
 
 
 class Step(msgspec.Struct, frozen=True, tag=True):
-    """A step with its own parameters.
+    """A step and its parameters.
 
-    `module`: where its work is done, below `edgewright.quantize`. `needs`: what it reads beside the float model, and
-    "heavy" where that imports torch. `keeps`: what of the float model and its statistics it makes anew; such a step
-    serves several schemes and methods, and is kept as a stage of its own, called `stage`; messages call the model that
-    it makes `result`. `centered`: it is for grids around zero only.
+    `module`: the module that does the work, below `edgewright.quantize`. `needs`: what it reads besides the float
+    model; "heavy" if it imports torch. `keeps`: which of the float model and its statistics it replaces. Such a step
+    serves several schemes and methods, so it is a stage of its own, called `stage`; messages call its model `result`.
+    `centered`: it is for grids around zero only.
     """
 
     module: ClassVar[str]
@@ -35,16 +36,16 @@ class Step(msgspec.Struct, frozen=True, tag=True):
     centered: ClassVar[bool] = False
 
     def fits(self, scheme: Scheme) -> bool:
-        """Whether methods with this step can make files of `scheme`."""
+        """Whether methods with this step support `scheme`."""
         return True
 
     def is_for(self, scheme: Scheme) -> bool:
-        """Whether it is done for `scheme` at all."""
+        """Whether the step runs for `scheme`."""
         return scheme.centered or not self.centered
 
 
 class Equalize(Step, frozen=True):
-    """Even out the channels of tensors."""
+    """Equalize the channels of tensors."""
 
     module, stage, result = "ptq.equalize", "equalize", "The equalized model"
     needs, keeps = frozenset({"images"}), frozenset({"model"})
@@ -58,14 +59,14 @@ class Calibrate(Step, frozen=True):
 
 
 class ChooseClipping(Step, frozen=True):
-    """Find for each tensor the range that changes the answers least: ranges of the kind "output"."""
+    """Find for each tensor the range that changes the outputs least: ranges of the kind "output"."""
 
     module, stage = "calibration.clipping", "choose-clipping"
     needs, keeps = frozenset({"images", "statistics", "seed", "heavy"}), frozenset({"statistics"})
 
 
 class SplitChannels(Step, frozen=True):
-    """Compute noisy channels twice, in the places of dead ones."""
+    """Compute noisy channels twice, in the places of dead channels."""
 
     module, stage, result = "ptq.channel_splitting", "split-channels", "The model with split channels"
     centered = True
@@ -73,7 +74,7 @@ class SplitChannels(Step, frozen=True):
 
 
 class Center(Step, frozen=True):
-    """Move down what comes out of ReLUs."""
+    """Shift the outputs of ReLUs down, so that they use a symmetric grid."""
 
     module, stage, result = "ptq.centering", "center", "The centered model"
     centered = True
@@ -81,16 +82,15 @@ class Center(Step, frozen=True):
 
 
 class Protect(Step, frozen=True):
-    """Keep what the model's task wants exact in float: a detector's head."""
+    """Keep the layers that the task protects in float, for example a detector's head."""
 
     module = "qdq.protect"
 
 
 class ChooseRanges(Step, frozen=True):
-    """Take one of the `kinds` of clipping ranges.
+    """Choose one of the `kinds` of clipping ranges.
 
-    The widest stands first; another is taken instead of those before it where it changes the answers less by more than
-    chance.
+    The widest kind comes first. A later kind is chosen only if it changes the outputs less by more than chance.
     """
 
     module = "calibration.choose_ranges"
@@ -99,7 +99,7 @@ class ChooseRanges(Step, frozen=True):
 
 
 class FloatLayers(Step, frozen=True):
-    """Keep the `share` of layers in float that lose most when they alone are quantized."""
+    """Keep the `share` of layers in float whose quantization alone loses most."""
 
     module = "qdq.float_layers"
     needs = frozenset({"images"})
@@ -107,27 +107,27 @@ class FloatLayers(Step, frozen=True):
 
 
 class ByteInput(Step, frozen=True):
-    """Put the network's input on the grid of the image's bytes, where that is exact."""
+    """Align the grid of the network's input with the image's byte values, if that is exact."""
 
     module = "qdq.byte_input"
 
     def is_for(self, scheme: Scheme) -> bool:
-        """Those that quantize the input: TensorRT's first convolutions stay in float."""
+        """Schemes that quantize the input. TensorRT's first convolutions stay in float."""
         return scheme.placement == "all"
 
 
 class PlaceQdq(Step, frozen=True):
-    """Put Q/DQ pairs where the scheme wants them, for the ranges that were chosen."""
+    """Place the Q/DQ pairs of the scheme, for the chosen ranges."""
 
     module = "qdq.place"
 
 
 class PlaceByNncf(Step, frozen=True, kw_only=True):
-    """Let NNCF find ranges and put Q/DQ pairs.
+    """Let NNCF find ranges and place the Q/DQ pairs.
 
-    `correct_biases`: each layer by itself, NNCF's fast way. `smooth_quant`: outliers of activations move into weights
-    where the model has LayerNorm (Xiao et al. 2022). `zero_points`: activations get one also where the scheme can do
-    without: a SiLU's range is hardly negative.
+    `correct_biases`: NNCF's fast bias correction, each layer separately. `smooth_quant`: move outliers of activations
+    into weights if the model has LayerNorm (Xiao et al. 2022). `zero_points`: give activations a zero point even if the
+    scheme does not need one. Few values of a SiLU are negative, so it needs one.
     """
 
     module = "qdq.nncf"
@@ -137,26 +137,27 @@ class PlaceByNncf(Step, frozen=True, kw_only=True):
     zero_points: bool = False
 
     def fits(self, scheme: Scheme) -> bool:
-        """Those of which NNCF makes files."""
+        """Schemes that NNCF supports."""
         return scheme.nncf
 
 
 class FloatTail(Step, frozen=True):
-    """Keep what comes behind the last layer in INT8 in float."""
+    """Keep everything after the last INT8 layer in float."""
 
     module = "qdq.float_tail"
 
 
 class RequireInt8(Step, frozen=True):
-    """Fail where too few layers came out in INT8."""
+    """Fail if too few layers run in INT8."""
 
     module = "qdq.coverage"
 
 
 class CorrectBiases(Step, frozen=True, kw_only=True):
-    """Take the mean error of each layer's output into its bias, on the outputs of the corrected layers before it.
+    """Subtract the mean error of each layer's output from its bias, measured on the outputs of the corrected earlier
+    layers.
 
-    `gptq`: before its bias, round each layer's weights so that they make good one another's errors.
+    `gptq`: before the bias, round each layer's weights so that their errors compensate for one another.
     """
 
     module = "ptq.bias_correction"
@@ -165,28 +166,28 @@ class CorrectBiases(Step, frozen=True, kw_only=True):
 
 
 class Distil(Step, frozen=True):
-    """Learn weights, scales and biases from the float model."""
+    """Train weights, scales and biases to match the float model."""
 
     module = "qat.train"
     needs = frozenset({"images", "seed", "checkpoint", "heavy"})
 
 
 class Train(Step, frozen=True):
-    """Learn weights, scales and biases from the float model and from the images' labels."""
+    """Train weights, scales and biases to match the float model and the images' labels."""
 
     module = "qat.train"
     needs = frozenset({"images", "seed", "checkpoint", "labels", "heavy"})
 
 
 class Repair(Step, frozen=True):
-    """Repair what the model's task finds wrong: a detector's scores go back to where they were."""
+    """Repair what the task requires: move a detector's scores back to the float model's."""
 
     module = "ptq.repair"
     needs = frozenset({"images"})
 
 
 KeptStep = Equalize | Calibrate | ChooseClipping | SplitChannels | Center
-"""The steps that are kept as stages of their own."""
+"""The steps that are stages of their own."""
 
 
 class _Module(Protocol):
@@ -195,6 +196,6 @@ class _Module(Protocol):
 
 
 def apply(step: Step, state: Any) -> int:
-    """Do the work of `step` on `state` (see `state`), in place; returns how many places were changed."""
+    """Run `step` on `state` (see `state`), in place. Returns how many places it changed."""
     module = cast("_Module", importlib.import_module(f"{__package__}.{step.module}"))
     return module.apply(step, state)

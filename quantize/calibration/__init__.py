@@ -1,1 +1,1 @@
-"""Calibration images, the statistics of activations, and how clipping ranges are chosen."""
+"""Calibration images, activation statistics, and the choice of clipping ranges."""

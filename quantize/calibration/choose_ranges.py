@@ -1,4 +1,4 @@
-"""The step that takes one of several kinds of clipping ranges, by what each changes of the answers."""
+"""The step that chooses one of several kinds of clipping ranges by how little each changes the outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import sensitivity, statistics
 
 
 def apply(step: ChooseRanges, state: Int8State) -> int:
-    """Take the ranges of one kind; "output" is left out where the model has none."""
+    """Choose one kind of ranges. The kind "output" is skipped if the model has none."""
     kinds = [kind for kind in step.kinds if kind != "output" or len(state.seen.best)]
     found = {kind: statistics.ranges(state.seen, kind, state.scheme) for kind in kinds}
     best = kinds[0]

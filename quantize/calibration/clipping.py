@@ -1,9 +1,9 @@
-"""The clipping range of each tensor by itself: of several, the one that changes the model's answers least.
+"""Choose the clipping range of each tensor that changes the model's outputs least.
 
-How much an error of a tensor changes the answers is told to first order by gradients of the answers in random
-directions, as the Fisher information is (Yuan et al. 2022, "PTQ4ViT", weigh errors so by its diagonal; here the error
-of a whole tensor is multiplied with its gradient, since what is clipped errs in one direction). One backward pass tells
-it for every tensor at once, so that no range needs a run of its own.
+Gradients of the outputs in random directions estimate, to first order, how much an error of a tensor changes the
+outputs, like the Fisher information. (Yuan et al. 2022, "PTQ4ViT", weight errors by its diagonal. We multiply the error
+of a whole tensor with its gradient, because clipping errs in one direction.) One backward pass covers every tensor, so
+no range needs a run of its own.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 PROPOSALS: tuple[Kind, ...] = ("minmax", "mean", "percentile")
 PIXELS = 16 * 224 * 224
-"""How much is looked at: 16 images of 224 x 224, from 8 larger ones to 32 smaller."""
+"""How much data is used: 16 images of 224 x 224, from 8 larger ones to 32 smaller ones."""
 DIRECTIONS = 4
 TRIMMED = 0.1
 SHRINKS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-"""Parts of the widest range that are tried beside the ranges that statistics propose."""
+"""Fractions of the widest range to try in addition to the ranges that statistics propose."""
 
 
 def apply(_step: ChooseClipping, state: FloatState) -> int:
-    """Add the ranges of the kind "output" to the statistics; a model with an operator without a gradient gets none."""
+    """Add the ranges of the kind "output" to the statistics. A model with an operator without a gradient gets none."""
     try:
         state.statistics = choose(state.model, state.calibration, state.seen, state.tick, state.seed)
     except RuntimeFailed as error:
@@ -46,11 +46,12 @@ def apply(_step: ChooseClipping, state: FloatState) -> int:
 
 
 def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, tick: Tick, seed: int = 0) -> Statistics:
-    """`seen`, with the best range of every float tensor of `model`: of what statistics propose and parts of the widest.
+    """`seen` with the best range of every float tensor of `model`: among those from statistics and fractions of the
+    widest.
 
-    For the grids of both kinds, with any zero point and centered. With it what noise on each channel of a feature map
-    would change, from the same gradients. `tick` is called with (images done, images, what).
-    Raises `RuntimeFailed` for an operator without a gradient here.
+    Computed for grids with any zero point and for centered grids. Also stores how much noise on each channel of a
+    feature map changes the outputs, from the same gradients. `tick` is called with (images done, images, text). Raises
+    `RuntimeFailed` for an operator without a gradient in `autograd`.
     """
     import torch
 
@@ -76,7 +77,7 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
         given = {name: torch.from_numpy(array).requires_grad_() for name, array in feed.items()}
         values = dict(zip(names, autograd.run(model, {**constants, **given}, names)))
         answers, tensors = [values[name] for name in outputs], [values[name] for name in names]
-        moved = [value for value in tensors if value.requires_grad]  # what constants alone make has no gradient
+        moved = [value for value in tensors if value.requires_grad]  # constants have no gradient
         gradients = []
         for along in _directions(answers, calibration.spec, generator):
             felt = torch.autograd.grad(list(along), moved, list(along.values()), retain_graph=True, allow_unused=True)
@@ -86,7 +87,7 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
                 known = [g.flatten() for gradient in gradients if (g := gradient.get(id(value))) is not None]
                 slopes = torch.stack(known) if known else torch.zeros(1, value.numel())
                 if value.ndim == 4:
-                    squares = slopes.square().mean(0).reshape(value.shape) * (value != 0)  # zeros are on every grid
+                    squares = slopes.square().mean(0).reshape(value.shape) * (value != 0)  # Zero is on every grid.
                     gained = squares.sum((0, 2, 3)).numpy()
                     noise[name] = noise[name] + gained if name in noise else gained
                 for centered in proposed:
@@ -100,7 +101,8 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
 
 
 def _best(errors: np.ndarray) -> int:
-    """The column of `errors` (images, ranges) that is least, but for the tenth of the images where each is largest."""
+    """The index of the range with the lowest mean of `errors` (images, ranges), without the tenth of the images with
+    the largest."""
     kept = len(errors) - int(len(errors) * TRIMMED)
     return int(np.sort(errors, axis=0)[:kept].mean(axis=0).argmin())
 
@@ -125,9 +127,10 @@ def _candidates(proposed: Sequence[Range]) -> list[Range]:
 def _directions(
     answers: Sequence[torch.Tensor], spec: ModelSpec, generator: torch.Generator
 ) -> list[dict[torch.Tensor, torch.Tensor]]:
-    """Random directions in the space of the answers, such that squared products with them add up to the loss.
+    """Random directions in output space. Squared products with them sum to the loss.
 
-    Gaussian ones over an answer's norm: its relative error. Beside them those of the task's own loss.
+    Gaussian directions divided by the norm of an output give its relative error. The directions of the task's own loss
+    are added.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""The step that collects the statistics of activations: minimum and maximum, then a histogram within them.
+"""The step that collects activation statistics: first minimum and maximum, then a histogram between them.
 
-Two passes over the images, two batches in memory at a time (ONNX Runtime's own percentile and entropy calibrators hold
-every activation of every image).
+It makes two passes over the images with two batches in memory at a time. (ONNX Runtime's percentile and entropy
+calibrators hold every activation of every image.)
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 def apply(_step: Calibrate, state: FloatState) -> int:
-    """Collect the statistics of the float model: once, for every scheme and method."""
+    """Collect the statistics of the float model once, for every scheme and method."""
     state.statistics = collect(state.model, state.calibration, state.tick)
     return len(state.statistics.names)
 
 
 def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histograms: bool = True) -> Statistics:
-    """Run the float `model` on all images, twice where `histograms` are wanted.
+    """Run the float `model` on all images, twice if `histograms` are wanted.
 
-    `tick` is called with (batches done, batches in all, what).
+    `tick` is called with (batches done, batches, text).
     """
     names = float_tensors(model)
     split = depthwise.inputs(model)
@@ -50,7 +50,7 @@ def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histog
                 _widen(channels[:, ends[i] - widths[i] : ends[i]], array)
         tick(step + 1, len(calibration), "activation ranges")
     low, high = lows.min(axis=0), highs.max(axis=0)
-    # Exact zeros (ReLU) are on every grid: they tell nothing about a good range.
+    # Exact zeros (ReLU) are on every grid. They say nothing about a good range.
     found = [Histogram(BINS, a, b if b > a else a + 1) for a, b in zip(low, high)] if histograms else []
     for step, arrays in enumerate(_ran(session, names, calibration) if found else ()):
         for one, array in zip(found, arrays):
@@ -63,7 +63,7 @@ def collect(model: onnx.ModelProto, calibration: Calibration, tick: Tick, histog
 
 
 def _ran(session: Any, names: list[str], calibration: Calibration) -> Iterator[list[np.ndarray]]:
-    """The tensors `names` for each batch; the next one is computed while its caller looks at one."""
+    """The tensors `names` for each batch. The next batch is computed while the caller processes one."""
     with ThreadPoolExecutor(1) as thread:
         ahead: Future[list[np.ndarray]] | None = None
         for feed in calibration.batches():
@@ -75,6 +75,6 @@ def _ran(session: Any, names: list[str], calibration: Calibration) -> Iterator[l
 
 
 def _widen(rows: np.ndarray, array: np.ndarray) -> None:
-    """Take the batch `array` (images, channels, ...) into `rows` (2, channels) of `Statistics.channels`, in place."""
+    """Merge the batch `array` (images, channels, ...) into `rows` (2, channels) of `Statistics.channels`, in place."""
     others = tuple(axis for axis in range(array.ndim) if axis != 1)
     rows[0], rows[1] = np.minimum(rows[0], array.min(axis=others)), np.maximum(rows[1], array.max(axis=others))

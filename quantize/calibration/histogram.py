@@ -1,7 +1,7 @@
-"""Histograms of float32 arrays: exactly those of numpy, in a third of the time.
+"""Histograms of float32 arrays, equal to numpy's, in a third of the time.
 
-numpy computes the bin of each value in float64, and looks at the edges on both sides of it. Here the bin is computed in
-float32, and only what comes close to an edge is looked up.
+numpy computes the bin of each value in float64 and compares it with the edges on both sides. We compute the bin in
+float32 and compare only the values near an edge.
 """
 
 from __future__ import annotations
@@ -9,36 +9,37 @@ from __future__ import annotations
 import numpy as np
 
 NEAR = np.float32(1 / 1024)
-"""So close to an edge, in bins, a value is looked up: more than twice the rounding of float32 for 2048 bins."""
+"""Values this close to an edge, in bins, are compared exactly: more than twice the float32 rounding error for 2048
+bins."""
 BLOCK = 1 << 16
 VALUES, PARTS = 1 << 13, 256
-"""The lookup of values near an edge starts when this many values, or this many parts, are waiting."""
+"""The comparison of values near an edge starts when this many values, or this many parts, are waiting."""
 NARROW, WIDE = 1e-30, 1e38
-"""Ranges between which float32 computes bins without overflow."""
+"""Range ends for which float32 computes bins without overflow."""
 
 
 class Histogram:
-    """How many values of all arrays that were added each of at most 2048 equal `bins` has from `low` to `high`.
+    """Counts of the values of all added arrays in at most 2048 equal `bins` from `low` to `high`.
 
-    As ``np.histogram(array[array != 0], bins, (low, high))`` counts them: without zeros and what is outside or NaN.
+    Equal to ``np.histogram(array[array != 0], bins, (low, high))``: without zeros, values outside, and NaN.
     """
 
     def __init__(self, bins: int, low: float, high: float) -> None:
-        self._ends = np.float64(low), np.float64(high)  # with floats of Python numpy computes edges in float32
+        self._ends = np.float64(low), np.float64(high)  # With Python floats numpy computes the edges in float32.
         self._bins, self._first = bins, np.float32(low)
         self._fits = NARROW < high - low < WIDE and bool(self._first == self._ends[0])
         self._scale = np.float32(bins / (high - low)) if self._fits else np.float32(0)
-        self._counts = np.zeros(bins + 2, np.int64)  # the first and the last are for what is outside
-        self._near: list[tuple[np.ndarray, np.ndarray]] = []  # values that are to be looked up, and where they count
+        self._counts = np.zeros(bins + 2, np.int64)  # the first and the last count values outside
+        self._near: list[tuple[np.ndarray, np.ndarray]] = []  # values to compare exactly, and where they count
         self._waiting = 0
 
     def add(self, array: np.ndarray) -> None:
-        """Count the values of `array` too."""
+        """Add the values of `array`."""
         if array.dtype != np.float32 or not self._fits:
             self._counts[1:-1] += np.histogram(array[array != 0], self._bins, self._ends)[0]
             return
         flat = array.reshape(-1)
-        with np.errstate(invalid="ignore"):  # NaN and infinity count as outside
+        with np.errstate(invalid="ignore"):  # NaN and infinity count as outside.
             for start in range(0, flat.size, BLOCK):
                 self._add(flat[start : start + BLOCK])
         if self._waiting > VALUES or len(self._near) > PARTS:
@@ -79,6 +80,6 @@ class Histogram:
         self._counts -= np.bincount(wrong, minlength=self._bins + 2)
         values = found.astype(np.float64)
         values = values[(values >= edges[0]) & (values <= edges[-1])]
-        index = np.minimum(np.searchsorted(edges, values, "right") - 1, self._bins - 1)  # the last has its right edge
+        index = np.minimum(np.searchsorted(edges, values, "right") - 1, self._bins - 1)  # with its right edge
         self._counts[1:-1] += np.bincount(index, minlength=self._bins)
         self._near, self._waiting = [], 0

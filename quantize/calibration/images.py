@@ -1,8 +1,8 @@
-"""Calibration images: read one batch at a time, checked, and never a default.
+"""Calibration images: read in batches, checked. There is no default set.
 
-Ranges come from what the model will see, so the images must be real ones of the user's. Of the preprocessed ones `KEPT`
-bytes are kept for the next pass, and the others are read anew from their files: peak memory is that and one batch,
-whatever the number of images.
+Ranges must come from images like those that the model will see, so the user provides them. `KEPT` bytes of preprocessed
+images are kept for the next pass; the others are read again. Peak memory is that and one batch, whatever the number of
+images.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import preprocess
 
 MINIMUM = 32
-"""Fewest images. A per-tensor range is an extreme over images: with 32 the next image exceeds a range in about 3 % of
-the tensors (1 in 33), with 8 in 11 %."""
+"""Minimum number of images. A per-tensor range is an extreme over images: with 32 images, the next image exceeds a
+range in about 3% of the tensors (1 in 33); with 8 images, in 11%."""
 
 KEPT = 128 << 20
-"""Bytes of preprocessed images that are kept: 200 of 224 pixels, decoded once instead of on each pass."""
+"""Bytes of preprocessed images to keep: 200 images of 224 pixels, decoded once instead of on each pass."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a calibration was made of: the number of images and the SHA-256 over their sorted SHA-256 digests."""
+    """The calibration set: the number of images, and the SHA-256 over their sorted SHA-256 digests."""
 
     images: int
     digest: str
@@ -48,8 +48,8 @@ def require_enough(images: int) -> None:
 class Calibration:
     """Batches of preprocessed calibration images for one model.
 
-    Raises `InvalidInput` for fewer than `MINIMUM` different images, and while iterating for a file that is no image and
-    for a value that is not finite, by the image's name.
+    Raises `InvalidInput` for fewer than `MINIMUM` different images. Iterating raises `InvalidInput`, with the name of
+    the image, for a file that is not an image and for a value that is not finite.
     """
 
     def __init__(self, images: Sequence[str | Path], spec: ModelSpec, decode: Decode | None = None) -> None:
@@ -68,13 +68,14 @@ class Calibration:
 
     @property
     def batch_size(self) -> int:
-        """Images a batch: what the model takes, 1 where it takes any number."""
+        """Images per batch: the model's batch size, or 1 if it accepts any."""
         return self.spec.input.batch or 1
 
     def batches(self, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
-        """Feeds for the model, in the order of the images; the last is filled up with images from the start.
+        """Feeds for the model, in the order of the images. Images from the start complete the last batch.
 
-        `limit`: only about that many images, evenly spread (folders are sorted by class: the first would be of one).
+        `limit`: only about that many images, evenly spread. (Folders are sorted by class, so the first images have one
+        class.)
         """
         chosen = self.images
         if limit is not None and limit < len(chosen):
@@ -84,7 +85,7 @@ class Calibration:
             yield {self.spec.input.name: np.stack([self._checked(path) for path in group])}
 
     def read(self, index: int) -> np.ndarray:
-        """One preprocessed image, without the axis of a batch."""
+        """One preprocessed image, without the batch axis."""
         return self._checked(self.images[index]).copy()
 
     def _checked(self, path: Path) -> np.ndarray:
@@ -104,7 +105,7 @@ class Calibration:
 
 
 Decode = Callable[[Path, ModelSpec], np.ndarray]
-"""From a file to one preprocessed input."""
+"""Read a file as one preprocessed input."""
 
 
 def _preprocessed(path: Path, spec: ModelSpec) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How much quantization changes the answers: of one layer alone, or with one or another way to find ranges."""
+"""Measure how much quantization changes the outputs: of single layers, or with different kinds of ranges."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ Name = TypeVar("Name", bound=str)
 
 IMAGES = 16
 TRIAL_IMAGES, TRIAL_PIXELS = 100, 100 * 416 * 416
-"""At most so many are looked at for each way to find ranges: all the answers of two models are in memory then. On 32
-images those of SqueezeNet for TensorRT are a tie, on 100 they are not."""
+"""Maximum number of images per kind of ranges: all outputs of two models are in memory at once. On 32 images
+SqueezeNet's kinds for TensorRT are a tie, on 100 they are not."""
 CHANCE = 2.0
-"""Standard errors that chance may explain."""
+"""Differences up to this many standard errors count as chance."""
 
 Place = Callable[["onnx.ModelProto", list[str]], "onnx.ModelProto"]
-"""Quantizes a copy of a model, all but the nodes that are named."""
+"""Quantizes a copy of a model, except the named nodes."""
 
 
 def most_sensitive(
     model: onnx.ModelProto, place: Place, calibration: Calibration, fraction: float, kept: Sequence[str], tick: Tick
 ) -> list[str]:
-    """The names of the `fraction` of layers (rounded up) whose quantization alone loses most.
+    """The names of the `fraction` of layers (rounded up) whose quantization alone has the highest `loss.divergence` of
+    the task.
 
-    How much, the task's `loss.divergence` tells. Nodes in `kept` stay in float anyway.
+    Nodes in `kept` stay in float in any case.
     """
     constants = constants_of(model.graph)
     layers = [
@@ -58,19 +59,19 @@ def most_sensitive(
 def best_trial(
     model: onnx.ModelProto, trials: Mapping[Name, Place], calibration: Calibration, kept: Sequence[str], tick: Tick
 ) -> Name:
-    """The name of the trial to take, by how its answers, with all but `kept` quantized, differ from the float model's.
+    """The name of the best trial, by how its outputs differ from the float model's. All but `kept` is quantized.
 
-    Which, `choose` says. `tick` is called with (trials done, trials, what).
+    `choose` decides. `tick` is called with (trials done, trials, text).
     """
     spec = calibration.spec
     shape, changes = spec.input, tasks.of(spec).loss.changes
     limit = min(TRIAL_IMAGES, max(MINIMUM, TRIAL_PIXELS // (shape.height * shape.width)))
 
     def answered(by: onnx.ModelProto) -> list[np.ndarray]:
-        return answers(by, calibration.batches(limit))  # read anew each time: so many are not held
+        return answers(by, calibration.batches(limit))  # Read again each time, so that few images are in memory.
 
     exact = answered(model)
-    images = min(len(calibration.images), limit)  # what fills up the last batch is no more evidence
+    images = min(len(calibration.images), limit)  # The images that complete the last batch are no extra evidence.
     found: dict[Name, np.ndarray] = {}
     for step, (name, trial) in enumerate(trials.items()):
         found[name] = changes(exact, answered(trial(model, list(kept))), spec)[:images]
@@ -79,12 +80,11 @@ def best_trial(
 
 
 def choose(found: Mapping[Name, np.ndarray]) -> Name:
-    """The name of the trial to take, of what each `found`: how much the answer to each of the
-    same images changes, from 0 to 1; (images,).
+    """The name of the best trial. `found`: for each trial, how much the output for each image changes, from 0 to 1;
+    (images,).
 
-    Trials should stand in the order of caution: one is taken instead of those before it only where it is better by more
-    than chance, by more than `CHANCE` standard errors of the mean over images. (The ranges were found on these images
-    among others.)
+    List trials from the most cautious one. A later trial replaces an earlier one only if its mean over images is better
+    by more than `CHANCE` standard errors. (The ranges were found on these images, among others.)
     """
     taken, *others = found
     for name in others:
@@ -95,15 +95,15 @@ def choose(found: Mapping[Name, np.ndarray]) -> Name:
 
 
 def answers(model: onnx.ModelProto, feeds: Iterable[Feed], optimize: bool = False) -> list[np.ndarray]:
-    """Every output of `model`, images first: of classifiers (images, values), of others in the outputs' own shape.
+    """Every output of `model`, images first: (images, values) for classifiers, the outputs' own shape for other models.
 
-    `optimize`: as of `sessions.open_session`.
+    `optimize`: see `sessions.open_session`.
     """
     names = [value.name for value in model.graph.output]
     session = open_session(until(model, names), optimize=optimize)
     rows = []
     for feed in feeds:
         images = len(next(iter(feed.values())))
-        # Some exporters drop the axis of a batch of one.
+        # Some exporters drop the batch axis when the batch is 1.
         rows.append([a if len(a) == images else a[None] for a in session.run(names, feed)])
     return [np.concatenate(column) for column in zip(*rows)]

@@ -1,4 +1,4 @@
-"""Running a model in ONNX Runtime to look inside it: any tensor as an output, no fusion, flat memory."""
+"""Run a model in ONNX Runtime with any tensor as an output, without fusion, in constant memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Feed = dict[str, np.ndarray]
 
 
 def float_tensors(model: onnx.ModelProto) -> list[str]:
-    """The names of all float32 tensors that nodes compute, in order, and the float input of the model."""
+    """The names of all float32 tensors that nodes compute, in order, and the model's float input."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model)
@@ -31,9 +31,9 @@ def float_tensors(model: onnx.ModelProto) -> list[str]:
 
 
 def until(model: onnx.ModelProto, outputs: Sequence[str], given: Collection[str] = ()) -> onnx.ModelProto:
-    """A model that computes only the tensors `outputs`: nodes that they do not need are left out.
+    """A model that computes only the tensors `outputs`, without the nodes that they do not need.
 
-    Tensors in `given` are there already; the caller adds them to the inputs.
+    Tensors in `given` are available; the caller adds them to the inputs.
     """
     import onnx
 
@@ -56,11 +56,11 @@ def until(model: onnx.ModelProto, outputs: Sequence[str], given: Collection[str]
 
 
 def open_session(model: onnx.ModelProto, threads: int = 0, optimize: bool = False) -> Any:
-    """A session that computes the graph as it is written.
+    """A session that computes the graph as written.
 
-    Q/DQ pairs are computed in float: exact INT8 arithmetic up to rounding, on every processor. `optimize`: all but them
-    is fused, which is faster; sums are made in another order then, and what lies between two steps may fall to the
-    other one.
+    Q/DQ pairs are computed in float: exact INT8 arithmetic up to rounding, on every processor. `optimize`: fuse
+    everything except Q/DQ pairs, which is faster. The order of sums changes then, so a value between two steps may
+    round to the other.
     """
     import onnxruntime as ort
 
@@ -69,8 +69,8 @@ def open_session(model: onnx.ModelProto, threads: int = 0, optimize: bool = Fals
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.intra_op_num_threads = threads
-    options.enable_cpu_mem_arena = False  # the arena keeps what the largest batch needed and grows in steps
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # nothing is timed here: leave the cores
+    options.enable_cpu_mem_arena = False  # The arena keeps the memory of the largest batch and grows in steps.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others
     options.log_severity_level = 3
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -85,16 +85,15 @@ def channel_means(
 
 
 def mean(array: np.ndarray, axis: int) -> np.ndarray:
-    """The mean of `array` over all axes but `axis`; float64."""
+    """The mean of `array` over all axes except `axis`; float64."""
     others = tuple(a for a in range(array.ndim) if a != axis % array.ndim)
     return np.asarray(array.mean(axis=others, dtype=np.float64))
 
 
 class Stretches:
-    """A model run a stretch at a time, for a few inputs at once: what later stretches need is held, the rest is
-    dropped.
+    """Runs a model in sections for several inputs at once. It keeps what later sections need and drops the rest.
 
-    The model may be changed behind the point that was reached.
+    The part of the model after the current position may be changed.
     """
 
     def __init__(self, model: onnx.ModelProto, feeds: Iterable[Feed]) -> None:
@@ -103,7 +102,7 @@ class Stretches:
         self._done: set[int] = set()
 
     def advance(self, output: str) -> list[np.ndarray]:
-        """Compute the tensor `output`; returns its array for each input. Changing one in place changes what follows."""
+        """Compute the tensor `output`; return its array for each input. An in-place change of one affects what follows."""
         import onnx
 
         given = self._live[0]

@@ -1,4 +1,4 @@
-"""What activations were seen to do, and the clipping ranges that follow from it."""
+"""Activation statistics, and the clipping ranges that follow from them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from edgewright.quantize.steps import Kind
 
 Range = tuple[float, float]
 ChannelRanges = dict[str, tuple[np.ndarray, np.ndarray]]
-"""By tensor the lowest and the highest value of each channel (channels,)."""
+"""The lowest and the highest value of each channel (channels,), by tensor."""
 
 Tick = Callable[[int, int, str], None]
 
 STATISTICS = "statistics.safetensors"
 BINS = 2048
 COARSE = 513
-"""Bins of the entropy search, whose time grows with their square."""
+"""Bins of the entropy search. Its time grows with their square."""
 PERCENTILE = 99.99
 UNEVEN = 2.0
 
 
 class Ranges(NamedTuple):
-    """The range of every tensor, found in one way: (lowest, highest); `channels`: of the tensors that have one for each
-    channel."""
+    """The range (lowest, highest) of every tensor, found in one way. `channels`: the ranges of tensors that have one
+    per channel."""
 
     kind: Kind
     tensors: dict[str, Range]
@@ -36,16 +36,19 @@ class Ranges(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What activations were seen to do: collected once for a model and its images, read by every scheme and method.
+    """Activation statistics of a model and its images: collected once, used by every scheme and method.
 
-    Rows are batches, columns the tensors `names`: `lows` and `highs` (batches, tensors) hold the extremes, with zero
-    inside; `counts` (tensors, BINS) the histogram of what is not zero, between the least and the largest of them all.
-    `best` (2, tensors, 2): the range of each that costs the answers least, for grids with any zero point and for
-    centered ones; empty where it was not looked for, or could not be found: `missing` says why. `channels` (2, all
-    channels): the extremes of each channel of the tensors that depthwise convolutions alone read, tensor after tensor;
-    `widths` (tensors,): how many of them each tensor has. `slopes` (all channels): how much noise on each channel of
-    the feature maps changes the answers, a unit of its variance everywhere (see `clipping`; empty where `best` is);
-    `slope_widths` (tensors,): how many each tensor has.
+    Rows are batches, columns are the tensors `names`. `lows` and `highs` (batches, tensors) hold the extremes, with
+    zero included. `counts` (tensors, BINS) is the histogram of nonzero values between the lowest and the highest of
+    all.
+
+    `best` (2, tensors, 2): the range of each tensor that changes the outputs least, for grids with any zero point and
+    for centered grids. Empty if it was not searched or could not be found; `missing` gives the reason.
+
+    `channels` (2, all channels): the extremes of each channel of the tensors that only depthwise convolutions read, one
+    tensor after another. `widths` (tensors,): the number of channels of each tensor. `slopes` (all channels): how much
+    noise on each channel of the feature maps changes the outputs, per unit of variance (see `clipping`); empty if
+    `best` is. `slope_widths` (tensors,): the number of channels of each.
     """
 
     names: list[str]
@@ -70,11 +73,11 @@ def ranges(seen: Statistics, kind: Kind, scheme: Scheme) -> Ranges:
 
 
 def find(seen: Statistics, kind: Kind, centered: bool) -> dict[str, Range]:
-    """The range of every tensor: (lowest, highest), zero always inside.
+    """The range (lowest, highest) of every tensor, with zero included.
 
-    "minmax" loses nothing, "mean" takes the mean of the batches' extremes, which clips the outliers of a few images;
-    "percentile", "mse" and "entropy" look at histograms. `centered`: the range will be made the same on both sides of
-    zero afterwards, so "mse" looks for the best such one.
+    "minmax" clips nothing. "mean" is the mean of the batches' extremes, which clips the outliers of a few images.
+    "percentile", "mse" and "entropy" use the histograms. `centered`: the range will be made symmetric around zero, so
+    "mse" searches for the best symmetric one.
     """
     if kind == "output":
         return {name: (float(low), float(high)) for name, (low, high) in zip(seen.names, seen.best[int(centered)])}
@@ -87,13 +90,13 @@ def find(seen: Statistics, kind: Kind, centered: bool) -> dict[str, Range]:
 
 
 def find_channels(seen: Statistics, kind: Kind) -> ChannelRanges:
-    """The range of each channel of the uneven tensors that depthwise convolutions alone read, zero always inside.
+    """The range of each channel of the uneven tensors that only depthwise convolutions read, with zero included.
 
-    It is all that was seen, but no more than the tensor's range of this kind. (A mean of the batches' extremes would
-    clip a channel that most images leave alone.) A channel that was always zero gets the tensor's: other images may
-    wake it. Tensors are uneven where half
-    of the channels lose a bit or more by the tensor's range (`UNEVEN`): where they would win less, as behind a ReLU6,
-    other images that leave a channel's narrow range cost more.
+    It covers all observed values, but no more than the tensor's range of this kind. (A mean of the batches' extremes
+    would clip a channel that is small in most images.) A channel that was always zero gets the tensor's range, because
+    other images may activate it. A tensor is uneven if half of its channels lose a bit or more with the tensor's range
+    (`UNEVEN`). For less uneven tensors, as after a ReLU6, the gain is smaller than the cost of images that exceed a
+    channel's narrow range.
     """
     whole = find(seen, kind, False)
     lows, highs = seen.channels
@@ -110,7 +113,7 @@ def find_channels(seen: Statistics, kind: Kind) -> ChannelRanges:
 
 
 def save(seen: Statistics, path: Path) -> None:
-    """Write statistics as safetensors; the names stand in the metadata."""
+    """Write statistics as safetensors. The names are in the metadata."""
     from safetensors.numpy import save_file
 
     arrays = {key: np.ascontiguousarray(getattr(seen, key)) for key in ARRAYS}
@@ -118,7 +121,7 @@ def save(seen: Statistics, path: Path) -> None:
 
 
 def read(path: Path) -> Statistics:
-    """Read what `save` wrote."""
+    """Read a file that `save` wrote."""
     from safetensors import safe_open
 
     with safe_open(path, "np") as file:
@@ -128,7 +131,7 @@ def read(path: Path) -> Statistics:
 
 
 def _percentile(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:
-    """The range that leaves out 0.005 % at each end."""
+    """The range without the lowest and the highest 0.005%."""
     if not counts.any():
         return low, high
     edges = np.linspace(low, high, BINS + 1)
@@ -139,7 +142,7 @@ def _percentile(counts: np.ndarray, low: float, high: float, _symmetric: bool) -
 
 
 def _mse(counts: np.ndarray, low: float, high: float, symmetric: bool) -> Range:
-    """The range with the least mean squared error of 8-bit rounding and clipping, by search from both ends."""
+    """The range with the lowest mean squared error of 8-bit rounding and clipping, by search from both ends."""
     if not counts.any():
         return low, high
     edges = np.linspace(low, high, BINS + 1)
@@ -149,7 +152,7 @@ def _mse(counts: np.ndarray, low: float, high: float, symmetric: bool) -> Range:
         bound = max(-low, high)
         best = float(min(shrink, key=lambda s: _error(counts, centers, -s * bound, s * bound)))
         return max(low, -best * bound), min(high, best * bound)
-    for _ in range(2):  # the ends depend on one another through the step size only: two rounds settle it
+    for _ in range(2):  # The ends depend on each other only through the step size: two rounds are enough.
         top, bottom = high, low
         high = float(min(shrink * edges[-1], key=lambda b: _error(counts, centers, bottom, b))) if high > 0 else high
         low = float(min(shrink * edges[0], key=lambda a: _error(counts, centers, a, top))) if low < 0 else low
@@ -164,7 +167,7 @@ def _error(counts: np.ndarray, centers: np.ndarray, low: float, high: float) -> 
 
 
 def _entropy(counts: np.ndarray, low: float, high: float, _symmetric: bool) -> Range:
-    """The symmetric threshold with the least Kullback-Leibler divergence, by ONNX Runtime's own search."""
+    """The symmetric threshold with the lowest Kullback-Leibler divergence, by ONNX Runtime's search."""
     from onnxruntime.quantization.calibrate import HistogramCollector
 
     if not counts.any():

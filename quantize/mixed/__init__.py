@@ -1,1 +1,1 @@
-"""Mixed precision: the sensitivity of blocks, and files with some of them in float."""
+"""Mixed precision: the sensitivity of blocks, and INT8 files with some blocks in float."""

@@ -1,7 +1,7 @@
-"""The sensitivity of each block: what the answers lose when it alone is quantized, and when all but it are.
+"""The sensitivity of each block: the loss when it alone is quantized, and when everything except it is quantized.
 
-The graph is walked once, block after block. At each block the tensors that cross the graph there are held, of the float
-and of the INT8 network, so that what comes before is not computed again: on average half a network runs for a figure.
+The graph is walked once, block by block. At each block the tensors that cross the graph there are kept, for the float
+and the INT8 network, so that earlier layers are not computed again. On average a figure costs half a network.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 FILE = "sensitivity.json"
 IMAGES = 8
-"""Calibration images that sensitivity is measured on."""
+"""Number of calibration images for sensitivity."""
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """What answers lose against the float model's: `loss` is the task's `divergence`, SQNR of the outputs in dB, and
-    of classifiers the share of images with the same top class in percent."""
+    """The difference of outputs from the float model's. `loss`: the task's `divergence`. SQNR of the outputs in dB. For
+    classifiers, the share of images with the same top class in percent."""
 
     loss: float
     sqnr_db: float
@@ -46,7 +46,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sensitivity(msgspec.Struct, frozen=True, kw_only=True):
-    """A block: what is lost when only it is quantized (`alone`), and when all but it are (`others`)."""
+    """A block: the loss when only it is quantized (`alone`), and when everything except it is (`others`)."""
 
     block: Block
     operators: tuple[str, ...]
@@ -55,9 +55,9 @@ class Sensitivity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sensitivities(msgspec.Struct, frozen=True, kw_only=True):
-    """``sensitivity.json``: blocks and single layers in the order of the graph, and the whole network in INT8.
+    """``sensitivity.json``: blocks and single layers in graph order, and the complete network in INT8.
 
-    `tensors`: the node that makes each.
+    `tensors`: the node that writes each tensor.
     """
 
     schema_version: int = 1
@@ -72,10 +72,10 @@ class Sensitivities(msgspec.Struct, frozen=True, kw_only=True):
 def measure(
     model: str, quantized: str, images: list[str], folder: str, layers: bool = True, progress: Tick | None = None
 ) -> None:  # fmt: skip
-    """Write ``sensitivity.json`` into `folder`; runs in a child.
+    """Write ``sensitivity.json`` into `folder`. Runs in a child process.
 
-    `quantized`: the folder of an INT8 file by `quantize`; of `images` so many as `IMAGES` says are looked at. `layers`:
-    look at each layer too, not at blocks only. Raises `InvalidInput` for a model without a spec.
+    `quantized`: the folder of an INT8 file by `quantize`. At most `IMAGES` of `images` are used. `layers`: measure each
+    layer too, not only blocks. Raises `InvalidInput` for a model without a spec.
     """
     begin = time.monotonic()
     how = compose.scheme_of(Path(quantized))
@@ -89,7 +89,7 @@ def measure(
     walk = _Walk(exact, whole, how, calibration, alone_corrected=not compose.repairs(Path(quantized)))
     rows = {row.block: row for row in walk.run(large, tick, "sensitivity of blocks")}
     if layers:
-        rest = [part for part in small if part not in rows]  # a block of one layer is known already
+        rest = [part for part in small if part not in rows]  # A block of one layer is already known.
         rows |= {row.block: row for row in walk.run(rest, tick, "sensitivity of layers")}
     found = Sensitivities(
         images=min(IMAGES, len(images)), seconds=round(time.monotonic() - begin, 3), whole=walk.whole,
@@ -100,14 +100,14 @@ def measure(
 
 
 def read(folder: Path) -> Sensitivities:
-    """The ``sensitivity.json`` of a stage."""
+    """Read ``sensitivity.json`` of a stage."""
     return msgspec.json.decode((folder / FILE).read_bytes(), type=Sensitivities)
 
 
 def ranked(found: Sensitivities) -> list[Sensitivity]:
-    """The blocks, the most sensitive first: by the larger of what is lost alone and what is won where only it is float.
+    """The blocks, most sensitive first: by the larger of the loss alone and the gain when only the block is float.
 
-    Of those that lose alike (a detector may lose no box by any) the one with the most noise.
+    Ties (a detector may lose no box by any block) are ordered by noise.
     """
 
     def sensitivity(row: Sensitivity) -> tuple[float, float]:
@@ -117,7 +117,7 @@ def ranked(found: Sensitivities) -> list[Sensitivity]:
 
 
 def compare(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: ModelSpec) -> Loss:
-    """What the answers `found` lose: arrays (images, values), one an output."""
+    """The loss of the outputs `found`: one array (images, values) per output."""
     noise = sum(float(((b - a).astype(np.float64) ** 2).sum()) for a, b in zip(exact, found))
     power = sum(float((a.astype(np.float64) ** 2).sum()) for a in exact)
     loss = tasks.of(spec).loss
@@ -129,7 +129,7 @@ def compare(exact: Sequence[np.ndarray], found: Sequence[np.ndarray], spec: Mode
 
 
 class _Walk:
-    """The float and the INT8 network on some images, and how far the whole of it is off in INT8."""
+    """The float and the INT8 network on some images, and the loss of the complete network in INT8."""
 
     def __init__(
         self, exact: onnx.ModelProto, quantized: onnx.ModelProto, scheme: schemes.Scheme, calibration: Calibration,
@@ -145,7 +145,7 @@ class _Walk:
         self.whole = self._loss(_run(self.full, self.outputs, self.feeds))
 
     def run(self, parts: Sequence[Block], tick: Tick, what: str) -> Iterator[Sensitivity]:
-        """The sensitivity of each of `parts`, which are in the order of the graph."""
+        """The sensitivity of each of `parts`, which are in graph order."""
         places = {node.name: i for i, node in enumerate(self.exact.graph.node)}
         operators = {node.name: node.op_type for node in self.exact.graph.node}
         exact = int8 = self.feeds
@@ -168,7 +168,7 @@ class _Walk:
         return compose.compose(self.exact, self.quantized, float_nodes, self.scheme, corrected)
 
     def _crossing(self, place: int) -> list[str]:
-        """The tensors that nodes from `place` on, or the model's outputs, need of what comes before."""
+        """The earlier tensors that the nodes from `place` on, or the model's outputs, need."""
         nodes = self.exact.graph.node
         made = {v.name for v in self.exact.graph.input} - constants_of(self.exact.graph).keys()
         made.update(name for node in nodes[:place] for name in node.output if name)
@@ -177,7 +177,7 @@ class _Walk:
 
 
 def _run(model: onnx.ModelProto, outputs: list[str], states: list[Feed]) -> list[Feed]:
-    """The tensors `outputs` of `model` for each of `states`, which hold what was computed of it before."""
+    """The tensors `outputs` of `model` for each of `states`, which hold the tensors computed before."""
     import onnx
 
     wanted = [name for name in outputs if name not in states[0]]
@@ -199,7 +199,7 @@ def _run(model: onnx.ModelProto, outputs: list[str], states: list[Feed]) -> list
 
 
 def _answers(rows: list[Feed], outputs: list[str]) -> list[np.ndarray]:
-    """Every output over all images: some exporters drop the axis of a batch of one."""
+    """Every output over all images. Some exporters drop the batch axis when the batch is 1."""
     found = []
     for name in outputs:
         arrays = [row[name] for row in rows]

@@ -1,7 +1,7 @@
-"""Mixed precision: a finished INT8 file of which some nodes are given back to float.
+"""Mixed precision: a finished INT8 file in which some nodes return to float.
 
-Nothing is calibrated or rounded anew: scales and weights of what stays in INT8 are those of the file. Biases that a
-method corrected are corrected again.
+Nothing is calibrated or rounded again: the parts in INT8 keep their scales and weights. Biases that a method corrected
+are corrected again.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 def build(
     quantized: str, model: str, float_layers: list[str], images: list[str], out: str, progress: Tick | None = None
 ) -> None:  # fmt: skip
-    """Write ``model.onnx`` and ``provenance.json`` in mixed precision into the folder `out`; runs in a child.
+    """Write ``model.onnx`` and ``provenance.json`` in mixed precision into the folder `out`. Runs in a child process.
 
-    `quantized`: the folder of an INT8 file by `quantize`; `model`: the float model it was made of; `float_layers`:
-    layers that go back to float, with all of their block (`graph.blocks`); `images`: those it was calibrated on,
-    for a method that corrects biases, and for a detector's scores: that is done anew. Raises `RuntimeFailed` where
-    the method changed the graph (see `compose`).
+    `quantized`: the folder of an INT8 file by `quantize`. `model`: the float model that it was quantized from.
+    `float_layers`: layers that return to float, with all of their block (`graph.blocks`). `images`: its calibration
+    images, to correct biases and a detector's scores again if the method does so. Raises `RuntimeFailed` if the method
+    changed the graph (see `compose`).
     """
     provenance = msgspec.json.decode(Path(quantized, "provenance.json").read_bytes())
     exact, whole = load(Path(quantized), Path(model))
@@ -60,7 +60,7 @@ def build(
 
 
 def load(quantized: Path, model: Path) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """The float model, prepared as the quantizer did, and the INT8 model of the folder `quantized`."""
+    """The float model, prepared like the quantizer does, and the INT8 model of the folder `quantized`."""
     exact = files.load(model)
     spec = metadata.get_spec(exact)
     prepare(exact)
@@ -77,7 +77,7 @@ def scheme_of(quantized: Path) -> schemes.Scheme:
 
 
 def repairs(quantized: Path) -> bool:
-    """Whether in the INT8 file in the folder `quantized` each bias also repairs the errors of the layers before it."""
+    """Whether each bias of the INT8 file in the folder `quantized` also repairs the errors of earlier layers."""
     provenance = msgspec.json.decode((quantized / "provenance.json").read_bytes())
     return methods.get(provenance["method"]).has(CorrectBiases)
 
@@ -89,14 +89,14 @@ def compose(
     scheme: schemes.Scheme,
     corrected: bool = True,
 ) -> onnx.ModelProto:
-    """`quantized` with the nodes `float_nodes` as they are in the float model `exact`.
+    """`quantized` with the nodes `float_nodes` as in the float model `exact`.
 
-    `corrected` False: layers in INT8 have the biases of `exact` too, since a corrected one also repairs the errors of
-    the layers before it, which may be in float now.
+    `corrected` False: layers in INT8 get the biases of `exact` too, because a corrected bias also repairs the errors of
+    earlier layers, which may be in float now.
 
-    Node names must be those of `exact`, in which every node has one. A float node reads a tensor as its maker computed
-    it; ONNX Runtime computes a layer in INT8 only where its output is quantized too, so there it reads the pair's
-    output. Raises `RuntimeFailed` where `quantized` computes with nodes that `exact` has not.
+    Node names must be those of `exact`, in which every node has one. A float node reads a tensor as computed. ONNX
+    Runtime computes a layer in INT8 only if its output is quantized too, so after such a layer the node reads the
+    pair's output. Raises `RuntimeFailed` if `quantized` has nodes that compute and are not in `exact`.
     """
     reads = _reads(exact, quantized)
     on_tensor = {read.tensor: read for read in reads.values() if read.tensor}
@@ -132,14 +132,14 @@ def compose(
 
 
 class _Placed(NamedTuple):
-    """What was put into the model: constants of the float model, and for other names the ones that were free."""
+    """The names added to the model: constants of the float model, and the free name for each other wanted name."""
 
     kept: set[str]
     made: dict[str, str]
     taken: Names
 
     def name(self, wanted: str) -> tuple[str, bool]:
-        """The name for `wanted`, and whether it was asked for the first time."""
+        """The name for `wanted`, and whether this is the first request."""
         is_new = wanted not in self.made
         if is_new:
             self.made[wanted] = self.taken.free(wanted)
@@ -153,7 +153,7 @@ class _Placed(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """How a node of the INT8 model reads: a pair on the `tensor` of the float model, or dequantized weights (None)."""
+    """How an INT8 node reads an input: a pair on `tensor` of the float model, or dequantized weights (None)."""
 
     tensor: str | None
     quantize: onnx.NodeProto | None
@@ -161,7 +161,7 @@ class _Read(NamedTuple):
 
 
 def _reads(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[tuple[str, int], _Read]:
-    """What stands before each (node, input) of `quantized` that reads out of a DequantizeLinear."""
+    """The source of each (node, input) of `quantized` that reads a DequantizeLinear."""
     originals = {node.name: node for node in exact.graph.node}
     tensors = {name for node in exact.graph.node for name in (*node.input, *node.output)}
     makers = producers_of(quantized.graph)
@@ -183,7 +183,7 @@ def _reads(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[tuple[str
                 found[node.name, i] = _Read(None, None, pair)
                 continue
             tensor = quantizer.input[0]
-            if tensor not in tensors:  # a pair on an output of the model takes the output's name for itself
+            if tensor not in tensors:  # A pair on an output of the model takes the output's name.
                 maker = makers[tensor]
                 known = pair.output[0] in tensors
                 tensor = pair.output[0] if known else originals[maker.name].output[list(maker.output).index(tensor)]
@@ -192,7 +192,7 @@ def _reads(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[tuple[str
 
 
 def _place(graph: onnx.GraphProto, read: _Read, constants: dict[str, onnx.TensorProto], placed: _Placed) -> str:
-    """Put the nodes of `read` into `graph` unless they are there; returns the tensor to read."""
+    """Add the nodes of `read` to `graph` if they are missing; return the tensor to read."""
     last = read.tensor
     for node in (read.quantize, read.dequantize):
         if node is None:
@@ -213,7 +213,7 @@ def _place(graph: onnx.GraphProto, read: _Read, constants: dict[str, onnx.Tensor
 
 
 def _constant(graph: onnx.GraphProto, tensor: onnx.TensorProto, suffix: str, placed: _Placed) -> str:
-    """Put a copy of `tensor` into `graph` unless it is there; returns its name."""
+    """Add a copy of `tensor` to `graph` if it is missing; return its name."""
     name, is_new = placed.name(f"{tensor.name}{suffix}") if suffix else placed.own(tensor.name)
     if is_new:
         graph.initializer.add().CopyFrom(tensor)

@@ -1,1 +1,1 @@
-"""Quantization-aware training of an INT8 file, label-free or with labels."""
+"""Quantization-aware training of an INT8 file, with or without labels."""

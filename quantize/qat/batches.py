@@ -1,4 +1,4 @@
-"""What an INT8 model is trained with: calibration images, changed a little, and what the float model makes of them."""
+"""Training batches for an INT8 model: augmented calibration images, and the float model's outputs for them."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """Images in parts that the model takes at once, and the distance from what the teacher makes of them."""
+    """Images in parts of the size that the model accepts, and the distance to the teacher's outputs for them."""
 
     parts: list[np.ndarray]
     distance: Distance
 
 
 class Batches:
-    """The batches of a training; which images one has, and how they are changed, `seed` and its step decide.
+    """The batches of a training. `seed` and the step decide which images a batch has and how they are augmented.
 
-    `compared`: the tensors of the float model `reference` whose distance counts, its outputs first. `labels`: the class
-    of each calibration image, where it is known. `at_once` images make a part: as many as a step has where the model
-    takes any number, else its own batch.
+    `compared`: the tensors of the float model `reference` whose distance counts, outputs first. `labels`: the class of
+    each calibration image, if known. `at_once`: images per part, the batch of a step if the model accepts any batch
+    size, else the model's own batch size.
     """
 
     def __init__(
@@ -55,19 +55,20 @@ class Batches:
         self.size = max(1, min(training.most_images, training.pixels // (shape.height * shape.width)))
         first = self._images(0)[0]
         self.at_once = self.size if _takes(reference, self.outputs, self.name, first) else shape.batch or 1
-        self.size = -(-self.size // self.at_once) * self.at_once  # gradients of several parts add up
+        self.size = -(-self.size // self.at_once) * self.at_once  # The gradients of several parts are summed.
         teacher = files.copy(reference)
         batch.apply(teacher, self.at_once)
         self.session = open_session(until(teacher, compared), optimize=True)
         self.spread = _spread(teacher, first[: self.at_once], self.name)
-        """The standard deviation of each layer's output, by the layer's name."""
+        """The standard deviation of each layer's output, by layer name."""
 
     def of(self, step: int) -> Batch:
-        """What is learned in a step."""
+        """The training batch of a step."""
         return self._batch(*self._images(step), self.compared)
 
     def validation(self) -> Batch:
-        """The held-out images, unchanged, and only the model's outputs; filled up to whole parts from their start."""
+        """The held-out images without augmentation, and only the model's outputs. Images from the start complete the
+        last part."""
         held_out = self.held_out
         chosen = [held_out[i % len(held_out)] for i in range(-(-len(held_out) // self.at_once) * self.at_once)]
         return self._batch(np.stack([self.calibration.read(i) for i in chosen]), chosen, self.outputs)
@@ -81,7 +82,7 @@ class Batches:
         return Batch(parts, Distance(wanted, len(self.outputs), self.calibration.spec, t.features, right, t.labels))
 
     def _images(self, step: int) -> tuple[np.ndarray, list[int]]:
-        """The images of a step, mirrored and zoomed into at random, and which they are."""
+        """The images of a step, mirrored and zoomed at random, and their indices."""
         generator = np.random.default_rng([self.seed, step])
         chosen = generator.choice(self.learning, self.size, replace=self.size > len(self.learning)).tolist()
         images = [_changed(torch.from_numpy(self.calibration.read(i)), self.training, generator) for i in chosen]
@@ -89,12 +90,13 @@ class Batches:
 
 
 def _takes(model: onnx.ModelProto, outputs: list[str], name: str, images: np.ndarray) -> bool:
-    """Whether `model` answers for a batch of `images` as one by one: another size may be frozen all over a graph."""
+    """Whether `model` gives the same outputs for a batch of `images` as for single images. A graph may contain a fixed
+    size."""
     changed, few = files.copy(model), images[: inputs.shape(inputs.real(model)[0])[0] or 1]
     try:
         batch.apply(changed, len(images))
         several = open_session(until(changed, outputs)).run(outputs, {name: images})
-    except Exception:  # ONNX Runtime's errors have no class in common
+    except Exception:  # ONNX Runtime's errors have no common class.
         return False
     alone = open_session(until(model, outputs)).run(outputs, {name: few})
     return all(
@@ -104,7 +106,7 @@ def _takes(model: onnx.ModelProto, outputs: list[str], name: str, images: np.nda
 
 
 def _changed(image: torch.Tensor, training: Training, generator: np.random.Generator) -> torch.Tensor:
-    """A float image (channels, height, width), or its mirror image, or a part of it enlarged."""
+    """A float image (channels, height, width), its mirror image, or an enlarged part of it."""
     if training.mirror and generator.random() < 0.5:
         image = image.flip(-1)
     share = 1 - training.zoom * generator.random()
@@ -115,7 +117,7 @@ def _changed(image: torch.Tensor, training: Training, generator: np.random.Gener
 
 
 def _spread(model: onnx.ModelProto, images: np.ndarray, name: str) -> dict[str, float]:
-    """The standard deviation of each layer's output for `images` as the input `name`, over all of it."""
+    """The standard deviation of each layer's output over all values, for `images` as the input `name`."""
     layers = {node.name: node.output[0] for node in model.graph.node if node.op_type in PRODUCTS}
     arrays = open_session(until(model, list(layers.values()))).run(list(layers.values()), {name: images})
     return {name: float(array.std()) for name, array in zip(layers, arrays)}

@@ -1,4 +1,4 @@
-"""How far a student's tensors are from its teacher's: what distillation makes small."""
+"""The distance between a student's tensors and its teacher's, which distillation minimizes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from edgewright.core.spec import ModelSpec
 
 
 class Distance:
-    """The distance from what the teacher answered for some images, a part of them at a time.
+    """The distance to the teacher's tensors for some images, one part at a time.
 
-    `wanted`: for each part of the images the teacher's tensors, of which the first `answers` are outputs of the model
-    and the others features; these count `features` times. An error counts by its energy relative to that of what
-    varies in all of the images. The task's own divergence is added (of class scores that of the
-    probabilities, in nats an image), and where `labels` (for each part) are known, `label_weight` times their loss.
+    `wanted`: the teacher's tensors for each part. The first `answers` are outputs of the model, the others are
+    features, which count `features` times. An error counts by its energy relative to the variance over all images. The
+    task's divergence is added: for class scores, that of the probabilities in nats per image. If `labels` (per part)
+    are known, `label_weight` times their loss is added.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class Distance:
         self.spec, self.training = spec, tasks.of(spec).training
 
     def of(self, part: int, given: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The share of the part numbered `part`, for which the student's tensors are `given`: a scalar."""
+        """The loss of the part `part` for the student's tensors `given`: a scalar."""
         wanted = self.wanted[part]
         apart = [_relative(*three) for three in zip(given, wanted, self.energies)]
         loss = torch.stack(apart[: self.answers]).mean()
-        if features := apart[self.answers :]:  # none in a model of one layer
+        if features := apart[self.answers :]:  # none in a model with one layer
             loss = loss + self.features * torch.stack(features).mean()
         if (divergence := self.training.divergence(given, wanted, self.spec)) is not None:
             loss = loss + divergence / self.images
@@ -46,7 +46,7 @@ class Distance:
 
 
 def _relative(given: torch.Tensor, wanted: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
-    """The energy of the error over `energy`; the mean over channels where that has one for each."""
+    """The energy of the error divided by `energy`; the mean over channels if that has one value per channel."""
     error = (given - wanted).square()
     if energy.ndim == 0:
         return error.sum() / energy
@@ -54,9 +54,9 @@ def _relative(given: torch.Tensor, wanted: torch.Tensor, energy: torch.Tensor) -
 
 
 def _energy(wanted: torch.Tensor) -> torch.Tensor:
-    """The energy of what varies in all images: of maps channel by channel, so that all of them count.
+    """The energy of the variation over all images: per channel for feature maps, so that every channel counts.
 
-    Channels are the shorter of the other axes: boxes lie in any order in a detector's answers.
+    Channels are the shorter of the other axes: the boxes in a detector's outputs have no order.
     """
     if wanted.ndim < 3:
         return (wanted - wanted.mean(0, keepdim=True)).square().sum() + 1e-12

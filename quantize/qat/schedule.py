@@ -1,4 +1,4 @@
-"""How long and how fast an INT8 file is trained."""
+"""Duration and learning rates of training an INT8 file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how fast is learned; rates are those of Adam at the start, and fall along half a cosine.
+    """Duration and learning rates. Rates are Adam's at the start; they fall along half a cosine.
 
-    A batch has `pixels`, at most `most_images`, which the rates are for. With fewer images gradients are noisier: rates
-    are multiplied by the square root of the share (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive
-    Gradient Algorithms"). `weight_rate` is in steps of a weight's grid, `scale_rate` relative to a scale, `bias_rate`
-    in standard deviations of a layer's output, so that rates do not depend on a model's scale. `features`, `labels`:
-    weights of these losses beside that of the answers.
+    A batch has `pixels`, at most `most_images`; the rates are for that many images. With fewer images gradients are
+    noisier, so rates are multiplied by the square root of the ratio (Malladi et al. 2022, "On the SDEs and Scaling
+    Rules for Adaptive Gradient Algorithms"). `weight_rate` is in quantization steps of a weight, `scale_rate` is
+    relative to a scale, `bias_rate` is in standard deviations of a layer's output, so that rates do not depend on a
+    model's scale. `features`, `labels`: weights of these losses relative to the output loss.
     """
 
     steps: int = 600
@@ -29,4 +29,4 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
 
 TRAINING = Training()
 SUPERVISED = Training(mirror=False)
-"""With labels, which need not hold for a mirror image: think of digits."""
+"""With labels, which may not hold for a mirror image, for example of a digit."""

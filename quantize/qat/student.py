@@ -1,4 +1,4 @@
-"""An INT8 model whose numbers are learned through the rounding: weights, scales and biases of its Q/DQ pairs."""
+"""An INT8 model with trainable weights, scales and biases of its Q/DQ pairs, with gradients through the rounding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
-    """Quantized weights: the layer that reads them, the tensor behind their pair, and what is stored of them."""
+    """Quantized weights: the layer that reads them, the tensor after their pair, and the stored values."""
 
     layer: str
     output: str
@@ -35,7 +35,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bias(msgspec.Struct, frozen=True, kw_only=True):
-    """The bias of a layer: the tensor it reads, what is stored, and for an int32 one its scale."""
+    """The bias of a layer: the tensor it reads, the stored values, and the scale of an int32 bias."""
 
     layer: str
     output: str
@@ -44,7 +44,7 @@ class Bias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Student:
-    """A Q/DQ model with the numbers in it that are learned."""
+    """A Q/DQ model with its trainable numbers."""
 
     def __init__(self, model: onnx.ModelProto, spread: dict[str, float]) -> None:
         self.model = model
@@ -62,7 +62,7 @@ class Student:
             self.grid[w.integers] = integers.clone().requires_grad_()
             along = sparsity.inputs_axis(nodes[w.layer])
             if along is not None and sparsity.has_pattern(integers.numpy(), along):
-                self.kept[w.integers] = integers != 0  # 2:4 zeros stay: sparse kernels want them all
+                self.kept[w.integers] = integers != 0  # 2:4 zeros stay: sparse kernels need all of them.
         for name in [w.scale for w in self.weights] + _activation_scales(model, self.fixed):
             self.scales[name] = torch.zeros_like(self.fixed[name]).requires_grad_()
         for b in self.biases:
@@ -72,7 +72,7 @@ class Student:
         self.unit = {b.output: spread[b.layer] for b in self.biases}
 
     def groups(self, training: Training) -> list[dict[str, Any]]:
-        """What the optimizer moves, and how fast."""
+        """Parameter groups for the optimizer, with learning rates."""
         rates = (training.weight_rate, training.scale_rate, training.bias_rate)
         return [
             {"params": list(part.values()), "lr": rate}
@@ -80,7 +80,7 @@ class Student:
         ]
 
     def answer(self, feed: Tensors, outputs: Sequence[str]) -> list[torch.Tensor]:
-        """The tensors `outputs` for the inputs `feed`, rounded as the file is, with gradients."""
+        """The tensors `outputs` for the inputs `feed`, rounded like the file, with gradients."""
         values: dict[str, Any] = {**self.fixed, **feed}
         values |= {name: self.scale(name) for name in self.scales}
         for w in self.weights:
@@ -91,30 +91,30 @@ class Student:
         return autograd.run(self.model, values, outputs, ROUNDING)
 
     def scale(self, name: str) -> torch.Tensor:
-        """The scale `name` as it is now."""
+        """The current scale `name`."""
         return self.fixed[name] * torch.exp(self.scales[name])
 
     def bias(self, b: Bias) -> torch.Tensor:
-        """The bias `b` as it is now, in float."""
+        """The current bias `b` in float."""
         return self.base[b.output] + self.unit[b.output] * self.shifts[b.output]
 
     def state_dict(self) -> Tensors:
-        """What is learned, in the optimizer's order."""
+        """The trainable tensors, in the optimizer's order."""
         return {str(number): p.detach() for number, p in enumerate(self._learned())}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Be again what `state` says."""
+        """Restore `state`."""
         for number, p in enumerate(self._learned()):
             p.data.copy_(state[str(number)])
 
     def losses(self, batch: Batch, name: str, outputs: Sequence[str]) -> Iterator[torch.Tensor]:
-        """The loss of each part of a batch, whose images go into the input `name`: they add up to that of all."""
+        """The loss of each part of a batch, whose images are the input `name`. The losses sum to that of the batch."""
         for number, part in enumerate(batch.parts):
             yield batch.distance.of(number, self.answer({name: _tensor(part)}, outputs))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def write(self, model: onnx.ModelProto) -> None:
-        """Put what was learned into `model`, which has the same constants."""
+        """Write the trained numbers into `model`, which has the same constants."""
         from onnx import numpy_helper
 
         stored = constants_of(model.graph)
@@ -149,7 +149,7 @@ class Student:
 
 
 class _Round(torch.autograd.Function):  # type: ignore[misc]
-    """Rounding and clipping that gradients pass straight through."""
+    """Rounding and clipping with straight-through gradients."""
 
     @staticmethod
     def forward(_context: Any, x: torch.Tensor, limit: int) -> torch.Tensor:
@@ -161,7 +161,8 @@ class _Round(torch.autograd.Function):  # type: ignore[misc]
 
 
 def _fake_quantize(a: autograd.Attributes, x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """QuantizeLinear and its DequantizeLinear in one, with the gradients of LSQ, by one scale or one a channel."""
+    """QuantizeLinear and its DequantizeLinear in one operator, with the gradients of LSQ, with one scale or one per
+    channel."""
     low, high = (0, 255) if zero.dtype == torch.uint8 else (-128, 127)
     if scale.numel() > 1:
         return torch._fake_quantize_learnable_per_channel_affine(
@@ -217,6 +218,6 @@ def _activation_scales(model: onnx.ModelProto, fixed: Tensors) -> list[str]:
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    """Images channels last, the layout of torch's fast pools and convolutions on CPUs; what follows stays so."""
+    """Images in channels-last layout, for torch's fast CPU pools and convolutions. Later tensors keep the layout."""
     tensor = torch.from_numpy(array)
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

@@ -1,8 +1,8 @@
-"""Train an INT8 file under its float model, on images without labels or with them.
+"""Train an INT8 file to match its float model, on images with or without labels.
 
-Weights, scales and biases are learned through the rounding (Esser et al. 2020, "Learned Step Size Quantization"), so
-that answers and features come near the float model's. Where the Q/DQ pairs stand and of what type they are stays what
-the engine made it: only the numbers in them change.
+Weights, scales and biases are trained through the rounding (Esser et al. 2020, "Learned Step Size Quantization"), so
+that outputs and features approach the float model's. The positions and types of the Q/DQ pairs do not change, only the
+numbers in them.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     import onnx
 
 EVERY = 20
-"""Steps of an epoch, or a little fewer."""
+"""Steps per epoch, or slightly fewer."""
 FEATURES = 8
-"""Tensors within the network that are compared, evenly spread."""
+"""Number of inner tensors to compare, evenly spread."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
     """How an INT8 file is trained.
 
-    Images come in an order, and are changed in a way, that `seed` and the step decide: training that was ended goes on
-    from the folder `checkpoint` as if it had not been. `labels`: where they are known the class of each calibration
-    image, from which is learned too. `training`: default by whether there are labels.
+    `seed` and the step decide the order and the augmentation of images, so interrupted training continues from the
+    folder `checkpoint` to the same result. `labels`: the class of each calibration image, if known; training uses them
+    too. `training`: the default depends on whether there are labels.
     """
 
     seed: int = 0
@@ -57,7 +57,7 @@ class TrainRequest:
 
 
 def apply(step: Distil | Train, state: Int8State) -> int:
-    """Train the INT8 model, with labels where the step is to learn from them."""
+    """Train the INT8 model, with labels if the step uses them."""
     labels = state.labels if "labels" in step.needs else ()
     request = TrainRequest(seed=state.seed, checkpoint=state.checkpoint, labels=labels)
     return int(train(state.quantized, state.model, state.calibration, request, state.tick))
@@ -66,12 +66,12 @@ def apply(step: Distil | Train, state: Int8State) -> int:
 def train(
     model: onnx.ModelProto, reference: onnx.ModelProto, calibration: Calibration, request: TrainRequest, tick: Tick
 ) -> bool:
-    """Train the numbers of the Q/DQ model `model`, in place; `reference` is the float model with the same node names.
+    """Train the numbers of the Q/DQ model `model` in place; `reference` is the float model with the same node names.
 
-    An eighth of the images is held out: at the end of each epoch they tell how far the answers are from the float
-    model's, and the nearest state is written; where none is nearer than the start, `model` stays as it is. Returns
-    whether it changed. `tick` is called with (steps done, steps, what). Raises `RuntimeFailed` for an operator that has
-    no gradient here.
+    An eighth of the images is held out. The end of each epoch measures the distance of their outputs to the float
+    model's, and the best state is written. If no state is better than the start, `model` stays unchanged. Returns
+    whether it changed. `tick` is called with (steps done, steps, text). Raises `RuntimeFailed` for an operator without
+    a gradient in `autograd`.
     """
     training = request.training or (SUPERVISED if request.labels else TRAINING)
     kept = None
@@ -84,14 +84,14 @@ def train(
     trainee = _Trainee(model, reference, batches, training)
     outcome = loop.run(trainee, trainee.plan, kept, tick)
     if not outcome.progress.best_step:
-        return False  # no state was nearer than the start: the file stays what it was
+        return False  # No state was better than the start: the file stays unchanged.
     trainee.student.load_state_dict(outcome.best)
     trainee.student.write(model)
     return True
 
 
 class _Trainee:
-    """An INT8 model under its float model, as `loop.Trainee` wants it."""
+    """An INT8 model and its float model as a `loop.Trainee`."""
 
     def __init__(
         self, model: onnx.ModelProto, reference: onnx.ModelProto, batches: Batches, training: Training
@@ -120,10 +120,10 @@ class _Trainee:
         return Plan(steps=math.ceil(self.training.steps / epochs), epochs=epochs)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Nothing: there is no mode."""
+        """Does nothing: there is no training mode."""
 
     def step(self, number: int, epoch: int, at: int) -> Step:
-        """One step, for which the gradients of the batch's parts add up."""
+        """One step; the gradients of the batch's parts are summed."""
         begin = time.monotonic()
         learned = self.batches.of(number)
         feeding, total = time.monotonic() - begin, 0.0
@@ -135,26 +135,26 @@ class _Trainee:
         return Step(total, feeding)
 
     def rehearse(self) -> float:
-        """Never asked: the plan has its epochs."""
+        """Never called: the plan fixes the number of epochs."""
         raise NotImplementedError
 
     def validate(self) -> tuple[float, ...]:
-        """Minus the distance from the float model on the held-out images."""
+        """Minus the distance to the float model on the held-out images."""
         with torch.no_grad():
             loss = sum(map(float, self.student.losses(self.validation, self.batches.name, self.outputs)))
         return (-loss if math.isfinite(loss) else WORST,)
 
     def weights(self) -> Weights:
-        """What is learned."""
+        """The trainable tensors."""
         return {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
 
     def describe(self, loss: float, epoch: int, progress: Progress) -> str:
-        """The distance of the nearest state."""
+        """One line for the progress display: the best loss, its step, and the loss before training."""
         return f"distillation, loss {-progress.rank[0]:.4g} at step {progress.best_step}, {-progress.began:.4g} before"
 
 
 def _features(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[tuple[str, str]]:
-    """What every few layers read in `model`, and the same tensor of `reference`."""
+    """The inputs of every few layers of `model`, and the same tensors of `reference`."""
     named = {node.name: node for node in model.graph.node}
     layers = [node for node in reference.graph.node if node.op_type in PRODUCTS and node.name in named]
     found = list(dict.fromkeys((named[node.name].input[0], node.input[0]) for node in layers[1:]))

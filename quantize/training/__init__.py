@@ -1,1 +1,1 @@
-"""One training loop for INT8 files (`qat`), students and pruned copies (`distillation`)."""
+"""The training loop for INT8 files (`qat`), students and pruned copies (`distillation`)."""

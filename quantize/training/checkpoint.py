@@ -1,4 +1,4 @@
-"""A training on disk: what it needs to go on, after a kill, as if nothing had happened. Tensors and JSON, no pickle."""
+"""Training checkpoints: everything needed to continue after a kill to the same result. Tensors and JSON, no pickle."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ FILE = "training.safetensors"
 
 
 class Stateful(Protocol):
-    """A module, or what has a state as modules have."""
+    """A module, or any object with a state dict."""
 
     def state_dict(self) -> Mapping[str, Any]:
         """The tensors by name."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> Any:
-        """Be again what `state` says."""
+        """Restore `state`."""
         ...
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The folder of one training, which is told from others by its `identity`."""
+    """The checkpoint folder of one training, which its `identity` distinguishes from others."""
 
     folder: Path
     identity: str
@@ -41,7 +41,7 @@ class Checkpoint:
         self, progress: Progress, modules: Mapping[str, Stateful], best: Mapping[str, torch.Tensor],
         optimizer: torch.optim.Optimizer,
     ) -> None:  # fmt: skip
-        """Write everything in place of what the folder held, whole or not at all."""
+        """Replace the folder's content atomically."""
         from safetensors.torch import save
 
         tensors = {f"{kind}.{name}": t for kind, module in modules.items() for name, t in module.state_dict().items()}
@@ -53,7 +53,7 @@ class Checkpoint:
                     tensors[f"optimizer.{number}.{name}"] = value
                 elif value is not None:
                     plain[f"{number}.{name}"] = value
-        # Cloned: tensors that share memory (tied weights) cannot be told apart in the file.
+        # Cloned: the file format cannot hold tensors that share memory (tied weights).
         stored = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
         about = {name: msgspec.json.encode(v).decode() for name, v in (("progress", progress), ("optimizer", plain))}
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -62,9 +62,10 @@ class Checkpoint:
     def resume(
         self, modules: Mapping[str, Stateful], optimizer: torch.optim.Optimizer
     ) -> tuple[Progress, dict[str, torch.Tensor]] | None:
-        """Put what the folder holds into `modules` and `optimizer`; returns its progress and the best weights.
+        """Load the checkpoint into `modules` and `optimizer`; return its progress and the best weights.
 
-        None where there is none of this training, or a damaged one: it then begins anew.
+        Returns None if the folder has no checkpoint of this training, or a damaged one. The training then starts from
+        the beginning.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -87,14 +88,14 @@ class Checkpoint:
         for name, value in moments.items():
             number, _, key = name.partition(".")
             parameter = parameters[int(number)]
-            # Counters of steps stay on the CPU, where the optimizer itself keeps them.
+            # Step counters stay on the CPU, where the optimizer keeps them.
             at_home = isinstance(value, torch.Tensor) and value.ndim > 0
             optimizer.state[parameter][key] = value.to(parameter.device) if at_home else value
         return msgspec.json.decode(about["progress"], type=Progress), groups.get("best", {})
 
 
 def identity(modules: Sequence[Stateful], others: Any) -> str:
-    """A digest of the modules' tensors and of `others` (JSON): a checkpoint of another training is not taken."""
+    """A digest of the modules' tensors and of `others` (JSON). It rejects a checkpoint of another training."""
     digest = hashlib.sha256(msgspec.json.encode(others, order="sorted"))
     for module in modules:
         for name, tensor in module.state_dict().items():

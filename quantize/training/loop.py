@@ -1,7 +1,6 @@
-"""The loop: steps, a validation at the end of each epoch, the best weights, checkpoints, an end.
+"""The training loop: steps, validation after each epoch, the best weights, checkpoints, and the end.
 
-It goes on after a kill to the same result: what a step does must depend on its number, on the modules and on the
-optimizer alone.
+It continues after a kill to the same result, if a step depends only on its number, the modules and the optimizer.
 """
 
 from __future__ import annotations
@@ -22,43 +21,43 @@ Tick = Callable[[int, int, str], None]
 Weights = dict[str, torch.Tensor]
 
 WORST = -1e30
-"""The rank of weights whose answers are not finite."""
+"""The rank of weights whose outputs are not finite."""
 
 
 class Step(NamedTuple):
-    """What a step gave: its loss, and the seconds in which its batch was made."""
+    """The result of a step: its loss, and the seconds that loading its batch took."""
 
     loss: float
     feeding: float = 0.0
 
 
 class Trainee(Protocol):
-    """What is trained: a student under its teacher."""
+    """A model in training: a student and its teacher."""
 
     @property
     def modules(self) -> Mapping[str, Stateful]:
-        """All that steps change, for a checkpoint."""
+        """Everything that steps change, for a checkpoint."""
         ...
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """It starts with the highest rates."""
+        """Called when training starts at the highest learning rates."""
         ...
 
     def begin_epoch(self, epoch: int) -> None:
-        """Get ready for the steps of an epoch, after a validation."""
+        """Prepare for the steps of an epoch, after a validation."""
         ...
 
     def step(self, number: int, epoch: int, at: int) -> Step:
-        """One step down the loss of a batch: that with the number `at` in an epoch, `number` in all."""
+        """One optimizer step with batch `at` of an epoch; `number` counts all steps."""
         ...
 
     def rehearse(self) -> float:
-        """The seconds of a step, tried without a trace."""
+        """The seconds that a step takes. Leaves no trace in the state."""
         ...
 
     def validate(self) -> tuple[float, ...]:
-        """The rank of the weights on held-out images, larger is better; the metric stands first."""
+        """The rank of the weights on held-out images, larger is better. The metric comes first."""
         ...
 
     def weights(self) -> Weights:
@@ -66,15 +65,15 @@ class Trainee(Protocol):
         ...
 
     def describe(self, loss: float, epoch: int, progress: Progress) -> str:
-        """How it goes, in words."""
+        """One line for the progress display."""
         ...
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training: where it ended and why, and the best weights.
+    """The result of a training: where and why it ended, and the best weights.
 
-    `resumed_at`: after which step this call went on; it took `seconds`.
+    `resumed_at`: the step after which this call continued. It took `seconds`.
     """
 
     progress: Progress
@@ -85,7 +84,7 @@ class Trained:
 
 
 def run(trainee: Trainee, plan: Plan, checkpoint: Checkpoint | None, tick: Tick) -> Trained:
-    """Train by `plan`; `tick` is called with (steps done, steps, what)."""
+    """Train by `plan`. `tick` is called with (steps done, steps, text)."""
     return _Run(trainee, plan, checkpoint, tick).run()
 
 
@@ -110,7 +109,7 @@ class _Run:
         planned, spent = self.plan.limit, time.monotonic() - self.started
         if self.plan.epochs is None:
             step = self.trainee.rehearse()
-            # The first rank was `spent`, nearly all of it; every epoch ends with another.
+            # The first rank took nearly all of `spent`; every epoch ends with another one.
             planned = fitting(self.plan, step, spent, time.monotonic() - self.started)
         warmup = int(self.plan.warmup * self.plan.steps * planned)
         seconds = time.monotonic() - self.started
@@ -118,7 +117,7 @@ class _Run:
         return progress, self.trainee.weights()
 
     def _epochs(self) -> Stopped:
-        """Learn until it is done, gets no better or takes too long; returns why it ended."""
+        """Train until the plan ends, the rank stops improving, or the time is up; return the reason."""
         progress, steps = self.progress, self.plan.steps
         while progress.step < steps * progress.planned:
             epoch, at = divmod(progress.step, steps)
@@ -141,9 +140,9 @@ class _Run:
         return "patience" if progress.landing else "done"
 
     def _steps(self, epoch: int, at: int) -> float:
-        """The steps of one epoch from `at` on; returns the loss of the last."""
+        """Run the steps of one epoch from `at` on; return the loss of the last."""
         progress, total, loss = self.progress, self.plan.steps * self.progress.planned, math.nan
-        warmup = min(progress.warmup, int(self.plan.warmup * total))  # a longer plan does not warm up again
+        warmup = min(progress.warmup, int(self.plan.warmup * total))  # A longer plan does not warm up again.
         self.trainee.begin_epoch(epoch)
         for number in range(at, self.plan.steps):
             for group, rate in zip(self.trainee.optimizer.param_groups, self.rates):

@@ -1,4 +1,4 @@
-"""How long a training goes on, how its rate falls, and where it stands: plain data and arithmetic."""
+"""Training duration, learning rate, and progress: plain data and arithmetic."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from typing import Literal
 import msgspec
 
 Stopped = Literal["done", "patience", "time"]
-"""Why a training ended: its plan's end, no better for a while, the time was up."""
+"""Why a training ended: the plan's end, no improvement, or the time limit."""
 
 MOST_EPOCHS = 1000
-"""A plan of more, of few images, would be one of ranks."""
+"""The maximum of `epochs`. With few images, more epochs would spend the time on ranking weights."""
 LANDING = 0.2
-"""The share of its epochs that a training gets for the rate's fall when it got no better for a while."""
+"""The share of its epochs in which the rate falls to zero after the training stopped improving."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """An epoch has `steps` steps and ends with a validation and a checkpoint.
 
-    `epochs`: how many, default as many as fit into `train_time_s` (wall seconds; at least one); where both are given
-    the time may make them fewer. `warmup`: the share of the steps in which the rate rises. `lowest`: what the rate
-    starts from and falls to, as a divisor of itself; None: zero. `patience`: the share of the epochs, five at least,
-    after which a training that gets no better comes to its end; None: never. `checkpoint_s`: seconds after which there
-    is a checkpoint within an epoch.
+    `epochs`: how many; default as many as fit into `train_time_s` (wall seconds; at least one). If both are given, the
+    time may reduce the epochs. `warmup`: the share of the steps in which the rate rises. `lowest`: the rate starts from
+    and falls to itself divided by this; None: zero. `patience`: the share of the epochs, at least five, after which a
+    training without improvement ends; None: never. `checkpoint_s`: seconds between checkpoints within an epoch.
     """
 
     steps: int
@@ -36,24 +35,24 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def limit(self) -> int:
-        """The most epochs that there may be."""
+        """The maximum number of epochs."""
         return self.epochs or MOST_EPOCHS
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
-    """One pass: the mean loss, and the metric on held-out images of the weights after it."""
+    """One epoch: the mean loss, and the metric of the weights on held-out images after it."""
 
     loss: float
     metric: float
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """Where a training stands: steps done, epochs planned, and what its history will tell.
+    """The progress of a training: steps done, epochs planned, and its history.
 
-    `warmup`: steps in which the rate rises, by the first plan. `landing`: it got no better, and the plan's end was
-    drawn near. `rank`: what the best weights are better by than others, larger is better; `best_step`: after which step
-    they were, 0 for those it began with, whose rank began with `began`. `loss`: the sum over the steps of the epoch.
-    `seconds`: since its first call began, pauses between calls left out; `feeding`: those in which batches were made.
+    `warmup`: steps in which the rate rises, by the first plan. `landing`: the training stopped improving, so its end
+    was moved forward. `rank`: rank of the best weights, larger is better. `best_step`: the step after which they were
+    reached, 0 for the initial weights, whose rank is `began`. `loss`: the sum over the steps of the epoch. `seconds`:
+    since its first call, without pauses between calls. `feeding`: seconds spent on loading batches.
     """
 
     planned: int
@@ -70,14 +69,14 @@ class Progress(msgspec.Struct, kw_only=True):
 
 
 def learning_rate(highest: float, lowest: float, step: int, total: int, warmup: int = 0) -> float:
-    """The rate of a step: it rises evenly over `warmup` steps, and falls along half a cosine over all."""
+    """The learning rate of a step: it rises linearly over `warmup` steps, and falls along half a cosine over all."""
     if step < warmup:
         return lowest + step * ((highest - lowest) / warmup)
     return lowest + 0.5 * (highest - lowest) * (1 + math.cos(math.pi * step / total))
 
 
 def landed(plan: Plan, progress: Progress, done: int) -> int | None:
-    """Where the plan ends instead when after `done` epochs the training got no better for long; None: as planned."""
+    """The earlier end of the plan if the training has not improved for long after `done` epochs; None to keep the plan."""
     if plan.patience is None or progress.landing:
         return None
     patience = max(5, math.ceil(plan.patience * progress.planned))
@@ -92,8 +91,10 @@ def overdue(plan: Plan, progress: Progress, done: int) -> bool:
 
 
 def refitted(plan: Plan, progress: Progress, done: int, took: float) -> int:
-    """How many epochs fit into the time, where the last of those `done` took `took` seconds: at least one more, so
-    that the rate falls to its end. A machine gets busy, and a rate that falls too slowly would be cut off high."""
+    """How many epochs fit into the time if the last of the `done` epochs took `took` seconds; at least one more.
+
+    The rate then falls to its end even if the machine gets busy; a rate that falls too slowly would be cut off high.
+    """
     limit = plan.train_time_s
     if not limit or done >= progress.planned or progress.landing or overdue(plan, progress, done):
         return progress.planned
@@ -101,6 +102,6 @@ def refitted(plan: Plan, progress: Progress, done: int, took: float) -> int:
 
 
 def fitting(plan: Plan, step: float, validation: float, spent: float) -> int:
-    """How many epochs fit into the time, of which `spent` seconds are gone, where these are seconds of each."""
+    """How many epochs fit into the time when `spent` seconds are gone, with the given seconds per epoch."""
     assert plan.train_time_s is not None
     return max(1, min(MOST_EPOCHS, int((plan.train_time_s - spent) / (step * plan.steps + validation))))
