@@ -53,9 +53,9 @@ def run(
     for index, node in enumerate(nodes):
         if node.op_type not in table:
             raise RuntimeFailed(
-                f"{node.op_type} ('{node.name}') cannot be trained through.",
-                f"Operators that can: {', '.join(sorted(OPERATORS))}.",
-                "Leave distillation out for this model.",
+                f"Training does not support the operator {node.op_type} ('{node.name}').",
+                f"Supported operators: {', '.join(sorted(OPERATORS))}.",
+                "Do not use distillation or training methods with this model.",
             )
         made = table[node.op_type](attributes(node), *(live[name] for name in node.input))
         live.update(zip(node.output, made if isinstance(made, tuple | list) else [made]))
@@ -115,7 +115,7 @@ def _conv_transpose(a: Attributes, x: torch.Tensor, w: torch.Tensor, b: torch.Te
     rank = w.ndim - 2
     ones, pads = [1] * rank, a.get("pads", [0] * 2 * rank)
     if a.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in a or pads[:rank] != pads[rank:]:
-        raise RuntimeFailed("ConvTranspose with uneven padding cannot be trained through.", "", "Leave it out.")
+        raise RuntimeFailed("Training does not support ConvTranspose with uneven padding.", "", "Leave it out.")
     return conv(
         x, w, b, a.get("strides", ones), pads[:rank], a.get("output_padding", 0), a.get("group", 1),
         a.get("dilations", ones),
@@ -208,7 +208,7 @@ def _resize(a: Attributes, x: torch.Tensor, _roi: Any = None, scales: Any = None
         return F.interpolate(x, size, mode="nearest")  # All rounding rules agree for an integer factor.
     if mode == "linear" and where in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         return F.interpolate(x, size, mode="bilinear", align_corners=where == "align_corners")
-    raise RuntimeFailed(f"Resize '{mode}' with '{where}' cannot be trained through.", "", "Leave it out.")
+    raise RuntimeFailed(f"Training does not support Resize '{mode}' with '{where}'.", "", "Leave it out.")
 
 
 def _layer_norm(a: Attributes, x: torch.Tensor, scale: torch.Tensor, bias: Any = None) -> torch.Tensor:

@@ -67,7 +67,11 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
     source = files.load(Path(model))
     spec = metadata.get_spec(source)
     if spec is None:
-        raise InvalidInput(f"{model} holds no ModelSpec.", "", "Export the model with edgewright first.")
+        raise InvalidInput(
+            f"{model} has no ModelSpec.",
+            "",
+            "Export the model first: edgewright export MODEL.onnx --spec FILE -o NEW.onnx",
+        )
     names.name_nodes(source)
     upgrade.apply(source, half.OPSET)
     tick = progress or (lambda *_: None)
@@ -83,15 +87,15 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
         alone = half.simulate(_converted(bare, keep)) if bare != source else simulated
         reached, missed = _sqnr(bare, alone, feeds, spec), ""
         if reached < LEAST_DB:
-            missed = f"{reached:.1f} dB where at least {LEAST_DB:g} are asked for"
+            missed = f"{reached:.1f} dB (minimum {LEAST_DB:g} dB)"
         elif bare != source and (paired := _sqnr(source, simulated, feeds, spec)) < PAIRS_DB:
-            missed = f"with its Q/DQ pairs {paired:.1f} dB where at least {PAIRS_DB:g} are asked for"
+            missed = f"{paired:.1f} dB with its Q/DQ pairs (minimum {PAIRS_DB:g} dB)"
         if not missed:
             break
     else:
         raise RuntimeFailed(
-            f"In FP16 {spec.name} gives other answers: {missed}, on {len(feeds)} batches of images.",
-            f"{len(overflow)} nodes that overflow were kept in float32, and in vain {len(delicate)} delicate ones.",
+            f"FP16 changes the outputs of {spec.name}: SQNR {missed}, on {len(feeds)} batches of images.",
+            f"{len(overflow)} nodes that overflow and {len(delicate)} sensitive nodes in float32 were not enough.",
             "Use precision f32 for this model.",
         )
     for model_made in (made, simulated):
@@ -99,7 +103,7 @@ def convert(model: str, images: list[str], out: str, progress: Tick | None = Non
     try:
         files.check(made, "The FP16 model")
     except InvalidInput as error:  # The error is in our conversion, not in the user's file.
-        raise RuntimeFailed(f"{spec.name} cannot be written in FP16: {error.what}", error.why, "Use f32.") from None
+        raise RuntimeFailed(f"{spec.name} cannot be converted to FP16: {error.what}", error.why, "Use f32.") from None
     conversion = Conversion(
         float_nodes=tuple(keep), sqnr_db=round(reached, 1), images=len(feeds) * calibration.batch_size
     )

@@ -34,9 +34,9 @@ def read(model: str) -> tuple[onnx.ModelProto, ModelSpec]:
     spec = metadata.get_spec(source)
     if spec is None:
         raise InvalidInput(
-            f"{model} holds no ModelSpec.",
+            f"{model} has no ModelSpec.",
             "Without it the calibration images cannot be preprocessed as in training.",
-            "Export the model with edgewright first: edgewright export MODEL.onnx --spec FILE -o NEW.onnx",
+            "Export the model first: edgewright export MODEL.onnx --spec FILE -o NEW.onnx",
         )
     return source, spec
 

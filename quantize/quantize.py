@@ -78,8 +78,8 @@ def quantize(request: QuantizeRequest, scheme: str, method: str, out: str, progr
     if not how.fits(scheme):
         fitting = ", ".join(m for m in methods.METHODS if methods.METHODS[m].fits(scheme))
         raise InvalidInput(
-            f"The method '{method}' cannot make files of the scheme '{scheme}'.",
-            f"Methods for it: {fitting}.", "Use one of them.",
+            f"The method '{method}' does not support the scheme '{scheme}'.",
+            f"Methods that support it: {fitting}.", "Use one of them.",
         )  # fmt: skip
     start = time.monotonic()
     random.seed(request.seed)

@@ -40,7 +40,7 @@ def apply(_step: ChooseClipping, state: FloatState) -> int:
     try:
         state.statistics = choose(state.model, state.calibration, state.seen, state.tick, state.seed)
     except RuntimeFailed as error:
-        missing = f"There are no ranges by the model's answers: {error.what}"
+        missing = f"Ranges by the loss of the outputs are not available: {error.what}"
         state.statistics = state.seen._replace(missing=missing)
     return len(state.statistics.best)
 

@@ -39,9 +39,9 @@ def require_enough(images: int) -> None:
     """Raise `InvalidInput` for fewer than `MINIMUM` different images."""
     if images < MINIMUM:
         raise InvalidInput(
-            f"There are {images} different calibration images.",
-            f"Quantization needs at least {MINIMUM} to know the ranges of the activations.",
-            "Add images of the kind that the model will see.",
+            f"There are only {images} different calibration images.",
+            f"Quantization needs at least {MINIMUM} to find the ranges of the activations.",
+            "Add images like those that the model will see in use.",
         )
 
 
@@ -94,9 +94,9 @@ class Calibration:
         array = self._decode(path, self.spec)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InvalidInput(
-                f"The calibration image {path} holds a value that is not finite after preprocessing.",
-                "One NaN or infinity makes every range of the model meaningless, and quantizers take it silently.",
-                "Remove the image, or correct mean and std of the model's preprocessing.",
+                f"The calibration image {path} has a value that is not finite after preprocessing.",
+                "One NaN or infinity makes every range of the model useless, and quantizers do not report it.",
+                "Remove the image, or correct mean and std in the model's preprocessing.",
             )
         if array.nbytes <= self._room:
             self._kept[path] = array

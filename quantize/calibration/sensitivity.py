@@ -75,7 +75,7 @@ def best_trial(
     found: dict[Name, np.ndarray] = {}
     for step, (name, trial) in enumerate(trials.items()):
         found[name] = changes(exact, answered(trial(model, list(kept))), spec)[:images]
-        tick(step + 1, len(trials), "answers by each kind of ranges")
+        tick(step + 1, len(trials), "outputs with each kind of ranges")
     return choose(found)
 
 

@@ -102,7 +102,7 @@ class Stretches:
         self._done: set[int] = set()
 
     def advance(self, output: str) -> list[np.ndarray]:
-        """Compute the tensor `output`; return its array for each input. An in-place change of one affects what follows."""
+        """Compute the tensor `output`; return its array for each input. In-place changes affect what follows."""
         import onnx
 
         given = self._live[0]

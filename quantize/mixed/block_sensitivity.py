@@ -82,7 +82,11 @@ def measure(
     exact, whole = compose.load(Path(quantized), Path(model))
     spec = metadata.get_spec(exact)
     if spec is None:
-        raise InvalidInput(f"{model} holds no ModelSpec.", "", "Export the model with edgewright first.")
+        raise InvalidInput(
+            f"{model} has no ModelSpec.",
+            "",
+            "Export the model first: edgewright export MODEL.onnx --spec FILE -o NEW.onnx",
+        )
     calibration = Calibration(images, spec)
     tick = progress or (lambda _done, _total, _what: None)
     large, small = blocks.find(exact), blocks.find(exact, most=1)

@@ -171,8 +171,8 @@ def _reads(exact: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[tuple[str
             continue
         if node.name not in originals:
             raise RuntimeFailed(
-                f"No layer of this INT8 file can go back to float: it computes with {node.op_type} '{node.name}'.",
-                "The method put it in; the float model has no such node.", "Choose another method.",
+                f"No layer of this INT8 file can return to float: it contains {node.op_type} '{node.name}'.",
+                "The INT8 method added this node; the float model does not have it.", "Choose another method.",
             )  # fmt: skip
         for i, name in enumerate(node.input):
             pair = makers.get(name)

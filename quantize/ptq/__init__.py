@@ -1,1 +1,1 @@
-"""Post-training steps on a float or INT8 graph: one module a step."""
+"""Post-training steps on a float or INT8 graph, one module per step."""

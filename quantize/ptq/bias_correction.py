@@ -1,8 +1,8 @@
-"""Bias correction: take the mean error that quantization brings to a layer's output out of its bias.
+"""Bias correction: subtract the mean error that quantization adds to a layer's output from its bias.
 
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, in its
-empirical form: layer after layer in the order of the graph, on real images, so that each layer also repairs what is
-left of the errors before it.
+empirical form: layer by layer in graph order, on real images, so that each layer also repairs the remaining errors of
+earlier layers.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     import onnx
 
 PIXELS = 32 * 224 * 224
-"""How much is looked at: 32 images of 224 x 224, more of smaller ones. Their live activations are held, so memory does
-not grow with the calibration set; deep layers of small images have few positions, which need more images for a mean."""
+"""How much data is used: 32 images of 224 x 224, more smaller ones. Their live activations are in memory, so memory
+does not grow with the calibration set. Deep layers of small images have few positions and need more images for a mean.
+"""
 MOST_IMAGES = 256
 TRIMMED = 0.1
 
@@ -35,7 +36,7 @@ _CHANNEL_AXIS = {"Conv": 1, "ConvTranspose": 1, "Gemm": -1}
 
 
 def apply(step: CorrectBiases, state: Int8State) -> int:
-    """Correct the biases of the INT8 model, but for those of nodes that its task protects."""
+    """Correct the biases of the INT8 model, except for protected nodes."""
     return correct(state.quantized, state.model, state.calibration, state.tick, step.gptq, state.protected)
 
 
@@ -47,12 +48,13 @@ def correct(
     gptq: bool = False,
     kept: Sequence[str] = (),
 ) -> int:
-    """Correct the biases of the Q/DQ model `model` in place, so that layers have the means they have in `reference`.
+    """Correct the biases of the Q/DQ model `model` in place, so that layer outputs have the means that they have in
+    `reference`.
 
-    `reference` is the float model with the same node names. `gptq`: before its bias, round each layer's weights anew
-    too. Layers in `kept` are left alone. Each stretch of the graph from one layer to the next runs
-    once: a correction moves a layer's output by a constant, so it is added to what was computed. `tick` is called with
-    (layers done, layers, what). Returns how many layers were corrected.
+    `reference` is the float model with the same node names. `gptq`: round each layer's weights again before its bias.
+    Layers in `kept` stay unchanged. Each section of the graph from one layer to the next runs once: a correction shifts
+    a layer's output by a constant, which is added to the computed output. `tick` is called with (layers done, layers,
+    text). Returns the number of corrected layers.
     """
     layers = [node for node in model.graph.node if node.name not in kept and _is_correctable(model, node)]
     if not layers:
@@ -78,9 +80,9 @@ def correct(
 
 
 def trimmed_mean(errors: np.ndarray) -> np.ndarray:
-    """The mean of `errors` (images, channels) over the images, without the tenth that has the largest errors.
+    """The mean of `errors` (images, channels) over the images, without the tenth of the images with the largest errors.
 
-    Where ranges clip the outliers of a few images, correcting their error would shift all the others.
+    If ranges clip the outliers of a few images, correcting that error would shift all other images.
     """
     size = np.square(errors).sum(axis=1)
     kept = np.argsort(size, kind="stable")[: len(size) - int(len(size) * TRIMMED)]
@@ -88,7 +90,7 @@ def trimmed_mean(errors: np.ndarray) -> np.ndarray:
 
 
 def images_for(shape: Input) -> int:
-    """How many images of this size are looked at."""
+    """How many images of this size are used."""
     return min(MOST_IMAGES, max(8, PIXELS // (shape.height * shape.width)))
 
 
@@ -96,12 +98,12 @@ def _round(
     model: onnx.ModelProto, node: onnx.NodeProto, reference: onnx.ModelProto, original: onnx.NodeProto,
     arrays: list[np.ndarray],
 ) -> None:  # fmt: skip
-    """Round the weights of `node` anew from those of `original`, for its inputs `arrays`; scales stay."""
+    """Round the weights of `node` again, from those of `original`, for its inputs `arrays`. Scales do not change."""
     from onnx import numpy_helper
 
     pair = next((n for n in model.graph.node if node.input[1] in n.output), None)
     if pair is None or pair.op_type != "DequantizeLinear":
-        return  # the layer stayed in float
+        return  # The layer is in float.
     initial = constants_of(model.graph)
     tensor = initial[pair.input[0]]
     exact = numpy_helper.to_array(constants_of(reference.graph)[original.input[1]])
@@ -109,31 +111,31 @@ def _round(
     rows = exact.T if turned else exact
     scale = numpy_helper.to_array(initial[pair.input[1]]).reshape(-1)
     if len(scale) not in (1, len(rows)):
-        return  # of a transposed convolution: the scales count another axis
+        return  # ConvTranspose: the scales follow another axis.
     scale = np.broadcast_to(scale, len(rows))
     old = numpy_helper.to_array(tensor).astype(np.float32)
     near = np.abs((old.T if turned else old).reshape(len(rows), -1) * scale[:, None] - rows.reshape(len(rows), -1))
     if (near > 1.01 * scale[:, None]).any():
-        return  # the engine changed these weights before it rounded them (SmoothQuant), or bound them to another axis
+        return  # the quantizer changed these weights (SmoothQuant), or their scales follow another axis
     moment = second_moment(node, exact.shape[2:], arrays)
     if moment is None:
         return
     shape = (len(moment), len(rows) // len(moment), -1)
-    limit = min(int(np.abs(old).max()), 127)  # 7 or 8 bits: as the engine chose
+    limit = min(int(np.abs(old).max()), 127)  # 7 or 8 bits: as the quantizer chose
     new = round_weights(rows.reshape(shape), scale.reshape(shape), moment, -limit, limit).reshape(rows.shape)
     new = (new.T if turned else new).astype(np.int8)
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(new), tensor.name))
 
 
 def _is_correctable(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
-    """A layer with a constant bias; one that stayed in float too, which so repairs its input's mean error."""
+    """A layer with a constant bias. A layer in float counts too: its bias can repair the mean error of its input."""
     initial = constants_of(model.graph).keys()
     pairs = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in initial}
     return node.op_type in _CHANNEL_AXIS and len(node.input) > 2 and node.input[2] in initial | pairs
 
 
 def _shift(model: onnx.ModelProto, node: onnx.NodeProto, delta: np.ndarray) -> np.ndarray:
-    """Add `delta` (channels,) to the bias of `node`, float or int32 with a DequantizeLinear; returns what was added."""
+    """Add `delta` (channels,) to the bias of `node`, float or int32 with a DequantizeLinear. Returns the change."""
     from onnx import numpy_helper
 
     initial = constants_of(model.graph)

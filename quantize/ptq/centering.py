@@ -1,11 +1,13 @@
-"""Centering: what comes out of a ReLU is moved down by half of its range, for grids that lie around zero.
+"""Centering: shift the output of a ReLU down by half of its range, for grids that are symmetric around zero.
 
-TensorRT takes signed activations without a zero point, so behind a ReLU the lower half of the grid is never used: one
-bit of eight. Here the layer before the ReLU has half the range taken from its bias, the ReLU becomes a Clip that ends
-as far below zero (NVIDIA's list of fusions has both behind a convolution, the Clip for any values; how long it takes
-was not measured), and the layers that read the tensor get what is missing into their biases: nothing changes in float.
-It works where all readers weigh every value alike at every place, thus not for padded convolutions, whose padding
-would have to be moved too, and not for additions.
+TensorRT uses signed activations without a zero point, so after a ReLU the lower half of the grid is never used: one bit
+of eight is lost. Centering subtracts half the range from the bias of the layer before the ReLU, replaces the ReLU by a
+Clip whose lower end is that far below zero, and adds the missing constant to the biases of the layers that read the
+tensor. Nothing changes in float. (NVIDIA's list of fusions has ReLU and any Clip after a convolution. Its latency was
+not measured.)
+
+This needs readers that weight every value equally at every position. Padded convolutions do not, because their padding
+would have to shift too, nor do additions.
 """
 
 from __future__ import annotations
@@ -27,17 +29,18 @@ if TYPE_CHECKING:
 
 _PASSES = frozenset({"MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Concat", "Flatten", "Reshape",
                      "Squeeze", "Unsqueeze", "Transpose", "Identity"})  # fmt: skip
-"""Operators through which a constant passes as it is."""
+"""Operators that pass a constant unchanged."""
 
 _LOW = "/low"
-"""Behind a tensor's name: the constant at which a centered Clip ends, by which `compensate` knows it again. (A number
-follows where that name was taken.)"""
+"""Suffix of the name of the constant at which a centered Clip ends, so that `compensate` finds it. (A number follows if
+the name was already used.)"""
 
 
 class Movable(NamedTuple):
-    """Tensors that can be moved as one: the layers that make them, the ReLUs behind those, and the layers that read.
+    """Tensors that must be shifted together: the layers that compute them, the ReLUs after those layers, and the
+    readers.
 
-    `low`: where the ReLUs cut off, zero or, where the tensors were moved, below.
+    `low`: where the ReLUs cut off: zero, or below if the tensors were shifted.
     """
 
     makers: list[onnx.NodeProto]
@@ -48,13 +51,13 @@ class Movable(NamedTuple):
 
 
 def apply(_step: Center, state: FloatState) -> int:
-    """Center the float model, and what is known of its activations; returns how many places were centered.
+    """Center the float model and its activation statistics. Returns the number of centered places.
 
-    A tensor moves by half of the highest value that was seen, and none of its grids clips: the zeros, of which a ReLU
-    makes most, then lie on the last step, where another range would round every one of them. (Half of a clipped range
-    would keep them exact, too; measured on SqueezeNet it was worse.) Tensors move only where no reader's grid gets
-    coarser than that of the range that the answers lose least by: of a tensor with outliers, less than half of what was
-    seen. What is known of them moves too, so that nothing is collected again.
+    A tensor is shifted by half of its highest observed value, and its grids do not clip. The zeros, most of a ReLU's
+    output, are then exactly on the last step; any other range would round each of them. (Half of a clipped range would
+    also keep them exact, but was worse on SqueezeNet.) A tensor is shifted only if no reader's grid gets coarser than
+    the one for the range that changes the outputs least; with outliers that range is less than half of the observed
+    one. The statistics are shifted too, so that nothing is collected again.
     """
     known = statistics.find(state.seen, "minmax", False)
     best = statistics.find(state.seen, "output", True) if len(state.seen.best) else known
@@ -73,9 +76,10 @@ def apply(_step: Center, state: FloatState) -> int:
 
 
 def _half(highest: float) -> float:
-    """At least half of `highest`, such that its 127th part, the scale, is exact in FP16: zeros stay on the grid there.
+    """At least half of `highest`, and such that its 127th part, the scale, is exact in FP16: zeros stay on the grid
+    there.
 
-    Zero where it would be no number that FP16 has.
+    Zero if FP16 cannot represent it.
     """
     step = np.float16(highest / 254)
     if float(step) * 254 < highest:
@@ -84,7 +88,7 @@ def _half(highest: float) -> float:
 
 
 def sites(model: onnx.ModelProto) -> list[Movable]:
-    """All places of a float graph, in which every layer has a bias of its own, where tensors can be moved."""
+    """All places in a float graph, in which every layer has its own bias, where tensors can be shifted."""
     from onnx import numpy_helper
 
     graph = model.graph
@@ -94,11 +98,11 @@ def sites(model: onnx.ModelProto) -> list[Movable]:
     reads = reads_of(graph)
 
     def is_ours(name: str) -> bool:
-        """Whether nothing else reads it: no answer of the model, no nested graph."""
+        """Whether it has no other reader: no output of the model, no nested graph."""
         return reads[name] == len(behind.get(name, []))
 
     def low(node: onnx.NodeProto) -> float | None:
-        """Where a ReLU, or a Clip whose upper end is a constant, cuts off below; None for other nodes."""
+        """The lower cut-off of a ReLU, or of a Clip with a constant upper end; None for other nodes."""
         if node.op_type == "Relu":
             return 0.0
         if node.op_type != "Clip" or len(node.input) < 2 or any(n not in constants for n in node.input[1:] if n):
@@ -142,7 +146,7 @@ def sites(model: onnx.ModelProto) -> list[Movable]:
 
 
 def move(model: onnx.ModelProto, site: Movable, half: float) -> None:
-    """Move the tensors of `site` down by `half`, in place."""
+    """Shift the tensors of `site` down by `half`, in place."""
     from onnx import numpy_helper
 
     stored = constants_of(model.graph)
@@ -172,11 +176,12 @@ def move(model: onnx.ModelProto, site: Movable, half: float) -> None:
 
 
 def compensate(quantized: onnx.ModelProto, model: onnx.ModelProto) -> None:
-    """Give the layers of `quantized` what rounding their weights took from the sums that centering needs; in place.
+    """Add to the biases of `quantized` what rounding of the weights removed from the sums that centering needs, in
+    place.
 
-    `model`: the float model it was made of, with the same names of nodes. Rounding errors of weights meet inputs that
-    lie far below zero on average: a constant, which bias correction takes out, but what is decided before it (which
-    ranges, which layers stay in float) would go by that constant. Layers without dequantized weights are left alone.
+    `model`: the float model that it was quantized from, with the same node names. The inputs of these layers are far
+    below zero on average, so rounding errors of weights add a constant. Bias correction removes it, but decisions made
+    before it (ranges, layers in float) would depend on it. Layers without dequantized weights stay unchanged.
     """
     from onnx import numpy_helper
 
@@ -201,9 +206,9 @@ def compensate(quantized: onnx.ModelProto, model: onnx.ModelProto) -> None:
 
 
 def shifted(seen: Statistics, moved: dict[str, float]) -> Statistics:
-    """`seen` with the tensors `moved` lower by these numbers, zero always inside as it was; histograms are left empty.
+    """`seen` with the tensors `moved` lowered by these numbers, zero included as before. Their histograms are empty.
 
-    (A ReLU's zeros, which histograms leave out, are no zeros any more.)
+    (The zeros of a ReLU, which histograms leave out, are no longer zero.)
     """
     down = np.array([moved.get(name, 0.0) for name in seen.names])
     best = seen.best - down[None, :, None] if len(seen.best) else seen.best
@@ -217,13 +222,13 @@ def shifted(seen: Statistics, moved: dict[str, float]) -> Statistics:
 
 
 def _sums(node: onnx.NodeProto, weights: np.ndarray) -> np.ndarray:
-    """The sum of all weights of each output of the Conv or Gemm `node`."""
+    """The sum of all weights for each output of the Conv or Gemm `node`."""
     outputs = 1 if node.op_type == "Gemm" and not files.attributes(node).get("transB") else 0
     return np.asarray(weights.sum(axis=tuple(axis for axis in range(weights.ndim) if axis != outputs)))
 
 
 def _adds(node: onnx.NodeProto | None, constants: dict[str, onnx.TensorProto]) -> bool:
-    """Whether `node` is a layer with constant weights and a bias that is added as it is."""
+    """Whether `node` is a layer with constant weights and a bias that is added unchanged."""
     if node is None or node.op_type not in ("Conv", "Gemm") or len(node.input) < 3:
         return False
     told = files.attributes(node)

@@ -1,11 +1,11 @@
-"""Channel splitting: the places of channels that are always zero carry noisy channels a second time.
+"""Channel splitting: use the places of dead channels to compute noisy channels twice.
 
-Behind ReLUs there are often channels that no image wakes: training decayed their weights to nothing. They cost as much
-as the others. Here the channels whose rounding costs the answers most are computed once more in these places, and the
-layers that add channels up take the mean (after Zhao et al. 2019, "Improving Neural Network Quantization without
-Retraining using Outlier Channel Splitting", who add channels, for outliers). Copies lie between one another's grid
-points: k of them, each the k-th part of a step apart, are rounded as one channel on a grid k times as fine. (Steps are
-those of the widest ranges; where narrower ones are taken later, the grid is less fine.)
+After ReLUs some channels are zero for every image, because training decayed their weights to zero. They cost as much
+time as the others. In their places we compute the channels whose rounding changes the outputs most once more, and the
+layers that sum over channels use the mean (after Zhao et al. 2019, "Improving Neural Network Quantization without
+Retraining using Outlier Channel Splitting", who add channels for outliers). k copies, shifted by a k-th of a step each,
+are rounded like one channel on a grid that is k times as fine. (The step is that of the widest range; if a narrower
+range is chosen later, the gain is smaller.)
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from edgewright.core.spec import ModelSpec
 
 Constants = dict[str, np.ndarray]
-"""The initializers of a model by name, those of floats in float64."""
+"""The initializers of a model by name, floats as float64."""
 
 ANY = (-np.inf, np.inf)
 MOST_APART = 8.0
-"""Steps that copies may lie apart behind a depthwise layer where not all of its inputs are moved."""
+"""Distance of copies, in steps, after a depthwise layer whose inputs are not all shifted."""
 _PASSES = frozenset({"AveragePool", "Concat", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool",
                      "ReduceMean", "Reshape", "Squeeze", "Transpose"})  # fmt: skip
-"""Operators whose outputs lie within the bounds of what goes in, with zero inside."""
+"""Operators whose outputs stay within the bounds of their inputs, with zero included."""
 
 
 class Splittable(NamedTuple):
-    """A layer that makes channels, the ReLU behind it, and the layers that add the channels up.
+    """A layer that computes channels, the ReLU after it, and the layers that sum over the channels.
 
-    Between them there may be a depthwise convolution, which passes each on by itself, with a ReLU of its own behind it.
+    A depthwise convolution with a ReLU of its own may be in between: it passes each channel separately.
     """
 
     maker: onnx.NodeProto
@@ -53,35 +53,36 @@ class Splittable(NamedTuple):
 
     @property
     def tensors(self) -> tuple[str, str]:
-        """What comes out of the ReLU behind the maker, and what the readers read (the same without a depthwise one)."""
+        """The output of the ReLU after the maker, and the tensor that the readers read (the same without a depthwise
+        layer)."""
         last = self.passed or self.depthwise or self.function
         return self.function.output[0], last.output[0]
 
 
 def apply(_step: SplitChannels, state: FloatState) -> int:
-    """Split channels of the float model, for TensorRT's grids; its statistics stay what is known of the new one.
+    """Split channels of the float model, for TensorRT's grids. Its statistics stay valid for the new model.
 
-    In float nothing changes but where a ReLU cuts off some of the copies: by a step of the grid at most (an eighth of
-    what they lie apart, see `spread`). So nothing is collected again. Returns how many copies there are.
+    In float nothing changes except where a ReLU cuts off some of the copies: by at most one step of the grid (an eighth
+    of the distance of the copies, see `spread`). So nothing is collected again. Returns the number of copies.
     """
     source, seen = state.model, state.seen
     known = statistics.find(seen, "minmax", False)
     slopes = dict(zip(seen.names, np.split(seen.slopes, np.cumsum(seen.slope_widths)[:-1])))
     values = constants(source)
     possible = bounds(source, state.spec, values)
-    # All are proven dead in the model as it is, before a first one is changed.
+    # Prove all dead channels in the original model before the first change.
     proven = [(site, dead(site, possible, values)) for site in sites(source, values)]
     count = 0
     for site, free in proven:
         if not all(len(slopes.get(name, ())) for name in site.tensors):
-            continue  # a tensor whose shape is not known, or gradients that `seen.missing` tells of
+            continue  # an unknown shape, or missing gradients (see `seen.missing`)
         steps = grid_steps(site, known, values)
         noise = _noise(site, steps, slopes, values)
         places = choose(np.where(free, 0.0, noise), free)
         split(source, site, places, steps, values)
         count += sum(len(copies) - 1 for copies in places)
     if count:
-        # What is known of single channels is not of these: schemes with grids around zero do not look at it.
+        # Statistics per channel are not updated: schemes with grids around zero do not use them.
         none = np.zeros(len(seen.names), np.int64)
         empty = {"channels": np.zeros((2, 0)), "widths": none, "slopes": np.zeros(0), "slope_widths": none}
         state.statistics = Statistics(**{**seen._asdict(), **empty})
@@ -89,14 +90,15 @@ def apply(_step: SplitChannels, state: FloatState) -> int:
 
 
 def sites(model: onnx.ModelProto, values: Constants) -> list[Splittable]:
-    """All places of a float graph, in which every layer has a bias of its own, where channels can be split: between
-    layers that TensorRT's scheme has in INT8."""
+    """All places in a float graph, in which every layer has its own bias, where channels can be split: between layers
+    that TensorRT's scheme has in INT8."""
     graph = model.graph
     reads = reads_of(graph)
     behind = readers_of(graph)
 
     def groups(node: onnx.NodeProto | None) -> int:
-        """Of a convolution with constant weights and a bias that it alone reads; 0 for other nodes."""
+        """The number of output channels of a convolution with constant weights and a bias that only it reads; 0 for
+        other nodes."""
         if node is None or node.op_type != "Conv" or len(node.input) < 3:
             return 0
         own = all(name in values and reads[name] == 1 for name in node.input[1:])
@@ -109,12 +111,12 @@ def sites(model: onnx.ModelProto, values: Constants) -> list[Splittable]:
         return groups(node) > 1 and values[node.input[1]].shape[:2] == (groups(node), 1) and in_int8(node)
 
     def only(tensor: str) -> onnx.NodeProto | None:
-        """The one node that reads `tensor`, where nothing else does."""
+        """The only reader of `tensor`, or None."""
         found = behind.get(tensor, [])
         return found[0] if len(found) == reads[tensor] == 1 else None
 
     def adds(node: onnx.NodeProto, tensor: str) -> bool:
-        """Whether `node` adds up the channels of `tensor`, with weights of which any may be anything."""
+        """Whether `node` sums over the channels of `tensor` with arbitrary weights."""
         return (
             groups(node) == 1 and node.input[0] == tensor and in_int8(node)
             and not sparsity.has_pattern(values[node.input[1]], 1)
@@ -140,7 +142,7 @@ def sites(model: onnx.ModelProto, values: Constants) -> list[Splittable]:
 
 
 def constants(model: onnx.ModelProto) -> Constants:
-    """What the initializers of `model` hold."""
+    """The values of the initializers of `model`."""
     from onnx import numpy_helper
 
     arrays = {name: numpy_helper.to_array(tensor) for name, tensor in constants_of(model.graph).items()}
@@ -148,19 +150,19 @@ def constants(model: onnx.ModelProto) -> Constants:
 
 
 def dead(site: Splittable, possible: Mapping[str, Range], values: Constants) -> np.ndarray:
-    """Which channels (channels,) are zero behind the ReLU of `site` whatever the image, by the `possible` bounds of
-    what goes in, and can be taken out of what follows."""
+    """Which channels (channels,) are zero after the ReLU of `site` for any image, by the `possible` bounds of its
+    input, and can be removed from what follows."""
     weights, bias = (values[name] for name in site.maker.input[1:3])
     found = np.asarray(_most(weights, *possible.get(site.maker.input[0], ANY)) + bias <= 0)
     if any(files.pads(node) for node in site.readers):
-        found &= _rest(site, values) == 0  # padding is zero, so that a constant could not go into the biases
+        found &= _rest(site, values) == 0  # Padding is zero, so a constant cannot move into the biases.
     return found
 
 
 def choose(noise: np.ndarray, free: np.ndarray) -> list[list[int]]:
-    """The places of each split channel, its own first: the places `free` go, one by one, where most is gained.
+    """The places of each split channel, its own first. The `free` places are assigned one by one to the largest gain.
 
-    `noise` (channels,) falls with the square of the copies.
+    `noise` (channels,) falls with the square of the number of copies.
     """
     places = [[channel] for channel in range(len(noise))]
     for place in np.flatnonzero(free):
@@ -173,8 +175,8 @@ def choose(noise: np.ndarray, free: np.ndarray) -> list[list[int]]:
 
 
 def spread(site: Splittable, steps: tuple[float, float], values: Constants) -> np.ndarray:
-    """How far apart two copies of each channel can lie behind the depthwise layer, where what it reads was cut off or
-    is padding, in steps of the grid there; (channels,)."""
+    """The possible distance of two copies of each channel after the depthwise layer, in steps of its grid, where its
+    input is cut off or padding; (channels,)."""
     if site.depthwise is None or not steps[1]:
         return np.full(len(values[site.maker.input[2]]), 1.0 if site.depthwise is None else np.inf)
     weights = values[site.depthwise.input[1]]
@@ -214,9 +216,9 @@ def split(
 
 
 def grid_steps(site: Splittable, known: Mapping[str, Range], values: Constants) -> tuple[float, float]:
-    """The steps of the grids of the site's tensors, whose ranges are `known`.
+    """The steps of the grids of the site's tensors with the ranges `known`.
 
-    What comes out of a ReLU and is read without padding will be centered, and has twice as many.
+    A ReLU's output that is read without padding will be centered, so its step is half as long.
     """
     ends = _ends(site.passed, values) if site.passed is not None else None
     cut = site.depthwise is None or (ends is not None and ends[0] == 0)
@@ -232,7 +234,8 @@ def grid_steps(site: Splittable, known: Mapping[str, Range], values: Constants) 
 def _noise(
     site: Splittable, steps: tuple[float, float], slopes: Mapping[str, np.ndarray], values: Constants
 ) -> np.ndarray:
-    """What rounding each channel of `site` does to the answers; zero for those whose copies would lie too far apart."""
+    """How much rounding each channel of `site` changes the outputs; zero for channels whose copies would be too far
+    apart."""
     first, last = site.tensors
     noise = slopes[first] * steps[0] ** 2
     if first != last:
@@ -241,7 +244,8 @@ def _noise(
 
 
 def _rest(site: Splittable, values: Constants) -> np.ndarray:
-    """What the readers read of channels that are zero behind the maker: zero, or what the depthwise layer's bias is."""
+    """The readers' values for channels that are zero after the maker: zero, or the constant that the depthwise layer's
+    bias gives."""
     if site.depthwise is None:
         return np.zeros(len(values[site.maker.input[2]]))
     bias = values[site.depthwise.input[2]]
@@ -250,9 +254,9 @@ def _rest(site: Splittable, values: Constants) -> np.ndarray:
 
 
 def bounds(model: onnx.ModelProto, spec: ModelSpec | None, values: Constants) -> dict[str, Range]:
-    """The least and the highest value that tensors of a float graph can have, by interval arithmetic.
+    """The lowest and highest possible value of tensors of a float graph, by interval arithmetic.
 
-    Zero lies inside, since padding may stand in for any value. Tensors of which nothing is known are left out.
+    Zero is included, because padding may replace any value. Tensors without known bounds are left out.
     """
     found: dict[str, Range] = {}
     if spec is not None and spec.preprocess.normalize == "host":
@@ -294,7 +298,7 @@ def _hull(ends: object) -> Range:
 
 
 def _ends(node: onnx.NodeProto, values: Constants) -> Range | None:
-    """Where a ReLU, or a Clip with constant ends, cuts off; None for other nodes."""
+    """The cut-offs of a ReLU, or of a Clip with constant ends; None for other nodes."""
     if node.op_type == "Relu":
         return 0.0, np.inf
     if node.op_type != "Clip" or any(name and name not in values for name in node.input[1:]):

@@ -1,10 +1,11 @@
-"""Equalization: a tensor's channels are brought to like ranges, and the layers around it take the factors up.
+"""Equalization: scale a tensor's channels to similar ranges, and compensate in the layers around it.
 
 One scale serves all channels of an activation, so channels with small values are rounded coarsely. Dividing a channel
-by a factor where it is made, and multiplying the weights that read it, changes nothing in float. Between layers it is
-the cross-layer equalization of Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias
-Correction"), behind a LayerNormalization SmoothQuant (Xiao et al. 2022). The factors are SmoothQuant's in both places:
-weights are quantized per output channel here, so the layer that makes a channel takes its factor up for nothing.
+by a factor where it is computed, and multiplying the weights that read it, changes nothing in float. Between layers
+this is cross-layer equalization (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
+Correction"), after a LayerNormalization it is SmoothQuant (Xiao et al. 2022). We use SmoothQuant's factors in both
+places: weights have one scale per output channel here, so the factor costs nothing in the layer that computes the
+channel.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
     import onnx
 
 ALPHA = 0.8
-"""How much of the difficulty moves from the activations into the weights that read them: weights have a scale a channel
-and are rounded with care, activations have one scale. SmoothQuant's 0.5 is for weights with one scale, too."""
+"""How much of the difficulty moves from activations into the weights that read them. Weights have a scale per channel
+and are rounded with care, activations have one scale. SmoothQuant's 0.5 is for weights with one scale."""
 LARGEST = 16.0
 IMAGES = 128
 
 HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity"})
-"""Operators that a positive factor for each channel passes through."""
+"""Operators that pass a positive factor per channel."""
 
 READERS = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 class Scalable(NamedTuple):
-    """Where factors can move: the nodes that make a tensor's channels, the tensor, and the layers that read it.
+    """Where factors can move: the nodes that compute a tensor's channels, the tensor, and the layers that read it.
 
-    Of several makers each makes its part of the channels, in this order.
+    With several makers, each computes its part of the channels, in this order.
     """
 
     makers: list[onnx.NodeProto]
@@ -46,7 +47,7 @@ class Scalable(NamedTuple):
 
 
 def apply(_step: Equalize, state: FloatState) -> int:
-    """Equalize the float model; returns how many tensors were equalized."""
+    """Equalize the float model. Returns the number of equalized tensors."""
     found = sites(state.model)
     if found:
         scale(state.model, found, maxima(state.model, found, state.calibration.batches(IMAGES)))
@@ -55,7 +56,7 @@ def apply(_step: Equalize, state: FloatState) -> int:
 
 
 def sites(model: onnx.ModelProto) -> list[Scalable]:
-    """All places of a float graph where factors can move between layers, in the order of the graph."""
+    """All places of a float graph where factors can move between layers, in graph order."""
     graph = model.graph
     outputs = {value.name for value in graph.output}
     readers = readers_of(graph)
@@ -64,7 +65,7 @@ def sites(model: onnx.ModelProto) -> list[Scalable]:
     produced = producers_of(graph)
 
     def makers(tensor: str) -> list[onnx.NodeProto] | None:
-        """What makes the channels of `tensor`, where all of it takes a factor up; None where something does not."""
+        """The nodes that compute the channels of `tensor`, if all of them accept factors; else None."""
         node = produced.get(tensor)
         if node is None or tensor in outputs:
             return None
@@ -99,7 +100,7 @@ def maxima(model: onnx.ModelProto, found: Iterable[Scalable], feeds: Iterable[Fe
 
 
 def scale(model: onnx.ModelProto, found: Iterable[Scalable], largest: dict[str, np.ndarray]) -> None:
-    """Move the factors at the sites `found`, in place; `largest` holds each channel's largest magnitude, by tensor."""
+    """Apply the factors at the sites `found`, in place. `largest`: the largest magnitude of each channel, by tensor."""
     from onnx import numpy_helper
 
     stored = constants_of(model.graph)
@@ -134,7 +135,7 @@ def scale(model: onnx.ModelProto, found: Iterable[Scalable], largest: dict[str, 
 
 
 def _takes(reader: onnx.NodeProto, tensor: str, maker: onnx.NodeProto, own: dict[str, tuple[int, ...]]) -> bool:
-    """Whether constant weights of `reader` alone can take up factors for the channels that it reads."""
+    """Whether constant weights of `reader` alone can absorb factors for the channels that it reads."""
     if reader.input[0] != tensor or len(reader.input) < 2 or reader.input[1] not in own:
         return False
     if reader.op_type == "Conv":

@@ -1,7 +1,7 @@
-"""Weight rounding that looks at the data: each error of one weight is made good by the weights not yet rounded.
+"""Data-aware weight rounding: the weights that are not yet rounded compensate for the error of each rounded weight.
 
 GPTQ (Frantar et al. 2022, "Accurate Post-Training Quantization for Generative Pre-trained Transformers", algorithm 1,
-with columns in the order of falling activation energy), for convolutions of any grouping by way of their windows.
+with columns by falling activation energy), for convolutions with any groups through their windows.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ if TYPE_CHECKING:
     import onnx
 
 POSITIONS = 256
-"""Output positions taken of each image, evenly spread."""
+"""Output positions per image, evenly spread."""
 
 DAMPING = 0.01
 FAR = 3.0
-"""Standard deviations from zero beyond which inputs are looked at from their mean (see `second_moment`)."""
+"""If the mean of the inputs is more than this many standard deviations from zero, it is subtracted (see
+`second_moment`)."""
 BLOCK = 128
-"""Weights whose errors are handed on together to those behind the block: a matrix product instead of a pass each."""
+"""Weights per block: their errors are passed to later blocks in one matrix product."""
 
 
 def round_weights(weights: np.ndarray, scale: np.ndarray, second_moment: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Integers q that make ``scale * q`` act like `weights` on inputs with this second moment.
+    """Integers q for which ``scale * q`` acts like `weights` on inputs with this second moment.
 
     `weights` (groups, outputs, inputs), `scale` (groups, outputs, 1), `second_moment` (groups, inputs, inputs), the
-    mean of x x^T over positions. Returns integers in [low, high], as float64 and in the shape of `weights`; zeros stay
+    mean of x x^T over positions. Returns integers in [low, high], as float64 in the shape of `weights`. Zeros stay
     zero, for sparse kernels (as in SparseGPT, Frantar and Alistarh 2023).
     """
     rounded = np.empty(weights.shape)
@@ -41,9 +42,9 @@ def round_weights(weights: np.ndarray, scale: np.ndarray, second_moment: np.ndar
 
 
 def _in_order(rest: np.ndarray, scale: np.ndarray, upper: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Round the rows of `rest` (inputs, outputs), which is changed, from the first to the last.
+    """Round the rows of `rest` (inputs, outputs), which changes, from first to last.
 
-    Errors reach the rows beyond a block of `BLOCK` once a block: the same sums, in one matrix product.
+    Errors reach the rows after a block of `BLOCK` once per block: the same sums, in one matrix product.
     """
     rounded, kept = np.empty_like(rest), rest != 0
     for start in range(0, len(rest), BLOCK):
@@ -58,7 +59,7 @@ def _in_order(rest: np.ndarray, scale: np.ndarray, upper: np.ndarray, low: int, 
 
 
 def _upper_factor(moment: np.ndarray) -> np.ndarray:
-    """The upper U with U^T U = moment^-1: a Cholesky factor of the moment read backwards, inverted, read backwards."""
+    """The upper triangular U with U^T U = moment^-1: a Cholesky factor of the reversed moment, inverted, reversed."""
     from scipy.linalg.lapack import dtrtri
 
     lower = np.linalg.cholesky(moment[::-1, ::-1])
@@ -68,11 +69,11 @@ def _upper_factor(moment: np.ndarray) -> np.ndarray:
 
 
 def second_moment(node: onnx.NodeProto, kernel: tuple[int, ...], arrays: list[np.ndarray]) -> np.ndarray | None:
-    """The mean of x x^T over the windows that the layer `node` sees in its inputs `arrays`: (groups, inputs, inputs).
+    """The mean of x x^T over the windows of the inputs `arrays` of the layer `node`: (groups, inputs, inputs).
 
-    Of inputs that lie far from zero (see `centering`) it is that of x less its mean: what rounding does to a constant
-    goes into the bias afterwards, and would else be all that rounding looks after.
-    None for a layer whose windows are not computed here: ConvTranspose, automatic padding, other than two dimensions.
+    If the inputs are far from zero (see `centering`), the mean of x is subtracted first. The bias absorbs the rounding
+    error of a constant later; otherwise rounding would minimize nothing else. Returns None for a layer whose windows
+    are not computed here: ConvTranspose, automatic padding, or not two spatial dimensions.
     """
     options: dict[str, Any] = {a.name: list(a.ints) or a.i or a.s for a in node.attribute}
     if node.op_type == "Conv" and len(kernel) == 2 and options.get("auto_pad", b"NOTSET") == b"NOTSET":
@@ -88,7 +89,7 @@ def second_moment(node: onnx.NodeProto, kernel: tuple[int, ...], arrays: list[np
 
 
 def _near_zero(rows: np.ndarray) -> np.ndarray:
-    """`rows` (positions, ...) less their mean, where it is far larger than what they vary by."""
+    """`rows` (positions, ...) minus their mean, if it is much larger than their deviation."""
     mean = rows.mean(axis=0, dtype=np.float64)
     spread = np.square(rows - mean).mean()
     return rows - mean.astype(np.float32) if np.square(mean).mean() > FAR**2 * spread else rows

@@ -1,4 +1,4 @@
-"""The step that repairs what the model's task finds wrong with an INT8 file."""
+"""The step that repairs what the task of the model requires after quantization."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import score_levelling
 
 
 def apply(_step: Repair, state: Int8State) -> int:
-    """Bring the scores that the task names back to where they were."""
+    """Move the scores that the task names back to the float model's."""
     if not tasks.of(state.spec).protect.score_layers(state.model, state.spec):
         return 0
     score_levelling.level(state.quantized, state.model, state.calibration, state.tick)

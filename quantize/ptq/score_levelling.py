@@ -1,8 +1,8 @@
-"""Level scores, as a task wants it: what was approximated finds the same boxes and gives them lower scores.
+"""Score levelling: an approximated detector finds the same boxes with lower scores, so raise its score biases.
 
-Every error within a network takes from what stands out, and a threshold that an application has set then drops boxes
-while mAP looks fine. Here the bias of each layer that tells scores is moved until what the float model is sure of has
-its scores on average: one number a layer, which a hundred images are enough for.
+Every error in a network lowers the largest values. A score threshold in an application then drops boxes although mAP
+looks fine. We shift the bias of each layer that computes scores until the objects that the float model is sure of have
+its scores on average. That is one number per layer, for which a hundred images are enough.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     import onnx
 
 IMAGES, MOST_VALUES = 128, 8192
-"""What is looked at: so many images, of each at most so many values a layer."""
+"""Number of images, and maximum number of values per layer and image."""
 LEAST_LOGIT, MOST_SHIFT = -4.6, 3.0
-"""Of scores below 1 % there is nothing to hold; no logit is moved by more than this."""
+"""Scores below 1% are ignored. No logit shifts by more than this."""
 
 
 def level(changed: onnx.ModelProto, source: onnx.ModelProto, calibration: Calibration, tick: Tick) -> None:
-    """Move the biases of the score layers of `changed`, in place, so that its scores are those of `source` on average.
+    """Shift the biases of the score layers of `changed`, in place, so that its scores match those of `source` on
+    average.
 
-    The task says which layers these are; most have none. The average is weighted with the scores of `source`: where it
-    sees nothing there is nothing to hold. Nodes have the same names in both; a layer whose bias is not in float stays
-    as it is. `tick` is called with (batches done, batches, what).
+    The task names these layers; most tasks have none. The average is weighted with the scores of `source`, so
+    background does not count. Nodes have the same names in both. A layer whose bias is not in float stays unchanged.
+    `tick` is called with (batches done, batches, text).
     """
     from onnx import TensorProto, numpy_helper
     from scipy.special import expit
@@ -62,7 +63,8 @@ def level(changed: onnx.ModelProto, source: onnx.ModelProto, calibration: Calibr
 
 
 def _shift(wanted: np.ndarray, logits: np.ndarray) -> float:
-    """What is added to `logits` so that their probabilities are as high as `wanted`, an average weighted with these."""
+    """The shift of `logits` for which their probabilities are as high as `wanted`, in an average weighted with
+    `wanted`."""
     from scipy.optimize import brentq
     from scipy.special import expit
 
@@ -70,5 +72,5 @@ def _shift(wanted: np.ndarray, logits: np.ndarray) -> float:
         return float((wanted * (expit(logits + shift) - wanted)).sum())
 
     if not wanted.size or excess(-MOST_SHIFT) > 0 or excess(MOST_SHIFT) < 0:
-        return 0.0  # nothing was seen, or these are no scores
+        return 0.0  # no scores above the limit, or these are not scores
     return float(brentq(excess, -MOST_SHIFT, MOST_SHIFT))

@@ -1,9 +1,9 @@
-"""The network's input on the grid of the image's bytes: nothing is rounded there, and no zero point is needed.
+"""Align the input's grid with the image's byte values: nothing is rounded there, and no zero point is needed.
 
-Where the first convolution pads nothing, the normalization goes into it, and the graph takes what was normalized back
-to bytes / divide in front of it (OpenVINO computes that in the kernel that quantizes). In front of one that pads, an
-offset cannot go: its padding is zero behind the normalization. There is only what has no offset. Once the graph also
-takes the bytes themselves (`graph.normalize`), all in front of the convolution falls away.
+If the first convolution has no padding, the normalization is folded into it, and the graph converts normalized inputs
+back to bytes / divide before it (OpenVINO does that in the kernel that quantizes). If it has padding, an offset cannot
+be folded, because the padding is zero after normalization. Then this step works only without an offset. Once the graph
+also accepts bytes (`graph.normalize`), nothing remains before the convolution.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def apply(_step: ByteInput, state: Int8State) -> int:
-    """Fold the normalization into the first convolution, and give what it reads the range of bytes."""
+    """Fold the normalization into the first convolution, and set its input range to that of bytes."""
     assert state.ranges is not None, "no step has chosen ranges"
     conv = normalize.first_conv(state.model, state.spec.input.name)
     if conv is None or conv.name in state.float_nodes:
         return 0
     if offsets(state.spec) and not state.scheme.fuses_functions:
-        return 0  # what takes the images back to bytes would be two passes over them there
+        return 0  # converting the images back to bytes would be two passes over them there
     known = {node.name for node in state.model.graph.node}
     tensor = fold(state.model, state.spec)
     state.float_nodes += [node.name for node in state.model.graph.node if node.name not in known]
@@ -43,7 +43,7 @@ def apply(_step: ByteInput, state: Int8State) -> int:
 
 
 def repeat(model: onnx.ModelProto, spec: ModelSpec, quantized: onnx.ModelProto) -> None:
-    """Fold the normalization into the float `model`, in place, where `quantized`, an INT8 file of it, has it so."""
+    """Fold the normalization into the float `model`, in place, if its INT8 file `quantized` has it folded."""
     trial = files.copy(model)
     tensor = fold(trial, spec)
     if tensor != spec.input.name and any(tensor in node.output for node in quantized.graph.node):
@@ -51,15 +51,15 @@ def repeat(model: onnx.ModelProto, spec: ModelSpec, quantized: onnx.ModelProto) 
 
 
 def offsets(spec: ModelSpec) -> bool:
-    """Whether normalization does more than to multiply all channels with one number."""
+    """Whether normalization does more than multiply all channels by one number."""
     return any(spec.preprocess.mean) or len(set(spec.preprocess.std)) > 1
 
 
 def fold(model: onnx.ModelProto, spec: ModelSpec) -> str:
-    """Make the first convolution of the float `model` read bytes / divide, in place; returns the tensor that it reads.
+    """Make the first convolution of the float `model` read bytes / divide, in place; return the tensor that it reads.
 
-    Answers stay what they are, to float rounding. Empty where that cannot be: it pads and there is an offset, something
-    else reads the images, or the graph normalizes itself. Where there is nothing to fold it is the input.
+    Outputs stay the same up to float rounding. Returns "" if this is not possible: there is padding and an offset,
+    another node reads the images, or the graph normalizes itself. If there is nothing to fold, returns the input.
     """
     import onnx
     from onnx import numpy_helper

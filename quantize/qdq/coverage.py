@@ -1,4 +1,4 @@
-"""The step that fails where too few layers came out in INT8."""
+"""The step that fails if too few layers run in INT8."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def apply(_step: RequireInt8, state: Int8State) -> int:
-    """Raise `RuntimeFailed` where too few layers of the INT8 model are in INT8."""
+    """Raise `RuntimeFailed` if too few layers of the INT8 model are in INT8."""
     require(state.quantized, state.model, state.scheme, state.float_nodes)
     return 0
 
 
 def require(quantized: onnx.ModelProto, model: onnx.ModelProto, scheme: Scheme, kept: Sequence[str]) -> int:
-    """How many layers are in INT8; raises `RuntimeFailed` where these are too few of those that could be.
+    """The number of layers in INT8. Raises `RuntimeFailed` if that is too small a share of the possible layers.
 
-    Too few: below `precision.LEAST`. Could be: layers of the float `model` with constant weights, but for those in
-    `kept`, those that the scheme leaves in float by its own rule, and recurrent ones, of which no engine here makes
-    INT8.
+    Too small: below `precision.LEAST`. Possible: layers of the float `model` with constant weights, without those in
+    `kept`, those that the scheme leaves in float by its own rule, and recurrent ones, which none of our quantizers
+    supports.
     """
     constants = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     could = [
@@ -44,14 +44,14 @@ def require(quantized: onnx.ModelProto, model: onnx.ModelProto, scheme: Scheme, 
     if not precision.Quantized(asked, len(could)).few or (could == [] and kept):
         return asked
     types = Counter(node.op_type for node in could)
-    left = ", ".join(f"{count} {operator}" for operator, count in types.items()) or "no layers that could be"
+    left = ", ".join(f"{count} {operator}" for operator, count in types.items()) or "no layers that can run in INT8"
     rule = (
         f" Convolutions below {tensorrt.FEWEST_CHANNELS} channels stay in float."
         if scheme.placement == "inputs"
         else ""
     )
     raise RuntimeFailed(
-        f"Only {asked} of {len(could)} layers came out in INT8 with the scheme '{scheme.name}'.",
-        f"The model has {left}; its weights or operators are not of the kind that is quantized.{rule}",
-        "Use the float model, or another scheme or method.",
+        f"Only {asked} of {len(could)} layers are in INT8 with the scheme '{scheme.name}'.",
+        f"The model has {left}; its weights or operators are not supported by the quantizer.{rule}",
+        "Use the float model, or try another scheme or method.",
     )

@@ -1,4 +1,4 @@
-"""The step that keeps the layers in float that lose most when they alone are quantized."""
+"""The step that keeps in float the layers whose quantization alone loses most."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Keep what comes behind the last layer in INT8 in float.
+"""Keep everything after the last INT8 layer in float.
 
-An answer on a grid of 256 values has ties, and its order is lost; a layer in float reads rounded values for nothing.
+An output on a grid of 256 values has ties, so its order is lost. A layer in float that reads rounded values gains
+nothing.
 """
 
 from __future__ import annotations
@@ -19,27 +20,26 @@ if TYPE_CHECKING:
 
 
 def apply(_step: FloatTail, state: Int8State) -> int:
-    """Take the pairs behind the last layers in INT8 out."""
+    """Remove the pairs after the last INT8 layers."""
     return take_out(state.quantized, state.model, keep_convolutions=state.scheme.quantized_output)
 
 
 def take_out(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutions: bool) -> int:
-    """Take the Q/DQ pairs behind the last INT8 layers out of `model`, in place; returns how many nodes went.
+    """Remove the Q/DQ pairs after the last INT8 layers of `model`, in place; return the number of removed nodes.
 
-    A pair stays where it also clips: ONNX Runtime's quantizer drops a Relu whose work the pair does, and gives the
-    layer another output than it has in the float model `reference`. `keep_convolutions`: the output of a last
-    convolution stays quantized, since ONNX Runtime computes a convolution in INT8 only so (a matrix product's kernel
-    can answer in float).
+    A pair stays if it also clips: ONNX Runtime's quantizer drops a Relu whose work the pair does, and then the layer's
+    output differs from the float model `reference`. `keep_convolutions`: the output of a last convolution stays
+    quantized, because ONNX Runtime needs that to run the convolution in INT8 (a matrix product can write float).
     """
     graph = model.graph
     readers = readers_of(graph)
     makers = producers_of(graph)
     originals = {node.name: list(node.output) for node in reference.graph.node}
     outputs = {value.name for value in graph.output}
-    leads: set[str] = set()  # tensors from which a layer is reached
+    leads: set[str] = set()  # tensors from which a path leads to a layer
     integers = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     for node in reversed(graph.node):
-        # To a layer in float a pair is only noise, and a kernel; but for what makes a layer before it run in INT8.
+        # Before a layer in float a pair only adds noise and a kernel, unless the layer before it needs it for INT8.
         is_layer = node.op_type in PRODUCTS and (keep_convolutions or node.input[1] in integers)
         if is_layer or leads.intersection(node.output):
             leads.update(node.input)
@@ -51,7 +51,7 @@ def take_out(model: onnx.ModelProto, reference: onnx.ModelProto, keep_convolutio
         maker = makers.get(node.input[0])
         if maker is None:
             continue
-        # A pair on an answer takes its name, and what makes it gets another.
+        # A pair on an output takes its name; the tensor before it gets another name.
         names = [pair.output[0] if pair.output[0] in outputs else node.input[0] for pair in readers[node.output[0]]]
         if not set(names) <= set(originals.get(maker.name, ())):
             continue

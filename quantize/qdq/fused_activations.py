@@ -1,8 +1,8 @@
-"""Activation functions that a runtime computes within the layer before them: no Q/DQ pair stands inside.
+"""Remove Q/DQ pairs inside activation functions that the runtime fuses into the layer before.
 
-OpenVINO fuses a convolution, its activation function and the quantization behind it into one kernel. A pair between
-convolution and function rounds twice; MobileNetV3 loses most by it. (ONNX Runtime has no such kernel: there the pair is
-what makes the convolution run in INT8.)
+OpenVINO fuses a convolution, its activation function and the quantization after it into one kernel. A pair between
+convolution and function rounds twice, which costs MobileNetV3 most. (ONNX Runtime has no such kernel. There the pair
+makes the convolution run in INT8.)
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 FUNCTIONS = frozenset(
     {"Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Elu", "LeakyRelu", "PRelu", "Mish"}
 )
-"""Functions that stay in float between a layer's INT8 product and the pair behind them."""
+"""Functions that stay in float between a layer's INT8 product and the pair after them."""
 
 
 def apply(model: onnx.ModelProto, reference: onnx.ModelProto) -> bool:
-    """Take the pairs on the tensors `inside` the functions of the float model `reference` out of `model`, in place.
+    """Remove the pairs on the tensors `inside` the functions of the float model `reference` from `model`, in place.
 
     Returns whether there were any. Tensors have the same names in both.
     """
@@ -44,9 +44,10 @@ def apply(model: onnx.ModelProto, reference: onnx.ModelProto) -> bool:
 
 
 def inside(model: onnx.ModelProto) -> set[str]:
-    """The tensors of a float graph that only an activation function reads, or that lie within one.
+    """The tensors of a float graph that only an activation function reads, or that are inside one.
 
-    ``x * Sigmoid(x)``, as SiLU is exported, is one function (so is ``x * HardSigmoid(x)``): x and the gate are inside.
+    ``x * Sigmoid(x)``, the exported form of SiLU, is one function (as is ``x * HardSigmoid(x)``): x and the gate are
+    inside.
     """
     readers = readers_of(model.graph)
     found = set()

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def apply(step: PlaceByNncf, state: Int8State) -> int:
-    """Make the INT8 model. Raises `InvalidInput` for layers whose weights are computed."""
+    """Quantize with NNCF. Raises `InvalidInput` for layers whose weights are computed."""
     model, scheme, calibration = files.copy(state.model), state.scheme, state.calibration
     import nncf
 
     _require_constant_weights(model)
     nncf.set_log_level(40)
-    aliases = Aliases(model.graph)  # NNCF makes up names without a look whether they are taken
+    aliases = Aliases(model.graph)  # NNCF creates names without checking whether they are used.
     aliases.apply(model.graph)
     transformer = any(node.op_type == "LayerNormalization" for node in model.graph.node)
     zero_points = scheme.activations == "u8" or step.zero_points
@@ -50,14 +50,14 @@ def apply(step: PlaceByNncf, state: Int8State) -> int:
 
 
 def _require_constant_weights(model: onnx.ModelProto) -> None:
-    """NNCF 3.4 fails on others with an AttributeError."""
+    """Raise `InvalidInput` for computed weights: NNCF 3.4 fails on them with an AttributeError."""
     constants = constants_of(model.graph)
     for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] not in constants:
             raise InvalidInput(
                 f"NNCF cannot quantize this model: the weights of {node.op_type} '{node.name}' are computed.",
-                "It reads weights that are constants.",
-                "Use another method, e.g. --method minmax or round.",
+                "NNCF needs constant weights.",
+                "Use another method: --method minmax or --method round.",
             )
 
 
@@ -72,7 +72,7 @@ def _advanced(scheme: Scheme, step: PlaceByNncf) -> Any:
 
 
 class _Batches:
-    """What NNCF iterates over, possibly several times."""
+    """The data set that NNCF iterates over, possibly several times."""
 
     def __init__(self, calibration: Calibration, tick: Tick) -> None:
         self._calibration, self._tick = calibration, tick

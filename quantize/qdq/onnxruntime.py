@@ -1,4 +1,4 @@
-"""Q/DQ models by ONNX Runtime's quantizer, with ranges that we collect ourselves."""
+"""Q/DQ models by ONNX Runtime's quantizer, with ranges that we collect."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ OPERATORS = (
     "Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Resize",
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Relu", "Clip", "ReduceMean", "Mul"
 )  # fmt: skip
-"""What has an INT8 kernel, and what passes INT8 through. Sigmoid, Softmax and LayerNorm stay in float: their INT8
-kernels are tables or none, and the error is large."""
+"""Operators with an INT8 kernel, and operators that pass INT8 through. Sigmoid, Softmax and LayerNorm stay in float:
+their INT8 kernels are tables or missing, and the error is large."""
 
 
 MOST_AVERAGED = 200
-"""How much wider a pool's input may range than its output. (The kernels take a ratio of steps up to 256.)"""
+"""How much wider a pool's input may range than its output. (The kernels accept a ratio of steps up to 256.)"""
 
 
 def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, float_nodes: list[str]) -> onnx.ModelProto:
-    """`model`, changed in place, with Q/DQ pairs for the scheme `scheme`; `float_nodes` stay in float."""
+    """`model` with Q/DQ pairs for `scheme`, changed in place. `float_nodes` stay in float."""
     import onnx
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     left_out = [*float_nodes, *_left_out(model, ranges)]
-    aliases = Aliases(model.graph)  # the quantizer makes up names without a look whether they are taken
+    aliases = Aliases(model.graph)  # The quantizer creates names without checking whether they are used.
     aliases.apply(model.graph)
     biases = _take_grouped_biases(model)
     data = {aliases.tensor(name): (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
@@ -60,15 +60,18 @@ def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, floa
 
 
 def _left_out(model: onnx.ModelProto, ranges: dict[str, Range]) -> list[str]:
-    """The nodes that cannot be in INT8.
+    """The nodes that cannot run in INT8.
 
     - Layers whose weights are computed.
-    - A Resize that is neither "nearest" nor "linear", with the layers next to it: ONNX Runtime 1.31 puts all between
-      INT8 layers into channels-last, in which it has no cubic one, and fails on loading.
-    - Pools that leave hardly anything of what they read (means of what is normalized): its kernels fail with "parameter
-      out of computation range".
-    - A ReLU whose output a nested graph reads: the quantizer drops a ReLU whose work a pair does, and that graph would
-      read what is before it.
+
+    - A Resize that is neither "nearest" nor "linear", with the layers next to it: ONNX Runtime 1.31 converts everything
+    between INT8 layers to channels-last, has no cubic Resize in that layout, and fails on loading.
+
+    - Pools whose output range is tiny compared with their input (means of normalized values): the kernels fail with
+    "parameter out of computation range".
+
+    - A ReLU whose output a nested graph reads: the quantizer drops a ReLU whose work a pair does, and the nested graph
+    would read the tensor before it.
     """
     constants = constants_of(model.graph)
     reads = reads_of(model.graph)
@@ -96,7 +99,7 @@ def _left_out(model: onnx.ModelProto, ranges: dict[str, Range]) -> list[str]:
 
 
 def _next_to(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[str]:
-    """The layers from which a path without another layer leads to `node`, or from `node` to them."""
+    """The layers that reach `node`, or that `node` reaches, by a path without another layer."""
     readers = readers_of(graph)
     makers = producers_of(graph)
     found: dict[str, None] = {}
@@ -119,9 +122,10 @@ def _next_to(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[str]:
 
 
 def _take_grouped_biases(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """Take the biases of transposed convolutions with groups out of `model`, in place; returns them by node.
+    """Remove the biases of grouped transposed convolutions from `model`, in place; return them by node.
 
-    Their weights have one scale for each channel of a group; the quantizer cannot scale a bias of all channels by them.
+    Their weights have one scale per channel of a group, and the quantizer cannot scale a bias of all channels with
+    these.
     """
     stored = constants_of(model.graph)
     found = {}
@@ -134,7 +138,7 @@ def _take_grouped_biases(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
 
 def _put_biases_back(model: onnx.ModelProto, biases: dict[str, onnx.TensorProto]) -> None:
-    """Give the layers the `biases` that they had; the quantizer drops what nothing reads."""
+    """Restore the `biases` of the layers. The quantizer drops tensors without a reader."""
     kept = constants_of(model.graph)
     for node in model.graph.node:
         if node.name in biases:
@@ -149,7 +153,7 @@ def _options(scheme: Scheme) -> dict[str, Any]:
         "ActivationSymmetric": scheme.centered,
         "WeightSymmetric": True,
         "QuantizeBias": scheme.quantize_bias,
-        "MatMulConstBOnly": True,  # attention's products of two activations lose most and gain least
+        "MatMulConstBOnly": True,  # Products of two activations (attention) lose most in INT8 and gain least.
         "QDQOpTypePerChannelSupportToAxis": {"MatMul": 1, "ConvTranspose": 1},
     }
 

@@ -1,4 +1,4 @@
-"""Q/DQ pairs taken out of a graph."""
+"""Remove Q/DQ pairs from a graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def without(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` in which activations pass by their Q/DQ pairs; quantized weights stay what they are."""
+    """A copy of `model` in which activations bypass their Q/DQ pairs. Quantized weights do not change."""
     copy = files.copy(model)
     quantizers = {node.output[0]: node for node in copy.graph.node if node.op_type == "QuantizeLinear"}
     behind = [node for node in copy.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in quantizers]
@@ -21,12 +21,12 @@ def without(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def rewire(graph: onnx.GraphProto, renamed: dict[str, str], gone: list[onnx.NodeProto]) -> None:
-    """Take the nodes `gone` out of `graph`, in place; who reads a tensor in `renamed` reads the one it stands for."""
+    """Remove the nodes `gone` from `graph`, in place. Readers of a tensor in `renamed` read its replacement."""
     outputs = {value.name for value in graph.output}
     for node in gone:
         graph.node.remove(node)
     for new, old in renamed.items():
-        if new in outputs:  # the pair made an output of the model: its source takes that name
+        if new in outputs:  # The pair wrote an output of the model: its source takes that name.
             for node in graph.node:
                 for names in (node.input, node.output):
                     names[:] = [new if name == old else name for name in names]

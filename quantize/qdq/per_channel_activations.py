@@ -1,8 +1,8 @@
-"""A scale for each channel in front of depthwise convolutions, for runtimes that take it.
+"""One scale per channel for the inputs of depthwise convolutions, for runtimes that support it.
 
-A depthwise convolution never adds channels up, so the scale of each can go into its weight's. Where channels have very
-different ranges (behind a SiLU nothing evens them out) one scale leaves the narrow ones a few steps. NNCF places pairs
-so for OpenVINO, whose kernels stay in INT8 by it and take no longer.
+A depthwise convolution never sums over channels, so the scale of each channel can be folded into that of its weight. If
+channels have very different ranges (after a SiLU nothing equalizes them), one common scale leaves the narrow ones few
+steps. NNCF places pairs this way for OpenVINO, whose kernels stay in INT8 and take no longer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def apply(model: onnx.ModelProto, ranges: ChannelRanges) -> bool:
-    """Give the u8 pairs on the tensors in `ranges` a scale and a zero point for each channel, in place.
+    """Give the u8 pairs on the tensors in `ranges` one scale and zero point per channel, in place.
 
     Returns whether there were any.
     """
@@ -47,6 +47,6 @@ def apply(model: onnx.ModelProto, ranges: ChannelRanges) -> bool:
 
 
 def _grid(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scales (float32) and zero points (uint8) of channels with these ends, zero inside."""
+    """Scales (float32) and zero points (uint8) of channels with these ends, zero included."""
     scale = np.maximum((high - low) / 255, np.finfo(np.float32).tiny)
     return scale.astype(np.float32), np.clip(np.rint(-low / scale), 0, 255).astype(np.uint8)

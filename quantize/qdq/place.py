@@ -1,4 +1,4 @@
-"""The step that puts Q/DQ pairs where a scheme wants them."""
+"""The step that places Q/DQ pairs as a scheme requires."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def apply(_step: PlaceQdq, state: Int8State) -> int:
-    """Make the INT8 model, for the ranges that were chosen."""
+    """Create the INT8 model with the chosen ranges."""
     assert state.ranges is not None, "no step has chosen ranges"
     state.quantized = place(state.model, state.ranges, state.scheme, state.float_nodes)
     return 1
 
 
 def place(model: onnx.ModelProto, ranges: Ranges, scheme: Scheme, float_nodes: Sequence[str]) -> onnx.ModelProto:
-    """A copy of `model` with the Q/DQ pairs of `scheme`; `float_nodes` stay in float."""
+    """A copy of `model` with the Q/DQ pairs of `scheme`. `float_nodes` stay in float."""
     engine = tensorrt if scheme.placement == "inputs" else onnxruntime
     placed = engine.place(files.copy(model), ranges.tensors, scheme, list(float_nodes))
     if scheme.centered:
@@ -35,7 +35,7 @@ def place(model: onnx.ModelProto, ranges: Ranges, scheme: Scheme, float_nodes: S
         fused_activations.apply(placed, model)
     if engine is onnxruntime:
         made = shared_grids.apply(placed, model, ranges.tensors, keep=scheme.quantized_output)
-        # What a mover makes is on the grid of what it reads: a finer one would only round it again.
+        # The output of an operator that only moves values has the grid of its input: another one would round again.
         per_channel_activations.apply(placed, {n: ends for n, ends in ranges.channels.items() if n not in made})
     if scheme.activations == "u8 or s8":
         zero_points.apply(placed)
@@ -43,5 +43,5 @@ def place(model: onnx.ModelProto, ranges: Ranges, scheme: Scheme, float_nodes: S
 
 
 def placing(scheme: Scheme, ranges: Ranges) -> Callable[[onnx.ModelProto, list[str]], onnx.ModelProto]:
-    """`place` for this scheme and these ranges: of a model and the nodes that stay in float."""
+    """`place` for this scheme and these ranges, as a function of a model and the nodes that stay in float."""
     return lambda model, float_nodes: place(model, ranges, scheme, float_nodes)

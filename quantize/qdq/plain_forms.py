@@ -1,7 +1,7 @@
-"""Layers in the form in which quantizers know them: constant weights stored, and a bias with one value an output.
+"""Bring layers into the form that quantizers support: constant stored weights, and a bias with one value per output.
 
-ONNX Runtime's quantizer fails on a Gemm whose C is a scalar, [1] or [1, N] (onnxslim makes the last out of MatMul and
-Add), and takes alpha for 1 when it scales the bias.
+ONNX Runtime's quantizer fails on a Gemm whose C is a scalar, [1] or [1, N] (onnxslim creates the last from MatMul and
+Add), and ignores alpha when it scales the bias.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def apply(model: onnx.ModelProto) -> bool:
-    """Bring the layers of `model` into that form, in place; returns whether any changed. Results stay the same."""
+    """Bring the layers of `model` into that form, in place; return whether any changed. Outputs stay the same."""
     stored = _store(model)
     gemms = _Gemms(model)
     changed = [gemms.plain(node) for node in list(model.graph.node) if node.op_type == "Gemm"]
@@ -31,15 +31,16 @@ def apply(model: onnx.ModelProto) -> bool:
 
 
 def add_types(model: onnx.ModelProto) -> bool:
-    """Note the types and shapes that ONNX Runtime knows and onnx does not in `model`, in place; whether there are any.
+    """Add the types and shapes that ONNX Runtime infers and onnx does not to `model`, in place; return whether there
+    are any.
 
-    Of some operators that are functions (GroupNormalization) onnx 1.23 infers nothing, and of what is behind them.
+    onnx 1.23 infers nothing for some function operators (GroupNormalization), nor for what follows them.
     """
     import onnx
 
     graph = model.graph
     given = {value.name: value for value in graph.value_info if _has_type(value)}
-    files.refill(graph.value_info, given.values())  # onnxslim notes values twice, and without a type
+    files.refill(graph.value_info, given.values())  # onnxslim lists values twice, and without a type
     inferred = onnx.shape_inference.infer_shapes(model).graph
     known = {v.name for v in (*inferred.value_info, *inferred.output) if _has_type(v)}
     unknown = [name for node in graph.node for name in node.output if name and name not in known]
@@ -58,13 +59,13 @@ _KINDS = {"tensor(float)": 1, "tensor(int64)": 7, "tensor(int32)": 6, "tensor(bo
 
 
 def _has_type(value: onnx.ValueInfoProto) -> bool:
-    """Whether the type is known: of a tensor with its elements'."""
+    """Whether the type is known; for a tensor, the type of its elements."""
     kind = value.type.WhichOneof("value")
     return bool(kind and (kind != "tensor_type" or value.type.tensor_type.elem_type))
 
 
 def _store(model: onnx.ModelProto) -> bool:
-    """Store weights and biases that nodes make of constants alone (Constant, Identity, Transpose ...); in place."""
+    """Store weights and biases that nodes compute from constants only (Constant, Identity, Transpose ...), in place."""
     from onnx import numpy_helper
 
     graph = model.graph
@@ -91,7 +92,7 @@ def _store(model: onnx.ModelProto) -> bool:
 
 
 class _Gemms:
-    """A model whose Gemms with constant weights are to be plain: alpha and beta 1, A not transposed, C of shape [N]."""
+    """Makes Gemms with constant weights plain: alpha and beta 1, A not transposed, C of shape [N]."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
@@ -99,7 +100,7 @@ class _Gemms:
         self._constants = constants_of(model.graph)
 
     def plain(self, node: onnx.NodeProto) -> bool:
-        """Make `node` plain, in place; returns whether it was not."""
+        """Make `node` plain, in place; return whether it was not."""
         from onnx import helper
 
         if node.input[1] not in self._constants:
@@ -125,7 +126,7 @@ class _Gemms:
         return True
 
     def _add(self, node: onnx.NodeProto, c: str, beta: float, outputs: int) -> None:
-        """Let `node` add beta times `c` as a bias of its own; where rows get different values, by an Add behind it."""
+        """Let `node` add beta times `c` as its own bias; if rows get different values, by an Add after it."""
         from onnx import helper
 
         value = self._value(c) * np.float32(beta) if c in self._constants else None

@@ -1,4 +1,4 @@
-"""The step that keeps in float what the model's task wants exact."""
+"""The step that keeps in float what the task of the model protects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgewright.quantize.steps import Protect
 
 
 def apply(_step: Protect, state: Int8State) -> int:
-    """Keep the nodes in float that the task names."""
+    """Keep the nodes that the task names in float."""
     state.protected = tasks.of(state.spec).protect.nodes(state.model)
     state.float_nodes += state.protected
     return len(state.protected)

@@ -1,8 +1,9 @@
-"""One grid for what only moves: tensors that come out of a Concat, a Gather or a pool have the grid of what goes in.
+"""One shared grid for operators that only move values: the outputs of a Concat, Gather or pool use the grid of the
+inputs.
 
-Where a Concat joins tensors of different grids, every input is rounded a second time: in OpenVINO one more operation in
-a convolution (SqueezeNet: 8 of 26) or a kernel of its own (FastestDet 14, YOLOX-nano 24), in ONNX Runtime a slower
-Concat. NNCF gives all of them one grid, too.
+If a Concat joins tensors on different grids, every input is rounded a second time: in OpenVINO one more operation in a
+convolution (SqueezeNet: 8 of 26) or a separate kernel (FastestDet 14, YOLOX-nano 24), in ONNX Runtime a slower Concat.
+NNCF shares these grids too.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ if TYPE_CHECKING:
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 NARROW = 2.0
-"""How many times as wide a Concat may range as one of its inputs that other operators read too, on that grid then."""
+"""How many times wider a Concat may range than an input that other operators read too and that then shares its grid."""
 
 
 def apply(
     model: onnx.ModelProto, reference: onnx.ModelProto, ranges: dict[str, Range], keep: bool = True
 ) -> set[str]:  # fmt: skip
-    """Give the pairs of `model` on tensors that movers join one grid, in place.
+    """Give the pairs of `model` on tensors that movers connect one grid, in place.
 
-    It spans the `ranges` of those that no mover makes: their values are all there is. Tensors keep their own grids
-    where one of the pairs does the work of a function that ONNX Runtime's quantizer dropped (it is there in the float
-    model `reference`) and would not on a wider grid. `keep` False: no pair stays
-    behind a mover all of whose inputs are on that grid. (ONNX Runtime moves integers only between two pairs; OpenVINO
-    rounds once more by a pair with a zero point.) Returns the tensors that movers make of quantized ones.
+    The grid spans the `ranges` of the tensors that no mover writes, because these are all values. Tensors keep their
+    own grids if one of the pairs does the work of a function that ONNX Runtime's quantizer dropped (the function is in
+    the float model `reference`) and a wider grid would not. `keep` False: remove the pair after a mover whose inputs
+    are all on that grid. (ONNX Runtime moves integers only between two pairs. OpenVINO rounds again for a pair with a
+    zero point.) Returns the tensors that movers write from quantized ones.
     """
     graph = model.graph
     constants = constants_of(graph)
@@ -68,7 +69,8 @@ def apply(
 
 
 def _clipping(graph: onnx.GraphProto, reference: onnx.GraphProto) -> dict[str, str]:
-    """The tensors that another node makes than in `reference`, whose work their pair does, and that node's operator."""
+    """The tensors that another node writes than in `reference`, because their pair does its work, and that node's
+    operator."""
     originals = {name: node for node in reference.node for name in node.output}
     return {
         name: originals[name].op_type
@@ -79,12 +81,12 @@ def _clipping(graph: onnx.GraphProto, reference: onnx.GraphProto) -> dict[str, s
 
 
 def _is_lost(function: str, own: Range, shared: Range) -> bool:
-    """Whether a grid that spans `shared` does not do the work of `function` that one that spans `own` does."""
+    """Whether a grid that spans `shared` does not do the work of `function`, and one that spans `own` does."""
     return bool(function) and (shared[0] < own[0] or (function != "Relu" and shared[1] > own[1]))
 
 
 def _take_out(graph: onnx.GraphProto, tensors: dict[str, str]) -> None:
-    """Take the pairs of these integers out of `graph`, in place: who reads the pair reads the tensor of that name."""
+    """Remove the pairs of these integer tensors from `graph`, in place: readers of the pair read the named tensor."""
     pairs = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in tensors]
     gone = [*pairs, *(node for node in graph.node if node.op_type == "QuantizeLinear" and node.output[0] in tensors)]
     rewire(graph, {pair.output[0]: tensors[pair.input[0]] for pair in pairs}, gone)
@@ -94,9 +96,9 @@ def _take_out(graph: onnx.GraphProto, tensors: dict[str, str]) -> None:
 def _joined(
     graph: onnx.GraphProto, quantized: dict[str, str], ranges: dict[str, Range]
 ) -> tuple[dict[str, str], set[str], set[str]]:
-    """Of tensors with a pair those that share a grid, as a forest (child -> parent), and those that movers make.
+    """The quantized tensors that share a grid, as a forest (child -> parent), and the tensors that movers write.
 
-    Then those of them that some input does not share its grid with.
+    Also those of the latter that do not share their grid with some input.
     """
     readers = readers_of(graph)
     tensors = {integers: name for name, integers in quantized.items()}
@@ -104,7 +106,7 @@ def _joined(
         name: [reader for pair in readers.get(integers, []) for reader in readers.get(pair.output[0], [])]
         for name, integers in quantized.items()
     }
-    grids: dict[str, str] = {}  # a tensor -> the one with a pair whose grid it is on
+    grids: dict[str, str] = {}  # tensor -> the quantized tensor whose grid it uses
     parents: dict[str, str] = {}
     made: set[str] = set()
     apart: set[str] = set()
@@ -140,7 +142,7 @@ def _root(parents: dict[str, str], name: str) -> str:
 
 
 def _set(graph: onnx.GraphProto, ends: dict[str, Range]) -> None:
-    """Give the quantized tensors in `ends` the grids that span these, of the type that they have."""
+    """Give the quantized tensors in `ends` grids that span these ends, of their present type."""
     from onnx import numpy_helper
 
     constants, names = constants_of(graph), Names(graph)
@@ -164,7 +166,7 @@ def _set(graph: onnx.GraphProto, ends: dict[str, Range]) -> None:
 
 
 def _round_biases(graph: onnx.GraphProto) -> None:
-    """Give int32 biases the step that integer kernels take for granted: that of the input times that of the weights."""
+    """Give int32 biases the scale that integer kernels assume: input scale times weight scale."""
     from onnx import numpy_helper
 
     constants, makers = constants_of(graph), producers_of(graph)

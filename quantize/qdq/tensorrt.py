@@ -1,8 +1,8 @@
 """Q/DQ placement for TensorRT: explicit pairs on the inputs of the layers that run in INT8, and nowhere else.
 
 The rules are NVIDIA's ("Working with Quantized Types", TensorRT developer guide): symmetric s8 with zero point 0, no
-int32 bias, no pair on a layer's output, so that convolution, bias and activation fuse; of the two inputs of a residual
-addition only the skip input gets a pair, so that the addition fuses into the other one's convolution.
+int32 bias, no pair on a layer's output, so that convolution, bias and activation fuse. In a residual addition only the
+skip input gets a pair, so that the addition fuses into the convolution of the other input.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     import onnx
 
 LAYERS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": 1}
-"""Operators that run in INT8, with the axis of the weights that counts output channels (Gemm: where transB is set)."""
+"""Operators that run in INT8, with the axis of the weights for output channels (Gemm: if transB is set)."""
 
 
 FEWEST_CHANNELS = 16
-"""Convolutions with fewer stay in float: TensorRT's INT8 kernels work on 32 channels at a time, and FP16 is faster."""
+"""Convolutions with fewer channels stay in float: TensorRT's INT8 kernels process 32 channels at a time, and FP16 is
+faster."""
 
 
 def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, float_nodes: list[str]) -> onnx.ModelProto:
-    """`model`, changed in place, with Q/DQ pairs for TensorRT; `float_nodes` stay in float.
+    """`model` with Q/DQ pairs for TensorRT, changed in place. `float_nodes` stay in float.
 
     A product of two activations (attention) stays in float: INT8 there breaks TensorRT's fused attention kernel.
     """
@@ -50,7 +51,7 @@ def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, floa
         pairs.weights(node)
         layers.update(node.output)
     by_name = {node.name: node for node in model.graph.node}
-    # An addition fuses into a convolution that runs in INT8; one in float reads its skip input in float.
+    # An addition fuses into a convolution in INT8. A convolution in float reads its skip input in float.
     wanted += [(by_name[name], skip) for name, skip in skips.items() if by_name[name].input[1 - skip] in layers]
     for node, index in wanted:
         node.input[index] = pairs.activation(node.input[index])
@@ -59,7 +60,7 @@ def place(model: onnx.ModelProto, ranges: dict[str, Range], scheme: Scheme, floa
 
 
 def channels(node: onnx.NodeProto, shape: Sequence[int]) -> tuple[int, int]:
-    """How many channels the convolution `node` reads and writes; `shape` is that of its weights."""
+    """The input and output channels of the convolution `node`; `shape` is that of its weights."""
     groups = next((a.i for a in node.attribute if a.name == "group"), 1)
     return shape[1] * groups, shape[0]
 
@@ -67,10 +68,10 @@ def channels(node: onnx.NodeProto, shape: Sequence[int]) -> tuple[int, int]:
 def residuals(model: onnx.ModelProto) -> dict[str, int]:
     """The residual additions of a float graph: name of the Add node -> index of its skip input.
 
-    An Add is residual where one input ends in a convolution that it can fuse with (only element-wise activations and
-    nothing else reads it in between). Where both do, the one on the longer path to the common ancestor is the one to
-    fuse with. No residual: a constant or a graph input on the other side, and a convolution that is itself the common
-    ancestor (ConvNeXt's block, whose other branch starts behind it).
+    An Add is residual if one input comes from a convolution that it can fuse with (only element-wise activations in
+    between, with no other reader). If both do, the one on the longer path to the common ancestor is fused. An Add is
+    not residual if the other input is a constant or a graph input, or if the convolution is itself the common ancestor
+    (ConvNeXt's block, whose other branch starts after it).
     """
     producers = producers_of(model.graph)
     readers: dict[str, int] = {}
@@ -90,7 +91,7 @@ def residuals(model: onnx.ModelProto) -> dict[str, int]:
 def _fused_input(
     add: onnx.NodeProto, producers: dict[str, onnx.NodeProto], readers: dict[str, int], inputs: set[str]
 ) -> int | None:
-    """Which input of `add` ends in the convolution to fuse with; None where `add` is no residual."""
+    """The index of the input of `add` that comes from the convolution to fuse with; None if `add` is not residual."""
     depths = [_distances(name, producers, inputs) for name in add.input]
     common = set(depths[0]) & set(depths[1])
     if not common:
@@ -105,7 +106,7 @@ def _fused_input(
 
 
 def _distances(name: str, producers: dict[str, onnx.NodeProto], inputs: set[str]) -> dict[str, int]:
-    """Every tensor that `name` is computed from, constants aside -> the number of nodes on the shortest path to it."""
+    """Every tensor that `name` depends on, without constants -> the number of nodes on the shortest path to it."""
     found, queue = {name: 0}, deque([name])
     while queue:
         here = queue.popleft()
@@ -118,7 +119,7 @@ def _distances(name: str, producers: dict[str, onnx.NodeProto], inputs: set[str]
 
 
 class _Pairs:
-    """Collects Q/DQ pairs, one a tensor, and puts them into the graph."""
+    """Collects Q/DQ pairs, one per tensor, and inserts them into the graph."""
 
     def __init__(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> None:
         self._graph, self._ranges, self._names = model.graph, ranges, Names(model.graph)
@@ -126,7 +127,7 @@ class _Pairs:
         self._weights: dict[str, str] = {}
 
     def activation(self, name: str) -> str:
-        """A symmetric s8 pair behind the tensor `name`; returns the tensor behind the pair."""
+        """A symmetric s8 pair after the tensor `name`; returns the tensor after the pair."""
         import onnx
 
         if name not in self._nodes:
@@ -143,7 +144,7 @@ class _Pairs:
         return str(self._nodes[name][-1].output[0])
 
     def weights(self, node: onnx.NodeProto) -> None:
-        """Replace the float weights of `node` by s8 ones, per output channel, behind a DequantizeLinear."""
+        """Replace the float weights of `node` by s8 weights, per output channel, with a DequantizeLinear."""
         import onnx
         from onnx import numpy_helper
 
@@ -168,7 +169,8 @@ class _Pairs:
         node.input[1] = self._weights[name]
 
     def insert(self) -> None:
-        """Put the collected nodes right behind what makes their tensors, and drop float weights that nobody reads."""
+        """Insert the collected nodes right after the nodes that write their tensors, and drop float weights without a
+        reader."""
         ordered: list[onnx.NodeProto] = []
         produced = producers_of(self._graph)
         for name, nodes in self._nodes.items():
@@ -190,7 +192,7 @@ class _Pairs:
 
 
 def weight_axis(node: onnx.NodeProto, rank: int) -> int:
-    """The axis of the weights of `node` that counts output channels."""
+    """The axis of the weights of `node` for output channels."""
     if node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute):
         return 1
     return rank - 1 if node.op_type == "MatMul" else LAYERS[node.op_type]

@@ -1,8 +1,8 @@
-"""TensorRT's rules for Q/DQ graphs, checked on the file: each violation with its node and the rule.
+"""TensorRT's rules for Q/DQ graphs, checked on the file. Each violation names its node and the rule.
 
-The rules are NVIDIA's ("Working with Quantized Types", TensorRT developer guide, and the ONNX parser's own checks).
-What is an "error" the parser or builder refuses, or computes as something else; a "warning" costs speed or accuracy:
-the layer runs in float, is not fused, or is fused as something worse.
+The rules are NVIDIA's ("Working with Quantized Types", TensorRT developer guide, and the checks of its ONNX parser). On
+an "error", the parser or builder refuses the graph or computes something else. A "warning" costs speed or accuracy: the
+layer runs in float, or is not fused well.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 RULES: dict[str, str] = {
     "opset": "Per-channel QuantizeLinear and DequantizeLinear need operator set 13, float16 scales 19.",
     "integer-operator": "Q/DQ pairs around float operators only: no QLinearConv, ConvInteger, DynamicQuantizeLinear.",
-    "signed": "Quantized tensors are int8; uint8 is refused.",
+    "signed": "Quantized tensors are int8; TensorRT refuses uint8.",
     "symmetric": "Zero points are 0.",
     "int32-bias": "Biases stay in float: no DequantizeLinear of int32.",
-    "constant-scale": "Scales are constants, finite and above zero.",
+    "constant-scale": "Scales are constant, finite and positive.",
     "activation-per-tensor": "An activation has one scale; per-channel scales are for weights.",
     "weight-axis": "Per-channel weights count output channels: axis 0 of Conv, 1 of ConvTranspose.",
-    "pair": "Each QuantizeLinear is read by a DequantizeLinear with its own scale, and each of activations reads one.",
-    "both-inputs": "A layer runs in INT8 only where its activations and its weights are both quantized.",
+    "pair": "A DequantizeLinear with the same scale follows each QuantizeLinear; one of activations follows a QuantizeLinear.",
+    "both-inputs": "A layer runs in INT8 only if both its activations and its weights are quantized.",
     "fused-output": "No pair between a layer and its bias, activation function or batch norm: it breaks their fusion.",
-    "residual": "Of a residual addition the skip input is quantized, and not the branch that the addition fuses into.",
-    "batch-norm": "Batch norms are folded into their convolution before anything else.",
-    "float-function": "No pair in front of Sigmoid, Softmax, LayerNormalization or Erf, nor within SiLU.",
-    "concat-scale": "The inputs of a Concat share one scale; else each is requantized.",
-    "attention": "Products of two activations stay in float, so that the fused attention kernel survives.",
+    "residual": "In a residual addition, quantize the skip input, not the branch that the addition fuses into.",
+    "batch-norm": "Fold batch norms into their convolution first.",
+    "float-function": "No pair before Sigmoid, Softmax, LayerNormalization or Erf, and none inside SiLU.",
+    "concat-scale": "The inputs of a Concat share one scale; otherwise TensorRT requantizes each.",
+    "attention": "Products of two activations stay in float, so that TensorRT can use its fused attention kernel.",
     "few-channels": "Convolutions with fewer than 16 channels are faster in FP16.",
 }
 """The rules by name."""
@@ -63,9 +63,10 @@ _FUSED = frozenset(
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """A broken rule (a key of `RULES`) at a node, by name, and what is wrong there.
+    """A broken rule (a key of `RULES`) at a named node, and the violation.
 
-    `level`: whether TensorRT refuses it or it only costs. `origin`: the layer that the node belongs to.
+    `level`: "error" if TensorRT refuses it, "warning" if it only costs speed or accuracy. `origin`: the layer that the
+    node belongs to.
     """
 
     rule: str
@@ -76,9 +77,9 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 def check(model: onnx.ModelProto) -> list[Violation]:
-    """All violations in `model`, errors first, in the order of the graph. A float graph has none.
+    """All violations in `model`, errors first, in graph order. A float graph has none.
 
-    Nodes are told by their names, so each must have one of its own (`graph.names.name_nodes`).
+    Violations name nodes, so each node must have a unique name (`graph.names.name_nodes`).
     """
     graph = _Graph(model)
     if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear") or n.op_type in _INTEGER for n in model.graph.node):
@@ -92,7 +93,8 @@ def check(model: onnx.ModelProto) -> list[Violation]:
 
 
 def origins(model: onnx.ModelProto) -> dict[str, str]:
-    """Of each node that a pass put in (Q/DQ, Cast) the name of the layer that reads it; of others their own."""
+    """The layer that each node inserted by a pass (Q/DQ, Cast) belongs to, that is, its reader. Other nodes map to
+    themselves."""
     readers = readers_of(model.graph)
     found: dict[str, str] = {}
     for node in reversed(model.graph.node):
@@ -103,7 +105,7 @@ def origins(model: onnx.ModelProto) -> dict[str, str]:
 
 
 class _Graph:
-    """A model with what the rules ask of it: who makes and who reads a tensor, and constants by name."""
+    """A model with lookups for the rules: writers and readers of tensors, and constants by name."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         from onnx import numpy_helper
@@ -120,7 +122,7 @@ class _Graph:
         self._to_array = numpy_helper.to_array
 
     def constant(self, name: str) -> np.ndarray | None:
-        """The value of a constant, None for what is computed."""
+        """The value of a constant, or None for a computed tensor."""
         return self._to_array(self.constants[name]) if name in self.constants else None
 
     def of(self, *operators: str) -> list[onnx.NodeProto]:
@@ -128,7 +130,7 @@ class _Graph:
         return [node for node in self.nodes if node.op_type in operators]
 
     def pair_at(self, name: str) -> onnx.NodeProto | None:
-        """The DequantizeLinear that makes `name` out of a quantized activation, with a Cast behind it or not."""
+        """The DequantizeLinear that writes `name` from a quantized activation, directly or through a Cast."""
         node = self.makers.get(name)
         if node is not None and node.op_type == "Cast":
             node = self.makers.get(node.input[0])
@@ -137,7 +139,7 @@ class _Graph:
         return node
 
     def weights_at(self, name: str) -> onnx.NodeProto | None:
-        """The DequantizeLinear of constant weights that makes `name`."""
+        """The DequantizeLinear of constant weights that writes `name`."""
         node = self.makers.get(name)
         if node is None or node.op_type != "DequantizeLinear" or node.input[0] not in self.constants:
             return None
@@ -172,7 +174,7 @@ def _types(graph: _Graph) -> Iterator[Violation]:
         kind = zero.data_type if zero is not None else source.data_type if source is not None else None
         if kind is None and node.op_type == "QuantizeLinear":
             stated = next((a.i for a in node.attribute if a.name == "output_dtype"), 0)
-            kind = stated or onnx.TensorProto.UINT8  # what ONNX means by no zero point
+            kind = stated or onnx.TensorProto.UINT8  # ONNX: no zero point means this type
         if kind not in (None, onnx.TensorProto.INT8):
             yield Violation("signed", node.name, f"Its quantized type is {names.get(kind, kind)}.")
         value = graph.constant(node.input[2]) if zero is not None else None
@@ -229,7 +231,7 @@ def _layers(graph: _Graph) -> Iterator[Violation]:
     for node in graph.of(*LAYERS):
         if node.op_type == "MatMul" and _is_computed(graph, node.input[1]):
             if graph.pair_at(node.input[0]) is not None or graph.pair_at(node.input[1]) is not None:
-                yield Violation("attention", node.name, "It multiplies two activations, and has a pair.")
+                yield Violation("attention", node.name, "It multiplies two activations and has a pair.")
             continue
         activation, weights = graph.pair_at(node.input[0]), graph.weights_at(node.input[1])
         if (activation is None) != (weights is None):
@@ -266,7 +268,7 @@ def _fusions(graph: _Graph) -> Iterator[Violation]:
 
 
 def _is_gate(reader: onnx.NodeProto, quantizer: onnx.NodeProto, graph: _Graph) -> bool:
-    """Whether `reader` is the product of a SiLU whose Sigmoid `quantizer` stands behind."""
+    """Whether `reader` is the product of a SiLU and `quantizer` is after its Sigmoid."""
     sigmoid = graph.makers[quantizer.input[0]]
     return reader.op_type == "Mul" and sigmoid.input[0] in reader.input
 
@@ -279,7 +281,7 @@ def _residual(graph: _Graph) -> Iterator[Violation]:
         fused = next(n for n in bare.graph.node if n.name == name).input[1 - skip]
         layer = next(n for n in bare.graph.node if fused in n.output)
         if graph.weights_at(originals[layer.name].input[1]) is None:
-            continue  # its convolution runs in float: nothing to fuse into
+            continue  # Its convolution runs in float: there is nothing to fuse into.
         if graph.pair_at(node.input[1 - skip]) is not None:
             yield Violation("residual", name, f"The branch of {layer.op_type} '{layer.name}' has a pair.")
         elif graph.pair_at(node.input[skip]) is None:

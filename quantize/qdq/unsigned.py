@@ -1,7 +1,7 @@
-"""Signed activations as unsigned ones with the same values: the zero point moves by 128, and so does every integer.
+"""Convert signed activations to unsigned ones with the same values: the zero point and all integers shift by 128.
 
-OpenVINO 2026.4 on x86 without VNNI computes networks of signed activations wrongly (a YOLOX-nano loses nearly all its
-boxes, and gets them back by this pass); with unsigned ones it agrees with the exact arithmetic of the file.
+OpenVINO 2026.4 on x86 without VNNI computes networks with signed activations incorrectly (a YOLOX-nano loses nearly all
+its boxes, and this pass restores them). With unsigned activations it agrees with the exact arithmetic of the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def apply(model: onnx.ModelProto) -> bool:
-    """Make every s8 activation of `model` u8, in place; weights stay. Returns whether there were any."""
+    """Convert every s8 activation of `model` to u8, in place. Weights do not change. Returns whether there were any."""
     from onnx import numpy_helper
 
     graph = model.graph

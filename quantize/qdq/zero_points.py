@@ -1,8 +1,8 @@
-"""Zero points only where they are worth their time: activations on signed grids around zero where little is lost.
+"""Use zero points only where they pay: activations get a signed grid around zero if that costs little accuracy.
 
-On processors with AMX a convolution that reads u8 with a zero point takes longer than one that reads s8 without (it has
-to make good what the zero point and the padding add); without AMX both take the same. A grid around zero has coarser
-steps, up to twice: behind a SiLU that loses a bit.
+On processors with AMX a convolution with u8 inputs and a zero point takes longer than one with s8 inputs and none (it
+must compensate for the zero point and the padding). Without AMX both take the same time. A grid around zero has coarser
+steps, up to twice as long: after a SiLU that loses one bit.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     import onnx
 
 COARSER = 1.25
-"""How many times as coarse a grid without a zero point may be: 1.9 dB of a tensor's noise."""
+"""How many times coarser a grid without a zero point may be: 1.9 dB of a tensor's noise."""
 
 
 def apply(model: onnx.ModelProto, coarser: float = COARSER) -> set[str]:
-    """Make u8 pairs with a zero point s8 ones without, in place, where no step gets more than `coarser` times as long.
+    """Convert u8 pairs with a zero point to s8 pairs without, in place, if no step gets more than `coarser` times as
+    long.
 
-    Returns the tensors (in front of the pairs) that were changed.
+    Returns the changed tensors (before the pairs).
     """
     from onnx import numpy_helper
 

@@ -76,7 +76,7 @@ def learning_rate(highest: float, lowest: float, step: int, total: int, warmup: 
 
 
 def landed(plan: Plan, progress: Progress, done: int) -> int | None:
-    """The earlier end of the plan if the training has not improved for long after `done` epochs; None to keep the plan."""
+    """The earlier end of the plan if the training has not improved for long after `done` epochs, else None."""
     if plan.patience is None or progress.landing:
         return None
     patience = max(5, math.ceil(plan.patience * progress.planned))

@@ -30,7 +30,7 @@ networks, operators, trial = _sibling("net"), _sibling("operators"), _sibling("t
 SHARES = 4
 """The networks of CI, so that several processes can share them."""
 EACH = 50
-NOT_BY_NNCF = ("layers came out in INT8", "are computed")
+NOT_BY_NNCF = ("layers are in INT8", "are computed")
 """What NNCF alone is refused for: convolutions over one and three dimensions stay in float, computed weights fail."""
 
 

@@ -131,8 +131,8 @@ def test_the_other_methods_work_too(name, tiny, tmp_path, monkeypatch):
     [
         ("ort-x87", "round", "ort-x86"),
         ("ort-x86", "rnd", "round"),
-        ("ort-x86", "nncf", "Methods for it"),
-        ("tensorrt", "nncf", "Methods for it"),
+        ("ort-x86", "nncf", "Methods that support it"),
+        ("tensorrt", "nncf", "Methods that support it"),
     ],
 )
 def test_a_wrong_name_lists_the_right_ones(scheme, method, message, tiny, tmp_path):
