@@ -30,7 +30,7 @@ RULES: dict[str, str] = {
     "constant-scale": "Scales are constant, finite and positive.",
     "activation-per-tensor": "An activation has one scale; per-channel scales are for weights.",
     "weight-axis": "Per-channel weights count output channels: axis 0 of Conv, 1 of ConvTranspose.",
-    "pair": "A DequantizeLinear with the same scale follows each QuantizeLinear; one of activations follows a QuantizeLinear.",
+    "pair": "A DequantizeLinear with the same scale follows each QuantizeLinear, and the reverse for activations.",
     "both-inputs": "A layer runs in INT8 only if both its activations and its weights are quantized.",
     "fused-output": "No pair between a layer and its bias, activation function or batch norm: it breaks their fusion.",
     "residual": "In a residual addition, quantize the skip input, not the branch that the addition fuses into.",
