@@ -67,7 +67,7 @@ def error(findings: Iterable[Finding]) -> EdgewrightError | None:
     if not wrong:
         return None
     more = f" And {len(wrong) - 1} more." if len(wrong) > 1 else ""
-    return KINDS[wrong[0].code](f"{wrong[0].code}: {wrong[0].text}{more}", "", "docs/audit.md says what to do.")
+    return KINDS[wrong[0].code](f"{wrong[0].code}: {wrong[0].text}{more}", "", "See docs/audit.md for what to do.")
 
 
 def split(found: Iterable[Finding]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
@@ -84,32 +84,33 @@ def census(asked: Mapping[str, int], described: Mapping[str, Any]) -> Finding:
     """
     ran: Mapping[str, int] = described.get("layers", {})
     if fault := described.get("unfused"):
-        text = f"{asked.get('int8', 0)} layers that the file quantizes run in float: right, but slower. {fault}"
+        text = f"{asked.get('int8', 0)} quantized layers run in float, which is slower but not less accurate. {fault}"
         return Finding(level="warning", code="int8-kernels", text=text)
     words = ", ".join(f"{count} {kind}" for kind, count in sorted(ran.items())) or "none"
     reorders = f"{described.get('reorders', 0)} reorders or conversions"
     lost, every = asked.get("int8", 0) - ran.get("int8", 0), sum(asked.values())
     if asked.get("int8") and 2 * ran.get("int8", 0) < every:
-        text = f"INT8 in {ran.get('int8', 0)} of {every} layers ({asked['int8']} asked). Ran: {words}; {reorders}."
+        run = f"{ran.get('int8', 0)} of {every} layers run in INT8; the file quantizes {asked['int8']}."
+        text = f"{run} Executed: {words}; {reorders}."
         return Finding(level="warning", code="census", text=text)
     if lost > 0:
-        text = f"{lost} of {asked['int8']} layers that the file quantizes do not run in INT8. Ran: {words}; {reorders}."
+        text = f"{lost} of {asked['int8']} quantized layers do not run in INT8. Executed: {words}; {reorders}."
         return Finding(level="warning", code="census", text=text)
-    return Finding(level="ok", code="census", text=f"Layers ran as the file asks: {words}; {reorders}.")
+    return Finding(level="ok", code="census", text=f"All layers run in the precision of the file: {words}; {reorders}.")
 
 
 def saturation(saturated: np.ndarray, exact: np.ndarray, pairs: int, spec: ModelSpec) -> Finding:
-    """How far sums of 16 bits, as on x86 without VNNI, take the answers from those of exact sums."""
+    """How much 16-bit sums, as on x86 without VNNI, change the answers against exact sums."""
     if not pairs:
-        return Finding(level="ok", code="saturation", text="No sum of two products can leave 16 bits.")
-    text = f"Without VNNI {pairs} pairs of weights can leave 16 bits: {{}} the exact sums."
+        return Finding(level="ok", code="saturation", text="No sum of two products can overflow 16 bits.")
+    text = f"Without VNNI {pairs} pairs of weights can overflow 16 bits: {{}} exact sums."
     return _alike("saturation", saturated, exact, SATURATION, spec, text)
 
 
 def parity(answered: np.ndarray, expected: np.ndarray, precisions: Sequence[Precision], spec: ModelSpec) -> Finding:
     """How near the runtime's answers are to what its graph says, computed without any fusion; in what it computes."""
     limits = min(PARITY[precision] for precision in precisions)
-    return _alike("runtime-parity", answered, expected, limits, spec, "The runtime gives {} the graph.")
+    return _alike("runtime-parity", answered, expected, limits, spec, "The runtime gives {} the ONNX graph.")
 
 
 def batch(
@@ -119,17 +120,18 @@ def batch(
     """Whether raw outputs of the same images agree, each a pair; `what` says how they were made."""
     worst = min(statistics.sqnr_db(found, truth) for truth, found in pairs)
     limits = min(BATCH[precision] for precision in precisions)
-    same = "equal" if worst == statistics.MAX_SQNR_DB else f"alike to {worst:.1f} dB"
-    return _graded(code, worst, limits, f"{what}: outputs are {same} (from {limits[0]:.0f} dB on they are the same).")
+    same = "equal" if worst == statistics.MAX_SQNR_DB else f"similar to {worst:.1f} dB"
+    return _graded(code, worst, limits, f"{what}: outputs are {same} (limit: {limits[0]:.0f} dB).")
 
 
 def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Finding:
     """How the confidence moved: of a classifier in its first answer, of a detector in the boxes found again."""
     moved = tasks.of(spec).metric.confidence(answers, reference, spec)
     if moved is None:
-        return Finding(level="ok", code="confidence", text="No answer of the reference is sure enough to compare.")
-    limits, means = moved.limits, f"{moved.after:.3f}, the reference's {moved.before:.3f}"
-    text = f"The mean score of {moved.what} is {means} (it may move by {limits[0]:g})."
+        text = "The reference has no answer with a score high enough to compare."
+        return Finding(level="ok", code="confidence", text=text)
+    limits, against = moved.limits, f"reference: {moved.before:.3f}; allowed shift: {moved.limits[0]:g}"
+    text = f"The mean score of {moved.what} is {moved.after:.3f} ({against})."
     return _graded("confidence", -abs(moved.after - moved.before), (-limits[0], -limits[1]), text)
 
 
@@ -144,8 +146,8 @@ def _alike(
 ) -> Finding:
     same, what, db = tasks.of(spec).metric.likeness(answers, reference, spec)
     if db is None:
-        text = text.format(f"{same:.1f} % of {what} of")
+        text = text.format(f"{same:.1f}% of {what} of")
         return _graded(code, same, (limits.warning_percent, limits.error_percent), text)
     near = "equal scores" if db == statistics.MAX_SQNR_DB else f"{db:.1f} dB"
-    text = text.format(f"the same answer for {same:.1f} % of {what} and {near} as")
+    text = text.format(f"the same answer for {same:.1f}% of {what} and {near} as")
     return _graded(code, db, (limits.warning_db, limits.error_db), text)

@@ -67,7 +67,7 @@ def compare(
     chosen = baseline.choice.id if baseline.choice and baseline.choice.id else now.id
     before = next((m for m in baseline.measurements if m.id == chosen), None)
     if before is None or before.status != "ok":
-        why = f"the baseline chose no variant, and has no measured '{chosen}'"
+        why = f"the baseline chose no variant and has no measurement of '{chosen}'"
         return Comparison(not_compared=(Reason(about="model", why=why, fix="Use a report that chose a variant."),))
     if other := tuple(_other_subject(report, baseline)):
         return Comparison(not_compared=other)
@@ -75,8 +75,8 @@ def compare(
     if "accuracy" in parts:
         accuracy = _accuracy(tasks.get(report.model.task).metric, now.accuracy, before.accuracy, margin)
         if codes := ", ".join(dict.fromkeys(finding.code for finding in baseline.errors)):
-            fix = "Correct its data or its reference, and write it again."
-            accuracy = _missing("accuracy", f"the data or the reference of the baseline is in error ({codes})", fix)
+            fix = "Correct its data or its reference, then write the report again."
+            accuracy = _missing("accuracy", f"the data or the reference of the baseline has an error ({codes})", fix)
     if "latency" in parts:
         latency = _latency(report.environment, baseline.environment, now, before)
     return Comparison(
@@ -91,21 +91,21 @@ def _other_subject(report: Report, baseline: Report) -> Iterator[Reason]:
     for name in ("name", "task", "classes"):
         ours, theirs = getattr(report.model, name), getattr(baseline.model, name)
         if ours != theirs:
-            why = f"another model: {name} {_of_both(ours, theirs)}"
+            why = f"the two reports are of different models: {name} {_of_both(ours, theirs)}"
             yield Reason(about="model", why=why, fix="Use a report of the same model as baseline.")
     if not (report.data and baseline.data and report.data.digest and baseline.data.digest):
         whose = REPORT if not (report.data and report.data.digest) else BASELINE
-        yield Reason(about="data", why=f"{whose} does not say which images it is of", fix=_again(whose))
+        yield Reason(about="data", why=f"{whose} does not say which images it used", fix=_again(whose))
         return
     fix = "Measure both on the same images."
     if report.data.images != baseline.data.images:
-        why = f"another data set: {_of_both(report.data.images, baseline.data.images)} images"
+        why = f"the data sets differ: {_of_both(report.data.images, baseline.data.images)} images"
         yield Reason(about="data", why=why, fix=fix)
     elif report.data.digest != baseline.data.digest:
-        why = f"other images, or in another order: {_of_both(report.data.name, baseline.data.name)}"
+        why = f"the images or their order differ: {_of_both(report.data.name, baseline.data.name)}"
         yield Reason(about="data", why=why, fix=fix)
     elif report.data.truth and baseline.data.truth and report.data.truth != baseline.data.truth:
-        yield Reason(about="data", why="the same images have other labels than in the baseline", fix=_again(BASELINE))
+        yield Reason(about="data", why="the labels of the images differ from the baseline", fix=_again(BASELINE))
 
 
 # --- accuracy ---------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def _other_subject(report: Report, baseline: Report) -> Iterator[Reason]:
 def _accuracy(metric: Metric, now: Accuracy | None, before: Accuracy | None, margin: float) -> Comparison:
     if now is None or before is None:
         whose = REPORT if now is None else BASELINE
-        return _missing("accuracy", f"{whose} holds no accuracy", _again(whose))
+        return _missing("accuracy", f"{whose} has no accuracy", _again(whose))
     if now.score is None or before.score is None:
         return _by_agreement(now, before, margin)
     primary = metric.SCORES[0]
@@ -137,17 +137,17 @@ def _accuracy(metric: Metric, now: Accuracy | None, before: Accuracy | None, mar
         return Comparison((f"less accurate than the baseline: {change}, {allowed} ({how})",))
     if lost > ROUNDING and high < 0 and chance <= 1 - CONFIDENCE:
         return Comparison((f"less accurate than the baseline: {change}, by more than chance ({how})",))
-    return Comparison(notes=(f"not proven less accurate than the baseline: {change} ({how})",))
+    return Comparison(notes=(f"accuracy is not measurably worse than the baseline: {change} ({how})",))
 
 
 def _by_agreement(now: Accuracy, before: Accuracy, margin: float) -> Comparison:
     """Without labels agreement is compared as a figure, since a report does not hold it image by image."""
     if (now.score is None) != (before.score is None):
         whose = "the report's" if now.score is None else "the baseline's"
-        return _missing("accuracy", f"{whose} images have no labels, the other's have", UNLABELLED)
+        return _missing("accuracy", f"{whose} images have no labels, but those of the other report have", UNLABELLED)
     if now.agreement is None or before.agreement is None:
         return _missing("accuracy", "the images have no labels", UNLABELLED)
-    change = f"agreement with the reference {before.agreement:.2f} -> {now.agreement:.2f} %"
+    change = f"agreement with the reference {before.agreement:.2f} -> {now.agreement:.2f}%"
     if before.agreement - now.agreement > margin + 1e-9:
         return Comparison((f"less accurate than the baseline: {change}, by more than {_points(margin)}",))
     return _missing("accuracy", f"{change}, but the images have no labels", UNLABELLED)
@@ -158,15 +158,15 @@ def _doubt(found: Accuracy) -> str:
     assert found.score is not None
     try:
         if found.contributions is None:
-            return "holds no per-image results"
+            return "has no per-image results"
         numbers = unpack(found.contributions).astype(np.float64)
     except ValueError:
-        return "holds per-image results that cannot be read"
+        return "has per-image results that cannot be read"
     if len(numbers) != found.images:
-        return f"holds per-image results of {len(numbers)} images, not {found.images}"
+        return f"has per-image results of {len(numbers)} images, not {found.images}"
     mean = float(numbers.mean()) if len(numbers) else float("nan")
     if not abs(mean - found.score) <= ROUNDING:  # NaN too
-        return f"holds per-image results of another score ({mean:.2f} %, not {found.score:.2f} %)"
+        return f"has per-image results of another score ({mean:.2f}%, not {found.score:.2f}%)"
     return ""
 
 
@@ -210,10 +210,10 @@ def _latency(here: Environment, there: Environment, now: Measurement, before: Me
         return _missing("latency", "; ".join(differing), OTHER_MACHINE)
     for whose, one in ((REPORT, now.latency), (BASELINE, before.latency)):
         if one is None or one.p50_ms is None or one.p50_interval_ms is None:
-            return _missing("latency", f"{whose} holds no median latency with an interval", _again(whose))
+            return _missing("latency", f"{whose} has no median latency with an interval", _again(whose))
         if not one.valid:
             fix = "Measure again on a quiet machine, or compare accuracy alone (--compare accuracy)."
-            return _missing("latency", f"{whose} was measured while {one.why or 'the machine was not fit for it'}", fix)
+            return _missing("latency", f"{whose} has an unreliable latency ({one.why or 'reason unknown'})", fix)
     assert now.latency and before.latency
     return _slower(now.latency, before.latency)
 
@@ -238,7 +238,7 @@ def _settings(
 
 
 def _more(names: set[str]) -> str:
-    return f"also {' '.join(sorted(names))}" if names else "no other"
+    return f"also {' '.join(sorted(names))}" if names else "none more"
 
 
 def _gpus(machine: Environment) -> str:
@@ -257,7 +257,7 @@ def _slower(now: Latency, before: Latency) -> Comparison:
             elif ours.high * SLOWER < theirs.low:
                 notes.append(f"faster than the baseline: {change}")
             elif name == "p50":
-                notes.append(f"not proven slower than the baseline: {change}")
+                notes.append(f"latency is not measurably slower than the baseline: {change}")
     return Comparison(tuple(failures), (), tuple(notes))
 
 
@@ -274,7 +274,7 @@ def _again(whose: str) -> str:
 
 
 def _of_both(ours: Any, theirs: Any) -> str:
-    return f"(ours {_shown(ours)}, theirs {_shown(theirs)})"
+    return f"({_shown(ours)}; baseline: {_shown(theirs)})"
 
 
 def _shown(value: Any) -> str:

@@ -204,7 +204,7 @@ def _out_of_range(about: Metric, value: float, absolute: bool) -> str:
     if absolute and value <= 0:
         return "with % this is the accuracy itself, which is never negative"
     if absolute and value > 100:
-        return "no accuracy is above 100 %"
+        return "an accuracy is at most 100%"
     if not absolute and value > 20:
         return "without % this is the difference to the reference in points"
     return ""
@@ -387,7 +387,7 @@ def _check(measurement: Measurement, reference: Reference | None, limit: Limit) 
     latency = measurement.latency
     if not met and limit.metric in LATENCIES and latency and not latency.valid:
         # Load beside it only ever slows a model down: what was fast enough under load is, what was not may be.
-        return msgspec.structs.replace(term, value=value, by=by, why=f"measured while {latency.why}")
+        return msgspec.structs.replace(term, value=value, by=by, why=f"the latency is unreliable: {latency.why}")
     return msgspec.structs.replace(term, status="met" if met else "missed", value=value, by=by)
 
 
@@ -412,7 +412,7 @@ def _value(measurement: Measurement, reference: Reference | None, limit: Limit) 
         "memory": measurement.peak_memory_bytes,
     }
     if limit.metric == "confidence" and accuracy:
-        return figures["confidence"], "no answer of the reference is sure enough to compare its score"
+        return figures["confidence"], "the reference has no answer with a score high enough to compare"
     return figures[limit.metric], "it was not measured"
 
 
@@ -423,7 +423,7 @@ def _score(measurement: Measurement, limit: Limit) -> tuple[float | None, str]:
     if limit.absolute:
         return accuracy.score if accuracy else None, "the images have no labels"
     if accuracy is None or accuracy.delta is None:
-        return None, "there is no difference to the reference: the images have no labels, or the reference failed"
+        return None, "no comparison with the reference: the images have no labels, or the reference failed"
     worst = accuracy.delta.low if limit.at_least else accuracy.delta.high
     return worst if limit.confidence else accuracy.delta.value, ""
 
@@ -433,8 +433,8 @@ def _latency(latency: Latency | None, limit: Limit) -> tuple[float | None, str]:
         return None, "latency was not measured"
     if limit.confidence:
         interval: Interval | None = getattr(latency, f"{limit.metric}_interval_ms")
-        return interval.high if interval else None, f"{latency.samples} samples do not support it"
-    return getattr(latency, f"{limit.metric}_ms"), f"{latency.samples} samples do not support it"
+        return interval.high if interval else None, f"{latency.samples} samples are too few for it"
+    return getattr(latency, f"{limit.metric}_ms"), f"{latency.samples} samples are too few for it"
 
 
 def _speedup(measurement: Measurement, reference: Reference | None, limit: Limit) -> tuple[float | None, str]:
@@ -447,10 +447,10 @@ def _speedup(measurement: Measurement, reference: Reference | None, limit: Limit
 
 
 def describe(term: Term) -> str:
-    """A term in words: what was asked, what was found, by how much it is missed."""
+    """A term as one line: what the budget asks, the measured value, by how much it is missed."""
     if term.value is None or term.limit is None:
-        return f"{term.text}: unknown, {term.why}"
+        return f"{term.text}: unknown ({term.why})"
     found = f"{term.text}: {quantity(term.value, term.unit)}"
     if term.status == "missed":
-        return f"{found}, misses by {quantity(abs(term.by or 0), term.unit).lstrip('+')}"
-    return f"{found}, {'met' if term.status == 'met' else f'unknown, {term.why}'}"
+        return f"{found}, missed by {quantity(abs(term.by or 0), term.unit).lstrip('+')}"
+    return f"{found}, {'met' if term.status == 'met' else f'unknown ({term.why})'}"

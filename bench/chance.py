@@ -1,6 +1,6 @@
-"""Whether the reference knows its data at all. Where it does not, no figure of accuracy is evidence.
+"""Whether the reference answers better than chance on its data. If it does not, accuracy is unreliable.
 
-What says so is the task's (`tasks/<name>/metric.py`, `at_chance`).
+The check itself is the task's (`tasks/<name>/metric.py`, `at_chance`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .results import Finding
 CODE = "reference-at-chance"
 
 _ADVICE = (
-    "Accuracy figures of this report are no evidence. Look at some answers (`edgewright run`), and correct data, "
-    "preprocessing or weights."
+    "The accuracy in this report is unreliable. Look at some answers (`edgewright run`), then correct the data, the "
+    "preprocessing or the weights."
 )
 
 

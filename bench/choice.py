@@ -65,7 +65,7 @@ def choose(
     nothing is chosen. What is not proven, and how many images would prove it, stands in `unproven` and in `why`.
     """
     if codes := dict.fromkeys(finding.code for finding in findings if finding.level == "error"):
-        return Choice(why=f"Nothing is chosen, since the data or the reference is in error: {', '.join(codes)}.")
+        return Choice(why=f"Nothing is chosen, because the data or the reference has an error: {', '.join(codes)}.")
     measured = [m for m in measurements if m.status == "ok" and m.latency and m.latency.p50_ms]
     sound = [m for m in measured if not _errors(m)]
     inside = [m for m in sound if all(term.status == "met" for term in check(m, reference, budget))]
@@ -164,28 +164,29 @@ def _is_more_better(accuracy: Accuracy) -> bool:
 
 def _lead(best: Measurement, fastest: Measurement, of: str, compare: Compare) -> str:
     if best is fastest:
-        return f"The fastest of {of}."
-    times = f"{_p50(fastest):.3g} against {_p50(best):.3g} ms"
+        return f"The only {of}." if of.startswith("variant ") else f"The fastest of {of}."
+    times = f"{_p50(fastest):.3g} ms against {_p50(best):.3g} ms"
     against = _against(best, fastest, compare)
-    return f"Of {of}: {fastest.id} is not measurably faster ({times}), and {against}."
+    return f"Chosen from {of}. {fastest.id} is not measurably faster ({times}) and {against}."
 
 
 def _against(best: Measurement, fastest: Measurement, compare: Compare) -> str:
-    """What was held against the `fastest` of those that are as fast."""
+    """Why `best` is preferred to the `fastest`, which is not measurably faster."""
     if (found := compare(best, fastest)) and _is_better(best, fastest, compare):
         return f"is less accurate by {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
     if fastest.float_layers and not best.float_layers:
-        return "is in mixed precision"
+        return "uses mixed precision"
     if _memory(best) * LIGHTER < _memory(fastest):
-        return f"takes more memory ({_memory(fastest) / 1e6:.3g} against {_memory(best) / 1e6:.3g} MB)"
-    return "is no more accurate"
+        return f"needs more memory ({_memory(fastest) / 1e6:.3g} MB against {_memory(best) / 1e6:.3g} MB)"
+    return "is not more accurate"
 
 
 def _of(count: int, every: int, proven: bool, budget: Budget) -> str:
     if not budget.text:
         return f"{count} measured variants"
-    how = "proven inside" if proven and budget.judges_accuracy else "inside"
-    return f"{count} of {every} variants {how} '{budget.text}'"
+    how = "confirmed within" if proven and budget.judges_accuracy else "within"
+    some = "variant" if count == 1 else f"{count} variants"
+    return f"{some} {how} the budget '{budget.text}' ({every} tried)"
 
 
 def _doubts(best: Measurement, budget: Budget, images: int | None) -> Iterator[str]:
@@ -194,26 +195,31 @@ def _doubts(best: Measurement, budget: Budget, images: int | None) -> Iterator[s
     terms = [limit for limit in budget.limits if limit.compares and not is_proven(accuracy, limit)]
     loss = _loss(accuracy) if accuracy else None
     if accuracy and terms:
-        worst = f": on {accuracy.images} images the loss may be {loss:.2f}" if loss and not terms[0].absolute else ""
-        yield f"That {terms[0].text} holds is not proven with 95% confidence{worst}; {_would(images)}."
+        yield f"'{terms[0].text}' is met by the measured value, but inconclusive at 95% confidence."
+        if loss and not terms[0].absolute:
+            yield f"On {accuracy.images} images the loss may be {loss:.2f}."
+        yield _would(images)
     elif accuracy and accuracy.delta and accuracy.delta.verdict == "undecided":
         metric = metrics.known().get(accuracy.primary)
         margin = quantity(accuracy.delta.margin, metric.unit if metric else "points").lstrip("+")
         yield (
-            f"That it loses at most {margin} is not proven with {accuracy.delta.confidence:.0%} confidence: "
-            f"on {accuracy.images} images the loss may be {loss:.2f}."
+            f"Accuracy against the reference is inconclusive at {accuracy.delta.confidence:.0%} confidence: "
+            f"on {accuracy.images} images the loss may be {loss:.2f}, above the margin of {margin}."
         )
     if best.latency and not best.latency.valid:
-        yield f"Its latency is no firm evidence: {best.latency.why}."
+        yield f"Its latency is unreliable ({best.latency.why})."
 
 
 def _faster(one: Measurement, best: Measurement, images: int | None) -> str:
-    times = f"{_p50(one):.3g} against {_p50(best):.3g} ms"
-    return f"{one.id} is faster ({times}) and inside by what was measured, but not proven; {_would(images)}."
+    times = f"{_p50(one):.3g} ms against {_p50(best):.3g} ms"
+    within = "within the budget by its measured value, but inconclusive"
+    return f"{one.id} is faster ({times}). It is {within}. {_would(images)}"
 
 
 def _would(images: int | None) -> str:
-    return f"about {images} images would decide" if images else "it is too near the limit for more images to decide"
+    if images:
+        return f"About {images:,} images would decide."
+    return "The value is too close to the limit for more images to decide."
 
 
 def _needed(one: Measurement, reference: Reference | None, budget: Budget) -> int | None:
@@ -229,7 +235,7 @@ def _nothing(
     checked = {m.id: check(m, reference, budget) for m in measured}
     nearest = min(measured, key=lambda m: (sum(map(_shortfall, checked[m.id])), _p50(m)))
     missed = (*_errors(nearest), *(describe(term) for term in checked[nearest.id] if term.status != "met"))
-    why = f"None of {len(measured)} measured variants is inside '{budget.text}'; {nearest.id} comes nearest."
+    why = f"None of {len(measured)} measured variants is within the budget '{budget.text}'. The closest: {nearest.id}."
     return Choice(why=why, nearest=nearest.id, misses=missed)
 
 

@@ -1,33 +1,51 @@
-"""The report as a table on a terminal, within 100 columns; colours only where there is a terminal."""
+"""The report as a table on a terminal of any width: marks and words say all that colors say.
+
+Below the table every line begins with a word that says what it is: ``skipped:``, ``note:``, ``warning:``, ``chosen:``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from edgewright.core.text import one_line
+from edgewright.tasks.scores import Delta
 
 from . import figures
 from .budget import describe
-from .results import Measurement, Report
+from .results import Finding, Measurement, Report
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 SCORE = "score"
 COLUMNS = {
     SCORE: 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7,
 }  # fmt: skip
-"""Columns of figures and the width below which they are never squeezed: the variant's name gives way."""
-
-NAME = 100 - 1 - sum(COLUMNS.values()) - len(COLUMNS) - 2
-"""What 100 columns leave for the name, each column taking one more for the gap behind it."""
-
-ALARMS = {"error": "bold red", "warning": "yellow"}
-COLOURS = {"not_worse": "green", "worse": "red", "undecided": "yellow"}
+"""Columns of figures and their least width in characters."""
+DROPPED = ("p90 ms", "agree", "size", "difference", "faster")
+"""The columns that a narrow terminal leaves out, in this order."""
+WIDE = 100
+"""From this width on no column is left out: a longer name is cut."""
+LEAST_NAME = 24
+"""Where the name would get fewer columns than the longest name and this, it has a line of its own."""
+LABEL, NARROW = 10, 60
+"""Columns of the words that lines begin with; with fewer columns than `NARROW` text goes on below them."""
+MARKS = {"chosen": ">", "built": "-", "worse": "!", "undecided": "?", "unreliable": "~"}
+MEANINGS = {
+    "chosen": "chosen",
+    "built": "built, not measured",
+    "worse": "worse than the reference",
+    "undecided": "inconclusive",
+    "unreliable": "unreliable latency",
+}
+"""What each mark in the table says."""
+LEVELS = {"error": "bold red", "warning": "yellow", "note": "cyan", "failed": "red"}
+COLORS = {"not_worse": "green", "worse": "red", "undecided": "yellow"}
 
 
 def show(report: Report, console: Console) -> None:
@@ -36,107 +54,232 @@ def show(report: Report, console: Console) -> None:
 
 
 def render(report: Report) -> RenderableType:
-    """The report as something that rich can print: a heading, the table, the choice and what to know about it."""
-    parts: list[RenderableType] = [_heading(report), _table(report)]
+    """The report as something that rich can print: a heading, the table, what to know about it, the choice."""
+    parts: list[RenderableType] = [Lines(_heading(report)), _Figures(report)]
     if figures.paced(report):
         parts.append(_pace(report))
-    parts += _failures(report)
-    parts += [
-        _text(f"{found.level}: {found.code}: {figures.sentence(found)}", ALARMS[found.level])
-        for found in figures.alarms(report)
-    ]
-    parts += [_text(f"note: {found.code}: {figures.sentence(found)}", "dim") for found in figures.about_data(report)]
-    parts += [_text(f"note: {text}", "yellow") for text in figures.doubts(report)]
-    parts += _choice(report)
-    return Group(*parts)
+    return Group(*parts, Lines(_after_table(report)))
 
 
-def _heading(report: Report) -> Text:
-    parts = [report.model.source or report.model.name, f"for {report.target.title or report.target.name}"]
+class Lines:
+    """Lines that begin with a word and a colon, as ``note: ...``; what does not fit goes on below the text.
+
+    `rows`: (word, text) each; a row without a word belongs to the one above.
+    """
+
+    def __init__(self, rows: Iterable[tuple[str, Text]]) -> None:
+        self._rows = list(rows)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        indent = LABEL if options.max_width >= NARROW else 2
+        for word, text in self._rows:
+            label = _text(f"{word}:" if word else "", LEVELS.get(word, "bold" if word == "chosen" else "dim"))
+            label.append(" " * max(indent - label.cell_len, 1 if word else 0))
+            first = " " * (label.cell_len - indent)  # a label that is wider than the indent leaves less for the text
+            first_line, *more = Text(first).append_text(text).wrap(console, options.max_width - indent) or [Text()]
+            yield _joined(label, first_line[len(first) :])
+            for line in more:
+                yield _joined(Text(" " * indent), line)
+
+
+def _joined(label: Text, text: Text) -> Text:
+    line = label.append_text(text)
+    line.rstrip()
+    return line
+
+
+def _after_table(report: Report) -> Iterable[tuple[str, Text]]:
+    """What to know about the figures and the choice: (word, text)."""
+    for found, names, reason in figures.unmeasured(report):
+        where = f" in {found.stage}" if found.stage else ""
+        text = _text(names, "bold" if found.status == "failed" else "")
+        yield found.status, text.append(one_line(f"{where}: {reason}" if reason else where), style="default")
+    for finding in (*figures.alarms(report), *figures.of_variants(report), *figures.about_data(report)):
+        yield finding.level, _finding(finding)
+    for note in figures.doubts(report):
+        yield "note", _text(note)
+    yield from _choice(report)
+
+
+def _finding(found: Finding) -> Text:
+    return _text(f"{found.code}: {figures.sentence(found)}")
+
+
+def _choice(report: Report) -> Iterable[tuple[str, Text]]:
+    choice = report.choice
+    if choice is None:
+        return
+    if choice.id:
+        yield "chosen", _text(choice.id, "bold green")
+        yield "", _text(choice.why)
+        for term in report.measurement(choice.id).budget:
+            yield "", _text(describe(term))
+        return
+    yield "chosen", _text("nothing", "bold red").append(one_line(f". {choice.why}"), style="default")
+    for miss in choice.misses:
+        yield "", _text(miss)
+
+
+def _heading(report: Report) -> Iterable[tuple[str, Text]]:
+    yield "model", _text(report.model.source or report.model.name)
+    yield "target", _text(report.target.title or report.target.name)
     if report.data:
         split = f" ({report.data.split})" if report.data.split else ""
-        parts.append(f"on {report.data.images} images of {report.data.name}{split}")
+        yield "data", _text(f"{report.data.images} images of {report.data.name}{split}")
     if report.budget:
-        parts.append(f"budget: {report.budget}")
-    return _text(" · ".join(parts), "dim")
+        yield "budget", _text(report.budget)
 
 
-def _table(report: Report) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("", width=1, min_width=1)
-    table.add_column("variant", overflow="ellipsis", no_wrap=True, max_width=NAME)
-    for name, width in COLUMNS.items():
-        table.add_column(
-            figures.metric(report) if name == SCORE else name, justify="right", no_wrap=True, min_width=width
-        )
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+class _Row(NamedTuple):
+    """A variant in the table: its mark, its name, and its figures by column."""
+
+    mark: Text
+    name: Text
+    cells: dict[str, Text]
+    style: str = ""
+
+
+class _Figures:
+    """The table of all variants with figures, as wide as the terminal has room: fewer columns on a narrow one, and on
+    a very narrow one each name has a line of its own."""
+
+    def __init__(self, report: Report) -> None:
+        self._rows = list(_rows(report))
+        self._titles = {name: figures.metric(report) if name == SCORE else name for name in COLUMNS}
+        self._marks = _used(report)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        longest = max((row.name.cell_len for row in self._rows), default=0)
+        columns = self._fitting(width, longest)
+        if columns is not None:
+            yield self._table(columns, width)
+        else:
+            columns = self._fitting(width, 0) or (SCORE, "p50 ms")
+            yield from self._stacked(columns)
+        left_out = [self._titles[name] for name in COLUMNS if name not in columns]
+        if left_out and self._rows:
+            yield Lines([("hidden", _text(f"{', '.join(left_out)} (too few columns in this terminal)"))])
+        if self._marks:
+            yield Lines([("marks", _text("   ".join(f"{MARKS[name]} {MEANINGS[name]}" for name in self._marks)))])
+
+    def _fitting(self, width: int, name: int) -> tuple[str, ...] | None:
+        """The columns beside names of this width; None where too few fit."""
+        columns = list(COLUMNS)
+        if width >= WIDE:
+            return tuple(columns)
+        for dropped in (None, *DROPPED):
+            if dropped is not None:
+                columns.remove(dropped)
+            if sum(self._width(one) + 1 for one in columns) + 2 + (name + 1 if name else 0) <= width:
+                return tuple(columns) if not name or "difference" in columns else None
+        return None
+
+    def _width(self, column: str) -> int:
+        cells = [row.cells[column].cell_len for row in self._rows if column in row.cells]
+        return max(COLUMNS[column], len(self._titles[column]), *cells, 0)
+
+    def _table(self, columns: Sequence[str], width: int) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        room = width - 3 - sum(self._width(name) + 1 for name in columns)
+        table.add_column("", width=1, min_width=1)
+        table.add_column("variant", overflow="ellipsis", no_wrap=True, max_width=max(room, LEAST_NAME))
+        for name in columns:
+            table.add_column(_text(self._titles[name]), justify="right", no_wrap=True, min_width=COLUMNS[name])
+        for row in self._rows:
+            table.add_row(row.mark, row.name, *(row.cells.get(name, Text()) for name in columns), style=row.style)
+        return table
+
+    def _stacked(self, columns: Sequence[str]) -> Iterable[Text]:
+        """Each name on a line of its own, its figures below."""
+        widths = {name: self._width(name) for name in columns}
+        yield _text("  " + " ".join(f"{self._titles[name]:>{widths[name]}}" for name in columns), "bold")
+        for row in self._rows:
+            yield Text(" ").join([row.mark if row.mark.plain else Text(" "), row.name])
+            line = Text("  ", style=row.style)
+            for name in columns:
+                cell = row.cells.get(name, Text())
+                line.append(" " * (widths[name] - cell.cell_len)).append_text(cell).append(" ")
+            line.rstrip()
+            yield line
+
+
+def _used(report: Report) -> list[str]:
+    """The marks that the table of `report` shows."""
+    shown = [found for found in report.measurements if figures.has_figures(found)]
+    verdicts = {found.accuracy.delta.verdict for found in shown if found.accuracy and found.accuracy.delta}
+    used = {
+        "chosen": bool(report.choice and report.choice.id),
+        "built": any(found.status == "built" for found in shown),
+        "worse": "worse" in verdicts,
+        "undecided": "undecided" in verdicts,
+        "unreliable": any(found.latency and not found.latency.valid for found in shown),
+    }
+    return [name for name in MARKS if used[name]]
+
+
+def _rows(report: Report) -> Iterable[_Row]:
     reference = report.reference
     if reference:
         accuracy, latency = reference.accuracy, reference.latency
-        table.add_row(
-            "", _text(f"{reference.runtime} {reference.precision}, reference"),
-            figures.percent(accuracy.score) if accuracy else "", "", "",
-            figures.ms(latency.p50_ms) if latency else "", figures.ms(latency.p90_ms) if latency else "", "",
-            figures.size(reference.size_bytes), style="dim",
-        )  # fmt: skip
+        cells = {
+            SCORE: figures.percent(accuracy.score) if accuracy else "",
+            "p50 ms": figures.ms(latency.p50_ms) if latency else "",
+            "p90 ms": figures.ms(latency.p90_ms) if latency else "",
+            "size": figures.size(reference.size_bytes),
+        }
+        name = _text(f"{reference.runtime} {reference.precision}, reference")
+        yield _Row(Text(), name, {column: Text(cell) for column, cell in cells.items()}, "dim")
     for found in figures.by_speed(report):
         if figures.has_figures(found):
-            table.add_row(*_row(found, chosen=bool(report.choice and report.choice.id == found.id)))
-    return table
+            yield _row(found, chosen=bool(report.choice and report.choice.id == found.id))
 
 
-def _row(found: Measurement, chosen: bool) -> list[Text | str]:
+def _row(found: Measurement, chosen: bool) -> _Row:
     accuracy, latency = found.accuracy, found.latency
-    delta = accuracy.delta if accuracy else None
-    colour = COLOURS[delta.verdict] if delta else "default"
-    doubt = "" if latency is None or latency.valid else "~"
-    return [
-        _text(">", "bold green") if chosen else _text("-", "dim") if found.status == "built" else "",
-        _text(found.id, "bold" if chosen else ""),
-        figures.percent(accuracy.score) if accuracy else "",
-        _text(figures.delta(delta, 1).replace(", ", ","), colour) if delta else "",
-        figures.percent(accuracy.agreement, 1) if accuracy else "",
-        doubt + figures.ms(latency.p50_ms) if latency and latency.p50_ms else "",
-        figures.ms(latency.p90_ms) if latency else "",
-        figures.times(found.speedup),
-        figures.size(found.size_bytes),
-    ]
+    doubt = "" if latency is None or latency.valid else MARKS["unreliable"]
+    mark = _text(MARKS["chosen"], "bold green") if chosen else Text()
+    cells = {
+        SCORE: Text(figures.percent(accuracy.score) if accuracy else ""),
+        "difference": _difference(accuracy.delta if accuracy else None),
+        "agree": Text(figures.percent(accuracy.agreement, 1) if accuracy else ""),
+        "p50 ms": Text(doubt + figures.ms(latency.p50_ms) if latency and latency.p50_ms else ""),
+        "p90 ms": Text(figures.ms(latency.p90_ms) if latency else ""),
+        "faster": Text(figures.times(found.speedup)),
+        "size": Text(figures.size(found.size_bytes)),
+    }
+    return _Row(
+        _text(MARKS["built"], "dim") if found.status == "built" and not chosen else mark,
+        _text(found.id, "bold" if chosen else ""), cells,
+    )  # fmt: skip
+
+
+def _difference(delta: Delta | None) -> Text:
+    """A difference to the reference with its interval, and the mark of its verdict."""
+    if delta is None:
+        return Text()
+    mark = MARKS.get(delta.verdict, "")
+    return _text(mark + figures.delta(delta, 1).replace(", ", ","), COLORS[delta.verdict])
 
 
 def _pace(report: Report) -> Table:
-    """Latency at a camera's rate and energy, where they were measured."""
+    """Latency at a camera's rate and energy, if they were measured."""
     rate, source = figures.rate(report), figures.energy_source(report)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("", width=1, min_width=1)
-    table.add_column(f"at {rate} frames/s" if rate else "energy", overflow="ellipsis", no_wrap=True, max_width=NAME)
+    table.add_column(f"at {rate} frames/s" if rate else "energy", overflow="fold")
     for name in [*(("p50 ms", "p90 ms", "missed") if rate else ()), *(("mJ each",) if source else ())]:
         table.add_column(name, justify="right", no_wrap=True)
     for name, found in figures.paced(report):
         pace = figures.pace(found.camera) if rate else ()
         table.add_row("", _text(name), *pace, *([figures.energy(found.energy_mj)] if source else []))
     if source:
-        table.caption = _text(f"mJ each: one inference back to back, measured at {source}")
+        table.caption = _text(f"mJ each: energy of one inference, measured at {source}")
         table.caption_justify = "left"
     return table
-
-
-def _failures(report: Report) -> list[RenderableType]:
-    lines: list[RenderableType] = []
-    for found, names, reason in figures.unmeasured(report):
-        text = Text("x " if found.status == "failed" else "- ", style="red" if found.status == "failed" else "dim")
-        where = f" in {found.stage}" if found.stage else ""
-        text.append(one_line(f"{names} {found.status}{where}"), style="default")
-        lines.append(text.append(one_line(f": {reason}") if reason else "", style="dim"))
-    return lines
-
-
-def _choice(report: Report) -> list[RenderableType]:
-    choice = report.choice
-    if choice is None:
-        return []
-    if choice.id:
-        chosen = _text(f"> {choice.id}", "bold green").append_text(_text(f"  {choice.why}", "default"))
-        return [chosen, *(_text(f"  {describe(term)}", "dim") for term in report.measurement(choice.id).budget)]
-    return [_text(choice.why, "bold red"), *(_text(f"  {miss}") for miss in choice.misses)]
 
 
 def _text(text: str, style: str = "") -> Text:

@@ -25,10 +25,10 @@ from .results import Finding
 SURE, LARGE = 1e-4, 0.35
 
 IMAGES = 100
-"""Looked at of each set, evenly out of its list: decoding is all that this costs."""
+"""Images per set that are compared, spread evenly over its list; the cost is their decoding."""
 
 FEW = 64
-"""Fewer calibration images are told: a range that is an extreme over n images is left by one image in n + 1."""
+"""Fewer calibration images get a warning: one image in n + 1 exceeds a range that is the extreme of n images."""
 
 NAMES = (
     "mean red", "mean green", "mean blue", "deviation of red", "deviation of green", "deviation of blue", "sharpness",
@@ -57,7 +57,7 @@ def compare(calibration: np.ndarray, evaluation: np.ndarray) -> Finding:
     of = f"of {len(calibration)} calibration and {len(evaluation)} evaluation images"
     if not sure or distance < LARGE:
         largest = max(float(one.statistic) for one in found)
-        text = f"Colours, sharpness and size {of} are alike (largest Kolmogorov-Smirnov distance {largest:.2f})."
+        text = f"Colors, sharpness and size {of} are similar (largest Kolmogorov-Smirnov distance {largest:.2f})."
         return Finding(level="ok", code="calibration-domain", text=text)
     medians = (float(np.median(values[:, worst])) for values in (calibration, evaluation))
     ours, theirs = (f"{median:,.0f}" if median >= 1000 else f"{median:.3g}" for median in medians)
@@ -80,8 +80,8 @@ def look(calibration: Sequence[str], evaluation: Sequence[str], size: tuple[int,
 
 def few(images: int) -> Finding:
     """Whether there are enough different calibration images."""
-    left = f"about one image in {images + 1} leaves a range"
+    left = f"about one image in {images + 1} exceeds a calibrated range"
     if images < FEW:
-        text = f"{images} different calibration images are few: {left}. Give at least {FEW}."
+        text = f"Only {images} different calibration images: {left}. Use at least {FEW}."
         return Finding(level="warning", code="calibration-few", text=text)
     return Finding(level="ok", code="calibration-few", text=f"{images} different calibration images: {left}.")

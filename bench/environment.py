@@ -159,40 +159,40 @@ def with_clocks(load: Load, gpu: GpuClock | None, target: Target | None, root: P
 
 
 def objection(load: Load | None, clocks: bool = True) -> str | None:
-    """Why latencies measured under this load are no evidence, in words; None where they are.
+    """Why latencies measured under this load are unreliable, as text; None where they are reliable.
 
-    Without `clocks` a clock that was below its limit is none: between the frames of a camera it may fall.
+    With `clocks` False a low clock is no reason: between the frames of a camera it may fall.
     """
     if load is None:
         return None
     why = []
     if (load.other_cpu_percent or 0) > MAX_OTHER_PERCENT:
-        why.append(f"other processes used {load.other_cpu_percent:g} % of the machine's cores")
+        why.append(f"CPU load {load.other_cpu_percent:g}% from other processes")
     if (load.steal_percent or 0) > MAX_STEAL_PERCENT:
-        why.append(f"the hypervisor took {load.steal_percent:g} % of the time")
+        why.append(f"the hypervisor took {load.steal_percent:g}% of the CPU time")
     if (load.throttled_ms or 0) > 0:
-        why.append(f"the cores were throttled for {load.throttled_ms:g} ms")
+        why.append(f"the CPU was throttled for {load.throttled_ms:g} ms")
     start, end = load.frequency_start_mhz, load.frequency_end_mhz
     if clocks and start and end and end < start * (1 - MAX_FREQUENCY_DROP):
         why.append(f"the clock fell from {start:.0f} to {end:.0f} MHz")
     if load.throttled_by:
-        why.append(f"clocks were held back by {', '.join(load.throttled_by)}")
+        why.append(f"{', '.join(load.throttled_by)} limited the clocks")
     if load.over_current_events:
-        why.append(f"the over-current protection cut the clocks {load.over_current_events} times")
+        why.append(f"over-current protection lowered the clocks {load.over_current_events} times")
     return "; ".join([*why, *_below_target(load), *(_below_limits(load) if clocks else ())]) or None
 
 
 def _below_target(load: Load) -> Iterable[str]:
-    """The machine is set slower than the target is meant."""
+    """Where the machine is set to run slower than the target: power mode, GPU clock."""
     mode, wanted = load.power_mode, load.power_mode_wanted
     if mode and wanted and mode != wanted:
         yield f"the power mode is {mode}, not the target's {wanted}"
     elif load.gpu_cap_mhz and load.gpu_wanted_mhz and load.gpu_cap_mhz < MIN_OF_CAP * load.gpu_wanted_mhz:
-        yield f"the GPU is limited to {load.gpu_cap_mhz:.0f} of the target's {load.gpu_wanted_mhz:.0f} MHz"
+        yield f"the GPU clock is limited to {load.gpu_cap_mhz:.0f} MHz, the target has {load.gpu_wanted_mhz:.0f} MHz"
 
 
 def _below_limits(load: Load) -> Iterable[str]:
-    """The clocks did not reach what the machine is set to."""
+    """Clocks that did not reach the limit that the machine is set to."""
     parts = [("CPU", load.frequency_median_mhz, load.frequency_cap_mhz)]
     if (load.gpu_load_percent or 0) >= MIN_GPU_LOAD:
         parts.append(("GPU", load.gpu_mhz, load.gpu_cap_mhz))

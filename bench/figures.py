@@ -1,10 +1,12 @@
-"""How figures are written in every report: units, digits, signs. An absent figure is an empty string."""
+"""How every report writes figures: units, digits, signs. An absent figure is an empty string."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from edgewright import tasks
 from edgewright.core.statistics import Verdict
@@ -13,7 +15,7 @@ from edgewright.tasks.scores import Accuracy, Delta, Score
 from .results import Finding, Latency, Measurement, Ratio, Reference, Report
 
 MINUS = "\N{MINUS SIGN}"
-VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "undecided"}
+VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "inconclusive"}
 
 EMULATED = "emulated"
 """The code of the finding that a variant's accuracy is not of its own runtime."""
@@ -23,8 +25,7 @@ AUDIT = frozenset(
         "audit", "batch-rows", "batch-size", "census", "confidence", "runtime-parity", "saturation",
     }
 )  # fmt: skip
-"""Checks of variants whose errors and warnings stand below the table too (docs/audit.md)."""
-
+"""Checks of variants whose errors and warnings are also printed below the table (docs/audit.md)."""
 
 _LEVELS = ("error", "warning", "note", "ok")
 
@@ -106,7 +107,7 @@ def missed(camera: Latency) -> str:
 
 
 def pace(camera: Latency | None) -> tuple[str, str, str]:
-    """Median, p90 (``~``: no firm evidence) and missed frames of a latency at a camera's rate."""
+    """Median, p90 (``~``: unreliable) and missed frames of a latency at a camera's rate."""
     if camera is None:
         return ("", "", "")
     return (("" if camera.valid else "~") + ms(camera.p50_ms), ms(camera.p90_ms), missed(camera))
@@ -137,7 +138,7 @@ def quantity(value: float, unit: str) -> str:
     if unit == "points":
         return f"{signed(value)} points"
     if unit == "%":
-        return f"{value:.2f} %"
+        return f"{value:.2f}%"
     if not unit:
         return f"{value:.3f}"
     return f"{value:.3g}{unit if unit in ('x', '/s') else f' {unit}'}"
@@ -222,46 +223,58 @@ def passed(report: Report) -> list[tuple[str, str]]:
     return found + [(code, f"{count} variant{'s' if count > 1 else ''}") for code, count in counts.items()]
 
 
-def _of_variants(report: Report) -> list[str]:
-    """Errors and warnings of the audit of variants, a sentence a check: of several variants the first."""
+def of_variants(report: Report) -> list[Finding]:
+    """Errors and warnings of the audit of variants: for each check the gravest, its variant and how many share it."""
     found: dict[str, list[tuple[str, Finding]]] = {}
     for id, finding in audited(report):
         if finding.level != "note" and finding.code in AUDIT:
             found.setdefault(finding.code, []).append((id, finding))
-    told = []
-    for code, rows in found.items():
-        id, worst = rows[0]
-        more = f" (so {len(rows)} variants)" if len(rows) > 1 else ""
-        told.append(f"{worst.level}, {code}: {id}: {sentence(worst)}{more}")
-    return told
+    return [_of_variant(*rows[0], len(rows) - 1) for rows in found.values()]
+
+
+def _of_variant(id: str, finding: Finding, others: int) -> Finding:
+    more = f" and {others} other variant{'s' if others > 1 else ''}" if others else ""
+    return msgspec.structs.replace(finding, text=f"{id}{more}: {sentence(finding)}", names=())
 
 
 def doubts(report: Report) -> list[str]:
-    """What else (see `alarms`) a reader must know before believing the figures: one sentence each."""
-    found = []
-    invalid = [m for m in report.measurements if m.latency and not m.latency.valid]
-    if invalid:
-        why = invalid[0].latency.why if invalid[0].latency else ""
-        found.append(
-            f"Latencies of {len(invalid)} of {sum(m.latency is not None for m in report.measurements)} variants are no "
-            f"firm evidence: {why}. They were interleaved, so the order holds better than the milliseconds."
-        )
-    shifted = [m for m in report.measurements if m.accuracy and (c := m.accuracy.confidence) and c.verdict == "shifted"]
-    if shifted:
-        worst = max(shifted, key=lambda m: abs(_shift(m)))
-        found.append(
-            f"The scores of {len(shifted)} variants moved: {worst.id} by {signed(_shift(worst), 3)} on average. "
-            f"{metric(report)} does not see that; a threshold on the score in an application does."
-        )
-    found += _of_variants(report)
+    """What else (see `alarms`, `of_variants`) a reader must know before using the figures: a note each."""
+    found = [*_unreliable(report), *_shifted(report)]
     if report.reference and report.reference.why:
         found.append(f"{report.reference.why.rstrip('.')}.")
     emulated = [finding for m in report.measurements for finding in m.findings if finding.code == EMULATED]
     if emulated:
         found.append(emulated[0].text)
     if report.target.measured is False:
-        found.append(f"Nothing was measured: {(report.target.why or 'this machine is not the target').rstrip('.')}.")
+        why = report.target.why or "This machine is not the target."
+        found.append(f"Latency was not measured. {why[:1].upper()}{why[1:].rstrip('.')}.")
     return found
+
+
+def _unreliable(report: Report) -> Iterator[str]:
+    """Which latencies are unreliable, and why."""
+    timed = [m for m in report.measurements if m.latency]
+    invalid = [m for m in timed if m.latency and not m.latency.valid]
+    if invalid and (first := invalid[0].latency):
+        which = "All latencies are" if len(invalid) == len(timed) else f"{len(invalid)} of {len(timed)} latencies are"
+        which = which if len(timed) > 1 else "The latency is"
+        why = first.why if len(invalid) == 1 else f"{invalid[0].id}: {first.why}"
+        yield (
+            f"{which} unreliable, marked with ~ ({why}). The variants were measured in turn, so their order is more "
+            "reliable than the milliseconds."
+        )
+
+
+def _shifted(report: Report) -> Iterator[str]:
+    """How far the confidence scores of variants moved, where they did."""
+    shifted = [m for m in report.measurements if m.accuracy and (c := m.accuracy.confidence) and c.verdict == "shifted"]
+    if shifted:
+        worst = max(shifted, key=lambda m: abs(_shift(m)))
+        others = f" (and those of {len(shifted) - 1} more)" if len(shifted) > 1 else ""
+        yield (
+            f"The confidence scores of {worst.id}{others} moved by {signed(_shift(worst), 3)} on average. "
+            f"{metric(report)} does not show this, but a score threshold in an application is affected."
+        )
 
 
 def _shift(found: Measurement) -> float:

@@ -49,9 +49,9 @@ def gate(
     A term of the budget that cannot be checked fails, and so does a report whose data or reference is in error. Against
     the baseline it fails where the variant is
 
-    - less accurate: by more points than the budget allows, or, paired image by image, by more than chance (the 95 %
+    - less accurate: by more points than the budget allows, or, paired image by image, by more than chance (the 95%
       one-sided upper bound of the change is below zero);
-    - slower: p50 or p90 beyond both intervals and 5 %, both measured on the same machine with the same threads.
+    - slower: p50 or p90 beyond both intervals and 5%, both measured on the same machine with the same threads.
 
     The gate never passes without evidence. If a part is not compared and nothing failed, the verdict is "not compared".
     `compare`: the part that is compared (default: both). Raises `UsageError` where there is nothing to check.
@@ -60,9 +60,9 @@ def gate(
     found = _checked(report, id)
     unsound = [f"{finding.code}: {sentence(finding)}" for finding in report.findings if _is_error(finding, budget)]
     if found is None:
-        why = report.choice.why if report.choice else "the report holds no choice"
+        why = report.choice.why if report.choice else "The report has no choice."
         misses = report.choice.misses if report.choice else ()
-        return _verdict(None, (), [*unsound, f"nothing to check: {why}", *misses], Comparison())
+        return _verdict(None, (), [*unsound, f"There is nothing to check. {why}", *misses], Comparison())
     terms = budgets.check(found, report.reference, budget)
     failures = [*unsound]
     failures += [budgets.describe(term) for term in terms if term.status != "met"]
@@ -91,14 +91,14 @@ def _is_error(finding: Finding, budget: Budget) -> bool:
 
 def _require_something(report: Report, budget: Budget, baseline: Report | None, compare: Part | None) -> None:
     if compare not in (None, *BOTH):
-        raise UsageError(f"Nothing called '{compare}' is compared.", f"Known: {', '.join(BOTH)}.", "Use one of them.")
+        raise UsageError(f"'{compare}' cannot be compared.", f"Allowed: {', '.join(BOTH)}.", "Use one of them.")
     if compare and baseline is None:
         raise UsageError(
-            f"There is no baseline to compare {compare} with.", "--compare is about a baseline.", "Add --baseline."
+            f"There is no baseline to compare {compare} with.", "--compare needs a baseline.", "Add --baseline."
         )
     if not budget.limits and baseline is None:
         raise UsageError(
-            "There is nothing to check.", "The report has no budget, and none is given.", "Add --budget or --baseline."
+            "There is nothing to check.", "The report has no budget, and you gave none.", "Add --budget or --baseline."
         )
     budgets.require_task(budget, report.model.task)
 
@@ -109,4 +109,4 @@ def _checked(report: Report, id: str | None) -> Measurement | None:
     except KeyError:
         name = id if id is not None else report.choice and report.choice.id
         known = ", ".join(m.id for m in report.measurements)
-        raise InvalidInput(f"The report has no variant '{name}'.", f"It has: {known}.", "Name one of these.") from None
+        raise InvalidInput(f"The report has no variant '{name}'.", f"It has: {known}.", "Use one of these.") from None

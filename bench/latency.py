@@ -524,7 +524,7 @@ def _medians(rounds: Sequence[statistics.Floats]) -> list[float]:
 def _latency(seen: Observed, whole: Watched, rounds: Sequence[statistics.Floats], run: _Run) -> Latency:
     why = [environment.objection(whole.load)] if environment.objection(whole.load) else []
     if not seen.steady:
-        why.append("it did not get steady in the warm-up")
+        why.append("the latency was not steady after the warm-up")
     launches = len(whole.launches) or 1
     spread = OF_MEDIAN * run.spread / launches**0.5
     found, p50_ms = summarize(rounds, spread=spread), run.median(rounds) * 1e3

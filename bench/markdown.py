@@ -14,7 +14,7 @@ from .budget import describe
 from .results import Finding, Measurement, Reference, Report
 
 HEADER = (
-    "", "Variant", "", "Difference [90 %]", "Verdict", "Agree %", "p50 ms", "p90 ms", "Faster", "Size", "Memory",
+    "", "Variant", "", "Difference [90%]", "Verdict", "Agree %", "p50 ms", "p90 ms", "Faster", "Size", "Memory",
 )  # fmt: skip
 ALIGN = (":-:", ":--", "--:", "--:", ":--", *["--:"] * 6)
 
@@ -33,13 +33,14 @@ def write(report: Report, path: Path) -> None:
 
 
 def render(report: Report) -> str:
-    """The report as GitHub-flavoured Markdown. Names and reasons from outside cannot break out of their cells."""
+    """The report as GitHub-flavored Markdown. Names and reasons from outside cannot break out of their cells."""
     target = report.target.title or report.target.name
     errors, warnings = (
         [_alarm(f) for f in figures.alarms(report) if f.level == level] for level in ("error", "warning")
     )
     title = f"### edgewright: {_safe(report.model.name)} for {_safe(target)}"
-    parts = [title, *errors, _choice(report), _table(report), *warnings]
+    of_variants = map(_alarm, figures.of_variants(report))
+    parts = [title, *errors, _choice(report), _table(report), *warnings, *of_variants]
     parts += [f"> **Note:** {_safe(text)}" for text in figures.doubts(report)]
     parts += [_fold(title, body) for title, body in _details(report) if body]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -59,7 +60,7 @@ def _choice(report: Report) -> str:
         return f"**:package: Built for {_safe(report.target.title or report.target.name)}, not measured.**"
     if choice.id is None:
         misses = "".join(f"\n- {_safe(miss)}" for miss in choice.misses)
-        return f"**:x: No variant is inside the budget.** {_safe(choice.why)}{misses}"
+        return f"**:x: No variant is within the budget.** {_safe(choice.why)}{misses}"
     found = report.measurement(choice.id)
     terms = "".join(f"\n- {_mark(term.status)} {_safe(describe(term))}" for term in found.budget)
     return f"**:white_check_mark: {_safe(choice.id)}** — {_safe(choice.why)}{terms}"
@@ -107,9 +108,9 @@ def _row(found: Measurement, report: Report) -> tuple[str, ...]:
 
 def _details(report: Report) -> Iterable[tuple[str, str]]:
     yield (
-        f"{sum(found.status != 'ok' for found in report.measurements)} not measured",
+        f"{sum(found.status != 'ok' for found in report.measurements)} variants without a measurement",
         "\n".join(
-            f"- **{_safe(names)}** ({m.status}): {_safe(reason)}" for m, names, reason in figures.unmeasured(report)
+            f"- {m.status}: **{_safe(names)}**: {_safe(reason)}" for m, names, reason in figures.unmeasured(report)
         ),
     )
     yield from _pace(report)
@@ -126,9 +127,9 @@ def _details(report: Report) -> Iterable[tuple[str, str]]:
         "- " + ", ".join(f"{_safe(name)} {_safe(found)}" for name, found in environment.libraries.items()),
     ]
     if data := report.data:
-        lines.append(f"- evaluated on {data.images} images of {_safe(data.name)} {_safe(data.split or '')}")
+        lines.append(f"- Evaluated on {data.images} images of {_safe(data.name)} {_safe(data.split or '')}")
         if data.calibration:
-            lines.append(f"- calibrated on {data.calibration.images} other images")
+            lines.append(f"- Calibrated on {data.calibration.images} other images")
     yield "Environment and data", "\n".join(line for line in lines if line != "- ")
 
 

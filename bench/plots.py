@@ -97,11 +97,11 @@ def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
         return None
     titles = {
         "layer": "layer", "kind": "operator", "sqnr": "SQNR alone (dB)", "loss": "loss alone",
-        "others": "loss of all but it", "float": "in float", "int8": "in INT8",
+        "others": "loss, all others", "float": "in float", "int8": "in INT8",
     }  # fmt: skip
     encoding = {
-        "x": _field("saved:Q", title="Time saved by INT8 (ms; left of 0 it is slower)"),
-        "y": _field("sqnr:Q", title="SQNR when only it is in INT8 (dB)", scale={"zero": False}),
+        "x": _field("saved:Q", title="Time saved by INT8 (ms; below 0: slower)"),
+        "y": _field("sqnr:Q", title="SQNR with only this in INT8 (dB)", scale={"zero": False}),
         "tooltip": [_field(f"{name}:N", title=title) for name, title in titles.items()],
     }
     zero = _layer("rule", {"x": _field("saved:Q")}, [{"saved": 0}], strokeDash=[4, 4], opacity=0.5)

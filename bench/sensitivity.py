@@ -39,15 +39,15 @@ def show(found: Sensitivity, console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("layer" if found.layers else "block", no_wrap=True)
     table.add_column("kind", no_wrap=True, max_width=KIND)
-    for name in ("alone, dB", "alone", "all but it", "float ms", "INT8 ms", "saved ms"):
+    for name in ("alone, dB", "alone", "all others", "float ms", "INT8 ms", "saved ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in sorted(rows, key=lambda row: row.alone.sqnr_db):
         table.add_row(*map(Text, cells(row)))
     whole = found.whole
     console.print(table)
     text = (
-        f"{found.id} against {found.float_id} on {found.images} images; all of it in INT8: {whole.sqnr_db:.1f} dB, "
-        f"loss {whole.loss:.3g}"
+        f"{found.id} against {found.float_id} on {found.images} images. All layers in INT8: {whole.sqnr_db:.1f} dB, "
+        f"loss {whole.loss:.3g}."
     )
     console.print(Text(one_line(text), style="dim"), soft_wrap=True)
 

@@ -72,7 +72,7 @@ def report(evil: bool = True, labelled: bool = True) -> Report:
         precision="f32",
         latency=base,
         size_bytes=10_400_000,
-        why="No CUDA device: the CPU stands in for the reference GPU",
+        why="No CUDA device: the CPU is used instead of the reference GPU",
         cold_start_ms=1840.0,
         peak_memory_bytes=412_000_000,
         accuracy=_accuracy(rng, right, right, 0.0) if labelled else None,

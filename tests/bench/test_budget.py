@@ -119,7 +119,7 @@ def test_reads_budgets_as_people_type_and_paste_them(text, plain):
         ("top1 >= -1 percent", "Write 'top1 >= -1'"),
         ("top1 >= 75", "Write 'top1 >= 75%'"),
         ("top1 >= 120", "Write e.g. 'top1 >= -1.0'"),
-        ("top1 >= 120%", "no accuracy is above"),
+        ("top1 >= 120%", "an accuracy is at most 100%"),
         ("top1 >= 1e999", "too large"),
         ("top1 >=", "the number is missing.*\n.*\nWrite e.g. 'top1 >= -1.0'"),
         (">= -1", "no metric before '>='"),
@@ -228,7 +228,7 @@ def test_what_was_not_measured_is_unknown_with_a_reason():
     found = measurement("a", 8.0, size_bytes=None)
     (size, p99) = budget.check(found, None, budget.parse("size <= 5MB, p99 <= 20ms"))
     assert (size.status, p99.status) == ("unknown", "unknown")
-    assert "200 samples do not support it" in budget.describe(p99)
+    assert "200 samples are too few for it" in budget.describe(p99)
     failed = Measurement(id="f", variant="f", runtime="openvino", precision="f32", status="failed", reason="boom")
     (term,) = budget.check(failed, None, budget.parse("p50 <= 1ms"))
     assert (term.status, term.why) == ("unknown", "boom")

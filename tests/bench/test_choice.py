@@ -170,17 +170,19 @@ def test_says_why_and_what_is_not_proven() -> None:
     limits = budget.parse(LIMITS)
     sure = choose([variant("a", 2.0), variant("out", 1.0, -4.0, -5.0)], None, limits)
     assert (sure.proven, sure.unproven) == (True, ())
-    assert sure.why == "The fastest of 1 of 2 variants proven inside 'top1 >= -1.0'."
+    assert sure.why == "The only variant confirmed within the budget 'top1 >= -1.0' (2 tried)."
     tied = choose([variant("less", 2.0, wins=ELEVEN), variant("more", 2.05, wins=TWELVE)], None, limits)
-    assert "less is not measurably faster (2 against 2.05 ms), and is less accurate by 8.33 [" in tied.why
+    assert "less is not measurably faster (2 ms against 2.05 ms) and is less accurate by 8.33 [" in tied.why
     heavy = choose([variant("heavy", 2.0), variant("light", 2.05, memory=50)], None, limits)
-    assert "takes more memory (100 against 50 MB)" in heavy.why
+    assert "needs more memory (100 MB against 50 MB)" in heavy.why
     uniform = choose([mixed("mixed", 2.0), exact("f32", 2.04)], None, limits)
-    assert "mixed is not measurably faster (2 against 2.04 ms), and is in mixed precision" in uniform.why
+    assert "mixed is not measurably faster (2 ms against 2.04 ms) and uses mixed precision" in uniform.why
     alone = choose([variant("a", 2.0, low=-1.4)], None, limits)
     assert alone.proven is False
-    assert alone.why.startswith("The fastest of 1 of 1 variants inside 'top1 >= -1.0'. That top1 >= -1.0 holds is not")
-    assert "on 400 images the loss may be 1.40; about 2100 images would decide." in alone.why
+    assert alone.why == (
+        "The only variant within the budget 'top1 >= -1.0' (1 tried). 'top1 >= -1.0' is met by the measured value, but "
+        "inconclusive at 95% confidence. On 400 images the loss may be 1.40. About 2,100 images would decide."
+    )
     assert [(one.id, one.images) for one in alone.unproven] == [("a", 2100)]
 
 
@@ -189,21 +191,21 @@ def test_names_a_faster_one_that_is_not_proven() -> None:
     found = [variant("lucky", 2.0, low=-1.4), variant("other", 1.9, low=-1.4), variant("sure", 4.0)]
     choice = choose(found, None, limits)
     assert (choice.id, [one.id for one in choice.unproven]) == ("sure", ["other"])
-    assert (
-        "other is faster (1.9 against 4 ms) and inside by what was measured, but not proven; about 2100" in choice.why
-    )
+    assert "other is faster (1.9 ms against 4 ms). It is within the budget by its measured value, but" in choice.why
+    assert "but inconclusive. About 2,100 images would decide." in choice.why
     assert not choose([variant("lucky", 3.9, low=-1.4), found[2]], None, limits).unproven, "by less than 5 %"
     edge = choose([variant("edge", 2.0, -1.0, -2.0), found[2]], None, limits)
-    assert "too near the limit" in edge.why and edge.unproven[0].images is None
+    assert "too close to the limit" in edge.why and edge.unproven[0].images is None
 
 
 def test_doubts_are_told() -> None:
     noisy = variant("a", 2.0, latency=Latency(samples=9, p50_ms=2.0, valid=False, why="noise"))
-    assert "no firm evidence: noise" in choose([noisy], None, budget.parse(LIMITS)).why
+    assert "latency is unreliable (noise)" in choose([noisy], None, budget.parse(LIMITS)).why
     free = choose([variant("a", 2.0, low=-1.8)], None, budget.parse("p50 <= 9ms"))
     assert free.proven is None
     assert (
-        "loses at most 1.00 points is not proven with 95% confidence: on 400 images the loss may be 1.80." in free.why
+        "inconclusive at 95% confidence: on 400 images the loss may be 1.80, above the margin of 1.00 points."
+        in free.why
     )
 
 
@@ -211,7 +213,7 @@ def test_nothing_inside_names_the_nearest_and_what_it_misses() -> None:
     found = [variant("near", 11.0), variant("far", 30.0, -9.0, -9.5)]
     choice = choose(found, None, budget.parse("p50 <= 10ms, top1 >= -1"))
     assert (choice.id, choice.nearest) == (None, "near")
-    assert choice.misses == ("p50 <= 10ms: 11 ms, misses by 1 ms",)
+    assert choice.misses == ("p50 <= 10ms: 11 ms, missed by 1 ms",)
     wrong = choose([variant("wrong", 2.0, findings=ERROR)], None, budget.parse(LIMITS))
     assert (wrong.nearest, wrong.misses) == ("wrong", ("batch-rows: rows differ",))
     built = choose([variant("b", 1.0, status="built")], None, budget.parse(LIMITS))

@@ -150,15 +150,15 @@ def test_a_gpu_that_is_limited_below_the_targets_clock_is_marked(tmp_path):
     """In the right mode by name, but limited by hand; the target's own figure tells, the mode sets no limit."""
     root = boards.agx_orin(tmp_path)
     boards.clocks(root, "17000000.ga10b", cur=612, cap=612, load=900)
-    assert environment.objection(clocked(root)) == "the GPU is limited to 612 of the target's 1301 MHz"
+    assert environment.objection(clocked(root)) == "the GPU clock is limited to 612 MHz, the target has 1301 MHz"
 
 
 @pytest.mark.parametrize(
     ("load", "says"),
     [
         (Load(frequency_median_mhz=900.0, frequency_cap_mhz=1497.6), "the CPU ran at 900 of 1498 MHz"),
-        (Load(throttled_by=("gpu-throttle-alert",)), "clocks were held back by gpu-throttle-alert"),
-        (Load(over_current_events=3), "over-current protection cut the clocks 3 times"),
+        (Load(throttled_by=("gpu-throttle-alert",)), "gpu-throttle-alert limited the clocks"),
+        (Load(over_current_events=3), "over-current protection lowered the clocks 3 times"),
     ],
 )
 def test_what_else_makes_it_no_evidence(load, says):

@@ -95,13 +95,13 @@ def test_own_cpu_time_is_not_load_beside_it():
     assert environment.objection(quiet) is None
     busy = environment.load_of([(sample(0, 0), sample(14, 20), 9.0)])
     assert busy.other_cpu_percent == 25.0
-    assert "other processes used 25 %" in environment.objection(busy)
+    assert "CPU load 25% from other processes" in environment.objection(busy)
 
 
 @pytest.mark.parametrize(
     ("load", "says"),
     [
-        (Load(steal_percent=9.0), "hypervisor took 9 %"),
+        (Load(steal_percent=9.0), "hypervisor took 9%"),
         (Load(throttled_ms=80.0), "throttled for 80 ms"),
         (Load(frequency_start_mhz=3000.0, frequency_end_mhz=1800.0), "fell from 3000 to 1800 MHz"),
     ],

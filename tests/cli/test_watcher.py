@@ -56,9 +56,9 @@ def test_the_table_fills() -> None:
     assert [" ".join(line.split()) for line in lines if not line.startswith("compile")] == [
         "",
         "variant top-1 % diff ms state",
-        "openvino-f32 97.66 +0.0 ~0.823 proven inside",
+        "openvino-f32 97.66 +0.0 ~0.823 confirmed",
         "openvino-int8-minmax failed: there is no ke…",
-        "openvino-int8-round compile 30 %",
+        "openvino-int8-round compile 30%",
         "onnxruntime-int8-x86-vnni-entropy waiting",
         "",
         "0:14 · at least 0:55 left",
@@ -153,8 +153,8 @@ def test_a_log_tells_how_far_a_step_is(now: list[float], capsys: pytest.CaptureF
         watch("distill", "model", 200, 200, "done")
         watch("export", "model", 0, 0, "")
     assert plain(capsys) == [
-        "30.0 s distill model 15 % step 30 at least 2:45 left",
-        "60.0 s distill model 30 % step 60 at least 2:15 left",
+        "30.0 s distill model 15% step 30 at least 2:45 left",
+        "60.0 s distill model 30% step 60 at least 2:15 left",
         "70.0 s distill model done",
     ]
 
@@ -176,7 +176,7 @@ def test_a_log_has_a_line_for_each_result(now: list[float], capsys: pytest.Captu
         watch.row(Row(id="a", state="measured", **{**found, "p50_ms": 1.2}))
     assert plain(capsys) == [
         "0.0 s export net 2.0 s",
-        "0.0 s a top-1 97.00 -0.5 [-0.9,+0.1] proven inside",
+        "0.0 s a top-1 97.00 -0.5 [-0.9,+0.1] confirmed",
         "0.0 s b failed: no kernel",
         "0.0 s latency 1 artifact, interleaved 9.0 s",
     ]

@@ -1,4 +1,4 @@
-"""What is known of a run while it goes on: its candidates, the stages at work, and the time that is left."""
+"""The state of a running job: its variants, the running stages and the time left."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edgewright.pipeline.stages.runner import Row
 
 FROM_STORE = "from the store"
 NEWEST = 8
-"""So many results of a stage are asked how long they took."""
+"""How many stored results of a stage give its mean time."""
 ENOUGH = 0.1
-"""From this share of a stage on its own progress tells how long it takes."""
+"""From this share of a stage on, its own progress gives the time left."""
 
 
 @dataclass
 class Work:
-    """A stage at work since `begin` (seconds), `done` of `total` (0: unknown)."""
+    """A stage that has been running since `begin` (seconds), with `done` of `total` steps (0: unknown)."""
 
     stage: str
     what: str
@@ -34,17 +34,17 @@ class Work:
 
     @property
     def share(self) -> float | None:
-        """How much of it is done, from 0 to 1; None where that is unknown."""
+        """How much of it is done, from 0 to 1; None if unknown."""
         return min(self.done / self.total, 1.0) if self.total > 0 else None
 
     def left_s(self, now: float) -> float | None:
-        """Seconds that are left by its own progress; None where it is too early to tell."""
+        """Seconds left by its own progress; None if it is too early to say."""
         share = self.share
         return (now - self.begin) * (1 - share) / share if share is not None and share >= ENOUGH else None
 
 
 class Left(NamedTuple):
-    """Seconds that are left, or at least so many where more work may turn up."""
+    """Seconds left; `at_least`: more work may follow."""
 
     seconds: float
     at_least: bool
@@ -52,9 +52,9 @@ class Left(NamedTuple):
 
 @dataclass
 class Board:
-    """Rows by id, stages at work, and what is known of how long stages take. Times are in seconds of one clock.
+    """Rows by id, running stages, and how long stages take. Times are in seconds of one clock.
 
-    `before`: how long a stage took in earlier runs; None where that is not known. `within_s`: a run's time limit.
+    `before`: the seconds that a stage took in earlier runs; None if unknown. `within_s`: the time limit of the run.
     """
 
     begin: float
@@ -63,7 +63,7 @@ class Board:
     rows: dict[str, Row] = field(default_factory=dict)
     works: dict[tuple[str, str], Work] = field(default_factory=dict)
     stored: int = 0
-    """Stages that the store had."""
+    """Stages whose results were in the store."""
     _seconds: dict[str, list[float]] = field(default_factory=dict)
     _over: set[tuple[str, str]] = field(default_factory=set)
     _busy: float = 0.0
@@ -72,11 +72,11 @@ class Board:
 
     @property
     def finished(self) -> int:
-        """Stages that are over, those that the store had included."""
+        """Finished stages, including those from the store."""
         return self.stored + sum(map(len, self._seconds.values()))
 
     def step(self, stage: str, what: str, done: int, total: int, step: str, now: float) -> Work:
-        """Take note of a step; the work that it belongs to, at work no more where it is finished."""
+        """Record a step and return its work, which is removed when it is finished."""
         key = (stage, what)
         if not self.works:
             self._since = now
@@ -95,35 +95,35 @@ class Board:
         return work
 
     def row(self, row: Row) -> None:
-        """Take note of what is known of a candidate; a latency of a first look stays until there is another."""
+        """Record a row; a latency from screening stays until there is another."""
         known = self.rows.get(row.id)
-        if known is None and row.state not in ("waiting", "reference", "left out"):
-            return  # of a job that makes a candidate by the way
+        if known is None and row.state not in ("waiting", "reference", "skipped"):
+            return  # from a nested job that builds a variant of its own
         if known and row.p50_ms is None:
             row = msgspec.structs.replace(row, p50_ms=known.p50_ms)
         self.rows[row.id] = row
 
     def at_work(self, row: Row) -> Work | None:
-        """The stage that works on a candidate now."""
+        """The stage that is running for a variant now."""
         works = [self.works[key] for key in ((stage, row.id) for stage, _ in self.works) if key in self.works]
-        works += [self.works[key] for key in row.ahead[:1] if key in self.works]  # its model, which others share
+        works += [self.works[key] for key in row.ahead[:1] if key in self.works]  # its model, which variants share
         return works[0] if works else None
 
     def left_s(self, now: float) -> Left | None:
-        """The time until all that is known to come is done; None where nothing tells."""
+        """The time until all known work is done; None if nothing is known."""
         ahead = {key for row in self.rows.values() for key in row.ahead if not self._is_over(key)}
         known = [work.left_s(now) or self._rest(work, now) for work in self.works.values()]
         known += [self._expected(stage) for stage, _ in ahead]
         times = [seconds for seconds in known if seconds is not None]
         if not times:
             return None
-        seconds = sum(times) / self._beside(now)
+        seconds = sum(times) / self._side_by_side(now)
         if self.within_s is not None and seconds > (most := max(self.begin + self.within_s - now, 0.0)):
             return Left(most, False)
         return Left(seconds, not self.rows or ("latency", "") in ahead or len(times) < len(known))
 
     def _is_over(self, key: tuple[str, str]) -> bool:
-        """Whether a stage is over or at work; of one without a name any that is called so."""
+        """Whether a stage is finished or running; a key without a name matches any work of that stage."""
         stage, what = key
         known = {*self._over, *self.works}
         return key in known or (not what and any(stage == other for other, _ in known))
@@ -133,15 +133,15 @@ class Board:
         return None if expected is None else max(expected - (now - work.begin), 0.1 * expected)
 
     def _expected(self, stage: str) -> float | None:
-        """How long a stage takes, by those like it in this run or before; less where the store had many others."""
+        """Seconds that a stage takes, from this run or earlier ones; less if many results came from the store."""
         own = self._seconds.get(stage)
         seconds = statistics.fmean(own) if own else self.before(stage)
         if seconds is None or self.finished < 3:
             return seconds
         return seconds * (1 - self.stored / self.finished)
 
-    def _beside(self, now: float) -> float:
-        """How many stages were at work at once, on average."""
+    def _side_by_side(self, now: float) -> float:
+        """How many stages ran at the same time, on average."""
         busy = self._busy + sum(now - work.begin for work in self.works.values())
         wall = self._wall + (now - self._since if self.works else 0.0)
         return max(busy / wall, 1.0) if wall > 0 else 1.0
@@ -152,7 +152,7 @@ class _Took(msgspec.Struct):
 
 
 def took_before(stage: str, root: Path | None = None) -> float | None:
-    """Mean seconds of the newest results of `stage` in the store; None where it has none."""
+    """Mean seconds of the newest results of `stage` in the store; None if it has none."""
     if not re.fullmatch(r"[\w-]+", stage):
         return None
     try:

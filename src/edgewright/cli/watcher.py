@@ -1,4 +1,4 @@
-"""Who watches a run: on a terminal one table that fills, elsewhere a line for each result."""
+"""The progress of a run: a live table on a terminal, a line for each result in a file or a log."""
 
 from __future__ import annotations
 
@@ -25,34 +25,35 @@ from .board import Board, Left, Work, took_before
 from .console import WIDTH, Screen, line
 
 SILENCE_S = 30.0
-"""If no table is drawn, a long step prints its progress after this many seconds without a line."""
+"""Without a live table, a long step prints its progress after this many seconds without a line."""
 PATIENCE_S = 0.7
-"""After Ctrl-C a run has this long to put things away; then the process ends, and its children with it."""
+"""Seconds that a run has after Ctrl-C to clean up; then the process and its children end."""
 KEPT = frozenset({"train", "export", "data", "connect", "prune", "distill", "latency"})
-"""Stages that have a line although there are rows: they belong to no candidate."""
-ANEW = "the stored one"
-"""A step that says this of what was damaged in the store, or of no use here, has a line as well."""
+"""Stages that print a line even with a table: they belong to no variant."""
+REPLACED = "the stored one"
+"""A step with this text prints a line as well: a stored result was damaged or unusable."""
 MEASURING = frozenset({"latency", "screen", "profile", "layer"})
-"""Stages that a drawing process would disturb."""
+"""Stages whose measurement a drawing process would disturb."""
 EVERY_S, WHILE_MEASURING_S = 1.0, 4.0
-"""Seconds between two drawings, and while something is measured."""
+"""Seconds between two drawings: usually, and during a measurement."""
 WIDE = 96
-"""From this many columns on there is room for the interval of a difference."""
+"""From this many columns on, a difference is shown with its interval."""
+NARROW = 60
+"""Below this many columns the difference and the milliseconds are left out."""
 STANDINGS = {
-    "proven": ("proven inside", "green"),
-    "inside": ("inside, unproven", "yellow"),
-    "outside": ("outside", "red"),
+    "proven": ("confirmed", "green"),
+    "inside": ("inconclusive", "yellow"),
+    "outside": ("over budget", "red"),
 }
 
 
 class Watcher:
-    """A `pipeline.stages.runner.Watch` that draws, and takes rows; safe to call from several threads.
+    """A `pipeline.stages.runner.Watch` with rows, drawn on a terminal; safe to call from several threads.
 
-    On a terminal: a table with a row for each candidate, the stages at work and the time left, once a second (every
-    four while something is measured, which drawing must not disturb). When all went well it makes room for the report.
-    What is no part of a candidate has a line. In a file or a log, which cannot draw, a line says what is known of a
-    candidate, and now and then how far a long step is. `resumes`: whether the same command goes on where an interrupted
-    one stopped. `within_s`: the time limit of the run.
+    On a terminal it draws a table: a row for each variant, the running stages and the time left. It draws once a
+    second, and every four seconds during a measurement. The table disappears when the run succeeds. Stages that belong
+    to no variant print a line. In a file, a log or a dumb terminal each result is a line, and a long step prints its
+    progress. `resumes`: whether the same command continues an interrupted run. `within_s`: the time limit in seconds.
     """
 
     def __init__(self, quiet: bool = False, resumes: bool = True, within_s: float | None = None) -> None:
@@ -60,7 +61,7 @@ class Watcher:
         self._draws = self._console.is_terminal and not self._console.is_dumb_terminal
         self._printed = time.monotonic()
         self._board = Board(self._printed, functools.cache(took_before), within_s)
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
         self._lock, self._resumes = threading.RLock(), resumes
         self._before: Any = None
         self._pressed = self._said = False
@@ -72,12 +73,12 @@ class Watcher:
         self._drawing = threading.Thread(target=self._keep_drawing, daemon=True)
 
     def __call__(self, stage: str, what: str, done: int, total: int, step: str) -> None:
-        """Show one step of `stage` on `what`; it is finished where `done` reaches `total`."""
+        """Show one step of `stage` on `what`; it is finished when `done` reaches `total`."""
         now = time.monotonic()
         with self._lock:
             work = self._board.step(one_line(stage), one_line(what), done, total, one_line(step), now)
             finished = total > 0 and done >= total
-            has_line = not self._board.rows or stage in KEPT or ANEW in step
+            has_line = not self._board.rows or stage in KEPT or REPLACED in step
             wanted = finished and has_line and bool(step or stage != "data")
             waited = not (self._draws or finished) and now - self._printed >= SILENCE_S
             text = self._line(now, _of_work(work, finished, self._board.left_s(now) if waited else None))
@@ -89,7 +90,7 @@ class Watcher:
             self._console.print(text, soft_wrap=True)
 
     def row(self, row: Row) -> None:
-        """Show what is known of a candidate now."""
+        """Show what is known of a variant now."""
         now = time.monotonic()
         with self._lock:
             self._board.row(row)
@@ -97,8 +98,8 @@ class Watcher:
                 return
             known = row.standing or (row.state == "reference" and row.score is not None)
             news = (row.id, "known" if known else row.state)
-            is_result = news[1] in ("known", "failed") and news not in self._told
-            self._told.add(news)
+            is_result = news[1] in ("known", "failed") and news not in self._reported
+            self._reported.add(news)
             text = self._line(now, _of_row(self._board.rows[row.id]))
             if is_result and not self._draws:
                 self._printed = now
@@ -139,12 +140,12 @@ class Watcher:
             self._live.stop()
         if interrupted:
             self._said = True
-            self._console.print_line(self._how_to_go_on())
+            self._console.print_line(self._how_to_continue())
         if self._before is not None and not self._pressed:
             signal.signal(signal.SIGINT, self._before)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-C: let the run put things away, but not for long; pressed twice, not at all."""
+        """Ctrl-C: give the run `PATIENCE_S` seconds to clean up; a second Ctrl-C ends it at once."""
         self._pressed = True
         signal.signal(signal.SIGINT, lambda *_: self._end())
         timer = threading.Timer(PATIENCE_S, self._end)
@@ -153,15 +154,15 @@ class Watcher:
         raise KeyboardInterrupt
 
     def _end(self) -> None:
-        """End the process now, whatever its threads wait for: children end with it, the store sweeps up later."""
+        """End the process now, whatever its threads wait for. Children end with it; the store cleans up later."""
         if not self._said:
             cursor = "\x1b[?25h" if self._draws else ""
-            os.write(2, f"{cursor}\n{self._how_to_go_on()}\n".encode())
+            os.write(2, f"{cursor}\n{self._how_to_continue()}\n".encode())
         os._exit(INTERRUPTED)
 
-    def _how_to_go_on(self) -> str:
+    def _how_to_continue(self) -> str:
         after = f"Interrupted after {_clock(time.monotonic() - self._board.begin)}."
-        return f"{after} The same command goes on from here: finished steps are kept." if self._resumes else after
+        return f"{after} Run the same command to continue: finished steps are kept." if self._resumes else after
 
 
 # --- lines --------------------------------------------------------------------------------------------------------
@@ -170,13 +171,13 @@ class Watcher:
 def _of_work(work: Work, finished: bool, left: Left | None) -> Text:
     text = line(("bold", f"{work.stage:<10}"), f" {work.what}")
     if not finished and work.share is not None:
-        text.append(f"  {work.share:.0%}".replace("%", " %"), "dim")
+        text.append(f"  {work.share:.0%}", "dim")
     text.append(f"  {work.step}" if work.step else "", "dim")
     return text.append(f"  {_left(left)}" if left else "", "dim")
 
 
 def _of_row(row: Row) -> Text:
-    """A row as a line: what is not known is left out."""
+    """A row as a line; unknown figures are absent."""
     what, style = _state(row, None)
     score = f"{row.title.partition(' ')[0]} {row.score:.2f}" if row.score is not None else ""
     parts = [score, _delta(row, True), f"{_ms(row)} ms" if row.p50_ms else ""]
@@ -187,7 +188,7 @@ def _of_row(row: Row) -> Text:
 
 
 def render(board: Board, now: float, width: int, height: int) -> RenderableType:
-    """The whole view, `width` columns wide and at most `height` lines high: candidates, stages at work, time."""
+    """The view, `width` columns wide and at most `height` lines high: variants, running stages, time."""
     works = list(board.works.values())[: max(height - 4, 1)]
     parts: list[RenderableType] = []
     if board.rows:
@@ -205,16 +206,18 @@ def _table(board: Board, width: int, height: int) -> Iterator[RenderableType]:
     title = next((row.title for row in board.rows.values() if row.title), "accuracy")
     table.add_column("variant", no_wrap=True, overflow="ellipsis", ratio=3)
     table.add_column(line(title), no_wrap=True, justify="right", min_width=6)
-    table.add_column("difference" if wide else "diff", no_wrap=True, justify="right", width=18 if wide else 5)
-    table.add_column("ms", no_wrap=True, justify="right", width=6)
+    if width >= NARROW:
+        table.add_column("difference" if wide else "diff", no_wrap=True, justify="right", width=18 if wide else 5)
+        table.add_column("ms", no_wrap=True, justify="right", width=6)
     table.add_column("state", no_wrap=True, overflow="ellipsis", ratio=2)
     shown, hidden = _fitting(board, height)
     for row in shown:
         work = board.at_work(row)
         what, style = _state(row, work)
-        dim = "dim" if row.state in ("failed", "left out", "waiting", "reference") and not work else ""
+        dim = "dim" if row.state in ("failed", "skipped", "waiting", "reference") and not work else ""
         score = f"{row.score:.2f}" if row.score is not None else ""
-        table.add_row(line((dim, row.id)), score, _delta(row, wide), _ms(row), line((style, what)))
+        measured = (_delta(row, wide), _ms(row)) if width >= NARROW else ()
+        table.add_row(line((dim, row.id)), score, *measured, line((style, what)))
     yield table
     if hidden:
         names = [_state(row, None)[0].partition(":")[0] for row in hidden]
@@ -223,10 +226,10 @@ def _table(board: Board, width: int, height: int) -> Iterator[RenderableType]:
 
 
 def _fitting(board: Board, height: int) -> tuple[list[Row], list[Row]]:
-    """The rows that there is room for, in their order, and those that matter least; nothing is seen of what was left
-    out but the reason, which stands in the report."""
+    """(rows that fit into `height` lines, in their order; the others). Skipped variants are never shown: the report
+    gives their reasons."""
     rows = list(board.rows.values())
-    tried = [row for row in rows if row.state != "left out"]
+    tried = [row for row in rows if row.state != "skipped"]
 
     def worth(row: Row) -> tuple[int, float]:
         if board.at_work(row):
@@ -240,11 +243,11 @@ def _fitting(board: Board, height: int) -> tuple[list[Row], list[Row]]:
 
 
 def _state(row: Row, work: Work | None) -> tuple[str, str]:
-    """(what is to be said of a candidate now, style)."""
-    if row.state in ("failed", "left out"):
+    """(state of a variant as text, style)."""
+    if row.state in ("failed", "skipped"):
         return f"{row.state}: {row.reason}" if row.reason else row.state, "red" if row.state == "failed" else "dim"
     if work:
-        return f"{work.stage} {work.share:.0%}".replace("%", " %") if work.share is not None else work.stage, "cyan"
+        return f"{work.stage} {work.share:.0%}" if work.share is not None else work.stage, "cyan"
     return STANDINGS.get(row.standing, (row.state, "dim"))
 
 
@@ -256,7 +259,7 @@ def _delta(row: Row, wide: bool) -> str:
 
 
 def _ms(row: Row) -> str:
-    """A first look is told with a "~"."""
+    """The median in ms; a latency from screening has a "~"."""
     return f"{'' if row.state in ('measured', 'reference') else '~'}{row.p50_ms:.3g}" if row.p50_ms else ""
 
 
@@ -265,8 +268,9 @@ def _works(works: list[Work], now: float, width: int) -> Table:
     table.width = width
     table.add_column(no_wrap=True, style="bold", min_width=9)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
-    table.add_column(width=12)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2, style="dim")
+    if width >= NARROW:
+        table.add_column(width=12)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=2, style="dim")
     table.add_column(no_wrap=True, justify="right", min_width=5)
     for work in works:
         bar = (
@@ -274,7 +278,8 @@ def _works(works: list[Work], now: float, width: int) -> Table:
             if work.share is not None
             else ""
         )
-        table.add_row(line(work.stage), line(work.what), bar, line(work.step), _clock(now - work.begin))
+        progress = (bar, line(work.step)) if width >= NARROW else ()
+        table.add_row(line(work.stage), line(work.what), *progress, _clock(now - work.begin))
     return table
 
 
@@ -283,13 +288,13 @@ def _footer(board: Board, now: float) -> Text:
     if left := board.left_s(now):
         parts.append(_left(left))
     if board.finished:
-        had = f", {board.stored} of them from the store" if board.stored else ""
-        parts.append(f"{board.finished} step{'s' if board.finished > 1 else ''} done{had}")
+        stored = f", {board.stored} of them from the store" if board.stored else ""
+        parts.append(f"{board.finished} step{'s' if board.finished > 1 else ''} done{stored}")
     return line(("dim", " · ".join(parts)))
 
 
 def _left(left: Left) -> str:
-    """A time in steps that it can be believed in: 5 s, from two minutes on 15 s, from ten on minutes."""
+    """The time left, rounded to 5 s, from two minutes on to 15 s, from ten minutes on to a minute."""
     unit = 5 if left.seconds < 120 else 15 if left.seconds < 600 else 60
     seconds = max(unit * round(left.seconds / unit), 5)
     return f"{'at least' if left.at_least else 'about'} {_clock(seconds)} left"

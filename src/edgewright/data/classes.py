@@ -116,7 +116,7 @@ def _by_number(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> tuple
     if spec.labels:
         if as_indices is None:
             raise _mismatch(images, spec, f"class {max(numbers)} is beyond {spec.classes - 1}")
-        text = "{count|class is a number|classes are numbers}: taken as indices of the model's classes, from 0."
+        text = "{count|class name is a number|class names are numbers}, used as class indices that start at 0."
         return as_indices, remark("note", "class-order", list(images.classes), text)
     rules = [found for found in (as_indices, *_ranks(images, spec, names)) if found is not None]
     if not rules:
@@ -150,7 +150,7 @@ def _sorted(images: ImageSet, spec: ModelSpec) -> list[Remark]:
     if spec.labels:
         return []
     text = (
-        "The model has no class names. {count|class|classes} of the data set: numbered in sorted order, as "
+        "The model has no class names. {count|class|classes} of the data set are numbered in sorted order, as "
         "torchvision's ImageFolder does."
     )
     return remark("note", "class-order", list(images.classes), text)

@@ -23,7 +23,7 @@ def is_over(state: RunState) -> bool:
 
 def reason(state: RunState) -> str:
     """Why something is left out that there was no time for."""
-    return f"the time limit of {state.job.recipe.within_s or 0:g} s"
+    return f"The time limit of {state.job.recipe.within_s or 0:g} s was reached."
 
 
 def seconds_left(state: RunState) -> float:
@@ -51,7 +51,7 @@ def leave_stopped(state: RunState, builds: Sequence[Build]) -> None:
     """Say of those of `builds` that were stopped, and would not have been without the time limit, that they were."""
     for build in builds:
         if build.failure and build.failure.timed_out and seconds_left(state) <= 0:
-            build.left_out, build.failure = f"Stopped in {build.failure.stage}: {reason(state)}.", None
+            build.left_out, build.failure = f"{reason(state)} It was stopped in {build.failure.stage}.", None
 
 
 def rules(state: RunState, asked: Rules, artifacts: int) -> Rules:

@@ -48,7 +48,7 @@ def every(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candidat
     waiting = unbuilt(state, proposed)
     if not deadline.is_over(state):
         return (_limited(state, waiting) if waiting else []), []
-    why = f"Not tried: {deadline.reason(state)}."
+    why = deadline.reason(state)
     return [], [Build(candidate=candidate, left_out=why) for candidate in waiting]
 
 
@@ -75,7 +75,7 @@ def choose(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candida
             reasons[candidate] = why
     if now:
         return _limited(state, now), []
-    return [], [Build(candidate=candidate, left_out=f"Not tried: {why}.") for candidate, why in reasons.items()]
+    return [], [Build(candidate=candidate, left_out=why) for candidate, why in reasons.items()]
 
 
 def _limited(state: RunState, candidates: list[Candidate]) -> list[Candidate]:
@@ -99,13 +99,13 @@ def why_not(state: RunState, candidate: Candidate) -> str:
         return ""
     quick = (*QUICK, *(state.job.recipe.methods or ()))
     if state.job.recipe.effort == "quick" and candidate.variant.method not in quick:
-        return "--effort quick tries only the fast INT8 methods"
+        return "--effort quick tries only the fast INT8 methods."
     group = _apart_from_method(candidate)
     tried = [build for build in state.builds if build.alive and _apart_from_method(build.candidate) == group]
     for build in tried:
         if is_good_enough(state, build):
-            inside = "is proven inside" if standing(state, build) == "proven" else "is inside"
-            return f"{build.candidate.id}, a cheaper method of the same scheme, {inside} the budget"
+            within = "confirmed within" if standing(state, build) == "proven" else "within"
+            return f"A cheaper INT8 method of the same scheme is {within} the budget."
     like = [build for build in tried if _placement(build.candidate) == _placement(candidate)]
     if tried and (why := _as_its_twin(state, (like or tried)[0])):
         return why
@@ -122,7 +122,7 @@ def _as_its_twin(state: RunState, build: Build) -> str:
             continue
         ratio = ratio_of(state, build, other)
         if ratio and (ratio.low > 1 or (ratio.high >= 1 and other.candidate.options.precision == "f32")):
-            return f"no faster than {other.candidate.id}"
+            return f"Not faster than {other.candidate.id} in screening."
     return ""
 
 
@@ -148,7 +148,7 @@ def leave_unanswered(state: RunState) -> list[Build]:
     waiting = [build for build in state.builds if asked and build.alive and build.answers is None]
     left = {build: why for build in waiting if (why := _why_unanswered(state, build))}
     for build, why in left.items():
-        build.left_out = f"Not evaluated: {why}."
+        build.left_out = why
     return list(left)
 
 
@@ -168,7 +168,7 @@ def slower(state: RunState, builds: Sequence[Build], margin: float) -> str:
     ratio = min(ratios, key=lambda found: found.value)
     if ratio.low <= margin:
         return ""
-    return f"{ratio.value:.2g}x slower than {rival.candidate.id} at a first look"
+    return f"{ratio.value:.2g}x slower than {rival.candidate.id} in screening."
 
 
 def to_beat(state: RunState) -> Build | None:

@@ -38,7 +38,7 @@ from edgewright.pipeline.state import Build, RunState
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import registry
 
-TOLD = ("quantize", "half", "compile", "check", "evaluate", "score", "audit")
+REPORTED = ("quantize", "half", "compile", "check", "evaluate", "score", "audit")
 """The stages of a candidate that a report lists with their times."""
 
 
@@ -99,7 +99,7 @@ def _target(state: RunState) -> TargetInfo:
     target = state.job.target
     why = None
     if not state.measured_here:
-        why = f"This machine is {state.host.machine.title}, not {target.title}: artifacts were built, not measured."
+        why = f"This machine is {state.host.machine.title}; the target is {target.title}."
     return TargetInfo(name=target.name, title=target.title, measured=state.measured_here, why=why)
 
 
@@ -129,20 +129,20 @@ def _reference(state: RunState) -> Reference:
     stand_in = next((w for w in state.builds if w.candidate.id == state.base), None)
     timing = build.timing
     device = str(about.described.get("device", ""))
-    why = None if "cuda" in device.lower() else "This machine has no CUDA GPU: the CPU stands in as the reference."
+    why = None if "cuda" in device.lower() else "The reference ran on the CPU, because this machine has no CUDA GPU."
     if not registry.traits(about.options.runtime).reference:
-        why = f"The source has no torch module: {about.options.runtime} in float32 on the CPU is the reference."
+        why = f"The reference is {about.options.runtime} in float32 on the CPU, because the source has no torch module."
     if state.given:
         why = (
-            f"The source is quantized already ({state.given} in INT8): the file itself is the reference, computed "
-            f"exactly by {about.options.runtime}. There is no float model to compare with."
+            f"The source is already quantized ({state.given} in INT8). The reference is the file itself, computed "
+            f"exactly by {about.options.runtime}; there is no float model to compare with."
         )
         if state.host.is_here and stand_in:
-            why += f" Its latency is that of {state.base}."
+            why += f" The latency of the reference is that of {state.base}."
             timing = stand_in.timing
     if not state.host.is_here:
-        told = [why or "", f"Only its accuracy is of the machine that built; its latency is that of {state.base} on"]
-        why = " ".join([*told, f"{state.host.name}."]) if stand_in else why
+        elsewhere = f"Its latency is that of {state.base} on {state.host.name}."
+        why = f"{why or ''} {elsewhere}".strip() if stand_in else why
         timing = Timing(id="", latency=stand_in.timing.latency) if stand_in and stand_in.timing else None
     return Reference(
         runtime=about.options.runtime, device=device, precision=about.precision,
@@ -228,23 +228,21 @@ def _predicted(state: RunState, build: Build) -> list[Finding]:
     was, now = (row.p50_ms if (row := rows.get(name)) else None for name in (before, build.candidate.id))
     if not was or not now:
         return []
-    text = (
-        f"By the latency table {left * was:.3g} ms were predicted, of {was:.3g} ms of {before}; measured: {now:.3g} ms."
-    )
+    text = f"The latency table predicted {left * was:.3g} ms ({before}: {was:.3g} ms); {now:.3g} ms were measured."
     return [Finding(level="note", code="predicted-latency", text=text)]
 
 
 def _findings_of_precision(build: Build) -> list[Finding]:
     options = build.candidate.options
     if "emulate" in build.results and build.answers:
-        text = "Accuracy is emulated: ONNX Runtime computed the same graph on this CPU, not TensorRT."
+        text = "Accuracy is emulated: ONNX Runtime computed the same graph on this CPU instead of TensorRT."
         if not build.candidate.traits.on_device:
-            text = "Accuracy is emulated: sums were cut to 16 bits, as without VNNI. Latency is this machine's."
+            text = "Accuracy is emulated: sums saturate at 16 bits, as on a CPU without VNNI. Latency is measured here."
         return [Finding(level="note", code=EMULATED, text=text)]
     really, asked = _described(build).get("precision"), options.precision
     if really is None or really == asked:
         return []
-    text = f"{options.runtime} was asked for {asked} and runs {really}."
+    text = f"The requested precision is {asked}, but {options.runtime} runs {really}."
     return [Finding(level="warning", code="precision", text=text)]
 
 
@@ -264,7 +262,7 @@ def _images_audit(state: RunState) -> list[Finding]:
     found = list(dict.fromkeys(found)) + (audits.read(state.images_audit) if state.images_audit else [])
     target, machine = state.job.target, state.host.machine
     if state.measured_here and "vnni" in machine.isa and "vnni" not in target.isa:
-        text = "The target has no VNNI and this machine has: INT8 is faster here than there."
+        text = "INT8 is faster here than on the target: this machine has VNNI, the target does not."
         found.append(Finding(level="note", code="isa", text=text))
     return found
 
@@ -280,7 +278,7 @@ def _stages(state: RunState) -> list[StageTime]:
     ]
     for build in (state.reference, *state.builds):
         parts = {**build.results, **({"compile": build.artifact} if build.artifact else {})}
-        found += [_stage(stage, build.candidate.id, parts[stage]) for stage in TOLD if stage in parts]
+        found += [_stage(stage, build.candidate.id, parts[stage]) for stage in REPORTED if stage in parts]
     return found
 
 

@@ -18,7 +18,7 @@ def waiting(state: RunState, candidates: Sequence[Candidate]) -> None:
 
 
 def tell(state: RunState, build: Build, p50_ms: float | None = None) -> None:
-    """Say what is known of `build` now; `p50_ms`: its median latency at a first look."""
+    """Say what is known of `build` now; `p50_ms`: its median latency in screening."""
     if not hasattr(state.runner.watch, "row"):
         return
     accuracy = score(state, build)
@@ -43,7 +43,7 @@ def tell(state: RunState, build: Build, p50_ms: float | None = None) -> None:
 
 def _state(build: Build) -> State:
     if build.left_out:
-        return "left out"
+        return "skipped"
     if build.failure:
         return "failed"
     if build.timing:

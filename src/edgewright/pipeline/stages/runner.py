@@ -34,7 +34,7 @@ Watch = Callable[[str, str, int, int, str], None]
 reaches `total`. A watch that has a method `row` gets each `Row` too. Stages go side by side: both are called from
 several threads at once."""
 
-State = Literal["reference", "waiting", "built", "answered", "measured", "left out", "failed"]
+State = Literal["reference", "waiting", "built", "answered", "measured", "skipped", "failed"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

@@ -129,7 +129,7 @@ def confidence(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Moved |
     before, after = (
         float(probabilities(np.asarray(part), of(spec).scores).max(1).mean()) for part in (reference, answers)
     )
-    return Moved("the first answer", before, after, SHIFT)
+    return Moved("the top answer", before, after, SHIFT)
 
 
 def chosen(outputs: Outputs, places: Sequence[int]) -> Outputs:

@@ -132,7 +132,7 @@ def likeness(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Likeness:
 def confidence(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Moved | None:
     """How the mean score of the boxes that are found again moved; None where there is none."""
     moved = _moved(answers, reference, spec)
-    return Moved("a box that is found again", moved.before, moved.after, SHIFT) if moved.matched else None
+    return Moved("matched boxes", moved.before, moved.after, SHIFT) if moved.matched else None
 
 
 def chosen(outputs: Boxes, places: Sequence[int]) -> Boxes:
