@@ -135,7 +135,8 @@ OnOption = Annotated[
     str | None,
     typer.Option(
         "--on", metavar="USER@HOST[:PORT]", rich_help_panel=ON,
-        help="Measure on this device; its host key must be known, and your key accepted there (docs/remote.md).",
+        help="Measure on this device. Its host key must be known, and it must accept your key "
+        "(docs/how-to/device-over-ssh.md).",
     ),
 ]  # fmt: skip
 IdentityOption = Annotated[Path | None, typer.Option(rich_help_panel=ON, help="Private key, if not your usual one.")]
