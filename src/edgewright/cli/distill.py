@@ -49,7 +49,7 @@ def distill(
 
     The student sees the same crops as its teacher and learns its class probabilities (or, of a detector, its head) and
     where its feature maps are strong. A tenth of the images is held out and decides which weights are kept. A killed
-    command goes on where it was when it is given again. More in docs/distillation.md.
+    command goes on where it was when it is given again. More in docs/how-to/distill.md.
 
     [dim]edgewright distill timm:resnet18 --student timm:mobilenetv3_small_050 --data photos/ --train-time 20m -o small
     edgewright optimize small --data photos/ -o out/[/]

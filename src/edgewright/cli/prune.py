@@ -47,7 +47,7 @@ def prune(
 
     Each layer is timed at a few widths on this machine, in INT8 where INT8 will run; by that table the channels go that
     are worth least for the time they cost. The result is built and measured beside the unpruned one. The folder is a
-    source like any other: export, optimize and distill take it. More in docs/pruning.md.
+    source like any other: export, optimize and distill take it. More in docs/how-to/prune.md.
 
     [dim]edgewright prune timm:resnet18 --data photos/ --speedup 1.8 --train-time 30m -o slim
     edgewright optimize slim --data photos/ -o out/[/]

@@ -16,25 +16,24 @@ Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to build and measure. None means all that the target calls for and this machine can build.
+    """What to build and measure. None means: everything that the target supports and this machine can build.
 
-    `normalize`: where pixels are normalized; with both, the finalists are also built with normalization inside the
-    graph and measured beside the others. `threads`: thread counts tried for the finalists (0: all physical cores).
-    `finalists`: how many candidates get such variations. `min_duration_s`: how long contenders are measured at most,
-    `min_count`: how many samples they get at least (docs/measuring.md). `fps`: frames a second of a camera at
-    which the latency is measured too, beside back to back. `margin`: points of top-1 in the non-inferiority verdict.
-    `builder`: TensorRT's
-    settings (optimization level, workspace, 2:4 sparsity, DLA core) where they are not to be the target's.
-    `mixed_precision`: where INT8 loses too much, try it with the most sensitive blocks in float
-    (docs/mixed_precision.md). `hardswish`: shares of the values of SiLUs that can be replaced, for which OpenVINO on
-    x86 gets the cheaper HardSwish (docs/hardswish.md); None: a half, three quarters and all, where the methods are not
-    named. `prune`: for each speed-up named here a pruned copy of the model goes through all that the model goes through
-    (docs/pruning.md); "2:4": one with sparse weights, for TensorRT. `distill`: so do these sources, after they learned
-    from the model (docs/distillation.md). Each of them is trained for `train_time_s` seconds. `strict`: stop at an
-    image that cannot be read, and at anything else in the data that deserves a warning (docs/data.md).
+    `methods`, `schemes`: INT8 (docs/explanation/int8.md). `normalize`: where pixels are normalized; with both, the
+    finalists are also built with the normalization in the graph. `threads`: thread counts of the finalists (0: all
+    physical cores). `finalists`: how many candidates get such variations. `min_duration_s`: longest measurement of a
+    contender; `min_count`: fewest samples (docs/explanation/latency.md). `fps`: also measure at this camera rate.
+    `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT settings that replace the target's
+    (optimization level, workspace, 2:4 sparsity, DLA core).
 
-    `effort`: "normal" builds what can still win (docs/effort.md), "quick" only what is cheap, "thorough" everything.
-    `within_s`: nothing more is begun where the run would take longer than these seconds.
+    `mixed_precision`: if INT8 loses too much, keep its most sensitive blocks in float. `hardswish`: shares of the SiLU
+    values that get HardSwish in OpenVINO on x86 (docs/explanation/x86-rewrites.md); None: 0.5, 0.75 and 1 unless
+    `methods` are named. `prune`: speedups; for each one, a pruned copy of the model goes through all steps; "2:4" adds
+    a copy with sparse weights for TensorRT. `distill`: sources that learn from the model and then go through all steps.
+    `train_time_s`: seconds of training for each of these.
+
+    `effort`: "normal" builds what can still be chosen, "quick" what is cheap, "thorough" everything
+    (docs/explanation/choice.md). `within_s`: start nothing that would take the run past this many seconds. `strict`:
+    stop at an image that cannot be read, and at any other warning about the data (docs/data.md).
     """
 
     schema_version: int = 1
