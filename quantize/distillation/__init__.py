@@ -1,1 +1,1 @@
-"""Training a torch student under a teacher: losses, augmentation, schedule, checkpoints."""
+"""Train a torch student from a teacher: losses, augmentation, schedule, checkpoints."""

@@ -1,7 +1,7 @@
-"""Images as a training looks at them: decoded once where memory allows, cropped and mirrored anew each time.
+"""Training images: decoded once if memory allows, cropped and mirrored at random each time.
 
-The teacher sees the same pixels as the student. Both get them by the model's own rule (colour order, division, mean,
-std), and evaluation sees what `vision.preprocess` gives, bit by bit.
+Teacher and student get the same pixels, preprocessed by the model's own rule (color order, division, mean, std).
+Evaluation gets exactly the pixels of `vision.preprocess`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from edgewright.vision.image import open_image
 from edgewright.vision.preprocess import preprocess
 
 MEMORY = 1 << 30
-"""Bytes of decoded images that are kept; what is beyond is read from its file each time."""
+"""Bytes of decoded images to keep. Other images are read from their files each time."""
 ROOM = 1.15
-"""How much larger than for the evaluation a photo is kept, so that a crop of it still has all of the input's detail."""
+"""How much larger than for evaluation an image is kept, so that a crop has the full detail of the input."""
 
 
 class Move(NamedTuple):
-    """Where a view shows what the evaluation has at (x, y), as shares of the input's sides: at (`zoom` x + `right`,
-    `zoom` y + `down`), then, where it is `mirrored`, seen in a mirror that stands beside it."""
+    """The position in a view of the point that evaluation has at (x, y), as shares of the input's sides: (`zoom` x +
+    `right`, `zoom` y + `down`), then mirrored left to right if `mirrored`."""
 
     zoom: float = 1.0
     right: float = 0.0
@@ -41,9 +41,10 @@ class Move(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images to learn from: `pixels` (N, C, H, W) float32 as the model takes them, their numbers, what became of them.
+    """A training batch: `pixels` (N, C, H, W) float32 as the model takes them, image indices, and how each was
+    augmented.
 
-    `moves` tells it for detectors, whose boxes go the same way; classifiers' crops have the class wherever they are.
+    `moves` gives the augmentation for detectors, whose boxes move with the image. A classifier's crop keeps its class.
     """
 
     pixels: torch.Tensor
@@ -54,10 +55,10 @@ class Batch(NamedTuple):
 class Views:
     """The training images `paths` of a model with this `spec`.
 
-    Classifiers get timm's random crops (no smaller a share of the area than `zoom`), mirrored half of the time with
-    `mirror`, and what `augment` names in timm's ``auto_augment``; detectors the evaluation's pixels enlarged or made
-    smaller, from the share `zoom` of the area to its inverse, and moved, with `pad` around them; mirrored likewise.
-    Raises `InvalidInput` for a file that is no image, when it is first looked at.
+    Classifiers get timm's random crops (at least the share `zoom` of the area), mirrored half of the time with
+    `mirror`, and the augmentation `augment` of timm's ``auto_augment``. Detectors get the evaluation's pixels scaled by
+    a share of the area between `zoom` and its inverse, shifted, with `pad` around them, and mirrored likewise. Raises
+    `InvalidInput` for a file that is not an image, when it is first read.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Views:
         augment: str | None = None, memory: int = MEMORY,
     ) -> None:  # fmt: skip
         self.paths, self.mirror = [str(path) for path in paths], mirror
-        # Torch modules take planes, and normalization is done here for a batch at once.
+        # Torch modules take planes; a batch is normalized here at once.
         self._input = msgspec.structs.replace(spec.input, layout="NCHW", dtype="uint8")
         self._how = msgspec.structs.replace(spec.preprocess, normalize="graph")
         self._scale = spec.preprocess
@@ -81,14 +82,14 @@ class Views:
         return self._normalized(torch.from_numpy(np.stack(self._read("evaluation", indices))))
 
     def training(self, indices: Sequence[int], seed: int) -> Batch:
-        """The images as they are learned from; how they are cropped, moved and mirrored depends on `seed` alone."""
+        """The images as they are trained on. Only `seed` decides crops, shifts and mirroring."""
         indices = list(indices)
         if self._crop is None:
             read = self._read("evaluation", indices)
             moves = self._moves(len(indices), seed)
             pixels = torch.stack(list(self._pool.map(self._moved, read, moves)))
             return Batch(self._normalized(pixels), indices, moves)
-        with randomness(seed):  # timm draws from the generators of all three libraries
+        with randomness(seed):  # timm uses the generators of all three libraries
             views = [self._crop(Image.fromarray(array)) for array in self._read("picture", indices)]
             flips = [self.mirror and random.random() < 0.5 for _ in views]
         pixels = torch.stack([view.flip(2) if flip else view for view, flip in zip(views, flips)])
@@ -97,12 +98,12 @@ class Views:
         return Batch(self._normalized(pixels), indices, [Move(mirrored=flip) for flip in flips])
 
     def _moves(self, count: int, seed: int) -> list[Move]:
-        """For each of `count` images whether it is mirrored, how far it is enlarged, and where it is put: anywhere
-        where it fills the input, or where the input holds it."""
+        """For each of `count` images: whether it is mirrored, its zoom, and its position: anywhere where it fills the
+        input, or where the input contains it."""
         generator = torch.Generator().manual_seed(seed)
         mirrored = (torch.rand(count, generator=generator) < 0.5).tolist()
         far, right, down = torch.rand(3, count, generator=generator).tolist()
-        zooms = [self._zoom ** (0.5 - share) for share in far]  # of a side: both ways alike, on average none
+        zooms = [self._zoom ** (0.5 - share) for share in far]  # of a side: larger and smaller are equally likely
         return [
             Move(zoom, (1 - zoom) * x, (1 - zoom) * y, self.mirror and flip)
             for zoom, x, y, flip in zip(zooms, right, down, mirrored)
@@ -148,7 +149,7 @@ class Views:
         return preprocess(open_image(self.paths[index], self._how.turns), self._how, self._input)
 
     def _picture(self, index: int) -> np.ndarray:
-        """The image in the model's colours, no larger than needed; squashed where the evaluation squashes it."""
+        """The image in the model's colors, no larger than needed, and squashed if evaluation squashes it."""
         image = open_image(self.paths[index], self._how.turns).convert("L" if self._how.color == "L" else "RGB")
         to_height, to_width = (round(ROOM * side) for side in self._how.resize_to)
         width, height = image.size
@@ -172,7 +173,7 @@ class Views:
 
 @contextmanager
 def randomness(seed: int) -> Iterator[None]:
-    """While the block runs Python's, numpy's and torch's random numbers begin at `seed`; then go on as before."""
+    """Seed the random numbers of Python, numpy and torch inside the block, and restore their state after it."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)

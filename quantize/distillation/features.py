@@ -1,4 +1,4 @@
-"""Which inner tensors of a teacher and its student are compared, and how they are caught while both compute."""
+"""Choose the inner tensors of a teacher and its student to compare, and capture them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ Pair = tuple[str, str]
 """The names of a module in the student and of its counterpart in the teacher."""
 
 Answers = Callable[[torch.nn.Module, torch.Tensor], list[torch.Tensor]]
-"""What of a module's answer to images (N, C, H, W) is compared: [logits], or a detector's raw head; in either mode."""
+"""The compared outputs of a module for images (N, C, H, W): [logits], or a detector's raw head, in train and eval mode.
+"""
 
 SMALLEST = 2
-"""Maps with a shorter side are not compared: a pooled feature has nothing that spreads."""
+"""Maps with a shorter side are not compared: a pooled feature has no spatial pattern."""
 
 
 @contextmanager
 def caught(module: torch.nn.Module, names: Sequence[str], repeated: set[str] | None = None) -> Iterator[dict[str, Any]]:
-    """While the block runs: what the named modules gave when they last ran; "" is `module` itself.
+    """Inside the block: the last outputs of the named modules; "" is `module` itself.
 
-    Into `repeated` go the names of those that ran more than once.
+    The names of modules that ran more than once are added to `repeated`.
     """
     found: dict[str, Any] = {}
 
@@ -47,10 +48,10 @@ def caught(module: torch.nn.Module, names: Sequence[str], repeated: set[str] | N
 def pairs(
     student: torch.nn.Module, teacher: torch.nn.Module, run: Callable[[torch.nn.Module], Any]
 ) -> tuple[Pair, ...]:
-    """The last feature map of each resolution that both networks have: where their stages end.
+    """The last feature map of each resolution that both networks have: the ends of their stages.
 
-    Of a pruned copy these are the same modules; of another architecture they are what Zagoruyko and Komodakis compare.
-    `run` answers a batch with one of the two. None for networks without maps (transformers of tokens).
+    For a pruned copy these are the same modules, for another architecture those that Zagoruyko and Komodakis compare.
+    `run` gives the outputs of one of the two for a batch. None for networks without maps (transformers of tokens).
     """
     ours, theirs = (_last_of_each_resolution(module, run) for module in (student, teacher))
     return tuple((ours[side], theirs[side]) for side in theirs if side in ours)
@@ -66,21 +67,21 @@ def require(student: torch.nn.Module, teacher: torch.nn.Module, named: Sequence[
         for name in names:
             if name not in known:
                 raise InvalidInput(
-                    f"The {kind} has no module '{name}'.", "Its features were to be compared.",
-                    f"Name one of its own, e.g. {', '.join([n for n in known if n][:4])}.",
+                    f"The {kind} has no module '{name}'.", "Its features should be compared.",
+                    f"Name one of its modules, for example {', '.join([n for n in known if n][:4])}.",
                 )  # fmt: skip
 
 
 def _last_of_each_resolution(
     module: torch.nn.Module, run: Callable[[torch.nn.Module], Any]
 ) -> dict[tuple[int, int], str]:
-    shared: set[str] = set()  # one activation function for all layers: its last output is no place of the network
+    shared: set[str] = set()  # one activation module that serves several layers
     with torch.no_grad(), caught(module, [name for name, _ in module.named_modules() if name], shared) as found:
         run(module)
     parents = [
         name for name, output in found.items() if not isinstance(output, torch.Tensor) and _has_parts(module, name)
     ]
-    head = f"{parents[-1]}." if parents else None  # gives several tensors, last of all: what is in it are the answers
+    head = f"{parents[-1]}." if parents else None  # the last of these returns the outputs
     maps: dict[tuple[int, int], str] = {}
     for name, output in found.items():
         if name in shared or (head and name.startswith(head)):

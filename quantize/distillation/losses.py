@@ -1,6 +1,6 @@
-"""How far a student's answers and features are from its teacher's: losses of knowledge distillation.
+"""Knowledge-distillation losses: the distance of a student's outputs and features from its teacher's.
 
-Each takes tensors of N images from both and gives a scalar, the mean over images.
+Each takes tensors of N images from both and returns a scalar, the mean over images.
 """
 
 from __future__ import annotations
@@ -17,38 +17,39 @@ from edgewright.tasks.torch_losses import Tensors, relative
 
 
 def require_same_shapes(given: Tensors, wanted: Tensors, spec: ModelSpec) -> None:
-    """Raise `InvalidInput` with both shapes where the student's answers are not shaped as the teacher's."""
+    """Raise `InvalidInput` with both shapes if the student's outputs do not have the teacher's shapes."""
     ours, theirs = ([tuple(t.shape[1:]) for t in tensors] for tensors in (given, wanted))
     if ours != theirs:
         raise InvalidInput(
-            f"The student's outputs have the shapes {_shapes(ours)}, the teacher's {_shapes(theirs)} (an image).",
-            "A student learns the teacher's own classes and boxes.",
+            f"The student's outputs have the shapes {_shapes(ours)}, the teacher's {_shapes(theirs)} (per image).",
+            "A student needs the teacher's classes and boxes.",
             f"Build the student for {spec.classes} classes and the teacher's input size, "
-            f"e.g. timm:mobilenetv3_small_050?num_classes={spec.classes}",
+            f"for example timm:mobilenetv3_small_050?num_classes={spec.classes}",
         )
     tasks.of(spec).training.require_comparable(spec)
 
 
 def answers(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: float = 1.0) -> torch.Tensor:
-    """How far answers are apart, as their task says."""
+    """The distance between outputs, as the task defines it."""
     given, wanted = [t.float() for t in given], [t.float() for t in wanted]
     return tasks.of(spec).training.distillation(given, wanted, spec, temperature)
 
 
 def attention(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """How differently two feature maps (N, any channels, H, W) spread over the image.
+    """How differently two feature maps (N, any channels, H, W) are distributed over the image.
 
     The mean square over channels, at unit length (Zagoruyko and Komodakis 2017, "Paying More Attention to Attention");
-    from 0 (alike) to 2 (nothing in common).
+    from 0 (equal) to 2 (nothing in common).
     """
     ours, theirs = (F.normalize(t.float().square().mean(1).flatten(1), dim=1) for t in (given, wanted))
     return (ours - theirs).square().sum(1).mean()
 
 
 def features(given: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The mean over pairs of inner tensors: `relative` where their shapes agree, else `attention`.
+    """The mean over pairs of inner tensors: `relative` if their shapes agree, else `attention`.
 
-    The former's logarithm, so that a map that is far off (of random weights) does not drown the answers.
+    `relative` enters as its logarithm, so that a very different map (of random weights) does not dominate the output
+    loss.
     """
     apart = [torch.log1p(relative(a, b)) if a.shape == b.shape else attention(a, b) for a, b in zip(given, wanted)]
     return torch.stack(apart).mean()

@@ -1,4 +1,4 @@
-"""How long, how fast and from what a student learns, and what came of it, as plain data."""
+"""Duration, learning rate and losses of a student's training, and its result, as plain data."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from edgewright.core.errors import UsageError
 from edgewright.quantize.training.schedule import Epoch, Stopped
 
 SEEN = 120_000
-"""Images that a student looks at by default, each counted as often as it is looked at."""
+"""Training images by default, counted each time an image is used."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """A training from a teacher. The defaults are those for a student with random weights.
+    """A training from a teacher. The defaults are for a student with random weights.
 
     `epochs`: passes over the training images; default: about `SEEN` images in all, from 10 to 100 epochs, or as many as
-    fit into `train_time_s` (wall seconds; at least one), planned anew after each by how long they take. `batch`:
-    images a step; default: 64 of 224 x 224 pixels or fewer, else as many as have as many pixels, at least 4; where an
-    epoch would have less than 150 steps, down to 16. `optimizer`: one of timm's. `lr` is for 64 images a step, goes
-    with the root of their number, rises over the share `warmup` of the steps and falls along half a cosine.
+    fit into `train_time_s` (wall seconds; at least one), planned again after each epoch by its duration. `batch`:
+    images per step; default: 64 of 224 x 224 pixels or fewer, else the number with the same count of pixels, at least
+    4; down to 16 if an epoch would have fewer than 150 steps. `optimizer`: one of timm's. `lr` is for 64 images per
+    step, scales with the square root of their number, rises over the share `warmup` of the steps and falls along half a
+    cosine.
 
     `temperature` softens class probabilities. `answers`, `labels`, `features`: the weights of the three losses (see
-    `imitation`). `zoom`: the smallest share of an image's area that a random crop keeps; detectors see images enlarged
-    by as much at most, and cut off, or made as much smaller. `mirror`: flip half of the images; default: where the
-    teacher gives 3 of 4 held-out mirror images the same class. `augment`: a name that timm's ``auto_augment`` takes,
-    e.g. "rand-m7-mstd0.5".
+    `losses`). `zoom`: the smallest share of an image's area that a random crop keeps; a detector's images are enlarged
+    (and cut off) or made smaller by at most as much. `mirror`: flip half of the images; default: if the teacher gives 3
+    of 4 held-out mirror images the same class. `augment`: a name for timm's ``auto_augment``, for example
+    "rand-m7-mstd0.5".
 
-    `held_out`: the share of the images that is not learned from and decides which weights are kept. `patience`: the
-    share of the epochs, five at least, after which a training that gets no better comes to its end, the rate falling to
-    its own within a fifth as many epochs as there were (a flat stretch at a high rate says nothing about a low one).
-    `checkpoint_s`: seconds between two checkpoints. `precision`: of the products; "auto" is bf16 where the processor or
-    GPU computes in it.
+    `held_out`: the share of the images that is not trained on and decides which weights are kept. `patience`: the share
+    of the epochs, at least five, after which a training without improvement ends; the rate then falls to its end within
+    a fifth of the epochs so far (no progress at a high rate says nothing about a low one). `checkpoint_s`: seconds
+    between two checkpoints. `precision`: of matrix products; "auto" is bf16 if the processor or GPU computes in it.
 
     Raises `UsageError` for a value that is out of range.
     """
@@ -62,11 +62,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(
-                    f"{name} of the training is {value:g}.", f"It must lie between {low:g} and {high:g}.", "Correct it."
+                    f"{name} of the training is {value:g}.", f"It must be between {low:g} and {high:g}.", "Correct it."
                 )
 
     def passes(self, images: int) -> int:
-        """The epochs for so many training images where no time is given."""
+        """The epochs for this many training images if no time is given."""
         return self.epochs or max(10, min(100, round(SEEN / images)))
 
 
@@ -78,24 +78,24 @@ _RANGES = (
 
 STUDENT = Schedule()
 RECOVERY = Schedule(lr=5e-4, zoom=0.7)
-"""For a student that already knows nearly all: a pruned copy of the teacher."""
+"""For a student that already knows nearly everything: a pruned copy of the teacher."""
 
 
 def replaced(schedule: Schedule, **values: float | None) -> Schedule:
-    """`schedule` with those of `values` that are given; raises `UsageError` for one that is out of range."""
+    """`schedule` with the given ones of `values`; raises `UsageError` for one that is out of range."""
     given = {name: value for name, value in values.items() if value is not None}
     return Schedule(**{**{f: getattr(schedule, f) for f in schedule.__struct_fields__}, **given})
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training did.
+    """The result of a training.
 
     `metric`: "accuracy" (percent of held-out images that get their label), "agreement" (percent that get the teacher's
-    class), "loss" (how far answers are from the teacher's: lower is better) or "mAP" (of a detector with known boxes).
-    `began` and `ended` are its values for the weights before and for those that were kept; `best_epoch` (from 1) is the
-    epoch that they are of, None where none was better than the beginning: the student is then what it was.
-    `stopped`: "done", "patience" or "time". `images_per_s`: learned from, teacher and all included; `feeding`: the
-    share of the time that went into reading and cropping images: ``1 - feeding`` of the pure computation's speed.
+    class), "loss" (distance from the teacher's outputs, lower is better) or "mAP" (for a detector with known boxes).
+    `began` and `ended` are its values for the initial weights and for the kept ones. `best_epoch` (from 1) is the epoch
+    of the kept weights, None if none was better than the start; the student is then unchanged. `stopped`: "done",
+    "patience" or "time". `images_per_s`: training speed, teacher and everything included. `feeding`: the share of the
+    time spent on reading and cropping images.
     """
 
     metric: Literal["accuracy", "agreement", "loss", "mAP"]

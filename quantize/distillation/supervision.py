@@ -1,4 +1,4 @@
-"""Losses from boxes that people drew: the detection library's own, as a `recovery.Supervised`."""
+"""Losses from annotated boxes: the detection library's own, as a `train.Supervised`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Row = tuple[int, float, float, float, float]
 
 
 VISIBLE = 0.1
-"""Of a box's area: with less of it in sight there is nothing to find. Ultralytics' own bound for its views."""
+"""Share of a box's area. A box with less inside the image is dropped. Ultralytics uses the same bound."""
 
 
 def ultralytics(images: Sequence[str], boxes: Sequence[Sequence[Row]], spec: ModelSpec) -> Supervised:
     """Ultralytics' training loss (task-aligned assignment; box, class and distribution losses with its own gains).
 
-    `boxes`: those of each image of `images`; they are put where preprocessing puts the image, and moved with it. The
-    student must be an Ultralytics ``DetectionModel`` in training mode. Raises `InvalidInput` for another module.
+    `boxes`: those of each image of `images`; they follow the image through preprocessing and augmentation. The student
+    must be an Ultralytics ``DetectionModel`` in training mode. Raises `InvalidInput` for another module.
     """
     placed = [_placed(path, rows, spec) for path, rows in zip(images, boxes)]
 
@@ -46,11 +46,11 @@ def ultralytics(images: Sequence[str], boxes: Sequence[Sequence[Row]], spec: Mod
 
 
 def _require_criterion(student: Any) -> None:
-    """Give a model that was built, not trained, the library's default gains; refuse what has no such loss."""
+    """Give a model that was built, not trained, the library's default gains; refuse a module without such a loss."""
     if not callable(getattr(student, "loss", None)) or not hasattr(student, "init_criterion"):
         raise InvalidInput(
-            f"{type(student).__name__} has no loss of Ultralytics.", "Boxes are learned from by the library's own.",
-            "Leave the boxes out: the student learns from the teacher.",
+            f"{type(student).__name__} has no Ultralytics loss.", "Training on boxes uses the library's own loss.",
+            "Leave the boxes out: the student then learns from the teacher only.",
         )  # fmt: skip
     if isinstance(getattr(student, "args", None), dict) or not hasattr(getattr(student, "args", None), "box"):
         own = getattr(student, "args", None)
@@ -60,7 +60,7 @@ def _require_criterion(student: Any) -> None:
 
 
 def _placed(path: str, rows: Sequence[Row], spec: ModelSpec) -> torch.Tensor:
-    """(boxes, 5): class, then centre, width and height as shares of the input; what lies outside it is cut off."""
+    """(boxes, 5): class, then center, width and height as shares of the input; parts outside it are cut off."""
     if not rows:
         return torch.zeros(0, 5)
     place = placement(open_image(path, spec.preprocess.turns).size, spec.preprocess, spec.input)
@@ -73,8 +73,8 @@ def _placed(path: str, rows: Sequence[Row], spec: ModelSpec) -> torch.Tensor:
 
 
 def _moved(boxes: torch.Tensor, move: Move) -> torch.Tensor:
-    """Boxes (N, 5) as `_placed` gives them after `move`: cut off at the input's edges, without those of which less than
-    the share `VISIBLE` is left."""
+    """Boxes (N, 5) as `_placed` gives them, after `move`: cut off at the input's edges, without those of which less
+    than the share `VISIBLE` remains."""
     half = boxes[:, 3:] / 2
     shift = torch.tensor([move.right, move.down])
     low, high = ((boxes[:, 1:3] + sign * half) * move.zoom + shift for sign in (-1, 1))

@@ -1,9 +1,8 @@
-"""Train a student under its teacher: a smaller network, or a pruned copy that lost something.
+"""Train a student from its teacher: a smaller network, or a pruned copy that lost accuracy.
 
-Knowledge distillation (Hinton et al. 2015) on the user's own images: the teacher answers the same crop that the student
-sees ("patient and consistent", Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent"),
-so that images need no labels; where there are some, they are learned from too. Optimizer, schedule, averaged weights
-and crops are timm's.
+Knowledge distillation (Hinton et al. 2015) on the user's own images. The teacher and the student see the same crop
+(Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent"), so images need no labels;
+labels are used if there are any. Optimizer, schedule, averaged weights and crops are timm's.
 """
 
 from __future__ import annotations
@@ -36,31 +35,31 @@ from .features import Answers, Pair, caught
 from .schedule import STUDENT, History, Schedule
 
 Supervised = Callable[[torch.nn.Module, Any, Batch], torch.Tensor]
-"""A loss from labels, the mean over images: of the student, of what it just gave, and of the images it saw."""
+"""A loss from labels, the mean over images: from the student, its last outputs, and its images."""
 Validate = Callable[[torch.nn.Module, Sequence[int]], float]
-"""The mAP of a module on the images of these numbers, in percent; NaN where it has none."""
+"""The mAP of a module on the images with these indices, in percent; NaN if it has none."""
 MINIMUM = 16
-"""Fewest images to learn from."""
+"""Minimum number of training images."""
 PIXELS = 64 * 224 * 224
 STEPS, SMALLEST = 150, 16
-"""An epoch has so many steps where batches of this size make them: of few images few large steps teach little."""
+"""An epoch has this many steps if batches of this size give them: with few images, few large steps train little."""
 ALIKE = 0.75
-"""From which share of held-out images on, whose mirror image the teacher gives the same class, images are mirrored."""
+"""Mirror images if the teacher gives at least this share of held-out mirror images the same class."""
 CLIP = 5.0
-"""The largest norm of a step's gradient: one odd batch must not undo an epoch."""
+"""Maximum norm of a step's gradient: one unusual batch must not undo an epoch."""
 REHEARSAL = 8
-"""Steps that are timed, on copies, where a time is given instead of a number of epochs."""
+"""Steps that are timed, on copies, if a time is given instead of a number of epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """How a student is trained.
 
-    `spec` is the teacher's: both take the same input. `labels`: a class for each image, where the task's images have
-    one; `supervised`: the loss of any other labels. `validate` decides by held-out images which weights are kept,
-    instead of accuracy (with labels) or agreement with the teacher. `features`: names of modules to compare (student,
-    teacher), default the last maps of each resolution. In the folder `checkpoint` it keeps what it needs to go on after
-    a kill to the same result.
+    `spec` is the teacher's: both take the same input. `labels`: a class for each image, if the task's images have one.
+    `supervised`: the loss of any other labels. `validate` ranks weights on held-out images, instead of accuracy (with
+    labels) or agreement with the teacher. `features`: names of modules to compare (student, teacher), default the last
+    maps of each resolution. The folder `checkpoint` holds everything needed to continue after a kill to the same
+    result.
     """
 
     spec: ModelSpec
@@ -81,12 +80,12 @@ def recover(
     how: Distillation,
     tick: Tick = lambda *_: None,
 ) -> History:
-    """Train `student` in place, on the image files `images`, to answer as `teacher` does.
+    """Train `student` in place, on the image files `images`, to match `teacher`.
 
-    `tick` is called with (steps done, steps, what). The student ends in eval mode, on the CPU, with the averaged
-    weights that were best on the held-out images; where none were better than those it came with, with these. Raises
-    `InvalidInput` for images, labels or answers that do not fit, `RuntimeFailed` where the loss is not finite: the last
-    good checkpoint stays.
+    `tick` is called with (steps done, steps, text). The student ends in eval mode, on the CPU, with the averaged
+    weights that were best on the held-out images, or with its initial weights if none were better. Raises
+    `InvalidInput` for images, labels or outputs that do not fit, and `RuntimeFailed` if the loss is not finite; the
+    last good checkpoint stays.
     """
     identity = checkpoint.identity(
         [student, teacher],
@@ -98,7 +97,7 @@ def recover(
 
 
 class _Trainee:
-    """A student under its teacher, as `loop.Trainee` wants it."""
+    """A student and its teacher as a `loop.Trainee`."""
 
     def __init__(
         self, student: torch.nn.Module, teacher: torch.nn.Module, images: Sequence[str | Path], answers: Answers,
@@ -111,7 +110,7 @@ class _Trainee:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision = _precision(schedule, self.device)
         _let_learn(student)
-        # Convolutions are a fifth to a half faster with channels last, on CPUs as on GPUs.
+        # Convolutions are a fifth to a half faster with channels last, on CPUs and GPUs.
         self.student = student.to(self.device, memory_format=torch.channels_last)
         self.masks = sparsity.masks(self.student)
         self.teacher = copy.deepcopy(teacher).to(self.device, memory_format=torch.channels_last).eval()
@@ -137,7 +136,7 @@ class _Trainee:
 
     @property
     def plan(self) -> Plan:
-        """An epoch's rest that is smaller than a batch waits for the next epoch's order."""
+        """Images of an epoch that do not fill a batch wait for the next epoch's order."""
         how, images = self.schedule, len(self.learning)
         return Plan(
             steps=max(1, images // self.batch), train_time_s=how.train_time_s, warmup=how.warmup, lowest=100.0,
@@ -146,18 +145,18 @@ class _Trainee:
         )  # fmt: skip
 
     def begin_epoch(self, epoch: int) -> None:
-        """Training mode; an epoch has an order of its own."""
+        """Training mode. An epoch has its own order."""
         generator = torch.Generator().manual_seed(self._number(epoch, 0))
         self.order = [self.learning[i] for i in torch.randperm(len(self.learning), generator=generator).tolist()]
         _train_mode(self.student, self.batch)
 
     def step(self, number: int, epoch: int, at: int) -> Step:
-        """One step on the images whose turn it is in the order of the epoch."""
+        """One step on the next images in the order of the epoch."""
         begin = time.monotonic()
         chosen = self.order[at * self.batch :][: self.batch]
         batch = self.views.training(chosen, self._number(epoch, 2 * at + 1))
         feeding = time.monotonic() - begin
-        # Dropout too draws from the step's own numbers, so that a resumed training draws the same ones.
+        # Dropout also uses the step's own random numbers, so that a resumed training draws the same ones.
         with randomness(self._number(epoch, 2 * at + 2)):
             loss = self._step(self.student, self.optimizer, batch, number)
         self.ema.update(self.student, step=number + 1)
@@ -178,8 +177,7 @@ class _Trainee:
         return sorted(seconds)[len(seconds) // 2]
 
     def validate(self) -> tuple[float, float]:
-        """How good the averaged weights are on the held-out images: the metric, and where that is equal, minus the
-        loss."""
+        """The rank of the averaged weights on the held-out images: the metric, then minus the loss for ties."""
         return self._rank(self.ema.module)
 
     def weights(self) -> Weights:
@@ -192,7 +190,7 @@ class _Trainee:
         return f"epoch {epoch + 1} of {progress.planned}, loss {loss:.4g}{shown}"
 
     def history(self, outcome: loop.Trained) -> History:
-        """Put the best weights into the student, and tell what was done."""
+        """Load the best weights into the student, and return the result."""
         self.student.load_state_dict(outcome.best)
         self.student.to("cpu", memory_format=torch.contiguous_format).eval().requires_grad_(False)
         progress, sign, steps = outcome.progress, self._sign, self.plan.steps
@@ -223,15 +221,15 @@ class _Trainee:
                         student.get_parameter(name).mul_(kept)
                 return value
         what = "loss" if not math.isfinite(value) else "gradient"
-        kept = f" The checkpoint before it stays in {self.how.checkpoint}." if self.how.checkpoint else ""
+        kept = f" The last good checkpoint is in {self.how.checkpoint}." if self.how.checkpoint else ""
         raise RuntimeFailed(
             f"The {what} is not finite at step {number + 1} of the training.",
             f"The student's weights diverged, or its outputs overflow.{kept}",
-            f"Lower the learning rate (now {self.schedule.lr:g}), or look for odd images and labels.",
+            f"Lower the learning rate (now {self.schedule.lr:g}), or check the images and labels.",
         )
 
     def _loss(self, student: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """What a batch says of the student, as one number to lessen."""
+        """The loss of the student for a batch, as one number to minimize."""
         schedule = self.schedule
         batch = batch._replace(pixels=batch.pixels.to(self.device, memory_format=torch.channels_last))
         theirs, ours = [b for _, b in self.pairs], [a for a, _ in self.pairs]
@@ -251,7 +249,7 @@ class _Trainee:
         return loss
 
     def _rank(self, module: torch.nn.Module) -> tuple[float, float]:
-        """How good a module is on the held-out images: the metric, and where that is equal, minus the loss."""
+        """The rank of a module on the held-out images: the metric, then minus the loss for ties."""
         module.eval()
         right, loss, count = 0, 0.0, 0
         with torch.no_grad(), self._cast():
@@ -288,7 +286,7 @@ class _Trainee:
         return self.schedule.lr * math.sqrt(self.batch / 64)
 
     def _number(self, epoch: int, step: int) -> int:
-        """A seed for what is drawn at a place of the training."""
+        """A seed for the random numbers at one place of the training."""
         return (self.how.seed * 1_000_003 + epoch) * 1_000_003 + step
 
     def _optimizer(self, student: torch.nn.Module) -> torch.optim.Optimizer:
@@ -296,7 +294,7 @@ class _Trainee:
 
         if self.schedule.optimizer not in list_optimizers():
             raise UsageError(
-                f"timm has no optimizer '{self.schedule.optimizer}'.", "adamw, sgd, lamb and lion are among its own.",
+                f"timm has no optimizer '{self.schedule.optimizer}'.", "timm has adamw, sgd, lamb, lion and others.",
                 'List them: python -c "from timm.optim import list_optimizers; print(list_optimizers())"',
             )  # fmt: skip
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
@@ -305,7 +303,7 @@ class _Trainee:
         return optimizer
 
     def _agree(self) -> None:
-        """Raise `InvalidInput` unless the answers of both have the same shapes, in the student's training mode too."""
+        """Raise `InvalidInput` unless the outputs of both have the same shapes, also in the student's training mode."""
         pixels = self.views.evaluation(self.learning[:2]).to(self.device, memory_format=torch.channels_last)
         with torch.no_grad():
             wanted = self.answers(self.teacher, pixels)
@@ -313,14 +311,14 @@ class _Trainee:
                 given = self.answers(self.student.eval(), pixels)
             except RuntimeError as error:
                 raise InvalidInput(
-                    f"The student cannot take the teacher's input: {' '.join(str(error).split())[:200]}",
+                    f"The student does not accept the teacher's input: {' '.join(str(error).split())[:200]}",
                     f"It is {'x'.join(str(side) for side in pixels.shape[1:])} (channels, height, width).",
-                    "Build the student for this input, e.g. with ?img_size= or ?in_chans=.",
+                    "Build the student for this input, for example with ?img_size= or ?in_chans=.",
                 ) from error
         imitation.require_same_shapes(given, wanted, self.spec)
 
     def _mirrors(self) -> bool:
-        """Whether to mirror images: not where left and right mean something, as in digits."""
+        """Whether to mirror images: not if left and right mean something, as in digits."""
         if not self.training.CLASSES:
             return self.how.supervised is None
         same = 0
@@ -348,7 +346,7 @@ class _Trainee:
 
 
 def _precision(schedule: Schedule, device: torch.device) -> str:
-    """ "bf16" where products in it are the machine's own, else "f32"; what the schedule asks for goes first."""
+    """The precision of products: the schedule's, or "bf16" if the machine computes in it natively, else "f32"."""
     if schedule.precision != "auto":
         return schedule.precision
     if device.type == "cuda":
@@ -361,43 +359,43 @@ def _precision(schedule: Schedule, device: torch.device) -> str:
 def _require_labels(images: Sequence[str | Path], labels: Sequence[int], spec: ModelSpec) -> None:
     if len(images) < MINIMUM:
         raise InvalidInput(
-            f"There are {len(images)} images to learn from.", f"A training needs at least {MINIMUM}, better thousands.",
-            "Add images of the kind that the model will see; they need no labels.",
+            f"There are only {len(images)} training images.", f"Training needs at least {MINIMUM}, better thousands.",
+            "Add images like those that the model will see in use; they need no labels.",
         )  # fmt: skip
     if labels and not tasks.of(spec).training.CLASSES:
         raise InvalidInput(
-            f"A class for each image was given, and '{spec.name}' is no classifier.", f"Its task is {spec.task.kind}.",
-            "Leave the labels out: the student learns from the teacher.",
+            f"Each image has a class, but '{spec.name}' is not a classifier.", f"Its task is {spec.task.kind}.",
+            "Leave the labels out: the student then learns from the teacher only.",
         )  # fmt: skip
     if labels and len(labels) != len(images):
         raise InvalidInput(
             f"There are {len(labels)} labels for {len(images)} images.", "Each image needs one.",
-            "Give all labels, or none: the student learns from the teacher.",
+            "Give all labels, or none: the student then learns from the teacher only.",
         )  # fmt: skip
     if labels and not 0 <= min(labels) <= max(labels) < spec.classes:
         raise InvalidInput(
-            f"The labels go from {min(labels)} to {max(labels)}.",
-            f"The model has the classes 0 to {spec.classes - 1}.",
+            f"The labels range from {min(labels)} to {max(labels)}.",
+            f"The model has classes 0 to {spec.classes - 1}.",
             "Correct the labels.",
         )  # fmt: skip
 
 
 def _batch(images: int, pixels: int) -> int:
-    """Images a step for so many `images` of `pixels` each."""
+    """Images per step for this many `images` of `pixels` each."""
     return max(4, min(64, PIXELS // pixels, max(SMALLEST, images // STEPS)))
 
 
 def _let_learn(student: torch.nn.Module) -> None:
-    """Gradients for all parameters where none has one, but for what only looks like a parameter."""
+    """Enable gradients for all parameters if none has one, except for constants stored as parameters."""
     if any(p.requires_grad for p in student.parameters()):
         return
     for name, parameter in student.named_parameters():
-        # Ultralytics keeps the numbers 0, 1, 2 ... of its bins as a convolution's weights.
+        # Ultralytics stores the numbers 0, 1, 2 ... of its bins as a convolution's weights.
         parameter.requires_grad_(parameter.is_floating_point() and ".dfl." not in name)
 
 
 def _train_mode(student: torch.nn.Module, batch: int) -> None:
-    """Training mode; normalization keeps its statistics where one image would have to stand for all."""
+    """Training mode. Normalization keeps its statistics if one image would have to represent all."""
     student.train()
     if batch > 1:
         return

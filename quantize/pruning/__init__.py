@@ -1,6 +1,7 @@
-"""Structured pruning: what hangs together (`groups`), what it is worth (`importance`), what goes (`choice`)."""
+"""Structured pruning: dependent channels (`groups`), their importance (`importance`), and the choice of widths
+(`choice`)."""
 
 from typing import Literal
 
 Importance = Literal["fisher", "taylor", "l1", "l2"]
-"""What a channel is worth by (see `importance`)."""
+"""The measure of a channel's importance (see `importance`)."""

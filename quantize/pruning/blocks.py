@@ -1,4 +1,4 @@
-"""Whole residual blocks that can go: what helps where a model's depth costs the time, and not its widths."""
+"""Remove complete residual blocks, for models whose latency comes from depth and not from widths."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .groups import LAYERS, watched
 
 Tick = Callable[[int, int, str], None]
 CLOSE = 1e-4
-"""How far a block without weights may be from giving back its input, relative to it."""
+"""The largest relative difference between a block's output with zero weights and its input."""
 
 
 def find(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> list[str]:
     """The names of the smallest residual blocks of `module`, in the order in which they run.
 
-    A block is residual where it gives back its input once all its weights are zero; then it can go, and what is behind
-    it sees nearly what it saw. Blocks that change the shape of what they are given cannot.
+    A block is residual if it returns its input when all its weights are zero. Such a block can be removed, and the
+    layers after it see nearly the same values. Blocks that change the shape of their input cannot be removed.
     """
     seen: dict[str, torch.Tensor] = {}
     names = {one: name for name, one in module.named_modules() if name and _layers(one) > 1}
@@ -38,7 +38,7 @@ def find(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> lis
 
 
 def remove(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module:
-    """A copy of `module` in which the blocks `names` give back what they are given."""
+    """A copy of `module` in which the blocks `names` return their input."""
     changed = copy.deepcopy(module)
     for name in names:
         parent, _, leaf = name.rpartition(".")
@@ -50,16 +50,16 @@ def choose(
     module: torch.nn.Module, answers: Answers, batches: Sequence[torch.Tensor], count: int,
     tick: Tick = lambda done, total, what: None,
 ) -> list[str]:  # fmt: skip
-    """The `count` blocks of `module` that change its answers to `batches` least, taken out one after the other.
+    """The `count` blocks of `module` whose removal, one after another, changes its outputs for `batches` least.
 
-    What a block is worth depends on those that are gone, and is taken to rise as they go (it need not): each time the
-    one of least worth so far is tried anew, then the next, until one is worth less than the others were before (Minoux
-    1978, "Accelerated greedy algorithms"). Raises `InvalidInput` where there are not so many.
+    The importance of a block depends on the removed ones and usually rises as blocks go. Each round therefore measures
+    the block with the lowest known importance again, then the next, until one is lower than the known values of the
+    rest (Minoux 1978, "Accelerated greedy algorithms"). Raises `InvalidInput` if there are not enough blocks.
     """
     left = find(module, answers, batches[0][:1])
     if not 0 < count <= len(left):
         raise InvalidInput(
-            f"{count} blocks cannot be taken out.", f"The model has {len(left)} residual blocks that keep their shape.",
+            f"{count} blocks cannot be removed.", f"The model has {len(left)} residual blocks that can be removed.",
             f"Ask for 1 to {len(left)}." if left else "Prune its channels: --speedup.",
         )  # fmt: skip
     with torch.no_grad():
@@ -83,7 +83,7 @@ def choose(
 def _loss(
     module: torch.nn.Module, answers: Answers, batches: Sequence[torch.Tensor], wanted: Sequence[list[torch.Tensor]]
 ) -> float:
-    """The energy of the answers' error over that of their variation."""
+    """The energy of the outputs' error divided by the energy of their variation."""
     error = energy = 0.0
     with torch.no_grad():
         for images, right in zip(batches, wanted):

@@ -1,8 +1,8 @@
-"""Which widths to keep: the least worth for the wanted latency, as a knapsack over groups.
+"""Choose widths: the lowest loss of importance for the wanted latency, as a knapsack over groups.
 
-Latency is that of a table of the target, not a count of multiplications. The price of a channel depends on the widths
-around it, so the way to the wanted latency is gone in steps, and prices are told anew at each (Shen et al. 2022,
-"Structural Pruning via Latency-Saliency Knapsack").
+Latency comes from a table measured on the target, not from a count of multiplications. The cost of a channel depends on
+the widths around it, so the search moves to the wanted latency in steps and computes the costs again at each step (Shen
+et al. 2022, "Structural Pruning via Latency-Saliency Knapsack").
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from .groups import Group
 
 Cost = Callable[[Mapping[str, int]], float]
-"""The latency in ms where so many units of each group (by its name) are gone."""
+"""The latency in ms when this many units of each group (by name) are removed."""
 STEPS = 6
-"""Steps to the wanted latency: at each about the same share of what is left goes."""
+"""Steps to the wanted latency. Each removes about the same share of the rest."""
 
 
 def options(group: Group, block: int, least: float) -> list[int]:
-    """How many units of `group` may go: those that leave each block a multiple of `block` channels, and none of all.
+    """How many units of `group` may be removed: counts that leave each block a multiple of `block` channels.
 
     At least `least` of the group's channels stay. A unit of more than one channel (a head) counts as it is.
     """
@@ -36,41 +36,41 @@ def options(group: Group, block: int, least: float) -> list[int]:
 def choose(
     allowed: Mapping[str, Sequence[int]], lost: Mapping[str, Sequence[float]], cost: Cost, wanted_ms: float
 ) -> dict[str, int]:
-    """The units that go of each group so that `cost` is at most `wanted_ms` and the least is lost.
+    """The number of units to remove from each group so that `cost` is at most `wanted_ms` with the lowest loss.
 
-    `allowed`: the `options` of each group; `lost`: what goes with its 0, 1, 2 ... least units. Raises `InvalidInput`
-    where the narrowest widths are not fast enough: the model is bound by something else than its widths.
+    `allowed`: the `options` of each group. `lost`: the loss when the 0, 1, 2 ... least important units of a group are
+    removed. Raises `InvalidInput` if the narrowest widths are not fast enough.
     """
     narrowest = {name: max(some) for name, some in allowed.items()}
     now = dict.fromkeys(allowed, 0)
     first, floor = cost(now), cost(narrowest)
     if floor > wanted_ms:
         raise InvalidInput(
-            f"By narrowing its layers the model cannot get from {first:.3g} to {wanted_ms:.3g} ms.",
-            f"With the least channels in every group {floor:.3g} ms are predicted: its depth costs the rest.",
-            "Ask for less, or take whole blocks out first (or more of them): --blocks N.",
+            f"Removing channels cannot reduce the latency from {first:.3g} to {wanted_ms:.3g} ms.",
+            f"With the fewest channels in every group the predicted latency is {floor:.3g} ms: depth costs the rest.",
+            "Ask for a smaller speedup, or remove (more) residual blocks first: --blocks N.",
         )
     step = (wanted_ms / first) ** (1 / STEPS)
     while (latency := cost(now)) > wanted_ms:
         target = max(wanted_ms, latency * min(step, 0.98))
         found = _knapsack(now, allowed, lost, cost, latency, target)
-        if found == now:  # what is left of savings is less than the steps of the widths
+        if found == now:  # The remaining savings are below one step of the widths.
             found = _narrowed(now, allowed, lost, cost, latency)
         now = found
     return now
 
 
 def uniform(groups: Iterable[Group], share: float, block: Mapping[str, int]) -> dict[str, int]:
-    """The units that go of each group where the share `share` of all is to go: the nearest that `options` has.
+    """The number of units to remove from each group for the share `share` of all: the closest of its `options`.
 
-    Raises `InvalidInput` for a share that takes none.
+    Raises `InvalidInput` for a share that removes nothing.
     """
     found = {g.name: min(options(g, block[g.name], 0.0), key=lambda gone: abs(gone - share * g.units)) for g in groups}
     if not any(found.values()):
         raise InvalidInput(
-            f"A ratio of {share:g} of every layer's channels takes nothing away.",
+            f"A ratio of {share:g} of every layer's channels removes nothing.",
             f"Widths are multiples of {max(block.values(), default=1)} here.",
-            "Ask for more, or take whole blocks out: --blocks N.",
+            "Use a larger ratio, or remove residual blocks: --blocks N.",
         )  # fmt: skip
     return found
 
@@ -79,7 +79,8 @@ def _knapsack(
     now: Mapping[str, int], allowed: Mapping[str, Sequence[int]], lost: Mapping[str, Sequence[float]], cost: Cost,
     latency: float, target: float,
 ) -> dict[str, int]:  # fmt: skip
-    """The options of least loss whose savings, each told with the other groups as they are, reach `target`."""
+    """The options with the lowest loss whose savings reach `target`. Each saving assumes that other groups do not
+    change."""
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     rows: list[tuple[str, int, float, float]] = []
@@ -113,7 +114,7 @@ def _narrowed(
     now: Mapping[str, int], allowed: Mapping[str, Sequence[int]], lost: Mapping[str, Sequence[float]], cost: Cost,
     latency: float,
 ) -> dict[str, int]:  # fmt: skip
-    """`now` with the group one step narrower that loses least for what it saves; all of them where none saves."""
+    """`now` with one group narrowed by one step: the group that loses least per saving. All groups if none saves."""
     steps = {
         name: min(gone for gone in some if gone > now[name]) for name, some in allowed.items() if max(some) > now[name]
     }

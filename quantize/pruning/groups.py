@@ -1,9 +1,9 @@
-"""Which channels of a torch module hang together, and taking some of them out.
+"""Find the channels of a torch module that must be removed together, and remove some.
 
-The dependency graph is that of torch-pruning (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning"): a channel
-of a residual sum, a concatenation or a depthwise layer goes in all layers that touch it. What is added here: parts that
-must lose equally many channels (the halves of a chunk, the groups of a convolution), heads of attention, modules that
-the graph cannot see through, and the proof that what is left still runs.
+The dependency graph is torch-pruning's (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning"): a channel of a
+residual sum, a concatenation or a depthwise layer is removed from all layers that use it. This module adds parts that
+must lose equally many channels (the halves of a chunk, the groups of a convolution), attention heads, modules that the
+graph cannot trace, and a check that the pruned module still runs.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from edgewright.quantize.distillation.features import Answers
 
 TABLE = "relative_position_bias_table"
 SAME = 1e-3
-"""How far the largest answer may be off, relative to it, for another order of summation."""
+"""Maximum difference of outputs relative to the largest output, due to another order of summation."""
 LAYERS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)
 
 
 class Member(NamedTuple):
-    """A layer that a group narrows: on its side "in" or "out", by `channels` where the whole group went."""
+    """A layer that a group narrows on its side "in" or "out", by `channels` if the complete group is removed."""
 
     layer: str
     side: str
@@ -40,11 +40,11 @@ class Member(NamedTuple):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Channels that hang together, counted at the output of the layer `name`.
+    """Channels that must be removed together, counted at the output of the layer `name`.
 
-    `blocks`: equal parts of them, one behind the other, that must lose equally many; `grain`: neighbours that go
-    together; `aligned`: the same ones in each block (query, key and value of a head). `normed`: one of them changes
-    what becomes of the others (LayerNorm).
+    `blocks`: equal consecutive parts that must lose equally many channels. `grain`: neighbors that are removed
+    together. `aligned`: the same channels in each block (query, key and value of a head). `normed`: removing a channel
+    changes the values of the others (LayerNorm).
     """
 
     name: str
@@ -57,21 +57,21 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def units(self) -> int:
-        """How many can be taken out one by one: one of each block."""
+        """How many units can be removed one by one: one of each block."""
         return self.channels // self.blocks // self.grain
 
 
 class Found(NamedTuple):
-    """The groups of a module, and the layers whose outputs stay as they are, with the reason for each."""
+    """The groups of a module, and the layers whose outputs cannot change, each with the reason."""
 
     groups: tuple[Group, ...]
     kept: dict[str, str]
 
 
 def find(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> Found:
-    """The groups of `module`; `images` (N, channels, height, width) are what it is traced with.
+    """The groups of `module`. `images` (N, channels, height, width) are used to trace it.
 
-    Raises `InvalidInput` where no layer of it can lose a channel.
+    Raises `InvalidInput` if no layer can lose a channel.
     """
     module = copy.deepcopy(module)
     names = {one: name for name, one in module.named_modules()}
@@ -100,7 +100,7 @@ def prune(
     module: torch.nn.Module, answers: Answers, images: torch.Tensor, gone: Mapping[str, Sequence[int]],
     groups: Iterable[Group],
 ) -> torch.nn.Module:  # fmt: skip
-    """A copy of `module` without the units `gone` (numbers, by the name of their group); see `indices`."""
+    """A copy of `module` without the units `gone` (indices, by the name of their group); see `indices`."""
     changed = copy.deepcopy(module)
     modules = dict(changed.named_modules())
     with dependencies(changed, answers, images) as graph:
@@ -117,7 +117,7 @@ def prune(
 
 
 class Shape(NamedTuple):
-    """A layer as it is run on one image, in the words of `edgewright.graph.layers.Layer`."""
+    """A layer with its shapes for one image, as an `edgewright.graph.layers.Layer`."""
 
     kind: str
     cin: int
@@ -150,9 +150,9 @@ def shapes(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> d
 
 
 def indices(group: Group, worth: torch.Tensor, units: int) -> list[int]:
-    """The channels of `group` that go where `units` of it go: those of least `worth` (one value a channel).
+    """The channels of `group` to remove for `units` of it: the least important by `worth` (one value per channel).
 
-    Of each block go equally many, of aligned blocks the same ones.
+    Each block loses equally many; aligned blocks lose the same channels.
     """
     each, channels = _by_unit(group, worth), torch.arange(group.channels).view(group.blocks, -1, group.grain)
     least = each.argsort(dim=1, stable=True)[:, :units].expand(group.blocks, -1)
@@ -160,14 +160,14 @@ def indices(group: Group, worth: torch.Tensor, units: int) -> list[int]:
 
 
 def lost(group: Group, worth: torch.Tensor) -> list[float]:
-    """What goes with the 0, 1, 2 ... units of `group` that are worth least."""
+    """The loss when the 0, 1, 2 ... least important units of `group` are removed."""
     each = _by_unit(group, worth).double().sort(dim=1)[0]
     each = each.sum(0)
     return [0.0, *each.cumsum(0).tolist()]
 
 
 def _by_unit(group: Group, worth: torch.Tensor) -> torch.Tensor:
-    """The worth of each unit of each block, (blocks, units); of aligned blocks, which go together, one row."""
+    """The importance of each unit of each block, (blocks, units). Aligned blocks give one row."""
     each = worth.view(group.blocks, -1, group.grain).sum(-1)
     return each.sum(0, keepdim=True) if group.aligned else each
 
@@ -176,7 +176,7 @@ def _silenced(
     module: torch.nn.Module, answers: Answers, images: torch.Tensor, gone: Mapping[str, Sequence[int]],
     groups: Iterable[Group],
 ) -> torch.nn.Module:  # fmt: skip
-    """A copy of `module` of its whole width in which nothing reads the channels `gone`."""
+    """A copy of `module` with its full width, in which no layer reads the channels `gone`."""
     changed = copy.deepcopy(module)
     modules = dict(changed.named_modules())
     with dependencies(changed, answers, images) as graph, torch.no_grad():
@@ -193,26 +193,26 @@ def _silenced(
 
 
 class _Fixed(Exception):
-    """Why a group stays as it is."""
+    """Why a group cannot be pruned."""
 
 
 @contextlib.contextmanager
 def dependencies(module: torch.nn.Module, answers: Answers, images: torch.Tensor) -> Iterator[Any]:
-    """The dependency graph of `module`, in which what it cannot see through stands as one layer, a `_StandIn`."""
+    """The dependency graph of `module`. A module that it cannot trace is replaced by one layer, a `_StandIn`."""
     before = {p: p.requires_grad for p in module.parameters()}
     opaque = [one for one in module.modules() if _is_opaque(one)]
     tables = [p for name, p in module.named_parameters() if name.endswith(TABLE)]
     with torch.no_grad(), _slicing() as pieces:
         stand_ins = _stand_ins(module, answers, images, opaque)
     markers = torch.nn.ModuleList(torch.nn.BatchNorm2d(channels) for channels in pieces)
-    both = torch.nn.ModuleList([module, markers])  # what torch-pruning looks for layers in
+    both = torch.nn.ModuleList([module, markers])  # what torch-pruning searches for layers
     for one, layer in stand_ins.items():
         one.stand_in = layer
         one.forward = functools.partial(torch.nn.Module.__call__, layer)
     module.requires_grad_(True)
     try:
         with warnings.catch_warnings(), torch.enable_grad(), _slicing(markers):
-            warnings.simplefilter("ignore")  # it tells of parameters that it finds by itself
+            warnings.simplefilter("ignore")  # It prints the parameters that it finds outside layers.
             graph = tp.DependencyGraph().build_dependency(
                 both, images, forward_fn=lambda both, x: answers(both[0], x), ignored_params=tables, verbose=False
             )
@@ -221,16 +221,16 @@ def dependencies(module: torch.nn.Module, answers: Answers, images: torch.Tensor
         for one in stand_ins:
             del one.forward
             del one.stand_in
-        for p in module.parameters():  # pruning makes new ones
+        for p in module.parameters():  # pruning creates new ones
             p.requires_grad_(before.get(p, False))
 
 
 @contextlib.contextmanager
 def _slicing(markers: Sequence[torch.nn.Module] | None = None) -> Iterator[list[int]]:
-    """Let maps be cut along their channels by slices, each through the next one of `markers`; yields their widths.
+    """Make maps prunable along channel slices: each slice passes one of `markers`; yields their widths.
 
-    torch-pruning takes the parts of a split in the order in which it comes upon them, and one part that is read twice
-    for two. A slice says where it begins; a norm behind it says how wide it is, also when it has become narrower.
+    torch-pruning takes the parts of a split in the order of use, and counts a part that is read twice as two. A slice
+    gives the start of a part, and the normalization after it gives its width, also after pruning.
     """
     widths: list[int] = []
     split = torch.Tensor.split
@@ -262,7 +262,7 @@ def _slicing(markers: Sequence[torch.nn.Module] | None = None) -> Iterator[list[
 
 @contextlib.contextmanager
 def watched(modules: Iterable[torch.nn.Module], see: Callable[[torch.nn.Module, Any, Any], None]) -> Iterator[None]:
-    """Call ``see(module, inputs, output)`` whenever one of `modules` has run."""
+    """Call ``see(module, inputs, output)`` after each run of one of `modules`."""
     hooks = [one.register_forward_hook(see) for one in modules]
     try:
         yield
@@ -272,7 +272,7 @@ def watched(modules: Iterable[torch.nn.Module], see: Callable[[torch.nn.Module, 
 
 
 class _StandIn(torch.nn.Conv2d):  # type: ignore[misc]
-    """A layer instead of a module that gives maps, or rows of features, of the shape that it is given."""
+    """A layer that replaces a module whose outputs have the shape of its input: maps, or rows of features."""
 
     def __init__(self, channels: int, is_map: bool) -> None:
         super().__init__(channels, channels, 1)
@@ -287,15 +287,15 @@ class _StandIn(torch.nn.Conv2d):  # type: ignore[misc]
 def _stand_ins(
     module: torch.nn.Module, answers: Answers, images: torch.Tensor, opaque: list[torch.nn.Module]
 ) -> dict[torch.nn.Module, _StandIn]:
-    """A stand-in for each of the modules `opaque` of `module`."""
+    """A replacement layer for each of the modules `opaque` of `module`."""
     found: dict[torch.nn.Module, _StandIn] = {}
 
     def see(one: torch.nn.Module, given: tuple[Any, ...], answer: Any) -> None:
         x = given[0]
         if not isinstance(answer, torch.Tensor) or answer.shape != x.shape:
             raise InvalidInput(
-                f"{type(one).__name__} cannot be pruned around: it does not give what has the shape of its input.",
-                "Attention of other forms than timm's and Ultralytics' is not known here.", "Prune another model.",
+                f"Pruning does not support {type(one).__name__}: its output does not have the shape of its input.",
+                "Only the attention modules of timm and Ultralytics are supported.", "Prune another model.",
             )  # fmt: skip
         found[one] = _StandIn(x.shape[1] if x.ndim == 4 else x.shape[-1], x.ndim == 4)
 
@@ -305,7 +305,7 @@ def _stand_ins(
 
 
 def _is_heads(one: torch.nn.Module) -> bool:
-    """Whether `one` is attention with query, key and value in one Linear, and a Linear behind the heads."""
+    """Whether `one` is attention with query, key and value in one Linear, and a Linear after the heads."""
     linear = [isinstance(getattr(one, name, None), torch.nn.Linear) for name in ("qkv", "proj")]
     return all(linear) and isinstance(getattr(one, "num_heads", None), int)
 
@@ -315,7 +315,7 @@ def _is_opaque(one: torch.nn.Module) -> bool:
 
 
 def _roots(graph: Any, names: Mapping[torch.nn.Module, str]) -> list[torch.nn.Module]:
-    """The layers that groups are counted at: first those whose channels are split, then the others as they are run."""
+    """The layers at which groups are counted: those whose channels are split first, then others in running order."""
     layers = [one for one in graph.module2node if isinstance(one, LAYERS) and one in names]
     layers.sort(key=lambda one: list(names).index(one))
     split = [one for one in layers if _parted(graph, one)]
@@ -323,7 +323,7 @@ def _roots(graph: Any, names: Mapping[torch.nn.Module, str]) -> list[torch.nn.Mo
 
 
 def _parted(graph: Any, layer: torch.nn.Module) -> bool:
-    """Whether what `layer` gives is split into parts, before any other layer."""
+    """Whether the output of `layer` is split into parts before any other layer."""
     waiting = list(graph.module2node[layer].outputs)
     while waiting:
         node = waiting.pop()
@@ -347,16 +347,16 @@ def _members(graph: Any, group: Any, names: Mapping[torch.nn.Module, str]) -> It
 
 
 def _parts(graph: Any, group: Any, root: torch.nn.Module, module: torch.nn.Module) -> dict[str, Any]:
-    """What of its channels must go together: `Group.blocks`, `grain` and `aligned`. Raises `_Fixed`."""
+    """The channels that must be removed together: `Group.blocks`, `grain` and `aligned`. Raises `_Fixed`."""
     channels, kinds = len(group[0].idxs), tp.ops.OPTYPE
     blocks, slices = {1}, set()
     for dep, _ in group:
         node, one = dep.target, dep.target.module
         last = isinstance(one, LAYERS) and not node.outputs and graph.is_out_channel_pruning_fn(dep.handler)
         if node.type == kinds.OUTPUT or last:
-            raise _Fixed("the model's answers come from it")
+            raise _Fixed("the model's outputs come from it")
         if isinstance(one, _StandIn):
-            raise _Fixed("it feeds attention that is not divided by heads here")
+            raise _Fixed("it feeds attention that is not split into heads here")
         if node.type == kinds.SLICE and one.dim == 1:
             slices.add((one.start, one.end))
         if isinstance(one, torch.nn.Conv2d) and one.groups > 1 and not is_depthwise(one):
@@ -366,20 +366,20 @@ def _parts(graph: Any, group: Any, root: torch.nn.Module, module: torch.nn.Modul
     if slices:
         size = channels // len(slices)
         if sorted(slices) != [(start, start + size) for start in range(0, channels, size)]:
-            raise _Fixed("its channels are divided into parts that are not alike")
+            raise _Fixed("its channels are split into unequal parts")
         blocks.add(len(slices))
     heads = _heads_of(root, module)
     if heads is not None:
         return {"blocks": 3, "grain": channels // 3 // heads, "aligned": True}
     number = math.lcm(*blocks)
     if channels % number:
-        raise _Fixed(f"{channels} channels are no {number} equal parts")
+        raise _Fixed(f"{channels} channels do not divide into {number} equal parts")
     normed = any(dep.target.type in (kinds.LN, kinds.GN, kinds.IN) for dep, _ in group)
     return {"blocks": number, "normed": normed}
 
 
 def _heads_of(root: torch.nn.Module, module: torch.nn.Module) -> int | None:
-    """The number of heads where `root` gives query, key and value of an attention in `module`, else None."""
+    """The number of heads if `root` computes query, key and value of an attention in `module`, else None."""
     return next((int(one.num_heads) for one in module.modules() if _is_heads(one) and one.qkv is root), None)
 
 
@@ -389,7 +389,7 @@ def is_depthwise(layer: torch.nn.Module) -> bool:
 
 
 def _take_heads(attention: torch.nn.Module, channels: Sequence[int], group: Group) -> None:
-    """Tell `attention` that the heads to which `channels` belong are gone."""
+    """Update `attention` after the removal of the heads that `channels` belong to."""
     size = group.channels // group.blocks
     gone = sorted({c // group.grain for c in channels if c < size})
     left = [head for head in range(size // group.grain) if head not in gone]
@@ -403,7 +403,7 @@ def _take_heads(attention: torch.nn.Module, channels: Sequence[int], group: Grou
 def _proven(
     module: torch.nn.Module, answers: Answers, images: torch.Tensor, groups: list[Group], kept: dict[str, str]
 ) -> Found:
-    """`groups` without those with whose narrowing `module` does not run: all are tried at once, then in halves."""
+    """`groups` without those that `module` does not run without: all are tried at once, then halves."""
 
     def order(group: Group) -> torch.Tensor:
         return torch.rand(group.channels, generator=torch.Generator().manual_seed(0))  # not in one piece
@@ -419,9 +419,9 @@ def _proven(
         except (RuntimeError, ValueError, IndexError, AssertionError, AttributeError) as error:
             return f"the model does not run: {' '.join(str(error).split())[:120] or type(error).__name__}"
         if [a.shape for a in found] != wanted:
-            return "the model's answers have another shape"
+            return "the model's outputs have another shape"
         apart = max(float((a - b).abs().max() / (b.abs().max() + 1e-12)) for a, b in zip(plain, truth))
-        return "" if apart < SAME else "other channels than these would be read"
+        return "" if apart < SAME else "other channels would be read"
 
     def good(some: list[Group]) -> list[Group]:
         wrong = runs(some)
@@ -437,13 +437,13 @@ def _proven(
     with torch.no_grad():
         wanted = [a.shape for a in answers(module, images)]
     left = good(groups) if groups else []
-    while left and len(left) < len(groups) and (wrong := runs(left)):  # two that run alone need not run together
+    while left and len(left) < len(groups) and (wrong := runs(left)):  # two that work alone may not work together
         kept[left[-1].name] = f"with other groups narrowed too {wrong}"
         left = left[:-1]
     if not left:
         raise InvalidInput(
             "No layer of the model can lose a channel.",
             "; ".join(f"{name}: {why}" for name, why in list(kept.items())[:3]) or "It has no layers.",
-            "Prune another model, or take whole blocks out: --blocks",
+            "Prune another model, or remove residual blocks: --blocks",
         )
     return Found(tuple(left), kept)

@@ -1,4 +1,4 @@
-"""What each channel of a group is worth to a model's answers."""
+"""The importance of each channel of a group for the model's outputs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def measure(
     kind: Importance, module: torch.nn.Module, answers: Answers, groups: Sequence[Group],
     batches: Iterable[tuple[torch.Tensor, torch.Tensor | None]], seed: int = 0,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
-    """The worth of each channel of each group, by the group's name, all on one scale.
+    """The importance of each channel of each group, by group name, all on one scale.
 
-    "l1", "l2": the norms of the weights that go with it, relative to the group's mean (torch-pruning's
+    "l1", "l2": the norms of the channel's weights, relative to the group's mean (torch-pruning's
     `GroupMagnitudeImportance`). "taylor", "fisher": from gradients on `batches` of images (N, channels, height, width)
-    with their classes (or None). Taylor: the square of what the loss changes by at first order (Molchanov et al. 2019).
-    Fisher: what the answers change by, image by image (Liu et al. 2021, "Group Fisher Pruning"): it needs no labels and
-    does not vanish where a model is trained to the end. Raises `InvalidInput` where a gradient is not finite.
+    with their classes (or None). Taylor is the squared first-order change of the loss (Molchanov et al. 2019). Fisher
+    is the change of the outputs, image by image (Liu et al. 2021, "Group Fisher Pruning"); it needs no labels and does
+    not vanish for fully trained models. Raises `InvalidInput` if a gradient is not finite.
     """
     batches = list(batches)
     generator = torch.Generator().manual_seed(seed)
@@ -55,7 +55,7 @@ def measure(
     broken = [name for name, values in worth.items() if not bool(torch.isfinite(values).all())]
     if broken:
         raise InvalidInput(
-            f"The gradients of {broken[0]} are not finite.", "Its weights, or the images, are not sound.",
+            f"The gradients of {broken[0]} are not finite.", "Its weights or the images contain bad values.",
             "Check the checkpoint, or use --importance l1.",
         )  # fmt: skip
     return worth
@@ -64,12 +64,12 @@ def measure(
 def loss(
     kind: Importance, answers: Sequence[torch.Tensor], labels: torch.Tensor | None, generator: torch.Generator
 ) -> torch.Tensor:
-    """What is differentiated. Fisher: an error of the answers as it could be, another one for each image.
+    """The value to differentiate. Fisher: a random error of the outputs, different for each image.
 
-    Of a classifier that is the gradient of the cross entropy for classes drawn from its own answers, so that what it
-    does not decide between counts little; of a detector's maps noise of the size of each map's variation. The square of
-    a gradient by it is in the mean the sum of squares over images. Taylor: the cross entropy with the labels (without
-    them with the model's own answer), of maps half their energy.
+    For a classifier that is the gradient of the cross entropy for classes drawn from its own outputs, so that unlikely
+    classes count little. For a detector's maps it is noise of the size of each map's variation. The mean of the squared
+    gradient is the sum of squares over images. Taylor: the cross entropy with the labels (without labels, with the
+    model's own output); for maps, half their energy.
     """
     first = answers[0]
     classifies = len(answers) == 1 and first.ndim == 2
@@ -91,8 +91,8 @@ def loss(
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def _gates(graph: Any, group: Any, channels: int) -> torch.Tensor:
-    """The gradient of the loss by a factor on each channel of `group`, where layers read it: the sum of weight times
-    gradient over what reads it is just that."""
+    """The gradient of the loss for a factor on each channel of `group` where layers read it: the sum of weight times
+    gradient over the layers that read it."""
     found = torch.zeros(channels)
     for item in group:
         layer = item.dep.target.module

@@ -127,7 +127,7 @@ def test_the_loss_is_the_librarys_own(images: list[str], yolo) -> None:
     }  # fmt: skip
     wanted = yolo.loss(own, given)[0].sum() / 2
     assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
-    with pytest.raises(InvalidInput, match="has no loss of Ultralytics"):
+    with pytest.raises(InvalidInput, match="has no Ultralytics loss"):
         loss(torch.nn.Identity(), None, Batch(pixels, [3, 4], [Move(), Move()]))
     assert not isinstance(yolo.args, SimpleNamespace) or hasattr(yolo.args, "box")
 

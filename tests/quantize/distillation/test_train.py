@@ -305,7 +305,7 @@ def test_a_loss_that_is_not_finite_ends_it_and_leaves_the_checkpoint(learnt: Dig
     ("error", "words", "how"),
     [
         (InvalidInput, "shapes 7, the teacher's 10", {"student": network(6, classes=7)}),
-        (InvalidInput, "cannot take the teacher's input", {"student": nn.Sequential(nn.Conv2d(1, 4, 3))}),
+        (InvalidInput, "does not accept the teacher's input", {"student": nn.Sequential(nn.Conv2d(1, 4, 3))}),
         (InvalidInput, "There are 5 images", {"images": 5}),
         (InvalidInput, "3 labels for 400 images", {"labels": [0, 1, 2]}),
         (InvalidInput, "labels go from 0 to 10", {"labels": [0, 10] * 200}),

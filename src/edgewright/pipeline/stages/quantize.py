@@ -92,7 +92,7 @@ def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
     """The model's class for each image; raises `InvalidInput` where the images do not tell it."""
     if not tasks.of(spec).truth.CLASSES:
         raise InvalidInput(
-            f"The method '{method}' learns from a class for each image, and '{spec.name}' is no classifier.",
+            f"The method '{method}' needs a class for each image, but '{spec.name}' is not a classifier.",
             f"Its task is {spec.task.kind}.", "Use distil, which learns from the float model alone.",
         )  # fmt: skip
     if any(item.label is None for item in images.items):
