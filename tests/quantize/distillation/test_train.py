@@ -306,9 +306,9 @@ def test_a_loss_that_is_not_finite_ends_it_and_leaves_the_checkpoint(learnt: Dig
     [
         (InvalidInput, "shapes 7, the teacher's 10", {"student": network(6, classes=7)}),
         (InvalidInput, "does not accept the teacher's input", {"student": nn.Sequential(nn.Conv2d(1, 4, 3))}),
-        (InvalidInput, "There are 5 images", {"images": 5}),
+        (InvalidInput, "There are only 5 training images", {"images": 5}),
         (InvalidInput, "3 labels for 400 images", {"labels": [0, 1, 2]}),
-        (InvalidInput, "labels go from 0 to 10", {"labels": [0, 10] * 200}),
+        (InvalidInput, "labels range from 0 to 10", {"labels": [0, 10] * 200}),
         (InvalidInput, "student has no module 'neck'", {"features": [("neck", "2")]}),
         (UsageError, "no optimizer 'adamz'", {"schedule": {"optimizer": "adamz"}}),
         (UsageError, "temperature of the training is 0", {"schedule": {"temperature": 0.0}}),
