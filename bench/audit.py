@@ -2,7 +2,7 @@
 
 Answers are what `worker.predict` writes: of a classifier the first output (images, classes), of a detector its boxes
 (boxes, 7). How alike two sets of answers are the task's metric says: in SQNR (dB) for a classifier, for a detector in
-percent of the boxes that are found again. docs/audit.md lists the checks.
+percent of the boxes that are found again. docs/reference/audit.md lists the checks.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def error(findings: Iterable[Finding]) -> EdgewrightError | None:
     if not wrong:
         return None
     more = f" And {len(wrong) - 1} more." if len(wrong) > 1 else ""
-    return KINDS[wrong[0].code](f"{wrong[0].code}: {wrong[0].text}{more}", "", "See docs/audit.md for what to do.")
+    first = wrong[0]
+    fix = "See docs/reference/audit.md for what to do."
+    return KINDS[first.code](f"{first.code}: {first.text}{more}", "", fix)
 
 
 def split(found: Iterable[Finding]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:

@@ -25,7 +25,7 @@ AUDIT = frozenset(
         "audit", "batch-rows", "batch-size", "census", "confidence", "runtime-parity", "saturation",
     }
 )  # fmt: skip
-"""Checks of variants whose errors and warnings are also printed below the table (docs/audit.md)."""
+"""Checks of variants whose errors and warnings are also printed below the table (docs/reference/audit.md)."""
 
 _LEVELS = ("error", "warning", "note", "ok")
 

@@ -94,9 +94,9 @@ def faster(base: Latency, other: Latency, confidence: float = 0.95) -> Estimate 
 
 
 class Finding(Result, frozen=True, kw_only=True):
-    """Something a reader should know about a measurement or the data; `code` is its stable name (docs/audit.md).
+    """A fact about a measurement or the data; `code` is its stable name (docs/reference/audit.md).
 
-    "ok": a check that was passed. A variant with an "error" is not chosen; where a report has one, nothing is chosen.
+    "ok": the check passed. A variant with an "error" is not chosen. If the report has one, nothing is chosen.
     `text` is a full sentence. `count`: how many images, boxes or files it is about; `names`: the first three of them.
     """
 

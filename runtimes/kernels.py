@@ -7,7 +7,7 @@ of versions and processors.
 
 The layers are written as ONNX by hand: a device has no onnx package. All scales are powers of two and all sums below
 2^24, so that both forms are exact. Weights have 7 bits: on x86 without VNNI sums of two full-range products stop at
-16 bits, which is another matter (docs/audit.md).
+16 bits, which is another matter (docs/reference/audit.md).
 """
 
 from __future__ import annotations

@@ -40,8 +40,9 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
     """The torchvision detector `name`, as a module that gives class logits (N, A, classes) and box deltas (N, A, 4).
 
     Weights: `checkpoint`, else the pretrained; random with ``pretrained=false``. Option ``size`` (HEIGHTxWIDTH) is the
-    input of a RetinaNet; other options go to the model's builder. An SSDlite whose training started from an ImageNet
-    backbone has another tail than one without: name it, ``weights_backbone=IMAGENET1K_V1``, beside the checkpoint.
+    input of a RetinaNet; other options go to the model's builder. An SSDlite is built as torchvision builds it without
+    pretrained weights for its backbone. A checkpoint that was trained from such weights has another tail and does not
+    fit.
     Raises `InvalidInput`, `Unavailable`.
     """
     if name not in NAMES:

@@ -382,7 +382,7 @@ def audit(
     strict: bool = False,
     watch: Watch = quiet,
 ) -> Audited:
-    """What a mean accuracy does not show of one ONNX file or bundle: see docs/audit.md.
+    """What a mean accuracy does not show of one ONNX file or bundle: see docs/reference/audit.md.
 
     `isa`: the instruction sets that the processor it is for has ("avx2"). A finding in error is returned, not raised.
     """
@@ -497,7 +497,7 @@ def _missed(report: Report) -> EdgewrightError | None:
     if report.errors:
         codes = ", ".join(dict.fromkeys(finding.code for finding in report.errors))
         why = "\n".join(sentence(finding) for finding in report.errors)
-        return GateFailed(f"Nothing is chosen: {codes}.", why, "docs/audit.md says what to do.")
+        return GateFailed(f"Nothing is chosen: {codes}.", why, "docs/reference/audit.md says what to do.")
     if report.target.measured is False or choice is None or choice.id:
         return None
     if not any(m.status == "ok" for m in report.measurements):

@@ -152,8 +152,8 @@ def _example(kind: str, text: Text, span: Span, source: str | None = None) -> Ex
 
 
 def _fenced(text: Text) -> list[Block]:
-    pattern = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    return [(match[1], match.span(2)) for match in pattern.finditer(text.body)]
+    pattern = re.compile(r"^(<!-- not run: .*-->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [("text" if match[1] else match[2], match.span(3)) for match in pattern.finditer(text.body)]
 
 
 def _dim(text: Text) -> list[Block]:
@@ -173,7 +173,9 @@ def _block(text: Text, language: str | None, span: Span) -> list[Example]:
     body = text.body[slice(*span)]
     if language in ("python", "toml"):
         return [_example(language, text, span)]
-    if language:
+    if language in ("text", "json", "yaml"):
+        return []
+    if language not in (None, "", "bash"):
         raise ValueError(f"{text.at(span[0])}: nobody knows what to do with a block of '{language}'")
     if "import edgewright" in body or re.search(r"^\s*\w+ = edgewright\.", body, re.MULTILINE):
         return [_example("python", text, span, textwrap.dedent(body))]

@@ -32,8 +32,8 @@ def audit(
 ) -> None:
     """Check a file for [bold]silent degradation[/]: precision that really runs, batches, confidence, 16-bit sums.
 
-    Each check has a name, a level and a figure; docs/audit.md says what they mean. An error ends with the exit code of
-    its kind: 1 where answers are lost, 3 for images that leaked, 6 where a runtime computes something else.
+    Each check has a name, a level and a figure. docs/reference/audit.md explains them. An error ends with the exit
+    code of its kind: 1 for lost answers, 3 for leaked images, 6 for a runtime that computes something else.
 
     [dim]edgewright audit resnet18.int8.onnx --data photos/ --reference resnet18.onnx
     edgewright audit resnet18.int8.onnx --data photos/ --isa avx2[/]

@@ -40,7 +40,9 @@ IsaOption = Annotated[
 ]
 StrictOption = Annotated[
     bool,
-    typer.Option("--strict", help="Stop at images that cannot be read and annotations that look wrong (docs/data.md)."),
+    typer.Option(
+        "--strict", help="Stop at images that cannot be read and at other warnings about data (docs/reference/data.md)."
+    ),
 ]
 
 

@@ -13,7 +13,10 @@ NAMED = 3
 
 
 class Remark(msgspec.Struct, frozen=True, kw_only=True):
-    """`code` is a stable name (docs/data.md), `text` a sentence with the count in it, `names` the first few places."""
+    """Something noticed in a data set.
+
+    `code` is a stable name (docs/reference/data.md), `text` a sentence with the count, `names` the first few places.
+    """
 
     level: Literal["note", "warning", "error"]
     code: str

@@ -186,7 +186,7 @@ def _warn(images: ImageSet, remarks: Sequence[Remark], runner: Reading) -> None:
         if runner.strict:
             raise InvalidInput(
                 f"{images.name}: {one.code}: {one.text.rstrip('.')}{names}.",
-                "--strict stops at what deserves a warning (docs/data.md).",
+                "--strict stops at what deserves a warning (docs/reference/data.md).",
                 "Correct the data, or leave out --strict: then the run goes on, and the report says this.",
             )
         runner.watch("data", images.split or images.name, 1, 1, f"{one.code}: {one.text}{names}")

@@ -33,7 +33,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `effort`: "normal" builds what can still be chosen, "quick" what is cheap, "thorough" everything
     (docs/explanation/choice.md). `within_s`: start nothing that would take the run past this many seconds. `strict`:
-    stop at an image that cannot be read, and at any other warning about the data (docs/data.md).
+    stop at an image that cannot be read, and at any other warning about the data (docs/reference/data.md).
     """
 
     schema_version: int = 1

@@ -97,11 +97,11 @@ class Confidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How right the answers are over `images`; without labels only what compares with the reference.
+    """Accuracy over `images`. Without labels it holds only the comparison with the reference.
 
-    `scores` by their names, of which `primary` is the one that budgets and gates judge (docs/gate.md lists those of the
-    tasks: a classifier has `top1` and `top5`; a detector `map`, COCO's mAP 50-95, `ap50`, `ap75` and the mAP of small,
-    medium and large boxes). `agreement`: percent of the images with the reference's top class; for a detector of the
+    `scores` by their names; budgets and gates judge the `primary` one (docs/reference/budget.md). A classifier has
+    `top1` and `top5`; a detector has `map` (COCO's mAP 50-95), `ap50`, `ap75` and the mAP of small, medium and large
+    boxes. `agreement`: percent of the images with the reference's top class; for a detector of the
     boxes of the reference (score at least 0.25) that are found again. `sqnr_db`: power of the reference's outputs over
     the power of the difference. `confidence`: how scores of answers moved. `results` names where the outputs for each
     image are kept.

@@ -1,4 +1,4 @@
-"""The audit of what was built, and of the images: one stored stage each, made in a child (docs/audit.md)."""
+"""The audit of what was built, and of the images: one stored stage each, made in a child (docs/reference/audit.md)."""
 
 from __future__ import annotations
 
