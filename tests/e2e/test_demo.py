@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from edgewright.core.errors import InvalidInput
 from edgewright.core.store import Store
 from edgewright.data import scenes as data
-from edgewright.demo import images, scenes
+from edgewright.data import sets
+from edgewright.demo import digits, images, own, scenes
 from edgewright.demo.train_detector import WEIGHTS
 from edgewright.pipeline.recipe import Recipe
 from edgewright.pipeline.stages.runner import StageRunner
@@ -85,3 +87,39 @@ def test_the_training_command_makes_weights_that_the_source_takes(
     assert loaded.spec["classes"] == 10
     with safe_open(str(out), "np") as file:
         assert "--scenes 32 --epochs 1" in file.metadata()["command"]
+
+
+def test_the_demo_writes_a_photo_folder_and_weights_as_a_user_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights are those that the demo trains, which takes long: tests/docs does it."""
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained/digits.safetensors").write_bytes(b"weights")
+    (tmp_path / "trained/digits.toml").write_text(digits.SPEC)
+    monkeypatch.setattr(digits, "trained", lambda _runner, _data: tmp_path / "trained")
+    for _ in range(2):  # the second time in its own folder
+        own.classifier(tmp_path / "mine")
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == own.CLASSIFIER
+    assert {path.name for path in (tmp_path / "mine/photos/val").iterdir()} == set(data.NAMES)
+    found = sets.read(tmp_path / "mine/photos", "val")
+    assert len(found.items) == 500
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(InvalidInput, match=r"notes\.txt"):
+        own.classifier(tmp_path / "mine")
+
+
+def test_the_demo_writes_a_yolo_set_and_a_checkpoint_as_ultralytics_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ultralytics = pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
+    monkeypatch.setattr(data, "COUNTS", {"calib": 3, "test": 4})
+    own.detector(tmp_path / "mine")
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == own.DETECTOR
+    read = sets.read(tmp_path / "mine", "val")
+    for number, item in enumerate(read.items):
+        wanted = data.scene("test", number)[1]
+        assert [box.label for box in item.boxes or ()] == [label for label, _ in wanted]
+        assert [round(box.x1) for box in item.boxes or ()] == [corners[0] for _, corners in wanted]
+    model = ultralytics.YOLO(tmp_path / "mine" / "best.pt")
+    assert list(model.names.values()) == list(data.NAMES)
+    assert model(Path(read.items[0].path), imgsz=160, verbose=False)[0].boxes is not None

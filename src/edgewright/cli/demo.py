@@ -26,6 +26,12 @@ def demo(
         Path | None,
         typer.Option("-o", "--out", help="Folder for the model, report and bundle (build/demo, or build/demo-detect)."),
     ] = None,
+    save_data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Only write the images and the trained model there, laid out as your own would be."
+        ),
+    ] = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Run the [bold]whole main job[/] on a small model and real handwritten digits, with no network.
@@ -36,11 +42,21 @@ def demo(
     the bundle, as a device would.
 
     [dim]edgewright demo
-    edgewright demo --task detect -o scenes/[/]
+    edgewright demo --task detect -o scenes/
+    edgewright demo --save-data mine[/]
     """
     from edgewright.cli import console, watcher
-    from edgewright.demo import digits, scenes
+    from edgewright.demo import digits, own, scenes
 
+    if save_data is not None:
+        with watcher.Watcher() as watch:
+            {Task.classify: own.classifier, Task.detect: own.detector}[task](save_data, watch)
+        names = sorted(path.name for path in save_data.iterdir())
+        if as_json:
+            console.print_json({"folder": str(save_data), "names": names})
+        else:
+            console.output().print_line(f"{save_data}  ", ("dim", ", ".join(names)))
+        return
     what = {Task.classify: digits, Task.detect: scenes}[task]
     where = out or Path(what.FOLDER)
     with watcher.Watcher() as watch:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FOLDER = "build/demo"
 """Where the demo writes if nobody says where."""
 SOURCE = "timm:resnet10t?num_classes=10&pretrained=false"
+PARTS = (images.Part("digits", f"{digits.__name__}:draw", {}),)
 EPOCHS, BATCH, PEAK_RATE = 4, 64, 4e-3
 RECIPE = Recipe(methods=("minmax", "round", "nncf"), min_duration_s=1.0)
 SPEC = """\
@@ -57,15 +58,11 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     store.require_writable()
     runner = StageRunner(store=store, limits=child.Limits(wall_s=900), watch=watch)
     data = out / "digits"
-    images.write(runner, data, digits.SPLITS, [images.Part("digits", f"{digits.__name__}:draw", {})])
-    inputs = {
-        "images": sets.read(data, "train").digests, "code": files.sha256(Path(__file__)),
-        "made_by": made_by("export", "vision"),
-    }  # fmt: skip
-    trained = runner.with_torch.run("train", SOURCE, inputs, f"{__name__}:train", data=str(data))
+    images.write(runner, data, digits.SPLITS, PARTS)
+    weights = trained(runner, data)
     with files.new_folder(out / "model") as folder:
         for name in ("digits.safetensors", "digits.toml"):
-            shutil.copyfile(trained.path / name, folder / name)
+            shutil.copyfile(weights / name, folder / name)
     return api.optimize(
         SOURCE, checkpoint=out / "model" / "digits.safetensors", data=data, out=out,
         recipe=recipe or RECIPE, watch=watch,
@@ -85,6 +82,15 @@ def show(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[Line]:
             answer = session(path)
             scores = ", ".join(f"{p.label} {p.score:.1%}" for p in answer.top[:3])
             yield f"  {path.parent.name}/{path.name}  →  ", ("bold", answer.label), f"  ({scores})"
+
+
+def trained(runner: StageRunner, data: Path) -> Path:
+    """The folder in the store with digits.safetensors and digits.toml, trained on the train split of `data`."""
+    inputs = {
+        "images": sets.read(data, "train").digests, "code": files.sha256(Path(__file__)),
+        "made_by": made_by("export", "vision"),
+    }  # fmt: skip
+    return runner.with_torch.run("train", SOURCE, inputs, f"{__name__}:train", data=str(data)).path
 
 
 def train(data: str, folder: str, progress: child.Progress | None = None) -> None:

@@ -40,19 +40,21 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
     store = Store()
     store.require_writable()
     data = out / "scenes"
-    images.write(
-        StageRunner(store=store, watch=watch), data, {"train", *scenes.COUNTS},
-        [
-            images.Part(f"scenes: {split}", f"{scenes.__name__}:draw", {"split": split, "count": count})
-            for split, count in scenes.COUNTS.items()
-        ],
-    )  # fmt: skip
+    images.write(StageRunner(store=store, watch=watch), data, {"train", *scenes.COUNTS}, parts())
     with files.new_folder(out / "model") as folder:
         shutil.copyfile(WEIGHTS, folder / WEIGHTS.name)
         (folder / "scenes.toml").write_text(SPEC)
     return api.optimize(
         SOURCE, checkpoint=out / "model" / WEIGHTS.name, data=data, out=out, recipe=recipe or RECIPE, watch=watch
     )
+
+
+def parts() -> list[images.Part]:
+    """The scenes of each split."""
+    return [
+        images.Part(f"scenes: {split}", f"{scenes.__name__}:draw", {"split": split, "count": count})
+        for split, count in scenes.COUNTS.items()
+    ]
 
 
 def show(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[Line]:

@@ -18,6 +18,7 @@ from PIL import Image
 from edgewright.core import files
 from edgewright.core.lazy import require, version
 from edgewright.data import scenes, sets
+from edgewright.data.items import Item
 
 WEIGHTS = Path(__file__).with_name("scenes.safetensors")
 SIDE = 160
@@ -78,18 +79,22 @@ def as_yolo(data: Path, splits: tuple[str, ...], val: str) -> Path:
     that trains on the first and validates on `val`. Returns the YAML."""
     for split in splits:
         for item in sets.read(data, split).items:
-            with Image.open(item.path) as image:
-                size = image.size
-            lines = []
-            for box in item.boxes or ():
-                middle, extent = (box.x1 + box.x2, box.y1 + box.y2), (box.x2 - box.x1, box.y2 - box.y1)
-                x, y, w, h = middle[0] / 2 / size[0], middle[1] / 2 / size[1], extent[0] / size[0], extent[1] / size[1]
-                lines.append(f"{box.label} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n")
-            Path(item.path).with_suffix(".txt").write_text("".join(lines))
+            Path(item.path).with_suffix(".txt").write_text(yolo_rows(item))
     names = "".join(f"  {k}: {name}\n" for k, name in enumerate(scenes.NAMES))
     described = data.with_suffix(".yaml")  # beside the set, which holds its own annotations
     described.write_text(f"path: {data}\ntrain: {splits[0]}\nval: {val}\nnames:\n{names}")
     return described
+
+
+def yolo_rows(item: Item) -> str:
+    """The boxes of an image as YOLO's label file has them: class, center x and y, width and height, from 0 to 1."""
+    with Image.open(item.path) as image:
+        width, height = image.size
+    rows = []
+    for box in item.boxes or ():
+        x, y, w, h = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2, box.x2 - box.x1, box.y2 - box.y1
+        rows.append(f"{box.label} {x / width:.6f} {y / height:.6f} {w / width:.6f} {h / height:.6f}\n")
+    return "".join(rows)
 
 
 if __name__ == "__main__":
