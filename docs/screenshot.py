@@ -1,24 +1,51 @@
-"""Take the README's picture of a report: ``python docs/screenshot.py build/demo/report.html docs/report.png``."""
+"""Take the pictures of reports: ``python docs/screenshot.py build/demo/report.html docs/images/report.png``.
+
+``--from TEXT`` begins the picture at the heading with this text; ``--height`` is the picture's height in pixels.
+"""
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+WIDTH = 1100
+COLORS = 128
+"""Of the PNG's palette: a page of text and plots needs no more, and the file is a third as large."""
 
-def main(page_file: str, picture: str) -> None:
-    """Render the top of the HTML report in the system's Chromium and write a PNG."""
+
+def main() -> None:
+    """Render a part of an HTML report in the system's Chromium and write a PNG."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--from", dest="heading", default="", help="heading to begin at")
+    parser.add_argument("--height", type=int, default=1290)
+    asked = parser.parse_args()
     with sync_playwright() as library:
         browser = library.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1100, "height": 1290}, device_scale_factor=1)
-        page.goto(Path(page_file).resolve().as_uri())
+        page = browser.new_page(viewport={"width": WIDTH, "height": asked.height}, device_scale_factor=1)
+        page.goto(asked.page.resolve().as_uri())
         page.wait_for_selector("svg")
-        page.screenshot(path=picture)
+        top = 0.0
+        if asked.heading:
+            box = page.locator("h2, h3").filter(has_text=asked.heading).first.bounding_box()
+            top = box["y"] - 10 if box else 0.0
+        clip = {"x": 0, "y": top, "width": WIDTH, "height": asked.height}
+        page.screenshot(path=asked.picture, full_page=True, clip=clip)
         browser.close()
+    smaller(asked.picture)
+
+
+def smaller(picture: Path) -> None:
+    """Store the PNG with a palette."""
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(COLORS).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
