@@ -59,7 +59,7 @@ def parse(content: bytes, what: str) -> Report:
         raise InvalidInput(
             f"{what} is not valid: {error}.",
             "It must be the JSON of a Report.",
-            "Write it again with edgewright, or correct the field that is named.",
+            "Give a report.json that edgewright wrote, or the folder that holds it.",
         ) from None
 
 

@@ -169,10 +169,11 @@ def verified(folder: Path) -> Contents:
 
 def no_bundle(path: Path) -> InvalidInput:
     """The error for a path that is no bundle."""
+    inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []
     return InvalidInput(
         f"{path} is not a bundle." if path.exists() else f"There is no bundle at {path}.",
         f"A bundle is a folder with {MANIFEST} and {artifact.FILE}, as `edgewright optimize` writes it.",
-        "Give the path of the whole folder NAME.edge.",
+        f"Give the path of the bundle: {inside[0]}" if inside else "Give the path of the whole folder NAME.edge.",
     )
 
 

@@ -19,6 +19,7 @@ EXAMPLES = (
     "prune or distill wrote"
 )
 LIBRARIES = ("timm", "torchvision", "ultralytics")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 PLAN = "plan.json"
 """The file that makes a folder a source (see `plan`)."""
 _FACTORY = re.compile(r"([\w.]+|.+\.py):[A-Za-z_]\w*")
@@ -50,6 +51,12 @@ def parse(text: str) -> ParsedSource:
         return ParsedSource(kind="onnx", name=body, options=values, text=text)
     if (files.absolute(body) / PLAN).is_file():
         return ParsedSource(kind="plan", name=body, options=values, text=text)
+    if body.endswith(WEIGHTS):
+        raise UsageError(
+            f"'{text}' is a file of weights.", "A source names the architecture. --checkpoint names its weights.",
+            f"Of Ultralytics: ultralytics:{body} --trust-checkpoint. Of other libraries for example: "
+            f"'timm:resnet18?num_classes=10' --checkpoint {body}",
+        )  # fmt: skip
     raise UsageError(f"'{text}' names no source.", f"Known forms: {EXAMPLES}.", _hint(body))
 
 
@@ -61,6 +68,8 @@ def _hint(body: str) -> str:
         return f"Did you mean '{near[0]}:{name}'?"
     if _FACTORY.fullmatch(body):
         return f"If it is a factory in your own code: torch:{body}"
+    if re.fullmatch(r"[A-Za-z]\w+", body):
+        return f"Name the library, for example timm:{body}"
     return "Write the source in one of these forms."
 
 

@@ -154,6 +154,21 @@ def test_splits_and_classes_below_images(tmp_path: Path, wrap: str) -> None:
     assert (images.name, images.classes, len(images.items)) == (tmp_path.name, ("cat",), 1)
 
 
+def test_a_folder_that_only_holds_a_folder_of_splits(tmp_path: Path) -> None:
+    put(tmp_path, "photos/train/cat/1.jpg", "photos/val/cat/2.jpg", "photos/val/dog/3.jpg")
+    (tmp_path / "best.safetensors").write_bytes(b"weights")
+    assert sets.splits(tmp_path) == ["train", "val"]
+    images = sets.read(tmp_path, "val")
+    assert (images.classes, len(images.items)) == (("cat", "dog"), 2)
+
+
+def test_a_file_in_the_place_of_a_data_folder_names_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("val: images")
+    with pytest.raises(InvalidInput) as caught:
+        sets.read(tmp_path / "data.yaml")
+    assert caught.value.fix == f"Give the folder that it is in: {tmp_path}"
+
+
 @pytest.mark.parametrize(
     "pair",
     [

@@ -52,6 +52,9 @@ def test_what_names_no_source_shows_the_forms(text: str) -> None:
         ("ultralytic:yolo11n", "'ultralytics:yolo11n'"),
         ("package.module:factory", "torch:package.module:factory"),
         ("models.py:factory", "torch:models.py:factory"),
+        ("resnet18", "timm:resnet18"),
+        ("runs/best.pt", "ultralytics:runs/best.pt --trust-checkpoint"),
+        ("best.safetensors", "--checkpoint best.safetensors"),
     ],
 )
 def test_code_is_named_behind_torch_only(text: str, hint: str) -> None:

@@ -225,6 +225,12 @@ def test_what_is_no_bundle_is_named(kind: str, tmp_path: Path) -> None:
     assert str(path) in caught.value.what
 
 
+def test_a_folder_that_holds_a_bundle_names_it(edge: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        edgewright.open(edge.parent)
+    assert caught.value.fix.startswith(f"Give the path of the bundle: {edge.parent}")
+
+
 def test_an_empty_edge_folder_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "x.edge").mkdir()
     with pytest.raises(IntegrityError, match=r"manifest\.json is missing"):

@@ -72,7 +72,8 @@ def read(path: Path, name: str) -> Image.Image:
         # Asked first: a FIFO would hang the reader, a folder gives an errno that says nothing.
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-            raise InvalidInput(f"{name} {what}.", "An image file was expected.", "Give the path of an image file.")
+            do = "Give the paths of the images in it." if path.is_dir() else "Give the path of an image file."
+            raise InvalidInput(f"{name} {what}.", "An image file was expected.", do)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise broken(name, "the file is empty")

@@ -34,9 +34,12 @@ def splits(folder: Path) -> list[str]:
 
 
 def inner(folder: Path) -> Path:
-    """`folder`, or the one folder in it that only wraps what it holds: ``images/``, or ``train/`` in ``train/``."""
+    """`folder`, or the one folder in it that only wraps what it holds: ``images/``, ``train/`` in ``train/``, or a
+    folder of splits."""
     while len(every := listing.folders(folder)) == 1 and not listing.below(folder, deep=False).images:
+        below = listing.folders(folder / every[0])
         wraps = every[0].casefold() == "images" or (role(every[0]) and role(every[0]) == role(folder.name))
+        wraps = wraps or (len(below) > 1 and all(map(role, below)))
         if not wraps:
             break
         folder = folder / every[0]

@@ -99,8 +99,10 @@ def _root(folder: Path) -> Path:
     """The data folder, or the only folder in it, which wraps it."""
     folder = absolute(folder)
     if not folder.is_dir():
-        what = "is a file, no folder" if folder.exists() else "does not exist"
-        raise InvalidInput(f"The data folder {folder} {what}.", "Images are read from a folder.", "Correct the path.")
+        what, do = "does not exist", "Correct the path."
+        if folder.exists():
+            what, do = "is a file", f"Give the folder that it is in: {folder.parent}"
+        raise InvalidInput(f"The data folder {folder} {what}.", "Images are read from a folder.", do)
     return folders.inner(folder) if _layout(folder) is None else folder
 
 
