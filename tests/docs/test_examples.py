@@ -42,22 +42,33 @@ from edgewright.targets.target import Target
 pytestmark = pytest.mark.xdist_group("examples")
 
 
-def unique(*kinds: str) -> dict[str, str]:
-    """The different examples of these kinds: what is read, and the first place where it stands."""
+ADVICE = "mark its block with <!-- not run: why -->, or use names of the test world (tests/docs/example_world.py)"
+
+
+def unique(*kinds: str, ways: Collection[str] = ("run", "slow", "parse")) -> dict[str, str]:
+    """The different examples of these kinds: what is read, and the first place where it is."""
     places: dict[str, str] = {}
     for example in finder.found():
-        if example.kind in kinds:
+        if example.kind in kinds and example.way in ways:
             places.setdefault(example.source, example.where)
     return places
 
 
-def parametrized(examples: dict[str, str]) -> pytest.MarkDecorator:
-    cases = [pytest.param(source, id=f"{where} {source.partition(chr(10))[0]}") for source, where in examples.items()]
-    return pytest.mark.parametrize("example", cases)
+def parametrized(examples: dict[str, str], slow: Collection[str] = ()) -> pytest.MarkDecorator:
+    """One case for each example; those in `slow` run in the slow suite."""
+    cases = [
+        pytest.param(
+            source, where, id=f"{where} {source.partition(chr(10))[0]}", marks=[pytest.mark.slow] * (source in slow)
+        )
+        for source, where in examples.items()
+    ]
+    return pytest.mark.parametrize("example, where", cases)
 
 
 PROGRAM: Any = typer.main.get_command(application())
 COMMANDS = {table.plain(source): where for source, where in reversed(unique("command").items())}
+RUN = {table.plain(source): where for source, where in reversed(unique("command", ways=("run", "slow")).items())}
+SLOW = {table.plain(source) for source in unique("command", ways=("slow",))}
 MENTIONS = {table.filled(source): where for source, where in reversed(unique("mention").items())}
 OPEN = {table.filled(source) for source in unique("mention") if table.is_open(source)}
 
@@ -95,14 +106,28 @@ def is_complete(command: str) -> bool:
     raise AssertionError(f"cannot be completed: {command}")
 
 
+def refused(example: str, where: str, error: Exception) -> str:
+    """The line about an example that does not parse."""
+    said = getattr(error, "format_message", lambda: str(error))()
+    return f"{where}: `{example}`: {type(error).__name__}: {' '.join(said.split())}"
+
+
 @parametrized(COMMANDS)
-def test_a_command_parses(example: str) -> None:
-    parse(example)
+def test_a_command_parses(example: str, where: str) -> None:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # what --help prints
+            parse(table.filled(example))
+    except Exception as error:
+        if type(error).__name__ not in ("Exit", "NoArgsIsHelpError"):
+            pytest.fail(refused(example, where, error), pytrace=False)
 
 
 @parametrized(MENTIONS)
-def test_a_command_in_a_sentence_parses(example: str) -> None:
-    is_complete(example)
+def test_a_command_in_a_sentence_parses(example: str, where: str) -> None:
+    try:
+        is_complete(example)
+    except Exception as error:
+        pytest.fail(refused(example, where, error), pytrace=False)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +192,8 @@ def draw_here(_runner: object, folder: Path, names: Collection[str], parts: Sequ
 def run(command: str) -> None:
     """Run a command line; it must end well."""
     code = run_command(shlex.split(command)[1:])
-    assert code == 0, f"{command}\nends with {code}"
+    if code:
+        pytest.fail(f"`{command}` ends with exit code {code}", pytrace=False)
 
 
 def commands_to_run() -> dict[str, str]:
@@ -175,20 +201,22 @@ def commands_to_run() -> dict[str, str]:
 
     Examples that differ in what is substituted only run once.
     """
-    found = dict(COMMANDS)
+    found = dict(RUN)
     for command, where in MENTIONS.items():
         with contextlib.suppress(Exception):  # what is wrong with it, its own test above says
             if command not in OPEN and is_complete(command):
                 found.setdefault(command, where)
     run_once: dict[str, list[str]] = {}
     for command, where in found.items():
-        if not table.only_parsed(command):
+        if not table.only_parsed(command) and not table.is_open(command):
             run_once.setdefault(table.runnable(command), []).append(where)
     return {command: " ".join(places) for command, places in run_once.items()}
 
 
-@parametrized(commands_to_run())
-def test_a_command_runs(example: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@parametrized(commands_to_run(), slow={table.runnable(command) for command in SLOW})
+def test_a_command_runs(
+    example: str, where: str, world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if "demo --task detect" in example:
         pytest.importorskip("ultralytics", reason="the extra edgewright[ultralytics] is not installed")
     if example.startswith("edgewright cache"):
@@ -197,11 +225,16 @@ def test_a_command_runs(example: str, world: Path, monkeypatch: pytest.MonkeyPat
     written = [Path(words[words.index(option) + 1]) for option in ("-o", "--save-images") if option in words]
     for path in written:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    run(example)
+    if code := run_command(words[1:]):
+        said = " ".join(capsys.readouterr().err.split())[-600:]
+        pytest.fail(f"{where}: `{example}` ends with exit code {code}: {said}\n{ADVICE}", pytrace=False)
     assert all(path.exists() for path in written)
 
 
-@pytest.mark.parametrize("example", [command for command in COMMANDS if command.startswith("edgewright gate")])
+GATES = [command for command in RUN if re.match("edgewright gate out/ .*(?:--baseline|p[0-9]+ <=)", command)]
+
+
+@pytest.mark.parametrize("example", GATES)
 def test_the_gate_ends_with_1_where_the_model_is_too_slow(example: str, world: Path) -> None:
     """As README says of its examples: here for a report whose latencies are a thousand times as long."""
     report = json.loads((world / "out/report.json").read_bytes())
@@ -220,40 +253,54 @@ def times(value: Any, factor: float, name: str = "") -> Any:
     return value * factor if name.endswith("_ms") else value
 
 
-@parametrized(unique("python", "call"))
-def test_a_python_example_runs(example: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+PYTHON = unique("python", "call", ways=("run", "slow"))
+
+
+@parametrized(PYTHON, slow=unique("python", ways=("slow",)))
+def test_a_python_example_runs(example: str, where: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"edgewright": edgewright, "path": "resnet18.edge"}
     if "\n" in example:
         names = {}  # a block imports what it needs
-    exec(compile(table.runnable(example), "example", "exec"), names)
+    try:
+        exec(compile(table.runnable(example), "example", "exec"), names)
+    except Exception as error:
+        pytest.fail(f"{where}: {type(error).__name__}: {error}\n{ADVICE}", pytrace=False)
     for session in (value for value in names.values() if isinstance(value, edgewright.Session)):
         session.close()
+
+
+def test_python_examples_that_do_not_run_parse() -> None:
+    for example, where in unique("python", ways=("parse",)).items():
+        compile(example, where, "exec")
 
 
 # --- what is named ----------------------------------------------------------------------------------------------------
 
 
 @parametrized(unique("toml"))
-def test_a_toml_example_is_read(example: str, tmp_path: Path) -> None:
+def test_a_toml_example_is_read(example: str, where: str, tmp_path: Path) -> None:
     """A model's description, with names for its classes, a recipe or a target, by what is in it."""
     fields = tomllib.loads(example)
-    if "preprocess" in fields:
-        (tmp_path / "model.toml").write_text(example)
-        (tmp_path / fields["labels_file"]).write_text("\n".join(f"thing {k}" for k in range(fields["classes"])))
-        height, width = fields["preprocess"]["resize_to"]
-        read = overrides.read(tmp_path / "model.toml")
-        spec = overrides.build(overrides.merge({"input": {"height": height, "width": width}}, read), "it")
-        assert len(spec.labels) == fields["classes"]
+    if where in unique("toml", ways=("parse",)).values():
+        return
+    if set(fields) <= set(Recipe.__struct_fields__):
+        assert msgspec.convert(fields, Recipe) != Recipe()
     elif set(fields) <= set(Target.__struct_fields__):
         board = msgspec.to_builtins(catalogue.load("jetson-orin-nano"))
-        assert msgspec.convert({**board, **fields}, Target).power_mode == fields["power_mode"]
+        assert msgspec.to_builtins(msgspec.convert({**board, **fields}, Target)).items() >= fields.items()
     else:
-        assert msgspec.convert(fields, Recipe) != Recipe()
+        (tmp_path / "model.toml").write_text(example)
+        if labels := fields.get("labels_file"):
+            (tmp_path / labels).write_text("\n".join(f"thing {k}" for k in range(fields["classes"])))
+        height, width = fields.get("preprocess", {}).get("resize_to", (32, 32))
+        size = {"input": {"height": height, "width": width}, "preprocess": {"resize_to": [height, width]}}
+        known = overrides.merge({**size, "classes": fields.get("classes", 2)}, overrides.read(tmp_path / "model.toml"))
+        assert len(overrides.build(known, "it").labels) == fields.get("classes", len(fields.get("labels", ())))
 
 
 @parametrized(unique("budget"))
-def test_a_budget_is_read(example: str) -> None:
-    assert budgets.parse(example).limits
+def test_a_budget_is_read(example: str, where: str) -> None:
+    assert budgets.parse(example).limits, where
 
 
 def test_sources_name_models_of_their_library() -> None:
@@ -304,6 +351,113 @@ def test_files_and_make_targets_that_are_named_exist() -> None:
             assert (finder.ROOT / match.group()).is_file(), f"{text.at(match.start())}: {match.group()}"
 
 
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+PAGES = [text for text in finder.texts() if text.file.endswith(".md")]
+
+
+def test_every_block_on_a_page_can_be_checked() -> None:
+    wrong = [problem for page in PAGES for problem in finder.problems(page)]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "block, problem",
+    [
+        ("```bash\nls out/\n```", "`ls out/`: only edgewright, make and pip install run here; mark it with <!-- not"),
+        ("```bash\nmake dmeo\n```", "`make dmeo`: the Makefile has no target dmeo"),
+        ("```bash\npip install 'edgewright[gpus]'\n```", "pyproject.toml has no extra gpus"),
+        ("```bash\npip install tensorflow\n```", "tensorflow is no dependency"),
+        ("```bash\n$ edgewright doctor\n```", "a prompt"),
+        ("```bash\nedgewright run 'a\n```", "no valid shell"),
+        ("- a list:\n\n  ```bash\n  scp a b:\n  ```", "`scp a b:`"),
+        ("<!-- not run: -->\n```bash\nls\n```", "say why"),
+        ("<!-- not run: no device -->\n\nText.\n\n```text\n```", "directly above a fence"),
+        ("```sh\nls\n```", "no block is in 'sh': take bash"),
+        ('```json\n{"a": ...}\n```', "no valid json"),
+    ],
+)
+def test_a_block_that_cannot_be_checked_is_a_problem(block: str, problem: str) -> None:
+    (found,) = finder.problems(finder.Text("page.md", 1, f"Text.\n\n{block}\n", is_code=False))
+    assert problem in found
+    assert found.startswith("page.md")
+
+
+def test_a_shell_block_is_a_list_of_commands() -> None:
+    block = """\
+# a comment
+CUDA_VISIBLE_DEVICES= edgewright run a.edge b.png \\
+    --json > answer.json
+edgewright gate out/ --budget "top1 >= -1.0 | p95 <= 10ms" && echo ok; .venv/bin/edgewright doctor | head -3
+cat > net.toml <<'EOF'
+edgewright = "no command"
+EOF
+for page in a b; do edgewright report $page; done
+"""
+    text = finder.Text("page.md", 1, f"<!-- not run: no such files -->\n```bash\n{block}```\n", is_code=False)
+    (fence,) = finder.fenced(text)
+    assert [" ".join(one.words) for one in finder.commands(text, fence)] == [
+        "edgewright run a.edge b.png --json", "edgewright gate out/ --budget top1 >= -1.0 | p95 <= 10ms", "echo ok",
+        "edgewright doctor", "head -3", "cat", "for page in a b", "edgewright report $page", "done",
+    ]  # fmt: skip
+    examples = finder.examples(text)
+    assert {(one.kind, one.way) for one in examples} == {("command", "parse")}
+    assert [one.where for one in examples] == ["page.md:4", "page.md:6", "page.md:6", "page.md:10"]
+    assert finder.problems(text) == finder.strays(text) == []
+
+
+PLANNED = {
+    "docs/tutorials": ("first-classifier", "first-detector"),
+    "docs/how-to": (
+        "own-data", "ci-github", "ci-gitlab", "accuracy-budget", "custom-onnx-detector", "jetson", "raspberry-pi",
+        "x86-server", "docker", "air-gapped-device", "device-over-ssh", "prune", "distill", "debug-lost-accuracy",
+    ),
+    "docs/explanation": (
+        "tensorrt", "remote", "latency", "intervals", "int8", "choice", "store", "pruning", "distillation",
+        "mixed-precision", "x86-rewrites", "security", "tasks",
+    ),
+    "docs/reference": (
+        "recipe", "budget", "model-spec", "bundle", "audit", "data", "sources", "detector-decoders", "limits", "cli",
+        "api", "report-schema", "targets", "support", "exit-codes",
+    ),
+    "docs": ("glossary", "comparison", "troubleshooting"),
+}  # fmt: skip
+"""Pages that others already link to, and that need not exist yet."""
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind ``#``: the headings, as the site and GitHub write them, and explicit names."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found = set(re.findall(r"(?:\{ *#|id=\"|name=\")([\w-]+)", text))
+    for heading in re.findall(r"^#+ +(.+?)(?: *\{.*\})?$", text, re.MULTILINE):
+        plain = re.sub(r"[^\w\s-]", "", re.sub(r"\]\([^)]*\)", "", heading)).strip().lower()
+        found |= {re.sub(r"\s+", "-", plain), re.sub(r"\s", "-", plain)}
+    return found
+
+
+def broken_links(page: finder.Text) -> Iterator[str]:
+    """Links and pictures of a page that lead to no file of the repository, or to no heading of that file."""
+    body = re.sub(r"^ *```.*?^ *```", lambda m: "\n" * m[0].count("\n"), page.body, flags=re.MULTILINE | re.DOTALL)
+    for match in re.finditer(r"\]\(<?([^)\s>]+)>?(?: +\"[^\"]*\")?\)|^\[[^\]]+\]: +(\S+)", body, re.MULTILINE):
+        link = match[1] or match[2]
+        where = f"{page.file}:{body.count(chr(10), 0, match.start()) + 1}: {link}"
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        path = (finder.ROOT / page.file).parent / name if name else finder.ROOT / page.file
+        if not path.exists():
+            folder = str(path.resolve().parent.relative_to(finder.ROOT))
+            if path.resolve().stem not in PLANNED.get(folder, ()):
+                yield f"{where}: there is no such file"
+        elif anchor and path.suffix == ".md" and anchor not in anchors(path):
+            yield f"{where}: that page has no such heading"
+
+
+def test_links_lead_to_files_and_headings() -> None:
+    wrong = [link for page in PAGES for link in broken_links(page)]
+    assert not wrong, "\n".join(wrong)
+
+
 # --- nothing is left out ----------------------------------------------------------------------------------------------
 
 
@@ -330,8 +484,10 @@ def test_an_example_in_no_known_form_is_a_stray(page: str) -> None:
 def test_what_is_substituted_or_only_parsed_still_stands_somewhere() -> None:
     every = [*COMMANDS, *MENTIONS]
     for part in table.PARSED_ONLY:
-        assert any(re.search(part, command) for command in every), f"remove {part}"
+        assert any(re.search(part, command) for command in every), f"remove from example_table.py: {part}"
     written = [*every, *unique("python")]
     for number, one in enumerate(table.SUBSTITUTIONS):
         before = [functools.reduce(table.replaced, table.SUBSTITUTIONS[:number], source) for source in written]
-        assert any(re.search(one.part, source, re.MULTILINE) for source in before), f"remove {one.part}"
+        assert any(re.search(one.part, source, re.MULTILINE) for source in before), (
+            f"remove from example_table.py, or name it again: {one.part}"
+        )
