@@ -268,9 +268,16 @@ def _is_script(text: Text) -> bool:
 
 
 def strays(text: Text) -> list[str]:
-    """Places in `text` that look like an example and belong to none that was found."""
+    """Places in `text` that look like an example and belong to none that was found.
+
+    The front matter of a page, headings, the texts of links and the lists of pages may name a verb.
+    """
     spans = [example.span for example in examples(text)]
     spans += [fence.span for fence in fenced(text) if fence.language in ("bash", *SHOWN)]
+    if not text.is_code:
+        names = r"\A---\n.*?\n---\n|^#+ [^\n]*|\[[^\]]*\]\("
+        names += r"|^[^\n]*\]\([\w-]+\.md\)[^\n]*" if re.fullmatch(r"docs/.*/index\.md", text.file) else ""
+        spans += [match.span() for match in re.finditer(names, text.body, re.MULTILINE | re.DOTALL)]
     public = "|".join(edgewright.__all__)
     looks = rf"edgewright\s+(?:{VERB}|--?\w)|import edgewright\b|from edgewright\S* import|edgewright\.(?:{public})\("
     return [
@@ -281,14 +288,20 @@ def strays(text: Text) -> list[str]:
 
 
 def options() -> list[tuple[str, str]]:
-    """Every option that a sentence or a block names, with its place, but those in command lines of other programs."""
-    other = re.compile(r"\b(?:pip|uv|pytest|docker|nvidia-smi|python -m)\b(?:(?!`|\n\n).)*\Z", re.DOTALL)
+    """Every option that a sentence or a block names, with its place, but those in command lines of other programs.
+
+    Blocks of pages are left out: their commands are parsed, and the rest of them is of other programs.
+    """
+    programs = r"pip|uv|pytest|docker|nvidia-smi|python -m|ssh|scp|rsync|trtexec|yolo|git|make|apt|apt-get|sudo|curl"
+    other = re.compile(rf"\b(?:{programs})\b(?:(?!`|\n\n).)*\Z", re.DOTALL)
+    blocks = {id(text): [fence.span for fence in fenced(text) if fence.language] for text in texts()}
     return [
         (match.group(), text.at(match.start()))
         for text in texts()
         if not (text.is_code and text.body.startswith("-"))  # an argument that the code hands to a program
         if not text.file.endswith(".j2")  # styles have names of this form
         for match in re.finditer(r"(?<![\w-])--[a-z][a-z0-9-]+", text.body)
+        if not _inside(match.span(), blocks[id(text)])
         if not other.search(text.body[: match.start()].rpartition("\n\n")[2])
     ]
 

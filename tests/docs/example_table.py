@@ -11,9 +11,9 @@ from example_world import FACTORY
 
 PLACEHOLDERS = {"SOURCE": "timm:resnet18", "NAME": "jetson-orin-nano"}
 PARSED_PLACEHOLDERS = {
-    "BUNDLE": "a.edge", "DETECTOR": "ultralytics:yolo11n", "DIR": "photos/", "FILE": "a.file", "FOLDER": "slim",
-    "MODEL.onnx": "model.onnx", "N": "1", "NEW": "b.edge", "NEW.onnx": "b.onnx", "X": "1.5", "{...}": "it",
-    "user@device": "nano@jetson.local",
+    "BUNDLE": "a.edge", "COMMAND": "doctor", "DETECTOR": "ultralytics:yolo11n", "DIR": "photos/", "FILE": "a.file",
+    "FOLDER": "slim", "MODEL.onnx": "model.onnx", "N": "1", "NEW": "b.edge", "NEW.onnx": "b.onnx", "X": "1.5",
+    "{...}": "it", "user@device": "nano@jetson.local",
 }  # fmt: skip
 """What a command with one of these does depends on what the reader puts there: it is only parsed."""
 
@@ -71,7 +71,15 @@ PARSED_ONLY = {
     r"compile resnet18\.edge ": "builds a TensorRT plan, which only the Jetson can",
 }
 
-OTHERS_OPTIONS = {"--upgrade": "uv", "--system-site-packages": "venv", "--security-opt": "docker"}
+OTHERS_OPTIONS = {
+    "--upgrade": "uv",
+    "--system-site-packages": "venv",
+    "--security-opt": "docker",
+    "--user": "docker",
+    "--cpus": "docker",
+    "--cpuset-cpus": "docker",
+    "--no-index": "pip",
+}
 """Options that stand alone in the docs and are not ours."""
 
 
