@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import api
@@ -27,11 +28,17 @@ def pages() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write the pages that changed."""
-    for name, text in pages().items():
-        path = DOCS / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+    """Write the pages that changed; with ``--check`` only print them, and end with 1 where there are any."""
+    made = pages()
+    changed = [name for name, text in made.items() if not _is(DOCS / name, text)]
+    if "--check" in sys.argv:
+        sys.exit("\n".join(f"docs/{name} is out of date: run make docs" for name in changed) or 0)
+    for name in changed:
+        (DOCS / name).write_text(made[name], encoding="utf-8")
+
+
+def _is(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def signature(name: str, value: Any) -> str:
     found = inspect.signature(value)
     given = [p.replace(default="...") if _is_object(p.default) else p for p in found.parameters.values()]
     given = [p for p in given if p.name != "self"]
-    arguments = [re.sub(r"'([^']*)'(?=$|,| =)", r"\1", _argument(p)) for p in given]
+    arguments = [_argument(p) for p in given]
     keywords = next((at for at, p in enumerate(given) if p.kind is p.KEYWORD_ONLY), None)
     if keywords is not None and not any(p.kind is p.VAR_POSITIONAL for p in given):
         arguments.insert(keywords, "*")
@@ -109,13 +109,13 @@ def _argument(parameter: inspect.Parameter) -> str:
     typed = "" if parameter.annotation is parameter.empty else f": {_annotation(parameter.annotation)}"
     if parameter.default is parameter.empty:
         return f"{stars}{parameter.name}{typed}"
-    shown = "..." if parameter.default == "..." else repr(parameter.default)
+    shown = "..." if parameter.default == "..." else repr(parameter.default).replace("'", '"')
     return f"{parameter.name}{typed} = {shown}" if typed else f"{parameter.name}={shown}"
 
 
 def _annotation(value: Any) -> str:
     shown = value if isinstance(value, str) else getattr(value, "__name__", str(value))
-    return shown.replace('"', "'") if "Literal" not in shown else shown
+    return str(shown).replace("'", '"')
 
 
 def _is_object(value: Any) -> bool:

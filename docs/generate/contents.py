@@ -29,7 +29,7 @@ def _page(docs: Path, made: Mapping[str, str], folder: str) -> str:
     texts.pop("index.md", None)
     found = sorted((_title(text), name, _description(text)) for name, text in texts.items())
     rows = [(f"[{heading}]({name})", description) for heading, name, description in found]
-    return page(title, about, about, table(("Page", "What it answers"), rows) if rows else "")
+    return page(title, about, about, table(("Page", "What it answers"), rows) if rows else "", searched=False)
 
 
 def _title(text: str) -> str:

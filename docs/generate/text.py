@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 NOTE = "<!-- Generated: `make docs` writes this page. -->"
 
 
-def page(title: str, description: str, *parts: str) -> str:
-    """A whole page."""
-    head = f"---\ndescription: {json.dumps(description)}\n---\n\n{NOTE}\n\n# {title}"
+def page(title: str, description: str, *parts: str, searched: bool = True) -> str:
+    """A whole page. `searched`: the site's search finds it."""
+    front = f"description: {json.dumps(description)}" + ("" if searched else "\nsearch:\n  exclude: true")
+    head = f"---\n{front}\n---\n\n{NOTE}\n\n# {title}"
     return "\n\n".join([head, *(part.strip("\n") for part in parts if part.strip())]) + "\n"
 
 
