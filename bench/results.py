@@ -15,6 +15,8 @@ import msgspec
 from edgewright.core.statistics import Estimate, ratio_of_rounds
 from edgewright.tasks.scores import Accuracy, Interval
 
+from .report_fields import MEANINGS
+
 SCHEMA_VERSION = 2
 """Of ``report.json``. 1: an accuracy had a field a task's score, and bits of a classifier's right answers."""
 
@@ -401,7 +403,10 @@ class Report(Result, frozen=True, kw_only=True):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of ``report.json``, generated from `Report`."""
+    """The JSON Schema (2020-12) of ``report.json``, generated from `Report`, with the meaning of each field."""
     generated = msgspec.json.schema(Report)
+    for name, struct in generated["$defs"].items():
+        for field, about in struct["properties"].items():
+            about["description"] = MEANINGS[name][field]
     title = "edgewright report"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **generated}

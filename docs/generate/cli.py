@@ -31,11 +31,11 @@ def page() -> str:
 
 
 def _overview(program: Any) -> str:
-    rows = []
+    parts = []
     for panel, verbs in PANELS.items():
-        for verb in verbs:
-            rows.append((f"[`{verb}`](#edgewright-{verb})", panel, _sentences(program.commands[verb])[0]))
-    return text.table(("Command", "Group", "Use"), rows)
+        rows = [(f"[`{verb}`](#edgewright-{verb})", _sentences(program.commands[verb])[0]) for verb in verbs]
+        parts.append(text.table((panel, "Use"), rows))
+    return "\n\n".join(parts)
 
 
 def _command(command: Any, name: str, panel: str = "") -> list[str]:
@@ -48,10 +48,8 @@ def _command(command: Any, name: str, panel: str = "") -> list[str]:
     parts.append(text.fence("text", f"{name} {_usage(command)}".rstrip()))
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     if arguments:
-        rows = [
-            (text.code(_metavar(p)), _type(p), "yes" if p.required else "", _plain(p.help or "")) for p in arguments
-        ]
-        parts.append(text.table(("Argument", "Type", "Required", "Meaning"), rows))
+        rows = [(f"{text.code(_metavar(p))} {_type(p)}", _meaning(p)) for p in arguments]
+        parts.append(text.table(("Argument", "Meaning"), rows))
     options = [p for p in command.params if p.param_type_name == "option"]
     groups = dict.fromkeys(p.rich_help_panel for p in options)
     for group in groups:
@@ -66,11 +64,20 @@ def _command(command: Any, name: str, panel: str = "") -> list[str]:
 def _options(options: list[Any]) -> str:
     rows = []
     for option in options:
-        if option.hidden:
-            continue
         names = ", ".join(text.code(name) for name in sorted([*option.opts, *option.secondary_opts], key=len))
-        rows.append((names, _type(option), _default(option), _plain(option.help or "")))
-    return text.table(("Option", "Type", "Default", "Meaning"), rows) if rows else ""
+        kind = _type(option)
+        if not option.hidden:
+            rows.append((names if kind == "flag" else f"{names} {kind}", _meaning(option)))
+    return text.table(("Option", "Meaning"), rows) if rows else ""
+
+
+def _meaning(parameter: Any) -> str:
+    """What a parameter does, whether it is required, its default."""
+    about = re.sub(r"(?<![\w`-])--[a-z][a-z-]*\w", r"`\g<0>`", _plain(parameter.help or ""))
+    if parameter.required and parameter.param_type_name == "option":
+        return f"{about} **Required.**"
+    default = _default(parameter)
+    return f"{about} Default: {default}." if default else about
 
 
 def _usage(command: Any) -> str:
@@ -103,8 +110,6 @@ def _type(parameter: Any) -> str:
 
 
 def _default(parameter: Any) -> str:
-    if parameter.required:
-        return "**required**"
     value = parameter.default
     if value is None or value is False or value == "" or callable(value) or parameter.is_flag:
         return ""

@@ -20,8 +20,9 @@ schema = json.loads(resources.files("edgewright.schemas").joinpath("report.schem
 print(schema["title"])
 ```
 
-A figure that was not measured is absent in the file; it is never zero. A file of an older schema version is read, a
-newer one is refused. `edgewright.api.read_report` returns a report as Python objects with the same names.
+Fields in bold are always there. A figure that was not measured is absent; it is never zero. A file of an older schema
+version is read, a newer one is refused. `edgewright.api.read_report` returns a report as Python objects with the same
+names.
 """
 UNITS = {
     "ms": "ms", "s": "s", "per_s": "1/s", "bytes": "bytes", "mhz": "MHz", "hz": "Hz", "percent": "%",
@@ -57,9 +58,10 @@ def _fields(one: dict[str, Any]) -> str:
     required = one.get("required", [])
     rows = []
     for name, field in one["properties"].items():
-        needed = "yes" if name in required else ""
-        rows.append((text.code(name), _type(field), _unit(name), needed, field.get("description", "")))
-    return text.table(("Field", "Type", "Unit", "Always there", "Meaning"), rows)
+        unit = _unit(name)
+        shown = f"**{text.code(name)}**" if name in required else text.code(name)
+        rows.append((shown, f"{_type(field)}, {unit}" if unit else _type(field), field.get("description", "")))
+    return text.table(("Field", "Type", "Meaning"), rows)
 
 
 def _unit(name: str) -> str:

@@ -69,16 +69,15 @@ def targets() -> str:
 
 
 def _targets(group: list[Target]) -> str:
-    heads = ("Name", "Other names", "Device", "Runtimes", "INT8 schemes", "Compute capability", "Memory for a model")
     rows = []
     for target in group:
-        runtimes = "; ".join(f"{runtime.name} ({', '.join(runtime.precisions)})" for runtime in target.runtimes)
-        schemes = ", ".join(text.code(scheme) for runtime in target.runtimes for scheme in runtime.schemes)
+        names = ", ".join(map(text.code, (target.name, *target.aliases)))
+        runtimes = [f"{r.name}: {', '.join([*r.precisions, *map(text.code, r.schemes)])}" for r in target.runtimes]
         memory = memory_for_model(target)
-        rows.append(
-            (text.code(target.name), ", ".join(map(text.code, target.aliases)), target.title, runtimes, schemes,
-             target.gpu.compute_capability if target.gpu else "", f"{memory / 1e9:.1f} GB" if memory else "")
-        )  # fmt: skip
+        room = f"{memory / 1e9:.1f} GB" if memory else "not fixed"
+        gpu = f"{target.gpu.compute_capability}, {room}" if target.gpu else ""
+        rows.append((names, target.title, "; ".join(runtimes), gpu))
+    heads = ("Name", "Device", "Runtimes: precisions, `INT8 schemes`", "Compute capability, memory for a model")
     return text.table(heads, rows)
 
 
@@ -127,8 +126,7 @@ def support() -> str:
     parts = [SUPPORT, "\n".join(f"- **{name}**: {about}." for name, about in LEVELS.items())]
     for task in dict.fromkeys(row["task"] for row in table["artifacts"]):
         rows = [_artifact(row) for row in table["artifacts"] if row["task"] == task]
-        heads = ("Runtime", "Precision", "INT8 scheme", "Tested", "Note", "Test")
-        parts += [f"## Task {task}", text.table(heads, rows)]
+        parts += [f"## Task {task}", text.table(("Runtime, precision, INT8 scheme", "Tested", "Note", "Test"), rows)]
     pythons = [(row["version"], row["use"], row["tested"], _file(row)) for row in table["pythons"]]
     parts += ["## Python versions", text.table(("Version", "Use", "What is tested", "Test"), pythons)]
     machines = [(row["name"], row["tested"], _file(row)) for row in table["machines"]]
@@ -138,8 +136,8 @@ def support() -> str:
 
 
 def _artifact(row: dict[str, str]) -> tuple[str, ...]:
-    scheme = text.code(row.get("scheme", ""))
-    return row["runtime"], row["precision"], scheme, f"**{row['level']}**", row.get("note", ""), _file(row)
+    what = " ".join([row["runtime"], row["precision"], text.code(row.get("scheme", ""))]).strip()
+    return what, f"**{row['level']}**", row.get("note", ""), _file(row)
 
 
 def _file(row: dict[str, str]) -> str:
