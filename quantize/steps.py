@@ -123,7 +123,7 @@ class PlaceQdq(Step, frozen=True):
 
 
 class PlaceByNncf(Step, frozen=True, kw_only=True):
-    """Let NNCF find ranges and place the Q/DQ pairs.
+    """NNCF chooses ranges and places the Q/DQ pairs.
 
     `correct_biases`: NNCF's fast bias correction, each layer separately. `smooth_quant`: move outliers of activations
     into weights if the model has LayerNorm (Xiao et al. 2022). `zero_points`: give activations a zero point even if the

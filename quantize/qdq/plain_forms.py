@@ -126,7 +126,7 @@ class _Gemms:
         return True
 
     def _add(self, node: onnx.NodeProto, c: str, beta: float, outputs: int) -> None:
-        """Let `node` add beta times `c` as its own bias; if rows get different values, by an Add after it."""
+        """Make `node` add beta times `c` as its own bias; if rows get different values, by an Add after it."""
         from onnx import helper
 
         value = self._value(c) * np.float32(beta) if c in self._constants else None

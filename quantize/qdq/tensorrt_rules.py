@@ -263,7 +263,7 @@ def _fusions(graph: _Graph) -> Iterator[Violation]:
                 and maker.op_type in LAYERS
                 and (reader.op_type in _FUSED or (reader.op_type == "Add" and set(reader.input) & set(graph.constants)))
             ):
-                text = f"It stands between {maker.op_type} '{maker.name}' and its {reader.op_type}."
+                text = f"It is between {maker.op_type} '{maker.name}' and its {reader.op_type}."
                 yield Violation("fused-output", node.name, text)
 
 
