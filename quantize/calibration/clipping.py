@@ -2,7 +2,7 @@
 
 Gradients of the outputs in random directions estimate, to first order, how much an error of a tensor changes the
 outputs, like the Fisher information. (Yuan et al. 2022, "PTQ4ViT", weight errors by its diagonal. We multiply the error
-of the complete tensor with its gradient, because clipping errs in one direction.) One backward pass covers every tensor, so
+of the tensor with its gradient, because clipping errs in one direction.) One backward pass covers every tensor, so
 no range needs a run of its own.
 """
 

@@ -292,8 +292,12 @@ def test_a_toml_example_is_read(example: str, where: str, tmp_path: Path) -> Non
         (tmp_path / "model.toml").write_text(example)
         if labels := fields.get("labels_file"):
             (tmp_path / labels).write_text("\n".join(f"thing {k}" for k in range(fields["classes"])))
-        height, width = fields.get("preprocess", {}).get("resize_to", (32, 32))
-        size = {"input": {"height": height, "width": width}, "preprocess": {"resize_to": [height, width]}}
+        said = fields.get("preprocess", {})
+        height, width = said.get("crop", said.get("resize_to", (32, 32)))
+        crop = {} if said.get("resize") in ("letterbox", "exact") else {"crop": [height, width]}
+        size = {
+            "input": {"height": height, "width": width}, "preprocess": {"resize_to": [height, width], **crop},
+        }  # fmt: skip
         known = overrides.merge({**size, "classes": fields.get("classes", 2)}, overrides.read(tmp_path / "model.toml"))
         assert len(overrides.build(known, "it").labels) == fields.get("classes", len(fields.get("labels", ())))
 
@@ -421,6 +425,9 @@ PLANNED = {
         "api", "report-schema", "targets", "support", "exit-codes",
     ),
     "docs": ("glossary", "comparison", "troubleshooting"),
+    "docs/images": (
+        "first-classifier", "first-detector", "first-detector-differences", "first-detector-drawn",
+    ),
 }  # fmt: skip
 """Pages that others already link to, and that need not exist yet."""
 
