@@ -140,7 +140,7 @@ def test_two_splits_of_one_meaning_are_asked_about(tiny: Path) -> None:
         gather(tiny / "images", None, None, 300, 0)
     shutil.rmtree(tiny / "images/valid")
     shutil.copytree(tiny / "images/calib", tiny / "images/calibration")
-    with pytest.raises(InvalidInput, match="several splits that mean calib: calib, calibration"):
+    with pytest.raises(InvalidInput, match="several splits for calib: calib, calibration"):
         gather(tiny / "images", None, None, 300, 0)
 
 

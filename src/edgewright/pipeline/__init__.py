@@ -1,6 +1,8 @@
-"""The main job, wired: what to build (``recipe``, ``candidates``), how each is built of stages that are kept in the
-store and made in a child (``builder``, ``stages``), the run from source and data to figures (``state``, ``run``), its
-``report``, and the other verbs (``jobs``).
+"""The pipeline: it runs `optimize` and the other verbs.
 
-The wings (export, quantize, bench) do not know each other; what one needs of another is handed over here.
+``recipe`` and ``candidates`` say what to build. ``builder`` builds it by ``stages``, which run in child processes and
+keep their results in the store. ``run`` goes from source and data to measurements (``state``), ``report`` writes them
+down, and ``jobs`` has the other verbs.
+
+The packages export, quantize and bench do not import each other: the pipeline passes functions of one to another.
 """

@@ -1,4 +1,4 @@
-"""What every candidate of a run passes through: quantize, rewrite, compile, answer, audit."""
+"""The steps of every candidate: quantize, rewrite, compile, evaluate, audit."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from edgewright.runtimes import artifact as artifacts
 
 
 def build_all(state: RunState, candidates: Sequence[Candidate]) -> list[Build]:
-    """Each of `candidates` built, in their order."""
+    """Build `candidates`, several at once. Returns the builds in the same order."""
     rows.waiting(state, candidates)
     shared = _beside(state, len(candidates))
-    # Candidates of one variant compile the same file: the first makes it.
+    # Candidates of one variant compile the same file: the first one creates it.
     return side_by_side.each(
         candidates,
         lambda one: build(shared, one),
@@ -45,30 +45,30 @@ def build_all(state: RunState, candidates: Sequence[Candidate]) -> list[Build]:
 
 
 def answer_all(state: RunState, builds: Sequence[Build]) -> None:
-    """Let each of `builds` answer that is alive and has not."""
+    """Evaluate each of `builds` that is alive and was not evaluated yet."""
     shared = _beside(state, len(builds))
     side_by_side.each(builds, lambda one: answer(shared, one), id, shared.runner.beside)
 
 
 def audit_all(state: RunState, builds: Sequence[Build]) -> None:
-    """Audit each of `builds` that answered."""
+    """Audit each of `builds` that was evaluated."""
     shared = _beside(state, len(builds))
     with in_few_children(shared.runner) as runner:
         shared = dataclasses.replace(shared, runner=runner)
-        # One child knows the answers of a model that it audited before.
+        # A child keeps the outputs of a model that it audited: artifacts of the same model share them.
         side_by_side.each(builds, lambda one: audit(shared, one), lambda one: one.results.get("model"), runner.beside)
 
 
 def _beside(state: RunState, count: int) -> RunState:
-    """`state` for work on `count` artifacts that is done side by side, but for a device, which does one at a time."""
+    """`state` for parallel work on `count` artifacts; a remote device works on one at a time."""
     beside = side_by_side.at_once(count) if state.host.is_here else 1
     return dataclasses.replace(state, runner=msgspec.structs.replace(state.runner, beside=beside))
 
 
 def build(state: RunState, candidate: Candidate) -> Build:
-    """Quantize, fold and compile one candidate."""
+    """Quantize and compile one candidate; fold normalization or FP16 into its graph if it asks for it."""
     built = _build(state, candidate)
-    rows.tell(state, built)
+    rows.report(state, built)
     return built
 
 
@@ -100,7 +100,7 @@ def _build(state: RunState, candidate: Candidate) -> Build:
 
 
 def _compile(state: RunState, built: Build, spec: ModelSpec) -> None:
-    """Compile the model, and what stands in for its answers where the artifact cannot give them here."""
+    """Compile the model; emulate the artifact if it cannot run here as it does on its target."""
     runner, candidate, results = state.runner, built.candidate, built.results
     model, measured = results["model"], state.measured_here
     with built.stage("compile", runner):
@@ -116,7 +116,7 @@ def _compile(state: RunState, built: Build, spec: ModelSpec) -> None:
 
 
 def _prove(state: RunState, built: Build, spec: ModelSpec) -> None:
-    """What can be known of an artifact for TensorRT without its device: TensorRT's own checks, the answers."""
+    """Check an artifact for TensorRT without its device (parser, builder, Q/DQ rules), and emulate its accuracy."""
     id, model = built.candidate.id, built.results["model"]
     with built.stage("check", state.runner):
         checked = checks.check(state.runner, model, id, built.candidate.options, state.job.target)
@@ -141,16 +141,16 @@ def _quantized(state: RunState, variant: Variant, model: Entry) -> Entry:
 
 
 def build_reference(state: RunState) -> None:
-    """Compile the reference, and let it answer."""
-    rows.tell(state, state.reference)
+    """Compile and evaluate the reference."""
+    rows.report(state, state.reference)
     state.reference.results["compile"] = compile_reference(state.runner, state.exported, state.spec)
     answer(state, state.reference)
 
 
 def answer(state: RunState, built: Build) -> Entry | None:
-    """The answers of one artifact on all evaluation images, scored; the reference gives them here, wherever we measure.
+    """Run one artifact on all evaluation images and score its outputs. The reference always runs on this machine.
 
-    None where it failed, or where it cannot answer here.
+    Returns None if the artifact failed, or cannot run here.
     """
     is_reference, emulated = built is state.reference, built.results.get("emulate")
     artifact = emulated or (built.artifact if state.measured_here or is_reference else None)
@@ -162,12 +162,12 @@ def answer(state: RunState, built: Build) -> Entry | None:
             )
         with built.stage("score", state.runner):
             score(state, built)
-        rows.tell(state, built)
+        rows.report(state, built)
     return built.answers
 
 
 def audit(state: RunState, built: Build) -> None:
-    """What its accuracy does not show of an artifact that answered; that it could not be told is a finding too."""
+    """Audit an artifact that was evaluated. A failed audit does not fail the build: it becomes a finding."""
     model, artifact, answers = built.results.get("model"), built.artifact, built.answers
     if not (state.measured_here and built.alive and model and artifact and answers):
         return

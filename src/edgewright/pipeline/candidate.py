@@ -1,4 +1,4 @@
-"""What is built and measured, as data: a variant of the model, compiled for a runtime."""
+"""Variants (a chain of compressions of the model) and candidates (a variant compiled for one runtime), as data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgewright.runtimes.traits import Traits
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """A chain of compressions: float where `scheme` is None, else INT8 with that scheme and method.
+    """A chain of compressions. INT8 with `scheme` and `method`; float if `scheme` is None.
 
-    `float_layers`: layers that stay in float, with all of their blocks, of which there are `float_blocks`.
-    `compression`: what was done to the float model before ("pruned1.8x"), empty for the model as it was given.
-    `is_int8`: the model was given in INT8, and is compiled as it is; `scheme` is None.
+    `float_layers`: layers that stay in float, in mixed precision. `float_blocks`: the number of blocks with them.
+    `compression`: an earlier change of the float model ("pruned1.8x"); empty for the exported model.
+    `is_int8`: the source is an INT8 file and is compiled without changes; `scheme` is None.
     """
 
     scheme: str | None = None
@@ -30,7 +30,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """E.g. ``float``, ``int8-openvino-nncf``, the latter with ``+uint8`` where the graph normalizes."""
+        """E.g. ``float`` or ``int8-openvino-nncf``; with ``+uint8`` if the graph normalizes."""
         base = (
             f"int8-{self.scheme}-{self.method}" + (f"-mixed{self.float_blocks}" if self.float_blocks else "")
             if self.scheme
@@ -43,17 +43,17 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A variant to be compiled for one runtime with one set of options."""
+    """A variant to compile for one runtime with one set of options."""
 
     variant: Variant
     options: Options
 
     @property
     def id(self) -> str:
-        """Unique in a report: runtime, precision, scheme and method, and what of the options is not the default.
+        """Unique in a report: runtime, precision, scheme, method, and options that differ from the default.
 
         E.g. ``openvino-f32``, ``openvino-int8-nncf+uint8`` (the graph normalizes), ``onnxruntime-int8-x86-round-t1``
-        (one thread), ``openvino-int8-bf16-nncf`` (what is not quantized runs in bf16).
+        (one thread), ``openvino-int8-bf16-nncf`` (layers that are not quantized run in bf16).
         """
         runtime, precision = self.options.runtime, self.options.precision
         parts: list[str] = [runtime, precision]
@@ -70,7 +70,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def family(self) -> Candidate:
-        """What stands for all candidates that take the same time: they differ in the values of weights alone."""
+        """The representative of all candidates with the same latency: they differ only in the values of weights."""
         if self.variant.scheme is None or self.variant.method is None:
             return self
         how = methods.get(self.variant.method)
@@ -79,20 +79,20 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def traits(self) -> Traits:
-        """What its runtime is like."""
+        """The properties of its runtime."""
         return registry.traits(self.options.runtime)
 
     @property
     def is_half(self) -> bool:
-        """Whether FP16 is to be written into its graph, as for TensorRT."""
+        """Whether its graph is converted to FP16, as TensorRT needs it."""
         return self.options.precision == "f16" and self.traits.typed_graph
 
     @property
     def precision(self) -> str:
-        """What a reader calls it: int8, f32, bf16 or f16."""
+        """The precision as reports show it: int8, f32, bf16 or f16."""
         return "int8" if self.variant.scheme or self.variant.is_int8 else self.options.precision
 
 
 def compressed(candidate: Candidate, name: str) -> Candidate:
-    """`candidate` built of the model that is called `name` (`Variant.compression`)."""
+    """`candidate` built from the model that is called `name` (`Variant.compression`)."""
     return msgspec.structs.replace(candidate, variant=msgspec.structs.replace(candidate.variant, compression=name))

@@ -1,7 +1,7 @@
-"""Where artifacts are measured, as data and functions: this machine, or a device on the network.
+"""Hosts: the machine that evaluates and measures artifacts, this one or a device on the network.
 
-The stages, the statistics and the report are the same for both; what differs is who answers images, who observes
-latencies, and whose machine the report is about.
+Stages, statistics and the report are the same for both. A host replaces three functions: answer images, observe
+latencies, finish an artifact.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from edgewright.targets.target import THIS_MACHINE, Target, matches
 FINISH, DEVICE = "edgewright.runtimes.bundle:finish", "edgewright.bench.device"
 
 Finish = Callable[[Path, Path, Progress | None], None]
-"""Completes the artifact in a folder on the device and puts the complete one into another folder."""
+"""Completes the artifact in the first folder on the device, and writes the result to the second folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A machine that measures. `name`: how a user calls it; the functions are None where this machine does the work.
+    """A machine that measures. `name`: what messages call it. The functions are None for this machine.
 
-    `identity` stands for what decides figures there, in the keys of results; `unit` for this very device, whose own a
-    plan is.
+    `identity`: everything that influences measurements there; it is part of the keys of results. `unit`: identifies
+    the single device, since a TensorRT plan belongs to the device that built it.
     """
 
     name: str
@@ -57,31 +57,31 @@ class Host:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is this machine."""
+        """Whether the host is this machine."""
         return self.answer is None
 
     def execute(self, stage: Stage, context: Context) -> None:
-        """Do a stage that measures: here in children of its own, or by what does it on the device."""
+        """Run a stage that measures: in children of this machine, or by the host's own function on the device."""
         does = {"answer": self.answer, "observe": self.observe, "finish": self.finish}[stage.by]
         in_own_children(stage, context, **({stage.by: does} if does else {}))
 
     def finishes(self, options: Options) -> bool:
-        """Whether an artifact with these options is to be completed there before it is measured."""
+        """Whether an artifact with these options is completed on the device before it is measured."""
         return self.finish is not None and hasattr(registry.module(options.runtime), "finish")
 
 
 def here() -> Host:
-    """This machine."""
+    """This machine as a host."""
     machine = environment.describe()
     return Host(name="this machine", machine=detect.this_machine(), environment=machine, identity=fingerprint(machine))
 
 
 @contextlib.contextmanager
 def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Host]:
-    """The device, ready to measure within the recipe's limits, or this machine where it is None.
+    """Yield the connected device as a host, or this machine if `device` is None.
 
-    After a run that ended well the device's jobs are forgotten: the same command measures anew. After one that did not
-    they stay, and the same command goes on from there.
+    After a run without errors the device deletes its jobs, so that the same command measures again. After an error it
+    keeps them, and the same command continues.
     """
     if device is None:
         yield here()
@@ -99,28 +99,28 @@ def at(device: Device | None, recipe: Recipe, watch: Watch) -> Iterator[Host]:
         try:
             connected.forget()
         except EdgewrightError as error:
-            watch("connect", name, 1, 1, f"left its jobs there; asked again, it will not measure anew: {error.what}")
+            watch("connect", name, 1, 1, f"its jobs remain there, so the next run does not measure again: {error.what}")
 
 
 def there(connected: Remote, name: str, recipe: Recipe) -> Host:
-    """A device as a host: files are pushed, jobs run, what they wrote is pulled."""
+    """A device as a host: it pushes files, runs jobs there and pulls the results."""
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
         found = connected.run(JobRequest(target=f"{DEVICE}:about"), Path(scratch), fresh=True, most_bytes=0)
     about = answered.about(found, name)
     described, machine, runtimes = about.environment, about.machine, about.runtimes
-    if machine.name == THIS_MACHINE:  # in a report that is written here it would be another one
+    if machine.name == THIS_MACHINE:  # the report is written here, where this name means another machine
         machine = msgspec.structs.replace(machine, name="device")
     memory = recipe.memory_bytes or (int(0.9 * described.memory_bytes) if described.memory_bytes else None)
     limits = Limits(wall_s=recipe.stage_timeout_s, memory_bytes=memory)
 
     def require(artifact: Path) -> artifacts.Artifact:
-        """The artifact; raises `Unavailable` before anything is sent where the device lacks its runtime."""
+        """The artifact. Raises `Unavailable`, before it sends anything, if the device lacks its runtime."""
         read = artifacts.read(artifact)
         runtime = read.options.runtime
         if (probe := runtimes.get(runtime)) and not probe.available:
             raise Unavailable(
-                f"On {name}: {runtime} cannot be used.", probe.why,
-                f"Install it there for the device's own Python, which --python names (now {connected.interpreter}).",
+                f"{runtime} does not work on {name}.", probe.why,
+                f"Install it for the device's Python, which --python names (now {connected.interpreter}).",
             )  # fmt: skip
         return read
 
@@ -142,7 +142,7 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Host:
             "artifacts": dict(zip(artifacts, paths)), "images": connected.push_files(images, progress),
             "setup": msgspec.to_builtins({"rules": rules, "limits": limits, "target": target}),
         }  # fmt: skip
-        # Its children have the limits; it waits for each in turn.
+        # The job's children have these limits; the job waits for one after the other.
         whole = Limits(wall_s=limits.wall_s * (len(artifacts) + 1))
         most = answered.observed_bytes(rules, len(artifacts))
         asked = JobRequest(target=f"{DEVICE}:observe", kwargs=kwargs, limits=whole)
@@ -165,27 +165,27 @@ def there(connected: Remote, name: str, recipe: Recipe) -> Host:
 
 
 def target_for(host: Host, name: str | Target | None) -> Target:
-    """The target of a run at `host`: what the host says that it is, or the one that is named.
+    """The target of a run: the one that `name` names, else the host's own.
 
-    Raises `InvalidInput` where a device is not the target that is named for it.
+    Raises `InvalidInput` if the host is a device and does not match the named target.
     """
     target = host.machine if name is None else name if isinstance(name, Target) else catalogue.load(name)
     if not host.is_here and not matches(target, host.machine):
         raise InvalidInput(
             f"{host.name} is not the target '{target.name}': {_facts(host.machine)}.",
-            f"The target is {_facts(target)}. Figures measured there would not hold for it.",
-            "Leave --target away to take the device as what it is, or name the device that is the target.",
+            f"The target is {_facts(target)}. Measurements of another device do not apply to it.",
+            "Leave out --target to measure the device as it is, or give the address of the right device.",
         )
     return target
 
 
 def _versions(runtimes: Mapping[str, Probe]) -> str:
-    """Versions and devices of the runtimes, as they say themselves: TensorRT's need not be a Python distribution."""
+    """Versions and devices of the runtimes, as the runtimes report them: TensorRT may be no Python distribution."""
     return ", ".join(f"{name} {probe.version} {probe.device}" for name, probe in sorted(runtimes.items()))
 
 
 def fingerprint(machine: Environment) -> str:
-    """What decides figures: CPU, instruction sets, cores, Python, GPUs; a Jetson's board, release, mode."""
+    """Everything that influences measurements: CPU, instruction sets, cores, Python, GPUs, a Jetson's power mode."""
     device = [part for part in (machine.board, machine.release, machine.power_mode) if part]
     device += [f"{gpu.name}, driver {gpu.driver}" for gpu in machine.gpus]
     every = [machine.cpu, " ".join(machine.isa), f"{machine.cores} cores", f"Python {machine.python}", *device]
@@ -193,4 +193,4 @@ def fingerprint(machine: Environment) -> str:
 
 
 def _facts(target: Target) -> str:
-    return f"{target.title} ({target.arch}, {', '.join(target.isa) or 'instruction sets not known'})"
+    return f"{target.title} ({target.arch}, {', '.join(target.isa) or 'instruction sets unknown'})"

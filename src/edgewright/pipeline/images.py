@@ -1,4 +1,4 @@
-"""Which images calibrate and which evaluate: disjoint, readable, labelled as the model's classes, known by pixels."""
+"""The images of a run: disjoint evaluation and calibration sets, readable, labeled with the model's classes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from edgewright.data.splits import CALIBRATE_ON, EVALUATE_ON, LEARN_FROM, first,
 from edgewright.pipeline.stages.runner import Watch, quiet
 
 LEARNED = 20_000
-"""At most so many images are learned from."""
+"""The most images that a training reads."""
 
 
 class Reading(Protocol):
-    """How images are read, as a `StageRunner` says it: `strict` stops at what else is left out."""
+    """How to read images; a `StageRunner` is one. `strict`: raise for everything that would be left out."""
 
     @property
     def strict(self) -> bool:
-        """Whether to stop at an image that cannot be read, and at what else needs a warning."""
+        """Whether to raise for an unreadable image and for everything else that needs a warning."""
 
     @property
     def watch(self) -> Watch:
-        """Called with the progress."""
+        """Receives the progress."""
 
 
 class _Alone(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ ALONE: Reading = _Alone()
 
 
 class Images(msgspec.Struct, frozen=True, kw_only=True):
-    """The evaluation set and the calibration set, without a common image."""
+    """The evaluation set and the calibration set, which share no image."""
 
     evaluation: ImageSet
     calibration: ImageSet
@@ -54,11 +54,11 @@ class Images(msgspec.Struct, frozen=True, kw_only=True):
 def gather(
     data: Path, split: str | None, calibration: Path | None, count: int, seed: int, runner: Reading = ALONE
 ) -> Images:
-    """Evaluation and calibration images out of `data`, or the latter out of the folder `calibration`.
+    """The evaluation and calibration images of `data`; calibration images come from `calibration` if it is given.
 
-    Where neither a calibration folder nor a calib or train split is there, images are divided off the evaluation set
-    (`count`, at most a quarter). At most `count` calibration images are taken. Images that cannot be read are left out
-    with a remark (see `usable`). Raises `InvalidInput` where the two share an image.
+    Without a calibration folder and without a split calib or train, calibration images are split off the evaluation
+    set: `count`, at most a quarter of it. Otherwise at most `count` images calibrate. Unreadable images are left out
+    with a remark (see `usable`). Raises `InvalidInput` if both sets share an image.
     """
     evaluation = read_evaluation(data, split, runner)
     try:
@@ -73,15 +73,15 @@ def gather(
 
 
 def read_evaluation(data: Path, split: str | None, runner: Reading = ALONE) -> ImageSet:
-    """The images to evaluate on: `split`, else the first of val, eval and test that there is, by any of their names.
+    """The evaluation images: `split`, else the first split of val, eval and test, by any of their names.
 
-    Training images are never taken unasked. Raises `InvalidInput` where no split or more than one is meant.
+    Training images are used only if `split` names them. Raises `InvalidInput` if no split fits, or more than one.
     """
     return usable(sets.read(data, evaluation_split(data, split) or None), runner)
 
 
 def evaluation_split(data: Path, split: str | None) -> str:
-    """The name of the split of `data` that `read_evaluation` reads; "" where it has none."""
+    """The name of the split of `data` that `read_evaluation` reads; "" if `data` has no splits."""
     names = sets.splits(data)
     if split is not None or not names:
         return sets.chosen(data, names, split)
@@ -90,27 +90,29 @@ def evaluation_split(data: Path, split: str | None) -> str:
         meant = f"several are for evaluation: {', '.join(found)}" if found else "none is for evaluation"
         raise InvalidInput(
             f"{data} has the splits {', '.join(names)}; {meant}.",
-            f"Looked for: {', '.join(EVALUATE_ON)}. Training images are not measured unless they are named.",
-            f"Name one with --split, e.g. --split {(found or names)[0]}",
+            f"edgewright evaluates on {', '.join(EVALUATE_ON)}; on training images only if you name them.",
+            f"Name one split, e.g. --split {(found or names)[0]}",
         )
     return found[0]
 
 
 def require_training(data: Path, split: str | None, calibration: Path | None) -> None:
-    """Raise `InvalidInput` where `data` has no images to learn from beside those to evaluate on."""
+    """Raise `InvalidInput` if `data` has no images to train on besides the evaluation images."""
     if calibration is None and _beside(data, evaluation_split(data, split), CALIBRATE_ON) is None:
         raise InvalidInput(
-            f"{data} has no images to learn from beside those to evaluate on.",
-            "What goes, and what the rest learns, is found on other images than it is judged by.",
-            "Sort them into folders train and val, or name some: --train-data DIR (of optimize: --calibration DIR)",
+            f"{data} has no training images besides its evaluation images.",
+            "Pruning and training must not see the images that judge the result.",
+            "Sort the images into folders train and val, or add --train-data DIR (for optimize: --calibration DIR).",
         )
 
 
 def read_calibration(
     data: Path, evaluation: ImageSet, calibration: Path | None, count: int, seed: int, runner: Reading = ALONE
 ) -> ImageSet | None:
-    """At most `count` images of the folder `calibration`, else of the calib or train split of `data`; None where there
-    is none. Of more images only those that are chosen are opened; no boxes are read."""
+    """At most `count` images of the folder `calibration`, else of the split calib or train of `data`.
+
+    Returns None if there is no such split. Opens only the images that it chooses, and reads no boxes.
+    """
     if calibration is not None:
         return calibrating(calibration, count, seed, runner)
     name = _beside(data, evaluation.split, CALIBRATE_ON)
@@ -118,7 +120,7 @@ def read_calibration(
 
 
 def calibrating(folder: Path, count: int, seed: int, runner: Reading = ALONE) -> ImageSet:
-    """At most `count` images of `folder`: of its calib or train split where it has splits, else of all of it."""
+    """At most `count` images of `folder`: of its split calib or train, else of the whole folder."""
     names = sets.splits(folder)
     found = first(names, CALIBRATE_ON)
     return taken(sets.listed(folder, found[0] if len(found) == 1 else None), count, seed, runner)
@@ -127,10 +129,9 @@ def calibrating(folder: Path, count: int, seed: int, runner: Reading = ALONE) ->
 def read_training(
     data: Path, evaluation: ImageSet, folder: Path | None, seed: int, runner: Reading = ALONE
 ) -> ImageSet | None:
-    """Images of `folder` or of the train or calib split of `data`, with labels or boxes; None where there is none.
+    """Training images, with labels or boxes: of `folder`, else of the split train or calib of `data`; None without one.
 
-    Of more than `LEARNED` so many are chosen: a training that ends after minutes sees no more, and decoding a million
-    takes hours.
+    Chooses `LEARNED` images if there are more: a training of minutes sees no more, and decoding a million takes hours.
     """
     if folder is not None:
         found = first(sets.splits(folder), LEARN_FROM)
@@ -140,20 +141,20 @@ def read_training(
 
 
 def without_split(evaluation: ImageSet, absent: sets.Absent, named: Path | None, runner: Reading) -> ImageSet:
-    """`evaluation` with a remark that another split of its folder was left out, since none of its images is there.
+    """`evaluation` with a remark that another split was left out, since its images are missing.
 
-    Raises `absent` where the user `named` the folder with these images.
+    Raises `absent` if the user `named` the folder with these images.
     """
     if named is not None:
         raise absent
-    text = f"{{count|split|splits}} of {evaluation.name}: left out, since its images are not there. {absent.what}"
+    text = f"{{count|split|splits}} of {evaluation.name} left out: the images are missing. {absent.what}"
     found = remark("warning", "splits-left-out", [evaluation.name], text)
     _warn(evaluation, found, runner)
     return evaluation.noticed(found)
 
 
 def taken(images: ImageSet, count: int, seed: int, runner: Reading = ALONE) -> ImageSet:
-    """`images` if these are at most `count`, else so many that are chosen by name, each class in proportion."""
+    """`images`; of more than `count` a choice of `count`, by name, each class in proportion."""
     if len(images.items) <= count:
         return usable(images, runner)
     what = f"{count} of {len(images.items)} images of {images.split or images.name}"
@@ -162,10 +163,10 @@ def taken(images: ImageSet, count: int, seed: int, runner: Reading = ALONE) -> I
 
 
 def usable(images: ImageSet, runner: Reading = ALONE) -> ImageSet:
-    """`images` without those that cannot be read, with a remark that names them; CMYK images have a remark, too.
+    """`images` without the unreadable ones, with a remark that names them; CMYK images get a remark, too.
 
-    Every image is decoded, once in a process. Raises `InvalidInput` where none can be read, and with `runner.strict`
-    where one cannot, or where a reader noticed something that needs a warning.
+    Decodes every image, once in a process. Raises `InvalidInput` if no image is readable. With `runner.strict` it
+    raises for one unreadable image, and for any remark that is a warning.
     """
     _warn(images, images.remarks, runner)
     found = photos.look(images.paths, _step(runner, f"images of {images.split or images.name}"))
@@ -178,7 +179,7 @@ def usable(images: ImageSet, runner: Reading = ALONE) -> ImageSet:
 
 
 def _warn(images: ImageSet, remarks: Sequence[Remark], runner: Reading) -> None:
-    """Show the `remarks` that deserve a warning now, before hours of work; raise where `runner` is strict."""
+    """Show the `remarks` that are warnings at once, before hours of work; raise if `runner` is strict."""
     for one in remarks:
         if one.level == "note":
             continue
@@ -186,14 +187,14 @@ def _warn(images: ImageSet, remarks: Sequence[Remark], runner: Reading) -> None:
         if runner.strict:
             raise InvalidInput(
                 f"{images.name}: {one.code}: {one.text.rstrip('.')}{names}.",
-                "--strict stops at what deserves a warning (docs/reference/data.md).",
-                "Correct the data, or leave out --strict: then the run goes on, and the report says this.",
+                "--strict stops at every warning about the data (docs/reference/data.md).",
+                "Correct the data. Or leave out --strict: the run then continues, and the report shows the warning.",
             )
         runner.watch("data", images.split or images.name, 1, 1, f"{one.code}: {one.text}{names}")
 
 
 def _without(images: ImageSet, broken: Sequence[Item], runner: Reading) -> ImageSet:
-    """`images` with a remark on those that were left out, since they are `broken`."""
+    """`images` with a remark on the `broken` ones, which were left out."""
     if not broken:
         return images
     reason = photos.look([broken[0].path])[0].problem
@@ -212,13 +213,13 @@ def _without(images: ImageSet, broken: Sequence[Item], runner: Reading) -> Image
 
 
 def _beside(data: Path, evaluated: str, roles: Sequence[str]) -> str | None:
-    """The split of `data` with the first of `roles`, apart from the one that is evaluated on."""
+    """The split of `data` with the first of `roles` that it has, except the `evaluated` one."""
     found = first([name for name in sets.splits(data) if name != evaluated], roles)
     if len(found) > 1:
         raise InvalidInput(
-            f"{data} has several splits that mean {role(found[0])}: {', '.join(found)}.",
-            "Which of them is meant is not clear.",
-            "Keep one of them, or name its folder: --calibration DIR, of prune and distill --train-data DIR",
+            f"{data} has several splits for {role(found[0])}: {', '.join(found)}.",
+            "edgewright does not choose between them.",
+            "Keep one of them, or name its folder with --calibration DIR (for prune and distill: --train-data DIR).",
         )
     return found[0] if found else None
 
@@ -231,13 +232,13 @@ def _step(runner: Reading, what: str) -> Callable[[int, int], None]:
 
 
 def truth(images: ImageSet) -> str | None:
-    """A digest of the labels and boxes of `images`, by which two reports know that they have the same; None of none."""
+    """A digest of the labels and boxes of `images`, which shows whether two reports have the same; None without any."""
     known = [(i.label, i.boxes) if i.truth is None else (i.label, i.boxes, i.truth) for i in images.items]
     return key_of("truth", {"items": known}) if any(one != (None, None) for one in known) else None
 
 
 def findings(images: ImageSet) -> list[Finding]:
-    """What was noticed while `images` were read, as findings of a report."""
+    """The remarks on `images` as findings of a report."""
     return [
         Finding(
             level=one.level, code=one.code, text=plain(one.text), count=one.count, names=tuple(map(plain, one.names))
@@ -247,9 +248,9 @@ def findings(images: ImageSet) -> list[Finding]:
 
 
 def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSet:
-    """`images` with labels as indices of the model's classes; unlabelled sets stay so; half-labelled: refused.
+    """`images` with labels as indices of the model's classes. Images without any label stay as they are.
 
-    Raises `InvalidInput` for a set with boxes and a classifier, or with a class an image and a detector.
+    Raises `InvalidInput` if only some images have a label, and if the annotations do not fit the model's task.
     """
     turned = _turned(images, spec)
     _warn(images, turned, runner)
@@ -262,19 +263,19 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
         return images
     boxes = images.items[0].boxes is not None
     near = "" if boxes else sets.annotated_near(images)
-    has = "boxes" if boxes else "a class an image"
+    has = "boxes" if boxes else "a class for each image"
     raise InvalidInput(
-        f"The images of '{images.name}' have {has}, the model '{spec.name}' needs {truth.NEEDS}.",
+        f"The images of '{images.name}' have {has}, but the model '{spec.name}' needs {truth.NEEDS}.",
         f"Its task is {spec.task.kind}.{f' {near}.' if near else ''}",
-        "Give that folder, or split folders of such." if near else "Give a data set of the model's own task.",
+        "Give that folder, or folders of splits like it." if near else "Give a data set for the model's task.",
     )
 
 
 def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
-    """The remark on images with an EXIF orientation, and on what is done with them."""
+    """The remark on images with an EXIF orientation, which says whether they were turned."""
     found = photos.look(images.paths)
     names = [Path(item.path).name for item, photo in zip(images.items, found) if photo.orientation != 1]
-    what = f"{{count|image|images}} of {len(images.items)}: the EXIF orientation says that the photo is to be turned."
+    what = f"{{count|image has|images have}} an EXIF orientation, of {len(images.items)}."
     if spec.preprocess.turns:
         return remark("note", "exif-orientation", names, f"{what} They were turned, as OpenCV and Ultralytics do.")
     text = f"{what} They were not turned, as Pillow, timm and torchvision do not"
@@ -284,6 +285,6 @@ def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
 
 
 def labelled(images: ImageSet, spec: ModelSpec | None = None) -> bool:
-    """Whether every image has what the task of the model needs (None: what some task needs)."""
+    """Whether every image has the labels that the model's task needs (`spec` None: that any task needs)."""
     wanted = [tasks.of(spec)] if spec else map(tasks.get, tasks.names())
     return any(all(map(task.truth.known, task.truth.found(images).items)) for task in wanted)

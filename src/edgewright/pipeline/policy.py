@@ -1,7 +1,7 @@
-"""The policy: which further candidates are worth their cost, by what is known of those that were built.
+"""The policy: which further candidates are worth their cost, given the results so far.
 
-Cheap first: what answers outside the budget is not refined, and minutes of training are spent only where nothing
-cheaper stays inside.
+Cheap candidates come first. A candidate outside the budget is not refined further. Training, which takes minutes,
+starts only if no cheaper candidate is inside the budget.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from edgewright.quantize.calibration.images import MINIMUM
 from edgewright.runtimes.options import Options
 
 NOISE = 1.03
-"""A family is slower than another where its first look says so by more than this factor, with its whole interval."""
+"""A family is slower than another if the whole interval of their latency ratio in screening exceeds this factor."""
 ELSEWHERE = 1.1
-"""How much faster Q/DQ pairs in other places may be: what is slower than the best by more is not tried with them."""
+"""The largest speedup of other Q/DQ placements; a family that is slower than the best by more gets none."""
 REWRITTEN = 1.4
-"""How much faster a rewritten model may be (HardSwish, no shuffles)."""
+"""The largest speedup of a rewritten model (HardSwish, no shuffles)."""
 VARIED = 1.15
-"""How much faster a variation may be (normalization in the graph, threads)."""
+"""The largest speedup of a variation (normalization in the graph, threads)."""
 QUICK = ("minmax", "nncf")
-"""The INT8 methods of a quick run: those that take seconds."""
+"""The INT8 methods of `--effort quick`: they take seconds."""
 
 
 def unbuilt(state: RunState, proposed: Sequence[Candidate]) -> list[Candidate]:
-    """Those of `proposed` that were not built yet, nor left out."""
+    """Those of `proposed` that are neither built nor skipped."""
     known = [build.candidate for build in state.builds]
     return [candidate for candidate in proposed if candidate not in known]
 
 
 Choose = Callable[[RunState, Sequence[Candidate]], tuple[list[Candidate], list[Build]]]
-"""Says which of the candidates proposed are built next, and which are left out, with the reason."""
+"""Returns the proposed candidates to build next, and the skipped ones with their reason."""
 
 
 def every(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candidate], list[Build]]:
-    """All of `proposed` are built next; where the time is over they are left out."""
+    """Build all of `proposed` next; skip them if the time limit is reached."""
     waiting = unbuilt(state, proposed)
     if not deadline.is_over(state):
         return (_limited(state, waiting) if waiting else []), []
@@ -53,10 +53,10 @@ def every(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candidat
 
 
 def choose(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candidate], list[Build]]:
-    """Which of `proposed` are built next, and where none is which are left out, with the reason.
+    """Which of `proposed` to build next. If there are none: which to skip, with the reason.
 
-    Everything at once where the effort is thorough. Else floats, and of INT8 candidates that differ in their method
-    alone one after the other, the cheapest first, as long as they could still change the choice.
+    Effort "thorough" builds all at once. Otherwise float candidates are built at once. INT8 candidates that differ
+    only in their method are built one after the other, the cheapest first, as long as they can change the choice.
     """
     waiting = unbuilt(state, proposed)
     if state.job.recipe.effort == "thorough" or deadline.is_over(state):
@@ -79,7 +79,7 @@ def choose(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candida
 
 
 def _limited(state: RunState, candidates: list[Candidate]) -> list[Candidate]:
-    """With a time limit those that gain most: floats, then the cheapest method for what is fastest so far."""
+    """`candidates`; with a time limit only float ones, then the cheapest method for the fastest family."""
     exact = [candidate for candidate in candidates if candidate.variant.method is None]
     if state.deadline is None or exact:
         return exact if state.deadline else candidates
@@ -94,7 +94,7 @@ def _limited(state: RunState, candidates: list[Candidate]) -> list[Candidate]:
 
 
 def why_not(state: RunState, candidate: Candidate) -> str:
-    """Why `candidate` cannot change the choice any more, by what is known of those built; empty where it can."""
+    """Why `candidate` cannot change the choice, given the results so far; empty if it can."""
     if candidate.variant.method is None or state.job.recipe.effort == "thorough":
         return ""
     quick = (*QUICK, *(state.job.recipe.methods or ()))
@@ -113,9 +113,10 @@ def why_not(state: RunState, candidate: Candidate) -> str:
 
 
 def _as_its_twin(state: RunState, build: Build) -> str:
-    """Why INT8 files whose other layers run in another float precision go on instead of `build`; empty where it does.
+    """Why another build is better than `build`, if both differ only in the float precision of layers outside INT8.
 
-    The faster one does. Of equally fast ones the one in float32 does, which is closer to the reference.
+    The faster one is better; of equally fast ones the one in float32, which is closer to the reference. Returns an
+    empty string if no other is better.
     """
     for other in state.builds if build.candidate.variant.scheme and _is_speed_all(state) else ():
         if not other.alive or other is build or _in_f32(other.candidate) != _in_f32(build.candidate):
@@ -127,10 +128,10 @@ def _as_its_twin(state: RunState, build: Build) -> str:
 
 
 def to_answer(state: RunState) -> list[Build]:
-    """What answers next of what was built: all of it at once where the effort is thorough.
+    """Which builds to evaluate next: with effort "thorough" all at once.
 
-    Else two at a time, the fastest at a first look first, as long as they could win. The fastest float32 file always
-    does: it is what the others are compared with, and shows whether anything can be proven on these images.
+    Otherwise two at a time, the fastest in screening first, as long as they can win. The fastest float32 build is
+    always evaluated: it shows whether the images can confirm the budget at all.
     """
     waiting = [build for build in state.builds if build.alive and build.artifact and build.answers is None]
     if state.job.recipe.effort == "thorough" or not state.measured_here or not waiting:
@@ -143,7 +144,7 @@ def to_answer(state: RunState) -> list[Build]:
 
 
 def leave_unanswered(state: RunState) -> list[Build]:
-    """Leave out what was built, and does not answer since it cannot win any more; returns it."""
+    """Mark the builds as skipped that were not evaluated since they cannot win. Returns them."""
     asked = state.measured_here and state.job.recipe.effort != "thorough"
     waiting = [build for build in state.builds if asked and build.alive and build.answers is None]
     left = {build: why for build in waiting if (why := _why_unanswered(state, build))}
@@ -157,9 +158,9 @@ def _why_unanswered(state: RunState, build: Build) -> str:
 
 
 def slower(state: RunState, builds: Sequence[Build], margin: float) -> str:
-    """Why none that is like one of `builds` could win; empty where one could, or where that is not known.
+    """Why no build like one of `builds` can win: screening found all slower than the build to beat, by over `margin`.
 
-    All are slower than the fastest that is good enough, by more than `margin` with their whole intervals.
+    The whole interval of the ratio has to exceed `margin`. Empty if one can win, or if that is unknown.
     """
     rival = to_beat(state) if _is_speed_all(state) else None
     ratios = [ratio for build in builds if rival and (ratio := ratio_of(state, build, rival))]
@@ -172,7 +173,7 @@ def slower(state: RunState, builds: Sequence[Build], margin: float) -> str:
 
 
 def to_beat(state: RunState) -> Build | None:
-    """The fastest at a first look of those that are good enough; of those inside the budget where none is."""
+    """The fastest build in screening that is good enough; if there is none, the fastest inside the budget."""
     alive = [build for build in state.builds if build.alive and latency(state, build)]
     good = [build for build in alive if is_good_enough(state, build)] or [
         b for b in alive if _is_known_inside(state, b)
@@ -181,14 +182,14 @@ def to_beat(state: RunState) -> Build | None:
 
 
 def could_win(state: RunState, builds: Sequence[Build], margin: float) -> bool:
-    """Whether something up to `margin` times faster than one of `builds` could be the fastest inside the budget."""
+    """Whether a change that is up to `margin` times faster could make one of `builds` the fastest inside the budget."""
     return state.job.recipe.effort == "thorough" or not slower(state, builds, margin)
 
 
 def finalists(state: RunState) -> list[Candidate]:
-    """The candidates that get variations: the fastest at a first look of those inside the budget; of all if none is.
+    """The candidates that get variations: the fastest in screening inside the budget, else the fastest of all.
 
-    Unless the effort is thorough one of each family, and only what may be the fastest.
+    Unless the effort is "thorough": one candidate of each family, and only families that may be the fastest.
     """
     if state.job.recipe.effort == "thorough":
         alive = [build for build in state.builds if build.alive]
@@ -210,9 +211,9 @@ def finalists(state: RunState) -> list[Candidate]:
 
 
 def outside(state: RunState) -> list[Candidate]:
-    """An INT8 candidate of each model, scheme and options of which none is inside the budget, while float is.
+    """One INT8 candidate for each model, scheme and options whose INT8 builds are all outside the budget.
 
-    Where the recipe names the INT8 methods there is none: no other is to be tried.
+    The float build has to be inside. Empty if the recipe names the INT8 methods: then no other method is tried.
     """
     if state.job.recipe.methods is not None:
         return []
@@ -234,8 +235,10 @@ def outside(state: RunState) -> list[Candidate]:
 
 
 def losing(state: RunState) -> Iterator[tuple[Build, Build]]:
-    """Of each runtime and precision whose INT8 artifacts are all outside the budget the float one, which is inside, and
-    the INT8 one that loses least, where that is the faster of the two."""
+    """Pairs (float build, INT8 build) for each runtime and precision whose INT8 builds are all outside the budget.
+
+    The float build is inside the budget. The INT8 build is the one that loses least; it is faster than the float one.
+    """
     builds = [b for b in state.builds if b.alive and not b.candidate.variant.float_blocks]
     first = first_look(state, builds)
     whole = [build for build in builds if not build.candidate.variant.compression and p50(first, build)]
@@ -251,7 +254,7 @@ def losing(state: RunState) -> Iterator[tuple[Build, Build]]:
 
 
 def is_worth_more(state: RunState, exact: Build, mixed: Build) -> bool:
-    """Whether more than what `mixed` has is to stay in float: it is outside the budget, and faster than `exact`."""
+    """Whether to keep more layers in float than `mixed` does: it is outside the budget, and faster than `exact`."""
     if not mixed.alive or is_inside(state, mixed):
         return False
     first = first_look(state, [exact, mixed])
@@ -259,9 +262,9 @@ def is_worth_more(state: RunState, exact: Build, mixed: Build) -> bool:
 
 
 def rewritable(state: RunState) -> list[Build]:
-    """Those that are built again of a rewritten model: of the whole model, by OpenVINO, and inside the budget.
+    """The builds to build again from a rewritten model: uncompressed, for OpenVINO, and inside the budget.
 
-    But for mixed precision and what is trained, which take many times as long.
+    Mixed precision and trained variants are excluded: they take many times as long.
     """
     if not state.measured_here or state.given is not None:
         return []
@@ -273,13 +276,13 @@ def rewritable(state: RunState) -> list[Build]:
 
 
 def is_any_faster(state: RunState, builds: Sequence[Build], again: Sequence[Build]) -> bool:
-    """Whether one of `builds` is faster as it was built `again`."""
+    """Whether one of `builds` is faster in its new build in `again` (same order)."""
     seen = first_look(state, [*builds, *again])
     return any(0 < p50(seen, less) < p50(seen, build) for build, less in zip(builds, again))
 
 
 def has_enough_images(state: RunState) -> bool:
-    """Whether INT8 could be calibrated."""
+    """Whether there are enough calibration images for INT8."""
     return len(set(state.images.calibration.digests)) >= MINIMUM
 
 
@@ -288,7 +291,7 @@ def _apart_from_method(candidate: Candidate) -> Candidate:
 
 
 def _in_f32(candidate: Candidate) -> Candidate:
-    """`candidate` as if what is not quantized ran in float32."""
+    """`candidate` with float32 for all layers that are not quantized."""
     return msgspec.structs.replace(candidate, options=msgspec.structs.replace(candidate.options, precision="f32"))
 
 
@@ -297,7 +300,7 @@ def _placement(candidate: Candidate) -> str:
 
 
 def _is_speed_all(state: RunState) -> bool:
-    """Whether what is slower can be no better: the budget asks nothing of size, memory or the start."""
+    """Whether a slower variant can never be better: the budget limits no size, memory or start time."""
     limits = state.job.budget.limits if state.job.budget else ()
     faster = {*LATENCIES, "speedup", "throughput"}
     return all(is_of_answers(limit.metric) or limit.metric in faster for limit in limits)
@@ -308,7 +311,7 @@ def _is_known_inside(state: RunState, build: Build) -> bool:
 
 
 def _value(state: RunState, build: Build) -> float:
-    """The change of the primary score against the reference; 0 where that is not known."""
+    """The change of the primary score against the reference; 0 if unknown."""
     found = score(state, build)
     return found.delta.value if found and found.delta else 0.0
 
@@ -321,5 +324,5 @@ def _is_plain(build: Build) -> bool:
 
 
 def _shortfall(state: RunState, build: Build) -> float:
-    """How much of the budget's accuracy is missing."""
+    """By how much the accuracy terms of the budget are missed, in total."""
     return sum(max(-(term.by or 0.0), 0.0) for term in checked(state, build) if is_of_answers(term.metric))

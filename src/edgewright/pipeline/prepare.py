@@ -1,4 +1,4 @@
-"""What a run begins with: images, the exported model, the budget."""
+"""The begin of a run: read the images, export the model, complete the budget."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from edgewright.targets.target import matches
 
 
 def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
-    """The state that a run begins with: images read, the source exported, the budget completed.
+    """The initial state of a run: images read, source exported, budget completed.
 
-    Raises `InvalidInput` where the base candidates need what the job lacks.
+    Raises `InvalidInput` if the job lacks what its candidates need, e.g. calibration images.
     """
     count, seed = job.recipe.calibration_images, job.recipe.seed
     images = image_sets.gather(job.data, job.split, job.calibration, count, seed, runner)
@@ -42,11 +42,11 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
         str(job.data),
         1,
         1,
-        f"{len(images.evaluation.items)} to evaluate on, {len(images.calibration.items)} to calibrate on",
+        f"{len(images.evaluation.items)} evaluation images, {len(images.calibration.items)} calibration images",
     )
     require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)
-    may_be_int8 = job.source.parsed.kind == "onnx"  # else what calibration lacks is said before the export
+    may_be_int8 = job.source.parsed.kind == "onnx"  # other sources: missing calibration images stop before the export
     if not may_be_int8:
         _require_calibration(candidates, images)
     exported = export_source(runner, job, images)
@@ -68,7 +68,7 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
 
 
 def export_source(runner: StageRunner, job: Job, images: Images) -> Entry:
-    """The exported model of the job's source, proven on the first of its `images`."""
+    """Export the job's source; check the export on the first evaluation images."""
     parity = images.evaluation.only(images.evaluation.items[: job.recipe.parity_images])
     return export(runner, job.source, parity, job.recipe.batch)
 
@@ -86,13 +86,13 @@ def budget_for(spec: ModelSpec, budget: Budget | None) -> Budget:
 
 
 def require_labels(images: ImageSet, budget: Budget | None, spec: ModelSpec | None = None) -> None:
-    """Raise `InvalidInput` where the budget (None: a task's default) needs labels and `images` have none."""
+    """Raise `InvalidInput` if the budget (None: the task's default) needs labels and `images` have none."""
     if image_sets.labelled(images, spec):
         return
     wanted = next((x.metric for x in budget.limits if x.compares), None) if budget else "accuracy"
     if wanted:
         raise InvalidInput(
-            f"The images of {images.name} have no labels, and the budget asks for {wanted}.",
-            "Without labels only the agreement with the float model can be measured.",
-            'Label them (a folder a class, or boxes), or ask for e.g. --budget "agreement >= 98%".',
+            f"The images of {images.name} have no labels, but the budget limits {wanted}.",
+            "Without labels, only the agreement with the float model can be measured.",
+            'Label the images (a folder per class, or boxes), or set e.g. --budget "agreement >= 98%".',
         )

@@ -1,4 +1,4 @@
-"""The recipe: what to try and how long, as a TOML file or as defaults that the target completes."""
+"""The recipe: which variants to try and how long, as a TOML file; the target completes what it leaves open."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def checked(recipe: Recipe) -> Recipe:
-    """`recipe`, which was made in Python, where its values are not checked; raises `InvalidInput` as `read` does."""
+    """`recipe` with checked values, for one created in Python. Raises `InvalidInput` as `read` does."""
     try:
         return msgspec.convert(msgspec.to_builtins(recipe), Recipe)
     except msgspec.ValidationError as error:
@@ -74,7 +74,7 @@ def checked(recipe: Recipe) -> Recipe:
 
 
 def read(path: Path) -> Recipe:
-    """The recipe in a TOML file; raises `InvalidInput` that names the field."""
+    """Read a recipe from a TOML file. Raises `InvalidInput` that names the wrong field."""
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Recipe)
     except OSError as error:
@@ -87,5 +87,5 @@ def _invalid(what: str, error: msgspec.MsgspecError) -> InvalidInput:
     return InvalidInput(
         f"{what} is not valid: {error}.",
         "Its fields are: " + ", ".join(Recipe.__struct_fields__) + ".",
-        "Correct or remove the field that is named.",
+        "Correct or remove the named field.",
     )

@@ -1,4 +1,4 @@
-"""From what a run made to the report: figures, verdicts, the choice, and where everything came from."""
+"""Assemble the report of a run: measurements, verdicts, the choice, and the provenance."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REPORTED = ("quantize", "half", "compile", "check", "evaluate", "score", "audit"
 
 
 def assemble(state: RunState) -> Report:
-    """The report of a run, exactly as reading its file gives it (lists and tuples alike)."""
+    """The report of a run, with the same types as a report that was read from its file (tuples, no lists)."""
     job = state.job
     assert job.budget is not None
     limits = job.budget
@@ -77,7 +77,7 @@ def assemble(state: RunState) -> Report:
 
 
 def gallery(state: RunState, report: Report) -> list[Pair]:
-    """The images on which the chosen artifact and the reference differ most, where the task shows pictures of them."""
+    """The images on which the chosen artifact and the reference differ most, for tasks that show pictures."""
     chosen = next((build for build in state.builds if report.choice and build.candidate.id == report.choice.id), None)
     if chosen is None or chosen.answers is None or state.reference.answers is None:
         return []
@@ -203,26 +203,26 @@ def _quantization(build: Build) -> dict[str, Any]:
 
 
 def _described(build: Build) -> dict[str, Any]:
-    """What really ran: told where the artifact was built, or by the device that answered with it."""
+    """The properties of the compiled artifact, as its compilation or the device that ran it reported them."""
     if build.artifact is None:
         return {}
     described = audits.described(build.artifact, build.answers)
     if "half" in build.results:
         described = {**described, "half": msgspec.json.decode((build.results["half"].path / "half.json").read_bytes())}
-    if "check" in build.results:  # asked for by the graph, not observed
+    if "check" in build.results:  # the graph requests it, nothing measured it
         described = {**described, "predicted": msgspec.to_builtins(checks.read(build.results["check"]))}
     return described
 
 
 def _findings(build: Build) -> list[Finding]:
-    """What a reader should know: the runtime did not run the precision that was asked for."""
+    """Findings on the method and on a precision that differs from the requested one."""
     if missing := _quantization(build).get("missing"):
         return [Finding(level="warning", code="method", text=missing), *_findings_of_precision(build)]
     return _findings_of_precision(build)
 
 
 def _predicted(state: RunState, build: Build) -> list[Finding]:
-    """The latency of a pruned artifact by the table, and as it was measured."""
+    """A note that compares the predicted latency of a pruned artifact with the measured one."""
     before, left = predicted(state, build) or ("", 0.0)
     rows = {one.candidate.id: one.timing.latency for one in state.builds if one.timing and one.timing.latency}
     was, now = (row.p50_ms if (row := rows.get(name)) else None for name in (before, build.candidate.id))
@@ -247,7 +247,7 @@ def _findings_of_precision(build: Build) -> list[Finding]:
 
 
 def _audit(state: RunState, build: Build) -> list[Finding]:
-    """What was checked of an artifact: what the audit's stage found, and how the scores moved."""
+    """The results of an artifact's audit, and the shift of its scores."""
     found = audits.read(build.results["audit"]) if "audit" in build.results else []
     if missed := build.skipped.get("audit"):
         found.append(audits.unaudited(missed.reason))

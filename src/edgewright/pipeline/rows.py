@@ -1,4 +1,4 @@
-"""What a run says of its candidates while it goes on: a `Row` of each, whenever more is known."""
+"""Report progress for the live table: a `Row` for a candidate, whenever there is news of it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from edgewright.pipeline.state import Build, RunState
 
 
 def waiting(state: RunState, candidates: Sequence[Candidate]) -> None:
-    """Say which candidates come next."""
+    """Report the candidates that come next."""
     for candidate in candidates:
-        tell(state, Build(candidate=candidate))
+        report(state, Build(candidate=candidate))
 
 
-def tell(state: RunState, build: Build, p50_ms: float | None = None) -> None:
-    """Say what is known of `build` now; `p50_ms`: its median latency in screening."""
+def report(state: RunState, build: Build, p50_ms: float | None = None) -> None:
+    """Report the state of `build`; `p50_ms`: its median latency in screening, in ms."""
     if not hasattr(state.runner.watch, "row"):
         return
     accuracy = score(state, build)
@@ -52,7 +52,7 @@ def _state(build: Build) -> State:
 
 
 def _ahead(state: RunState, build: Build) -> tuple[tuple[str, str], ...]:
-    """The stages that are left of what every candidate passes through."""
+    """The stages that are still to come, of those that every candidate passes through."""
     if not build.alive:
         return ()
     id, variant = build.candidate.id, build.candidate.variant

@@ -1,7 +1,7 @@
-"""The run: from a source, images and a target to figures of every candidate that is worth its cost.
+"""The run: from a source, images and a target to the measurements of every candidate that is worth its cost.
 
-A candidate that fails is a row with its reason, and the rest goes on. What the user gave wrong (an image, a label, a
-checkpoint, a full disk) ends the run.
+A candidate that fails is a row with its reason, and the run continues. An invalid input of the user (an image, a
+label, a checkpoint) or a full disk ends the run.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.pipeline.state import Build, Failure, Job, RunState
 
 AT_ANY_RATE: Sequence[ModuleType] = (base, compression)
-"""What proposes candidates without a look at any answers."""
+"""Proposers that need no evaluation results."""
 BY_ANSWERS: Sequence[ModuleType] = (distillation, mixed_precision, shuffles, hardswish)
-"""What proposes more by what those before it answered, and how fast they are."""
+"""Proposers that use the accuracy and latency of earlier candidates."""
 OF_FINALISTS: Sequence[ModuleType] = (variations,)
 
 
 def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
-    """Build every candidate and, where `host` (default: this machine) is the target, measure it there.
+    """Build every candidate. Measure it if `host` (default: this machine) is the target.
 
-    Candidates for TensorRT on a device that is not at hand are checked, and their answers emulated, here. The reference
-    answers first: where it is at chance nothing is built.
+    Candidates for TensorRT on a device that is not available are checked and their accuracy is emulated. The reference
+    is evaluated first: if it is no better than chance, nothing is built.
     """
     begin = time.monotonic()
     state = prepare(job, runner, host or hosts.here())
@@ -46,7 +46,7 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
     if state.measured_here:
         builder.build_reference(state)
         if (chance := at_chance(state)) and chance.level == "error":
-            why = Failure("evaluate", f"Not built: {chance.code}, so no accuracy can be judged.")
+            why = Failure("evaluate", f"Not built: accuracy cannot be judged ({chance.code}).")
             state.builds = [Build(candidate=candidate, failure=why) for candidate in base.propose(state)]
             return state
     _extend(state, AT_ANY_RATE)
@@ -60,7 +60,7 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
             _extend(state, BY_ANSWERS)
             _extend(state, OF_FINALISTS, policy.every)
         for build in policy.leave_unanswered(state):
-            rows.tell(state, build)
+            rows.report(state, build)
         builder.audit_all(state, state.builds)
     if state.measured_here:
         timing.time(state)
@@ -68,17 +68,17 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
 
 
 def _extend(state: RunState, proposers: Sequence[ModuleType], choose: policy.Choose = policy.choose) -> None:
-    """Build what each of `proposers` proposes and can still change the choice, until it proposes nothing more.
+    """Build the candidates of each proposer that can still change the choice, until it proposes nothing more.
 
-    What was built is looked at and answers, so that the next step is decided by it; what is left out is a row with the
-    reason.
+    New builds are screened and evaluated, since the next decision depends on them. Skipped candidates become rows with
+    a reason.
     """
     for proposer in proposers:
         while proposer in AT_ANY_RATE or not deadline.is_over(state):
             candidates, left_out = choose(state, proposer.propose(state))
             state.builds += left_out
             for build in left_out:
-                rows.tell(state, build)
+                rows.report(state, build)
             if not candidates:
                 break
             with deadline.in_time(state):

@@ -1,4 +1,4 @@
-"""The accuracy of what was evaluated, against the reference on the same images."""
+"""The accuracy of evaluated builds, against the reference on the same images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgewright.tasks.scores import Accuracy, Paired
 
 
 def is_of_answers(metric: str) -> bool:
-    """Whether a variant has this metric before it is timed; others (size, p95) are left to the final choice."""
+    """Whether a variant has this metric before it is measured; others (size, p95) count in the final choice only."""
     return metric in metrics.OF_ANSWERS or metrics.is_score(metric)
 
 
 def score(state: RunState, build: Build) -> Accuracy | None:
-    """The accuracy of `build`; None where it, or the reference, was not evaluated, and where it cannot be told.
+    """The accuracy of `build`. None if it or the reference was not evaluated, or if scoring failed.
 
-    It is computed once: right after it answered, beside what else is done then.
+    It is computed once, right after the evaluation.
     """
     can_be = build.failure is None or build.failure.stage != "score"
     if build.scored is None and build.answers is not None and state.reference.answers is not None and can_be:
@@ -43,7 +43,7 @@ def _score(state: RunState, build: Build, evaluation: Entry, reference: Entry) -
 
 
 def checked(state: RunState, build: Build) -> tuple[Term, ...]:
-    """The budget's terms against what is known of `build` now: its accuracy."""
+    """The terms of the budget, checked against the accuracy of `build`."""
     assert state.job.budget is not None
     row = Measurement(
         id=build.candidate.id, variant=build.candidate.variant.name, runtime=build.candidate.options.runtime,
@@ -53,7 +53,7 @@ def checked(state: RunState, build: Build) -> tuple[Term, ...]:
 
 
 def at_chance(state: RunState) -> Finding | None:
-    """The finding that the reference does not know the evaluation images; None where it does, or was not evaluated."""
+    """The finding that the reference is no better than chance; None if it is better, or was not evaluated."""
     if state.reference.answers is None or state.job.budget is None:
         return None
     outputs = accuracy.load_outputs(state.reference.answers.path)
@@ -62,15 +62,15 @@ def at_chance(state: RunState) -> Finding | None:
 
 
 def standing(state: RunState, build: Build) -> Standing:
-    """Where `build` stands by what the budget asks of its accuracy: proven inside, inside, or outside."""
+    """The state of `build` against the accuracy terms of the budget: "proven", "inside" or "outside"."""
     assert state.job.budget is not None
     return budget.standing(score(state, build), state.job.budget)
 
 
 def is_good_enough(state: RunState, build: Build) -> bool:
-    """Whether no more accurate variant is needed beside `build`: it is proven inside the budget.
+    """Whether no more accurate variant is needed: `build` is confirmed within the budget.
 
-    Where not even the float model in float32 is proven to be, there are too few images for any proof, and inside does.
+    If not even the float32 build is confirmed, the images are too few to confirm any. Then "inside" is good enough.
     """
     if build.answers is None:
         return False
@@ -81,5 +81,5 @@ def is_good_enough(state: RunState, build: Build) -> bool:
 
 
 def is_inside(state: RunState, build: Build) -> bool:
-    """Whether `build` meets all that the budget asks of its accuracy."""
+    """Whether `build` meets all accuracy terms of the budget, confirmed or not."""
     return standing(state, build) != "outside"

@@ -1,6 +1,6 @@
-"""Work on several artifacts at once, in threads whose children do the computing.
+"""Work on several artifacts at once, in threads whose child processes compute.
 
-Nothing is measured meanwhile: who measures waits until all have ended.
+Nothing is measured at the same time: measurements wait until all threads have ended.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from edgewright.bench import environment
 from edgewright.core import child
 
 AT_MOST = 4
-"""More at once gain little: the libraries in the children have threads of their own."""
+"""The most items at once. More gain little: the libraries in the children have threads of their own."""
 LEAVE_S = 0.8
-"""So long a thread is waited for whose work nobody wants any more; what it still does then is of no use to anybody."""
+"""Seconds to wait for a thread whose result is not needed any more."""
 
 T = TypeVar("T")
 
 
 def at_once(count: int) -> int:
-    """How many of `count` are worked on at once on this machine."""
+    """How many of `count` items this machine works on at once."""
     return max(1, min(count, environment.usable_cores(), AT_MOST))
 
 
 def each(items: Sequence[T], work: Callable[[T], Any], alike: Callable[[T], Hashable], beside: int) -> list[Any]:
-    """What `work` returns for each of `items`, in their order; `beside` of them are worked on at once.
+    """The results of `work` for `items`, in their order; `beside` items are worked on at once.
 
-    Those that are `alike` need the same stage first: they are not worked on at once. The first exception ends all:
-    their children are killed, and it is raised.
+    Items for which `alike` returns the same value need the same stage first, so they run one after the other. The
+    first exception kills all children and is raised.
     """
     if beside == 1:
         return [work(item) for item in items]
@@ -51,7 +51,7 @@ def each(items: Sequence[T], work: Callable[[T], Any], alike: Callable[[T], Hash
 
 
 class _Turn:
-    """Which items are waiting, at work and done."""
+    """The items that wait, run and are done."""
 
     def __init__(self, items: Sequence[Any], work: Callable[[Any], Any], alike: Callable[[Any], Hashable]) -> None:
         self.work, self.items = work, items
@@ -94,7 +94,7 @@ class _Turn:
 
 
 def _end(threads: Sequence[threading.Thread]) -> None:
-    """Wait for `threads` that have nothing left to do; the children of those that are still at work are killed."""
+    """Wait for `threads` to end; kill the children of those that still work."""
     end = time.monotonic() + LEAVE_S
     while any(thread.is_alive() for thread in threads) and time.monotonic() < end:
         child.kill_those_of([thread.ident for thread in threads if thread.is_alive()])

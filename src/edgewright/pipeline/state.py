@@ -1,4 +1,4 @@
-"""The state of a run: what it goes in with, what was built of each candidate so far, and what is known of it."""
+"""The state of a run: its inputs, the builds so far, and their results."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from edgewright.targets.target import Target
 from edgewright.tasks.scores import Accuracy
 
 REFERENCE = Candidate(variant=Variant(), options=Options(runtime="torch"))
-"""How the reference is called among the artifacts of a latency run: no candidate runs on torch."""
+"""The reference as a candidate in latency measurements; no other candidate runs on torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that a run goes in with."""
+    """The inputs of a run."""
 
     source: Source
     data: Path
@@ -43,7 +43,7 @@ class Job:
 
 
 class Failure(NamedTuple):
-    """Where and why something could not be made."""
+    """The stage that failed, and why."""
 
     stage: str
     what: str
@@ -52,18 +52,17 @@ class Failure(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """What a report says."""
+        """The text for the report."""
         return " ".join(line for line in (self.what, self.why) if line)
 
 
 @dataclass(kw_only=True, eq=False)
 class Build:
-    """One candidate on its way: what each stage made of it, by the name of the stage, or where and why it failed.
+    """The build of one candidate: the result of each stage by the stage's name, or its failure.
 
-    `left_out`: why it is not built, or not measured to the end.
-    `skipped`: what failed that the candidate lives without (its audit). "model" is the ONNX file that was compiled,
-    "emulate" an artifact that answers here as this one does on its device: one for TensorRT, or for a processor
-    without VNNI.
+    `left_out`: why it is skipped: not built, or not evaluated. `skipped`: failed stages that the candidate does not
+    need (its audit). `results["model"]` is the ONNX file that was compiled. `results["emulate"]` is an artifact that
+    computes here what this one computes on its device: TensorRT, or a processor without VNNI.
     """
 
     candidate: Candidate
@@ -76,22 +75,22 @@ class Build:
 
     @property
     def alive(self) -> bool:
-        """Whether it goes on: it has not failed, and is not left out."""
+        """Whether it neither failed nor was skipped."""
         return self.failure is None and not self.left_out
 
     @property
     def artifact(self) -> Entry | None:
-        """What its runtime loads, finished on its device where it has to be."""
+        """The artifact that the runtime loads; completed on its device if the runtime needs that."""
         return self.results.get("finish") or self.results.get("compile")
 
     @property
     def answers(self) -> Entry | None:
-        """What it answered on the evaluation images."""
+        """Its outputs on the evaluation images."""
         return self.results.get("evaluate")
 
     @contextlib.contextmanager
     def stage(self, name: str, runner: StageRunner) -> Iterator[None]:
-        """Run a stage of this candidate: a failure that is the candidate's own becomes its reason."""
+        """Run a stage of this candidate. An error of the candidate becomes its failure; a fatal error is raised."""
         try:
             yield
         except FATAL:
@@ -103,12 +102,12 @@ class Build:
 
 @dataclass(kw_only=True)
 class RunState:
-    """All that is known in a run: what it goes in with, the models that candidates are made of, what was built of each.
+    """The state of a run: its inputs, the models, and the builds.
 
-    `models`: the exported one is called "", others were made of it, or failed. `left`: of a pruned one the share of the
-    latency that was to be left. `given`: how much of the source is in INT8 already; None for a float one. `base`: what
-    speedups are relative to. `looks`: first looks at latency, by the artifacts that were in them. `deadline`: when no
-    more work is to begin (`time.monotonic`).
+    `models`: by name; "" is the exported model, others were derived from it or failed. `left`: for each pruned model,
+    the intended share of the latency. `given`: how much of the source is already in INT8; None for a float source.
+    `base`: the candidate that speedups refer to. `looks`: screenings of latency, by the artifacts in them. `deadline`:
+    when to begin no more work (`time.monotonic`).
     """
 
     job: Job
@@ -129,11 +128,11 @@ class RunState:
 
     @property
     def exported(self) -> Entry:
-        """The model as it was given."""
+        """The exported model."""
         return self.model("")
 
     def model(self, name: str) -> Entry:
-        """The model that is called `name`, which was made."""
+        """The model called `name`, which must not have failed."""
         found = self.models[name]
         assert not isinstance(found, Failure), name
         return found

@@ -1,4 +1,4 @@
-"""The latency of what was built: a first look that decides what else is built, and the figures of the report."""
+"""The latency of builds: a screening that decides what else to build, and the measurements of the report."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ LATENCY_IMAGES = 4
 SCREENING = Rules(
     min_duration_s=0.2, min_count=24, max_duration_s=3.0, rounds=8, launches=1, within=0.1, warm_up_s=0.4, inside=()
 )
-"""A first look at latency that only decides which candidates get variations; no figure of it is reported."""
+"""Rules of a screening, which only decides what else to build; the report has none of its numbers."""
 
 
 def first_look(state: RunState, builds: Sequence[Build]) -> dict[str, Timing]:
-    """Timings of those of `builds` that are alive, by id: short ones, that only decide what else is built."""
+    """Screen those of `builds` that are alive. Returns their timings by id."""
     alive = [build for build in builds if build.alive and build.artifact]
     key = tuple(build.artifact.key for build in alive if build.artifact)
     if key not in state.looks:
         state.looks[key] = timings(state, "screen", alive, SCREENING, fresh=False)
         for build in alive:
-            rows.tell(state, build, p50(state.looks[key], build) or None)
+            rows.report(state, build, p50(state.looks[key], build) or None)
     return state.looks[key]
 
 
 def look(state: RunState) -> None:
-    """See that of each family that was built one was looked at: beside the new ones the fastest two known."""
+    """Screen one build of each family that was not screened yet, together with the two fastest known builds."""
     known = {build.candidate.family for build in _seen(state)}
     new = {build.candidate.family: build for build in reversed(state.builds) if build.alive and build.artifact}
     new = {family: build for family, build in reversed(new.items()) if family not in known}
@@ -46,16 +46,16 @@ def look(state: RunState) -> None:
 
 
 def latency(state: RunState, build: Build) -> float | None:
-    """The median latency in ms of the family of `build` at a first look, on the scale of the very first one."""
+    """The median screening latency of the family of `build` in ms, on the scale of the first screening."""
     first = next(iter(_seen(state)), None)
     ratio = ratio_of(state, build, first) if first else None
     return ratio.value * p50(_looks(state)[0], first) if ratio and first else None
 
 
 def ratio_of(state: RunState, one: Build, other: Build) -> Estimate | None:
-    """How many times slower `one` is than `other`, or what stands for each.
+    """How many times slower `one` (or its family) is than `other`.
 
-    By a look that has both, or by way of a third. None where one of the two was not seen.
+    From a screening that has both, or by way of a third build. None if one of them was not screened.
     """
     ours, theirs = _representative(state, one), _representative(state, other)
     if ours is None or theirs is None:
@@ -87,7 +87,7 @@ def _representative(state: RunState, build: Build) -> Build | None:
 
 
 def _ratio(found: Mapping[str, Timing], one: Build, other: Build) -> Estimate | None:
-    """The ratio by the rounds of one look; of too few rounds an interval of a tenth."""
+    """The latency ratio by the rounds of one screening; with too few rounds an interval of ±10%."""
     ours, theirs = (seen.latency if (seen := found.get(b.candidate.id)) else None for b in (one, other))
     if not (ours and theirs and ours.p50_ms and theirs.p50_ms):
         return None
@@ -97,16 +97,16 @@ def _ratio(found: Mapping[str, Timing], one: Build, other: Build) -> Estimate | 
 
 
 def p50(timings: Mapping[str, Timing], build: Build) -> float:
-    """The median latency of `build` in ms; 0 where it has none."""
+    """The median latency of `build` in ms; 0 if it has none."""
     latency = timings[build.candidate.id].latency if build.candidate.id in timings else None
     return (latency.p50_ms if latency else None) or 0.0
 
 
 def time(state: RunState) -> None:
-    """Measure all that is alive in one interleaved run, the reference with it, and say what speedups are against.
+    """Measure all builds that are alive, and the reference, in one interleaved run. Sets what speedups refer to.
 
-    A device has no torch: there the first artifact in float32 stands in for the reference's latency; of a file that
-    is quantized already the first one does everywhere. So it does in a quick run, since starting torch takes long.
+    A remote device has no torch: there the latency of the first float32 artifact is used for the reference. The same
+    holds for a source that is already quantized, and for a quick run, since torch starts slowly.
     """
     recipe = state.job.recipe
     asked = state.job.budget is not None and any(limit.metric == "speedup" for limit in state.job.budget.limits)
@@ -120,7 +120,7 @@ def time(state: RunState) -> None:
         min_duration_s=recipe.min_duration_s, min_count=recipe.min_count, rate_hz=recipe.fps, seed=recipe.seed,
         inside=inside or None, enough=None if _asks_for_tails(state) else 64,
     )  # fmt: skip
-    # Of an INT8 file the reference computes each step in float: it is exact, and no measure of speed.
+    # The reference of an INT8 file computes each step exactly in float: its speed means nothing.
     others = [build.candidate for build in alive if build is not state.reference]
     plain = (candidate.id for candidate in others if state.given or candidate.precision == "f32")
     state.base = REFERENCE.id if with_reference and state.given is None else next(plain, None)
@@ -132,18 +132,18 @@ def time(state: RunState) -> None:
         build.timing = found[build.candidate.id]
         if build.timing.reason:
             build.failure = Failure(build.timing.stage or "latency", build.timing.reason)
-        rows.tell(state, build)
+        rows.report(state, build)
 
 
 def _asks_for_tails(state: RunState) -> bool:
-    """Whether the budget needs p95 or p99 of every variant, for which p90's 64 samples are too few."""
+    """Whether the budget needs p95 or p99 of every variant: the 64 samples of p90 are too few for them."""
     return any(limit.metric in ("p95", "p99") for limit in (state.job.budget.limits if state.job.budget else ()))
 
 
 def timings(
     state: RunState, stage: str, builds: Sequence[Build], rules: Rules, fresh: bool, base: str | None = None
 ) -> dict[str, Timing]:
-    """`builds` measured in one interleaved run, stored as `stage`; speedups are against the one called `base`."""
+    """Measure `builds` in one interleaved run, stored as `stage`; speedups refer to `base`."""
     asked = Interleaved(
         artifacts={build.candidate.id: build.artifact for build in builds if build.artifact},
         images=few(state), rules=rules, target=state.job.target, base=base,
@@ -153,5 +153,5 @@ def timings(
 
 
 def few(state: RunState) -> ImageSet:
-    """The images that latency is measured on."""
+    """The images for latency measurements."""
     return state.images.evaluation.only(state.images.evaluation.items[:LATENCY_IMAGES])

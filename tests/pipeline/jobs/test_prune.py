@@ -247,7 +247,7 @@ def test_a_data_set_of_one_split_is_not_enough(folder: Path, capsys: pytest.Capt
         (only / str(number)).symlink_to(next((folder / "digits").glob(f"*/{number}")))
     source = ["prune", f"torch:{folder}/net.py:network", "--spec", f"{folder}/net.toml", "--ratio", "0.3"]
     assert run_command([*source, "--data", str(only), "-o", str(folder / "x")]) == 3
-    assert "no images to learn from" in capsys.readouterr().err
+    assert "has no training images besides" in capsys.readouterr().err
 
 
 @pytest.mark.slow
