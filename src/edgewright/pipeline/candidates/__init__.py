@@ -1,5 +1,5 @@
-"""What proposes candidates: a module each, with ``propose(state)``, which is asked until it proposes nothing new.
+"""Proposers of candidates: one module each, with ``propose(state)``, which is called until it proposes nothing new.
 
-A proposer makes the models that its candidates are built of (`RunState.models`); which candidates are worth their cost
-it asks of the `policy`.
+A proposer adds the models that its candidates need (`RunState.models`). `policy` decides which candidates are worth
+their cost.
 """

@@ -1,4 +1,4 @@
-"""Which artifacts a target and a recipe call for, as data: every one is built and measured, none is assumed."""
+"""The base candidates: every combination of runtime, precision, scheme and method that target and recipe allow."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def propose(state: RunState) -> list[Candidate]:
 def enumerate_candidates(target: Target, recipe: Recipe, given: Quantized | None = None) -> list[Candidate]:
     """The base candidates: every runtime x precision x scheme x method that target and recipe have in common.
 
-    `given`: the model is quantized already, as far as that says. Then it is compiled as it is, with what is not
-    quantized in each float precision that INT8 layers may stand beside. Raises `InvalidInput` where the recipe asks for
-    something that the target does not have, and where nothing is left.
+    `given`: the quantized layers of a source that is already in INT8. Such a source is compiled without changes; its
+    other layers run in each float precision that the runtime combines with INT8. Raises `InvalidInput` if the recipe
+    names something that the target does not have, and if no candidate remains.
     """
     _require_known(recipe.runtimes, [r.name for r in target.runtimes], "runtime", target)
     _require_known(recipe.schemes, [s for r in target.runtimes for s in r.schemes], "scheme", target)
@@ -46,19 +46,19 @@ def enumerate_candidates(target: Target, recipe: Recipe, given: Quantized | None
     ]
     if not found:
         raise InvalidInput(
-            f"Nothing is left to build for target '{target.name}' under this recipe.",
+            f"The recipe leaves nothing to build for target '{target.name}'.",
             "Its runtimes, precisions and schemes exclude all that the target has.",
-            f"See `edgewright targets show {target.name}` and widen the recipe.",
+            f"See `edgewright targets show {target.name}` and add some of them to the recipe.",
         )
     return found
 
 
 def require_as_given(recipe: Recipe, name: str, operators: Mapping[str, int]) -> None:
-    """Raise `InvalidInput` where `recipe` asks a model that is quantized already for INT8 methods, or for no INT8."""
+    """Raise `InvalidInput` if `recipe` needs a float model, and the model is already quantized."""
     asked = recipe.schemes or recipe.methods or recipe.hardswish or recipe.prune or recipe.distill
     if asked or (recipe.precisions is not None and "int8" not in recipe.precisions):
         error = precision.already(name, dict(operators))
-        why = "The recipe asks for what only a float model can become: schemes, methods, pruning, float precisions."
+        why = "The recipe needs a float model, for its schemes, methods, pruning or float precisions."
         raise InvalidInput(error.what, why, error.fix)
 
 
@@ -69,9 +69,9 @@ def is_installed(candidate: Candidate) -> bool:
 
 
 def builder_for(target: Target, wanted: Builder | None = None) -> Builder:
-    """How TensorRT builds for `target`: as `wanted`, and where CPU and GPU share the memory in a limited workspace.
+    """TensorRT's build settings for `target`: `wanted`, with a workspace limit if CPU and GPU share their memory.
 
-    Unless `wanted` says otherwise a layer's workspace is then at most an eighth of the memory for a model.
+    Unless `wanted` sets it, the workspace of a layer is then at most an eighth of the memory for a model.
     """
     wanted = wanted or Builder()
     left = memory_for_model(target) if target.gpu and target.gpu.shared_memory else None
@@ -81,13 +81,15 @@ def builder_for(target: Target, wanted: Builder | None = None) -> Builder:
 
 
 def restrict(target: Target, isa: tuple[Isa, ...], recipe: Recipe) -> Target:
-    """`target` as if its processor had only the instruction sets `isa`, with the INT8 schemes that suit these.
+    """`target` with only the instruction sets `isa`, and with the INT8 schemes that suit them.
 
-    Schemes that the recipe names are added: what they lose there is what a user wants to see.
+    Schemes that the recipe names are added, so that users can see what they lose there.
     """
     if target.arch != "x86_64":
         raise UsageError(
-            f"--isa was given for {target.title}.", f"Its architecture is {target.arch}.", "It is for x86-64 only."
+            f"--isa does not apply to {target.title}.",
+            f"Its architecture is {target.arch}; --isa is for x86-64.",
+            "Leave out --isa, or name an x86-64 target.",
         )
     wanted = [SCHEMES[name] for name in recipe.schemes or () if name in SCHEMES]
     runtimes = []
@@ -98,10 +100,10 @@ def restrict(target: Target, isa: tuple[Isa, ...], recipe: Recipe) -> Target:
 
 
 def saturates(candidate: Candidate, target: Target, machine: Target) -> bool:
-    """Whether the candidate may lose on `target`, which has no VNNI, what `machine`, which has, does not show."""
+    """Whether the candidate may saturate on `target`, which lacks VNNI, but not on `machine`, which has it."""
     scheme = SCHEMES[candidate.variant.scheme] if candidate.variant.scheme else None
     apart = "vnni" in machine.isa and "vnni" not in target.isa and target.arch == "x86_64"
-    # Of how many bits the weights of a model that was given in INT8 are is not known here.
+    # For an INT8 source the number of bits of its weights is unknown here.
     wide = candidate.variant.is_int8 or (scheme is not None and scheme.weight_bits == 8)
     return apart and wide and candidate.traits.saturation is not None
 
@@ -111,7 +113,7 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target, given: Q
         raise InvalidInput(
             f"The target names the runtime '{runtime.name}'.",
             f"This version builds for: {', '.join(registry.shipped())}.",
-            "Restrict the recipe's `runtimes` to these.",
+            "Limit `runtimes` in the recipe to these.",
         )
     every = list(runtime.precisions)
     precisions = [p for p in every if recipe.precisions is None or p in recipe.precisions]
@@ -127,7 +129,7 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target, given: Q
         common["builder"] = builder_for(target, recipe.builder)
     options = {p: Options(precision=p, **common) for p in every}
     plain = [Candidate(variant=Variant(**first), options=options[p]) for p in precisions]
-    # Beside INT8 layers the rest runs in the fastest float precision that the target has; with bf16 both are tried.
+    # Layers outside INT8 run in the fastest float precision of the target; if that is bf16, float32 is tried, too.
     beside = precisions or every
     if traits.beside_int8 in beside:
         beside = [traits.beside_int8]
@@ -155,7 +157,7 @@ def _require_known(asked: Iterable[str] | None, allowed: Iterable[str], what: st
     for name in asked or ():
         if name not in names:
             raise InvalidInput(
-                f"The recipe asks for the {what} '{name}'.",
-                f"For target '{target.name}' there are: {', '.join(names) or 'none'}.",
-                "Correct the recipe or choose another target.",
+                f"The recipe names the {what} '{name}'.",
+                f"Target '{target.name}' has: {', '.join(names) or 'none'}.",
+                "Correct the recipe, or choose another target.",
             )

@@ -1,4 +1,4 @@
-"""What a recipe makes of the model before it is quantized: copies with less in them, and students."""
+"""Compressed copies of the model that the recipe asks for: pruned copies and distilled students."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from edgewright.quantize.distillation.schedule import RECOVERY, STUDENT, replace
 
 
 class Smaller(NamedTuple):
-    """A source, and the share of the latency that was to be left of it, where that was told."""
+    """A source, and for a pruned one the intended share of the latency, if known."""
 
     source: Source
     left: float | None = None
 
 
 def propose(state: RunState) -> list[Candidate]:
-    """Every base candidate of each model that the recipe's `prune` and `distill` make, those that count first.
+    """Every base candidate of each model that `prune` and `distill` of the recipe create, the most relevant first.
 
-    Of a model that cannot be made one candidate, the last: a row with its reason.
+    If a model cannot be created, one candidate remains for it: a row with the reason.
     """
     base = [build.candidate for build in state.builds]
     found, failed = list[Candidate](), list[Candidate]()
@@ -48,7 +48,7 @@ def propose(state: RunState) -> list[Candidate]:
 
 
 def predicted(state: RunState, build: Build) -> tuple[str, float] | None:
-    """Of a pruned artifact whose latency was predicted the one it was predicted from, and the share to be left."""
+    """For a pruned artifact: the id of the artifact that predicted its latency, and the intended share of that."""
     name = build.candidate.variant.compression
     same = [one for one in state.builds if one.candidate.variant.compression == name]
     if name not in state.left or same[0] is not build:
@@ -57,7 +57,7 @@ def predicted(state: RunState, build: Build) -> tuple[str, float] | None:
 
 
 def _asked(state: RunState) -> dict[str, tuple[str, Any]]:
-    """What `prune` and `distill` of the recipe ask for, by the names of the models."""
+    """The entries of `prune` and `distill` in the recipe, by the names of the models."""
     asked: dict[str, tuple[str, Any]] = {_named(amount): ("prune", amount) for amount in state.job.recipe.prune}
     for student in state.job.recipe.distill:
         name = _student(student)
@@ -67,7 +67,7 @@ def _asked(state: RunState) -> dict[str, tuple[str, Any]]:
 
 
 def _for(base: Sequence[Candidate], what: Any) -> list[Candidate]:
-    """The candidates of `base` that `what` can serve, the one whose latency counts first."""
+    """The candidates of `base` that suit `what`, the one whose latency counts first."""
     if what == SPARSITY:
         base = [prune.sparse(c) for c in base if c.traits.builder] or base
     counts = prune.first(base)
@@ -75,7 +75,7 @@ def _for(base: Sequence[Candidate], what: Any) -> list[Candidate]:
 
 
 def _made(state: RunState, counts: Candidate, name: str, stage: str, what: Any) -> Entry | Failure:
-    """The model that `stage` makes of `what`; one that goes wrong is no end of the others."""
+    """Create the model by `stage`. An error becomes a `Failure`, so that other models can follow."""
     try:
         source, left = _pruned(state, counts, what) if stage == "prune" else _taught(state, what)
         made = export_source(state.runner, replace(state.job, source=source), state.images)
@@ -89,7 +89,7 @@ def _made(state: RunState, counts: Candidate, name: str, stage: str, what: Any) 
 
 
 def _pruned(state: RunState, candidate: Candidate, amount: float | str) -> Smaller:
-    """The model less `amount` for `candidate`, trained."""
+    """The model pruned by `amount` for `candidate`, and trained."""
     prune.require_teachable(state.job)
     wanted = Wanted(sparsity=amount) if isinstance(amount, str) else Wanted(speedup=amount)
     schedule = replaced(RECOVERY, train_time_s=state.job.recipe.train_time_s)
@@ -98,7 +98,7 @@ def _pruned(state: RunState, candidate: Candidate, amount: float | str) -> Small
 
 
 def _taught(state: RunState, student: str) -> Smaller:
-    """The source `student` after it learned from the model of the run."""
+    """The source `student` after training on the outputs of the run's model."""
     job = state.job
     prune.require_teachable(job)
     schedule = replaced(STUDENT, train_time_s=job.recipe.train_time_s)

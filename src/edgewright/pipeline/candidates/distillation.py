@@ -1,4 +1,4 @@
-"""INT8 by distillation, for each scheme and set of options with which no other method stays inside the budget."""
+"""INT8 by distillation, for each scheme and set of options without a candidate inside the budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgewright.quantize.methods import DISTIL
 
 
 def propose(state: RunState) -> list[Candidate]:
-    """A candidate for each such family, where its float variant is inside."""
+    """One candidate for each such family whose float variant is inside the budget."""
     return [
         msgspec.structs.replace(one, variant=msgspec.structs.replace(one.variant, method=DISTIL))
         for one in policy.outside(state)

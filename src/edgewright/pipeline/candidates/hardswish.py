@@ -1,7 +1,7 @@
-"""The model with HardSwish for a part of its SiLUs, as further candidates for OpenVINO: built and measured as the rest.
+"""Candidates for OpenVINO with HardSwish for a share of the model's SiLUs.
 
-Each share that is tried runs in the fastest float precision. What is inside the budget is quantized too, the largest
-share first, by NNCF's methods: our own engine would put pairs between a HardSwish and what scales it.
+Each share is first tried in the fastest float precision. Shares inside the budget are quantized too, the largest
+first, by NNCF's methods: edgewright's own quantizer would put Q/DQ pairs between a HardSwish and its scale.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from edgewright.quantize.calibration.images import MINIMUM
 from edgewright.quantize.steps import PlaceByNncf
 
 SHARES = (0.5, 0.75, 1.0)
-"""Of the values that SiLU is computed for, how many HardSwish is computed for instead."""
+"""Shares of the SiLU values to compute with HardSwish instead."""
 FASTEST = ("bf16", "f32")
-"""OpenVINO's float precisions, the one for processors that have it first."""
+"""OpenVINO's float precisions, fastest first; not every processor has bf16."""
 FITTED = "hardswish"
 
 
 def propose(state: RunState) -> list[Candidate]:
-    """The shares in the fastest float precision, then INT8 of the largest inside; none for a model without SiLU.
+    """The shares in the fastest float precision, then INT8 of the largest one inside the budget.
 
-    Only on x86, and not where a recipe names the INT8 methods and no shares, nor where there are fewer calibration
-    images than INT8 needs; where a recipe names shares, progress says so. Of shares that come to the same SiLUs the
-    smallest is tried.
+    Empty for a model without SiLU, outside x86, with too few calibration images for INT8, and if the recipe names
+    INT8 methods but no shares. If the recipe names shares, the progress says why none is tried. Of shares that select
+    the same SiLUs only the smallest is tried.
     """
     if state.given is not None:
         return []
@@ -44,7 +44,7 @@ def propose(state: RunState) -> list[Candidate]:
     enough = policy.has_enough_images(state)
     if not (state.measured_here and state.job.target.arch == "x86_64" and shares and exact and enough):
         if recipe.hardswish:
-            why = "not tried: needs an x86 target that is measured, OpenVINO in float inside the budget"
+            why = "skipped: needs a measured x86 target, a float variant for OpenVINO inside the budget"
             state.runner.watch("fit", "HardSwish", 1, 1, f"{why}, and {MINIMUM} calibration images")
         return []
     nncf = [build for build in alive if build.candidate in _quantized(alive, exact[0].candidate)]
@@ -57,7 +57,7 @@ def propose(state: RunState) -> list[Candidate]:
         return [compressed(exact[0].candidate, FITTED)]
     functions = hardswish.read_fitted(fitted.path)
     chosen = {tuple(functions.chosen(share)): share for share in sorted(shares, reverse=True)}
-    chosen.pop((), None)  # a model without SiLU
+    chosen.pop((), None)  # the model has no SiLU
     for share in sorted(chosen.values()):
         _put(state, fitted, share)
     found = [compressed(exact[0].candidate, _named(share)) for share in sorted(chosen.values())]
@@ -69,7 +69,7 @@ def propose(state: RunState) -> list[Candidate]:
 
 
 def _fastest_first(state: RunState, exact: Build, shares: Sequence[Candidate]) -> list[Candidate]:
-    """Of `shares` the largest that were tried and the next: none more where one is inside, or saves nothing."""
+    """The next largest of `shares` to build; none if a built one is inside the budget, or saves no time."""
     builds = {build.candidate: build for build in state.builds}
     found = list[Candidate]()
     for candidate in reversed(shares):
@@ -85,7 +85,7 @@ def _fastest_first(state: RunState, exact: Build, shares: Sequence[Candidate]) -
 def _in_int8(
     state: RunState, shares: Sequence[float], exact: Candidate, quantized: Sequence[Candidate]
 ) -> list[Candidate]:
-    """INT8 of the largest of `shares` that is inside the budget in float, until one is inside in INT8 too."""
+    """The INT8 candidates of the largest of `shares` inside the budget in float, until one is inside in INT8, too."""
     builds = {build.candidate.id: build for build in state.builds}
 
     def is_good(candidate: Candidate) -> bool:
@@ -103,7 +103,7 @@ def _in_int8(
 
 
 def _put(state: RunState, fitted: Entry, share: float) -> None:
-    """Make the model with HardSwish for `share` of the values."""
+    """Add the model with HardSwish for `share` of the values."""
     name, images = _named(share), state.images.calibration
     _model(
         state, name, "substitute", lambda: put_hardswish(state.runner, state.exported, fitted, share, images, name)
@@ -111,7 +111,7 @@ def _put(state: RunState, fitted: Entry, share: float) -> None:
 
 
 def _model(state: RunState, name: str, stage: str, make: Callable[[], Entry]) -> Entry | Failure:
-    """The model called `name`, or why it could not be made; made once."""
+    """The model called `name`, or its failure; created at the first call."""
     if name not in state.models:
         try:
             state.models[name] = make()
@@ -127,6 +127,6 @@ def _named(share: float) -> str:
 
 
 def _quantized(builds: Sequence[Build], like: Candidate) -> list[Candidate]:
-    """The INT8 candidates among `builds` that NNCF makes, with the options of `like`."""
+    """The INT8 candidates among `builds` with NNCF methods and the options of `like`."""
     found = [b.candidate for b in builds if b.candidate.variant.scheme and b.candidate.options == like.options]
     return [c for c in found if methods.get(c.variant.method or "").has(PlaceByNncf) and not c.variant.float_blocks]

@@ -1,7 +1,7 @@
-"""Mixed precision: where INT8 loses too much, the blocks of the network that are most sensitive stay in float.
+"""Mixed precision: if INT8 loses too much, the most sensitive blocks of the network stay in float.
 
-Greedy: of each runtime and float precision the INT8 artifact that loses least is built again with 1, 2, 4 and 8 of its
-most sensitive blocks in float, until it is inside the budget or no faster than the float artifact.
+A greedy search for each runtime and float precision. It takes the INT8 artifact that loses least and builds it with 1,
+2, 4 and 8 of its most sensitive blocks in float. It stops when one is inside the budget or as slow as float.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from edgewright.pipeline.state import Build, Failure, RunState
 from edgewright.quantize.mixed import block_sensitivity
 
 STEPS = (1, 2, 4, 8)
-"""Blocks in float, one step after the other."""
+"""Numbers of blocks in float, in the order of the steps."""
 
 
 def propose(state: RunState) -> list[Candidate]:
-    """The next step for the first runtime and precision whose INT8 artifacts are all outside, if that was asked for."""
+    """The next step for the first runtime and precision without INT8 inside the budget, if the recipe asks for it."""
     if not (state.measured_here and state.job.recipe.mixed_precision):
         return []
     for exact, int8 in policy.losing(state):
@@ -32,7 +32,7 @@ def propose(state: RunState) -> list[Candidate]:
 
 
 def _next(state: RunState, exact: Build, int8: Build) -> Candidate | None:
-    """`int8` with more blocks in float than were tried; None where one was good enough, or more cannot be."""
+    """`int8` with more blocks in float; None if an earlier step was good enough, or no more blocks remain."""
     whole = int8.candidate.variant
     tried = [b for b in state.builds if b.candidate.variant.float_blocks and _uniform(b.candidate) == int8.candidate]
     if tried and not policy.is_worth_more(state, exact, tried[-1]):
@@ -55,7 +55,7 @@ def _uniform(candidate: Candidate) -> Candidate:
 
 
 def _sensitivity(state: RunState, int8: Build) -> Entry | None:
-    """What each block loses; None where that could not be measured of this artifact: another may do."""
+    """The sensitivity of each block; None if it cannot be measured for this artifact."""
     name = "sensitivity"
     if name not in int8.results and name not in int8.skipped:
         try:

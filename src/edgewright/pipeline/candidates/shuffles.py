@@ -1,7 +1,7 @@
-"""The model without its channel shuffles, as further candidates for OpenVINO: built and measured as the rest.
+"""Candidates for OpenVINO without the model's channel shuffles.
 
-The products that take the shuffles' place may cost more than they save. So what is measured decides, INT8 is built
-again only where a float one is faster at a first look, and only for OpenVINO, where it was seen to pay.
+The matrix products that replace the shuffles may cost more than they save, so measurements decide. INT8 is built only
+if a float one is faster in screening.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NAME = "unshuffled"
 
 
 def propose(state: RunState) -> list[Candidate]:
-    """What is rewritable of the model without shuffles: float, then INT8; none for a model that has none."""
+    """Rewritable builds without shuffles: float first, then INT8. Empty for a model without shuffles."""
     whole = policy.rewritable(state)
     if not whole:
         return []

@@ -1,4 +1,4 @@
-"""Finalists with the recipe's other thread counts, and with normalization inside the graph (uint8 comes in)."""
+"""Variations of the finalists: other thread counts, and normalization in the graph (uint8 input)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgewright.pipeline.state import RunState
 
 
 def propose(state: RunState) -> list[Candidate]:
-    """The variations of the finalists; none where nothing is measured, or where they were built."""
+    """The variations of the finalists; empty if nothing is measured, or if they were built."""
     recipe = state.job.recipe
     alive = [build.candidate for build in state.builds if build.alive]
     if not state.measured_here or any(is_varied(build.candidate, recipe) for build in state.builds):
@@ -28,7 +28,7 @@ def is_varied(candidate: Candidate, recipe: Recipe) -> bool:
 
 
 def variations(finalists: Iterable[Candidate], recipe: Recipe) -> list[Candidate]:
-    """The finalists with the recipe's other thread counts and with normalization inside the graph."""
+    """The finalists with the recipe's other thread counts, and with normalization in the graph."""
     return [
         Candidate(
             variant=msgspec.structs.replace(candidate.variant, normalize=normalize),

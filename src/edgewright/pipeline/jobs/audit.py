@@ -1,4 +1,4 @@
-"""The audit of one ONNX file or bundle."""
+"""The audit of one ONNX file or bundle (`edgewright audit`)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from edgewright.targets import detect
 from edgewright.targets.target import Isa
 
 FLOAT = Candidate(variant=Variant(), options=Options(runtime="onnxruntime"))
-"""How a float file that stands for the reference is compiled."""
+"""How the float reference is compiled."""
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `edgewright audit` found of a file on so many `images`, and which checks it passed."""
+    """The result of `edgewright audit` on `images` images: the findings, and the checks that passed."""
 
     file: str
     runtime: str
@@ -45,10 +45,10 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRequest:
-    """What is to be audited on `count` images of `data`.
+    """An ONNX file or bundle to audit on `count` images of `data`.
 
-    Confidence is compared with the float file `reference`; `isa`: what the processor it is for has (default: this
-    machine's); `runtime`: for which an ONNX file is audited.
+    `reference`: a float file to compare the scores with. `isa`: the instruction sets of the target processor (default:
+    this machine's). `runtime`: the runtime to audit an ONNX file for.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class AuditRequest:
 
 
 def audit_file(runner: StageRunner, asked: AuditRequest) -> Audited:
-    """The audit of an ONNX file or of a bundle that holds one, run by this machine."""
+    """Audit an ONNX file, or a bundle with one, on this machine."""
     path, runtime, count = asked.path, asked.runtime, asked.count
     machine = detect.this_machine()
     options = Options(runtime="onnxruntime")
@@ -71,8 +71,8 @@ def audit_file(runner: StageRunner, asked: AuditRequest) -> Audited:
         path = path / MODEL
         if not path.is_file():
             raise InvalidInput(
-                f"The bundle {path.parent} holds no ONNX file.", f"It is compiled for {options.runtime}.",
-                f"Audit the .onnx file that it was compiled of: --runtime {options.runtime}",
+                f"The bundle {path.parent} has no ONNX file.", f"It is compiled for {options.runtime}.",
+                f"Audit the .onnx file from which it was compiled, with --runtime {options.runtime}.",
             )  # fmt: skip
     if runtime:
         options = msgspec.convert({"runtime": runtime}, Options)

@@ -1,4 +1,4 @@
-"""Bundles measured beside each other."""
+"""Measure bundles in one interleaved run (`edgewright bench`)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from edgewright.tasks.scores import Accuracy, Paired
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRequest:
-    """Bundles to be measured beside each other on `data` at `host`; the first is the reference of the report."""
+    """Bundles to measure together on `data` at `host`; the first one is the reference of the report."""
 
     paths: Sequence[Path]
     data: Path
@@ -56,18 +56,18 @@ class BenchRequest:
 
 
 def bench(runner: StageRunner, asked: BenchRequest) -> Report:
-    """The report on the bundles of a request. Raises `UsageError` where two have the same name."""
+    """Measure the bundles of a request. Raises `UsageError` if two have the same name."""
     paths, host = asked.paths, asked.host
     manifests = {_name(path): bundle.verify(path) for path in paths}
     if len(manifests) < len(paths):
-        raise UsageError("Two bundles have the same name.", ", ".join(p.name for p in paths), "Rename one.")
+        raise UsageError("Two bundles have the same name.", ", ".join(p.name for p in paths), "Rename one of them.")
     first = next(iter(manifests.values()))
     asked = replace(asked, budget=budget_for(first.spec, asked.budget))
     evaluation = image_sets.label(image_sets.read_evaluation(asked.data, asked.split, runner), first.spec, runner)
     outputs: dict[str, Any] = {}
     failed: dict[str, Timing] = {}
-    with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as scratch:  # of this run alone: two may go on at once
-        ready = dict(zip(manifests, paths))  # what is measured, by name
+    with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as scratch:  # for this run only: two may run at once
+        ready = dict(zip(manifests, paths))  # the artifacts to measure, by name
         for name, path in ready.items():
             folder = Path(scratch, name)
             files_in = evaluation.paths
@@ -79,7 +79,7 @@ def bench(runner: StageRunner, asked: BenchRequest) -> Report:
                 if host.finish and host.finishes(manifests[name].artifact):
                     ready[name] = Path(scratch, f"{name}.finished")
                     host.finish(path, ready[name], step)
-                    Path(ready[name], bundle.MANIFEST).unlink(missing_ok=True)  # of what the bundle held before
+                    Path(ready[name], bundle.MANIFEST).unlink(missing_ok=True)  # it lists the bundle's old files
                 accuracy.evaluate(
                     ready[name], files_in, folder, limits=runner.limits, progress=step, answer=host.answer
                 )
@@ -87,7 +87,7 @@ def bench(runner: StageRunner, asked: BenchRequest) -> Report:
                 raise
             except EdgewrightError as error:
                 if path == paths[0] and isinstance(error, Unavailable):
-                    raise  # nothing can be compared with it
+                    raise  # without the reference there is no comparison
                 failed[name] = Timing(id=name, stage="evaluate", reason=f"{error.what} {error.why}")
                 runner.watch("evaluate", name, 1, 1, f"failed: {error.what}")
                 continue
@@ -177,7 +177,7 @@ def _report(
 
 
 def _worst(timings: dict[str, Timing]) -> Load | None:
-    """The load of the bundle that had most of it beside it."""
+    """The load of the bundle with the most CPU load from other processes."""
     loads = [timing.load for timing in timings.values() if timing.load]
     return max(loads, key=lambda load: load.other_cpu_percent or 0.0, default=None)
 

@@ -1,4 +1,4 @@
-"""One ONNX file compiled for one runtime, and a bundle finished on its device."""
+"""Compile one ONNX file for one runtime; finish a bundle on its device."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from edgewright.targets.target import Target, matches
 
 @dataclass(frozen=True, kw_only=True)
 class Compiled:
-    """An artifact and its spec; `checked`: what was proved of it for TensorRT, None for other runtimes."""
+    """An artifact and its spec. `checked`: the result of TensorRT's checks; None for other runtimes."""
 
     artifact: Entry
     spec: ModelSpec
@@ -43,9 +43,9 @@ class Compiled:
 
 @dataclass(frozen=True, kw_only=True)
 class CompileRequest:
-    """One ONNX file to be compiled for one runtime, on this machine or (for another `target`) as far as can be without.
+    """One ONNX file to compile for one runtime, on this machine or, for another `target`, as far as possible here.
 
-    `options` are those of `Options` that are not to be the target's first choice. FP16 for TensorRT is proven on
+    `options`: the fields of `Options` that differ from the target's first choice. FP16 for TensorRT is checked on
     `images`; its plan takes from 1 to `max_batch` images.
     """
 
@@ -58,21 +58,19 @@ class CompileRequest:
 
 
 def compile_file(runner: StageRunner, asked: CompileRequest) -> Compiled:
-    """What a request asks for. Raises `UsageError` for what no runtime takes, `InvalidInput` for a refused file."""
+    """Compile a file. Raises `UsageError` for options that no runtime takes, `InvalidInput` for a refused file."""
     model, target, options, max_batch = asked.model, asked.target, asked.options, asked.max_batch
     try:
         wanted = msgspec.convert({**_first_choice(target, options.get("runtime")), **options}, type=Options)
         variant = msgspec.convert({"normalize": asked.normalize}, type=Variant)
     except msgspec.ValidationError as error:
-        raise UsageError(
-            f"These options cannot be compiled for: {error}.", "", "See `edgewright compile --help`."
-        ) from None
+        raise UsageError(f"These options are not valid: {error}.", "", "See `edgewright compile --help`.") from None
     if registry.traits(wanted.runtime).builder and max_batch > 1:
         builder = msgspec.structs.replace(wanted.builder or Builder(), max_batch=max_batch)
         wanted = msgspec.structs.replace(wanted, builder=builder)
     elif max_batch > 1:
         raise UsageError(
-            f"{wanted.runtime} was asked for a largest batch.", "Only TensorRT's plans have one.", "Leave it out."
+            f"{wanted.runtime} takes no largest batch.", "Only TensorRT plans have one.", "Leave out --max-batch."
         )
     entry = import_file(runner, model, None if max_batch > 1 else 1)
     variant = msgspec.structs.replace(variant, is_int8=not what_is(entry).quantized.few)
@@ -83,8 +81,8 @@ def compile_file(runner: StageRunner, asked: CompileRequest) -> Compiled:
         if asked.images is None:
             raise UsageError(
                 "FP16 for TensorRT needs images.",
-                "What overflows in FP16 is found, and the rest proven, on images of the kind that the model will see.",
-                "Name some: --images DIR; or stay in float32: --precision f32.",
+                "edgewright finds layers that overflow in FP16 on typical images, and checks the others on them.",
+                "Add --images DIR; or stay in float32: --precision f32.",
             )
         found = image_sets.calibrating(asked.images, HALF_IMAGES, 0, runner)
         entry = halve(runner, entry, model.name, found)
@@ -102,13 +100,13 @@ def compile_file(runner: StageRunner, asked: CompileRequest) -> Compiled:
 
 
 def _first_choice(target: Target | None, runtime: str | None) -> dict[str, Any]:
-    """What a target names first, or of the named runtime; FP16 where its TensorRT has it."""
+    """The target's first options, for the named runtime if there is one; FP16 if its TensorRT has it."""
     if target is None:
         return {"runtime": runtime or "openvino"}
     found = next((one for one in target.runtimes if runtime in (None, one.name)), None)
     if found is None:
         known = ", ".join(one.name for one in target.runtimes)
-        raise UsageError(f"{target.title} has no {runtime}.", f"It has: {known}.", "Ask for one of these.")
+        raise UsageError(f"{target.title} has no {runtime}.", f"It has: {known}.", "Name one of these.")
     traits = registry.traits(found.name)
     precision = traits.beside_int8 if traits.beside_int8 in found.precisions else found.precisions[0]
     first = {"runtime": found.name, "precision": precision}
@@ -116,7 +114,7 @@ def _first_choice(target: Target | None, runtime: str | None) -> dict[str, Any]:
 
 
 def finish_bundle(runner: StageRunner, path: Path, out: Path) -> bundle.Manifest:
-    """The bundle at `path` with what only this device can build of it, as the bundle `out`."""
+    """The bundle at `path`, completed with the parts that only this device can build, as the bundle `out`."""
     before = bundle.verify(path)
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
 

@@ -1,4 +1,4 @@
-"""A smaller student trained under the user's model, as one stage, and both answered side by side."""
+"""Train a smaller student on the outputs of the user's model, as one stage; evaluate both on the same images."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ if TYPE_CHECKING:
     from edgewright.export.sources.loaded import Trainable
 
 PARITY_IMAGES = Recipe().parity_images
-"""As many as in the main job, which then finds the exports of a distillation in the store."""
+"""As many as in the main job, so that both use the same exports in the store."""
 LONGEST_S = 7 * 86400.0
-"""A training is ended by its schedule, not by the limit of a stage; after this long it hangs."""
+"""The limit of the training stage in seconds. Its schedule ends it earlier; a longer training hangs."""
 HELD_OUT = 8
-"""Fewest held-out images to judge a detector by."""
+"""The fewest held-out images for the validation of a detector."""
 AT_ONCE = 16
-"""Images that a detector answers at once where its mAP is measured."""
+"""The batch size for a detector's mAP."""
 SHARE = 0.75
-"""Of a data set without splits this much is learned from, and the rest evaluated on."""
+"""The share of a data set without splits that is used for training; the rest is used for evaluation."""
 
 
 class Distilled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came of a distillation.
+    """The result of a distillation.
 
-    `student`: its source, as the folder rebuilds it. `parameters` (teacher, student) are numbers of weights.
-    `accuracy_teacher`, `accuracy_student`: on the same evaluation images, the latter paired with the former; without
-    labels it has their agreement only. `learned_from`: images.
+    `student`: the student's source, as its folder rebuilds it. `parameters`: numbers of weights of teacher and student.
+    `accuracy_teacher`, `accuracy_student`: on the same evaluation images, the student's paired with the teacher's;
+    without labels only their agreement. `learned_from`: number of training images.
     """
 
     teacher: str
@@ -69,10 +69,10 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Teaching:
-    """A student that is to learn from a teacher.
+    """A student to train, and its teacher.
 
-    `learn_from`: a folder of images; default the train or calib split of `data`, else three quarters of it. `labels`:
-    learn from them too; default: where every image has one.
+    `learn_from`: a folder of training images; default: the split train or calib of `data`, else three quarters of it.
+    `labels`: whether to train on the labels, too; default: if every image has one.
     """
 
     teacher: Source
@@ -86,8 +86,8 @@ class Teaching:
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child that trains is asked for. `boxes`: of each image the fields of its boxes; `strict`: they must be
-    learned from."""
+    """The request to the child that trains. `boxes`: the fields of each image's boxes. `strict`: raise if the loss
+    cannot use them."""
 
     teacher: Source
     student: Source
@@ -102,14 +102,14 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def distil(runner: StageRunner, asked: Teaching) -> tuple[Entry, Distilled]:
-    """``weights.safetensors`` and ``plan.json`` of the trained student, and how it compares with its teacher.
+    """Train the student. Returns ``weights.safetensors`` and ``plan.json``, and the comparison with the teacher.
 
-    Raises `InvalidInput` where images are shared with the evaluation, labels are missing that were asked for, or
-    teacher and student do not fit.
+    Raises `InvalidInput` if training and evaluation share images, if requested labels are missing, or if teacher and
+    student do not fit.
     """
     teacher = asked.teacher
     evaluation, training = gather(asked.data, asked.split, asked.learn_from, asked.seed, runner)
-    counts = f"{len(evaluation.items)} to evaluate on, {len(training.items)} to learn from"
+    counts = f"{len(evaluation.items)} evaluation images, {len(training.items)} training images"
     runner.watch("data", str(asked.data), 1, 1, counts)
     exported = _export(runner, teacher, evaluation)
     spec = spec_of(exported)
@@ -118,7 +118,7 @@ def distil(runner: StageRunner, asked: Teaching) -> tuple[Entry, Distilled]:
     fitted = msgspec.structs.replace(asked.student, source=fit(asked.student.source, spec))
     made = _train(runner, replace(asked, student=fitted), exported, training)
     told = msgspec.json.decode((made.path / sources.PLAN).read_bytes(), type=plans.Plan).made
-    learner = Source(source=str(made.path), trust_checkpoint=True)  # our own folder, of a source that the user named
+    learner = Source(source=str(made.path), trust_checkpoint=True)  # our own folder, from a source that the user named
     ours, theirs = (
         _answers(runner, entry, name, evaluation)
         for entry, name in ((_export(runner, learner, evaluation), "student"), (exported, "teacher"))
@@ -136,7 +136,7 @@ def distil(runner: StageRunner, asked: Teaching) -> tuple[Entry, Distilled]:
 def gather(
     data: Path, split: str | None, learn_from: Path | None, seed: int, runner: Reading = image_sets.ALONE
 ) -> tuple[ImageSet, ImageSet]:
-    """Images to evaluate on and to learn from, without a common one; raises `InvalidInput` where they share one."""
+    """The evaluation and the training images. Raises `InvalidInput` if they share one."""
     evaluation = image_sets.read_evaluation(data, split, runner)
     try:
         training = image_sets.read_training(data, evaluation, learn_from, seed, runner)
@@ -150,7 +150,7 @@ def gather(
 
 
 def fit(student: str, spec: ModelSpec) -> str:
-    """The source `student` with the options that its library needs to give the teacher's classes and input."""
+    """The source `student` with options that give it the teacher's classes and input size."""
     parsed = sources.parse(student)
     wanted: dict[str, Any] = {}
     if parsed.kind in ("timm", "torchvision"):
@@ -175,15 +175,15 @@ def _answers(runner: StageRunner, exported: Entry, name: str, images: ImageSet) 
 
 
 def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:
-    """`training` with the model's classes where they are to be learned from, else without any labels."""
+    """`training` with the model's classes if they are to be used, else without labels."""
     if asked is not False and image_sets.labelled(training, spec):
         return image_sets.label(training, spec)
     if asked:
         raise InvalidInput(
-            f"Labels were to be learned from, and the images of '{training.name}' have none.",
+            f"Training on labels needs a label for every image, but the images of '{training.name}' have none.",
             f"Every image needs {tasks.of(spec).truth.NEEDS.removesuffix(' an image')}.",
-            "Sort the images into a folder a class (or add COCO, YOLO or VOC files), or leave --labels out: the "
-            "student then learns from the teacher alone.",
+            "Sort the images into a folder per class (or add COCO, YOLO or VOC files). Or leave out --labels: the "
+            "student then trains on the teacher's outputs only.",
         )  # fmt: skip
     bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in training.items)
     return msgspec.structs.replace(training, items=tuple(bare))
@@ -220,7 +220,7 @@ def _train(runner: StageRunner, asked: Teaching, exported: Entry, training: Imag
 
 
 def train(request: dict[str, Any], folder: str, progress: child.Progress | None = None) -> None:
-    """Train the student of a `Training` and write it into `folder`. Runs in a child."""
+    """Train the student of a `Training` and write it to `folder`. Runs in a child."""
     from edgewright.quantize.distillation import supervision
     from edgewright.quantize.distillation import train as recovery
 
@@ -232,7 +232,7 @@ def train(request: dict[str, Any], folder: str, progress: child.Progress | None 
     if boxes and (asked.strict or hasattr(learner.module, "init_criterion")):
         objects = [[tuple(row[:5]) for row in rows if not row[6]] for rows in boxes]
         supervised = supervision.ultralytics(images, objects, about)
-    # Judged by mAP where the held-out images are enough, and most have boxes: by none it cannot be told.
+    # mAP validates if there are enough held-out images and most have boxes; too few boxes give no usable mAP.
     enough = len(boxes) * how.held_out >= HELD_OUT and 2 * sum(map(bool, boxes)) >= len(boxes)
     exported = tasks.of(about).training.exported(about)
     validate = _by_boxes(images, boxes, learner.answers, exported, about) if exported and enough else None
@@ -252,7 +252,7 @@ def train(request: dict[str, Any], folder: str, progress: child.Progress | None 
 def _by_boxes(
     images: Sequence[str], boxes: Sequence[Sequence[Any]], answers: Any, exported: Any, spec: ModelSpec
 ) -> Any:
-    """A `recovery.Validate` by the `boxes` of `images`: of each the fields of a `Box`."""
+    """A `recovery.Validate` by the mAP on `images`. `boxes`: for each image the fields of each `Box`."""
     import torch
 
     from edgewright.data.boxes import Box
@@ -276,7 +276,7 @@ def _by_boxes(
             try:
                 found.append(task.decode.rows(raw, spec, sizes, [item.path for item in part], start))
             except RuntimeFailed:
-                return math.nan  # answers that are not finite
+                return math.nan  # outputs that are not finite
         return task.metric.score(np.concatenate(found), chosen, spec).score or 0.0
 
     return validate
@@ -285,17 +285,17 @@ def _by_boxes(
 def write(
     folder: Path, source: str, module: Any, spec: ModelSpec, made: dict[str, Any], removed: Sequence[str] = ()
 ) -> None:
-    """The changed `module` of `source` as a folder that is a source itself, for images prepared as `spec` says.
+    """Write the changed `module` of `source` as a folder that is a source itself; `spec` has its preprocessing.
 
-    `removed`: blocks that are gone from it.
+    `removed`: blocks that were removed from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parsed = sources.parse(source)
-    if parsed.kind == "plan":  # a pruned model that learned: the plan of its own source, with new weights
+    if parsed.kind == "plan":  # a trained copy of a pruned model: its plan, with new weights
         before = files.absolute(parsed.name)
         plan = plans.read(before)
         source, removed = plan.source, (*plan.removed, *removed)
-        parsed = plans.source_of(plan, before, trust=True)  # it was loaded before, as the user trusts it
+        parsed = plans.source_of(plan, before, trust=True)  # the user trusted it when it was loaded before
         if (before / plans.ARCHITECTURE).is_file():
             shutil.copyfile(before / plans.ARCHITECTURE, folder / plans.ARCHITECTURE)
     elif parsed.kind == "ultralytics" and (not parsed.name.endswith(".yaml") or ultralytics.file_of(parsed.name)):
@@ -309,7 +309,7 @@ def write(
 
 
 def _original(source: sources.ParsedSource) -> Any:
-    """The module as the source builds it: its shapes count, not its weights."""
+    """The module as the source builds it: only its shapes matter."""
     from edgewright.export.sources import trainable
 
     if source.kind in ("timm", "torchvision"):
@@ -318,14 +318,14 @@ def _original(source: sources.ParsedSource) -> Any:
 
 
 def trainable_of(source: Source) -> Trainable:
-    """The torch module that `source` names, with its weights."""
+    """The torch module of `source`, with its weights."""
     from edgewright.export.sources import trainable
 
     return trainable(source.parsed, source.checkpoint, source.trust_checkpoint)
 
 
 def copy(made: Path, out: Path) -> None:
-    """Put the model of the folder `made` at `out`, whole or not at all."""
+    """Copy the model from the folder `made` to `out`, atomically."""
     with files.new_folder(out) as folder:
         for name in (plans.WEIGHTS, sources.PLAN, plans.ARCHITECTURE):
             if (made / name).is_file():

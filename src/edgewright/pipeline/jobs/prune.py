@@ -1,8 +1,8 @@
-"""A model with less in it: chosen by the latency that it costs on the target, recovered by distillation, measured.
+"""Prune a model by the latency that its channels cost on the target; train it by distillation; measure it.
 
-Three stages: the table of its layers (`latency_table`), the cut (`cut`), whose folder is a source itself, and the
-training under the original (`distillation`); in several rounds, each goes out from what the one before it measured.
-What was predicted is compared with what is measured, both artifacts interleaved.
+Three stages: the latency table of its layers (`latency_table`), the cut (`prune_cut`), whose folder is a source itself,
+and the training on the original's outputs (`distillation`). Each of several rounds starts from the measurements of the
+one before. Finally both artifacts are measured in one interleaved run, and the prediction is compared with it.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ from edgewright.tasks.scores import Accuracy
 
 RULES = Rules(min_duration_s=1.5, min_count=100)
 NARROW = 0.5
-"""The share of all channels that the network goes without by which predictions are anchored at first."""
+"""The share of all channels that is removed to anchor the first prediction."""
 RUNS, CHOICES = 3, 3
-"""Runs of which the middle one counts, and how often the choice is made at most."""
+"""The number of runs whose median counts, and the most choices of channels."""
 NEAR = 0.05
-"""A share of the latency this near to another, or to a quarter of what is to be saved, is as good."""
+"""Two shares of the latency are equal if they differ by less than this, or by less than a quarter of the saving."""
 REACHED = 0.97
-"""From this share of the wanted speed-up on nothing more is taken away: the steps of widths are coarser."""
+"""From this share of the wanted speedup on nothing more is removed: the steps of channel counts are coarser."""
 
 
 T = TypeVar("T")
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One turn of cut and training. `began`: how many times faster than the original the model was before it; only
-    measured where a speed-up is wanted.
+    """One round of cut and training. `began`: the speedup against the original before it, measured only if a speedup
+    is wanted.
 
-    `left`: the share of the latency before it that was to be left, by the table. `parameters`: weights after it.
+    `left`: the intended share of the latency before it, by the table. `parameters`: number of weights after it.
     """
 
     began: float | None
@@ -72,14 +72,13 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came of a pruning. Latencies are p50 in ms of the artifact `artifact`, image to answer.
+    """The result of a pruning. Latencies are p50 in ms of the artifact `artifact`, from image to answer.
 
-    `predicted_ms`: by the table, before it was trained, of `before_ms` (absent where no speed-up was wanted).
-    `speedup`: measured, interleaved, the middle run of several; `unmeasured` says why there are no latencies.
-    `accuracy`: of the pruned artifact, paired with that of the unpruned one, `accuracy_before`. `widths`: of each group
-    of channels, by its layer, how many there were and are. `fixed`: layers that stay as they are, with the reason.
-    `removed`: blocks that are gone. `sparse`: layers with a pattern of zeros. `untimed`: narrowed layers that no
-    prediction counts.
+    `predicted_ms`: by the latency table, before training, from `before_ms` (absent if no speedup was wanted).
+    `speedup`: measured interleaved, the median of several runs; `unmeasured` says why there is none.
+    `accuracy`: of the pruned artifact, paired with `accuracy_before` of the unpruned one. `widths`: channels before and
+    after of each group, by its layer. `fixed`: layers that cannot be pruned, with the reason. `removed`: removed
+    blocks. `sparse`: layers with a pattern of zeros. `untimed`: pruned layers that no prediction includes.
     """
 
     artifact: str
@@ -103,7 +102,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Measured(NamedTuple):
-    """Latencies of both artifacts in ms, the speed-up, and whether they are evidence."""
+    """Latencies of both artifacts in ms, the speedup, and whether they are reliable."""
 
     before: float
     after: float
@@ -111,12 +110,12 @@ class Measured(NamedTuple):
     valid: bool
 
     def gain(self) -> float:
-        """How many times faster."""
+        """The speedup."""
         return self.speedup.value if self.speedup else self.before / self.after
 
 
 class Narrowed(NamedTuple):
-    """A pruned model: its folder, what went in all rounds, each of them, and the unpruned artifact."""
+    """A pruned model: its folder, the cuts of all rounds, each round, and the unpruned artifact."""
 
     folder: Path
     cut: Cut
@@ -125,20 +124,20 @@ class Narrowed(NamedTuple):
 
 
 def prune(job: Job, runner: StageRunner, host: Host, wanted: Wanted, schedule: Schedule | None) -> tuple[Path, Pruned]:
-    """The folder of the pruned model (a source), and what it gained and lost in the first artifact of `job`.
+    """The folder of the pruned model (a source), and its speedup and loss in the first artifact of `job`.
 
-    `schedule` None: it is not trained after the cut. Raises `Unavailable` where a speed-up is wanted and the target is
-    another machine, where its answers cannot be known here, and where it has no sparse kernels for a pattern;
-    `InvalidInput` for a model that cannot be pruned so far, `RuntimeFailed` where the artifact cannot be built.
+    `schedule` None: no training after the cut. Raises `Unavailable` if a speedup is wanted and the target is another
+    machine, if its accuracy cannot be known here, and if it has no sparse kernels for a pattern. Raises `InvalidInput`
+    for a model that cannot be pruned that far, and `RuntimeFailed` if the artifact cannot be built.
     """
     require_teachable(job)
     state = prepare(job, runner, host)
     candidate = first(base.propose(state))
     if not state.measured_here and not candidate.traits.on_device:
         raise Unavailable(
-            f"What {candidate.id} answers on {job.target.title} cannot be known here.",
-            f"This machine is {host.machine.title}; only TensorRT's answers are emulated elsewhere.",
-            "Run this on the device, or leave --target away.",
+            f"The accuracy of {candidate.id} on {job.target.title} cannot be measured here.",
+            f"This machine is {host.machine.title}; edgewright emulates only TensorRT on other machines.",
+            "Run this on the target, or leave out --target.",
         )  # fmt: skip
     made = narrow(state, candidate, wanted, schedule)
     slim = prepare(replace(job, source=ours(made.folder)), runner, host)
@@ -153,25 +152,25 @@ def prune(job: Job, runner: StageRunner, host: Host, wanted: Wanted, schedule: S
     if not state.measured_here:
         why = f"This machine is {host.machine.title}, not {job.target.title}: latency was not measured."
         return made.folder, msgspec.structs.replace(found, unmeasured=why)
-    # The middle run, as of what was chosen by: a process may be slow for all of its life.
+    # The median run, as for the choice: a process may be slow during its whole life.
     times = sorted((_measured(state, made.before, after) for _ in range(RUNS)), key=Measured.gain)[RUNS // 2]
     last = made.rounds[-1]
     return made.folder, msgspec.structs.replace(
         found, before_ms=times.before, after_ms=times.after, speedup=times.speedup, valid=times.valid,
-        # A machine is not as busy as when the prediction was made: what is foretold is the share that is left.
+        # The load of the machine may differ from that during the prediction, so the prediction is a share.
         predicted_ms=last.left * times.before / last.began if last.left and last.began else None,
     )  # fmt: skip
 
 
 def narrow(state: RunState, candidate: Candidate, wanted: Wanted, schedule: Schedule | None) -> Narrowed:
-    """The model of `state` cut as `wanted` for `candidate`, and trained by `schedule`. Raises what `prune` does."""
+    """Cut the model of `state` as `wanted` for `candidate`, and train it by `schedule`. Raises as `prune` does."""
     job = state.job
     by_time = wanted.by_time
     if by_time and not (state.measured_here and state.host.is_here):
         raise Unavailable(
             f"This machine is {state.host.machine.title}, not {job.target.title}.",
-            "Layers are timed where the model will run.",
-            "Leave --target away, run this on the device, or say --ratio or --blocks alone, which are not by time.",
+            "Layers are timed on the target itself.",
+            "Leave out --target, run this on the target, or use only --ratio or --blocks, which need no latency.",
         )  # fmt: skip
     if wanted.sparsity:
         _require_sparse(state, candidate)
@@ -194,34 +193,34 @@ def narrow(state: RunState, candidate: Candidate, wanted: Wanted, schedule: Sche
         entry = _cut_once(now, build, training, part, whole_of(cuts).widths if cuts else {})
         cuts.append(cut.read(entry))
         folder, history = entry.path, None
-        if share and number:  # blocks before channels are no training of their own: what may be refused comes first
+        if share and number:  # no training between the removal of blocks and that of channels
             folder, history = _trained(state, folder, share)
         rounds.append(Round(began=began, parameters=cuts[-1].parameters[1], left=cuts[-1].left, history=history))
-    if schedule and not any(one.history for one in rounds):  # the blocks alone were enough
+    if schedule and not any(one.history for one in rounds):  # the removal of blocks was enough
         folder, history = _trained(state, folder, schedule)
         rounds[-1] = msgspec.structs.replace(rounds[-1], history=history)
     return Narrowed(folder, whole_of(cuts), tuple(rounds), before)
 
 
 def first(candidates: Sequence[Candidate]) -> Candidate:
-    """The artifact whose latency counts: the first in INT8, else in float."""
+    """The artifact whose latency counts: the first one in INT8, else in float."""
     return next((c for c in candidates if c.variant.scheme), candidates[0])
 
 
 def sparse(candidate: Candidate) -> Candidate:
-    """`candidate`, built with the kernels for patterns of zeros."""
+    """`candidate`, built with sparse kernels."""
     builder = msgspec.structs.replace(candidate.options.builder or Builder(), sparse=True)
     return msgspec.structs.replace(candidate, options=msgspec.structs.replace(candidate.options, builder=builder))
 
 
 def require_teachable(job: Job) -> None:
-    """Raise `InvalidInput` where the source is no torch module, or where there are no images to learn from."""
+    """Raise `InvalidInput` if the source is no torch module, or if there are no training images."""
     require_torch(job.source.parsed)
     image_sets.require_training(job.data, job.split, job.calibration)
 
 
 def ours(folder: Path) -> Source:
-    """A folder that was made here, of a source that the user named."""
+    """A folder that edgewright wrote, from a source that the user named."""
     return Source(source=str(folder), trust_checkpoint=True)
 
 
@@ -230,13 +229,13 @@ def _require_sparse(state: RunState, candidate: Candidate) -> None:
     if not candidate.traits.builder or not (gpu and gpu.sparsity):
         raise Unavailable(
             f"{candidate.options.runtime} on {state.job.target.title} has no kernels for {cut.SPARSITY} zeros.",
-            "Sparse tensor cores are in NVIDIA's Ampere and later, and TensorRT runs on them.",
-            "Name such a target, e.g. --target jetson-orin-nano-8gb, or take channels out: --speedup.",
+            "TensorRT has them, on NVIDIA GPUs from Ampere on.",
+            "Name such a target, e.g. --target jetson-orin-nano-8gb, or prune channels with --speedup.",
         )  # fmt: skip
 
 
 def _share(schedule: Schedule, rounds: int, images: int) -> Schedule:
-    """What of a training one of so many rounds gets."""
+    """The part of a training that one of `rounds` rounds gets."""
     if rounds == 1:
         return schedule
     if schedule.train_time_s and not schedule.epochs:
@@ -245,10 +244,10 @@ def _share(schedule: Schedule, rounds: int, images: int) -> Schedule:
 
 
 def _part(wanted: Wanted, number: int, speedup: float | None, began: float | None, is_first: bool) -> Wanted | None:
-    """What goes in round `number` (from 1); None where so little is left to be done that it is not worth a round.
+    """What to remove in round `number` (from 1); None if the rest is too small for a round.
 
-    `speedup`: what is wanted of all rounds, `began`: what those before reached. Each round's is the same factor. Where
-    blocks go before channels, they are round 0. `is_first`: nothing went before.
+        `speedup`: the goal of all rounds. `began`:
+    X removed before channels are round 0. `is_first`: nothing was removed before.
     """
     rest = {"latency_ms": None, "rounds": 1}
     if number == 0:
@@ -268,8 +267,8 @@ def _part(wanted: Wanted, number: int, speedup: float | None, began: float | Non
 def _speedup_to(latency_ms: float, now_ms: float) -> float:
     if latency_ms >= now_ms:
         raise InvalidInput(
-            f"A latency of {latency_ms:g} ms was asked for.", f"The model takes {now_ms:.3g} ms as it is.",
-            "Ask for less.",
+            f"The latency {latency_ms:g} ms is no goal for pruning.", f"The model already takes {now_ms:.3g} ms.",
+            "Give a lower latency.",
         )  # fmt: skip
     return now_ms / latency_ms
 
@@ -277,7 +276,7 @@ def _speedup_to(latency_ms: float, now_ms: float) -> float:
 def _cut_once(
     state: RunState, build: Build, training: ImageSet, wanted: Wanted, widths: Mapping[str, tuple[int, int]]
 ) -> Entry:
-    """The cut of one round; `build` is what is timed before it, `widths` were before all rounds."""
+    """The cut of one round. `build`: timed before it. `widths`: channels before the first round."""
     original = {name: before for name, (before, _) in widths.items()}
     if wanted.speedup is None:
         return cut.cut(state, build.candidate, training, wanted, original, None)
@@ -299,21 +298,21 @@ def _cut_once(
 
 
 def approach(speedup: float, half: Reached, choose: Callable[[Anchor], tuple[T, Reached]]) -> T:
-    """What `choose` made that came nearest to `speedup`, `CHOICES` times at most.
+    """The result of `choose` that comes nearest to `speedup`, after at most `CHOICES` calls.
 
-    It chooses by what its argument foretells, at first from the measured `half` of all channels. Of all networks a
-    choice by a table takes one that the table thinks too well of: so what it made is measured, and where that is
-    neither what was wanted nor what was told (steps of widths are coarse), it chooses again from there.
+    `choose` predicts by its argument, at first anchored at the measured removal of half of all channels (`half`). A
+    choice by predictions prefers models whose latency is predicted too low. So each result is measured. If it meets
+    neither the goal nor its prediction (steps of channel counts are coarse), the next choice is anchored at it.
     """
     goal = 1 / speedup
     near = min(NEAR, (1 - goal) / 4)
     measured, made = [half], list[tuple[float, T]]()
     while len(made) < CHOICES:
         try:
-            # Half of all channels is no network that a choice makes: of two choices the line is better known.
+            # No choice resembles the removal of half of all channels: two choices give a better line.
             one, found = choose(anchored(measured if len(made) < 2 else measured[1:], speedup))
         except InvalidInput:
-            if made:  # what a choice before was measured to reach is told beside what was asked: no need to refuse
+            if made:  # an earlier choice was measured and is reported with the goal, so there is nothing to refuse
                 break
             raise
         measured.append(found)
@@ -324,7 +323,7 @@ def approach(speedup: float, half: Reached, choose: Callable[[Anchor], tuple[T, 
 
 
 def _trained(state: RunState, folder: Path, schedule: Schedule) -> tuple[Path, History]:
-    """The model in `folder` after it learned from the original."""
+    """The model in `folder` after training on the original's outputs."""
     job = state.job
     asked = distill.Teaching(
         teacher=job.source, student=ours(folder), data=job.data, split=job.split, learn_from=job.calibration,
@@ -335,7 +334,7 @@ def _trained(state: RunState, folder: Path, schedule: Schedule) -> tuple[Path, H
 
 
 def whole_of(cuts: Sequence[Cut]) -> Cut:
-    """What went in all rounds together."""
+    """The cuts of all rounds as one."""
     first = {name: pair[0] for one in reversed(cuts) for name, pair in one.widths.items()}
     last = {name: pair[1] for one in cuts for name, pair in one.widths.items()}
     return Cut(
@@ -357,8 +356,8 @@ def _built(state: RunState, candidate: Candidate) -> Build:
 
 
 class Reached(NamedTuple):
-    """What a cut was measured to leave: the latency before it in ms, the share of it, the share that was `told`, and
-    the widths."""
+    """The measured result of a cut: the latency before it in ms, the share that is left, the predicted share and the
+    channel counts."""
 
     whole_ms: float
     share: float
@@ -367,9 +366,9 @@ class Reached(NamedTuple):
 
 
 def _reached(state: RunState, build: Build, entry: Entry) -> Reached:
-    """What the cut `entry` leaves of the artifact `build`: kept, so that the same cut is found again after a kill.
+    """Measure what the cut `entry` leaves of the artifact `build`; stored, so that a killed run finds the same cut.
 
-    A process may be slow for all of its life, by where its memory lies: the middle of several.
+    A process may be slow during its whole life, by the location of its memory: the median of several counts.
     """
     narrower = prepare(replace(state.job, source=ours(entry.path)), state.runner, state.host)
     less = _built(narrower, build.candidate)
@@ -379,7 +378,7 @@ def _reached(state: RunState, build: Build, entry: Entry) -> Reached:
 
 
 def anchored(measured: Sequence[Reached], speedup: float) -> Anchor:
-    """What predictions go out from: the cuts nearest on both sides of what is wanted, else the last one."""
+    """The anchor of predictions: the nearest cuts on both sides of the goal, else the last one."""
     slower = [one for one in measured if one.share * speedup > 1]
     faster = [one for one in measured if one.share * speedup <= 1]
     chosen = measured[-1:]
@@ -392,7 +391,7 @@ def anchored(measured: Sequence[Reached], speedup: float) -> Anchor:
 
 
 def _now_ms(state: RunState, build: Build) -> float:
-    """The latency of an artifact by itself, the middle of several runs: kept, as what follows from it is."""
+    """The latency of an artifact measured alone, the median of several runs; stored like all that depends on it."""
     found = []
     for number in range(1, RUNS + 1):
         latency = _timed(state, {"before": build}, None, kept=number)["before"].latency
@@ -405,7 +404,7 @@ def _now_ms(state: RunState, build: Build) -> float:
 def _timed(
     state: RunState, builds: Mapping[str, Build], base: str | None, kept: int | None = None
 ) -> dict[str, Timing]:
-    """The artifacts measured in one interleaved run; `kept`: as they were in the run of that number, if any was."""
+    """Measure the artifacts in one interleaved run. `kept`: reuse the stored run with this number, if there is one."""
     asked = Interleaved(
         artifacts={name: build.artifact for name, build in builds.items() if build.artifact}, images=few(state),
         rules=RULES, target=state.job.target, base=base, run=kept,
@@ -414,7 +413,7 @@ def _timed(
 
 
 def _began(state: RunState, before: Build, now: Build) -> float:
-    """How many times faster `now` is than `before`: kept, so that the same cuts are found again after a kill."""
+    """How many times faster `now` is than `before`; stored, so that a killed run finds the same cuts."""
     return median(_measured(state, before, now, number).gain() for number in range(1, RUNS + 1))
 
 
@@ -433,7 +432,7 @@ def _compared(state: RunState, before: Build, narrow: RunState, after: Build) ->
     entries = builder.answer(state, before), builder.answer(narrow, after)
     if entries[0] is None or entries[1] is None:
         failed = next((one.failure.reason for one in (before, after) if one.failure), "")
-        raise RuntimeFailed(f"{before.candidate.id} does not answer.", failed, "")
+        raise RuntimeFailed(f"{before.candidate.id} cannot be evaluated.", failed, "See the log.")
     truth, found = (accuracy.load_outputs(entry.path) for entry in entries if entry)
     items, spec = state.images.evaluation.items, state.spec
     metric = tasks.of(spec).metric

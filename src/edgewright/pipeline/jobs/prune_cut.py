@@ -1,4 +1,4 @@
-"""The cut: which channels, blocks or single weights of a model go, as a stage whose folder is a source itself."""
+"""The cut: the stage that removes channels, blocks or single weights of a model; its folder is a source itself."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from edgewright.pipeline.state import RunState
 from edgewright.quantize.pruning import Importance
 
 IMAGES, BATCH = 256, 16
-"""Images that importance is measured on, and how many at once."""
+"""The number of images for channel importance, and their batch size."""
 REPORT = "pruned.json"
-"""`Cut`, beside the plan."""
+"""The file with the `Cut`, next to the plan."""
 SPARSITY = "2:4"
 AMOUNTS = ("speedup", "latency_ms", "ratio", "blocks", "sparsity")
 MOST_ROUNDS = 20
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is to go: a `speedup` or `latency_ms` by the table, the share `ratio` of all channels, so many `blocks`,
+    """How much to prune: by `speedup` or `latency_ms`, the share `ratio` of all channels, or a number of `blocks`;
     or single weights in a pattern (`sparsity` "2:4", for TensorRT).
 
-    With a speed-up or a latency `blocks` go first, and channels for what is then still missing. `rounds`: it goes in so
-    many turns, each trained and measured before the next; blocks before channels are none of them and are not trained
-    by themselves. `least`: the share of a layer's channels that stays at least. Raises `UsageError` unless it is one of
-    the five, or blocks and one of the first two.
+    With a speedup or a latency, `blocks` are removed first, then as many channels as are needed. `rounds`: the number
+    of cuts, each trained and measured before the next; the removal of blocks before channels is not counted and not
+    trained separately. `least`: the smallest share of a layer's channels that remains. Raises `UsageError` unless
+    exactly one of the five is set, or blocks with a speedup or a latency.
     """
 
     speedup: float | None = None
@@ -59,46 +59,46 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         given = [name for name in AMOUNTS if getattr(self, name) is not None]
         if len(given) != 1 and given not in (["speedup", "blocks"], ["latency_ms", "blocks"]):
             raise UsageError(
-                f"{' and '.join(given) or 'Nothing'} was given to say how much is to be pruned.",
-                "It is one of a speed-up, a latency, a ratio of channels, a number of blocks and a pattern of zeros; "
-                "only blocks go with another, one of the first two.",
+                f"{' and '.join(given) or 'Nothing'} was given to say how much to prune.",
+                "Give one of a speedup, a latency, a ratio of channels, a number of blocks and a pattern of zeros. "
+                "Only blocks go together with a speedup or a latency.",
                 "Give e.g. --speedup 1.5.",
             )  # fmt: skip
         if self.speedup is not None and not self.speedup > 1:
-            raise UsageError(f"The speed-up is {self.speedup:g}.", "It is more than 1.", "Give e.g. --speedup 1.5.")
+            raise UsageError(f"The speedup is {self.speedup:g}.", "It must be above 1.", "Give e.g. --speedup 1.5.")
         if self.latency_ms is not None and not self.latency_ms > 0:
-            raise UsageError(f"The latency is {self.latency_ms:g} ms.", "It is above zero.", "Correct it.")
+            raise UsageError(f"The latency is {self.latency_ms:g} ms.", "It must be above 0.", "Correct it.")
         if self.ratio is not None and not 0 < self.ratio < 1:
             raise UsageError(
-                f"The ratio is {self.ratio:g}.", "It is the share of channels that go: more than 0, less than 1.",
+                f"The ratio is {self.ratio:g}.", "It is the share of channels to remove: above 0, below 1.",
                 "Give e.g. --ratio 0.3.",
             )  # fmt: skip
         if self.blocks is not None and self.blocks < 1:
-            raise UsageError(f"{self.blocks} blocks are to go.", "It is one at least.", "Give e.g. --blocks 2.")
+            raise UsageError(f"The number of blocks is {self.blocks}.", "It must be at least 1.", "Give --blocks 2.")
         if self.sparsity not in (None, SPARSITY):
-            raise UsageError(f"There is no sparsity '{self.sparsity}'.", f"Known: {SPARSITY}.", f"Give {SPARSITY}.")
+            raise UsageError(f"The sparsity '{self.sparsity}' is unknown.", f"Known: {SPARSITY}.", f"Give {SPARSITY}.")
         if self.importance not in (known := get_args(Importance)):
             raise UsageError(
-                f"There is no importance '{self.importance}'.", f"Known: {', '.join(known)}.", "Use one of them."
+                f"The importance '{self.importance}' is unknown.", f"Known: {', '.join(known)}.", "Use one of them."
             )
         if not 0 < self.least <= 1:
             raise UsageError(f"least is {self.least:g}.", "It is a share of channels.", "Give e.g. 0.1.")
         if not 1 <= self.rounds <= (most := self._most_rounds()):
             raise UsageError(
-                f"{self.rounds} rounds were asked for.",
-                f"Here it is 1 to {most}: each takes its part away and trains.", "Give fewer, or leave --rounds out.",
+                f"The number of rounds is {self.rounds}.",
+                f"Allowed here: 1 to {most}. Each round prunes and trains.", "Give fewer, or leave out --rounds.",
             )  # fmt: skip
 
     @property
     def by_time(self) -> bool:
-        """Whether a latency says how much goes."""
+        """Whether a latency decides how much is pruned."""
         return self.speedup is not None or self.latency_ms is not None
 
     @property
     def amount(self) -> str:
-        """How much is to go, in words."""
+        """How much to prune, as text."""
         if self.ratio is not None:
-            return f"less {100 * self.ratio:.3g} % of all channels"
+            return f"less {100 * self.ratio:.3g}% of all channels"
         if self.blocks is not None:
             return f"less {self.blocks} block{'s' * (self.blocks != 1)}" + (", then by latency" if self.by_time else "")
         if self.sparsity is not None:
@@ -112,16 +112,17 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Narrower(msgspec.Struct, frozen=True, kw_only=True):
-    """A cut that was measured: its latency in ms, and of each group of channels, how many there were and are."""
+    """A measured cut: its latency in ms, and the channels before and after of each group."""
 
     ms: float
     widths: dict[str, tuple[int, int]]
 
 
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):
-    """What predictions go out from: the latency of the uncut artifact in ms, and `narrower` ones measured beside it.
+    """The anchor of predictions: the latency of the uncut artifact in ms, and `narrower` ones measured with it.
 
-    Of two the second is faster; predictions are on the line through both, else through the uncut one and the last.
+    Of two narrower ones the second is faster, and predictions are on the line through both. With one, the line goes
+    through the uncut artifact and that one.
     """
 
     whole_ms: float
@@ -129,12 +130,12 @@ class Anchor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``pruned.json``: what went.
+    """``pruned.json``: what was removed.
 
-    `widths`: of each group of channels, by its layer, how many there were and are. `fixed`: layers that stay as
-    they are, with the reason. `removed`: blocks that are gone. `sparse`: layers that have a pattern of zeros.
-    `untimed`: narrowed layers that no prediction counts. `parameters`: numbers of weights before and after. `left`: the
-    share of the latency that is to be left, by the table.
+    `widths`: channels before and after of each group, by its layer. `fixed`: layers that cannot be pruned, with the
+    reason. `removed`: removed blocks. `sparse`: layers with a pattern of zeros. `untimed`: pruned layers that no
+    prediction includes. `parameters`: numbers of weights before and after. `left`: the intended share of the latency,
+    by the table.
     """
 
     parameters: tuple[int, int]
@@ -150,10 +151,10 @@ def cut(
     state: RunState, candidate: Candidate, training: ImageSet, wanted: Wanted, original: Mapping[str, int],
     forecast: tuple[Table, Anchor] | None,
 ) -> Entry:  # fmt: skip
-    """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the model of `state`, not trained yet.
+    """``plan.json``, ``weights.safetensors`` and ``pruned.json`` of the pruned model of `state`, before training.
 
-    `original`: the channels of groups before any round, which `least` is a share of. `forecast`
-    foretells the latency of `candidate`, where a speed-up is wanted.
+    `original`: the channels of each group before the first round; `least` is a share of them. `forecast`: predicts the
+    latency of `candidate`, if a speedup is wanted.
     """
     some = sets.spread(training.items, IMAGES)
     labels = [item.label for item in image_sets.label(msgspec.structs.replace(training, items=some), state.spec).items]
@@ -181,7 +182,7 @@ def cut(
 
 
 def read(entry: Entry) -> Cut:
-    """What the stage told."""
+    """The result of the stage."""
     return msgspec.json.decode((entry.path / REPORT).read_bytes(), type=Cut)
 
 
@@ -189,10 +190,10 @@ def read(entry: Entry) -> Cut:
 
 
 class CutRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child is asked for: how much of `source` goes, measured on `images`.
+    """The request to the child: how much of `source` to prune, and the `images` for the importance.
 
-    `costs`, `anchor`: what foretells latency, where a speed-up is wanted. `block`, `pooled`: steps of widths, and of
-    those that a max pool reads.
+    `costs`, `anchor`: predict the latency, if a speedup is wanted. `block`: step of channel counts; `pooled`: step of
+    the channels that a max pool reads.
     """
 
     source: Source
@@ -210,7 +211,7 @@ class CutRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make(request: dict[str, Any], folder: str, progress: child.Progress | None = None) -> None:
-    """Cut the module of the source and write it into `folder`; runs in a child."""
+    """Prune the module of the source and write it to `folder`. Runs in a child."""
     import torch
 
     from edgewright.quantize.pruning import blocks, sparsity
@@ -245,7 +246,7 @@ def make(request: dict[str, Any], folder: str, progress: child.Progress | None =
 def _without_channels(
     whole: Any, spec: ModelSpec, request: CutRequest, batches: Sequence[Any], tell: child.Progress
 ) -> tuple[Any, dict[str, Any]]:
-    """The module without the channels that go, and what is told of it."""
+    """The module without the removed channels, and the fields of its `Cut`."""
     import torch
 
     from edgewright.graph import files as onnx_files
@@ -253,12 +254,12 @@ def _without_channels(
 
     asked, original = request.wanted, request.original
     first = torch.zeros(spec.input.shape(1))
-    tell(0, 4, "what hangs together")
+    tell(0, 4, "coupled channels")
     found = groups.find(whole.module, whole.answers, first)
-    tell(1, 4, "what channels are worth")
+    tell(1, 4, "importance of channels")
     kind: Any = asked.importance
     worth = importance.measure(kind, whole.module, whole.answers, found.groups, batches, seed=request.seed)
-    tell(2, 4, "the choice")
+    tell(2, 4, "choice of channels")
     network = Matched.of(
         onnx_files.load(Path(request.model)), groups.shapes(whole.module, whole.answers, first), found.groups
     )
@@ -279,25 +280,25 @@ def _without_channels(
         whole_ms = cost.anchor.whole_ms
         gone = choice.choose(allowed, lost, cost, whole_ms / (asked.speedup or 1.0))
         told |= {"left": cost(gone) / whole_ms, "untimed": network.untimed}
-    tell(3, 4, "the cut")
+    tell(3, 4, "removal of channels")
     chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
     told["widths"] = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
     return groups.prune(whole.module, whole.answers, first, chosen, found.groups), told
 
 
 class Matched(NamedTuple):
-    """The layers of a graph by their nodes, and which groups narrow them: (group, side, channels of one unit)."""
+    """The layers of a graph by their nodes, and the groups that narrow them: (group, side, channels of one unit)."""
 
     layers: dict[str, Layer]
     narrowed_by: dict[str, list[tuple[str, str, float]]]
     pooled: list[str]
     """The groups whose channels a max pool reads."""
     untimed: list[str]
-    """Layers of groups whose node in the graph was not found: what they cost is not in any prediction."""
+    """Layers of groups without a matching node in the graph: no prediction includes their cost."""
 
     @classmethod
     def of(cls, model: Any, shapes: Mapping[str, Any], groups: Sequence[Any]) -> Matched:
-        """The layers of the ONNX `model`, those of the module by `shapes`, and its `groups` of channels."""
+        """Match the layers of the ONNX `model` with those of the module (`shapes`) and its `groups` of channels."""
         members: dict[str, list[tuple[str, str, float]]] = {}
         for group in groups:
             for member in group.members:
@@ -310,7 +311,7 @@ class Matched(NamedTuple):
         return cls(known, by_node, pooled, sorted(set(members) - set(owner.values())))
 
     def without(self, gone: Mapping[str, int]) -> Iterator[tuple[Layer, Layer]]:
-        """Each layer with so many units of each group gone, and as it was."""
+        """Pairs of layers: with `gone` units of each group removed, and as before."""
         for node, layer in self.layers.items():
             less = {"in": 0.0, "out": 0.0}
             for group, side, each in self.narrowed_by.get(node, ()):
@@ -322,7 +323,7 @@ class Matched(NamedTuple):
 
 
 class Costs:
-    """The predicted latency of a model by how many units of each group are gone."""
+    """The predicted latency of a model by the number of removed units of each group."""
 
     def __init__(self, table: Table, anchor: Anchor, network: Matched, groups: Sequence[Any]) -> None:
         self.anchor, self.network = anchor, network
@@ -336,13 +337,13 @@ class Costs:
                 gone[group.name] = (was - kept) * group.units // was
             measured.append(Network(self._microseconds(gone), one.ms))
         self.wide, self.narrow = measured[-2:]
-        # Two cuts that the table holds for nearly equal, or for the other way round, tell nothing of its scale.
+        # Two cuts with nearly equal predictions, or with the opposite order, give no scale.
         between = self.wide.microseconds - self.narrow.microseconds
         if (self.wide.ms - self.narrow.ms) * self.wide.microseconds > between * self.wide.ms:
             self.wide = measured[0]
 
     def __call__(self, gone: Mapping[str, int]) -> float:
-        """The latency in ms with so many units of each group gone."""
+        """The latency in ms after the removal of `gone` units of each group."""
         return predict(self._microseconds(gone), self.wide, self.narrow)
 
     def _microseconds(self, gone: Mapping[str, int]) -> float:
@@ -350,9 +351,9 @@ class Costs:
 
 
 def _matched(known: Mapping[str, Layer], shapes: Mapping[str, Any]) -> dict[str, str]:
-    """The layer of the module that each node of the graph is: both run in one order, and shapes tell them apart.
+    """The module's layer for each node of the graph: both have the same execution order, and shapes tell layers apart.
 
-    A layer that the graph has not (a head for training) has no node; a node without a layer keeps its width.
+    A layer without a node (a head used in training only) is skipped; a node without a layer keeps its channels.
     """
     left = list(shapes.items())
     found: dict[str, str] = {}
@@ -361,7 +362,7 @@ def _matched(known: Mapping[str, Layer], shapes: Mapping[str, Any]) -> dict[str,
             (layer.kind, layer.cin, layer.cout, layer.kernel, layer.stride, layer.groups, layer.height, layer.width),
             (layer.kind, layer.cin, layer.cout, layer.kernel, layer.stride, layer.groups),
         ]
-        for size in sizes:  # a library may pad by itself before the layer: then only the rest is alike
+        for size in sizes:  # a library may pad before the layer: then only the other sizes agree
             place = next((i for i, (_, shape) in enumerate(left) if tuple(shape)[: len(size)] == size), None)
             if place is not None:
                 found[node] = left.pop(place)[0]

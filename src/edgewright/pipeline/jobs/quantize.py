@@ -1,4 +1,4 @@
-"""One ONNX file quantized."""
+"""Quantize one ONNX file (`edgewright quantize`)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from edgewright.quantize import methods, schemes
 
 
 def import_file(runner: StageRunner, model: Path, batch: int | None = 1) -> Entry:
-    """An ONNX file as the export stage keeps it: checked, cleaned, with its spec; `batch` None: any number."""
+    """An ONNX file as the export stage stores it: checked, cleaned, with its spec. `batch` None: any batch size."""
     return export(runner, Source(source=str(model)), None, batch)
 
 
 def quantize(
     runner: StageRunner, model: Path, calibration: Path, how: tuple[str, str | None], count: int, seed: int
 ) -> Entry:
-    """One ONNX file quantized with the scheme and method of `how` (None: the first method that fits the scheme)."""
+    """Quantize one ONNX file with the scheme and method in `how` (None: the first method that fits the scheme)."""
     scheme, method = how
     schemes.get(scheme)
     fitting = [name for name, found in (methods.METHODS | methods.OTHERS).items() if found.fits(scheme)]
     if method is not None and methods.get(method).name not in fitting:
         raise UsageError(
-            f"The method '{method}' does not make '{scheme}' files.",
+            f"The method '{method}' does not write '{scheme}' files.",
             f"Fitting: {', '.join(fitting)}.",
             "Use one of them.",
         )

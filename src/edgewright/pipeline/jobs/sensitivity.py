@@ -1,4 +1,4 @@
-"""The table of `edgewright sensitivity`: what each block and layer loses in INT8, and its time in float and in INT8."""
+"""The table of `edgewright sensitivity`: the INT8 loss of each block and layer, and its time in float and in INT8."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from edgewright.runtimes.options import Kernel
 
 
 def sensitivity(job: Job, runner: StageRunner, host: Host) -> Sensitivity:
-    """What each block and layer loses in INT8 and what it saves, for the first runtime and scheme of the job.
+    """The INT8 loss and the time of each block and layer, for the first runtime and scheme of the job.
 
-    Raises `InvalidInput` where target and recipe have no float and INT8 variant of one runtime, `RuntimeFailed` where
-    one of them cannot be built or run.
+    Raises `InvalidInput` if target and recipe have no float and INT8 variant of one runtime, and `RuntimeFailed` if one
+    of them cannot be built or run.
     """
     state = prepare(job, runner, host)
     candidates = base.propose(state)
     require_float(state.exported)
     if not state.measured_here:
         raise Unavailable(
-            f"This machine is {host.machine.title}, not {job.target.title}.", "Layers are timed where they will run.",
-            "Leave --target away, or run this on the device.",
+            f"This machine is {host.machine.title}, not {job.target.title}.",
+            "Layers are timed on the target itself.", "Leave out --target, or run this on the target.",
         )  # fmt: skip
     pairs = [
         (exact, int8)
@@ -47,7 +47,7 @@ def sensitivity(job: Job, runner: StageRunner, host: Host) -> Sensitivity:
     if not pairs:
         raise InvalidInput(
             f"Target '{job.target.name}' and the scheme have no float and INT8 variant of one runtime.",
-            "A layer's time in INT8 is compared with its time in float.", "Name another --scheme.",
+            "The time of a layer in INT8 is compared with its time in float.", "Name another --scheme.",
         )  # fmt: skip
     exact, int8 = (builder.build(state, candidate) for candidate in pairs[0])
     timings = first_look(state, [exact, int8])
@@ -59,10 +59,9 @@ def sensitivity(job: Job, runner: StageRunner, host: Host) -> Sensitivity:
 
 
 def table(state: RunState, exact: Build, int8: Build, first: dict[str, Timing]) -> Sensitivity:
-    """Blocks and layers of `int8` against `exact`, which were timed as `first` says.
+    """The table of blocks and layers of `int8` against `exact`; `first` has the timings of both.
 
-    Raises `EdgewrightError`s of the stages: an INT8 file of which no layer can be given back to float, a profiler that
-    fails.
+    Raises the `EdgewrightError` of a stage: no layer of the INT8 file can return to float, or a profiler fails.
     """
     assert exact.artifact and int8.artifact
     calibration = state.images.calibration
@@ -86,7 +85,7 @@ def _parts(
     rows: Sequence[block_sensitivity.Sensitivity], kernels: dict[str, list[Kernel]], tensors: dict[str, str],
     totals: Sequence[tuple[str, float]],
 ) -> tuple[Part, ...]:  # fmt: skip
-    """`rows` with their milliseconds in float and in INT8, scaled so that they add up to the measured `totals`."""
+    """`rows` with their times in ms in float and INT8, scaled so that they add up to the measured `totals`."""
     owners = {name: i for i, row in enumerate(rows) for name in row.block.nodes}
     owners |= {tensor: owners[node] for tensor, node in tensors.items() if node in owners and tensor not in owners}
     columns: list[list[float | None]] = []

@@ -1,1 +1,1 @@
-"""Each step of a job as a pure stage: a name, a target and plain arguments, kept in the store."""
+"""The stages of a job: pure functions with a name and plain arguments, whose results are kept in the store."""

@@ -1,4 +1,4 @@
-"""The audit of what was built, and of the images: one stored stage each, made in a child (docs/reference/audit.md)."""
+"""The audit of artifacts and of calibration images: one stored stage each, which runs in a child."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 
 FILE = "audit.json"
 IMAGES = 32
-"""Answers are compared on so many images, evenly out of the list."""
+"""Outputs are compared on this many images, evenly spaced in the list."""
 
 ROWS = 3
-"""The batch that a model of one image is tried with."""
+"""The batch size to try with a model for one image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is audited: an ONNX file, the artifact that was compiled of it, and what that answered on `images`.
+    """The subject of an audit: an ONNX file, the artifact that was compiled from it, and its outputs on `images`.
 
-    `isa`: the instruction sets that the file is for, `answered_with` those of the machine that answered. `described`:
-    what its runtime says it ran. `runs_here`: whether this machine can run the artifact in other batches.
+    `isa`: the instruction sets of the target. `answered_with`: those of the machine that computed the outputs.
+    `described`: what the runtime reports on its execution. `runs_here`: whether this machine can run other batches.
     """
 
     model: Entry
@@ -64,7 +64,7 @@ class Subject:
 
 
 def audit(runner: StageRunner, what: str, subject: Subject) -> Entry:
-    """``audit.json``: the findings on one artifact, those of passed checks too."""
+    """``audit.json``: the findings on one artifact, including passed checks."""
     places = list(sets.spread(range(len(subject.images.items)), subject.count))
     images = subject.images.only(subject.images.items[place] for place in places)
     rooms = ("bench", "quantize", "runtimes", "graph", "pipeline")
@@ -103,29 +103,29 @@ def audit_images(runner: StageRunner, images: Images, spec: ModelSpec) -> Entry:
 
 
 def described(artifact: Entry, evaluation: Entry | None) -> dict[str, Any]:
-    """What really ran: told where the artifact was built, or by the device that answered with it."""
+    """The properties of the compiled artifact, as its compilation or the device that ran it reported them."""
     found = artifacts.read(artifact.path).described
     told = Path(evaluation.path, DESCRIBED) if evaluation else None
     if told is None or not told.is_file():
         return found
-    found.pop("unfused", None)  # of the machine that built it: the kernels of the one that answered may be right
+    found.pop("unfused", None)  # the machine that built it reported this; the kernels of the other may be right
     return {**found, **msgspec.json.decode(told.read_bytes())}
 
 
 def read(entry: Entry) -> list[Finding]:
-    """The findings that a stage wrote."""
+    """The findings of a stage."""
     return msgspec.json.decode((entry.path / FILE).read_bytes(), type=list[Finding])
 
 
 def unaudited(reason: str) -> Finding:
-    """The finding on an artifact that could not be audited."""
-    return Finding(level="warning", code="audit", text=f"It could not be audited: {reason}")
+    """The finding on a failed audit."""
+    return Finding(level="warning", code="audit", text=f"The audit failed: {reason}")
 
 
 def examine_images(
     calibration: list[str], evaluation: list[str], size: tuple[int, int], different: int, folder: str
 ) -> None:
-    """Compare the two sets; runs in a child."""
+    """Compare the two sets. Runs in a child."""
     apart = f"None of {different} calibration images is among the {len(evaluation)} evaluation images."
     found = [
         Finding(level="ok", code="calibration-leak", text=apart),
@@ -136,7 +136,7 @@ def examine_images(
 
 
 class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child is asked for: a `Subject` as plain data; `images` are those at `places` of all."""
+    """The request to the child: a `Subject` as plain data. `images` are those at `places` in the whole list."""
 
     model: str
     artifact: str
@@ -152,7 +152,7 @@ class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def examine(request: dict[str, Any], folder: str, progress: child.Progress | None = None) -> None:
-    """Make every check on one artifact; runs in a child."""
+    """Run every check on one artifact. Runs in a child."""
     from edgewright.graph import census, names
     from edgewright.graph import files as onnx_files
     from edgewright.quantize import saturation
@@ -166,11 +166,11 @@ def examine(request: dict[str, Any], folder: str, progress: child.Progress | Non
     precisions: list[Precision] = [*(["int8"] if "int8" in layers else []), options.precision]  # type: ignore[list-item]
     found = [checks.census(layers, asked.described)] if asked.described.get("layers") else []
     with tempfile.TemporaryDirectory(prefix="edgewright-audit-") as scratch:
-        tell(0, 3, "exact answers")
+        tell(0, 3, "exact outputs")
         exact = expected = _emulated(graph, asked, "", Path(scratch, "exact"))
         kernels = registry.traits(options.runtime).saturation
         if kernels and "int8" in layers and _adds_in_16_bits(asked.isa):
-            tell(1, 3, "answers without VNNI")
+            tell(1, 3, "outputs without VNNI")
             copy = onnx_files.copy(graph)
             pairs = sum(saturation.apply(copy, kernels).values())
             without = _emulated(copy, asked, options.runtime, Path(scratch, "saturated")) if pairs else exact
@@ -193,11 +193,11 @@ def _write(found: list[Finding], folder: str) -> None:
 
 
 _answered: dict[tuple[str, str, bytes], np.ndarray] = {}
-"""What the model answered that this process audited last: several artifacts are compiled of one."""
+"""The outputs of the model that this process audited last: several artifacts are compiled from one model."""
 
 
 def _emulated(graph: onnx.ModelProto, asked: ExamineRequest, runtime: str, folder: Path) -> np.ndarray:
-    """What the graph answers, computed as it is written; it is the model of `asked`, saturated as by `runtime`."""
+    """The outputs of the graph, computed node by node; `runtime`: with the saturation of that runtime."""
     from edgewright.bench import worker
     from edgewright.graph import files as onnx_files
 
@@ -219,7 +219,7 @@ def _emulated(graph: onnx.ModelProto, asked: ExamineRequest, runtime: str, folde
 def _batches(
     graph: onnx.ModelProto, asked: ExamineRequest, spec: ModelSpec, precisions: list[Precision], folder: Path
 ) -> list[Finding]:
-    """Identical rows in one batch, and a batch of one against a batch of several."""
+    """Check that equal rows of a batch get equal outputs, and that batches of one and of several agree."""
     from edgewright.graph import batch
     from edgewright.graph import files as onnx_files
     from edgewright.runtimes import session
@@ -242,7 +242,7 @@ def _batches(
                 about = spec.with_input(batch=other)
                 artifacts.build(folder / "source.onnx", about, options, folder / "artifact")
             except EdgewrightError:
-                text = f"Not checked: its batch of {fixed} is frozen into the graph."
+                text = f"Not checked: the batch of {fixed} is fixed in the graph."
                 return [Finding(level="note", code="batch-size", text=text)]
             with session.open(folder / "artifact") as changed:
                 single, many = (opened, changed) if fixed == 1 else (changed, opened)
@@ -251,13 +251,13 @@ def _batches(
     stable = tasks.of(spec).loss.stable
     pairs = [stable(a, b, spec) for a, b in zip(equal, same)]
     alike = checks.batch("batch-rows", pairs, precisions, f"One image {rows} times in a batch")
-    if alike.level != "ok":  # then a batch answers otherwise than single images, too
+    if alike.level != "ok":  # then batches and single images differ, too
         return [alike]
     pairs = [stable(a, b, spec) for a, b in zip(one, several)]
     return [alike, checks.batch("batch-size", pairs, precisions, f"{rows} images one by one and in a batch")]
 
 
 def _in_rows(opened: Any, x: np.ndarray) -> list[np.ndarray]:
-    """The outputs for each row of `x` by itself, put together."""
+    """The outputs for each row of `x`, computed separately and concatenated."""
     every = [opened.run(x[index : index + 1]) for index in range(len(x))]
     return [np.concatenate(parts) for parts in zip(*every)]

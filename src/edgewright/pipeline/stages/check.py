@@ -1,4 +1,4 @@
-"""What can be proved of a TensorRT artifact without its device: rules, parser, builder, precision, memory."""
+"""Checks of a TensorRT artifact without its device: Q/DQ rules, parser, builder, precision, memory."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from edgewright.targets.target import Target, memory_for_model
 
 FILE = "check.json"
 MUCH = 0.5
-"""From this share of the memory on a model is told to be large: the estimate knows no workspace and no library."""
+"""A model that takes more than this share of the memory gets a warning: the estimate has no workspace and library."""
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``check.json``. `layers`: how many layers the graph asks to run in each precision (predicted, not observed).
+    """``check.json``. `layers`: number of layers by the precision that the graph requests (predicted, not measured).
 
-    Bytes are computed from shapes; `memory_bytes` is what the target has for a model. `ahead_of_time` is None where
-    parser and builder were not asked, and `unasked` says why. `sparse`: layers with 2:4 zeros of all that could have
-    them, where sparse kernels are asked for.
+    Bytes are computed from shapes. `memory_bytes`: the memory of the target for a model. `ahead_of_time`: None if
+    parser and builder did not run; then `unasked` says why. `sparse`: with sparse kernels, the number of layers with
+    2:4 zeros and of layers that could have them.
     """
 
     schema_version: int = 1
@@ -45,62 +45,64 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def refused(self) -> tuple[str, str] | None:
-        """What TensorRT will not take in the file, and why; None where nothing says so."""
+        """What TensorRT refuses in the file, and why; None if no check fails."""
         broken = [violation for violation in self.violations if violation.level == "error"]
         problems = self.ahead_of_time.problems if self.ahead_of_time else ()
         told = [f"{problem.operator} '{problem.origin}': {problem.text}" for problem in problems]
         if broken:
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            what = f"TensorRT's rule '{broken[0].rule}' is broken at '{broken[0].origin}'{more}: {broken[0].text}"
-            return what, f"The parser says: {told[0]}" if told else RULES[broken[0].rule]
+            what = f"The file breaks TensorRT's rule '{broken[0].rule}' at '{broken[0].origin}'{more}: {broken[0].text}"
+            return what, f"The parser reports: {told[0]}" if told else RULES[broken[0].rule]
         if told:
             return "TensorRT's parser refuses the file.", told[0]
         if (ahead := self.ahead_of_time) and not ahead.parsed:
-            return "TensorRT's parser does not survive the file.", ahead.reason or ""
+            return "TensorRT's parser crashes on the file.", ahead.reason or ""
         return None
 
     @property
     def unbuilt(self) -> str | None:
-        """Why the builder did not build what the parser took; None where it did, or was not asked."""
+        """Why the builder failed on the parsed file; None if it succeeded, or did not run."""
         ahead = self.ahead_of_time
         if ahead is None or ahead.built:
             return None
         return f"{ahead.library} cannot build it for compute capability {ahead.compute_capability}: {ahead.reason}"
 
     def findings(self) -> tuple[Finding, ...]:
-        """What a reader of a report should know."""
+        """The findings for the report."""
         found = [
             Finding(level="warning", code=f"tensorrt-{violation.rule}", text=f"{violation.origin}: {violation.text}")
             for violation in self.violations
         ]
         ahead = self.ahead_of_time
         if ahead is None:
-            text = f"TensorRT's parser and builder did not see this file: {self.unasked}"
+            text = f"TensorRT's parser and builder did not check this file: {self.unasked}"
             found.append(Finding(level="note", code="not-parsed", text=text))
         elif ahead.built:
             layers = ", ".join(f"{count} {kind}" for kind, count in sorted(self.layers.items()))
             text = (
-                f"Layers by the graph: {layers}. Parsed and built ahead of time by {ahead.library} for compute "
-                f"capability {ahead.compute_capability}, not measured."
+                f"Layers by the graph: {layers}. {ahead.library} parsed and built the file ahead of time for compute "
+                f"capability {ahead.compute_capability}; nothing was measured."
             )
             found.append(Finding(level="note", code="built-ahead-of-time", text=text))
         else:
             found.append(Finding(level="warning", code="not-built", text=self.unbuilt or ""))
         if self.sparse:
             some, every = self.sparse
-            text = f"{some} of {every} layers have 2:4 zeros. What sparse kernels gain was not measured."
+            text = f"{some} of {every} layers have 2:4 zeros. The gain of sparse kernels was not measured."
             if not some:
-                text = f"Sparse kernels are asked for, and none of {every} layers has 2:4 zeros: prune --sparsity 2:4."
+                text = f"Sparse kernels are on, but none of {every} layers has 2:4 zeros: use prune --sparsity 2:4."
             found.append(Finding(level="note" if some else "warning", code="sparsity", text=text))
         needed = self.weight_bytes + self.activation_bytes
         if self.memory_bytes and needed > MUCH * self.memory_bytes:
-            text = f"Weights and tensors take {needed / 1e6:.0f} MB of {self.memory_bytes / 1e6:.0f} MB for a model."
+            text = (
+                f"Weights and tensors take {needed / 1e6:.0f} MB of the {self.memory_bytes / 1e6:.0f} MB for a model."
+            )
             found.append(Finding(level="warning", code="memory", text=text))
         return tuple(found)
 
 
 def check(runner: StageRunner, model: Entry, what: str, options: Options, target: Target) -> Entry:
-    """``check.json`` of the ONNX file that `model` holds, for `target`."""
+    """``check.json`` of the ONNX file in `model`, for `target`."""
     capability = target.gpu.compute_capability if target.gpu else None
     rooms = ("quantize", "runtimes", "graph", "pipeline")
     inputs = {
@@ -117,7 +119,7 @@ def check(runner: StageRunner, model: Entry, what: str, options: Options, target
 
 
 def prove(model: str, options: dict[str, Any], capability: str | None, memory: int | None, context: Context) -> None:
-    """The work of `check`: the file is examined, and built ahead of time, in a child each."""
+    """The function of the stage: check the file, then build it ahead of time, in one child each."""
     wanted = msgspec.convert(options, Options)
     read = child.call(f"{__name__}:examine", log=context.log, limits=context.limits, model=model)
     ahead, unasked = _build(model, wanted, capability, context)
@@ -138,7 +140,7 @@ def read(entry: Entry) -> Checked:
 
 
 def examine(model: str) -> dict[str, Any]:
-    """Rules, layers and memory of the ONNX file `model`, and the layer that each node belongs to; runs in a child."""
+    """Rules, layers and memory of the ONNX file `model`, and the layer of each node. Runs in a child."""
     from edgewright.graph import census, names, sparsity
     from edgewright.graph import files as onnx_files
     from edgewright.quantize.qdq import tensorrt_rules
@@ -154,7 +156,7 @@ def examine(model: str) -> dict[str, Any]:
 
 
 def _build(model: str, options: Options, capability: str | None, context: Context) -> tuple[Check | None, str | None]:
-    """What parser and builder make of the file, or why they were not asked."""
+    """The result of parser and builder, or why they did not run."""
     if capability is None:
         return None, "the target names no GPU."
     told: list[str] = []

@@ -1,4 +1,4 @@
-"""What a runtime loads, as stages: artifacts of candidates and of the reference, and such as answer for a device."""
+"""Compilation as stages: artifacts of candidates and of the reference, and artifacts that emulate a device."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ SIMULATED = "simulated.onnx"
 
 
 def compile_artifact(runner: StageRunner, model: Entry, spec: ModelSpec, candidate: Candidate, run: bool) -> Entry:
-    """The artifact of a candidate: what its runtime loads, and ``artifact.json``. `run`: this machine is the target."""
+    """The artifact of a candidate: the runtime's files and ``artifact.json``. `run`: this machine is the target."""
     return _compile(runner, candidate.id, File(model, MODEL, spec), candidate.options, run)
 
 
 def compile_reference(runner: StageRunner, exported: Entry, spec: ModelSpec) -> Entry:
-    """The reference's artifact: float32 torch where the source has a torch module, else ONNX Runtime float32.
+    """The reference's artifact: torch in float32 if the source has a torch module, else ONNX Runtime in float32.
 
-    Of a file that is quantized already the graph is computed as it is written, without INT8 kernels.
+    The graph of an INT8 source is computed exactly, without INT8 kernels.
     """
     has_torch = (exported.path / REFERENCE).exists()
     parity = msgspec.json.decode((exported.path / PARITY).read_bytes())
-    if has_torch and parity.get("reference_batch") is None:  # it takes any number of images
+    if has_torch and parity.get("reference_batch") is None:  # the torch module takes any batch size
         spec = spec.with_input(batch=None)
-    # An INT8 file stands for itself, computed exactly: some processors add its products in 16 bits.
+    # The reference of an INT8 file is the file, computed exactly: some processors saturate its sums at 16 bits.
     exact = not has_torch and bool(what_is(exported).operators)
     options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32", emulate=exact)
     file = REFERENCE if has_torch else MODEL
@@ -45,14 +45,14 @@ def compile_reference(runner: StageRunner, exported: Entry, spec: ModelSpec) -> 
 
 
 def emulate(runner: StageRunner, model: Entry, what: str, spec: ModelSpec) -> Entry:
-    """An artifact that answers on this CPU as an exact INT8 or FP16 runtime answers with the file of `model`."""
+    """An artifact that computes on this CPU what an exact INT8 or FP16 runtime computes with the file of `model`."""
     file = SIMULATED if (model.path / SIMULATED).exists() else MODEL
     options = Options(runtime="onnxruntime", emulate=True)
     return _compile(runner, f"{what}, emulated", File(model, file, spec), options, True)
 
 
 def emulate_saturation(runner: StageRunner, model: Entry, candidate: Candidate, spec: ModelSpec) -> Entry:
-    """An artifact that answers as the candidate does on x86 without VNNI (`quantize.saturation`)."""
+    """An artifact that computes what the candidate computes on x86 without VNNI (`quantize.saturation`)."""
     runtime = candidate.options.runtime
     inputs = {"model": model.key, "runtime": runtime, "made_by": made_by("quantize", "graph")}
     made = runner.run(
@@ -63,7 +63,7 @@ def emulate_saturation(runner: StageRunner, model: Entry, candidate: Candidate, 
 
 
 class File(NamedTuple):
-    """A file of a model's folder, and its spec."""
+    """A file in a model's folder, and its spec."""
 
     model: Entry
     name: str
@@ -77,13 +77,13 @@ def _compile(
     how = {"spec": msgspec.to_builtins(file.spec), "options": msgspec.to_builtins(options), "run": run}
     inputs = {"model": file.model.key, "file": file.name, **how, "made_by": made_by("compile", "runtimes", "graph")}
     if run and (identity := getattr(registry.module(options.runtime), "identity", None)):
-        inputs["device"] = identity()  # what it builds is bound to more than the library's version
+        inputs["device"] = identity()  # its builds depend on more than the library's version
     target = "edgewright.runtimes.artifact:build"
     return runner.run("compile", what, inputs, target, refuse=refuse, model=str(file.model.path / file.name), **how)
 
 
 def finish(runner: StageRunner, artifact: Entry, what: str, host: Host) -> Entry:
-    """The artifact with what only the device `host` can build of it."""
+    """The artifact, completed with the parts that only the device `host` can build."""
     device = f"{host.unit}; {host.identity}"
     inputs = {"artifact": artifact.key, "machine": device, "made_by": made_by("compile", "runtimes")}
     work = Stage(
@@ -94,6 +94,7 @@ def finish(runner: StageRunner, artifact: Entry, what: str, host: Host) -> Entry
 
 
 def finished(artifact: str, context: Context, finish: Finish) -> None:
-    """The work of `finish`, which a device does."""
+    """The function of the stage `finish`, on a device."""
     finish(Path(artifact), context.folder, context.progress)
-    Path(context.folder, "manifest.json").unlink(missing_ok=True)  # of the unfinished one; the store writes its own
+    # The store writes a manifest of the finished artifact.
+    Path(context.folder, "manifest.json").unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from edgewright.runtimes import torch as torch_reference
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """The model as the user names it: a source string, and files that complete it."""
+    """The model as the user names it: a source string and the files that complete it."""
 
     source: str
     checkpoint: str | None = None
@@ -29,11 +29,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @functools.cached_property
     def parsed(self) -> ParsedSource:
-        """What the source string says."""
+        """The parsed source string."""
         return parse(self.source)
 
     def identity(self) -> dict[str, Any]:
-        """What the export's key holds of the source: names, and digests of all files that are read."""
+        """The source's part of the export's key: names, and digests of all files that the export reads."""
         named = {"checkpoint": self.checkpoint, "spec_file": self.spec_file, "model": self.source}
         return {
             "source": self.source,
@@ -53,7 +53,7 @@ def export(runner: StageRunner, source: Source, images: ImageSet | None, batch: 
         "made_by": made_by("export", "graph"),
     }
     if source.parsed.kind != "onnx":
-        machine_key.key()  # the reference is marked with it: that it cannot be kept is said before the work
+        machine_key.key()  # it signs the reference: an error is better reported before the work
         runner = runner.with_torch
     return runner.run(
         "export", source.source, inputs, "edgewright.export.exporter:export", refuse=_foreign, source=source.source,
@@ -73,7 +73,7 @@ def _digest(path: str) -> str:
 
 
 def _beside(model: str) -> dict[str, str]:
-    """Digests of the files beside a model file that may be read with it: its spec, its external data."""
+    """Digests of files next to a model file that the export may read: its spec, its external data."""
     path = Path(model)
     if not path.is_file():
         return {}
@@ -85,12 +85,12 @@ def _beside(model: str) -> dict[str, str]:
     found = {}
     for name in near:
         with contextlib.suppress(InvalidInput, IntegrityError), files.open_contained(path.parent, name) as file:
-            found[name] = files.sha256(file)  # what may not be opened the export refuses
+            found[name] = files.sha256(file)  # a file that cannot be opened is reported by the export
     return found
 
 
 def _named_digest(source: str) -> str | None:
-    """A digest of the file that a source names, or of the module of its factory: an edit of it must export anew."""
+    """A digest of the file in a source string, or of its factory's module: a change of it must export again."""
     library, _, rest = source.partition("?")[0].partition(":")
     if library == "ultralytics" and (path := ultralytics.file_of(rest)):
         return files.sha256(path)
@@ -99,4 +99,4 @@ def _named_digest(source: str) -> str | None:
     if library != "torch":
         return None
     found = torch.file_of(rest)
-    return files.sha256(found) if found else None  # the export says what is wrong with the name
+    return files.sha256(found) if found else None  # a wrong name is reported by the export

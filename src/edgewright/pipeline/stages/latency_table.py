@@ -1,7 +1,7 @@
-"""The latency table wired: which layers are not in the store yet, quantized as networks are, timed in a child.
+"""The latency table as stages: quantize layers that are not in the store, as in a network, and time them in a child.
 
-Each layer is a result of its own in the store, so that models share what was measured, and a run that was killed goes
-on behind the last chunk of layers that it finished.
+Each layer is a result of its own in the store. Models share results, and a killed run continues after the last chunk
+of layers that it finished.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edgewright.runtimes.options import Options
 
 STAGE, FILE = "layer", "cost.json"
 CHUNK = 32
-"""Layers of one probe: few enough that its maps stay small and little is lost by a kill."""
+"""The number of layers in one probe: it stays small, and a kill loses little."""
 
 
 def measure(
@@ -36,11 +36,11 @@ def measure(
     machine: str,
     isa: Sequence[str] = (),
 ) -> Table:
-    """The table of `layers`, each at a few widths, on this machine (`machine` names it in the keys).
+    """The latency table of `layers` on this machine, each at several channel counts.
 
-    `options` are those of the artifacts that are predicted, `scheme` their Q/DQ flavour (None: float). `isa`: the
-    machine's instruction sets, by which the step of the widths goes. Measures what is not in the store. Raises
-    `Unavailable` for a runtime without a profiler, and what the runtime raises.
+    `options`: of the artifacts to predict. `scheme`: their Q/DQ scheme (None: float). `machine`: names this machine in
+    the keys. `isa`: its instruction sets, which set the step of channel counts. Measures only layers that are not in
+    the store. Raises `Unavailable` for a runtime without a profiler, and the runtime's errors.
     """
     block = registry.traits(options.runtime).channel_block("int8" if scheme else options.precision, isa)
     wanted = list(dict.fromkeys(point for layer in layers for point in grid(layer, block)))
@@ -56,7 +56,7 @@ def measure(
             found[layer] = _read(entry)
         else:
             missing.append(layer)
-    # A layer is faster behind one of its own shape, whose buffers and code are at hand: of few should it be told so.
+    # A layer runs faster after one of its own shape, whose buffers and code are in the cache: so shuffle.
     Random(0).shuffle(missing)
     what = f"{options.runtime} {scheme or options.precision}"
     runner.watch(STAGE, what, 0, max(len(missing), 1), f"{len(found)} of {len(wanted)} layers from the store")
@@ -70,7 +70,7 @@ def measure(
 
 
 def time(layers: list[Any], options: Any, scheme: str | None, progress: child.Progress | None = None) -> list[Cost]:
-    """The cost of each of `layers`, measured here and now; runs in a child."""
+    """Measure the cost of each of `layers` now. Runs in a child."""
     from edgewright.graph import files, probe
 
     layers, options = msgspec.convert(layers, list[Layer]), msgspec.convert(options, Options)
@@ -92,7 +92,7 @@ def time(layers: list[Any], options: Any, scheme: str | None, progress: child.Pr
 
 
 def _timed(runner: StageRunner, what: str, layers: list[Layer], options: Options, scheme: str | None) -> list[Cost]:
-    # No YIELDING: what is timed must have the threads that a measured artifact has.
+    # No YIELDING: the measured layers need the same threads as a measured artifact.
     found = child.call(
         f"{__name__}:time", log=runner.log(STAGE, what), limits=runner.limits, env=None,
         layers=msgspec.to_builtins(layers), options=msgspec.to_builtins(options), scheme=scheme,

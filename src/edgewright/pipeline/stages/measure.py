@@ -1,4 +1,4 @@
-"""Answers, latencies and kernel times of artifacts, as stages: done on this machine, or by a device."""
+"""Outputs, latencies and kernel times of artifacts, as stages: computed on this machine or on a device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMINGS = "timings.json"
 
 
 def evaluate(runner: StageRunner, artifact: Entry, what: str, images: ImageSet, host: Host) -> Entry:
-    """``outputs.npy``: what the artifact answers on every evaluation image, at `host`."""
+    """``outputs.npy``: the outputs of the artifact for every evaluation image, computed at `host`."""
     inputs = {
         "artifact": artifact.key, "images": images.digests, "machine": host.identity,
         "made_by": made_by("measure", "bench"),
@@ -35,7 +35,7 @@ def evaluate(runner: StageRunner, artifact: Entry, what: str, images: ImageSet, 
 
 
 def answers(artifact: str, images: list[str], context: Context, answer: Answer | None = None) -> None:
-    """The work of `evaluate`; `answer` does it where that is not this machine."""
+    """The function of the stage `evaluate`. `answer`: computes the outputs on a device."""
     from edgewright.bench import accuracy
 
     accuracy.evaluate(
@@ -44,10 +44,10 @@ def answers(artifact: str, images: list[str], context: Context, answer: Answer |
 
 
 class Interleaved(msgspec.Struct, frozen=True, kw_only=True):
-    """What is measured in one interleaved run on `images`, a handful; speedups are against the one called `base`.
+    """Artifacts to measure in one interleaved run on a few `images`; speedups refer to `base`.
 
-    `run`: the number of one of several runs of the same. `is_evidence`: figures taken under load or throttling are
-    shown once, and not used again.
+    `run`: the number of this run, if the same is measured several times. `is_evidence`: do not reuse results that were
+    measured under load or throttling.
     """
 
     artifacts: Mapping[str, Entry]
@@ -60,7 +60,7 @@ class Interleaved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def interleaved(runner: StageRunner, host: Host, name: str, asked: Interleaved, fresh: bool) -> dict[str, Timing]:
-    """The artifacts measured at `host`, stored as the stage `name`; `fresh`: measured anew."""
+    """The artifacts measured at `host`, stored as the stage `name`. `fresh`: measure again."""
     rules = msgspec.to_builtins(asked.rules)
     inputs = {
         "artifacts": {id: entry.key for id, entry in asked.artifacts.items()}, "images": asked.images.digests,
@@ -87,8 +87,8 @@ def timings(
     artifacts: dict[str, str], images: list[str], how: dict[str, Any], base: str | None, context: Context,
     observe: Observe | None = None,
 ) -> None:  # fmt: skip
-    """The work of `interleaved`, with the `rules` and the `target` of `how`; `observe` does it where that is not this
-    machine."""
+    """The function of the stage `interleaved`, with the `rules` and `target` in `how`. `observe`: measures on a device
+    instead of this machine."""
     setup = Setup(
         rules=msgspec.convert(how["rules"], Rules), limits=context.limits,
         target=msgspec.convert(how["target"], Target),
@@ -104,7 +104,7 @@ def timings(
 def profile_kernels(
     runner: StageRunner, artifacts: Mapping[str, Entry], image: str, digest: str, machine: str
 ) -> Entry:
-    """``profile.json``: the kernels of the artifacts (id -> entry) with their times, measured in turn here."""
+    """``profile.json``: the kernels of the artifacts (id -> entry) with their times, measured here one by one."""
     keys = {id: entry.key for id, entry in artifacts.items()}
     inputs = {
         "artifacts": keys,

@@ -13,7 +13,7 @@ from edgewright.pipeline.stages.runner import StageRunner, made_by
 
 
 class InInt8(NamedTuple):
-    """A float model, the INT8 file that was made of it, and how."""
+    """A float model, the INT8 file quantized from it, and its variant."""
 
     model: Entry
     quantized: Entry
@@ -23,7 +23,7 @@ class InInt8(NamedTuple):
 def mix_precision(
     runner: StageRunner, model: Entry, quantized: Entry, variant: Variant, calibration: ImageSet, seed: int,
 ) -> Entry:  # fmt: skip
-    """``model.onnx``, ``provenance.json``: `quantized` with the variant's layers given back to float."""
+    """``model.onnx``, ``provenance.json``: `quantized` with the variant's float layers restored."""
     how: dict[str, Any] = {"float_layers": list(variant.float_layers)}
     made = made_by("quantize", "graph")
     source, _ = float_model(runner, model, variant, calibration, seed)
@@ -35,7 +35,7 @@ def mix_precision(
 
 
 def sensitivity(runner: StageRunner, int8: InInt8, calibration: ImageSet, seed: int, layers: bool) -> Entry:
-    """``sensitivity.json``: what each block loses in INT8, and with `layers` each layer."""
+    """``sensitivity.json``: the INT8 loss of each block, and with `layers` of each layer."""
     model, quantized, variant = int8
     how: dict[str, Any] = {"layers": layers}
     made = made_by("quantize", "graph")

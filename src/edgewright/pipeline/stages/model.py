@@ -1,4 +1,4 @@
-"""The folder of a model, as stages write it: the graph, its spec, and what is beside them."""
+"""The folder of a model, as stages write it: the graph, its spec, and accompanying files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", torch
 
 
 def spec_of(entry: Entry) -> ModelSpec:
-    """The ModelSpec that a stage wrote beside its model."""
+    """The ModelSpec in the folder of a model."""
     return decode((entry.path / SPEC).read_bytes(), ModelSpec, SPEC)
 
 
 def what_is(entry: Entry) -> Found:
-    """What the ``model.onnx`` that a stage wrote is: in float, or quantized already."""
+    """Whether the ``model.onnx`` of a stage is in float or already quantized."""
     from edgewright.graph import precision
 
     return precision.read(entry.path / MODEL)
 
 
 def require_float(entry: Entry) -> None:
-    """Raise `InvalidInput` where the model of `entry` is quantized already."""
+    """Raise `InvalidInput` if the model of `entry` is already quantized."""
     from edgewright.graph import precision
 
     if found := what_is(entry).operators:

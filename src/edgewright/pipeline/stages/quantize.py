@@ -1,4 +1,4 @@
-"""INT8 and FP16 as stages: each step of a method that is kept by itself, and the quantized file."""
+"""INT8 and FP16 as stages: each step of a method that is stored separately, and the quantized file."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from edgewright.quantize import methods, schemes
 from edgewright.quantize.calibration.statistics import STATISTICS
 
 HALF_IMAGES = 64
-"""Images that FP16 is proven on: of more the time grows, and what overflows shows on these."""
+"""The number of images for the check of FP16: more take longer and show no further overflow."""
 
 
 class FloatModel(NamedTuple):
-    """The float model that is quantized, and where what is known of its activations is kept, for methods that ask."""
+    """The float model to quantize, and the folder with statistics of its activations, for methods that need them."""
 
     model: Entry
     statistics: Entry | None
 
 
 def float_model(runner: StageRunner, model: Entry, variant: Variant, calibration: ImageSet, seed: int) -> FloatModel:
-    """`model` as those steps of the variant's method make it that are kept as stages of their own."""
+    """`model` after those steps of the variant's method that are stages of their own."""
     assert variant.method is not None and variant.scheme is not None
     found = FloatModel(model, None)
     for step in methods.get(variant.method).steps_for(schemes.get(variant.scheme)):
@@ -64,7 +64,7 @@ def quantize(
     calibration: ImageSet,
     seed: int,
 ) -> Entry:
-    """``model.onnx`` in INT8 and ``provenance.json``; `variant` names scheme and method."""
+    """``model.onnx`` in INT8 and ``provenance.json``. `variant` names scheme and method."""
     assert variant.method is not None
     method = methods.get(variant.method)
     how: dict[str, Any] = {"scheme": variant.scheme, "method": variant.method}
@@ -89,16 +89,16 @@ def quantize(
 
 
 def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
-    """The model's class for each image; raises `InvalidInput` where the images do not tell it."""
+    """The model's class for each image. Raises `InvalidInput` if the images have no classes."""
     if not tasks.of(spec).truth.CLASSES:
         raise InvalidInput(
-            f"The method '{method}' needs a class for each image, but '{spec.name}' is not a classifier.",
-            f"Its task is {spec.task.kind}.", "Use distil, which learns from the float model alone.",
+            f"The method '{method}' needs a class for each image, but '{spec.name}' is no classifier.",
+            f"Its task is {spec.task.kind}.", "Use distil, which needs only the float model.",
         )  # fmt: skip
     if any(item.label is None for item in images.items):
         raise InvalidInput(
-            f"The method '{method}' learns from a class for each image, and the calibration images have none.",
-            f"They are those of '{images.name}'.", "Sort them into a folder a class, or use distil, which needs none.",
+            f"The method '{method}' needs a class for each image, but the images of '{images.name}' have none.",
+            "They calibrate this run.", "Sort them into a folder per class, or use distil, which needs no classes.",
         )  # fmt: skip
     return [item.label for item in sets.match_labels(images, spec).items if item.label is not None]
 
@@ -106,7 +106,7 @@ def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
 def halve(runner: StageRunner, model: Entry, what: str, images: ImageSet) -> Entry:
     """``model.onnx`` in mixed FP16, ``simulated.onnx`` and ``half.json`` (see `quantize.fp16`).
 
-    It is proven on `HALF_IMAGES` of `images`, evenly out of the list, which is sorted by class.
+    Checked on `HALF_IMAGES` of `images`, evenly spaced in the list, which is sorted by class.
     """
     some = msgspec.structs.replace(images, items=sets.spread(images.items, HALF_IMAGES))
     inputs = {"model": model.key, "images": some.digests, "made_by": made_by("quantize", "graph")}

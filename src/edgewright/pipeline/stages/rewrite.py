@@ -13,17 +13,17 @@ from edgewright.pipeline.stages.model import MODEL, SPEC
 from edgewright.pipeline.stages.runner import StageRunner, made_by
 
 ROUNDING = 1e-3
-"""More than this share of the largest value is no rounding of float32."""
+"""The largest difference, as a share of the largest value, that counts as rounding of float32."""
 
 
 def fold_normalization(runner: StageRunner, model: Entry, name: str) -> Entry:
-    """``model.onnx`` that takes uint8 NHWC: division, mean and std are inside the graph; and its ``spec.json``."""
+    """``model.onnx`` with uint8 NHWC input, which divides and normalizes in the graph; and its ``spec.json``."""
     inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
     return runner.run("normalize", name, inputs, f"{__name__}:fold", model=str(model.path / MODEL))
 
 
 def fold(model: str, folder: str) -> None:
-    """Fold the normalization of the ONNX file `model` into its graph; runs in a child."""
+    """Fold the normalization of the ONNX file `model` into its graph. Runs in a child."""
     from edgewright.graph import files as onnx_files
     from edgewright.graph import metadata, normalize
 
@@ -41,9 +41,9 @@ def unshuffle(runner: StageRunner, model: Entry, name: str) -> Entry | None:
 
 
 def take_shuffles_out(model: str, folder: str) -> None:
-    """Take the channel shuffles out of the ONNX file `model`; runs in a child.
+    """Remove the channel shuffles of the ONNX file `model`. Runs in a child.
 
-    Where there are none, nothing is written. Raises `RuntimeFailed` where the answers to random input change.
+    Writes nothing if there are none. Raises `RuntimeFailed` if the outputs for random input change.
     """
     from edgewright.graph import compare, metadata, shuffle
     from edgewright.graph import files as onnx_files
@@ -52,20 +52,20 @@ def take_shuffles_out(model: str, folder: str) -> None:
     graph = onnx_files.copy(before)
     if not shuffle.apply(graph):
         return
-    what, remedy = "Taking its channel shuffles out breaks the model", "Report it with the model's name."
+    what, remedy = "The removal of channel shuffles breaks the model", "Report it with the model's name."
     try:
         onnx_files.check(graph, "The model without shuffles")
         gap = compare.difference(before, graph, compare.random_input(before))
-    except EdgewrightError as error:  # a change of ours: no fault of the file that the user gave
+    except EdgewrightError as error:  # our rewrite is wrong, not the user's file
         raise RuntimeFailed(f"{what}: {error.what}", error.why, remedy) from error
     if gap > ROUNDING:
-        raise RuntimeFailed(f"{what}.", f"Its answers differ by {gap:.3g} of the largest.", remedy)
+        raise RuntimeFailed(f"{what}.", f"Its outputs differ by {gap:.3g} of the largest value.", remedy)
     onnx_files.save(graph, Path(folder, MODEL))
     files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
 
 
 def fit_hardswish(runner: StageRunner, model: Entry, calibration: ImageSet) -> Entry:
-    """``hardswish.json`` and ``hardswish.safetensors``: what may stand in for each SiLU (see `quantize.hardswish`)."""
+    """``hardswish.json`` and ``hardswish.safetensors``: a replacement for each SiLU (see `quantize.hardswish`)."""
     inputs = {"model": model.key, "images": calibration.digests, "made_by": made_by("quantize", "graph")}
     return runner.run(
         "fit", f"{calibration.name}: HardSwish", inputs, "edgewright.quantize.hardswish:fit",
@@ -76,7 +76,7 @@ def fit_hardswish(runner: StageRunner, model: Entry, calibration: ImageSet) -> E
 def put_hardswish(
     runner: StageRunner, model: Entry, fitted: Entry, share: float, calibration: ImageSet, name: str
 ) -> Entry:
-    """``model.onnx`` and ``spec.json`` of `model` with HardSwish for `share` of the values that SiLU computes."""
+    """``model.onnx`` and ``spec.json`` of `model` with HardSwish for `share` of the SiLU values."""
     inputs = {"model": model.key, "fitted": fitted.key, "share": share, "images": calibration.digests}
     return runner.run(
         "substitute", name, {**inputs, "made_by": made_by("quantize", "graph")}, "edgewright.quantize.hardswish:put",

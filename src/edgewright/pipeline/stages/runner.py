@@ -1,7 +1,7 @@
-"""The stage runner: a stage is kept in the store under the hash of all that went in, and made in a child.
+"""The stage runner: runs a stage in a child and keeps its result in the store, under a hash of all its inputs.
 
-A key covers the content of the input files, every parameter, the versions of the libraries that do the work, and the
-code of the wing that calls them, so that neither an upgrade nor an edit reuses an old result.
+A key covers the content of input files, every parameter, the versions of the libraries that do the work, and the code
+of the package that calls them. So neither an upgrade nor an edit reuses an old result.
 """
 
 from __future__ import annotations
@@ -27,23 +27,22 @@ from edgewright.core.store import Entry, Store
 from edgewright.targets.ssh import Lost, Unreachable
 
 FATAL = (InvalidInput, IntegrityError, DiskFull, Unreachable, Lost)
-"""What the user gave is wrong, nothing more can be written, the device is gone: no other candidate can do better."""
+"""Errors that end a run, since every candidate would fail: invalid input, a full disk, a lost device."""
 
 Watch = Callable[[str, str, int, int, str], None]
-"""Called with (stage, what it works on, done, total, step): total 0 means unknown, and a step is finished where `done`
-reaches `total`. A watch that has a method `row` gets each `Row` too. Stages go side by side: both are called from
-several threads at once."""
+"""Called with (stage, subject, done, total, step). A total of 0 means unknown; `done` equal to `total` means finished.
+A watch with a method `row` also receives each `Row`. Stages run in parallel: threads may call both at once."""
 
 State = Literal["reference", "waiting", "built", "answered", "measured", "skipped", "failed"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one candidate of a run so far; the last one with its `id` counts, the first one is "waiting".
+    """The state of one candidate of a run; a later row with the same `id` replaces an earlier one. Starts as "waiting".
 
-    `score` is the primary one of the task, with its `title`; `delta` its difference to the reference (value, low,
-    high); `standing`: whether it is "proven" inside the budget, "inside" by its value, or "outside". `p50_ms`: median
-    latency, of a first look until the state is "measured". `reason`: why it failed or was left out. `ahead`: the stages
-    (name, what it works on) that are known to come before it is measured.
+    `score`: the primary score of the task, called `title`. `delta`: its difference to the reference (value, low, high).
+    `standing`: "proven" (confirmed within the budget), "inside" (by value only) or "outside". `p50_ms`: median latency
+    in ms, of screening until the state is "measured". `reason`: why it failed or was skipped. `ahead`: the stages
+    (name, subject) that are known to come before it is measured.
     """
 
     id: str
@@ -74,14 +73,14 @@ LIBRARIES = {
 
 
 def quiet(stage: str, what: str, done: int, total: int, step: str) -> None:
-    """A `Watch` that watches nothing."""
+    """A `Watch` that does nothing."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of work as data, which any executor can do: the function `target` ("module:function") and its arguments.
+    """Work as data that any executor can run: the function `target` ("module:function") and its arguments.
 
-    `what`: what it works on, for who watches. `inputs`: all that its key covers. `into`: the name of the argument that
-    gets the folder to write to. `by`: what of a host does it ("answer", "observe", "finish"); "" where any machine may.
+    `what`: the subject, for progress. `inputs`: everything that the key covers. `into`: the name of the argument for
+    the output folder. `by`: the function of a host that runs it ("answer", "observe", "finish"); "" for any machine.
     """
 
     name: str
@@ -94,8 +93,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(NamedTuple):
-    """Where a stage writes, where libraries print, what its children may use, who sees progress, and the kind of warm
-    process that its children are forked from."""
+    """The output folder of a stage, its log, the limits of its children, its progress callback, and the kind of warm
+    process to fork children from."""
 
     folder: Path
     log: Path
@@ -105,11 +104,11 @@ class Context(NamedTuple):
 
 
 Execute = Callable[[Stage, Context], None]
-"""Does the work of a stage."""
+"""Runs a stage."""
 
 
 def in_child(stage: Stage, context: Context) -> None:
-    """Do `stage` in a child process of this machine."""
+    """Run `stage` in a child process on this machine."""
     arguments = {**stage.arguments, stage.into: str(context.folder)}
     child.call(
         stage.target, log=context.log, limits=context.limits, progress=context.progress, kind=context.kind, **arguments
@@ -118,9 +117,9 @@ def in_child(stage: Stage, context: Context) -> None:
 
 @contextlib.contextmanager
 def in_few_children(runner: StageRunner) -> Iterator[StageRunner]:
-    """`runner` for many small stages of a kind: one child for each thread does them one after the other.
+    """`runner` for many small stages of one kind: one child for each thread runs them one after the other.
 
-    A stage that fails in a child that did others before is done again in a new one.
+    A stage that fails in a reused child runs again in a new one.
     """
     own, opened = threading.local(), list[child.Child]()
 
@@ -148,16 +147,16 @@ def in_few_children(runner: StageRunner) -> Iterator[StageRunner]:
 
 
 def in_own_children(stage: Stage, context: Context, **by: Any) -> None:
-    """Do `stage`, whose function starts children itself: it gets the whole context. `by`: what does it elsewhere."""
+    """Run `stage`, whose function starts children itself: it gets the whole context. `by`: functions of a host."""
     module, _, function = stage.target.partition(":")
     getattr(importlib.import_module(module), function)(**stage.arguments, context=context, **by)
 
 
 class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
-    """Where stages are kept, what a child may use, where logs go, who watches, and what does the work.
+    """Runs stages: has the store, the limits of children, the progress callback, and the executor.
 
-    `strict`: stop at an image that cannot be read, and at anything else in a data set that deserves a warning.
-    `beside`: so many stages are run at once; they share the machine's memory.
+    `strict`: stop at an unreadable image and at every other warning about a data set. `beside`: the number of stages
+    that run at once; they share the machine's memory.
     """
 
     store: Store
@@ -170,17 +169,17 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def with_torch(self) -> StageRunner:
-        """The same, whose children have torch imported when they start."""
+        """This runner, with children that have torch imported when they start."""
         return msgspec.structs.replace(self, kind="heavy")
 
     def run(
         self, stage: str, what: str, inputs: Mapping[str, Any], target: str, into: str = "folder",
         refuse: Callable[[Path], str] | None = None, **kwargs: Any,
     ) -> Entry:  # fmt: skip
-        """The stored result of ``target(..., folder=folder)``, made now if it is not there yet.
+        """The stored result of ``target(..., folder=folder)``; runs it first if the store lacks it.
 
-        `target` is "module:function"; the code of the room that it lives in is part of the key. `refuse`: why a stored
-        result is not to be used here, empty where it is.
+        `target`: "module:function"; the code of its package is part of the key. `refuse`: returns why a stored result
+        cannot be used here; empty if it can.
         """
         room = target.partition(":")[0].split(".")[1]
         covered = {**inputs, "code": code_digest(room)}
@@ -188,11 +187,11 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
         return self.keep(work, refuse=refuse)
 
     def keep(self, stage: Stage, execute: Execute | None = None, refuse: Callable[[Path], str] | None = None) -> Entry:
-        """The stored result of `stage`, done now by `execute` if it is not there yet, watched; `refuse` as in `run`."""
+        """The stored result of `stage`; runs it by `execute` if the store lacks it. `refuse`: as in `run`."""
         log = self.log(stage.name, stage.what)
 
         def step(done: int, total: int, text: str) -> None:
-            self.watch(stage.name, stage.what, done, max(total, done + 1), text)  # only below it is said to be finished
+            self.watch(stage.name, stage.what, done, max(total, done + 1), text)  # only the last call below ends it
 
         def make(folder: Path) -> None:
             do = execute or self.execute
@@ -213,12 +212,12 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
         return entry
 
     def row(self, row: Row) -> None:
-        """Say what is known of a candidate, to a `watch` that wants to know."""
+        """Report the state of a candidate, if the `watch` wants it."""
         if tell := getattr(self.watch, "row", None):
             tell(row)
 
     def _share(self) -> child.Limits:
-        """The limits of one of several stages that are run at once: what they need together is there."""
+        """The limits of a stage while others run: an equal share of the memory."""
         allowed, machine = self.limits.memory_bytes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         share = int(0.9 * machine) // self.beside
         if self.beside == 1 or (allowed and allowed <= share):
@@ -226,12 +225,12 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self.limits, memory_bytes=share)
 
     def log(self, stage: str, what: str) -> Path:
-        """The log file of a child: libraries print there, never into the user's terminal."""
+        """The log file of a child. Libraries print there, never to the user's terminal."""
         return self.store.root / "logs" / f"{stage}-{hashlib.sha256(what.encode()).hexdigest()[:12]}.log"
 
 
 def made_by(libraries: str, *rooms: str) -> dict[str, str | None]:
-    """Versions of the libraries a stage uses, and a digest of the code of our own rooms that call them."""
+    """Versions of the libraries that a stage uses, and digests of the edgewright packages that call them."""
     own = {room: code_digest(room) for room in (*rooms, "core", "vision", "tasks")}
     return {**{name: version(name) for name in LIBRARIES[libraries]}, **own}
 

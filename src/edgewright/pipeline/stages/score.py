@@ -1,4 +1,4 @@
-"""The accuracy of answers as a stage: a bootstrap takes seconds, in a child, and once."""
+"""Scores as a stage: its bootstrap takes seconds, so it runs once, in a child."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgewright.tasks.scores import Accuracy, Paired
 
 
 class Scoring(msgspec.Struct, frozen=True, kw_only=True):
-    """What is scored: `answers` on `images`, against those of the `reference`; None where these are its own."""
+    """What to score: the outputs `answers` on `images`, paired with those of `reference` (None: of the reference)."""
 
     answers: Entry
     reference: Entry | None
@@ -43,5 +43,5 @@ def score(runner: StageRunner, what: str, asked: Scoring) -> Entry:
 
 
 def read(entry: Entry) -> Accuracy:
-    """The scores that a stage wrote."""
+    """The result of the stage."""
     return msgspec.json.decode((entry.path / SCORES).read_bytes(), type=Accuracy)
