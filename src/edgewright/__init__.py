@@ -1,4 +1,4 @@
-"""From a trained vision model to the fastest bundle for a device that stays inside an accuracy budget.
+"""edgewright turns a trained vision model into the fastest bundle for a device within an accuracy budget.
 
 On a device, with numpy, Pillow, msgspec and one runtime::
 
@@ -14,7 +14,7 @@ On the machine that builds::
     outcome = edgewright.optimize("timm:resnet18", data="photos/", out="out/", budget="top1 >= -1.0")
     outcome.best.save("resnet18.edge")
 
-Names are resolved on first use, so that ``import edgewright`` costs nothing that is not needed.
+Names are imported on first use, so ``import edgewright`` is fast and needs none of the optional libraries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-# Not from typing: `python -m edgewright` imports this with the working directory in front, which `__main__` takes away.
+# Not from typing: `python -m edgewright` imports this file while the working directory is still first in `sys.path`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

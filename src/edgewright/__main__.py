@@ -4,7 +4,7 @@ from edgewright.core.start import leave_working_directory
 
 
 def main() -> None:
-    """Run the command line, with nothing imported from the working directory."""
+    """Run the command line, and import nothing from the working directory."""
     leave_working_directory()
     from edgewright.cli.main import main as run
 

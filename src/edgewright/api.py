@@ -1,7 +1,7 @@
-"""The same verbs as the command line, without a shell.
+"""The commands as Python functions.
 
-Each function takes paths and names, does its work through the store, and raises an `EdgewrightError` with what, why and
-what to do.
+Each function takes paths and names and keeps its results in the store. It raises an `EdgewrightError`, which says what
+happened, why, and what to do.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The bundle that was chosen."""
+    """The chosen bundle."""
 
     path: Path
 
     def save(self, out: PathLike) -> Path:
-        """Copy the bundle to `out`, verified, whole or not at all; returns the absolute path."""
+        """Verify the bundle and copy it to `out`, atomically. Returns the absolute path."""
         final = files.absolute(out)
         bundles.copy(self.path, final)
         return final
@@ -79,9 +79,9 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What the main job ends with: the report, the files that it wrote, the bundle, and what the budget says.
+    """The result of `optimize` and `bench`: the report, the files with it, the chosen bundle, and the budget's verdict.
 
-    `missed` is the error that the command line ends with where nothing meets the budget, else None.
+    `missed`: the error that the command line would end with, if no variant meets the budget; else None.
     """
 
     report: Report
@@ -112,22 +112,25 @@ def optimize(
     within_s: float | None = None,
     watch: Watch = quiet,
 ) -> Outcome:
-    """Build the candidates for `target`, measure them, and write report and chosen bundle into `out`.
+    """Build the candidates for `target`, measure them, and write the reports and the chosen bundle to `out`.
 
-    `effort`: "quick" tries what takes seconds, "normal" (the default) all that can still change the choice, "thorough"
-    everything. `within_s`: begin nothing more where the run would take longer than these seconds; what is needed for a
-    bundle (export, reference, one float artifact) is done in any case. Both also in a recipe.
+    - `source`, `budget`: see `edgewright optimize --help`. `data`: a folder of images.
+    - `target`: the name of a device, default this machine. `on`: a device ("user@host") that measures instead of this
+      machine; it is then the target. `isa`: instruction sets of the target, if it has fewer than described ("avx2").
+    - `recipe`: which variants to try, as a `Recipe` or a TOML file. `mixed_precision`, `strict`, `effort` and
+      `within_s` replace its values.
+    - `mixed_precision`: if INT8 loses too much, try it with the most sensitive blocks in float.
+    - `strict`: stop at an unreadable image and at every other warning about the data.
+    - `effort`: "quick" tries methods that take seconds, "normal" everything that can change the choice, "thorough"
+      everything.
+    - `within_s`: seconds. Begin nothing that would make the run longer. The export, the reference and one float
+      artifact are always built.
+    - `remeasure`: measure latency again, even if the store has it.
+    - `trust_checkpoint`: allow checkpoints that run code when they are loaded (pickle).
+    - `watch`: receives the progress (see `Watch`).
 
-    `on`: a device ("user@host") that measures instead of this machine; the target is then what it says it is. `isa`:
-    take the target's processor as one with only these instruction sets ("avx2").
-
-    `mixed_precision`: where INT8 loses too much, try it with the most sensitive blocks in float (also in a recipe).
-    `strict`: stop at an image that cannot be read and at anything else in the data that deserves a warning (also in a
-    recipe).
-
-    `source` and `budget`: see `edgewright optimize --help`; `watch`: called as the work goes on (`Watch` says how, and
-    how it gets what is known of each candidate). Raises `EdgewrightError`s for what the user gave wrong; a
-    candidate that fails is a row of the report.
+    Returns the `Outcome`. A candidate that fails becomes a row of the report. Raises an `EdgewrightError` for invalid
+    input, an unavailable device or library, and a full disk.
     """
     given = {"mixed_precision": mixed_precision, "strict": strict, "effort": effort, "within_s": within_s}
     plan, folder = _recipe(recipe, given), _writable(out)
@@ -151,7 +154,7 @@ def optimize(
 
 
 def _recipe(recipe: Recipe | PathLike | None, given: Mapping[str, Any]) -> Recipe:
-    """The recipe, or the one in a file, with what was `given` beside it instead of what it says."""
+    """The recipe, or the one in a file, with the fields in `given` replaced."""
     plan = recipes.read(files.absolute(recipe)) if isinstance(recipe, (str, os.PathLike)) else recipe or Recipe()
     return recipes.checked(msgspec.structs.replace(plan, **{name: value for name, value in given.items() if value}))
 
@@ -167,7 +170,12 @@ def export(
     trust_checkpoint: bool = False,
     watch: Watch = quiet,
 ) -> dict[str, Any]:
-    """Export `source` to the ONNX file `out`; returns what the parity check found (see `export/parity.py`)."""
+    """Export `source` to the ONNX file `out`, with its ModelSpec in the metadata.
+
+    `batch` None: a dynamic batch size. Returns the results of the parity check: the ONNX file against the source on
+    images of `data`, or on random input without `data`. Raises `InvalidInput` for a source that cannot be exported,
+    `RuntimeFailed` if parity fails.
+    """
     plan, path = Recipe(), _writable_file(out)
     found = None
     if data is not None:
@@ -194,7 +202,12 @@ def quantize(
     strict: bool = False,
     watch: Watch = quiet,
 ) -> dict[str, Any]:
-    """Quantize the float ONNX file `model` to the INT8 file `out`; returns the provenance."""
+    """Quantize the float ONNX file `model` to the INT8 file `out`.
+
+    `calibration`: a folder of images, of which `num_images` are used. `scheme`, `method`: see
+    `edgewright quantize --help`; None is the first method that fits the scheme. Returns the provenance: scheme, method
+    and image set. Raises `InvalidInput` for a model that is already quantized, and for too few images.
+    """
     path = _writable_file(out)
     made = quantizing.quantize(
         _stage_runner(Recipe(strict=strict), watch), files.absolute(model), files.absolute(calibration),
@@ -223,12 +236,12 @@ def distill(
     strict: bool = False,
     watch: Watch = quiet,
 ) -> Distilled:
-    """Train the source `student` under `source` on your images; the folder `out` is then a source itself.
+    """Train the model `student` on the outputs of `source` for your images. The folder `out` is then a source itself.
 
-    `train_data`: images to learn from (default: the train or calib split of `data`, else three quarters of it).
-    `labels`: learn from them too (default: where all images have them). `schedule`: see
-    `quantize.distillation.schedule`; a killed call goes on where it was. Raises `InvalidInput` where teacher, student
-    and data do not fit.
+    `train_data`: training images (default: the split train or calib of `data`, else three quarters of it). `labels`:
+    whether to train on the labels, too (default: if every image has one). `schedule`: the length and settings of the
+    training. A killed call continues where it stopped. Returns sizes and accuracy of both models. Raises `InvalidInput`
+    if teacher, student and data do not fit.
     """
     folder = _writable_model(out)
     teacher = Source(
@@ -265,12 +278,12 @@ def prune(
     strict: bool = False,
     watch: Watch = quiet,
 ) -> Pruned:
-    """Take channels out of `source`, train the rest under it, and measure; the folder `out` is then a source itself.
+    """Prune channels of `source`, train the rest on its outputs, and measure. The folder `out` is then a source itself.
 
-    Latency is that of the first INT8 artifact (or, with `precision`, float one) that `target`, `runtime` and `scheme`
-    call for, quantized by the first method; on a device that is not this machine only TensorRT's answers are known.
-    `schedule` None: no training. A killed call goes on where it was. Raises what `optimize` raises for wrong input, and
-    what `pipeline.jobs.prune.prune` does.
+    `wanted`: how much to prune. The latency that counts is that of the first INT8 artifact for `target`, `runtime` and
+    `scheme` (with `precision`: the first float one). `schedule` None: no training. A killed call continues where it
+    stopped. Returns latencies and accuracy before and after. Raises as `optimize` does for invalid input, `Unavailable`
+    if the latency or accuracy cannot be measured here, `RuntimeFailed` if the artifact cannot be built.
     """
     folder = _writable_model(out)
     host = hosts.here()
@@ -304,11 +317,10 @@ def sensitivity(
     strict: bool = False,
     watch: Watch = quiet,
 ) -> Sensitivity:
-    """What each layer and block of `source` loses in INT8 and how much time it saves on this machine.
+    """Measure how much accuracy each layer and block of `source` loses in INT8, and how much time it saves here.
 
-    `scheme`: default the first of the target. Writes ``sensitivity.json`` and ``sensitivity.html`` into the folder
-    `out`, if one is named. Raises what `optimize` raises for wrong input, `Unavailable` for another machine's
-    target.
+    `scheme`: default the target's first. Writes ``sensitivity.json`` and ``sensitivity.html`` to the folder `out`, if
+    it is given. Raises as `optimize` does for invalid input, and `Unavailable` for the target of another machine.
     """
     host, folder = hosts.here(), _writable(out) if out is not None else None
     recipe = Recipe(
@@ -338,11 +350,13 @@ def compile(
     max_batch: int = 1,
     watch: Watch = quiet,
 ) -> tuple[Manifest, Checked | None]:
-    """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime and write the bundle `out`.
+    """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime, and write the bundle `out`.
 
-    For a `target` that this machine is not, nothing is run: for TensorRT the file is checked instead (see
-    `pipeline.stages.check`), and a file that TensorRT refuses is `InvalidInput`. A bundle as `model` gets what only
-    this device can build: its TensorRT plan.
+    If `target` is another machine, nothing runs. A file for TensorRT is then checked by TensorRT's parser and builder.
+    If `model` is a bundle, it is completed with the parts that only this device can build: its TensorRT plan.
+
+    Returns the bundle's manifest, and for TensorRT the results of its checks. Raises `InvalidInput` for a file that
+    TensorRT refuses, and `UsageError` for options that do not apply.
     """
     path, final, runner = Path(_absolute(model) or ""), files.absolute(out), _stage_runner(Recipe(), watch)
     bundles.require_replaceable(final)
@@ -350,9 +364,9 @@ def compile(
     if path.is_dir():
         if target or runtime or precision or threads or images or normalize != "host" or max_batch != 1:
             raise UsageError(
-                f"{path} is a bundle: what it is compiled for stands in it.",
-                "On its device only what is missing is built.",
-                "Leave the other options out, or compile the .onnx file anew.",
+                f"{path} is a bundle, so its runtime and options are fixed.",
+                "On its device only the missing parts are built.",
+                "Leave out the other options, or compile the .onnx file again.",
             )
         return compiling.finish_bundle(runner, path, final), None
     named = {"runtime": runtime, "precision": precision, "threads": threads or None}
@@ -382,9 +396,10 @@ def audit(
     strict: bool = False,
     watch: Watch = quiet,
 ) -> Audited:
-    """What a mean accuracy does not show of one ONNX file or bundle: see docs/reference/audit.md.
+    """Check an ONNX file or bundle for errors that the mean accuracy does not show.
 
-    `isa`: the instruction sets that the processor it is for has ("avx2"). A finding in error is returned, not raised.
+    `reference`: the float model to compare the scores with. `isa`: instruction sets of the target processor ("avx2").
+    Returns the findings; a finding of level "error" is returned, not raised.
     """
     asked = auditing.AuditRequest(
         path=files.absolute(file), data=files.absolute(data), split=split,
@@ -408,10 +423,10 @@ def bench(
     strict: bool = False,
     watch: Watch = quiet,
 ) -> Outcome:
-    """Measure bundles beside each other on this machine, or on the device `on` ("user@host").
+    """Measure bundles in one interleaved run on this machine, or on the device `on` ("user@host").
 
-    The first is what the others are compared with. `fps`: frames a second of a camera at which the latency is measured
-    too, beside back to back (also in a recipe). Raises `UsageError` for a number outside 0.1 to 1000.
+    The first bundle is the reference. `fps`: the frame rate of a camera; latency is then measured at this rate, too.
+    Returns the `Outcome`. Raises `UsageError` for a rate outside 0.1 to 1000.
     """
     plan, folder = recipe or Recipe(), _writable(out)
     plan = msgspec.structs.replace(plan, strict=strict or plan.strict)
@@ -419,7 +434,7 @@ def bench(
         try:
             plan = msgspec.convert({**msgspec.to_builtins(plan), "fps": fps}, Recipe)
         except msgspec.ValidationError as error:
-            raise UsageError(f"This rate cannot be measured at: {error}.", "", "Give the camera's, e.g. 30.") from None
+            raise UsageError(f"The frame rate is not valid: {error}.", "", "Give the camera's rate, e.g. 30.") from None
     limits = budgets.parse(budget) if budget is not None else None
     with hosts.at(_device(on), plan, watch) as host:
         asked = benching.BenchRequest(
@@ -432,7 +447,7 @@ def bench(
 
 
 def clean_device(on: Device | str) -> bool:
-    """Remove all that edgewright left on a device and end what it runs there; False where there was nothing."""
+    """Remove edgewright and its files from a device, and end its processes there. False if there was nothing."""
     device = _device(on)
     assert device is not None
     return remote.clean(device)
@@ -441,7 +456,7 @@ def clean_device(on: Device | str) -> bool:
 def _job_here(
     source: Source, recipe: Recipe, target: Target, data: PathLike, split: str | None, calibration: PathLike | None
 ) -> Job:
-    """A job on this machine that nothing is to be chosen by: its budget holds for unlabelled images too."""
+    """A job on this machine without a choice: its budget holds for unlabeled images, too."""
     return Job(
         source=source, data=files.absolute(data), split=split,
         calibration=files.absolute(calibration) if calibration is not None else None,
@@ -450,7 +465,7 @@ def _job_here(
 
 
 def _isa(names: Sequence[str] | None) -> tuple[Isa, ...] | None:
-    """The instruction sets by their names; raises `UsageError` for an unknown one."""
+    """The instruction sets by their names. Raises `UsageError` for an unknown one."""
     known = get_args(Isa)
     for name in names or ():
         if name not in known:
@@ -459,7 +474,7 @@ def _isa(names: Sequence[str] | None) -> tuple[Isa, ...] | None:
 
 
 def _deliver(state: RunState, report: Report, folder: Path) -> Outcome:
-    """Write bundle (or, where nothing was measured, all bundles) and reports."""
+    """Write the bundle (all bundles if nothing was measured) and the reports."""
     written: dict[str, Path] = {}
     best = None
     for build in state.builds:
@@ -497,13 +512,13 @@ def _missed(report: Report) -> EdgewrightError | None:
     if report.errors:
         codes = ", ".join(dict.fromkeys(finding.code for finding in report.errors))
         why = "\n".join(sentence(finding) for finding in report.errors)
-        return GateFailed(f"Nothing is chosen: {codes}.", why, "docs/reference/audit.md says what to do.")
+        return GateFailed(f"Nothing is chosen: {codes}.", why, "Correct the errors; docs/reference/audit.md explains each code.")
     if report.target.measured is False or choice is None or choice.id:
         return None
     if not any(m.status == "ok" for m in report.measurements):
         first = next((m.reason for m in report.measurements if m.reason), "")
         return RuntimeFailed(
-            "No candidate could be built and measured.", first or "", "See the report for each reason."
+            "No candidate was built and measured.", first or "", "Read the reason of each in the report."
         )
     return GateFailed(
         f"No candidate meets the budget '{report.budget}'.",
@@ -521,18 +536,18 @@ def _stage_runner(recipe: Recipe, watch: Watch) -> StageRunner:
 
 
 def _writable(out: PathLike) -> Path:
-    """The absolute path of the folder `out`; `UsageError` where it cannot be written, before any work is done."""
+    """The absolute path of the folder `out`. Raises `UsageError`, before any work, if it cannot be written."""
     folder = files.absolute(out)
     files.require_writable(folder, _ANOTHER)
     return folder
 
 
 def _writable_model(out: PathLike) -> Path:
-    """As `_writable`, for a model's folder, which is replaced as a whole: `UsageError` where anything else is in it."""
+    """As `_writable`, for a model's folder, which is replaced: `UsageError` if it contains anything else."""
     folder = _writable(out)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / PLAN).is_file():
         raise UsageError(
-            f"{folder} holds something else than a model of edgewright.", "The folder is replaced as a whole.", _ANOTHER
+            f"{folder} contains files that are no edgewright model.", "The whole folder would be replaced.", _ANOTHER
         )
     return folder
 
@@ -544,7 +559,7 @@ def _writable_file(out: PathLike) -> Path:
 
 
 def _most_of_memory() -> int:
-    """Nine tenths of this machine's memory: a child must hit its limit before the system kills something else."""
+    """Nine tenths of this machine's memory, so that a child reaches its limit before the system kills a process."""
     return int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
@@ -557,5 +572,5 @@ def _absolute(path: PathLike | None) -> str | None:
         return None
     found = files.absolute(path)
     if not found.exists():
-        raise InvalidInput(f"There is no file {found}.", "The command names it.", "Check the path.")
+        raise InvalidInput(f"There is no file {found}.", "The command needs it.", "Check the path.")
     return str(found)

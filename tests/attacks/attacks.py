@@ -238,7 +238,7 @@ def a_cache_whose_blob_links_outside(folder: Path, outside: Path) -> list[str]:
     return run(edge)
 
 
-@attack(4, "climbs with '..'", device=True)
+@attack(4, "contains '..'", device=True)
 def a_name_that_climbs(folder: Path, outside: Path) -> list[str]:
     edge = bundle(folder, {"model.onnx": graph(identity()).SerializeToString()})
     manifest = json.loads((edge / "manifest.json").read_text())
@@ -401,7 +401,7 @@ def picture(path: Path) -> Path:
     return path
 
 
-@attack(4, "climbs with '..'")
+@attack(4, "contains '..'")
 def a_table_that_names_an_image_outside(folder: Path, outside: Path) -> list[str]:
     picture(outside / "secret.png")
     picture(folder / "data/images/a.png")

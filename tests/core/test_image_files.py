@@ -74,7 +74,7 @@ def test_other_files_are_no_images(head: bytes) -> None:
 def test_netpbm_files_of_16_bits_are_refused(head: bytes, deep: bool) -> None:
     content = head + (b" 7" * 48 if head[:2] == b"P3" else bytes(96))
     if deep:
-        with pytest.raises(InvalidInput, match="16 bits a channel"):
+        with pytest.raises(InvalidInput, match="16 bits per channel"):
             image_files.decoded(io.BytesIO(content), "x")
     else:
         assert image_files.decoded(io.BytesIO(content), "x").mode == "RGB"

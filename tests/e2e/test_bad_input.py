@@ -123,7 +123,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], int, str]] = {
     "division by zero": (infinite_input, 3, "std"),
     "corrupt image": (an_image("bad.png", corrupt), 3, r"bad\.png.*cannot be decoded"),
     "1x1 image": (an_image("dot.png", lambda p: Image.new("RGB", (1, 1)).save(p)), 3, r"dot\.png.*is 1x1 pixels"),
-    "16-bit image": (an_image("deep.png", sixteen_bits), 3, r"deep\.png.*16 bits a channel"),
+    "16-bit image": (an_image("deep.png", sixteen_bits), 3, r"deep\.png.*16 bits per channel"),
 }
 
 

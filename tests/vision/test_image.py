@@ -60,7 +60,7 @@ BAD = {
     "strip.png": (encoded(Image.new("L", (2, 3000)), "PNG"), "is 2x3000 pixels"),
     "lab.tiff": (encoded(Image.new("LAB", (9, 9)), "TIFF"), "LAB"),
     "grey16.png": (encoded(Image.fromarray(RNG.integers(0, 65536, (9, 9), dtype=np.uint16)), "PNG"), "16"),
-    "rgb16.png": (png(4, 4, 16, 2, (b"\0" + bytes(range(24))) * 4), "16 bits a channel"),
+    "rgb16.png": (png(4, 4, 16, 2, (b"\0" + bytes(range(24))) * 4), "16 bits per channel"),
     "grey16.tiff": (encoded(Image.fromarray(RNG.integers(0, 65536, (9, 9), dtype=np.uint16)), "TIFF"), "16"),
     "float.tiff": (TIFF_FLOAT, "mode F"),
     "bomb.png": (png(60_000, 60_000, 1, 0, bytes(1000)), "decompression bomb"),

@@ -1,6 +1,5 @@
-"""The ground floor: what every other room stands on, with no heavy import.
+"""The lowest layer of the package: it imports no heavy library, and every other package may import it.
 
-``errors`` (two families and the exit codes), ``spec`` (what travels with the weights), ``files`` (contained and atomic
-files), ``child`` (a child process with limits), ``store`` (results by the hash of all that went in), ``lazy`` (optional
-libraries, imported where they are used).
+``errors`` (error families and exit codes), ``spec`` (ModelSpec), ``files`` (contained and atomic files), ``child``
+(child processes with limits), ``store`` (results by the hash of their inputs), ``lazy`` (optional libraries).
 """

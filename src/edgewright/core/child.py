@@ -1,11 +1,11 @@
-"""A child process with limits, for everything that can crash, hang or eat memory. It is a limit, no sandbox.
+"""Child processes with limits, for everything that can crash, hang or use too much memory. They are no sandbox.
 
-Foreign ONNX files, compilers, calibrators and measured models run in a child. The parent gets a result or a named
-failure with a log, and sleeps while the child works. A child answers any number of calls (``Child``), so that a loaded
-model can be asked again; ``call`` is the one-call form.
+Foreign ONNX files, compilers, calibration and measured models run in a child. The parent gets a result or a named
+failure with a log, and sleeps while the child works. A ``Child`` answers any number of calls, so that a loaded model
+can be used again; ``call`` starts a child for one call.
 
-The child runs ``module:function`` with keyword arguments that msgpack can carry. The function may take ``progress``,
-a callable ``(done, total, what)`` whose calls reach the parent.
+The child runs ``module:function`` with keyword arguments that msgpack can encode. If the function has a parameter
+``progress``, it gets a callable ``(done, total, what)`` whose calls reach the parent.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ import msgspec
 from edgewright.core import errors, pipes, start, warm
 
 Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what is being done); total 0 means unknown."""
+"""Called with (done, total, current step). A total of 0 means unknown."""
 
 
 YIELDING = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""For children that are not timed, nor start ones that are: OpenMP's threads (torch's) sleep while they wait.
+"""For children that are not timed and start no timed ones: idle OpenMP threads (torch's) sleep.
 
-Threads that spin instead make work much slower wherever two processes share the cores.
+Spinning threads make work much slower when two processes share the cores.
 """
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a child may use: wall seconds a call, CPU seconds in all, bytes of private memory (RLIMIT_DATA)."""
+    """Limits of a child: wall seconds per call, CPU seconds in total, bytes of private memory (RLIMIT_DATA)."""
 
     wall_s: float = 900.0
     cpu_s: int | None = None
@@ -46,18 +46,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Abandoned(BaseException):
-    """The child was killed by `kill_those_of`: nobody wants what it was asked for."""
+    """`kill_those_of` killed the child, since nobody needs its result."""
 
 
 _living: dict[Child, int] = {}
-"""The children that are not closed yet, and the threads that started them."""
+"""The children that are not closed, with the threads that started them."""
 
 
 class Child:
-    """A child process that answers calls until it is closed. Use as a context manager.
+    """A child process that answers calls until it is closed. Use it as a context manager.
 
-    `env`: variables that it gets where the caller's environment has none of the name (`YIELDING`); None for one that is
-    timed: it starts as an application does. Others are forked from the warm process of `kind` where one can be had.
+    `env`: variables for the child, unless the caller's environment has them (`YIELDING`). None is for a timed child,
+    which starts as an application does. Others are forked from the warm process of `kind`, if there is one.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Child:
     def call(
         self, target: str, /, *, progress: Progress | None = None, wall_s: float | None = None, **kwargs: Any
     ) -> Any:
-        """Run ``module:function`` in the child. Raises the user's error that it raised, or a named failure."""
+        """Run ``module:function`` in the child. Raises the user error of the function, or a named failure."""
         limit = wall_s or self.limits.wall_s
         deadline = time.monotonic() + limit
         try:
@@ -120,7 +120,7 @@ class Child:
                 return message["result"]
 
     def close(self) -> None:
-        """Let the child end: it does when its pipe closes; it is killed if it does not within two seconds."""
+        """Close the child's pipe, which ends it; kill it if it does not end within two seconds."""
         self._hang_up()
         try:
             self._process.wait(2)
@@ -128,12 +128,12 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the child and whatever it started."""
+        """Kill the child and all processes that it started."""
         self._signal()
         self._process.wait()
 
     def abandon(self) -> None:
-        """Kill the child for another thread, whose call then raises `Abandoned`."""
+        """Kill the child on behalf of another thread, whose call then raises `Abandoned`."""
         self.abandoned = True
         self._signal()
 
@@ -145,7 +145,7 @@ class Child:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind and not issubclass(kind, Exception):  # Ctrl-C: nobody waits for what it is at
+        if kind and not issubclass(kind, Exception):  # Ctrl-C: nobody waits for its result
             self._hang_up()
             self.kill()
         else:
@@ -155,7 +155,7 @@ class Child:
         for handle in (self._requests, self._answers):
             if handle >= 0:
                 os.close(handle)
-        self._requests = self._answers = -1  # the numbers may be another thread's by now
+        self._requests = self._answers = -1  # another thread may already use these numbers
         _living.pop(self, None)
 
     def _death(self, target: str) -> errors.EdgewrightError:
@@ -174,12 +174,12 @@ class Child:
             )
         if name == "SIGKILL":
             return errors.OutOfResources(
-                f"{target} was killed by the system (SIGKILL).", *self._log_hint("It most likely ran out of memory")
+                f"{target} was killed by the system (SIGKILL).", *self._log_hint("It probably ran out of memory")
             )
         tail = self.log.read_bytes()[-4000:] if self.log.exists() else b""
         if name == "SIGABRT" and (b"bad_alloc" in tail or b"MemoryError" in tail or b"Cannot allocate" in tail):
             return errors.OutOfResources(f"{target} ran out of memory ({name}).", *self._log_hint("Raise the limit"))
-        return errors.RuntimeFailed(f"{target} crashed with {name}.", *self._log_hint("The crash is the library's own"))
+        return errors.RuntimeFailed(f"{target} crashed with {name}.", *self._log_hint("The crash is in a library"))
 
     def _log_hint(self, fix: str) -> tuple[str, str]:
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
@@ -188,14 +188,14 @@ class Child:
 
 
 def kill_those_of(threads: Collection[int | None]) -> None:
-    """Kill the children that these threads started and have not closed; their calls raise `Abandoned`."""
+    """Kill the open children of these threads; their calls raise `Abandoned`."""
     for one, thread in list(_living.items()):
         if thread in threads:
             one.abandon()
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment, without what lets the working directory among the imported folders."""
+    """This process's environment, without entries that make Python import from the working directory."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     path = {"PYTHONPATH": os.pathsep.join(folders)} if (folders := start.import_path()) else {}
     return {**inherited, **path, "PYTHONFAULTHANDLER": "1"}
@@ -212,6 +212,6 @@ def call(
     kind: warm.Kind | None = "light",
     **kwargs: Any,
 ) -> Any:
-    """Run ``module:function`` with `kwargs` in a child of its own and return what it returns."""
+    """Run ``module:function`` with `kwargs` in a new child. Returns the function's result."""
     with Child(log, limits, env, kind) as child:
         return child.call(target, progress=progress, **kwargs)

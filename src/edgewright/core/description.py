@@ -1,8 +1,8 @@
-"""A model's description, flat as people write it: tables ``input`` and ``preprocess``, and a task with its table.
+"""The flat description of a model, as people write it: tables ``input`` and ``preprocess``, and a table of the task.
 
-So are the TOML files of users, what sources say of a model, and a ModelSpec of schema 1: the task's name under
-``task``, its fields in the table that its section names (``postprocess`` of a classifier, else a table that is called
-as the task), ``classes`` and ``labels`` beside it.
+The TOML files of users, the descriptions by sources, and a ModelSpec of schema 1 have this form. ``task`` is the task's
+name. Its fields are in the table that its section names: ``postprocess`` for a classifier, else a table with the task's
+name. ``classes`` and ``labels`` are at the top level.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import msgspec
 from .errors import InvalidInput
 
 TASK = "classify"
-"""The task of a description that names none."""
+"""The task of a description without the field ``task``."""
 _ALWAYS = ("postprocess", "detect")
-"""Tables that schema 1 wrote for every model, whether its task read them or not."""
+"""Tables that schema 1 wrote for every model, even if its task did not read them."""
 _BESIDE = ("classes", "labels")
-"""Fields of a section that a description has beside the task's table."""
+"""Fields of a section that a description has at the top level."""
 
 
 def section_of(task: str) -> type[msgspec.Struct]:
-    """The type of a task's section; `msgspec.ValidationError` where there is no such task."""
-    tasks = importlib.import_module("edgewright.tasks")  # by its name: tasks stand on a floor above
+    """The type of a task's section. Raises `msgspec.ValidationError` for an unknown task."""
+    tasks = importlib.import_module("edgewright.tasks")  # by name: core must not import it
     try:
         found: type[msgspec.Struct] = tasks.get(task).section
     except InvalidInput as error:
@@ -33,22 +33,22 @@ def section_of(task: str) -> type[msgspec.Struct]:
 
 
 def table_of(task: str) -> str:
-    """The table of a description that has the fields of this task; raises as `section_of` does."""
+    """The name of the description's table for this task. Raises as `section_of` does."""
     table: str = getattr(section_of(task), "TABLE", "")
     return table or task
 
 
 def beside(task: str) -> tuple[str, ...]:
-    """Which fields of a task's section a description has beside its table."""
+    """The fields of a task's section that a description has at the top level."""
     known = {field.name for field in msgspec.structs.fields(section_of(task))}
     return tuple(name for name in _BESIDE if name in known)
 
 
 def structured(fields: dict[str, Any]) -> dict[str, Any]:
-    """The plain data of a ModelSpec from a flat description; one that is no longer flat stays as it is.
+    """The plain data of a ModelSpec from a flat description; data that is already structured is returned unchanged.
 
-    What a section has no field for is kept beside it, so that whoever converts the data hears of it. Raises
-    `msgspec.ValidationError` where a table is none, or there is no such task.
+    Fields that the section lacks are kept, so that the conversion reports them. Raises `msgspec.ValidationError` for an
+    unknown task, and for a table of another type.
     """
     if "inputs" in fields or not isinstance(fields.get("task", ""), str):
         return fields

@@ -1,7 +1,7 @@
-"""Errors a user can act on, and their exit codes.
+"""Errors that a user can act on, and their exit codes.
 
-A user's error says what happened with the offending value, why that is not allowed, and what to do, a line each. It is
-printed without a traceback. Everything that is not an `EdgewrightError` is a bug of ours: exit code 70, traceback.
+A user error has three lines: what happened with the offending value, why it is not allowed, and what to do. It is
+printed without a traceback. Every other exception is a bug of edgewright: exit code 70, with a traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 
 class EdgewrightError(Exception):
-    """An error of the user's world: `what` happened, `why` it is refused, how to `fix` it (one line each)."""
+    """An error that the user can act on: `what` happened, `why`, and how to `fix` it (one line each)."""
 
     exit_code: ClassVar[int] = 3
 
@@ -33,37 +33,37 @@ class GateFailed(EdgewrightError):
 
 
 class UsageError(EdgewrightError):
-    """The command or call cannot be understood."""
+    """The command or call is not valid."""
 
     exit_code = 2
 
 
 class InvalidInput(EdgewrightError):
-    """A file or value that the user gave is malformed or does not fit the others."""
+    """A file or value from the user is malformed, or does not fit the others."""
 
     exit_code = 3
 
 
 class IntegrityError(EdgewrightError):
-    """Bytes are not the ones that were written, or are not trusted."""
+    """Bytes differ from those that were written, or their origin is not trusted."""
 
     exit_code = 4
 
 
 class Unavailable(EdgewrightError):
-    """A runtime, a library or a device is not there."""
+    """A runtime, a library or a device is missing."""
 
     exit_code = 5
 
 
 class RuntimeFailed(EdgewrightError):
-    """A runtime or a library failed or crashed on input that we took for valid."""
+    """A runtime or a library failed or crashed on valid input."""
 
     exit_code = 6
 
 
 class TimedOut(EdgewrightError):
-    """Work went past its time limit and was stopped."""
+    """Work reached its time limit and was stopped."""
 
     exit_code = 7
 
@@ -75,11 +75,11 @@ class OutOfResources(EdgewrightError):
 
 
 class DiskFull(OutOfResources):
-    """No space is left where something was being written: no other part of a run can go on either."""
+    """The disk is full; no other part of the run can continue."""
 
 
 class NotCompared(EdgewrightError):
-    """Two reports cannot be compared: nothing was found to be worse, and nothing was proven to be as good."""
+    """Two reports cannot be compared, so nothing is known to be worse or not worse."""
 
     exit_code = 9
 
@@ -94,7 +94,7 @@ FAMILIES: dict[str, type[EdgewrightError]] = {
 
 
 def from_exception(error: BaseException) -> EdgewrightError | None:
-    """The user's error behind `error`: itself, or what a full disk or memory means. None: a bug of ours."""
+    """The user error behind `error`: the error, or one for a full disk or memory. None for a bug of edgewright."""
     if isinstance(error, EdgewrightError):
         return error
     if isinstance(error, MemoryError):
@@ -105,27 +105,27 @@ def from_exception(error: BaseException) -> EdgewrightError | None:
         return disk_full(error.filename or "a file")
     if isinstance(error, OSError):
         return _file_system(error)
-    if isinstance(error, RuntimeError) and "home directory" in str(error):  # pathlib's words, and platformdirs'
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # the message of pathlib and platformdirs
         return homeless()
     return None
 
 
 def homeless() -> InvalidInput:
-    """The error for a user without a home folder, where something is kept in it."""
+    """The error for a user without a home folder."""
     return InvalidInput(
-        "This user has no home folder.", "The store and the settings of libraries are kept in it.",
-        "Set HOME to a folder that this user can write (the store alone: EDGEWRIGHT_CACHE).",
+        "This user has no home folder.", "The store and the settings of libraries are kept there.",
+        "Set HOME to a folder that this user can write (for the store alone: EDGEWRIGHT_CACHE).",
     )  # fmt: skip
 
 
 _REMEDIES = {
-    errno.EROFS: "Name a folder that can be written; the store's is EDGEWRIGHT_CACHE, that of temporary files TMPDIR.",
+    errno.EROFS: "Name a writable folder (for the store: EDGEWRIGHT_CACHE; for temporary files: TMPDIR).",
     errno.EACCES: "Change its permissions, or name another path.",
     errno.EPERM: "Change its permissions, or name another path.",
     errno.ENOTDIR: "Name a path whose parents are folders.",
-    errno.EEXIST: "Name another path, or remove what is there.",
+    errno.EEXIST: "Name another path, or remove the existing one.",
     errno.EISDIR: "Name a file, not a folder.",
-    errno.ENOTEMPTY: "Name another path, or remove what is there.",
+    errno.ENOTEMPTY: "Name another path, or remove the existing one.",
     errno.ELOOP: "Remove the links that lead to one another.",
     errno.ENAMETOOLONG: "Name a shorter path.",
     errno.EMFILE: "Raise the limit on open files: ulimit -n 4096",
@@ -133,26 +133,26 @@ _REMEDIES = {
     errno.EIO: "Check the disk.",
     errno.ESTALE: "Mount the network folder again.",
 }
-"""What to do about errors of the file system that a user's machine causes, never our code."""
+"""What to do about file system errors that come from the user's machine, not from our code."""
 
 
 def _file_system(error: OSError) -> EdgewrightError | None:
-    if "usable temporary directory" in str(error):  # tempfile's words; its errno says only that a file is missing
+    if "usable temporary directory" in str(error):  # tempfile's message; its errno says only that a file is missing
         return InvalidInput(
-            "No folder for temporary files can be written.", "All that Python looks for are read-only or missing.",
-            "Set TMPDIR to a folder that can be written.",
+            "There is no writable folder for temporary files.", "Those that Python tries are read-only or missing.",
+            "Set TMPDIR to a writable folder.",
         )  # fmt: skip
     if error.errno not in _REMEDIES:
         return None
     where = error.filename2 or error.filename or "A file"
     what = f"{where} cannot be used: {error.strerror}."
-    return InvalidInput(what, "The file system says so.", _REMEDIES[error.errno])
+    return InvalidInput(what, "The file system reports this error.", _REMEDIES[error.errno])
 
 
 def disk_full(what: object) -> DiskFull:
-    """The error for no space left while writing `what`."""
+    """The error for a full disk during the write of `what`."""
     return DiskFull(
         f"No space left while writing {what}.",
-        "Nothing was left half-written under a final name.",
-        "Free disk space (`edgewright cache prune` empties the store) or set EDGEWRIGHT_CACHE elsewhere.",
+        "No incomplete file remains under a final name.",
+        "Free disk space (`edgewright cache prune` empties the store), or set EDGEWRIGHT_CACHE to another disk.",
     )

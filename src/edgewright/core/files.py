@@ -1,8 +1,8 @@
-"""Files that stay where they belong: contained on reading, atomic on writing.
+"""Safe file access: reads stay inside a folder, writes are atomic.
 
-A name that comes out of a file (external data of an ONNX, an entry of a manifest) is opened relative to its folder, a
-component at a time. Neither ``..``, an absolute path nor a symbolic link can reach outside; only links that a hub's
-cache or DVC makes are followed, into the store of contents that they belong to.
+A name from inside a file (external data of an ONNX file, an entry of a manifest) is opened relative to its folder, one
+component at a time. Neither ``..``, an absolute path nor a symbolic link can lead outside. The only links that are
+followed are those of a hub's cache or DVC, into their content store.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 DROPPINGS = re.compile(
     r"\._.*|\.DS_Store|Thumbs\.db|desktop\.ini|\.gitattributes|\.directory|__MACOSX|@eaDir|__pycache__|lost\+found"
 )
-"""Names of files and folders that systems and tools leave in any folder: none of ours is called so, and none of them
-is opened."""
+"""Names of files and folders that systems and tools leave in any folder. edgewright ignores them and uses no such
+name."""
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """`path` made absolute once (``~`` expanded), without resolving links."""
+    """The absolute form of `path` (``~`` expanded), without resolving links."""
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - Path.resolve would follow links
 
 
 def open_contained(folder: Path, name: str, *, hard_links: bool = False) -> BinaryIO:
-    """Open the regular file `name` below `folder` for reading; raise `IntegrityError` where it could leave it.
+    """Open the regular file `name` below `folder` for reading. Raises `IntegrityError` if `name` could lead outside.
 
-    A symbolic link is followed where a hub's cache or DVC made it (see `_stored`). `hard_links`: a file with a second
-    name is fine, for the caller compares its digest with one that it knows.
+    Symbolic links of a hub's cache or DVC are followed (see `_stored`). `hard_links`: allow a file with a second name,
+    since the caller compares its digest.
     """
     parts = require_contained(folder, name)
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -49,11 +49,11 @@ def open_contained(folder: Path, name: str, *, hard_links: bool = False) -> Bina
             there = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
             os.close(here)
             here = there
-        # O_NONBLOCK: a FIFO must not hang the reader.
+        # O_NONBLOCK: a FIFO must not block the reader.
         file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
     except FileNotFoundError:
         raise InvalidInput(
-            f"'{name}' is missing in {folder}.", "Another file refers to it.", "Copy it there too."
+            f"'{name}' is missing in {folder}.", "Another file refers to it.", "Copy it there, too."
         ) from None
     except PermissionError as error:
         raise InvalidInput(
@@ -69,41 +69,41 @@ def open_contained(folder: Path, name: str, *, hard_links: bool = False) -> Bina
 
 
 def require_contained(folder: Path, name: str) -> tuple[str, ...]:
-    """The parts of `name`, a path below `folder`; raise `IntegrityError` where it is absolute, climbs or is
-    malformed."""
+    """The parts of `name`, a path below `folder`. Raises `IntegrityError` if it is absolute, malformed or contains
+    '..'."""
     parts = PurePosixPath(name).parts
     if not name or "\0" in name or "\\" in name:
         raise _refusal(folder, name, "the name is malformed")
     if PurePosixPath(name).is_absolute():
         raise _refusal(folder, name, "the path is absolute")
     if ".." in parts:
-        raise _refusal(folder, name, "the path climbs with '..'")
+        raise _refusal(folder, name, "the path contains '..'")
     return parts
 
 
 def linked_file(folder: Path, name: str) -> Path:
-    """The regular file `name` below a data `folder` of the user's own, whose links (DVC, hubs, ImageFolder) are
-    followed.
+    """The regular file `name` below a `folder` of the user's own data, whose links are followed (DVC, hubs,
+    ImageFolder).
 
-    Raises `IntegrityError` for a name that leaves the folder, `InvalidInput` where there is no such file.
+    Raises `IntegrityError` for a name that leaves the folder, `InvalidInput` if the file is missing.
     """
     require_contained(folder, name)
     path = folder / name
-    if not path.is_file():  # not a FIFO or a device either, which would hang or flood the reader
-        raise InvalidInput(f"'{name}' is missing in {folder}.", "Another file refers to it.", "Copy it there too.")
+    if not path.is_file():  # a FIFO or a device would block or flood the reader
+        raise InvalidInput(f"'{name}' is missing in {folder}.", "Another file refers to it.", "Copy it there, too.")
     return path
 
 
 def _refusal(folder: Path, name: str, why: str) -> IntegrityError:
     return IntegrityError(
         f"Refused to open '{name}' of {folder}: {why}.",
-        "A file name that comes out of another file may only point below that file's own folder.",
+        "A file name from inside another file must lead to a file below that file's folder.",
         "Copy the file itself into the folder (cp -L), or do not use a model from this origin.",
     )
 
 
 def _regular(file: int, folder: Path, name: str, hard_links: bool) -> BinaryIO:
-    """The open file, where it is a regular one."""
+    """The open file, if it is a regular one. Raises `IntegrityError` otherwise."""
     status = os.fstat(file)
     second = status.st_nlink > 1 and not hard_links
     if not stat.S_ISREG(status.st_mode) or second:
@@ -113,11 +113,10 @@ def _regular(file: int, folder: Path, name: str, hard_links: bool) -> BinaryIO:
 
 
 def _stored(folder: Path, name: str) -> BinaryIO | None:
-    """The file that a link of a hub's cache or of DVC stands for; None for any other link.
+    """The file behind a link of a hub's cache or of DVC; None for any other link.
 
-    A Hugging Face snapshot (``<repo>/snapshots/<revision>/``) links into ``<repo>/blobs/``, whose files are named by
-    their digest. A link of DVC leads to a cache anywhere, where a file is named by the MD5 of its content, which is
-    compared.
+    A Hugging Face snapshot (``<repo>/snapshots/<revision>/``) links into ``<repo>/blobs/``, where the digest of a file
+    is its name. A link of DVC leads to a cache anywhere; there the MD5 of the content is the name, and it is compared.
     """
     target = Path(os.path.realpath(folder / name))
     repositories = [p.parent.parent for p in (folder, *folder.parents) if p.parent.name == "snapshots"]
@@ -131,7 +130,7 @@ def _stored(folder: Path, name: str) -> BinaryIO | None:
         found = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise InvalidInput(
-            f"'{name}' of {folder} links to {target}, which is missing.", "The cache does not hold that file.",
+            f"'{name}' of {folder} links to {target}, which is missing.", "The cache does not have that file.",
             "Download it again (DVC: dvc pull).",
         ) from None  # fmt: skip
     except OSError:
@@ -145,15 +144,15 @@ def _stored(folder: Path, name: str) -> BinaryIO | None:
 
 
 def require_writable(folder: Path, fix: str) -> None:
-    """Raise `UsageError`, which ends with `fix`, unless `folder` is one that can be written, or can be made.
+    """Raise `UsageError`, which ends with `fix`, unless `folder` can be written or created.
 
-    It is really made and written, since permissions tell little to root and nothing of a read-only file system; nothing
-    of that is left.
+    The check writes a temporary file and removes it: permissions say little for root, and nothing about a read-only
+    file system.
     """
     made: list[Path] = []
     try:
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file.", "A folder is written there.", fix)
+            raise UsageError(f"{folder} is a file.", "A folder is needed here.", fix)
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir()
@@ -171,18 +170,18 @@ def require_writable(folder: Path, fix: str) -> None:
 
 
 def require_writable_file(path: Path, fix: str) -> None:
-    """As `require_writable`, for a file that is to be written at `path`."""
+    """As `require_writable`, for a file at `path`."""
     try:
         is_folder = path.is_dir()
     except OSError as error:
         raise UsageError(f"{path} cannot be written.", f"{error.strerror}.", fix) from None
     if is_folder:
-        raise UsageError(f"{path} is a folder.", "The name of a file is needed.", fix)
+        raise UsageError(f"{path} is a folder.", "A file name is needed here.", fix)
     require_writable(path.parent, fix)
 
 
 def sha256(source: Path | BinaryIO | bytes) -> str:
-    """Hex SHA-256 of a file's content, or of bytes."""
+    """The SHA-256 of a file's content, or of bytes, in hex digits."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
     if isinstance(source, Path):
@@ -203,7 +202,7 @@ def tree(folder: Path) -> list[str]:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
+    """The size in bytes of a file, or of all files below a folder."""
     return path.stat().st_size if path.is_file() else sum((path / name).stat().st_size for name in tree(path))
 
 
@@ -217,7 +216,7 @@ def sync(path: Path) -> None:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write a file so that its name holds either the old content or all of the new, whatever happens meanwhile."""
+    """Write a file atomically: its name has either the old content or all of the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -233,9 +232,9 @@ def write(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """A temporary folder beside `final` that takes its name when the block ends well, and vanishes when it does not.
+    """A temporary folder next to `final`. It is renamed to `final` if the block succeeds, else removed.
 
-    An existing `final` is replaced: it is moved aside first, since a folder cannot be renamed over another.
+    An existing `final` is moved aside first, since a folder cannot be renamed over another.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")

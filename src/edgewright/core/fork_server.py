@@ -1,8 +1,8 @@
-"""The process that children are forked from: its libraries are imported once, so that each starts in milliseconds.
+"""The warm process that forks children: it has imported their libraries, so each child starts in milliseconds.
 
-It never runs a stage itself, and it has one thread whenever it forks: no library that starts threads by its import
-(ONNX Runtime, OpenVINO) is imported here, and OpenBLAS ends its own threads at a fork. A child gets a session of its
-own; what it started is killed behind it. The other side is `warm`.
+It runs no stage itself, and has one thread whenever it forks. It imports no library that starts threads on import
+(ONNX Runtime, OpenVINO), and OpenBLAS ends its threads at a fork. A child gets a session of its own; the processes that
+it started are killed after its end. The other side is `warm`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from edgewright.core import serve
 from edgewright.core.pipes import FILES, STATUS, Forking
 
 IDLE_S = 60.0
-"""It ends when nobody needed it for so long: its memory is better used by what is measured."""
+"""Seconds without a request after which the process ends, to free its memory."""
 
 
 def main() -> None:
-    """Import what is asked for, then fork a child for each request, until there is nobody left to ask."""
+    """Import the requested libraries, then fork a child for each request until the requester is gone."""
     handle, parent, modules = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split(",")
     serve.die_with_parent(parent)
     for module in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     gc.collect()
-    gc.freeze()  # what is there now stays shared: a collection in a child does not touch it
+    gc.freeze()  # keeps current objects in shared memory: a collection in a child does not touch them
     with socket.socket(fileno=handle) as control:
         _serve(control, parent)
     os._exit(0)
@@ -65,7 +65,7 @@ def _serve(control: socket.socket, parent: int) -> None:
 
 
 def _answer(control: socket.socket, children: dict[int, int], own: tuple[int, int]) -> bool:
-    """Fork one child; False where nobody asks any more."""
+    """Fork one child. False if the requester is gone."""
     try:
         data, handles, _, _ = socket.recv_fds(control, 1 << 16, FILES)
     except ConnectionError:
@@ -75,7 +75,7 @@ def _answer(control: socket.socket, children: dict[int, int], own: tuple[int, in
     status = handles[2]
     try:
         pid = os.fork()
-    except OSError:  # the system has no process left: the other side sees a pipe that closes
+    except OSError:  # the system allows no more processes: the requester sees a closed pipe
         pid = -1
     if pid == 0:
         _be_child(msgspec.json.decode(data, type=Forking), handles, (control.fileno(), *own, *children.values()))
@@ -88,9 +88,9 @@ def _answer(control: socket.socket, children: dict[int, int], own: tuple[int, in
 
 
 def _reap(children: dict[int, int]) -> None:
-    """Say of each child that ended how it did, once all that it started is killed."""
+    """Kill the processes that ended children left, and report the exit status of each child."""
     for pid in list(children):
-        # Until it is waited for, its group is nobody else's.
+        # Before the wait, the number of its process group cannot be reused.
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             continue
         _kill(pid)
@@ -111,7 +111,7 @@ def _kill(pid: int) -> None:
 
 
 def _be_child(asked: Forking, handles: list[int], others: tuple[int, ...]) -> None:
-    """Serve requests as a process of its own; never returns."""
+    """Become the child: serve requests. Never returns."""
     try:
         server = os.getppid()
         os.setsid()
@@ -136,7 +136,7 @@ def _be_child(asked: Forking, handles: list[int], others: tuple[int, ...]) -> No
 
 
 def _forget() -> None:
-    """What a process that was just started does not know: which files stood in folders, the state of a generator."""
+    """Reset the state that a newly started process lacks: import caches and random generators."""
     importlib.invalidate_caches()
     numpy: Any = sys.modules.get("numpy")
     if numpy:

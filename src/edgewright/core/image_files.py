@@ -1,8 +1,7 @@
-"""Image files: which are read, by which decoders, how they say that they are turned, and what is wrong with them.
+"""Image files: the formats and decoders, the EXIF orientation, and the errors of broken files.
 
-Everything that opens an image of the user's goes through here, so that the readers of data sets, the evaluation and
-the SDK agree on what an image is. A JPEG is always decoded at full size: Pillow's draft mode is faster and gives other
-pixels.
+Everything that opens a user's image uses this module, so that data sets, evaluation and SDK agree. A JPEG is always
+decoded at full size: Pillow's draft mode is faster but gives other pixels.
 """
 
 from __future__ import annotations
@@ -24,22 +23,21 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".jfif",
     ".jpe", ".mpo", ".avif", ".heic", ".heif",
 )  # fmt: skip
-"""The endings of image files, in lower case. A file without an ending is an image if its first bytes say so."""
+"""The suffixes of image files, in lower case. A file without a suffix is an image if its first bytes match."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
-"""Pillow's names of the decoders that a file may reach. Pillow has more, of which EPS starts Ghostscript on the file's
-own program."""
+"""Pillow's names of the allowed decoders. Others are excluded: EPS starts Ghostscript on a program inside the file."""
 
 MAX_ASPECT = 100
-"""A more elongated image is refused: scaling its shorter side to the model's size would take gigabytes."""
+"""The largest aspect ratio. Scaling the shorter side of a longer image to the model's size would take gigabytes."""
 
 _USABLE = ("RGB", "L", "1", "CMYK", "LA", "La", "P", "PA", "RGBA", "RGBa", "RGBX", "YCbCr")
 
 SHOWN = 60
-"""So many characters of a text that is too long for a path are shown."""
+"""The number of characters to show of a text that is too long for a path."""
 
 HEAD = 16
-"""So many bytes tell the kind of a file."""
+"""The number of bytes that identify the kind of a file."""
 
 _MAGIC = (
     b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*", b"\xff\x4f\xff\x51",
@@ -48,7 +46,7 @@ _MAGIC = (
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _AVIF = (b"avif", b"avis")
 _NETPBM = ("ppm", "ppm_plain")
-"""Pillow's names of the decoders that scale values from 0 to the largest of the file."""
+"""Pillow's names of the decoders that scale values from 0 to the largest value in the file."""
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -63,13 +61,13 @@ _TURNS = {
 
 
 def read(path: Path, name: str) -> Image.Image:
-    """The decoded image of a file, in its own colour mode, not turned; the file is closed again.
+    """The decoded image of a file, in its own color mode, not turned. The file is closed again.
 
-    Raises `InvalidInput` that calls it `name` where there is no such file, where it is corrupt, truncated, no image,
-    too large, or has 16 bits a channel.
+    Raises `InvalidInput`, which calls the file `name`, if it is missing, corrupt, truncated, no image, too large, or
+    has 16 bits per channel.
     """
     try:
-        # Asked first: a FIFO would hang the reader, a folder gives an errno that says nothing.
+        # Checked first: a FIFO would block the reader, and the errno for a folder explains nothing.
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
             do = "Give the paths of the images in it." if path.is_dir() else "Give the path of an image file."
@@ -85,21 +83,21 @@ def read(path: Path, name: str) -> Image.Image:
             raise
         raise InvalidInput(
             f"{one_line(name[:SHOWN])}... ({len(name)} characters) is too long for a path.",
-            "A text is taken for the path of an image file.",
-            "Give the bytes of an encoded image, for instance base64.b64decode(text).",
+            "A text argument is the path of an image file.",
+            "To pass an encoded image, pass its bytes, e.g. base64.b64decode(text).",
         ) from None
 
 
 def decoded(file: BinaryIO | io.BytesIO, name: str) -> Image.Image:
-    """As `read`, of an open file."""
+    """As `read`, for an open file."""
     try:
         image = opened(file)
     except MemoryError:
         raise
     except Image.DecompressionBombError:
         raise bomb(name) from None
-    except Exception as error:  # Pillow's parsers let anything out: SyntaxError, struct.error, ValueError, KeyError ...
-        # Ultralytics wraps Image.open: what Pillow does not know is tried with a plugin, whose absence is the error.
+    except Exception as error:  # Pillow's parsers raise anything: SyntaxError, struct.error, ValueError, KeyError ...
+        # Ultralytics wraps Image.open: it tries an unknown format with a plugin and raises if the plugin is missing.
         if isinstance(error, UnidentifiedImageError) or isinstance(error.__context__, UnidentifiedImageError):
             raise broken(name, _unknown(file)) from None
         raise broken(name, f"its header is corrupt ({error})") from error
@@ -107,11 +105,11 @@ def decoded(file: BinaryIO | io.BytesIO, name: str) -> Image.Image:
 
 
 def loaded(image: Image.Image, name: str) -> Image.Image:
-    """`image` with its pixels decoded; raises as `read` does."""
+    """`image` with its pixels decoded. Raises as `read` does."""
     if image.width * image.height > MAX_PIXELS:
         raise bomb(name)
     if _is_deep(image):
-        raise unsupported(name, "has 16 bits a channel")
+        raise unsupported(name, "has 16 bits per channel")
     try:
         image.load()
     except MemoryError:
@@ -122,18 +120,19 @@ def loaded(image: Image.Image, name: str) -> Image.Image:
 
 
 def unusable(size: tuple[int, int], mode: str, name: Callable[[], str]) -> InvalidInput | None:
-    """The error for an image of a (width, height) `size` or colour mode that no model takes; None where all is well.
+    """The error for a (width, height) `size` or color mode that no model takes; None if both are usable.
 
-    `name` is called only then: telling an array's shape takes longer than resizing a small image.
+    `name` is a function, called only for an error: formatting an array's shape takes longer than resizing a small
+    image.
     """
     width, height = size
     if min(size) < 2 or max(size) > MAX_ASPECT * min(size):
         return InvalidInput(
             f"{name()} is {width}x{height} pixels.",
-            f"A side must have at least 2 pixels and the longer one at most {MAX_ASPECT} times the shorter.",
-            "Leave this image out, or crop it to the part that matters.",
+            f"Each side needs at least 2 pixels, and the longer one at most {MAX_ASPECT} times the shorter.",
+            "Leave this image out, or crop it to the relevant part.",
         )
-    return None if mode in _USABLE else unsupported(name(), f"has colour mode {mode}")
+    return None if mode in _USABLE else unsupported(name(), f"has color mode {mode}")
 
 
 def broken(name: str, why: str) -> InvalidInput:
@@ -142,27 +141,27 @@ def broken(name: str, why: str) -> InvalidInput:
 
 
 def bomb(name: str) -> InvalidInput:
-    """The error for an image that is too large."""
+    """The error for an image with too many pixels."""
     return InvalidInput(
         f"{name} has more than {MAX_PIXELS} pixels.",
-        "Such a file takes gigabytes when it is decoded (a decompression bomb).",
-        "Scale it down first, if you trust it.",
+        "Decoding such a file takes gigabytes of memory (a decompression bomb).",
+        "If you trust the file, scale it down first.",
     )
 
 
 def unsupported(name: str, what: str) -> InvalidInput:
-    """The error for a colour mode that no model is trained on."""
+    """The error for a color mode that no model is trained on."""
     return InvalidInput(
         f"{name} {what}.",
-        "Models are trained on 8-bit RGB or grey images; how to map others to 8 bits is not ours to guess.",
-        "Convert it to 8-bit RGB first, in the way that your training did.",
+        "Models take 8-bit RGB or gray images, and there is no standard conversion of others to 8 bits.",
+        "Convert it to 8-bit RGB in the same way as for training.",
     )
 
 
 def opened(file: BinaryIO | io.BytesIO) -> Image.Image:
-    """The image in `file`, its pixels not yet decoded. Raises what Pillow raises (`UnidentifiedImageError` ...).
+    """The image in `file`, with pixels not yet decoded. Raises Pillow's errors (`UnidentifiedImageError` ...).
 
-    HEIC is read where the package pillow-heif is installed.
+    Reads HEIC if the package pillow-heif is installed.
     """
     head = file.read(HEAD)
     file.seek(0)
@@ -171,12 +170,12 @@ def opened(file: BinaryIO | io.BytesIO) -> Image.Image:
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether a file that begins with `head` is HEIC, which Pillow reads with the package pillow-heif only."""
+    """Whether a file that begins with `head` is HEIC, which Pillow reads only with the package pillow-heif."""
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF
 
 
 def is_image(head: bytes) -> bool:
-    """Whether a file that begins with `head` (`HEAD` bytes) is an image in a format that can be read."""
+    """Whether a file that begins with `head` (`HEAD` bytes) is an image in a supported format."""
     if head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return True
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b"\n", b" ", b"\r", b"\t"):
@@ -185,10 +184,10 @@ def is_image(head: bytes) -> bool:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of `image`, 1 (upright) to 8; 1 where it has none or one that cannot be read.
+    """The EXIF orientation of `image`, from 1 (upright) to 8; 1 if it has none, or an unreadable one.
 
-    XMP is not asked, as OpenCV does not ask it. Pillow turns TIFF files itself, with every library that uses it, so
-    these have none here; a PNG file may have its tag behind the pixels, so load it first.
+    XMP is ignored, as in OpenCV. Pillow turns TIFF files itself, so the result is 1 for them. The tag of a PNG file may
+    come after its pixels, so load it first.
     """
     content = image.info.get("exif")
     if not content or image.format == "TIFF":
@@ -197,13 +196,13 @@ def orientation(image: Image.Image) -> int:
     try:
         exif.load(content)
         found = exif.get(_ORIENTATION, 1)
-    except Exception:  # Pillow's parser lets anything out; a tag that cannot be read turns nothing in OpenCV either
+    except Exception:  # Pillow's parser raises anything; OpenCV ignores unreadable tags, too
         return 1
     return found if found in _TURNS else 1
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """`image` as its EXIF orientation wants it shown, without the tag; itself where it is upright."""
+    """`image` turned by its EXIF orientation, without the tag; the same image if it is upright."""
     if (turn := _TURNS.get(orientation(image))) is None:
         return image
     found = image.transpose(turn)
@@ -212,7 +211,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def swaps(orientation: int) -> bool:
-    """Whether an image of this EXIF orientation has width and height swapped when it is shown."""
+    """Whether this EXIF orientation swaps width and height."""
     return orientation >= 5
 
 
@@ -224,8 +223,8 @@ def _unknown(file: BinaryIO | io.BytesIO) -> str:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether the file has 16 bits a channel. Pillow reads 16-bit colour as mode RGB and drops the low byte in silence:
-    only the raw mode of the undecoded tiles tells, or (PPM, PGM) the largest value, which is their second argument."""
+    """Whether the file has 16 bits per channel. Pillow reads 16-bit color as RGB and silently drops the low byte. Only
+    the raw mode of the undecoded tiles shows it, or for PPM and PGM the largest value, their second argument."""
     tiles = getattr(image, "tile", ())
     if any(tile[0] in _NETPBM and isinstance(tile[3], tuple) and tile[3][1] > 255 for tile in tiles):
         return True
@@ -234,7 +233,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _register_heif() -> bool:
-    """Teach Pillow HEIC; whether that is possible."""
+    """Register HEIC with Pillow. Returns whether that succeeded."""
     try:
         import pillow_heif
     except ImportError:

@@ -1,4 +1,4 @@
-"""Optional libraries: imported where they are used, missed with the name of the extra that brings them."""
+"""Optional libraries: imported on use; if one is missing, the error names the extra that installs it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from edgewright.core.errors import Unavailable
 
 
 def require(module: str, extra: str) -> Any:
-    """Import `module`; raise `Unavailable` that names the pip extra which installs it."""
+    """Import `module`. Raises `Unavailable`, which names the pip extra, if it is not installed."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and not module.startswith(error.name):
-            raise  # something that the library itself needs is broken: its own error says more
+            raise  # a dependency of the library is broken: its own error says more
         raise Unavailable(
             f"The Python package '{module.partition('.')[0]}' is not installed.",
             "This step needs it.",
@@ -23,10 +23,10 @@ def require(module: str, extra: str) -> Any:
         ) from None
 
 
-@functools.cache  # a key of a stage asks for a dozen, and each is parsed from its file
+@functools.cache  # one stage key needs a dozen versions, and each is parsed from a file
 def version(distribution: str) -> str | None:
-    """The installed version of a distribution, read without importing it; None where it is not installed."""
-    from importlib import metadata  # slow to import, and on a device nothing asks for it
+    """The installed version of a distribution, read without importing it; None if it is not installed."""
+    from importlib import metadata  # slow to import, and never needed on a device
 
     try:
         return metadata.version(distribution)

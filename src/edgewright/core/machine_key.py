@@ -1,7 +1,7 @@
-"""This machine's own key: what it made and may open again, though opening it from elsewhere would run foreign code.
+"""This machine's key: it signs files that run code when they are opened, so that only this machine's own are opened.
 
-A plan of TensorRT and a program of torch are such files. Each carries a code (HMAC-SHA256, RFC 2104) that only this
-user on this machine can make.
+TensorRT plans and torch programs are such files. Each carries a code (HMAC-SHA256, RFC 2104) that only this user on
+this machine can compute.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ def code(content: bytes) -> str:
 
 
 def is_own(given: str, content: bytes) -> bool:
-    """Whether `given` is the code of `content` that this machine makes."""
+    """Whether `given` is this machine's code of `content`."""
     return hmac.compare_digest(given.encode(), code(content).encode())
 
 
 def fingerprint() -> str:
-    """What tells this machine's key from another's, without revealing the key."""
+    """Identifies this machine's key without revealing it."""
     return hashlib.sha256(b"edgewright" + key()).hexdigest()[:16]
 
 
 def key() -> bytes:
-    """This machine's own 32 random bytes, made at first use, readable by its user only.
+    """This machine's 32 random bytes, created at first use and readable by this user only.
 
-    Raises `InvalidInput` where it can be kept nowhere, `IntegrityError` for a file that others can read or that is no
-    key: with it anybody could make a code.
+    Raises `InvalidInput` if it cannot be stored, and `IntegrityError` for a file that other users can read or that is
+    no key: anyone could then compute codes.
     """
     path = _folder() / FILE
     try:
@@ -47,15 +47,15 @@ def key() -> bytes:
         about, found = path.stat(), path.read_bytes()
     except OSError as error:
         raise InvalidInput(
-            f"This machine's key {path} cannot be kept: {error.strerror}.",
-            "It marks the files that this machine made and may open again.",
+            f"This machine's key {path} cannot be stored: {error.strerror}.",
+            "The key signs the files that this machine wrote and may open again.",
             "Set XDG_CONFIG_HOME to a folder that this user can write.",
         ) from None
     if len(found) != 32 or about.st_uid != os.getuid() or about.st_mode & 0o077:
         raise IntegrityError(
             f"{path} is not this user's own key.",
-            f"It has {len(found)} bytes and mode {about.st_mode & 0o777:o}; 32 bytes for the user alone are wanted.",
-            "Remove it (plans that were built here must then be built again).",
+            f"It has {len(found)} bytes and mode {about.st_mode & 0o777:o}, but needs 32 bytes and no other readers.",
+            "Remove it, then build the TensorRT plans of this machine again.",
         )
     return found
 
@@ -73,5 +73,5 @@ def _make(path: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # 0600 from the start
         file.write(secrets.token_bytes(32))
         file.flush()
-        with contextlib.suppress(FileExistsError):  # another process was first: its key is this machine's
+        with contextlib.suppress(FileExistsError):  # another process was first: use its key
             os.link(file.name, path)

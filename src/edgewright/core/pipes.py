@@ -1,4 +1,4 @@
-"""Messages between a process and its child: msgpack behind its length, through a pipe; and how a child is asked for."""
+"""Messages between a process and its child: length and msgpack through a pipe; and requests for children."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 
 is_child = False
-"""Whether this process is a child that answers."""
+"""Whether this process is a child that serves requests."""
 
 FILES = 5
-"""What comes with a request: the pipes of requests, answers and status, the log, the working directory."""
+"""Number of handles in a request: pipes of requests, answers and status, the log, the working directory."""
 STATUS = struct.Struct("<?i")
-"""What goes through the pipe of status: (True, its process id) from the child once it has a session of its own, then
-(False, how it ended, as `subprocess` says it) from here."""
+"""Messages of the status pipe: (True, process id) from the child once it has its own session, then (False, exit status
+as in `subprocess`) from the fork server."""
 
 
 class Forking(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for a child: its limits, and variables of its environment that differ from one child to the next."""
+    """A request for a child: its limits, and the environment variables that differ between children."""
 
     cpu_s: int | None
     memory_bytes: int | None
@@ -28,7 +28,7 @@ class Forking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def send(handle: int, message: Any) -> None:
-    """Write all of `message`. Raises `BrokenPipeError` where nobody reads."""
+    """Write the whole `message`. Raises `BrokenPipeError` if nobody reads."""
     body = msgspec.msgpack.encode(message)
     data = memoryview(struct.pack("<Q", len(body)) + body)
     while data:
@@ -36,7 +36,7 @@ def send(handle: int, message: Any) -> None:
 
 
 def receive(handle: int) -> Any:
-    """The next message, or None where the other side has closed the pipe or died within one."""
+    """The next message; None if the other side closed the pipe or died within a message."""
     header = b"".join(_read(handle, 8))
     if len(header) < 8:
         return None

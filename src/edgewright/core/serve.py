@@ -30,7 +30,7 @@ def answer_all(requests: int, answers: int, cpu_s: int | None, memory_bytes: int
     _confine(cpu_s, memory_bytes)
     while (request := pipes.receive(requests)) is not None:
         pipes.send(answers, _answer(request, lambda *step: pipes.send(answers, {"progress": step})))
-    os._exit(0)  # runtime libraries may crash or hang in their own teardown: nothing is left to save
+    os._exit(0)  # runtime libraries may crash or hang in their teardown, and nothing is left to save
 
 
 def _answer(request: dict[str, Any], progress: Callable[[int, int, str], None]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _confine(cpu_s: int | None, memory_bytes: int | None) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when the parent dies: a killed run leaves no child at work."""
+    """Ask Linux to kill this process when its parent dies, so that a killed run leaves no child behind."""
     if sys.platform != "linux":
         return
     import ctypes

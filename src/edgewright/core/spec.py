@@ -1,7 +1,7 @@
-"""ModelSpec: what travels with the weights from the training library to the device.
+"""ModelSpec: the description that accompanies the weights from the training library to the device.
 
-Plain data (msgspec structs, JSON), stored in the ONNX metadata and in the bundle. Preprocessing is described exactly as
-the model was trained with it, so that the device computes the same pixels as the training library.
+Plain data (msgspec structs, JSON), stored in the ONNX metadata and in the bundle. It describes the preprocessing of the
+training exactly, so that the device computes the same pixels as the training library.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from .errors import InvalidInput
 SCHEMA_VERSION = 2
 METADATA_KEY = "edgewright.spec"
 MAX_PIXELS = 89_478_485
-"""Of an input, and of an image: larger files are decompression bombs (Pillow's own figure, from which on it warns)."""
+"""The most pixels of an input or image; larger files are decompression bombs (Pillow's own limit for its warning)."""
 
 Side = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 
 class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From an 8-bit image to the model's input: resize, crop, then (pixel / divide - mean) / std per channel.
+    """The preprocessing from an 8-bit image to the model's input: resize, crop, (pixel / divide - mean) / std by
+    channel.
 
-    `resize`: "shorter" scales the shorter side to `resize_to[0]` (torchvision's Resize(int)), "exact" to (height,
-    width) `resize_to`, "none" leaves the size; "letterbox" scales the image to fit into `resize_to` with its aspect
-    kept and fills the rest with `pad`, a grey level or a colour in the order of `color`, on both sides alike ("center")
-    or at the right and bottom ("corner"). `interpolation` "opencv" is OpenCV's INTER_LINEAR, which detectors are
-    trained with; the others are Pillow's. `crop` is a centre crop to (height, width), padded where the image is
-    smaller: with zeros, behind a letterbox with `pad`. `normalize` "graph": the division, mean and std are inside the
-    graph, which then takes uint8. `exif`: whether the EXIF orientation of a photo is applied first. OpenCV's imread
-    applies it (so Ultralytics does), Pillow's convert does not (so timm and torchvision do not); None: as the library
-    does whose `interpolation` it is.
+    - `resize`: "shorter" scales the shorter side to `resize_to[0]` (torchvision's Resize(int)); "exact" scales to the
+      (height, width) `resize_to`; "letterbox" fits the image into `resize_to`, keeps its aspect ratio and fills the
+      rest with `pad`; "none" keeps the size.
+    - `pad`: a gray level, or a color in the order of `color`. `align` "center" pads all sides, "corner" right and
+      bottom.
+    - `interpolation`: "opencv" is OpenCV's INTER_LINEAR, as detectors are trained; the others are Pillow's.
+    - `crop`: a center crop to (height, width). A smaller image is padded with zeros, after a letterbox with `pad`.
+    - `normalize`: "graph" means that the graph divides and normalizes; it takes uint8.
+    - `exif`: whether the EXIF orientation of a photo is applied first. OpenCV's imread applies it (and Ultralytics),
+      and Pillow does not (nor timm and torchvision). None: as the library of `interpolation` does.
     """
 
     resize: Literal["shorter", "exact", "none", "letterbox"] = "shorter"
@@ -51,12 +53,12 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def turns(self) -> bool:
-        """Whether photos are turned as their EXIF orientation says."""
+        """Whether photos are turned by their EXIF orientation."""
         return self.exif == "apply" or (self.exif is None and self.interpolation == "opencv")
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="image"):
-    """An input that takes images. `batch` None: any batch size; `preprocess`: how an image becomes the array."""
+    """An image input. `batch` None: any batch size. `preprocess`: how an image becomes the array."""
 
     name: str = "images"
     height: Side
@@ -68,20 +70,20 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     preprocess: Preprocess = Preprocess()
 
     def shape(self, batch: int = 1) -> tuple[int, int, int, int]:
-        """The array shape for `batch` images, in the model's layout."""
+        """The shape of the array for `batch` images, in the model's layout."""
         hw = (self.height, self.width)
         return (batch, self.channels, *hw) if self.layout == "NCHW" else (batch, *hw, self.channels)
 
 
 class Section:
-    """A task's own part of a ModelSpec, which says by its type which task the model has.
+    """The task's part of a ModelSpec; its type determines the task.
 
-    Each task has one, a frozen struct with the tag field ``kind``: ``SECTION`` of the module ``spec`` in its package.
+    Each task has one: a frozen struct with the tag field ``kind``, called ``SECTION`` in its module ``spec``.
     """
 
     __slots__ = ()
     TABLE: ClassVar[str] = ""
-    """The table of a description that holds it; empty: the one that is called as the task."""
+    """The table of a description with its fields; empty: the table with the task's name."""
 
     @property
     def kind(self) -> str:
@@ -92,8 +94,8 @@ class Section:
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything about a model that its weights do not say. `source`: where it came from; `outputs`: those of the graph
-    that are read, in order."""
+    """Everything about a model except its weights. `source`: its origin. `outputs`: the outputs of the graph that are
+    read, in order."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -104,7 +106,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @staticmethod
     def upgraded(data: dict[str, Any]) -> dict[str, Any]:
-        """A spec of schema 1 in this schema."""
+        """A spec of schema 1, converted to this schema."""
         return {**description.structured(data), "schema_version": SCHEMA_VERSION}
 
     @property
@@ -114,36 +116,36 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def preprocess(self) -> Preprocess:
-        """How an image becomes the first input."""
+        """The preprocessing of the first input."""
         return self.input.preprocess
 
     @property
     def classes(self) -> int:
-        """How many classes the task tells apart; 0 where it has none."""
+        """The number of classes; 0 if the task has none."""
         return getattr(self.task, "classes", 0)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the classes; none where the model has none."""
+        """The names of the classes; empty if the model has none."""
         return getattr(self.task, "labels", ())
 
     def label(self, index: int) -> str:
-        """The name of class `index`, or the index itself where the model has no names."""
+        """The name of class `index`; the index as text if the model has no names."""
         return self.labels[index] if self.labels else str(index)
 
     def with_input(self, **changes: Any) -> ModelSpec:
-        """A spec whose first input differs in these fields."""
+        """This spec with `changes` to its first input."""
         first = msgspec.structs.replace(self.input, **changes)
         return msgspec.structs.replace(self, inputs=(first, *self.inputs[1:]))
 
     def with_task(self, **changes: Any) -> ModelSpec:
-        """A spec whose task's section differs in these fields."""
+        """This spec with `changes` to its task's section."""
         task = msgspec.structs.replace(cast("msgspec.Struct", self.task), **changes)
         return msgspec.structs.replace(self, task=task)
 
 
 def flat(spec: ModelSpec) -> dict[str, Any]:
-    """The description of a model as `description` has it, in plain data, without its schema's version."""
+    """The flat description of a model (see `description`) as plain data, without the schema version."""
     fields: dict[str, Any] = msgspec.to_builtins(spec)
     section, kind = fields["task"], spec.task.kind
     own = {name: section.pop(name) for name in description.beside(kind)}
@@ -153,33 +155,33 @@ def flat(spec: ModelSpec) -> dict[str, Any]:
 
 
 def flat_input(image: Input) -> dict[str, Any]:
-    """The table ``input`` of an input; its preprocessing has a table of its own."""
+    """The table ``input`` of an input; its preprocessing has its own table."""
     fields: dict[str, Any] = msgspec.to_builtins(image)
     return {name: value for name, value in fields.items() if name not in ("kind", "preprocess")}
 
 
 def inconsistency(spec: ModelSpec) -> str:
-    """What in `spec` contradicts the rest of it, in words; empty where nothing does."""
+    """The contradiction inside `spec`, as text; empty if there is none."""
     i, p = spec.input, spec.preprocess
     size = (i.height, i.width)
     if i.height * i.width > MAX_PIXELS:
-        return f"the input has {i.height}x{i.width} pixels, at most {MAX_PIXELS} are possible"
+        return f"the input has {i.height}x{i.width} pixels, more than the allowed {MAX_PIXELS}"
     fixed = p.resize in ("exact", "letterbox")
     made = p.crop or (p.resize_to if fixed else size if p.resize == "none" else None)
     if made != size:
         shown = "no fixed size (set crop)" if made is None else f"{made[0]}x{made[1]}"
-        return f"preprocessing gives {shown}, the input is {i.height}x{i.width}"
+        return f"preprocessing gives {shown}, but the input is {i.height}x{i.width}"
     if i.channels != (1 if p.color == "L" else 3):
-        return f"color is {p.color}, the input has {i.channels} channels"
+        return f"color is {p.color}, but the input has {i.channels} channels"
     if len(p.mean) != i.channels or len(p.std) != i.channels:
-        return f"mean has {len(p.mean)} and std {len(p.std)} values, the input {i.channels} channels"
+        return f"mean has {len(p.mean)} and std {len(p.std)} values, but the input has {i.channels} channels"
     pad = p.pad if isinstance(p.pad, tuple) else (p.pad,)
     if len(pad) not in (1, i.channels) or not all(0 <= level <= 255 for level in pad):
-        return f"pad is {p.pad}: one grey level from 0 to 255, or one for each of {i.channels} channels"
+        return f"pad is {p.pad}: allowed is one gray level from 0 to 255, or one for each of {i.channels} channels"
     if p.divide <= 0 or not all(value > 0 for value in p.std):
         return "divide and std must be positive"
     if spec.labels and len(spec.labels) != spec.classes:
-        return f"there are {len(spec.labels)} labels and {spec.classes} classes"
+        return f"there are {len(spec.labels)} labels, but {spec.classes} classes"
     return ""
 
 
@@ -187,9 +189,9 @@ T = TypeVar("T")
 
 
 def decode(content: bytes | str, kind: type[T], what: str) -> T:
-    """Parse one of our JSON files as `kind`; a newer schema version or a wrong field is an `InvalidInput`.
+    """Parse one of our JSON files as `kind`. Raises `InvalidInput` for a newer schema version or a wrong field.
 
-    A file of an older schema is read through the function ``upgraded`` of `kind`.
+    A file of an older schema is converted by the function ``upgraded`` of `kind`.
     """
     newest = _newest(kind)
     try:
@@ -207,23 +209,23 @@ def decode(content: bytes | str, kind: type[T], what: str) -> T:
         raise InvalidInput(
             f"{what} is not valid: {error}.",
             f"It must be the JSON of a {kind.__name__}.",
-            "Write it again with edgewright, or correct the field that is named.",
+            "Write it again with edgewright, or correct the named field.",
         ) from None
 
 
 def upgraded(data: dict[str, Any], *fields: str) -> dict[str, Any]:
-    """The data of a struct of schema 1 with those of its `fields` that are specs in this schema."""
+    """The data of a struct of schema 1, with those of its `fields` that are specs converted to this schema."""
     specs = {name: ModelSpec.upgraded(data[name]) for name in fields if isinstance(data.get(name), dict)}
     return {**data, **specs}
 
 
 def convert(value: Any, kind: type[T]) -> T:
-    """Plain data as `kind`, whose fields may be specs. Raises `msgspec.ValidationError` where it is none."""
+    """Plain data as `kind`, whose fields may be specs. Raises `msgspec.ValidationError` for wrong data."""
     return msgspec.convert(value, type=kind, strict=True, dec_hook=section)
 
 
 def section(kind: type, value: Any) -> Any:
-    """For msgspec: the `value` of a field that is a `Section`, as the section of the task that it names."""
+    """For msgspec: convert the `value` of a `Section` field to the section of its task."""
     if kind is not Section:
         return value
     name = value.get("kind") if isinstance(value, dict) else None
@@ -236,7 +238,7 @@ def section(kind: type, value: Any) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """The JSON of one of our structs: indented, stable, fields that hold their default None left out by the struct."""
+    """The JSON of one of our structs: indented, stable; fields with the default None are omitted by the struct."""
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 

@@ -1,7 +1,7 @@
-"""How our processes start: without the working directory among the folders that modules are imported from.
+"""How our processes start: Python must not import modules from the working directory.
 
-A file called ``onnx.py`` beside a downloaded model must not be imported in place of the library. Python's own switch
-for this (``-P``) came with 3.11; `child` runs this file as a script instead, which holds on 3.10 too.
+A file ``onnx.py`` next to a downloaded model must not replace the library. Python's own switch for this (``-P``) exists
+from 3.11 on; `child` runs this file as a script instead, which works on 3.10, too.
 """
 
 import os
@@ -9,19 +9,19 @@ import sys
 
 
 def import_path() -> list[str]:
-    """The folders that ``PYTHONPATH`` names, made absolute; the working directory only where it is named in full.
+    """The folders in ``PYTHONPATH`` as absolute paths; the working directory only if its full path is there.
 
-    An empty entry, as in ``PYTHONPATH=:lib``, and ``.`` mean the working directory to Python.
+    For Python, an empty entry, as in ``PYTHONPATH=:lib``, and ``.`` mean the working directory.
     """
     entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     return [os.path.abspath(e) for e in entries if os.path.isabs(e) or os.path.abspath(e) != _here()]  # noqa: PTH100, PTH117
 
 
 def leave_working_directory() -> None:
-    """Take the working directory off ``sys.path``, where nobody asked for it by its full path in ``PYTHONPATH``.
+    """Remove the working directory from ``sys.path``, unless ``PYTHONPATH`` has its full path.
 
-    ``python -m`` and ``-c`` put it there, and so does an empty entry in ``PYTHONPATH``. What stands behind the standard
-    library comes from installed packages and stays.
+    ``python -m``, ``-c`` and an empty entry in ``PYTHONPATH`` put it there. Entries after the standard library belong
+    to installed packages and stay.
     """
     here, named = _here(), import_path()
     standard = os.path.dirname(os.__file__)  # noqa: PTH120
@@ -32,7 +32,7 @@ def leave_working_directory() -> None:
 def _here() -> str:
     try:
         return os.getcwd()  # noqa: PTH109 - pathlib is not imported yet
-    except OSError:  # it was removed
+    except OSError:  # the working directory was removed
         return ""
 
 
@@ -41,7 +41,7 @@ if __name__ == "__main__":
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]  # noqa: PTH100
     leave_working_directory()
     root = os.path.dirname(os.path.dirname(own))  # noqa: PTH120
-    if root not in sys.path:  # edgewright itself, where it was found through the working directory
+    if root not in sys.path:  # edgewright was found through the working directory
         sys.path.append(root)
     if sys.argv[1] == "fork":
         from edgewright.core.fork_server import main

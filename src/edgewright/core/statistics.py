@@ -1,6 +1,6 @@
-"""The statistics of the measurements: pure functions of arrays, each with the source of its method.
+"""Statistics of measurements: pure functions of arrays, each with the source of its method.
 
-Latencies are in any one unit; percentiles are fractions (0.9); accuracies are fractions here, points in the report.
+Latencies have any one unit. Percentiles are fractions (0.9). Accuracies are fractions here, and points in the report.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Verdict = Literal["not_worse", "worse", "undecided"]
-"""Of a paired difference against a margin: proven not worse, proven worse, or too few images to tell."""
+"""The verdict on a paired difference against a margin; "undecided" (inconclusive) if there are too few images."""
 
 FEW = 8
-"""Rounds: of fewer the order tells little."""
+"""The number of rounds below which their order says too little."""
 MAX_SQNR_DB = 150.0
-"""What equal outputs get: about the resolution of float32; infinity has no JSON."""
+"""The SQNR in dB of equal outputs: about the resolution of float32. JSON has no infinity."""
 
 
 class Estimate(NamedTuple):
@@ -34,11 +34,10 @@ class Estimate(NamedTuple):
 
 @functools.cache
 def minimum_samples(q: float, confidence: float = 0.99) -> int:
-    """The smallest sample count that supports the `q` percentile: 64, 130 and 662 for p90, p95 and p99 at 99 %.
+    """The smallest sample count that supports the `q` percentile: 64, 130 and 662 for p90, p95 and p99 at 99%.
 
-    The rule of MLPerf LoadGen's early stopping: even with one sample beyond it set aside, chance alone puts so few of n
-    samples past the percentile with a probability of at most 1 - confidence, P(Binomial(n, 1 - q) <= 1) <= 1 - c.
-    Below the median the same holds mirrored.
+    The rule of MLPerf LoadGen's early stopping, with one sample beyond the percentile set aside: the smallest n with
+    P(Binomial(n, 1 - q) <= 1) <= 1 - c. Below the median the same holds mirrored.
     """
     from scipy.stats import binom
 
@@ -50,18 +49,18 @@ def minimum_samples(q: float, confidence: float = 0.99) -> int:
 
 
 def percentile(rounds: Sequence[Floats], q: float, confidence: float = 0.99, spread: float = 0.0) -> Estimate | None:
-    """The `q` percentile of samples in `rounds`, in the order of time; None where the samples do not support it.
+    """The `q` percentile of samples in `rounds`, in the order of time. None if there are too few samples.
 
-    The interval (Woodruff, "Confidence Intervals for Medians and Other Position Measures", 1952): how well the share of
-    samples up to the percentile is known is learned from rounds, whose samples came together; the ends are the
-    percentiles at the ends of that share. Nothing is assumed of how samples are distributed, and a machine that is slow
-    for seconds makes the interval wide, however many samples it gives. `spread`: a standard deviation, relative to the
-    value, that rounds cannot show, as that of processes which are a little faster or slower for all of their life.
+    The interval is Woodruff's ("Confidence Intervals for Medians and Other Position Measures", 1952). First the
+    interval of the share of samples up to the percentile is computed from the rounds. The ends are the percentiles at
+    the ends of that share. No distribution is assumed, and a machine that is slow for seconds makes the interval wide,
+    however many samples there are. `spread`: a relative standard deviation that rounds cannot show, such as that
+    between processes.
     """
     merged = np.concatenate(rounds)
     if len(merged) < minimum_samples(q, confidence):
         return None
-    if len(rounds) < FEW:  # samples next to each other are what comes nearest to rounds
+    if len(rounds) < FEW:  # consecutive samples serve as rounds
         rounds = np.array_split(merged, min(2 * FEW, len(merged)))
     value = float(np.quantile(merged, q))
     half = _half_share([int((part <= value).sum()) for part in rounds], [len(part) for part in rounds], confidence)
@@ -71,12 +70,12 @@ def percentile(rounds: Sequence[Floats], q: float, confidence: float = 0.99, spr
 def ratio_of_rounds(
     base: Sequence[float], other: Sequence[float], confidence: float = 0.95, spread: float = 0.0
 ) -> Estimate | None:
-    """How many times larger `base` is than `other`, by their medians of the rounds that both were measured in.
+    """How many times larger `base` is than `other`, by the medians of the rounds that both were measured in.
 
-    Values at the same place are of the same round, which both had next to each other: what the machine did then falls
-    on both. The median of the rounds' ratios, with the interval of `percentile`; of few rounds their geometric mean
-    with Student's t, since no order of theirs proves much. None with fewer than three. `spread`: of the ratio, as in
-    `percentile`. Needs numpy alone.
+    Values at the same index are of the same round, in which both ran next to each other, so drift of the machine
+    affects both. Returns the median of the rounds' ratios with the interval of `percentile`. With few rounds: their
+    geometric mean with Student's t. None with fewer than three. `spread`: of the ratio, as in `percentile`. Needs only
+    numpy.
     """
     logs = np.log([a / b for a, b in zip(base, other)])
     if len(logs) < 3:
@@ -92,11 +91,12 @@ def ratio_of_rounds(
 
 
 def levels(medians: Sequence[Sequence[float]]) -> Floats:
-    """How slow the machine was in each round, 1 in the one in the middle: what all artifacts of a round have in common.
+    """The relative slowness of the machine in each round, common to all artifacts of the round; the middle one is 1.
 
-    `medians`: of each artifact those of its rounds, counted from the first. Those that were measured to the end tell.
-    A machine with two modes that are as frequent has no stable median: one slice more in the slow one moves it from the
-    one to the other. Of samples divided by their round's level it is stable, and the same for equal artifacts.
+    `medians`: for each artifact the medians of its rounds, from the first round on. Only artifacts that were measured
+    to the end are used. A machine with two equally frequent modes has no stable median: one more slice in the slow mode
+    moves it from one mode to the other. The median of samples divided by the level of their round is stable, and equal
+    artifacts have equal medians.
     """
     last = max(map(len, medians))
     logs = np.log([rounds for rounds in medians if len(rounds) == last])
@@ -106,10 +106,11 @@ def levels(medians: Sequence[Sequence[float]]) -> Floats:
 
 
 def launch_spread(launches: Sequence[Sequence[Floats]], known: float, freedom: int) -> float:
-    """The standard deviation of launches: how much faster or slower than others of the same one process is, relative.
+    """The relative standard deviation between launches (processes) of the same artifact.
 
-    `launches`: of each artifact its launches, of each launch the medians of its rounds, divided by their `levels`; all
-    have as many. From a handful none can be told: `known` counts as an estimate with `freedom` degrees of freedom.
+    `launches`: for each artifact its launches, for each launch the medians of its rounds, divided by their `levels`.
+    All artifacts have the same number of launches. A handful of launches is too few for an estimate: `known` is
+    combined with it as an estimate with `freedom` degrees of freedom.
     """
     logs = np.array([[np.median(np.log(launch)) for launch in each] for each in launches], np.float64)
     if logs.ndim < 2 or min(logs.shape) < 2:
@@ -120,7 +121,7 @@ def launch_spread(launches: Sequence[Sequence[Floats]], known: float, freedom: i
 
 
 def _widened(found: Estimate, spread: float, confidence: float) -> Estimate:
-    """`found` with an interval that covers a `spread` of its logarithm too."""
+    """`found` with an interval that also covers a `spread` of its logarithm."""
     if not spread or found.low <= 0:
         return found
     more = NormalDist().inv_cdf(0.5 + confidence / 2) * spread
@@ -129,11 +130,11 @@ def _widened(found: Estimate, spread: float, confidence: float) -> Estimate:
 
 
 def _half_share(counts: Sequence[float], sizes: Sequence[int], confidence: float) -> float:
-    """Half the width of the interval of a share: `counts` of `sizes` samples of each round have what is asked.
+    """Half the width of the interval of a share: in each round, `counts` of `sizes` samples have the property.
 
-    Rounds next to each other may be alike (the machine stays slow for seconds), so they are also taken in twos, fours
-    and so on (batch means: Conway, "Some tactical problems in digital simulation", 1963); the widest counts, and at
-    least that of as many independent samples.
+    Neighboring rounds may be alike (the machine stays slow for seconds). So they are also combined in twos, fours and
+    so on (batch means: Conway, "Some tactical problems in digital simulation", 1963). The widest result counts, and at
+    least that of the same number of independent samples.
     """
     share, total = sum(counts) / sum(sizes), sum(sizes)
     errors = np.asarray(counts, np.float64) - share * np.asarray(sizes, np.float64)
@@ -147,13 +148,13 @@ def _half_share(counts: Sequence[float], sizes: Sequence[int], confidence: float
 
 
 def _between(samples: Floats, low: float, high: float) -> tuple[float, float]:
-    """The samples at two shares, from outside."""
+    """The samples at two shares, rounded outward."""
     bottom = np.quantile(samples, max(low, 0.0), method="lower")
     return float(bottom), float(np.quantile(samples, min(high, 1.0), method="higher"))
 
 
 def _student(confidence: float, freedom: int) -> float:
-    """The two-sided quantile of Student's t (Abramowitz & Stegun 26.7.5): a device has no scipy."""
+    """The two-sided quantile of Student's t (Abramowitz & Stegun 26.7.5), since devices have no scipy."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     terms = (
         (z**3 + z) / 4,
@@ -165,9 +166,9 @@ def _student(confidence: float, freedom: int) -> float:
 
 
 def is_steady(samples: Floats, window: int = 10, tolerance: float = 0.03) -> bool:
-    """Whether warm-up is over: of the last three windows of samples the last is not faster by more than `tolerance`.
+    """Whether the warm-up is over: the last of three windows of samples is not faster than the others by `tolerance`.
 
-    Slower it may be: that is the machine, not what warms up.
+    It may be slower: that comes from the machine, not from the warm-up.
     """
     if len(samples) < 3 * window:
         return False
@@ -189,7 +190,7 @@ def paired_difference(
     """Share of `right` minus share of `reference` on the same images; each bound is one-sided at `confidence`.
 
     The wider of the paired bootstrap (Efron & Tibshirani, 1993) and Tango's score interval (Statistics in Medicine 17,
-    1998): where few images differ the bootstrap knows of no others and is far too narrow (empty where none differ).
+    1998). If only a few images differ, the bootstrap is far too narrow (empty if none differ).
     """
     lost = int((~right & reference).sum())
     won = int((right & ~reference).sum())
@@ -200,8 +201,8 @@ def paired_difference(
 
 
 def _bootstrap(won: int, lost: int, n: int, confidence: float, seed: int) -> tuple[float, float]:
-    # A resample's mean depends only on how often it holds +1, 0 and -1: one multinomial draw a resample, exactly the
-    # bootstrap's distribution, in milliseconds for any number of images.
+    # The mean of a resample depends only on its counts of +1, 0 and -1: one multinomial draw per resample gives exactly
+    # the distribution of the bootstrap, in milliseconds for any number of images.
     counts = np.random.default_rng(seed).multinomial(n, [won / n, lost / n, 1 - (won + lost) / n], size=9999)
     low, high = np.quantile((counts[:, 0] - counts[:, 1]) / n, [1 - confidence, confidence])
     return float(low), float(high)
@@ -229,7 +230,7 @@ def _tango(won: int, lost: int, n: int, confidence: float) -> tuple[float, float
 def mean_difference(ours: NDArray[np.floating], theirs: NDArray[np.floating], confidence: float = 0.95) -> Estimate:
     """The mean of `ours` minus that of `theirs`, paired; each bound is one-sided at `confidence`, by Student's t.
 
-    The bounds of fewer than two pairs are infinite.
+    With fewer than two pairs the bounds are infinite.
     """
     from scipy.stats import t
 
@@ -243,7 +244,7 @@ def mean_difference(ours: NDArray[np.floating], theirs: NDArray[np.floating], co
 
 
 def verdict(low: float, high: float, margin: float) -> Verdict:
-    """Non-inferiority: not worse than `margin` (a positive loss) if the whole interval says so, worse if none of it."""
+    """The non-inferiority verdict: not worse if the whole interval is above -`margin`, worse if none of it is."""
     if low >= -margin:
         return "not_worse"
     return "worse" if high < -margin else "undecided"
@@ -252,7 +253,7 @@ def verdict(low: float, high: float, margin: float) -> Verdict:
 def sqnr_db(outputs: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
     """Signal-to-quantization-noise ratio of `outputs`: 10 log10(sum r^2 / sum (r - o)^2) dB, at most `MAX_SQNR_DB`."""
     signal = noise = 0.0
-    for start in range(0, len(reference), 4096):  # blocks: float64 copies of everything would not fit beside a model
+    for start in range(0, len(reference), 4096):  # in blocks: float64 copies of everything would take too much memory
         r = reference[start : start + 4096].astype(np.float64)
         signal += float(np.square(r).sum())
         noise += float(np.square(r - outputs[start : start + 4096]).sum())
@@ -262,12 +263,12 @@ def sqnr_db(outputs: NDArray[np.floating], reference: NDArray[np.floating]) -> f
 
 
 def agreement(outputs: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    """Share of rows whose largest value stands at the same place."""
+    """The share of rows whose largest value has the same index."""
     return float((outputs.argmax(axis=1) == reference.argmax(axis=1)).mean())
 
 
 def top_k(outputs: NDArray[np.floating], labels: NDArray[np.integer], k: int) -> NDArray[np.bool_]:
-    """For each row, whether its label is among the `k` largest values; of equal ones the lower index goes first."""
+    """For each row, whether its label is among the `k` largest values; of equal values the lower index comes first."""
     own = np.take_along_axis(outputs, labels[:, None], axis=1)
     earlier = np.arange(outputs.shape[1]) < labels[:, None]
     return np.asarray(((outputs > own) | ((outputs == own) & earlier)).sum(axis=1) < k)

@@ -1,8 +1,8 @@
-"""The store: results kept by the hash of all that went into them.
+"""The store: results by the hash of their inputs.
 
-``<root>/<stage>/<key>/`` holds one finished result and ``manifest.json`` with the SHA-256 of each of its files. A
-result is written beside its place under a temporary name, flushed, and renamed; digests are checked on every read,
-before a runtime library sees a byte. A lock a key lets several runs share the work; what killed runs left is swept.
+``<root>/<stage>/<key>/`` has one complete result, and ``manifest.json`` with the SHA-256 of each of its files. A result
+is written to a temporary folder next to its final one, flushed, and renamed. Digests are checked on every read, before
+a runtime library gets a byte. A lock per key lets several runs share the work; leftovers of killed runs are removed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from edgewright.core.lazy import require
 
 MANIFEST, CHECKPOINTS = "manifest.json", "checkpoints"
 FULL = 256 << 10
-"""A disk with fewer free bytes than this is full."""
+"""A disk with fewer free bytes than this counts as full."""
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """What stands beside each result: the inputs that its key is the hash of, and its files.
+    """The manifest of a result: the inputs whose hash is its key, and its files.
 
-    `seal` is the SHA-256 of the manifest's own content, so that a flipped bit in it is found like one in a file.
+    `seal`: the SHA-256 of the manifest's own content, so that damage of the manifest is detected, too.
     """
 
     schema_version: int = 1
@@ -40,14 +40,13 @@ class Manifest(msgspec.Struct, kw_only=True):
     seal: str = ""
 
     def sealed(self) -> str:
-        """The seal that this content has."""
+        """The seal of this content."""
         content = msgspec.structs.replace(self, seal="")
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One result: its folder, its key, whether it was there already, and what happened to an older one that was thrown
-    away."""
+    """One result: its folder, its key, whether it was reused, and the `damage` of an older one that was discarded."""
 
     path: Path
     key: str
@@ -61,7 +60,7 @@ def default_root() -> Path:
     if root := os.environ.get("EDGEWRIGHT_CACHE"):
         return files.absolute(root)
     found = Path(require("platformdirs", "host").user_cache_dir("edgewright"))
-    if not found.is_absolute():  # older versions leave a "~" that stands for nothing
+    if not found.is_absolute():  # older versions of platformdirs leave a "~" that cannot be expanded
         raise homeless()
     return found
 
@@ -72,24 +71,24 @@ def key_of(stage: str, inputs: Mapping[str, Any]) -> str:
 
 
 class Store:
-    """A folder of results. Safe for several processes at once, and against being killed at any moment."""
+    """A folder of results. Safe for several processes at once, and against a kill at any moment."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
         self._locks = require("filelock", "host")
 
     def require_writable(self) -> None:
-        """Raise `UsageError` where the store's folder cannot be written."""
-        files.require_writable(self.root, "Finished steps are kept there. Set EDGEWRIGHT_CACHE to another folder.")
+        """Raise `UsageError` if the store's folder cannot be written."""
+        files.require_writable(self.root, "Finished steps are stored there. Set EDGEWRIGHT_CACHE to another folder.")
 
     def stage(
         self, stage: str, inputs: Mapping[str, Any], make: Callable[[Path], None],
         refuse: Callable[[Path], str] | None = None,
     ) -> Entry:  # fmt: skip
-        """The result of `make` for `inputs`: the stored one where it is whole, else made now into an empty folder.
+        """The result of `make` for `inputs`: the stored one if it is intact, else `make` fills an empty folder now.
 
-        `refuse` says why a whole one is not to be used here either; empty where it is. What `make` raises is raised on,
-        and nothing is kept. Another process with the same key waits for this one.
+        `refuse` returns why an intact result cannot be used here; empty if it can. An exception of `make` is raised,
+        and nothing is stored. Another process with the same key waits.
         """
         key = key_of(stage, inputs)
         final = self.root / stage / key
@@ -121,13 +120,13 @@ class Store:
         try:
             make(folder)
         except RuntimeFailed as error:
-            # Libraries call a full disk by many names, most of them wrong.
+            # Libraries report a full disk by many errors, most of them misleading.
             if shutil.disk_usage(folder).free < FULL:
                 raise errors.disk_full(folder) from error
             raise
 
     def find(self, stage: str, inputs: Mapping[str, Any]) -> Entry | None:
-        """The stored result for `inputs`, where there is one and every byte of it is whole; nothing is made."""
+        """The stored result for `inputs`, if there is an intact one; else None. Runs nothing."""
         key = key_of(stage, inputs)
         final = self.root / stage / key
         if not final.exists() or self.damage(final):
@@ -135,40 +134,40 @@ class Store:
         return Entry(final, key, True, _read_manifest(final).seconds)
 
     def forget(self, stage: str, inputs: Mapping[str, Any]) -> None:
-        """Remove the stored result for `inputs`, if there is one: the next `stage` makes it anew."""
+        """Remove the stored result for `inputs`, if there is one, so that the next `stage` runs again."""
         final = self.root / stage / key_of(stage, inputs)
         if final.exists():
             with self._locks.FileLock(self._lock_file(final)):
                 shutil.rmtree(final, ignore_errors=True)
 
     def checkpoint(self, stage: str, inputs: Mapping[str, Any]) -> Path:
-        """A folder in which long work on the result for `inputs` may keep what it needs to go on after a kill."""
+        """A folder for the checkpoints of long work on the result for `inputs`, so that a killed run can continue."""
         return self.root / CHECKPOINTS / key_of(stage, inputs)
 
     @staticmethod
     def damage(folder: Path) -> str:
-        """What is wrong with a stored result, in words; empty where every byte is the one that was written."""
+        """What is wrong with a stored result, as text; empty if all its bytes are intact."""
         try:
             manifest = _read_manifest(folder)
         except (OSError, msgspec.MsgspecError) as error:
             return f"{MANIFEST} cannot be read ({error})"
         if manifest.seal != manifest.sealed():
-            return f"{MANIFEST} is not what was written (SHA-256 differs)"
+            return f"{MANIFEST} was changed after it was written (SHA-256 differs)"
         names = set(files.tree(folder)) - {MANIFEST}
         if names != set(manifest.files):
             return f"files differ from the manifest: {', '.join(sorted(names ^ set(manifest.files)))}"
         for name, digest in manifest.files.items():
             if files.sha256(folder / name) != digest:
-                return f"{name} is not what was written (SHA-256 differs)"
+                return f"{name} was changed after it was written (SHA-256 differs)"
         return ""
 
     def entries(self) -> list[tuple[Path, int, float]]:
-        """All results: folder, bytes, last use (seconds since the epoch)."""
+        """All results: folder, size in bytes, last use (seconds since the epoch)."""
         found = [m.parent for m in self.root.glob(f"*/*/{MANIFEST}") if not m.parent.name.startswith(".")]
         return [(p, files.size(p), (p / MANIFEST).stat().st_mtime) for p in sorted(found)]
 
     def prune(self, keep: Callable[[Path, int, float], bool]) -> int:
-        """Remove the results that `keep(folder, bytes, mtime)` does not want; returns the bytes freed."""
+        """Remove the results for which `keep(folder, bytes, mtime)` is false. Returns the number of bytes freed."""
         freed = 0
         for path, size, used in self.entries():
             if not keep(path, size, used):
@@ -182,7 +181,7 @@ class Store:
         return freed + self.sweep()
 
     def sweep(self) -> int:
-        """Remove what killed runs left behind (temporary folders whose lock nobody holds); returns the bytes freed."""
+        """Remove temporary folders of killed runs (those without a lock holder). Returns the number of bytes freed."""
         freed = 0
         for orphan in [*self.root.glob("*/.*.tmp"), *self.root.glob("*/.*.old")]:
             key = orphan.name[1:].partition(".")[0]
@@ -191,7 +190,7 @@ class Store:
                     freed += files.size(orphan)
                     shutil.rmtree(orphan, ignore_errors=True)
             except (self._locks.Timeout, FileNotFoundError):
-                continue  # another run is at work on it right now
+                continue  # another run works on it now
         return freed
 
     def _lock_file(self, final: Path) -> Path:

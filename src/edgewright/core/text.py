@@ -1,7 +1,7 @@
-"""Text from elsewhere (labels, layer names, messages of libraries, answers of devices) made fit to print.
+"""Make text from outside safe to print (labels, layer names, messages of libraries and devices).
 
-A terminal acts on control characters and reorders text by bidirectional ones; here they become visible escapes such as
-``\\x1b``. What a stream cannot encode becomes something similar, by the error handler `ENCODING_ERRORS`.
+A terminal acts on control characters and reorders text by bidirectional ones. Here they become visible escapes such as
+``\\x1b``. The error handler `ENCODING_ERRORS` replaces characters that a stream cannot encode by similar ones.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _SIMILAR = {
 
 
 def plain(text: str) -> str:
-    """`text` with visible escapes for all that a terminal would act on; newlines and tabs stay."""
+    """`text` with visible escapes for everything that a terminal would act on; newlines and tabs stay."""
     return _UNPRINTABLE.sub(lambda found: escape(found[0]), text)
 
 
 def one_line(text: str) -> str:
-    """`plain`, on one line: a label must not begin a line that reads like one of ours."""
+    """`plain`, on one line: a label must not start a line that looks like one of ours."""
     return plain(_BREAK.sub(" ", text))
 
 
 def plain_json(text: str) -> str:
-    """JSON with ``\\u`` escapes for what a terminal would act on. JSON itself escapes the other control characters."""
+    """JSON with ``\\u`` escapes for characters that a terminal would act on and that JSON itself does not escape."""
     return _UNPRINTABLE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -1,8 +1,8 @@
-"""Children that are forked from a warm process instead of started: the same limits, without seconds of imports.
+"""Children forked from a warm process: the same limits as for started ones, without seconds of imports.
 
-One warm process a kind of work (`KINDS`) is started when the first child of that kind is needed, with this process's
-environment of then, and again when it died or the environment is another; it ends when it is idle. Where a kind's
-libraries are missing, as on a device, there is none, and children are started plainly. The other side is `fork_server`.
+One warm process per kind of work (`KINDS`) starts when the first child of that kind is needed, with this process's
+environment at that time. It starts again if it died or if the environment has changed, and ends when it is idle. If a
+kind's libraries are missing, as on a device, there is none, and children are started. The other side is `fork_server`.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ KINDS: dict[Kind, tuple[str, ...]] = {
     "light": _LIGHT,
     "heavy": ("torch", "torch._dynamo", "torchvision", "timm", "onnxscript", "networkx", *_LIGHT),
 }
-"""What each kind of warm process imports: what most of its stages would. The first one must be installed."""
+"""The imports of each kind of warm process: those that most of its stages need. The first one must be installed."""
 
 LATE = ("EDGEWRIGHT_", "PYTEST_")
-"""How variables begin that no library reads when it is imported: for other values of these no warm process is started.
+"""Prefixes of variables that no library reads on import: if only these change, the warm process stays.
 """
 
 READY_S = 120.0
-"""A warm process that has not forked after so long never will."""
+"""Seconds after which a warm process that has not forked is considered broken."""
 
 
 class Forked:
-    """A child of a warm process, with what `subprocess.Popen` offers of one of its own."""
+    """A child of a warm process, with the interface of `subprocess.Popen`."""
 
     def __init__(self, pid: int, status: int) -> None:
         self.pid, self._status = pid, status
@@ -58,20 +58,20 @@ class Forked:
         self._lock = threading.Lock()
 
     def wait(self, timeout: float | None = None) -> int:
-        """How it ended, as `subprocess` says it; raises `subprocess.TimeoutExpired`."""
+        """The exit status, as in `subprocess`. Raises `subprocess.TimeoutExpired`."""
         with self._lock:
             if self._code is None:
                 if not select.select([self._status], [], [], timeout)[0]:
                     raise subprocess.TimeoutExpired(["child"], timeout or 0)
                 told = os.read(self._status, STATUS.size)
-                # Where the warm process was killed the system killed its children with it.
+                # If the warm process was killed, the system killed its children, too.
                 self._code = STATUS.unpack(told)[1] if told else -signal.SIGKILL
                 os.close(self._status)
             return self._code
 
 
 class _Server:
-    """A warm process of this process."""
+    """A warm process that this process started."""
 
     def __init__(self, kind: Kind, env: dict[str, str]) -> None:
         self.env = env
@@ -87,7 +87,7 @@ class _Server:
             )  # fmt: skip
 
     def fork(self, asked: Forking, requests: int, answers: int, log: int) -> Forked | None:
-        """A child with these ends of its pipes; None where the process is gone."""
+        """A child with these ends of its pipes; None if the warm process is gone."""
         read, write = os.pipe()
         folder = os.open(".", os.O_PATH | os.O_DIRECTORY)
         try:
@@ -106,12 +106,12 @@ class _Server:
         return None
 
     def retire(self) -> None:
-        """Ask it for no more children: it ends behind those that it has."""
+        """Request no more children: it ends after its last one."""
         self._control.close()
         threading.Thread(target=self.process.wait, daemon=True).start()
 
     def kill(self) -> None:
-        """End it, and with it its children."""
+        """Kill it, and with it its children."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
@@ -120,23 +120,23 @@ class _Server:
 _servers: dict[Kind, _Server] = {}
 _lock = threading.Lock()
 _starter = ThreadPoolExecutor(1, "edgewright-warm")
-"""Warm processes are started here: Linux ends a process with the thread that started it, and this one stays."""
+"""The thread that starts warm processes. Linux ends a process with the thread that started it, and this one stays."""
 
 
 def fork(
     kind: Kind, env: dict[str, str], cpu_s: int | None, memory_bytes: int | None, handles: Sequence[int]
 ) -> Forked | None:
-    """A child of the warm process of `kind` with the environment `env` and these limits; None where none can be had.
+    """A child of the warm process of `kind`, with the environment `env` and these limits; None if there can be none.
 
-    `handles`: its ends of the pipes of requests and answers, and its log.
+    `handles`: the child's ends of the pipes of requests and answers, and its log.
     """
-    # A child's own children are few.
+    # A child itself starts few children.
     if sys.platform != "linux" or pipes.is_child or not _is_installed(kind):
         return None
     requests, answers, log = handles
     late = {name: value for name, value in env.items() if name.startswith(LATE)}
     asked = Forking(cpu_s=cpu_s, memory_bytes=memory_bytes, env=late)
-    for _ in range(2):  # it may have ended just now
+    for _ in range(2):  # it may have just ended
         server = _server(kind, {name: value for name, value in env.items() if name not in late})
         if found := server.fork(asked, requests, answers, log):
             return found
@@ -155,7 +155,7 @@ def _server(kind: Kind, env: dict[str, str]) -> _Server:
             found = None
         if not found:
             found = _servers[kind] = _starter.submit(_Server, kind, env).result()
-            if kind == "heavy" and "light" not in _servers:  # it comes next, and is ready by then
+            if kind == "heavy" and "light" not in _servers:  # a light one is needed next: start it now
                 _servers["light"] = _starter.submit(_Server, "light", env).result()
         return found
 
@@ -167,7 +167,7 @@ def _is_installed(kind: Kind) -> bool:
 
 @atexit.register
 def close() -> None:
-    """End the warm processes of this process, and with them what they forked."""
+    """End the warm processes of this process and their children."""
     with _lock:
         for server in _servers.values():
             server.kill()
@@ -175,7 +175,7 @@ def close() -> None:
 
 
 def _after_fork() -> None:
-    """In a process that was forked from this one: the warm processes are not its own, and the thread is not there."""
+    """Reset this module in a forked process: the warm processes belong to the parent, and the thread is missing."""
     global _lock, _starter
     _servers.clear()
     _lock, _starter = threading.Lock(), ThreadPoolExecutor(1, "edgewright-warm")

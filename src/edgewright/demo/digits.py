@@ -1,4 +1,4 @@
-"""The embedded default: a small model trained on the digits inside scikit-learn, through the whole main job."""
+"""The classifier demo: train a small model on scikit-learn's digits and optimize it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgewright.tasks.contract import Line
 
 FOLDER = "build/demo"
-"""Where the demo writes if nobody says where."""
+"""The default output folder."""
 SOURCE = "timm:resnet10t?num_classes=10&pretrained=false"
 PARTS = (images.Part("digits", f"{digits.__name__}:draw", {}),)
 EPOCHS, BATCH, PEAK_RATE = 4, 64, 4e-3
@@ -51,7 +51,7 @@ std = [0.5, 0.5, 0.5]
 
 
 def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api.Outcome:
-    """Write the digits, train, and run the main job; everything lands in `out`."""
+    """Write the digits, train, and optimize. All output goes to `out`."""
     out = files.absolute(out)
     files.require_writable(out, "Name another folder: -o DIR")
     store = Store()
@@ -70,7 +70,7 @@ def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api
 
 
 def show(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[Line]:
-    """The first images of `count` classes of the test split, answered by the chosen bundle as on a device."""
+    """Lines for `count` test images, one of each of the first classes, with the predictions of the chosen bundle."""
     from edgewright.runtimes.session import open as open_bundle
 
     yield ("Three test images through the bundle:",)
@@ -96,7 +96,7 @@ def trained(runner: StageRunner, data: Path) -> Path:
 def train(data: str, folder: str, progress: child.Progress | None = None) -> None:
     """Train on the train split with the preprocessing of `SPEC`; writes digits.safetensors and digits.toml.
 
-    AdamW with a one-cycle schedule (Smith and Topin 2018) and label smoothing; runs in a child.
+    AdamW with a one-cycle schedule (Smith and Topin 2018) and label smoothing. Runs in a child.
     """
     import safetensors.torch
     import timm
@@ -126,7 +126,7 @@ def train(data: str, folder: str, progress: child.Progress | None = None) -> Non
 
 
 def _tensors(data: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images and labels of the train split, preprocessed as the session will do it."""
+    """Images and labels of the train split, preprocessed as the session does it."""
     import torch
 
     from edgewright.vision.image import open_image

@@ -1,4 +1,4 @@
-"""The images of the demos: drawn in children, kept in the store, written into the user's folder as copies."""
+"""The images of the demos: drawn in children, stored, and copied to the user's folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgewright.pipeline import side_by_side
 from edgewright.pipeline.stages.runner import StageRunner, made_by
 
 FILE = "images.safetensors"
-"""One file, since a store flushes each."""
+"""All images in one file, since the store flushes each file."""
 
 
 class Part(NamedTuple):
-    """Images that are drawn together: what they are, and the function ("module:function") that gives their files."""
+    """Images that are drawn together: their name, and the function ("module:function") that returns their files."""
 
     what: str
     source: str
@@ -25,9 +25,9 @@ class Part(NamedTuple):
 
 
 def write(runner: StageRunner, folder: Path, names: Collection[str], parts: Sequence[Part]) -> None:
-    """Replace `folder`, which holds nothing but `names`, by the files of all `parts`.
+    """Replace `folder`, which may contain only `names`, by the files of all `parts`.
 
-    Raises `InvalidInput` where anything else is in it, `Unavailable` without scikit-learn.
+    Raises `InvalidInput` if anything else is in it, `Unavailable` without scikit-learn.
     """
     with built_in.replacing(folder, names, folder.name) as new:
         drawn = side_by_side.each(parts, lambda one: _drawn(runner, one), id, side_by_side.at_once(len(parts)))
@@ -36,7 +36,7 @@ def write(runner: StageRunner, folder: Path, names: Collection[str], parts: Sequ
 
 
 def draw(source: str, arguments: dict[str, Any], folder: str) -> None:
-    """Keep the files that the function `source` gives as arrays of bytes; runs in a child."""
+    """Store the files that the function `source` returns, as arrays of bytes. Runs in a child."""
     import numpy as np
     from safetensors.numpy import save_file
 

@@ -1,4 +1,4 @@
-"""The embedded detector: YOLO11n's shape, trained on scenes of handwritten digits, through the whole main job."""
+"""The detector demo: optimize YOLO11n, trained on scenes of handwritten digits."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from edgewright.tasks.contract import Line
 
 FOLDER = "build/demo-detect"
-"""Where the demo writes if nobody says where."""
+"""The default output folder."""
 SOURCE = f"ultralytics:yolo11n.yaml?nc={len(scenes.NAMES)}&imgsz={SIDE}"
 RECIPE = Recipe(methods=("minmax", "nncf", "nncf-round"), normalize=("host",), min_duration_s=1.0)
 SPEC = f'name = "scenes"\nlabels = {json.dumps(scenes.NAMES)}\n'
 
 
 def run(out: Path, *, recipe: Recipe | None = None, watch: Watch = quiet) -> api.Outcome:
-    """Write the scenes and run the main job on the weights that ship here; everything lands in `out`.
+    """Write the scenes and optimize the detector with the weights of the package. All output goes to `out`.
 
-    Raises `Unavailable` without Ultralytics, whose description of the network builds it.
+    Raises `Unavailable` without Ultralytics, which builds the network.
     """
     out = files.absolute(out)
     files.require_writable(out, "Name another folder: -o DIR")
@@ -58,7 +58,8 @@ def parts() -> list[images.Part]:
 
 
 def show(outcome: api.Outcome, out: Path, count: int = 3) -> Iterator[Line]:
-    """The first `count` test scenes, answered by the chosen bundle as on a device, and drawn into ``out/drawn``."""
+    """Lines for the first `count` test scenes with the predictions of the chosen bundle; draws them to
+    ``out/drawn``."""
     from edgewright.runtimes.session import open as open_bundle
 
     yield ("Three test scenes through the bundle:",)

@@ -1,8 +1,8 @@
-"""How the demo's detector was trained: ``python -m edgewright.demo.train_detector``, on a GPU where there is one.
+"""Train the demo's detector: ``python -m edgewright.demo.train_detector``, on a GPU if there is one.
 
-YOLO11n from random weights on scenes of the train split, with Ultralytics' own trainer; the test scenes use other
-digits. Writes ``scenes.safetensors`` (16-bit floats, 5.3 MB) whose metadata holds the command, the versions and the mAP
-that Ultralytics' validator found on the test scenes. Two CPU cores take an hour at the default size.
+Trains YOLO11n from random weights on scenes of the train split, with Ultralytics' own trainer; the test scenes have
+other digits. Writes ``scenes.safetensors`` (16-bit floats, 5.3 MB). Its metadata has the command, the versions and the
+mAP of Ultralytics' validator on the test scenes. Two CPU cores take an hour at the default size.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/scenes"), help="folder for scenes and checkpoints")
     parser.add_argument("--scenes", type=int, default=4000, help="how many scenes to train on")
     parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--resume", action="store_true", help="go on from the last epoch of a killed training")
+    parser.add_argument("--resume", action="store_true", help="continue after the last epoch of a killed training")
     asked = parser.parse_args()
     train(files.absolute(asked.out), files.absolute(asked.work), asked.scenes, asked.epochs, asked.resume)
 
 
 def train(out: Path, work: Path, count: int, epochs: int, resume: bool = False) -> None:
-    """Write `count` scenes into `work`, train `epochs` on them, and write the weights to `out`."""
+    """Write `count` scenes to `work`, train for `epochs`, and write the weights to `out`."""
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     ultralytics = require("ultralytics", "ultralytics")
     import safetensors.torch
@@ -46,7 +46,7 @@ def train(out: Path, work: Path, count: int, epochs: int, resume: bool = False) 
 
     data = work / "data"
     if not resume:
-        for cache in data.glob("*.cache"):  # Ultralytics' lists of files: of another number of scenes
+        for cache in data.glob("*.cache"):  # Ultralytics' file lists, perhaps of another number of scenes
             cache.unlink()
         scenes.write(data, {"train": count, "test": scenes.COUNTS["test"]})
     described = as_yolo(data, ("train", "test"), "test")
@@ -55,7 +55,7 @@ def train(out: Path, work: Path, count: int, epochs: int, resume: bool = False) 
     settings: dict[str, Any] = {
         "data": str(described), "imgsz": SIDE, "epochs": epochs, "batch": 32, "workers": 2, "seed": 0,
         "device": 0 if torch.cuda.is_available() else "cpu", "cos_lr": True, "close_mosaic": epochs // 5,
-        "fliplr": 0.0,  # a mirrored digit is none
+        "fliplr": 0.0,  # a mirrored digit is no digit
         "project": str(work / "runs"), "name": "train", "exist_ok": True, "val": False, "plots": False,
     }  # fmt: skip
     model.train(resume=True) if resume else model.train(**settings)
@@ -75,13 +75,13 @@ def train(out: Path, work: Path, count: int, epochs: int, resume: bool = False) 
 
 
 def as_yolo(data: Path, splits: tuple[str, ...], val: str) -> Path:
-    """The scenes in `data` described as Ultralytics reads them: a label file beside each image of `splits`, and a YAML
-    that trains on the first and validates on `val`. Returns the YAML."""
+    """The scenes in `data` in Ultralytics' format: a label file next to each image of `splits`, and a YAML that trains
+    on the first split and validates on `val`. Returns the path of the YAML."""
     for split in splits:
         for item in sets.read(data, split).items:
             Path(item.path).with_suffix(".txt").write_text(yolo_rows(item))
     names = "".join(f"  {k}: {name}\n" for k, name in enumerate(scenes.NAMES))
-    described = data.with_suffix(".yaml")  # beside the set, which holds its own annotations
+    described = data.with_suffix(".yaml")  # next to the set, which has its own annotations
     described.write_text(f"path: {data}\ntrain: {splits[0]}\nval: {val}\nnames:\n{names}")
     return described
 
