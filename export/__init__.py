@@ -1,5 +1,5 @@
-"""Checkpoint in, ONNX and ModelSpec out.
+"""The export: from a checkpoint to ONNX and ModelSpec.
 
-``sources`` (one module a library: what the model is and how its images were prepared), ``overrides`` (a TOML that says
-what no library knows), ``exporter`` (the stage itself), ``parity`` (does the exported model answer as before).
+``sources`` (one module per library: the model and its preprocessing), ``overrides`` (a TOML that completes the
+description), ``exporter`` (the stage), ``parity`` (compares the exported model with the original).
 """

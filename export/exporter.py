@@ -1,8 +1,8 @@
-"""The export stage: a source and its weights become model.onnx with its spec, proven against the original.
+"""The export stage: from a source and its weights to model.onnx with its spec, checked against the original.
 
-Writes into one folder: ``model.onnx`` (spec in its metadata), ``spec.json``, ``parity.json`` and, for torch sources,
-``reference.pt2`` (the float32 original with any batch size, for the torch runtime). The same input gives the same bytes
-of model.onnx. Runs in a child: it calls the source's own code and reads foreign files.
+Writes to one folder: ``model.onnx`` (spec in its metadata), ``spec.json``, ``parity.json`` and, for torch sources,
+``reference.pt2`` (the original in float32 with a dynamic batch, for the torch runtime). The same input gives the same
+bytes of model.onnx. Runs in a child, since it runs the source's code and reads foreign files.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ if TYPE_CHECKING:
 
 MODEL, SPEC, PARITY, REFERENCE = "model.onnx", "spec.json", "parity.json", torch_reference.MODEL
 RANDOM_IMAGES = 8
-"""How many seeded random images stand in where no real ones are given."""
+"""The number of seeded random images that are used without real ones."""
 _SLIM_LIMIT = 1e-3
 _STEPS = 6
 OPSET = 20
-"""The operator set that torch exports in."""
+"""The operator set of torch's export."""
 
 
 class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes with a source.
+    """The details of an export.
 
-    `spec_file`: a TOML laid over the spec (default: ``<stem>.toml`` beside the checkpoint or .onnx). `images`: files
-    for the parity check; without any, seeded random ones, which parity.json says. `batch` None: any number of images.
+    `spec_file`: a TOML that overrides the spec (default: ``<stem>.toml`` next to the checkpoint or .onnx). `images`:
+    files for the parity check; without any, seeded random images, as parity.json says. `batch` None: a dynamic batch.
     """
 
     checkpoint: str | None = None
@@ -63,10 +63,10 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
 def export(
     source: str, folder: str | Path, request: ExportRequest | None = None, progress: Progress | None = None
 ) -> ModelSpec:
-    """Export `source` into `folder` (see the module) and return its spec.
+    """Export `source` to `folder` (see the module) and return its spec.
 
-    Raises `UsageError`, `InvalidInput`, `IntegrityError`, `Unavailable`, and `RuntimeFailed` where the export or its
-    parity fails.
+    Raises `UsageError`, `InvalidInput`, `IntegrityError`, `Unavailable`, and `RuntimeFailed` if the export or its
+    parity check fails.
     """
     request = msgspec.convert(request or {}, ExportRequest)
     step = _steps(progress)
@@ -111,18 +111,18 @@ def _steps(progress: Progress | None) -> Any:
 
 def _check_arguments(source: ParsedSource, request: ExportRequest) -> None:
     if request.batch is not None and request.batch < 1:
-        why = "It is a number of images from 1, or none for any."
+        why = "It must be a number of images from 1, or none for a dynamic batch."
         raise UsageError(f"The batch is {request.batch}.", why, "Correct it.")
     if source.kind == "onnx" and (request.checkpoint or source.options):
         raise UsageError(
-            f"{source.name} was given {'a checkpoint' if request.checkpoint else 'options'} too.",
-            "An ONNX file holds its own weights and is not built anew.",
+            f"{source.name} was given with {'a checkpoint' if request.checkpoint else 'options'}.",
+            "An ONNX file contains its own weights and architecture.",
             "Leave that out, or name the library's source instead of the .onnx.",
         )
 
 
 def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSpec, dict[str, Any]]:
-    """The model and its whole spec: what its library says, with the user's TOML laid over it; and the TOML's fields."""
+    """The model, its complete spec (the library's, overridden by the user's TOML), and the fields of the TOML."""
     from .sources import onnx, trainable, ultralytics
 
     toml = overrides.find(request.checkpoint or ultralytics.own_file(source), request.spec_file)
@@ -144,15 +144,15 @@ def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSp
     for key in ("height", "width", "channels", "name", "dtype", "layout"):
         if source.kind == "onnx" and loaded.spec["input"][key] != getattr(spec.input, key):
             raise InvalidInput(
-                f"The description says input {key} {getattr(spec.input, key)}, {source.name} has "
+                f"The description has input {key} {getattr(spec.input, key)}, but {source.name} has "
                 f"{loaded.spec['input'][key]}.",
-                "The graph's own input cannot be described otherwise.",
+                "A description cannot change the graph's input.",
                 f"Correct or remove [input] {key}.",
             )
     if loaded.spec.get("classes", spec.classes) != spec.classes:
         raise InvalidInput(
-            f"The description says {spec.classes} classes, the model has {loaded.spec['classes']}.",
-            "Each score needs its class.",
+            f"The description has {spec.classes} classes, but the model has {loaded.spec['classes']}.",
+            "The model gives one score per class.",
             "Correct `classes`, or build the model with that number: ?num_classes=N",
         )
     return loaded, spec, over
@@ -161,16 +161,16 @@ def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSp
 def _to_onnx(
     source: ParsedSource, loaded: Loaded, spec: ModelSpec, reference: Path
 ) -> tuple[onnx.ModelProto, int | None, tuple[str, ...]]:
-    """The model as ONNX with the batch of `spec`; the reference's batch (None: any, or none); what there is to note."""
+    """The model as ONNX with the batch of `spec`; the reference's batch (None: dynamic, or no reference); notes."""
     if source.kind == "onnx":
         return loaded.model, None, loaded.notes + _rebatch(loaded.model, spec)
     model, batch = _from_torch(loaded.model, spec, reference)
-    notes = ("torch.export cannot make the batch dynamic: the reference takes 1 image.",) if batch else ()
+    notes = ("torch.export cannot make the batch dynamic: the reference takes 1 image at a time.",) if batch else ()
     return model, batch, loaded.notes + notes
 
 
 def _from_torch(module: torch.nn.Module, spec: ModelSpec, reference: Path) -> tuple[onnx.ModelProto, int | None]:
-    """The ONNX model of `module`; writes `reference`. The second: the reference's batch, None where any."""
+    """The ONNX model of `module`, and the reference's batch (None: dynamic). Writes `reference`."""
     import torch
 
     batch = spec.input.batch
@@ -180,7 +180,7 @@ def _from_torch(module: torch.nn.Module, spec: ModelSpec, reference: Path) -> tu
     with _quiet():
         try:
             dynamic = torch.export.export(module, (sample,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        except Exception as error:  # what stops torch.export has no common class
+        except Exception as error:  # the errors of torch.export have no common class
             if batch is None:
                 raise RuntimeFailed(
                     f"{spec.name} cannot be exported with a dynamic batch: {' '.join(str(error).split())[:200]}",
@@ -198,13 +198,13 @@ def _from_torch(module: torch.nn.Module, spec: ModelSpec, reference: Path) -> tu
     model = onnx_program.model_proto
     clean.apply(model)
     if batch is None:
-        # torch numbers its symbols by what ran before; a fixed name keeps the bytes the same.
+        # torch numbers its symbols by the history of the process; a fixed name keeps the bytes the same.
         batch_pass.rename(model)
     return model, None if dynamic is not None else 1
 
 
 def _rebatch(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
-    """Give an ONNX source the batch of `spec`; returns what to note. `InvalidInput` where its own is frozen in."""
+    """Give an ONNX source the batch of `spec`. Returns notes. Raises `InvalidInput` if its own batch is fixed."""
     fixed, batch = inputs.shape(inputs.real(model)[0])[0], spec.input.batch
     before = type(model)()
     before.CopyFrom(model)
@@ -220,8 +220,8 @@ def _rebatch(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
     except (InvalidInput, RuntimeFailed) as error:
         raise InvalidInput(
             f"The batch of {spec.source} is {fixed} and cannot be changed to {batch or 'any'}: {error.what}",
-            "The number of images is frozen into its graph.",
-            f"Export it with --batch {fixed}, or export the original model anew with another batch.",
+            "The number of images is fixed in its graph.",
+            f"Export it with --batch {fixed}, or export the original model again with another batch.",
         ) from error
     return (f"The batch was fixed to {fixed} in the source.",)
 
@@ -234,29 +234,29 @@ def _fixed(module: torch.nn.Module, spec: ModelSpec, batch: int) -> torch.export
     except Exception as error:  # as above
         raise RuntimeFailed(
             f"torch.export cannot trace {spec.name}: {' '.join(str(error).split())[:200]}",
-            "Its forward() does what a graph cannot hold, such as branching on values.",
+            "Its forward() does something that a graph cannot express, such as branching on values.",
             "Change the model's code, or export it to ONNX yourself and pass that file.",
         ) from error
 
 
 def _check_outputs(output: Any, spec: ModelSpec) -> None:
-    """Raise `InvalidInput` where what the module answered for two images cannot be read as `spec` says."""
+    """Raise `InvalidInput` if the module's output for two images does not fit `spec`."""
     import torch
 
     outputs = [output] if isinstance(output, torch.Tensor) else list(output)
     if odd := next((type(array).__name__ for array in outputs if not isinstance(array, torch.Tensor)), ""):
         raise InvalidInput(
-            f"{spec.name} answers with {odd} among its outputs.",
-            "What is exported is one tensor of class scores, or a detector's raw head, also as a tuple of tensors.",
-            "Return only these from forward(); or name a library that is known here: ultralytics:yolo11n",
+            f"{spec.name} has {odd} among its outputs.",
+            "edgewright exports one tensor of class scores, or a detector's raw head (also a tuple of tensors).",
+            "Return only these from forward(), or name a source of a supported library, e.g. ultralytics:yolo11n.",
         )
     tasks.of(spec).fit.require([array.numpy() for array in outputs], spec, spec.name, 2, real=False)
 
 
 def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
-    """Slim `model` in place, proven on random input to compute the same; returns what to note.
+    """Simplify `model` in place, checked on random input. Returns notes.
 
-    A graph that onnxslim fails on, or changes, stays as it is.
+    A graph stays unchanged if onnxslim fails on it or changes its outputs.
     """
     notes: tuple[str, ...] = ()
     for work, what in ((slim.apply, f"onnxslim {version('onnxslim')}"), (_plain, "A pass of edgewright")):
@@ -269,7 +269,7 @@ def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
             notes += (f"The graph is not simplified: {error.what} {error.why}",)
             continue
         if gap > _SLIM_LIMIT:
-            notes += (f"The graph is not simplified: {what} changes its answers by {gap:.3g} of the largest.",)
+            notes += (f"The graph is not simplified: {what} changes its outputs by {gap:.3g} of the largest value.",)
             continue
         model.CopyFrom(after)
     return notes
@@ -284,15 +284,17 @@ def _plain(model: onnx.ModelProto) -> None:
 def _prove(
     source: ParsedSource, loaded: Loaded, spec: ModelSpec, model: onnx.ModelProto, images: Sequence[str]
 ) -> tuple[parity.Parity, np.ndarray]:
-    """Compare `model` with the original on `images`, each through its own preprocessing; with the answers of `model`, a
-    row an image. Raises `RuntimeFailed`, and `InvalidInput` where `spec` does not fit what an ONNX file answers.
+    """Compare `model` with the original on `images`, each with its own preprocessing. Returns also the outputs of
+    `model` as an array (images, values).
+
+    Raises `RuntimeFailed`, and `InvalidInput` if `spec` does not fit the outputs of an ONNX source.
     """
     given: Sequence[Any] = images or _random_images(spec)
     names = tuple(images) or tuple(f"random image {i}" for i in range(len(given)))
     truth = _original(loaded, spec, preprocess.batch(given, spec))
     final = metadata.get_spec(model) or spec
     x = preprocess.batch(given, final)
-    if source.kind == "onnx":  # of a torch module it was checked before the export
+    if source.kind == "onnx":  # a torch module was checked before the export
         size = final.input.batch or 1
         tasks.of(final).fit.require(compare.run(model, np.resize(x, (size, *x.shape[1:]))), final, source.name, size)
     found = compare.answers(model, x, final.outputs)
@@ -312,12 +314,13 @@ def _prove(
 
 
 def _original(loaded: Loaded, spec: ModelSpec, x: np.ndarray) -> np.ndarray:
-    """The original model's answers for the inputs `x`, a row an image: eager torch, or the ONNX file as it was."""
+    """The original model's outputs for the inputs `x`, as an array (images, values): eager torch, or the original ONNX
+    file."""
     if loaded.original is not None:
         model, size = loaded.original.model, (spec.input.height, spec.input.width)
         if not {value.name for value in model.graph.output}.issuperset(spec.outputs):
             batch_pass.apply(model, inputs.image(model, size).batch, size)
-            cut.apply(model)  # the source did: what is compared is what both have
+            cut.apply(model)  # as the source did: both sides have the same outputs
         return compare.answers(model, x, spec.outputs)
     import torch
 
@@ -338,7 +341,7 @@ def _random_images(spec: ModelSpec) -> list[np.ndarray]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's chatter about its own rewriting out of the log; its errors are raised anyway."""
+    """Keep the exporter's messages about its own rewriting out of the log; its errors are raised anyway."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,9 +1,9 @@
-"""A TOML file that says of a model what neither the library nor the ONNX file knows.
+"""The TOML description of a model: facts that neither the library nor the ONNX file knows.
 
-It has the fields of a ModelSpec, each optional: ``name``, ``classes``, ``outputs``, ``labels`` or ``labels_file`` (one
-name a line), and the tables ``[input]``, ``[preprocess]``, ``[postprocess]``; for a detector ``task = "detect"`` and
-the table ``[detect]``, for another task its name and the table that is called so (`core.description`). It stands beside
-the checkpoint or the .onnx as ``<stem>.toml``.
+It has the fields of a ModelSpec, all optional: ``name``, ``classes``, ``outputs``, ``labels`` or ``labels_file`` (one
+name per line), and the tables ``[input]``, ``[preprocess]``, ``[postprocess]``. For a detector it has ``task =
+"detect"`` and the table ``[detect]``; for another task its name and a table with that name (`core.description`). It is
+stored next to the checkpoint or the .onnx as ``<stem>.toml``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FORMS = {
     "classes": "a whole number from 1 to 10000000",
     "outputs": 'a list of texts, such as ["logits"]',
     "labels": 'a list of texts, one for each class, such as ["cat", "dog"]',
-    "labels_file": 'a text, the name of a file beside the description, such as "labels.txt"',
+    "labels_file": 'a text, the name of a file next to the description, such as "labels.txt"',
 }
 """The type of each top-level field, as text for messages."""
 _TYPES: dict[str, Any] = {
@@ -42,12 +42,13 @@ _TYPES: dict[str, Any] = {
 
 
 def find(beside: str | None, named: str | None) -> Path | None:
-    """The TOML to use: the `named` one (which must exist), else ``<stem>.toml`` beside the file `beside`, else None."""
+    """The TOML to use: the `named` one (which must exist), else ``<stem>.toml`` next to the file `beside`, else
+    None."""
     if named is not None:
         path = files.absolute(named)
         if not path.is_file():
             raise InvalidInput(
-                f"There is no file {path}.", "It was named as the model's description.", "Check the path."
+                f"There is no file {path}.", "You named it as the model's description.", "Check the path."
             )
         return path
     if beside is None:
@@ -57,11 +58,10 @@ def find(beside: str | None, named: str | None) -> Path | None:
 
 
 def read(path: Path, named: bool = True) -> dict[str, Any]:
-    """The fields of a TOML description; ``labels_file`` is read (from its own folder only) into ``labels``.
+    """The fields of a TOML description; ``labels_file`` is read (from the same folder only) into ``labels``.
 
-    `named`: the user named this file. One that only lies beside a model may be no link that leads elsewhere. Raises
-    `InvalidInput` where the file is no TOML, or a field of a `ModelSpec` has a value of another type; which fields are
-    unknown or missing shows only with those of the library (`build`).
+    `named`: the user named this file. Otherwise it must be no link that leads elsewhere. Raises `InvalidInput` if the
+    file is no TOML, or if a field has a value of a wrong type. Unknown and missing fields are found later, by `build`.
     """
     try:
         if named:
@@ -83,7 +83,7 @@ def read(path: Path, named: bool = True) -> dict[str, Any]:
 
 
 def _check_types(fields: dict[str, Any], path: Path) -> None:
-    """Raise `InvalidInput` naming the first field, top-level or in a table, whose value has another type."""
+    """Raise `InvalidInput`, which names the first field with a value of a wrong type, at top level or in a table."""
     tables = _tables()
     for key, value in fields.items():
         if key in tables:
@@ -101,13 +101,13 @@ def _check_types(fields: dict[str, Any], path: Path) -> None:
 
 
 def _tables() -> dict[str, Any]:
-    """The tables of a description, and the types that have their fields."""
+    """The tables of a description, with the types of their fields."""
     own = {description.table_of(name): description.section_of(name) for name in tasks.names()}
     return {"input": Input, "preprocess": Preprocess, **own}
 
 
 def _misfit(value: Any, kind: Any) -> str:
-    """Why `value` cannot be a `kind`, in words; empty where it can."""
+    """Why `value` cannot be converted to `kind`, as text; empty if it can."""
     try:
         msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -122,7 +122,7 @@ def _wrong_type(path: Path, field: str, value: Any, why: str) -> InvalidInput:
 
 
 def _labels(folder: Path, name: str) -> list[str]:
-    """The labels in the file `name` of `folder`, one a line; empty lines at the end are no labels."""
+    """The labels in the file `name` of `folder`, one per line; empty lines at the end are ignored."""
     with files.open_contained(folder, name) as file:
         content = file.read()
     try:
@@ -131,7 +131,7 @@ def _labels(folder: Path, name: str) -> list[str]:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InvalidInput(
             f"{folder / name} is not UTF-8: byte {error.object[error.start]:#04x} in line {line}.",
-            "`labels_file` must name a text file in UTF-8, with one label on each line.",
+            "`labels_file` must be a text file in UTF-8, with one label on each line.",
             "Save it as UTF-8.",
         ) from None
     while labels and not labels[-1]:
@@ -140,7 +140,7 @@ def _labels(folder: Path, name: str) -> list[str]:
 
 
 def merge(known: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`known` with the fields of `over` laid on top, tables field by field."""
+    """`known` with the fields of `over` instead of its own, also inside tables."""
     merged = dict(known)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -148,14 +148,14 @@ def merge(known: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     if "classes" not in over and over.get("labels"):
         merged.setdefault("classes", len(over["labels"]))
     elif len(merged.get("labels", ())) != merged.get("classes") and "labels" not in over:
-        merged.pop("labels", None)  # names of the library's classes, of which the user's model has another number
+        merged.pop("labels", None)  # names of the library's classes: the user's model has another number of classes
     return merged
 
 
 def settle_bytes(fields: dict[str, Any], over: dict[str, Any]) -> None:
-    """Where the model takes the image's bytes (uint8), say in `fields` that the graph normalizes them.
+    """If the model takes the image's bytes (uint8), set in `fields` that the graph normalizes.
 
-    Raises `InvalidInput` where the user's `over` asks for a normalization before it, which bytes cannot carry.
+    Raises `InvalidInput` if the user's `over` has a normalization, which is not possible before uint8.
     """
     if fields.get("input", {}).get("dtype") != "uint8" or "preprocess" not in fields:
         return
@@ -163,31 +163,31 @@ def settle_bytes(fields: dict[str, Any], over: dict[str, Any]) -> None:
     asked = [key for key in ("divide", "mean", "std") if key in said]
     if asked and "normalize" not in said:
         raise InvalidInput(
-            f"The description gives [preprocess] {', '.join(asked)}, and the model takes uint8.",
-            "Bytes are not normalized before such a model: its graph does that.",
+            f"The description has [preprocess] {', '.join(asked)}, but the model takes uint8.",
+            "The graph of such a model normalizes.",
             f"Remove {', '.join(asked)}.",
         )
     fields["preprocess"] = {"normalize": "graph", **fields["preprocess"]}
 
 
 def build(fields: dict[str, Any], origin: str) -> ModelSpec:
-    """The ModelSpec of `fields`; raises `InvalidInput` naming the field that is unknown, missing or inconsistent."""
+    """The ModelSpec of `fields`. Raises `InvalidInput`, which names an unknown, missing or inconsistent field."""
     task = fields.get("task", description.TASK)
     absent = [f for f in ("input", "preprocess", *description.beside(task)) if f not in fields and f != "labels"]
     if absent:
         raise InvalidInput(
-            f"Nothing says the {', '.join(absent)} of {origin}.",
-            "How images are prepared must be as in training; it cannot be guessed.",
-            f"Write a TOML beside the model or pass --spec FILE, with: {EXAMPLE}.",
+            f"The {', '.join(absent)} of {origin} is unknown.",
+            "The preprocessing must be the same as in training, so edgewright does not guess it.",
+            f"Write a TOML next to the model, or pass --spec FILE, with: {EXAMPLE}.",
         )
     table = description.table_of(task)
     if others := [
         name for name in _tables().keys() - {"input", "preprocess", "postprocess", table} if fields.get(name)
     ]:
         raise InvalidInput(
-            f"The description of {origin} contradicts itself: it has the table [{others[0]}], and its task is {task}.",
-            'That table is for another task: a detector has both task = "detect" and a [detect] table.',
-            f"Write task, or remove [{others[0]}].",
+            f"The description of {origin} has the table [{others[0]}], but its task is {task}.",
+            'The table belongs to another task: a detector has task = "detect" and a table [detect].',
+            f"Correct the task, or remove [{others[0]}].",
         )
     try:
         spec = convert(description.structured(fields), ModelSpec)
@@ -195,19 +195,19 @@ def build(fields: dict[str, Any], origin: str) -> ModelSpec:
         raise InvalidInput(
             f"The description of {origin} is not valid: {_as_written(str(error), table)}.",
             f"Known fields: name, classes, outputs, {EXAMPLE}; [postprocess] scores, top; [detect] decoder ...",
-            "Correct the field that is named.",
+            "Correct the named field.",
         ) from None
     if wrong := inconsistency(spec):
         raise InvalidInput(
             f"The description of {origin} contradicts itself: {wrong}.",
-            "Images must come out of preprocessing in the size and number of channels that the model takes.",
+            "Preprocessing must give the size and the number of channels that the model takes.",
             "Correct the [input] or [preprocess] table.",
         )
     return spec
 
 
 def _as_written(text: str, table: str) -> str:
-    """What msgspec says of the data of a spec, with the places where its fields stand in a description."""
+    """msgspec's message about the data of a spec, with paths as in the description."""
     text = re.sub(r" - at `\.(classes|labels)([^`]*)` - at `\$\.task`", r" - at `$.\1\2`", text)
     text = re.sub(r" - at `\.([^`]*)` - at `\$\.task`", rf" - at `$.{table}.\1`", text)
     text = text.replace("`$.task`", f"`$.{table}`").replace("$.inputs[0].preprocess", "$.preprocess")

@@ -1,4 +1,5 @@
-"""Does the exported model answer as the original did? Measures by name, with the worst image of each."""
+"""Parity: compares the outputs of the exported model with those of the original, with the worst image of each
+measure."""
 
 from __future__ import annotations
 
@@ -13,15 +14,15 @@ from edgewright.core.spec import ModelSpec
 
 COSINE = 0.9999
 RELATIVE = 1e-3
-"""Float32 with reordered sums stays below 1e-5; 1e-3 is a layer that computes something else."""
+"""Float32 with reordered sums stays below 1e-5; at 1e-3 a layer computes something else."""
 AGREEMENT = 1.0
 HALF_COSINE = 0.999
 HALF_RELATIVE = 2e-2
-"""Beside an original in FP16 or BF16, which rounds every tensor to 11 or 8 bits; the exported model does not."""
+"""The limit for an original in FP16 or BF16, which rounds every tensor to 11 or 8 bits; the exported model does not."""
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure: the worst value over all images, its limit, and the image that has it."""
+    """One measure: the worst value over all images, its limit, and the image with that value."""
 
     value: float
     limit: float
@@ -29,7 +30,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of parity.json; `measures` as `measure` gives them. `reference_batch` None: any (or no reference)."""
+    """The content of parity.json; `measures` are from `measure`. `reference_batch` None: dynamic, or no reference."""
 
     schema_version: int = 1
     reference: str
@@ -44,13 +45,13 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 def measure(
     reference: np.ndarray, candidate: np.ndarray, names: Sequence[str], spec: ModelSpec, half: bool = False
 ) -> dict[str, Measure]:
-    """Compare two arrays of answers, a row an image: cosine, max_abs, max_relative, and what the task of `spec` adds
-    (of class scores top1_agreement). Answers whose order means nothing are brought into the order of `reference`.
+    """Compare two arrays of outputs (images, values): cosine, max_abs, max_relative, and the measures of the task (for
+    class scores top1_agreement). Outputs without a fixed order are first sorted as in `reference`.
 
-    `max_relative` is the largest difference over the same image's largest score. `max_abs` may reach 1e-3 of the
-    largest score of all images; two classes closer than twice that are a tie, and either counts as the same top-1.
-    `half`: the reference computes in FP16 or BF16, so that the limits are wider. Raises `InvalidInput` where the
-    reference itself is not finite.
+    `max_relative` is the largest difference divided by the same image's largest score. `max_abs` may reach 1e-3 of the
+    largest score of all images. Two classes closer than twice that are a tie: either counts as the same top-1. `half`:
+    the reference computes in FP16 or BF16, so the limits are wider. Raises `InvalidInput` if the reference is not
+    finite.
     """
     at_least, at_most = (HALF_COSINE, HALF_RELATIVE) if half else (COSINE, RELATIVE)
     loss = tasks.of(spec).loss
@@ -58,14 +59,14 @@ def measure(
     if a.shape != b.shape:
         raise RuntimeFailed(
             f"The exported model gives scores of shape {list(b.shape)}, the original {list(a.shape)}.",
-            "The export changed what the model computes.",
+            "The export changed the computation.",
             "Report it with the source's name.",
         )
     if not np.isfinite(a).all():
         bad = names[int(np.argmin(np.isfinite(a).all(1)))]
         raise InvalidInput(
-            f"The original model answers NaN or infinity for {bad}.",
-            "There is nothing to compare an exported model with.",
+            f"The original model gives NaN or infinity for {bad}.",
+            "An exported model cannot be compared with it.",
             "Check the checkpoint and the preprocessing.",
         )
     gap = np.where(np.isfinite(b), np.abs(a - b), np.inf).max(1)
@@ -86,7 +87,7 @@ def measure(
 
 
 def require(measures: dict[str, Measure], what: str) -> None:
-    """Raise `RuntimeFailed` that names every measure past its limit, its value and the worst image."""
+    """Raise `RuntimeFailed`, which names every measure beyond its limit, its value and the worst image."""
     at_most = ("max_abs", "max_relative")
     failed = [
         f"{name} {m.value:.6g} (limit {m.limit:.6g}, worst at {m.worst})"
@@ -95,8 +96,8 @@ def require(measures: dict[str, Measure], what: str) -> None:
     ]
     if failed:
         raise RuntimeFailed(
-            f"{what} does not answer as the original: {'; '.join(failed)}.",
-            "An exported model must give the same scores to float rounding.",
+            f"The outputs of {what} differ from those of the original: {'; '.join(failed)}.",
+            "An exported model must give the same outputs up to float rounding.",
             "Try --batch 1, and report the source's name.",
         )
 

@@ -1,4 +1,4 @@
-"""Whether anything says that what an ONNX file answers with are scores of classes."""
+"""Checks that the outputs of an ONNX file are known to be class scores."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FUNCTIONS = frozenset({"Softmax", "Sigmoid", "HardSigmoid"})
 
 
 def require_classes(loaded: Loaded, over: Mapping[str, Any]) -> None:
-    """Raise `InvalidInput` where nothing says that the numbers an ONNX file answers with are scores of classes.
+    """Raise `InvalidInput` unless the outputs of an ONNX file are known to be class scores.
 
-    The user's TOML `over` says so with `classes` or labels, the file with a spec of its own, and a graph with a Softmax
-    at its end.
+    They are known by `classes` or labels in the user's TOML `over`, by a spec inside the file, and by a Softmax at the
+    end of the graph.
     """
     spec = loaded.spec
     described = over.get("task", spec.get("task", TASK)) != TASK or over.get("classes") or over.get("labels")
@@ -32,14 +32,14 @@ def require_classes(loaded: Loaded, over: Mapping[str, Any]) -> None:
     count = spec.get("classes")
     numbers = f"{count} numbers" if count else "numbers"
     raise InvalidInput(
-        f"Nothing says what the {numbers} mean that {spec['name']} gives for an image.",
+        f"The meaning of the {numbers} that {spec['name']} gives for an image is unknown.",
         "They may be class scores, or an embedding, which has no classes.",
-        f"If they are class scores, write classes = {count or 'N'} (or labels, or labels_file) into the model's TOML.",
+        f"If they are class scores, add classes = {count or 'N'} (or labels, or labels_file) to the model's TOML.",
     )
 
 
 def ending(model: onnx.ModelProto, output: str) -> str:
-    """The function to probabilities that the tensor `output` comes out of: Softmax or Sigmoid; else empty."""
+    """The function that produces the tensor `output`, if it gives probabilities: Softmax or Sigmoid; else empty."""
     makers = producers_of(model.graph)
     node = makers.get(output)
     while node is not None and node.op_type in _PASSES and node.input:

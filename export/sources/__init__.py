@@ -1,9 +1,9 @@
-"""Where models come from, one module a library, each with ``trainable(...)`` (``onnx``: ``load(...)``).
+"""The sources of models, one module per library, each with ``trainable(...)`` (``onnx``: ``load(...)``).
 
 ``parse`` (the text that names a source), ``timm``, ``torchvision``, ``ultralytics``, ``torch`` (any factory), ``plan``
-(a model of one of these with other widths or weights: a folder), ``onnx`` (an existing file; ``ultralytics_onnx``: what
-Ultralytics wrote into it), ``checkpoint`` (trained weights, read without running code in them), ``loaded`` (what each
-of them gives), ``options`` (what may stand behind the ``?``).
+(a folder with a changed copy of another source's model), ``onnx`` (a file; ``ultralytics_onnx`` reads Ultralytics'
+metadata in it), ``checkpoint`` (reads weights without running code), ``loaded`` (the results of all of them),
+``options`` (the options after ``?``).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .parse import ParsedSource
 
 
 def trainable(source: ParsedSource, checkpoint: str | None = None, trust: bool = False) -> Trainable:
-    """The torch module that `source` names, with its weights or those of the file `checkpoint`.
+    """The torch module of `source`, with its own weights or those of the file `checkpoint`.
 
-    `trust`: the checkpoint may be a pickle that runs code. Raises what the module of the source's library raises, and
-    `InvalidInput` for an ONNX file, which holds no torch module.
+    `trust`: the checkpoint may be a pickle that runs code. Raises the errors of the library's module, and
+    `InvalidInput` for an ONNX file, which has no torch module.
     """
     require_torch(source)
     require_allowed(source)
@@ -32,7 +32,7 @@ def trainable(source: ParsedSource, checkpoint: str | None = None, trust: bool =
 
 
 def require_torch(source: ParsedSource) -> None:
-    """Raise `InvalidInput` where `source` is an ONNX file."""
+    """Raise `InvalidInput` if `source` is an ONNX file."""
     if source.kind == "onnx":
         raise InvalidInput(
             f"{source.name} is an ONNX file.", "Only the original model can be trained or pruned.",

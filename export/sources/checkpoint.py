@@ -1,4 +1,4 @@
-"""Trained weights from a file, read without running what may be hidden in it."""
+"""Trained weights from a file, read without running code that may be hidden in it."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     import torch
 
 _USUAL = ("state_dict", "model_state_dict", "model", "module", "net", "network", "backbone", "params", "weights")
-"""What training scripts call the weights; asked only where a file holds several that fit."""
+"""Usual names of the weights in training scripts; used only if several entries of a file fit."""
 _AVERAGED = frozenset(("ema", "swa", "averaged", "shadow"))
-"""Words in the place or prefix of weights that are a moving average over the training."""
+"""Words in the path or prefix of weights that are a moving average over the training."""
 _ONLINE = "online"
-"""The word for weights that an average is taken of: ema-pytorch has ``ema.online_model`` and ``ema.ema_model``."""
+"""The word for weights that are averaged: ema-pytorch has ``ema.online_model`` and ``ema.ema_model``."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 """The words of a key: ``model_EMA``, ``emaModel`` and ``EMAModel`` have two each, ``schema`` one."""
 _INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""What torch.compile, FSDP and activation checkpointing put into names, before the part that they wrap."""
+"""Names that torch.compile, FSDP and activation checkpointing insert before the wrapped part."""
 _COUNTS = re.compile(r"(?:^|\.)(?:num_batches_tracked|n_averaged|total_ops|total_params)$")
 """Buffers that only count: of batch norms, AveragedModel and thop."""
 _TRAINING = re.compile(r"^(?:criterion|(?:\w+_)?loss(?:_\w+)?|(?:\w+_)?metrics?|(?:train|val|valid|test)_\w+)\.")
-"""Names of what trains or judges a model beside its weights, as Lightning keeps it among them."""
+"""Names of losses and metrics, which Lightning stores with the weights."""
 _DEEPEST = 3
 
 
 class Part(NamedTuple):
-    """Tensors by name as a file holds them. `place`: the keys that lead to them, joined by dots; empty at the top."""
+    """Tensors by name, as a file has them. `place`: the keys that lead to them, joined by dots; empty at the top."""
 
     place: str
     tensors: dict[str, torch.Tensor]
 
 
 class _Fit(NamedTuple):
-    """Weights for a module: `tensors` by its names, found in `part` behind `prefix`; `others` lie beside them."""
+    """Weights for a module: `tensors` by its names, from `part` after `prefix`. `others`: further names in the part."""
 
     part: Part
     prefix: str
@@ -54,7 +54,7 @@ class _Fit(NamedTuple):
 
     @property
     def averaged(self) -> bool:
-        """Whether the last key that says so names a moving average."""
+        """Whether they are a moving average, by the last key that says so."""
         keys = [{word.lower() for word in _WORD.findall(key)} for key in f"{self.part.place}.{self.prefix}".split(".")]
         saying = [words for words in keys if words & _AVERAGED or _ONLINE in words]
         return bool(saying and saying[-1] & _AVERAGED)
@@ -65,12 +65,12 @@ class _Fit(NamedTuple):
 
 
 def apply(module: torch.nn.Module, path: str | Path, trust: bool = False) -> tuple[str, ...]:
-    """Load the weights in the file `path` into `module`; returns what was taken and left out, in words.
+    """Load the weights in the file `path` into `module`. Returns notes on what was used and left out.
 
-    Every parameter and buffer must be there, in its shape. Wrappers (``state_dict``), one prefix of all names
-    (``module.``, ``model.``, any other) and what torch.compile inserts are taken off; a moving average (EMA) is taken
-    before the weights of the last step. Raises `InvalidInput` (missing, damaged, does not fit, fits more than once) or
-    `IntegrityError` (holds code; see `read`).
+    Every parameter and buffer must be there with its shape. Wrappers (``state_dict``), a common prefix of all names
+    (``module.``, ``model.``, any other) and insertions by torch.compile are removed. A moving average (EMA) is
+    preferred to the weights of the last step. Raises `InvalidInput` (missing, damaged, does not fit, fits more than
+    once) or `IntegrityError` (contains code; see `read`).
     """
     import torch
 
@@ -82,14 +82,14 @@ def apply(module: torch.nn.Module, path: str | Path, trust: bool = False) -> tup
         best = max(fits, key=lambda fit: (sum(key in own for key in fit.tensors), fit.averaged, -len(fit.prefix)))
         raise InvalidInput(
             f"{name} does not fit the model; weights {'; '.join(_misfits(best, own))}.",
-            "Checkpoint and source must be the same architecture, built with the same options.",
-            "Name the source that it was trained as, with its options: 'timm:resnet18?num_classes=10'.",
+            "Checkpoint and source must have the same architecture and the same options.",
+            "Name the source of the training with its options, e.g. 'timm:resnet18?num_classes=10'.",
         )
     broken = [k for k, v in found.tensors.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if broken:
         raise InvalidInput(
-            f"{name} holds NaN or infinite weights: {_few(broken)}.",
-            "A model with them answers nothing.",
+            f"{name} contains NaN or infinite weights: {_few(broken)}.",
+            "The outputs of such a model are not usable.",
             "Use a checkpoint from before the training diverged.",
         )
     module.load_state_dict({key: value for key, value in found.tensors.items() if key in own}, strict=False)
@@ -98,9 +98,9 @@ def apply(module: torch.nn.Module, path: str | Path, trust: bool = False) -> tup
 
 
 def _prefixes(part: Part, own: Mapping[str, torch.Tensor]) -> list[str]:
-    """What may stand before the names of `own` in `part`: the prefixes of most of them, and none.
+    """The possible prefixes of the names of `own` in `part`: those of most names, and none.
 
-    Counts are left out: a moving average of the parameters and statistics may have none.
+    Counters are ignored: a moving average of the parameters and statistics may have none.
     """
     leaves: dict[str, list[str]] = {}
     for key in part.tensors:
@@ -117,7 +117,7 @@ def _prefixes(part: Part, own: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def _fit(part: Part, prefix: str, own: Mapping[str, torch.Tensor]) -> _Fit:
-    """The tensors of `part` behind `prefix`. What lies beside them is no part of the model; nor are counts."""
+    """The tensors of `part` after `prefix`, without counters. Other tensors do not belong to the model."""
     tensors = {key.removeprefix(prefix): value for key, value in part.tensors.items() if key.startswith(prefix)}
     extra = [key for key in tensors if key not in own and (_COUNTS.search(key) or _TRAINING.match(key))]
     others = (*(key for key in part.tensors if not key.startswith(prefix)), *extra)
@@ -125,8 +125,8 @@ def _fit(part: Part, prefix: str, own: Mapping[str, torch.Tensor]) -> _Fit:
 
 
 def _misfits(fit: _Fit, own: Mapping[str, torch.Tensor]) -> list[str]:
-    """Why `fit` cannot be loaded into a module with the state `own`, in words."""
-    # Counts only what training does next; checkpoints of old torch versions have none.
+    """Why `fit` cannot be loaded into a module with the state `own`, as text."""
+    # Counters matter only for further training; checkpoints of old torch versions have none.
     missing = [k for k in own if k not in fit.tensors and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in fit.tensors if k not in own]
     shapes = [
@@ -139,15 +139,15 @@ def _misfits(fit: _Fit, own: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def _chosen(fits: list[_Fit], name: str) -> _Fit | None:
-    """The one to take of weights that all fit: the averaged one, else the one in the usual place."""
+    """The weights to use, if several fit: the average, else those with a usual name."""
     fits = [fit for fit in fits if fit.averaged] or fits
     if len(fits) > 1:
         fits = [fit for fit in fits if fit.usual] or fits
     if any(not _same(fit, fits[0]) for fit in fits[1:]):
         raise InvalidInput(
-            f"{name} holds weights for this model in {len(fits)} places: {', '.join(fit.shown for fit in fits)}.",
-            "Nothing says which of them are meant.",
-            "Save the ones to export alone: torch.save(model.state_dict(), ...)",
+            f"{name} contains weights for this model in {len(fits)} places: {', '.join(fit.shown for fit in fits)}.",
+            "edgewright does not choose between them.",
+            "Save only the weights to export: torch.save(model.state_dict(), ...)",
         )
     return fits[0] if fits else None
 
@@ -160,7 +160,7 @@ def _same(one: _Fit, other: _Fit) -> bool:
 
 
 def _words(found: _Fit, rest: list[_Fit]) -> tuple[str, ...]:
-    """What was taken off and left out, a sentence each; nothing where the file held the weights alone."""
+    """Notes on what was removed and left out, one sentence each; empty if the file had only the weights."""
     said = []
     if found.part.place or found.prefix:
         kind = ", a moving average" if found.averaged else ""
@@ -175,14 +175,14 @@ def _words(found: _Fit, rest: list[_Fit]) -> tuple[str, ...]:
 
 
 def read(path: str | Path, trust: bool = False) -> list[Part]:
-    """The tensors of a safetensors or torch file, one part for each mapping that holds some.
+    """The tensors of a safetensors or torch file: one part for each mapping with tensors.
 
-    A pickle that needs more than tensors raises `IntegrityError`, unless `trust` says that its code may run.
+    A pickle that needs more than tensors raises `IntegrityError`, unless `trust` allows it to run its code.
     """
     path = files.absolute(path)
     if not path.is_file():
         raise InvalidInput(
-            f"There is no checkpoint file {path}.", "The model's weights were expected there.", "Check the path."
+            f"There is no checkpoint file {path}.", "It should have the model's weights.", "Check the path."
         )
     with path.open("rb") as file:
         head = file.read(16)
@@ -190,18 +190,18 @@ def read(path: str | Path, trust: bool = False) -> list[Part]:
     parts = list(_parts(content, ()))
     if not parts:
         raise InvalidInput(
-            f"{path.name} holds no weights: its content is {type(content).__name__}.",
-            "A mapping of names to tensors was expected, alone or under a name such as state_dict or model.",
+            f"{path.name} contains no weights: its content is {type(content).__name__}.",
+            "It must be a mapping of names to tensors, at the top or under a name such as state_dict or model.",
             "Save the weights with torch.save(model.state_dict(), ...) or safetensors.",
         )
     return parts
 
 
 def _parts(content: Any, keys: tuple[str, ...]) -> Iterator[Part]:
-    """The mappings with tensors in `content`, which `keys` lead to, from outside in."""
+    """The mappings with tensors in `content` (at the path `keys`), from outside in."""
     import torch
 
-    if isinstance(content, torch.nn.Module):  # a whole model, which only a trusted pickle can hold
+    if isinstance(content, torch.nn.Module):  # a complete model, which only a trusted pickle can contain
         content = content.state_dict()
     if not isinstance(content, Mapping):
         return
@@ -213,7 +213,7 @@ def _parts(content: Any, keys: tuple[str, ...]) -> Iterator[Part]:
 
 
 def _plain(name: Any) -> str:
-    """A name in a checkpoint without what torch's wrappers inserted into it."""
+    """A name in a checkpoint, without the insertions of torch's wrappers."""
     plain = str(name)
     for inserted in _INSERTED:
         plain = plain.replace(inserted, "")
@@ -230,7 +230,7 @@ def _safetensors(path: Path) -> Any:
 
 
 def _torch(path: Path, head: bytes, trust: bool) -> Any:
-    import pickle  # the class of torch's refusal; nothing is unpickled with it
+    import pickle  # for the class of torch's error; nothing is unpickled with it
 
     import torch
 
@@ -244,9 +244,9 @@ def _torch(path: Path, head: bytes, trust: bool) -> Any:
             raise _damaged(path, "it is neither a safetensors nor a torch file") from None
         culprit = str(error).partition("Unsupported global: GLOBAL ")[2].partition(" ")[0]
         raise IntegrityError(
-            f"{path.name} holds more than weights" + (f" ({culprit})." if culprit else "."),
-            "It is a pickle whose code would run on loading; only tensors are loaded by default.",
-            "Save it anew (torch.save(model.state_dict(), ...)), or pass --trust-checkpoint if its origin is trusted.",
+            f"{path.name} contains more than weights" + (f" ({culprit})." if culprit else "."),
+            "It is a pickle, and loading it would run code; edgewright loads only tensors by default.",
+            "Save it again (torch.save(model.state_dict(), ...)), or pass --trust-checkpoint if you trust its origin.",
         ) from None
     except MemoryError:
         raise
@@ -257,7 +257,7 @@ def _torch(path: Path, head: bytes, trust: bool) -> Any:
 def _damaged(path: Path, error: object) -> InvalidInput:
     return InvalidInput(
         f"{path.name} cannot be read as a checkpoint: {' '.join(str(error).split())[:200] or type(error).__name__}",
-        f"Its {path.stat().st_size} bytes are cut off or are no safetensors or torch file.",
+        f"Its {path.stat().st_size} bytes are incomplete, or no safetensors or torch file.",
         "Copy or download the checkpoint again.",
     )
 

@@ -1,4 +1,4 @@
-"""What every source gives: the model and its spec."""
+"""The results of every source: the model and its spec."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from edgewright.core.errors import InvalidInput
 
 
 class Original(NamedTuple):
-    """An ONNX file before its operator set was raised, with the outputs that are read: what it is in words, and whether
-    it computes in FP16 or BF16."""
+    """An ONNX file with its original operator set and the outputs that are read. `what`: its name for messages; `half`:
+    whether it computes in FP16 or BF16."""
 
     model: Any
     words: str
@@ -18,12 +18,11 @@ class Original(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A model as its library gives it, and what is known of it.
+    """A model as its library gives it, and what is known about it.
 
-    `model`: a torch.nn.Module in eval mode, or an onnx.ModelProto. `spec`: the fields of a ModelSpec that are known, as
-    plain data, before the user's TOML is laid over them. `weights`: where they are from, in words.
-    `notes`: what was changed in it that the user should know. Of an ONNX file, `original` is what the export is
-    compared with.
+    `model`: a torch.nn.Module in eval mode, or an onnx.ModelProto. `spec`: the known fields of a ModelSpec as plain
+    data, before the user's TOML overrides them. `weights`: their origin, as text. `notes`: changes that the user should
+    know. `original`: for an ONNX file, the model that the export is compared with.
     """
 
     model: Any
@@ -34,11 +33,11 @@ class Loaded(NamedTuple):
 
 
 class Trainable(NamedTuple):
-    """A model as it is trained: its batch norms are not folded and its head is whole.
+    """A model as it is trained: batch norms are not folded, and the head is complete.
 
-    `finish` gives what is exported of it, or of a copy whose weights or widths were changed; it may change what it is
-    given. `answers`: what the module computes for images (N, channels, height, width) before anything is decoded, each
-    tensor (N, ...): the logits of a classifier, the maps of a detector's head.
+    `finish` returns the module to export, of this model or of a copy with other weights or channel counts; it may
+    change its argument. `answers` returns the outputs of the module for images (N, channels, height, width) before any
+    decoding, each tensor (N, ...): the logits of a classifier, the maps of a detector's head.
     """
 
     module: Any
@@ -46,22 +45,22 @@ class Trainable(NamedTuple):
     answers: Callable[[Any, Any], list[Any]]
 
     def load(self) -> Loaded:
-        """What is exported of it as it is."""
+        """The model to export, without changes."""
         return self.finish(self.module)
 
 
 def outputs(module: Any, images: Any) -> list[Any]:
-    """What `module` answers, as a list of tensors."""
+    """The outputs of `module`, as a list of tensors."""
     found = module(images)
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 def torch_module(model: Any, name: str) -> Any:
-    """`model`, checked to be a torch module, in eval mode and float32."""
+    """`model` in eval mode and float32. Raises `InvalidInput` if it is no torch module."""
     import torch
 
     if not isinstance(model, torch.nn.Module):
         raise InvalidInput(
-            f"{name} gave {type(model).__name__}.", "A torch.nn.Module is needed.", "Return the model from the factory."
+            f"{name} returned {type(model).__name__}.", "It must return a torch.nn.Module.", "Correct the factory."
         )
     return model.eval().float().requires_grad_(False)

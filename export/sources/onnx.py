@@ -1,4 +1,4 @@
-"""An existing ONNX file: verified, cleaned, raised to a current operator set, its spec read or derived."""
+"""An existing ONNX file: checked, cleaned, converted to a current operator set; its spec is read or derived."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-AS_IT_WAS = "the ONNX file as it was"
+AS_IT_WAS = "the original ONNX file"
 REWRITTEN = "the ONNX file with its integer, bfloat16 or float64 operators rewritten"
 DECODERS = ", ".join(get_args(Decoder))
 
@@ -31,10 +31,11 @@ def load(
     outputs: Sequence[str] = (),
     task: str | None = None,
 ) -> Loaded:
-    """The model at `path`. `size`: (height, width) where the file leaves them open; `outputs`: the tensors to answer
-    with, outputs or inner ones, in that order (default: all outputs). Of a classifier, the `task` where none is named,
-    they are one array of class scores. A detector that Ultralytics exported needs neither: its metadata is read, and
-    its decoding is cut off (`graph.cut`).
+    """The model at `path`.
+
+    `size`: (height, width), if the file leaves them open. `outputs`: the tensors to read, outputs or inner ones, in
+    that order (default: all outputs). For a classifier (the default `task`) they are one array of class scores. A
+    detector from Ultralytics needs neither: its metadata is read, and its decoding is removed (`graph.cut`).
 
     Raises `InvalidInput`, `IntegrityError` (see `graph.files.load`).
     """
@@ -71,7 +72,7 @@ def load(
 def _size(
     asked: tuple[int | None, int | None] | None, known: tuple[int, int] | None
 ) -> tuple[int, int] | None:  # fmt: skip
-    """The (height, width) of an input that leaves them open: what was `asked` for, else what is `known` of it."""
+    """The (height, width) of an input that leaves them open: the requested one, else the `known` one."""
     height, width = (one or other for one, other in zip(asked or (None, None), known or (None, None)))
     return (height, width) if height and width else None
 
@@ -85,7 +86,7 @@ def _scores(model: onnx.ModelProto) -> onnx.ValueInfoProto:
         shapes = ", ".join(f"'{value.name}' {inputs.shape(value)}" for value in found)
         raise InvalidInput(
             f"The model gives {shapes}.",
-            "A classifier has one output [batch, classes]; what a detector's outputs mean cannot be guessed.",
+            "A classifier has one output [batch, classes]; the outputs of a detector need a description.",
             'Name the scores in the model\'s TOML: outputs = ["logits"]; or, for a detector: task = "detect" and '
             f"[detect] decoder = one of {DECODERS}.",
         )

@@ -1,7 +1,7 @@
-"""Which options a source may have, library by library: an allow-list.
+"""The allowed options of sources, by library.
 
-The libraries have more options. Some of them load a model from a file, a hub or a folder (timm's ``checkpoint_path``,
-``pretrained_cfg``, ``cache_dir``). Here only the source and ``--checkpoint`` decide where a model comes from.
+The libraries have more options. Some load a model from a file, a hub or a folder (timm's ``checkpoint_path``,
+``pretrained_cfg``, ``cache_dir``). In edgewright only the source and ``--checkpoint`` decide the origin of a model.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _TEXT = {
     "ultralytics": "imgsz nc",
 }
 ALLOWED = {kind: frozenset(names.split()) for kind, names in _TEXT.items()}
-"""The names of options; a library's own error says which model takes which. A torch factory takes what it is given."""
+"""The names of options; the library's own error says which model takes which. A torch factory takes any option."""
 
 _WORD = re.compile(r"[\w.+-]*")
 
 
 def require_allowed(source: ParsedSource) -> None:
-    """Raise `UsageError` where `source` has an option that is not allowed, or one whose value is no plain value."""
+    """Raise `UsageError` if `source` has an option that is not allowed, or one with a value that is not plain."""
     allowed = ALLOWED.get(source.kind)
     if allowed is None:
         return
@@ -48,7 +48,7 @@ def require_allowed(source: ParsedSource) -> None:
             raise UsageError(
                 f"A {source.kind} source has no option '{name}'.",
                 "Options that change the architecture are allowed; files, hubs and folders are not.",
-                f"Did you mean '{near[0]}'?" if near else "Leave it out; weights in a file are --checkpoint FILE.",
+                f"Did you mean '{near[0]}'?" if near else "Leave it out. For weights in a file: --checkpoint FILE.",
             )
         if not _is_plain(value):
             raise UsageError(

@@ -26,7 +26,7 @@ _FACTORY = re.compile(r"([\w.]+|.+\.py):[A-Za-z_]\w*")
 
 
 class ParsedSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed source: the library, the model's name (or path) in it, and options for building it."""
+    """A parsed source: the library, the model's name (or path) in it, and the options to build it."""
 
     kind: str
     name: str
@@ -35,9 +35,9 @@ class ParsedSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str) -> ParsedSource:
-    """Parse `text`; raises `UsageError` for what names no source.
+    """Parse `text`. Raises `UsageError` if it names no source.
 
-    Values behind its ``?`` become Python literals where they are (``10``, ``0.5``, ``true``, ``none``, ``[1,2]``), else
+    Values after ``?`` become Python literals if possible (``10``, ``0.5``, ``true``, ``none``, ``[1,2]``), else
     strings.
     """
     body, _, query = text.partition("?")
@@ -54,14 +54,14 @@ def parse(text: str) -> ParsedSource:
     if body.endswith(WEIGHTS):
         raise UsageError(
             f"'{text}' is a file of weights.", "A source names the architecture. --checkpoint names its weights.",
-            f"Of Ultralytics: ultralytics:{body} --trust-checkpoint. Of other libraries for example: "
+            f"For Ultralytics: ultralytics:{body} --trust-checkpoint. For other libraries e.g. "
             f"'timm:resnet18?num_classes=10' --checkpoint {body}",
         )  # fmt: skip
-    raise UsageError(f"'{text}' names no source.", f"Known forms: {EXAMPLES}.", _hint(body))
+    raise UsageError(f"'{text}' is no source.", f"Known forms: {EXAMPLES}.", _hint(body))
 
 
 def _hint(body: str) -> str:
-    """What the text that names no source was most likely meant to be. Code runs only behind ``torch:``."""
+    """What the user probably meant by a text that is no source. Only ``torch:`` runs code."""
     kind, colon, name = body.partition(":")
     known = (*LIBRARIES, "torch")
     if colon and name and (near := difflib.get_close_matches(kind.lower(), known, 1, cutoff=0.5)):
@@ -74,7 +74,7 @@ def _hint(body: str) -> str:
 
 
 def literal(value: str) -> Any:
-    """The Python value that an option's text means."""
+    """The Python value of an option's text."""
     words = {"true": True, "false": False, "none": None}
     if value.lower() in words:
         return words[value.lower()]

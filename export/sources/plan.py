@@ -1,11 +1,12 @@
-"""A model with other widths, fewer blocks or other weights than its source gives: a folder of two plain files.
+"""A changed copy of a source's model (fewer channels, fewer blocks, other weights): a folder of two plain files.
 
-``weights.safetensors`` holds the tensors of the module as it is trained; ``plan.json`` (`Plan`) says which source
-builds it (where that is a pickle, ``model.yaml`` does) and what is changed in it then: attributes of modules (channels,
-groups, heads), shapes of tensors, blocks that became identities. No class is pickled, so that no code of another
-library is needed to load it, nor runs from it. Such a folder may come from elsewhere: of what a source can be its plan
-may name a registered architecture of timm or torchvision, or a description that Ultralytics ships or that lies beside
-it; no path, hub, pickle or pretrained weights, and a torch factory only where the user trusts it.
+``weights.safetensors`` has the tensors of the module as it is trained. ``plan.json`` (`Plan`) names the source that
+builds it (``model.yaml`` if that is a pickle) and the changes: attributes of modules (channels, groups, heads), shapes
+of tensors, blocks replaced by identities. Nothing is pickled, so that loading needs and runs no code of another origin.
+
+Such a folder may come from elsewhere. So its plan may name only a registered architecture of timm or torchvision, or a
+description that Ultralytics ships or that is in the folder. A path, hub, pickle or pretrained weights are refused, and
+a torch factory needs the user's trust.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "model.yaml"
-"""Of a model that an Ultralytics checkpoint gave: what builds it, so that the pickle is not needed again."""
+"""The file that builds the model of an Ultralytics checkpoint, so that the pickle is not needed again."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""A name in a library's register: no path, no prefix of a hub."""
+"""A name in a library's registry: no path, no prefix of a hub."""
 Value = int | tuple[int, ...]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change in the module that `source` builds before ``weights.safetensors`` fits it.
+    """The changes to the module that `source` builds, before ``weights.safetensors`` fits it.
 
-    `attributes`: of modules by name, e.g. ``{"layer1.0.conv1": {"out_channels": 40}}``. `shapes`: of the parameters and
-    buffers that are not as the source builds them. `removed`: blocks that give back what they are given. `description`:
-    the fields of the ModelSpec. `made`: how it came about, for people.
+    `attributes`: by module name, e.g. ``{"layer1.0.conv1": {"out_channels": 40}}``. `shapes`: of the parameters and
+    buffers that differ from the source's. `removed`: blocks that return their input. `description`: the fields of the
+    ModelSpec. `made`: the history, for people.
     """
 
     schema_version: int = 1
@@ -59,9 +60,9 @@ def write(
     folder: Path, source: str, modules: tuple[torch.nn.Module, torch.nn.Module], *, removed: Iterable[str] = (),
     description: dict[str, Any] | None = None, made: dict[str, Any] | None = None,
 ) -> Plan:  # fmt: skip
-    """Write the second of `modules`, made of the first, which `source` builds, into `folder`; returns its plan.
+    """Write the second of `modules`, a changed copy of the first, which `source` builds, to `folder`. Returns its plan.
 
-    A model that was made of another plan's is written as one of that plan's own source.
+    A copy of another plan's model gets a plan for that plan's own source.
     """
     from safetensors.torch import save
 
@@ -88,13 +89,13 @@ def write(
 
 
 def read(folder: Path) -> Plan:
-    """The plan in `folder`; raises `InvalidInput` where there is none, or a damaged or newer one."""
+    """The plan in `folder`. Raises `InvalidInput` if it is missing, damaged or newer."""
     with files.open_contained(folder, PLAN) as file:
         return decode(file.read(), Plan, str(folder / PLAN))
 
 
 def keep_architecture(folder: Path, module: torch.nn.Module) -> str:
-    """Write what builds Ultralytics' `module` into `folder`; the source that a plan there may name from now on."""
+    """Write the description of Ultralytics' `module` to `folder`. Returns the source for a plan there."""
     from . import ultralytics
 
     files.write(folder / ARCHITECTURE, json.dumps(ultralytics.description(module)).encode())  # JSON is YAML
@@ -102,10 +103,10 @@ def keep_architecture(folder: Path, module: torch.nn.Module) -> str:
 
 
 def source_of(plan: Plan, folder: Path, trust: bool = False) -> ParsedSource:
-    """What the plan in `folder` changes: a registered architecture, or the description that lies beside it.
+    """The source that the plan in `folder` changes: a registered architecture, or the description in the folder.
 
-    Its weights are the folder's own, never pretrained ones. Raises `IntegrityError` for a source that could run code
-    (unless `trust`) or that reads anything outside of the folder.
+    The weights are the folder's own, never pretrained ones. Raises `IntegrityError` for a source that could run code
+    (unless `trust`) or that reads anything outside the folder.
     """
     try:
         source = parse(plan.source)
@@ -116,12 +117,12 @@ def source_of(plan: Plan, folder: Path, trust: bool = False) -> ParsedSource:
         if not trust:
             raise IntegrityError(
                 f"{folder / PLAN} names the factory {source.name}.",
-                "It would be called, with the options that are there.",
-                "Pass --trust-checkpoint if the folder's origin is trusted.",
+                "Loading the folder would run it, with the options in the plan.",
+                "Pass --trust-checkpoint if you trust the folder's origin.",
             )
         return source
     if source.kind == "ultralytics" and source.name == ARCHITECTURE:
-        with files.open_contained(folder, ARCHITECTURE):  # a file of its own, no link out of the folder
+        with files.open_contained(folder, ARCHITECTURE):  # a file inside the folder, no link out of it
             return msgspec.structs.replace(source, name=str(folder / ARCHITECTURE))
     if source.kind not in LIBRARIES or not _NAME.fullmatch(source.name):
         raise _refused(folder, plan, "It names a file, a folder or a hub.")
@@ -132,7 +133,7 @@ def source_of(plan: Plan, folder: Path, trust: bool = False) -> ParsedSource:
 
 
 def _require_shipped(name: str, folder: Path, plan: Plan) -> None:
-    """Raise where `name` is no description that Ultralytics ships, or a local file stands in for it."""
+    """Raise if `name` is no description that Ultralytics ships, or if a local file would replace it."""
     if not name.endswith(".yaml"):
         raise _refused(folder, plan, "It names weights, which are a pickle.")
     family = re.sub(
@@ -141,7 +142,7 @@ def _require_shipped(name: str, folder: Path, plan: Plan) -> None:
     for local in {name, family}:
         if files.absolute(local).exists():
             raise InvalidInput(
-                f"{files.absolute(local)} would stand in for the library's own file.",
+                f"{files.absolute(local)} would replace the library's own file.",
                 f"{folder / PLAN} names {name}, which Ultralytics looks for in the working directory first.",
                 "Run from another folder, or rename that file.",
             )
@@ -150,24 +151,24 @@ def _require_shipped(name: str, folder: Path, plan: Plan) -> None:
 def _refused(folder: Path, plan: Plan, why: str) -> IntegrityError:
     return IntegrityError(
         f"{folder / PLAN} names the source '{plan.source}'.",
-        f"{why} A plan may only name an architecture that timm, torchvision or Ultralytics ships.",
-        "Make the folder with `edgewright prune` or `distill`, or do not use a model from this origin.",
+        f"{why} A plan may name only an architecture that timm, torchvision or Ultralytics ships.",
+        "Write the folder again with `edgewright prune` or `distill`, or do not use a model from this origin.",
     )
 
 
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The model in the folder `name`: its source's module with the plan's changes and the folder's weights.
 
-    Raises `InvalidInput` for options or a checkpoint beside it, and where plan, weights and source do not fit;
-    `IntegrityError` where loading it could run code and `trust` does not allow that.
+    Raises `InvalidInput` if options or a checkpoint are given, and if plan, weights and source do not fit;
+    `IntegrityError` if loading it could run code and `trust` does not allow that.
     """
     from . import trainable as build
 
     folder = files.absolute(name)
     if options or checkpoint is not None:
         raise InvalidInput(
-            f"{folder} was given {'a checkpoint' if checkpoint else 'options'} too.",
-            f"Its {PLAN} and {WEIGHTS} say all of the model.", "Leave that out.",
+            f"{folder} was given with {'a checkpoint' if checkpoint else 'options'}.",
+            f"Its {PLAN} and {WEIGHTS} describe the model completely.", "Leave that out.",
         )  # fmt: skip
     plan = read(folder)
     source = source_of(plan, folder, trust)
@@ -182,7 +183,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """The weights in `folder`; raises `InvalidInput` where they are missing or damaged."""
+    """The weights in `folder`. Raises `InvalidInput` if they are missing or damaged."""
     library = require("safetensors", "host")
     load = require("safetensors.torch", "host").load
     with files.open_contained(folder, WEIGHTS) as file:
@@ -191,32 +192,32 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = load(content)
     except library.SafetensorError as error:
         raise InvalidInput(
-            f"{folder / WEIGHTS} is damaged: {error}", f"It has {len(content)} bytes.", "Copy or make it again."
+            f"{folder / WEIGHTS} is damaged: {error}", f"It has {len(content)} bytes.", "Copy or create it again."
         ) from None
     return found
 
 
 def apply(module: torch.nn.Module, plan: Plan, weights: dict[str, torch.Tensor], origin: str) -> None:
-    """Change `module`, as the plan's source builds it, as `plan` says, and give it `weights`.
+    """Change `module`, as the plan's source builds it, by `plan`, and load `weights`.
 
-    Raises `InvalidInput`, naming `origin`, where module, plan and weights do not fit one another.
+    Raises `InvalidInput`, which names `origin`, if module, plan and weights do not fit.
     """
     import torch
 
     modules = dict(module.named_modules())
     for name in plan.removed:
-        _require(name in modules and name != "", f"The plan removes '{name}', which the source has not.", origin)
+        _require(name in modules and name != "", f"The plan removes '{name}', which the source does not have.", origin)
         parent, _, leaf = name.rpartition(".")
         setattr(modules[parent], leaf, torch.nn.Identity())
     modules = dict(module.named_modules())
     for name, values in plan.attributes.items():
         for key, value in values.items():
             known = name in modules and isinstance(getattr(modules[name], key, None), (int, tuple))
-            _require(known, f"The plan sets '{name}.{key}', which the source has not.", origin)
+            _require(known, f"The plan sets '{name}.{key}', which the source does not have.", origin)
             setattr(modules[name], key, value)
     own = module.state_dict()
     wrong = sorted(set(own) ^ set(weights))
-    _require(not wrong, f"The weights {', '.join(wrong[:4])} are in one of source and file only.", origin)
+    _require(not wrong, f"Source and file differ in the weights {', '.join(wrong[:4])}.", origin)
     for name, tensor in weights.items():
         shape = plan.shapes.get(name, tuple(own[name].shape))
         said = f"The weights '{name}' are {list(tensor.shape)}, not {list(shape)}."
@@ -231,11 +232,11 @@ def apply(module: torch.nn.Module, plan: Plan, weights: dict[str, torch.Tensor],
 
 
 def _difference(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, Value]:
-    """The attributes of `after` that are whole numbers, or tuples of them, and other than those of `before`."""
+    """The attributes of `after` that are integers, or tuples of them, and differ from those of `before`."""
     found: dict[str, Value] = {}
     for key, value in vars(after).items():
         new, old = _whole(value), _whole(getattr(before, key, None))
-        if new is None or old is None:  # what a run leaves behind is no part of a plan
+        if new is None or old is None:  # state of a run, no part of a plan
             continue
         if new != old and not key.startswith("_"):
             found[key] = new
@@ -243,7 +244,7 @@ def _difference(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, Va
 
 
 def _whole(value: Any) -> Value | None:
-    """`value` where it is a whole number or several, else None."""
+    """`value` if it is an integer or a tuple of integers, else None."""
     if type(value) is int:
         return value
     several = isinstance(value, (tuple, list)) and value and all(type(one) is int for one in value)
@@ -253,6 +254,6 @@ def _whole(value: Any) -> Value | None:
 def _require(holds: bool, what: str, origin: str) -> None:
     if not holds:
         raise InvalidInput(
-            what, f"Plan, weights and source of {origin} must be of one model and version of its library.",
-            "Make the folder again: edgewright prune SOURCE --data DIR --speedup X -o FOLDER",
+            what, f"Plan, weights and source of {origin} must be of one model and one version of its library.",
+            "Write the folder again: edgewright prune SOURCE --data DIR --speedup X -o FOLDER",
         )  # fmt: skip

@@ -30,11 +30,11 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
         raise InvalidInput(
             f"timm has no model '{architecture}'.",
             f"Similar names: {', '.join(near) or 'none'}.",
-            "List them: python -c \"import timm; print(timm.list_models('*resnet*'))\"",
+            "List the models: python -c \"import timm; print(timm.list_models('*resnet*'))\"",
         )
     options = dict(options)
     pretrained = bool(options.pop("pretrained", True)) and checkpoint is None
-    torch.manual_seed(0)  # random weights are the same in every run
+    torch.manual_seed(0)  # the same random weights in every run
     try:
         model = timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # the hub's errors have no common class
@@ -51,7 +51,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
 
 
 def spec_of(model: Any, name: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The spec fields of a timm model, as ``timm.data.create_transform`` prepares images for it (evaluation)."""
+    """The spec fields of a timm model, with the preprocessing of ``timm.data.create_transform`` for evaluation."""
     timm_data = require("timm.data", "host")
     sizes = {k: v for k, v in (options or {}).items() if k in ("img_size", "in_chans") and isinstance(v, int)}
     config = timm_data.resolve_data_config(sizes, model=model)
@@ -61,7 +61,7 @@ def spec_of(model: Any, name: str, options: dict[str, Any] | None = None) -> dic
     if resize is None:
         raise InvalidInput(
             f"{name} is evaluated with crop mode '{config['crop_mode']}'.",
-            "The modes 'center' and 'squash' can be reproduced on a device.",
+            "edgewright supports the modes 'center' and 'squash'.",
             "Choose another model of this family.",
         )
     classes = int(getattr(model, "num_classes", 0))
@@ -73,7 +73,7 @@ def spec_of(model: Any, name: str, options: dict[str, Any] | None = None) -> dic
         "input": {"height": height, "width": width, "channels": channels},
         "preprocess": {
             "resize": resize, "resize_to": scale, "crop": (height, width),
-            # timm's "random" is for training augmentation; its evaluation uses bilinear for it.
+            # timm's "random" is for training augmentation; its evaluation uses bilinear instead.
             "interpolation": "bilinear" if interpolation == "random" else interpolation, "exif": "ignore",
             "color": "L" if channels == 1 else "RGB",
             "mean": tuple(config["mean"])[:channels], "std": tuple(config["std"])[:channels],
@@ -84,7 +84,7 @@ def spec_of(model: Any, name: str, options: dict[str, Any] | None = None) -> dic
 
 
 def labels(model: Any) -> tuple[str, ...]:
-    """The human-readable names of the ImageNet-1k classes; the definition is added where two share a name (crane)."""
+    """The names of the ImageNet-1k classes, with the definition where two classes share a name (crane)."""
     info = require("timm.data", "host").ImageNetInfo("imagenet-1k")
     names = [info.index_to_description(i) for i in range(info.num_classes())]
     count = Counter(names)
@@ -103,8 +103,8 @@ def _failure(name: str, error: Exception, pretrained: bool) -> Exception:
         )
     if pretrained:
         return Unavailable(
-            f"The pretrained weights of '{name}' cannot be fetched ({type(error).__name__}).",
+            f"The pretrained weights of '{name}' cannot be downloaded ({type(error).__name__}).",
             f"The model hub did not answer: {text}",
-            "Pass --checkpoint FILE, go online, or take random weights (for speed only): ?pretrained=false",
+            "Pass --checkpoint FILE, go online, or use random weights (for speed only): ?pretrained=false",
         )
     return error

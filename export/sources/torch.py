@@ -22,8 +22,8 @@ from .parse import EXAMPLES
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """Call the factory `name` (``package.module:factory`` or ``file.py:factory``) with `options`.
 
-    The factory is the user's own code and runs. A model with timm's ``pretrained_cfg`` brings its spec; any other needs
-    a TOML. Raises `InvalidInput` where the factory is not found or fails.
+    The factory is the user's own code and runs. A model with timm's ``pretrained_cfg`` has a spec; any other model
+    needs a TOML. Raises `InvalidInput` if the factory is not found or fails.
     """
     import torch
 
@@ -41,7 +41,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
         model = factory(**options)
     except TypeError as error:
         raise InvalidInput(
-            f"{name} cannot be called: {error}", f"It was given {options or 'no options'}.", "Correct the options."
+            f"{name} cannot be called: {error}", f"The call had {options or 'no options'}.", "Correct the options."
         ) from error
     model = torch_module(model, name)
     taken = () if checkpoint is None else weights_file.apply(model, checkpoint, trust)
@@ -59,10 +59,10 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
 def _import(name: str) -> ModuleType:
     top, here = name.partition(".")[0], str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # last: a file there that is called like a library stands in for none
+        sys.path.append(here)  # last: a file there with the name of a library does not replace it
     try:
         if top not in sys.modules and (spec := PathFinder.find_spec(top, [here])) and spec.loader:
-            # But of the module that the source names, the one in the working directory is meant.
+            # The source's own module, however, is the one in the working directory.
             sys.modules[top] = module = importlib.util.module_from_spec(spec)
             try:
                 spec.loader.exec_module(module)
@@ -74,12 +74,12 @@ def _import(name: str) -> ModuleType:
         raise InvalidInput(
             f"The Python module '{error.name}' cannot be imported.",
             f"The source's factory needs it. Forms of a source: {EXAMPLES}.",
-            "Run from the folder that holds it, install it, or name the file: torch:path/models.py:factory",
+            "Run from the module's folder, install it, or name the file: torch:path/models.py:factory",
         ) from error
 
 
 def file_of(name: str) -> Path | None:
-    """The file that holds the factory `name` (as in `trainable`), found without importing anything."""
+    """The file of the factory `name` (as in `trainable`), found without importing anything."""
     place = name.rpartition(":")[0]
     if place.endswith(".py"):
         path = files.absolute(place)

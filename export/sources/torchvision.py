@@ -1,6 +1,6 @@
 """Classifiers of torchvision, with the preprocessing and categories of their weights' own description.
 
-Its detectors, named here too, are those of ``torchvision_detection``.
+Names of detectors are passed on to ``torchvision_detection``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .torchvision_weights import build, unique
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The torchvision classifier or detector `name`.
 
-    Weights: `checkpoint`, else the pretrained; random with ``pretrained=false``. Option ``weights`` (IMAGENET1K_V1 ...)
-    chooses among several pretrained weights, and with a checkpoint whose preprocessing to use; other options go to the
-    model's builder. Raises `InvalidInput`, `Unavailable`.
+    Weights: `checkpoint`, else the pretrained ones; random with ``pretrained=false``. The option ``weights``
+    (IMAGENET1K_V1 ...) selects the pretrained weights; with a checkpoint it selects the preprocessing. Other options go
+    to the model's builder. Raises `InvalidInput`, `Unavailable`.
     """
     models = require("torchvision.models", "host")
     known = models.list_models(module=models)
@@ -32,7 +32,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
         raise InvalidInput(
             f"torchvision has no classifier or detector '{name}'.",
             f"Similar names: {', '.join(difflib.get_close_matches(name, known, 3)) or 'none'}.",
-            'List them: python -c "import torchvision as t; print(t.models.list_models(module=t.models))"',
+            'List the models: python -c "import torchvision as t; print(t.models.list_models(module=t.models))"',
         )
     built = build(name, options, checkpoint, trust)
 
@@ -43,7 +43,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
 
 
 def spec_of(weights: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The spec fields that a torchvision weights entry describes (its transforms and categories; no network)."""
+    """The spec fields of a torchvision weights entry (its transforms and categories). Uses no network."""
     preset, categories = weights.transforms(), weights.meta["categories"]
     height, width = (preset.crop_size * 2)[:2]
     classes = int(options.get("num_classes", len(categories)))

@@ -1,17 +1,16 @@
-"""Detectors of torchvision whose heads are convolutions over anchors: SSD, SSDlite and RetinaNet.
+"""Detectors of torchvision with convolutional heads over anchors: SSD, SSDlite and RetinaNet.
 
-The module that is exported gives the raw outputs of the heads. torchvision's own forward() resizes, decodes and
-suppresses inside the graph, with hundreds of nodes whose shapes depend on values; here these steps are data of the spec
-(decoder "anchors"), and the device does them in numpy. Class 0 is the background, as in torchvision.
+The exported module gives the raw outputs of the heads. torchvision's own forward() resizes, decodes and suppresses
+inside the graph, with hundreds of nodes whose shapes depend on values. Here these steps are data of the spec (decoder
+"anchors"), and the device computes them in numpy. Class 0 is the background, as in torchvision.
 
-What differs from torchvision's own forward():
+Differences to torchvision's own forward():
 
-- Images are resized to 8-bit pixels as OpenCV does it, torchvision resizes them as float; it does so without
-  antialiasing too.
-- RetinaNet gets an input of one fixed size, into which images are letterboxed. torchvision chooses the size by the
-  image: a portrait photo is turned into 1333x800 there, and fitted into 800x1344 here.
-- Only so many boxes of a class (SSD) or of a feature map (RetinaNet) enter torchvision's suppression; see `detection`
-  in ``edgewright.vision``.
+- Images are resized to 8-bit pixels, as OpenCV does it. torchvision resizes them as float, also without antialiasing.
+- RetinaNet has one fixed input size, into which images are letterboxed. torchvision chooses the size by the image: it
+  scales a portrait photo to 1333x800, while here it is fitted into 800x1344.
+- torchvision limits the boxes per class (SSD) or per feature map (RetinaNet) before the suppression; see `detection` in
+  ``edgewright.vision``.
 """
 
 from __future__ import annotations
@@ -30,26 +29,26 @@ if TYPE_CHECKING:
     import torch
 
 NAMES = ("ssdlite320_mobilenet_v3_large", "ssd300_vgg16", "retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2")
-"""The detectors that can be loaded."""
+"""The supported detectors."""
 _SIZE = "800x1344"
-"""RetinaNet's input where none is asked for: torchvision's for a wide photo, with its longer side padded to 32s."""
+"""RetinaNet's default input: torchvision's for a wide photo, with its longer side padded to a multiple of 32."""
 _DIVISOR = 32
 
 
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The torchvision detector `name`, as a module that gives class logits (N, A, classes) and box deltas (N, A, 4).
 
-    Weights: `checkpoint`, else the pretrained; random with ``pretrained=false``. Option ``size`` (HEIGHTxWIDTH) is the
-    input of a RetinaNet; other options go to the model's builder. An SSDlite is built as torchvision builds it without
-    pretrained weights for its backbone. A checkpoint that was trained from such weights has another tail and does not
-    fit.
+    Weights: `checkpoint`, else the pretrained ones; random with ``pretrained=false``. The option ``size``
+    (HEIGHTxWIDTH) is the input size of a RetinaNet; other options go to the model's builder. An SSDlite is built as
+    torchvision builds it without pretrained weights for its backbone; a checkpoint that was trained from such weights
+    has another tail and does not fit.
     Raises `InvalidInput`, `Unavailable`.
     """
     if name not in NAMES:
         raise InvalidInput(
             f"The torchvision detector '{name}' is not supported.",
-            "Its head depends on regions that it finds itself, or is no head over anchors.",
-            f"Take one of {', '.join(NAMES)}.",
+            "Its head works on region proposals, or has no anchors.",
+            f"Use one of {', '.join(NAMES)}.",
         )
     options = dict(options)
     retina = name.startswith("retinanet")
@@ -58,7 +57,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
     if fixed:
         raise InvalidInput(
             f"'{name}' takes no option {' or '.join(fixed)}.",
-            "Its input is one fixed size" + (", which the option size gives." if retina else "."),
+            "Its input has one fixed size" + (", which the option size sets." if retina else "."),
             "Write ?size=HEIGHTxWIDTH instead." if retina else "Leave that out.",
         )
     size = _size(_SIZE if asked is None else asked) if retina else None
@@ -74,7 +73,7 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
 def spec_of(model: Any, name: str, categories: list[str], size: tuple[int, int] | None = None) -> dict[str, Any]:
     """The spec fields of the torchvision detector `model`, with the limits and thresholds that it was built with.
 
-    `size` (height, width): the input of a RetinaNet. The backbone is run once to see the sizes of its feature maps.
+    `size`: (height, width) of a RetinaNet's input. Runs the backbone once for the sizes of its feature maps.
     """
     transform = model.transform
     mean, std = tuple(transform.image_mean), tuple(transform.image_std)
@@ -82,7 +81,7 @@ def spec_of(model: Any, name: str, categories: list[str], size: tuple[int, int] 
         size = (transform.fixed_size[1], transform.fixed_size[0])
         resize: dict[str, Any] = {"resize": "exact"}
     else:
-        # torchvision pads what is normalized already with zeros: that is the mean colour.
+        # torchvision pads with zeros after the normalization: that is the mean color.
         resize = {"resize": "letterbox", "align": "corner", "pad": tuple(round(255 * value) for value in mean)}
     offset, levels = _levels(model, size)
     classes = _classes(model)
@@ -121,7 +120,7 @@ def _heads(model: Any) -> torch.nn.Module:
 
 
 def _levels(model: Any, size: tuple[int, int]) -> tuple[float, tuple[dict[str, Any], ...]]:
-    """The anchors' offset, and the fields of each `AnchorLevel` of an input of (height, width) `size`."""
+    """The anchors' offset, and the fields of each `AnchorLevel` for an input of (height, width) `size`."""
     import torch
 
     height, width = size
@@ -145,7 +144,7 @@ def _levels(model: Any, size: tuple[int, int]) -> tuple[float, tuple[dict[str, A
 
 
 def _short(pairs: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    """float32 `pairs` as the shortest decimals that mean them, which keeps the spec readable."""
+    """float32 `pairs` as their shortest decimals, which keeps the spec readable."""
     return tuple(tuple(float(str(value)) for value in pair) for pair in pairs.astype(np.float32))
 
 
@@ -166,7 +165,7 @@ def _size(text: Any) -> tuple[int, int]:
     if min(height, width) < _DIVISOR or height % _DIVISOR or width % _DIVISOR:
         raise InvalidInput(
             f"The size of the input is '{text}'.",
-            f"It is HEIGHTxWIDTH in pixels, both multiples of {_DIVISOR}, to which torchvision pads.",
+            f"It must be HEIGHTxWIDTH in pixels, both multiples of {_DIVISOR}, to which torchvision pads.",
             f"Write it as ?size={_SIZE}.",
         )
     return height, width

@@ -11,7 +11,7 @@ from . import checkpoint as weights_file
 
 
 class Built(NamedTuple):
-    """A model of torchvision with its weights, the weights entry that describes it, and what to say of the weights."""
+    """A model of torchvision with its weights, the entry that describes them, and their origin as text."""
 
     model: Any
     described: Any
@@ -44,9 +44,9 @@ def build(name: str, options: dict[str, Any], checkpoint: str | None, trust: boo
         ) from None
     except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError
         raise Unavailable(
-            f"The pretrained weights of '{name}' cannot be fetched ({type(error).__name__}).",
+            f"The pretrained weights of '{name}' cannot be downloaded ({type(error).__name__}).",
             f"The download failed: {error}",
-            "Pass --checkpoint FILE, go online, or take random weights (for speed only): ?pretrained=false",
+            "Pass --checkpoint FILE, go online, or use random weights (for speed only): ?pretrained=false",
         ) from error
     taken = () if checkpoint is None else weights_file.apply(model, checkpoint, trust)
     weights = str(checkpoint) if checkpoint else f"torchvision, {described.name}" if pretrained else "random, seed 0"
@@ -54,7 +54,7 @@ def build(name: str, options: dict[str, Any], checkpoint: str | None, trust: boo
 
 
 def unique(categories: list[str]) -> tuple[str, ...]:
-    """The categories, with the class number added to those that torchvision names twice ("crane", "maillot", "N/A")."""
+    """The categories, with the class number added to names that torchvision uses twice ("crane", "maillot", "N/A")."""
     return tuple(c if categories.count(c) == 1 else f"{c} ({i})" for i, c in enumerate(categories))
 
 

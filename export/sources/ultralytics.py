@@ -1,8 +1,8 @@
-"""Detectors of Ultralytics (YOLOv8, YOLO11, YOLO26, RT-DETR), exported as their raw head; decoding is ours.
+"""Detectors of Ultralytics (YOLOv8, YOLO11, YOLO26, RT-DETR), exported as their raw head; edgewright decodes.
 
-Ultralytics' checkpoints are pickles. Official names are downloaded and loaded as the library does; a local ``.pt`` runs
-the code that is in it, so the user must say that its origin is trusted. The library is AGPL-3.0, so it is an extra
-that nothing imports unless a source names it.
+Ultralytics' checkpoints are pickles. Official names are downloaded and loaded by the library. A local ``.pt`` can run
+code, so the user must trust its origin explicitly. The library is AGPL-3.0: it is an extra, and imported only for a
+source that names it.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ _HEADS = ("Detect", "v10Detect", "RTDETRDecoder")
 _ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z0-9]+\([A-Za-z0-9_=., ]*\)")
 
 SIDE = 640
-"""The input side where neither the checkpoint nor the source says one."""
+"""The default input side in pixels, if neither the checkpoint nor the source sets one."""
 WEIGHTS = "ultralytics"
-"""The folder in our cache that official weights are downloaded to."""
+"""The folder for downloaded official weights, in our cache."""
 
 
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
     """The detector `name`: an official ``yolo11n`` (``.pt``), a local ``.pt``, or a ``.yaml`` with random weights.
 
-    Options: ``imgsz`` (side, or [height, width]; default: as trained) and, of a ``.yaml``, ``nc`` (classes).
+    Options: ``imgsz`` (side, or [height, width]; default: as trained) and, for a ``.yaml``, ``nc`` (classes).
     `checkpoint`: weights for a ``.yaml``, of the model as it is trained. `trust`: a local ``.pt`` may run its code. The
-    module gives one tensor (N, 4 x bins + classes, cells): logits of YOLO's head, one-to-one where it has two;
+    module gives one tensor (N, 4 x bins + classes, cells): logits of YOLO's head, of the one-to-one head if it has two.
     RT-DETR's gives (N, queries, 4 + classes), class scores after the sigmoid. Raises `InvalidInput`, `IntegrityError`,
     `Unavailable`.
     """
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # it must not install packages behind the user's back
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # it must not install packages unasked
     os.environ.setdefault("YOLO_VERBOSE", "false")
     require("ultralytics", "ultralytics")
     described, classes = name.endswith(_YAML), options.get("nc")
     if "://" in name:
         raise InvalidInput(
-            f"ultralytics:{name} is an address.", "The library would download it and, of a .pt, run what is in it.",
+            f"ultralytics:{name} is an address.", "The library would download it and run the code in a .pt.",
             "Download the file yourself and name its path.",
         )  # fmt: skip
     unknown = sorted(set(options) - ({"imgsz", "nc"} if described else {"imgsz"}))
     if unknown or not (classes is None or (type(classes) is int and classes > 0)):
         raise InvalidInput(
             f"ultralytics:{name} has no option '{unknown[0]}'." if unknown else f"nc is {classes}.",
-            "A source takes imgsz, and where it is a .yaml nc, the number of classes from 1.",
+            "A source takes imgsz, and a .yaml also nc, the number of classes from 1.",
             "Correct the source's options: ultralytics:yolo11n.yaml?nc=10&imgsz=320",
         )
     notes: tuple[str, ...] = ()
@@ -66,9 +66,9 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
     else:
         if checkpoint is not None:
             raise InvalidInput(
-                f"{name} was given a checkpoint too.",
-                "A .pt holds its own weights.",
-                "Leave the checkpoint out, or name the architecture: ultralytics:yolo11n.yaml --checkpoint FILE",
+                f"{name} was given with a checkpoint.",
+                "A .pt has its own weights.",
+                "Leave out the checkpoint, or name the architecture: ultralytics:yolo11n.yaml --checkpoint FILE",
             )
         model, weights = _loaded(name, trust)
 
@@ -80,29 +80,29 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
 
 
 def file_of(name: str) -> Path | None:
-    """The file that the source `name` reads: a local ``.pt`` or ``.yaml``, or official weights that were downloaded."""
+    """The file that the source `name` reads: a local ``.pt`` or ``.yaml``, or downloaded official weights."""
     full = name if name.endswith((".pt", *_YAML)) else f"{name}.pt"
     places = (files.absolute(full), default_root() / WEIGHTS / Path(full).name)
     return next((path for path in places if path.is_file()), None)
 
 
 def own_file(source: ParsedSource) -> str | None:
-    """The file that a parsed source is, beside which its description may lie: an .onnx, or `file_of` Ultralytics."""
+    """The file of a parsed source, next to which its description may be: an .onnx, or `file_of` Ultralytics."""
     path = file_of(source.name) if source.kind == "ultralytics" else None
     return str(path) if path else source.name if source.kind == "onnx" else None
 
 
 def description(model: Any) -> dict[str, Any]:
-    """What builds the architecture of `model` anew, as plain data: the content of a ``.yaml``."""
+    """The architecture of `model` as plain data: the content of a ``.yaml`` that builds it again."""
     described = {key: value for key, value in model.yaml.items() if key not in ("scale", "yaml_file")}
     scales, scale = described.get("scales", {}), model.yaml.get("scale")
-    if scale in scales:  # of a file called otherwise than its scale the library takes the first
+    if scale in scales:  # the library uses the first scale for a file whose name has none
         described["scales"] = {scale: scales[scale]}
     return described
 
 
 def _built(name: str, classes: int | None, trust: bool) -> Any:
-    """The model that a YAML describes, the library's own or a local one, with seeded random weights."""
+    """The model of a YAML, of the library or local, with seeded random weights."""
     import torch
     from ultralytics.nn import tasks
 
@@ -118,25 +118,25 @@ def _built(name: str, classes: int | None, trust: bool) -> Any:
             return kind(described, nc=classes, verbose=False)
     except FileNotFoundError:
         raise InvalidInput(
-            f"Ultralytics knows no model description '{name}'.",
-            "It is neither a file here nor one of the library's.",
-            "Take e.g. yolov8n.yaml, yolo11n.yaml, yolo26n.yaml or rtdetr-l.yaml, or the path of a .yaml.",
+            f"Ultralytics has no model description '{name}'.",
+            "It is neither a local file nor one of the library's.",
+            "Use e.g. yolov8n.yaml, yolo11n.yaml, yolo26n.yaml or rtdetr-l.yaml, or the path of a .yaml.",
         ) from None
     except (EdgewrightError, MemoryError):
         raise
-    except Exception as error:  # what a wrong description makes the library raise has no common class
+    except Exception as error:  # the library's errors for a wrong description have no common class
         raise InvalidInput(
             f"Ultralytics cannot build {local or name}: {_short(error)}",
             "A model description has nc, backbone and head, whose rows are [from, number, module, arguments].",
-            "Correct it; the library's own are examples.",
+            "Correct it; the library's own files are examples.",
         ) from error
     raise _other_task(name, head)
 
 
 def _require_plain(described: dict[str, Any], path: Path) -> None:
-    """Raise `IntegrityError` where building from `described` could run more than torch modules.
+    """Raise `IntegrityError` if building from `described` could run more than torch modules.
 
-    The library evaluates ``activation`` as Python and looks modules up among all names of its own module.
+    The library evaluates ``activation`` as Python, and looks modules up among all names of its own module.
     """
     import torch
     from ultralytics.nn import tasks
@@ -150,14 +150,14 @@ def _require_plain(described: dict[str, Any], path: Path) -> None:
             odd = odd or f"module {module}"
     if odd:
         raise IntegrityError(
-            f"{path} names what is no torch module ({odd[:80]}).",
+            f"{path} names something that is no torch module ({odd[:80]}).",
             "Ultralytics evaluates it as Python: it could run any code.",
-            "Correct it, or pass --trust-checkpoint if its origin is trusted.",
+            "Correct it, or pass --trust-checkpoint if you trust its origin.",
         )
 
 
 def _loaded(name: str, trust: bool) -> tuple[Any, str]:
-    """The model of a ``.pt``, and where its weights are from."""
+    """The model of a ``.pt``, and the origin of its weights."""
     from ultralytics.nn import tasks
 
     asset = name if name.endswith(".pt") else f"{name}.pt"
@@ -166,8 +166,8 @@ def _loaded(name: str, trust: bool) -> tuple[Any, str]:
         if not trust:
             raise IntegrityError(
                 f"{local} is an Ultralytics checkpoint, which is a pickle.",
-                "Loading it runs whatever code is in it; only the library's official weights load without a word.",
-                "Pass --trust-checkpoint if its origin is trusted, or have it exported to ONNX and give that file.",
+                "Loading it runs the code in it; only the library's official weights are trusted by default.",
+                "Pass --trust-checkpoint if you trust its origin, or ask for an ONNX export and use that file.",
             )
         path, weights = local, str(local)
     else:
@@ -180,7 +180,7 @@ def _loaded(name: str, trust: bool) -> tuple[Any, str]:
     except Exception as error:  # on damaged bytes torch raises nearly any class
         raise InvalidInput(
             f"{path} cannot be read as an Ultralytics checkpoint: {_short(error)}",
-            f"Its {path.stat().st_size} bytes are cut off, or hold what this version of the library does not know.",
+            f"Its {path.stat().st_size} bytes are incomplete, or need another version of the library.",
             "Delete it and copy or download it again.",
         ) from error
     if head not in _HEADS:
@@ -189,7 +189,7 @@ def _loaded(name: str, trust: bool) -> tuple[Any, str]:
 
 
 def _official(name: str, asset: str) -> Path:
-    """The official file `asset`, downloaded by the library into our cache where it is not there yet."""
+    """The official file `asset`; the library downloads it to our cache if it is missing."""
     from ultralytics.utils import downloads
 
     known = [n for n in downloads.GITHUB_ASSETS_NAMES if n.endswith(".pt")]
@@ -198,18 +198,18 @@ def _official(name: str, asset: str) -> Path:
         raise InvalidInput(
             f"There is no file {files.absolute(name)}, and Ultralytics has no weights '{asset}'.",
             f"Similar names: {', '.join(near) or 'none'}.",
-            "Correct the name or the path; for random weights name a .yaml: ultralytics:yolo11n.yaml",
+            "Correct the name or the path. For random weights name a .yaml: ultralytics:yolo11n.yaml",
         )
     path = default_root() / WEIGHTS / asset
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         downloads.attempt_download_asset(str(path))
         if not path.is_file():
-            raise ConnectionError("the file did not come")
+            raise ConnectionError("the file was not downloaded")
     except Exception as error:  # the library's downloader has no class of its own
         path.unlink(missing_ok=True)
         raise Unavailable(
-            f"The weights {asset} cannot be fetched ({type(error).__name__}).",
+            f"The weights {asset} cannot be downloaded ({type(error).__name__}).",
             f"The download failed: {_short(error)}",
             f"Go online, copy the file here and pass it with --trust-checkpoint, or put it at {path}.",
         ) from None
@@ -217,7 +217,7 @@ def _official(name: str, asset: str) -> Path:
 
 
 def _maps(model: Any, images: Any) -> list[Any]:
-    """The maps (N, 4 x bins + classes, height, width) of each level of each head of `model`; RT-DETR's outputs."""
+    """The maps (N, 4 x bins + classes, height, width) of each level of each head of `model`; or RT-DETR's outputs."""
     import torch
 
     head = model.model[-1]
@@ -232,16 +232,16 @@ def _maps(model: Any, images: Any) -> list[Any]:
     finally:
         for hook in hooks:
             hook.remove()
-    step = 2 * head.nl  # of each head the boxes of all levels, then the scores
+    step = 2 * head.nl  # for each head the boxes of all levels, then the scores
     starts = range(0, len(found), step)
     return [torch.cat([found[s + i], found[s + head.nl + i]], 1) for s in starts for i in range(head.nl)]
 
 
 def _raw(model: Any) -> Any:
-    """`model` ready for export: batch norms folded, and its head giving what it computes before any decoding.
+    """`model` ready for export: batch norms folded, and a head that gives its outputs before any decoding.
 
-    The head of YOLO26 that needs no suppression is used where there is one: the library folds it away unless that is
-    asked for before folding.
+    YOLO26's head without suppression is used if there is one: it must be selected before folding, since folding drops
+    it otherwise.
     """
     import torch
 
@@ -291,7 +291,7 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
         "outputs": ("head",),
         "detect": detect,
         "classes": int(head.nc),
-        # A model built from a YAML calls its classes "0", "1" ...
+        # A model built from a YAML names its classes "0", "1" ...
         "labels": () if labels == tuple(str(k) for k in range(len(labels))) else labels,
     }  # fmt: skip
 
@@ -301,7 +301,7 @@ def _sides(given: Any, stride: int) -> tuple[int, int]:
     if len(sides) != 2 or not all(isinstance(s, int) and s >= stride and s % stride == 0 for s in sides):
         raise InvalidInput(
             f"imgsz is {given}.",
-            f"It is the side of the input in pixels, or [height, width]: multiples of {stride}, the coarsest stride.",
+            f"It must be the side of the input in pixels, or [height, width]; a multiple of {stride}, the stride.",
             f"Correct the source's options: ?imgsz={13 * stride}",
         )
     return sides[0], sides[1]
@@ -313,7 +313,7 @@ def _short(error: Exception) -> str:
 
 def _other_task(name: str, head: str) -> InvalidInput:
     return InvalidInput(
-        f"{name} is no plain detector: its last module is {head}.",
-        "Detectors (Detect, RTDETRDecoder) are read; Ultralytics' masks, keypoints, rotated boxes and classes are not.",
-        "Name a detector, such as ultralytics:yolo11n",
+        f"{name} is no supported detector: its last module is {head}.",
+        "edgewright reads Detect and RTDETRDecoder; it does not read masks, keypoints, rotated boxes and classes.",
+        "Name a detector, such as ultralytics:yolo11n.",
     )

@@ -1,7 +1,7 @@
-"""What an ONNX file that Ultralytics exported says of itself: enough for a spec without a TOML.
+"""The metadata of an ONNX file that Ultralytics exported: enough for a spec without a TOML.
 
 The library writes ``author``, ``task``, ``head``, ``names``, ``imgsz``, ``channels``, ``end2end`` and the export's
-``args`` into the metadata. Older versions left some of these out; then the shape of the output decides.
+``args``. Older versions lack some of them; then the shape of the output decides.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     import onnx
 
 TASKS = ("detect", "classify")
-"""The tasks whose exports are read."""
-_TOLERANCE = 0.02  # pixels, and its thousandth part in score: rounding in float32 on an input of 640 pixels is below it
+"""The tasks whose exports are supported."""
+_TOLERANCE = 0.02  # pixels, and a thousandth of it in score: float32 rounding on an input of 640 pixels is below it
 
 
 def size_of(model: onnx.ModelProto) -> tuple[int, int] | None:
-    """The (height, width) that Ultralytics exported `model` with, which a ``dynamic`` export leaves open; else None."""
+    """The (height, width) of Ultralytics' export of `model`, which a ``dynamic`` export leaves open; else None."""
     sides = _literal(_metadata(model), "imgsz")
     sides = [sides, sides] if isinstance(sides, int) else sides
     if not isinstance(sides, (list, tuple)) or len(sides) != 2 or not all(type(s) is int and s > 0 for s in sides):
@@ -35,9 +35,9 @@ def size_of(model: onnx.ModelProto) -> tuple[int, int] | None:
 
 
 def read(model: onnx.ModelProto, image: Input) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The spec fields of a model of Ultralytics that takes `image`, and what to note; empty where `model` is none.
+    """The spec fields of a model of Ultralytics with the input `image`, and notes; both empty for another model.
 
-    The decoding of a detector is cut off in place where that changes none of its boxes. Raises as `spec_of` does.
+    The decoding of a detector is removed in place if that changes none of its boxes. Raises as `spec_of` does.
     """
     spec = spec_of(model, image)
     if spec.get("task") != "detect":
@@ -49,9 +49,9 @@ def read(model: onnx.ModelProto, image: Input) -> tuple[dict[str, Any], tuple[st
 
 
 def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
-    """The spec fields of a model of Ultralytics that takes `image`; empty where `model` is none.
+    """The spec fields of a model of Ultralytics with the input `image`; empty for another model.
 
-    Raises `InvalidInput` for a task that is not read, and `RuntimeFailed` where ONNX Runtime cannot run `model`.
+    Raises `InvalidInput` for an unsupported task, and `RuntimeFailed` if ONNX Runtime cannot run `model`.
     """
     said = _metadata(model)
     names = _literal(said, "names")
@@ -60,11 +60,11 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
     if said["task"] not in TASKS:
         raise InvalidInput(
             f"Ultralytics exported the model for the task '{said['task']}' (head {said.get('head', 'unknown')}).",
-            f"Its models for {' and '.join(TASKS)} are read; masks, keypoints, rotated boxes and maps are not.",
+            f"edgewright reads the tasks {' and '.join(TASKS)}; not masks, keypoints, rotated boxes and maps.",
             "Export a model of one of these tasks, or describe its outputs in a TOML: task, outputs, [detect].",
         )
     if not isinstance(names, dict) or not names:
-        return {}  # another program changed it: the user must describe the model
+        return {}  # another program changed the file: the user must describe the model
     labels = tuple(str(names[k]) for k in sorted(names))
     found = compare.run(model, np.zeros(image.shape(image.batch or 1), np.dtype(image.dtype)))
     known = {
@@ -80,11 +80,11 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
 
 
 def _preprocess(said: dict[str, str], image: Input) -> dict[str, Any]:
-    """As the library's predictors prepare images: a letterbox, RT-DETR's stretching, or resize and crop."""
+    """The preprocessing of the library's predictors: a letterbox, RT-DETR's stretching, or resize and crop."""
     size = (image.height, image.width)
     color = {"color": "L", "mean": (0.0,), "std": (1.0,)} if image.channels == 1 else {}
     if said["task"] == "classify":
-        # Of a square the shorter side is scaled, any other size is made exactly (data.augment.classify_transforms).
+        # For a square the shorter side is scaled, other sizes are exact (data.augment.classify_transforms).
         resize = "shorter" if image.height == image.width else "exact"
         return {"resize": resize, "resize_to": size, "crop": size, "interpolation": "bilinear", "exif": "apply"} | color
     resize = "exact" if _transformer(said) else "letterbox"
@@ -92,10 +92,10 @@ def _preprocess(said: dict[str, str], image: Input) -> dict[str, Any]:
 
 
 def _detect(said: dict[str, str], shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-    """The fields of `Detect` for an output of `shape`; empty where it is none of Ultralytics' layouts."""
+    """The fields of `Detect` for an output of `shape`; empty if it is none of Ultralytics' layouts."""
     if len(shape) != 3:
         return {}
-    if _transformer(said):  # all queries, or (since version 8.4) the best of them, which `cut_decoding` makes all again
+    if _transformer(said):  # all queries, or (from 8.4 on) the best of them; `cut_decoding` restores all of them
         fits = shape[2] in (4 + classes, 6)
         return {"decoder": "set", "multi_label": True, "iou": 1.0} if fits else {}
     if shape[1] == 4 + classes and said.get("end2end") != "True" and not _suppresses(said):
@@ -115,10 +115,11 @@ def _suppresses(said: dict[str, str]) -> bool:
 
 
 def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """`spec` for `model` after its decoding was cut off in place, both unchanged where that cannot be done; and a note.
+    """Remove the decoding of `model` in place. Returns its `spec` then, and a note; both unchanged if that is
+    impossible.
 
-    Kept only if the boxes and scores of every cell are the same as before, on random input. Raises `InvalidInput` where
-    a set of queries cannot be read otherwise.
+    The change is kept only if the boxes and scores of every cell are the same for random input. Raises `InvalidInput`
+    if a set of queries cannot be read otherwise.
     """
     x = np.random.default_rng(0).random(image.shape(image.batch or 1), np.float32)
     if spec["detect"]["decoder"] == "set":
@@ -130,32 +131,32 @@ def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> 
     raw = compare.run(after, x)
     strides = _strides(image, raw[0].shape[-1])
     if found is None or found.decoder != "dfl" or strides is None:
-        return spec, (_KEPT.format("no such graph is known"),)
+        return spec, (_KEPT.format("the graph has no known form"),)
     cut_off = {**spec["detect"], "decoder": "dfl", "bins": found.bins, "strides": strides, "scores": "sigmoid"}
     boxes, scores = all_cells(compare.run(model, x), _described(spec, spec["detect"], image))
     new_boxes, new_scores = all_cells(raw, _described(spec, cut_off, image))
     gap = max(np.abs(boxes - new_boxes).max(), 1e3 * np.abs(scores - new_scores).max())
     if not gap <= _TOLERANCE:
-        return spec, (_KEPT.format("the boxes would not be the same"),)
+        return spec, (_KEPT.format("the boxes would change"),)
     model.CopyFrom(after)
-    return {**spec, "detect": cut_off}, ("The decoding of boxes was cut off the graph: the session does it.",)
+    return {**spec, "detect": cut_off}, ("The decoding of boxes was removed from the graph: the session does it.",)
 
 
 def _cut_selection(model: onnx.ModelProto, spec: dict[str, Any], image: Input, x: np.ndarray) -> tuple[str, ...]:
-    """Let `model` (RT-DETR) give all of its queries where it gives the best of them (N, boxes, 6); and what to note."""
+    """Make `model` (RT-DETR) output all queries instead of the best ones (N, boxes, 6). Returns notes."""
     best = compare.run(model, x)[0]
-    if best.shape[2] != 6 or (best[..., 5] % 1).any():  # classes are whole numbers; scores of two classes are none
+    if best.shape[2] != 6 or (best[..., 5] % 1).any():  # column 5 has class numbers, which are integers; scores are not
         return ()
     after = _fixed(model, image)
     found = cut.apply(after)
     if found is None or found.decoder != "set" or not _same_set(best, compare.run(after, x)[0]):
         raise InvalidInput(
-            f"Ultralytics' export of an RT-DETR gives the best boxes alone: {list(best.shape)}.",
-            "Its graph is not the known one, so that the choice of the boxes cannot be taken out of it.",
-            "Name the model that it was exported from: ultralytics:FILE.pt --trust-checkpoint",
+            f"Ultralytics' export of an RT-DETR gives only the best boxes: {list(best.shape)}.",
+            "Its graph has no known form, so the selection of boxes cannot be removed.",
+            "Name the original model: ultralytics:FILE.pt --trust-checkpoint",
         )
     model.CopyFrom(after)
-    return ("The choice of the best queries was cut off the graph: the session does it.",)
+    return ("The selection of the best queries was removed from the graph: the session does it.",)
 
 
 def _same_set(best: np.ndarray, queries: np.ndarray) -> bool:
@@ -165,7 +166,7 @@ def _same_set(best: np.ndarray, queries: np.ndarray) -> bool:
         flat = image[:, 4:].ravel()
         order = np.argsort(-flat, kind="stable")[: len(rows)]
         made = np.column_stack([image[order // classes, :4], flat[order], order % classes])
-        gaps = np.abs(rows[:, None] - made[None]).max(axis=2)  # rounding may swap neighbours
+        gaps = np.abs(rows[:, None] - made[None]).max(axis=2)  # rounding may swap neighbors
         if len(made) != len(rows) or gaps.min(axis=1).max() > 1e-3:
             return False
     return True
@@ -181,14 +182,14 @@ def _fixed(model: onnx.ModelProto, image: Input) -> onnx.ModelProto:
 
 _KEPT = "The decoding of boxes stays in the graph: {}."
 _SUPPRESSED = (
-    "Overlapping boxes and those of low score are dropped inside the graph (nms=True): "
-    "accuracy is measured without those of low score."
+    "The graph drops overlapping boxes and those with a low score (nms=True), so accuracy is measured "
+    "without those with a low score."
 )
 _STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64), (16, 32), (8, 16), (4, 8, 16))
 
 
 def _strides(image: Input, cells: int) -> tuple[int, ...] | None:
-    """The strides whose grids over `image` have so many `cells` together."""
+    """The strides whose grids over `image` have `cells` cells in total."""
     return next(
         (s for s in _STRIDES if sum((image.height // k) * (image.width // k) for k in s) == cells),
         None,
@@ -205,7 +206,7 @@ def _metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _literal(said: dict[str, str], key: str) -> Any:
-    """The Python literal in the metadata under `key`; None where there is none."""
+    """The Python literal in the metadata under `key`; None if there is none."""
     try:
         return ast.literal_eval(said[key])
     except (KeyError, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -116,11 +116,11 @@ def test_what_cannot_be_exported_is_named(here: Path) -> None:
     three = {"spec_file": str(here / "three.toml")}
     with pytest.raises(RuntimeFailed, match="cannot trace Branches"):
         run(here, "Branches", **three)
-    with pytest.raises(InvalidInput, match=r"answers with \[N, 3\], \[N, 3, 16, 20\]"):
+    with pytest.raises(InvalidInput, match=r"has \[N, 3\], \[N, 3, 16, 20\]"):
         run(here, "Pair", **three)
-    with pytest.raises(InvalidInput, match=r"answers with \[N, 4\]"):
+    with pytest.raises(InvalidInput, match=r"has \[N, 4\]"):
         run(here, **three)
-    with pytest.raises(InvalidInput, match="Nothing says the input, preprocess, classes"):
+    with pytest.raises(InvalidInput, match="The input, preprocess, classes of"):
         run(here, spec_file=None)
     assert not list((here / "out").glob("*.onnx"))
 
@@ -133,7 +133,7 @@ def test_an_onnx_file_is_cleaned_and_described_by_the_toml_beside_it(here: Path)
         onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in model.graph.initializer
     )
     onnx.save(model, here / "foreign.onnx")
-    with pytest.raises(InvalidInput, match="Nothing says the preprocess"):
+    with pytest.raises(InvalidInput, match="The preprocess of"):
         export(str(here / "foreign.onnx"), here / "no")
     (here / "foreign.toml").write_text(TOML)
     spec = export(str(here / "foreign.onnx"), here / "new", ExportRequest(batch=None, images=[str(here / "0.png")]))
@@ -155,7 +155,7 @@ def test_a_graph_that_onnxslim_fails_on_or_changes_stays_as_it_is_with_a_note(
         bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) * 2 + 1, bias.name))
         return model
 
-    for slim, said in ((fails, "IndexError: list index out of range"), (doubles, "changes its answers by")):
+    for slim, said in ((fails, "IndexError: list index out of range"), (doubles, "changes its outputs by")):
         monkeypatch.setattr("onnxslim.slim", slim)
         run(here)
         assert said in (here / "out/parity.json").read_text()

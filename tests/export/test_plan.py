@@ -68,7 +68,7 @@ def damaged(folder: Path, to: Path, change: dict[str, Any]) -> Path:
         ({"removed": ["no.such"]}, "removes 'no.such'"),
         ({"attributes": {"conv1": {"no_such": 3}}}, "sets 'conv1.no_such'"),
         ({"shapes": {}}, "The weights '.*' are"),
-        ({"source": "timm:test_vit?num_classes=4"}, "in one of source and file only|which the source has not"),
+        ({"source": "timm:test_vit?num_classes=4"}, "differ in the weights|which the source does not have"),
         ({"schema_version": 99}, "schema version 99"),
     ],
 )
@@ -89,5 +89,5 @@ def test_weights_that_were_cut_off_are_named(narrow: Path, tmp_path: Path) -> No
     (folder / plan.WEIGHTS).write_bytes((narrow / plan.WEIGHTS).read_bytes()[:-100])
     with pytest.raises(InvalidInput, match="is damaged"):
         trainable(parse(str(folder)))
-    with pytest.raises(InvalidInput, match="was given a checkpoint too"):
+    with pytest.raises(InvalidInput, match="was given with a checkpoint"):
         trainable(parse(str(narrow)), checkpoint="x.pt")

@@ -119,7 +119,7 @@ def test_a_rule_that_the_user_wrote_is_kept_and_noted(tmp_path: Path) -> None:
 
 def test_a_vector_that_nothing_describes_is_no_classifier(tmp_path: Path) -> None:
     bare = TOML.replace("classes = 4", "")
-    with pytest.raises(InvalidInput, match=r"(?s)what the 4 numbers mean that m gives.*embedding.*classes = 4"):
+    with pytest.raises(InvalidInput, match=r"(?s)meaning of the 4 numbers that m gives.*embedding.*classes = 4"):
         _export(_model(tmp_path / "m.onnx", "y = Identity (l)"), bare)
     with pytest.raises(InvalidInput, match="4 numbers mean"):  # normalized to length 1, as face recognition has it
         _export(_model(tmp_path / "n.onnx", "y = LpNormalization <axis = 1> (l)"), bare)
@@ -135,7 +135,7 @@ def test_a_model_of_bytes_gets_the_pixels_as_they_are(tmp_path: Path) -> None:
     (wanted,) = onnx.reference.ReferenceEvaluator(str(path)).run(None, {"x": image.transpose(2, 0, 1)[None]})
     with edgewright.open(str(tmp_path / "m.edge")) as session:
         assert session(image).index == wanted.argmax()
-    with pytest.raises(InvalidInput, match=r"(?s)gives .preprocess. mean, and the model takes uint8"):
+    with pytest.raises(InvalidInput, match=r"(?s)has .preprocess. mean, but the model takes uint8"):
         _export(path, TOML + "mean = [0.5, 0.5, 0.5]")
 
 

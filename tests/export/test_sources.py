@@ -334,7 +334,7 @@ def test_a_factory_may_stand_in_a_file_or_a_module(tmp_path: Path) -> None:
         (f"{file}:make", {"m": 5}, "unexpected keyword"),
         (f"{tmp_path}/none.py:make", {}, "no file"),
         ("no_such_module_anywhere:make", {}, "cannot be imported"),
-        ("os:getcwd", {}, "gave str"),
+        ("os:getcwd", {}, "returned str"),
     ]:
         with pytest.raises(InvalidInput, match=said):
             torch_source.trainable(name, options).load()

@@ -146,7 +146,7 @@ def test_a_file_that_the_library_exported_needs_no_description(
     spec = export(str(file), tmp_path / "out", ExportRequest(images=[str(p) for p in IMAGES]))
     assert of(spec).decoder == ("end2end" if nms is False else "dfl")
     assert spec.label(3) == "thing 3"
-    cut = "was cut off the graph" in (tmp_path / "out" / "parity.json").read_text()
+    cut = "was removed from the graph" in (tmp_path / "out" / "parity.json").read_text()
     assert cut == (of(spec).decoder == "dfl"), "a change to the user's graph is told"
     for image in IMAGES:
         (found,) = library.YOLO(file, task="detect").predict(image, imgsz=side, conf=least, verbose=False, device="cpu")
@@ -193,7 +193,7 @@ def test_every_kind_of_export_gives_the_boxes_of_the_librarys_predictor(
     file = str(model.export(format="onnx", device="cpu", verbose=False, **{"imgsz": size, **arguments}))
     spec, graph, notes = opened(file)
     assert (of(spec).decoder, (spec.input.height, spec.input.width), spec.label(3)) == (decoder, size, "thing 3")
-    assert any("cut off the graph" in note for note in notes) == (decoder != "end2end")
+    assert any("removed from the graph" in note for note in notes) == (decoder != "end2end")
     assert any("nms=True" in note for note in notes) == bool(arguments.get("nms"))
     if decoder == "dfl":  # at the limit boxes of equal score may be chosen otherwise
         spec = spec.with_task(most=3000)
@@ -234,7 +234,7 @@ def test_the_layout_of_older_exports_is_cut_too(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Detect, "forward", forward)
     spec, _, notes = opened(str(model.export(format="onnx", imgsz=160, device="cpu", verbose=False)))
     assert (of(spec).decoder, of(spec).bins) == ("dfl", 16)
-    assert "cut off the graph" in notes[0]  # which is only said where all boxes are the same
+    assert "removed from the graph" in notes[0]  # which is only said where all boxes are the same
 
 
 def test_an_export_in_half_precision_is_cut_and_answers_as_in_float(
@@ -247,7 +247,7 @@ def test_an_export_in_half_precision_is_cut_and_answers_as_in_float(
     found = []
     for spec, graph, notes in (whole, half):
         assert of(spec).decoder == "dfl"
-        assert any("cut off the graph" in note for note in notes)
+        assert any("removed from the graph" in note for note in notes)
         found.append(all_cells(compare.run(graph, preprocess.batch([IMAGES[0]], spec)), spec))
     (boxes, scores), (other_boxes, other_scores) = found
     assert np.median(np.abs(boxes - other_boxes)) < 0.5
@@ -336,7 +336,7 @@ def test_official_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.M
         raise ConnectionError("no route")
 
     monkeypatch.setattr(downloads, "safe_download", offline)
-    with pytest.raises(Unavailable, match=r"yolo11n\.pt cannot be fetched"):
+    with pytest.raises(Unavailable, match=r"yolo11n\.pt cannot be downloaded"):
         source.trainable("yolo11n", {}).load()
 
 

@@ -42,8 +42,7 @@ KINDS: dict[Kind, tuple[str, ...]] = {
 """The imports of each kind of warm process: those that most of its stages need. The first one must be installed."""
 
 LATE = ("EDGEWRIGHT_", "PYTEST_")
-"""Prefixes of variables that no library reads on import: if only these change, the warm process stays.
-"""
+"""Prefixes of variables that no library reads on import: if only these change, the warm process stays."""
 
 READY_S = 120.0
 """Seconds after which a warm process that has not forked is considered broken."""
