@@ -121,8 +121,7 @@ def optimize(
       `within_s` replace its values.
     - `mixed_precision`: if INT8 loses too much, try it with the most sensitive blocks in float.
     - `strict`: stop at an unreadable image and at every other warning about the data.
-    - `effort`: "quick" tries methods that take seconds, "normal" everything that can change the choice, "thorough"
-      everything.
+    - `effort`: "quick" tries only fast methods, "normal" everything that can change the choice, "thorough" everything.
     - `within_s`: seconds. Begin nothing that would make the run longer. The export, the reference and one float
       artifact are always built.
     - `remeasure`: measure latency again, even if the store has it.

@@ -65,8 +65,8 @@ def gap(source: onnx.ModelProto, model: onnx.ModelProto) -> float:
 
 
 NOTES = {
-    "fused": "apart", "qoperator": "as Q/DQ pairs", "qdq": "INT8 already: 4 of 4 layers",
-    "dynamic": "now a float model",
+    "fused": "Split fused operators", "qoperator": "as Q/DQ pairs", "qdq": "Already in INT8: 4 of 4 layers",
+    "dynamic": "dynamically quantized operators to float",
     "weight": "Only the weights", "f16": "was FP16", "bf16": "was bfloat16", "f64": "was float64", "float": "",
 }  # fmt: skip
 TOLERANCE = {"f16": 5e-3, "dynamic": 2e-2, "qoperator": 1e-2, "qdq": 1e-2}
@@ -215,7 +215,7 @@ def test_a_dequantizelinear_without_a_zero_point_beside_constant_nodes_is_of_eig
     source.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
     source.graph.node.append(helper.make_node("If", ["yes"], ["twice"], then_branch=branch, else_branch=branch))
     source.graph.output[0].name = "twice"
-    assert "INT8 already: 4 of 4 layers." in plain(source)[1]
+    assert "Already in INT8: 4 of 4 layers." in plain(source)[1]
 
 
 @pytest.mark.parametrize("moved", ["w", "x"])
@@ -277,7 +277,7 @@ OPERATORS = {
 def test_each_fused_operator_is_taken_apart_to_what_onnxruntime_computes(name: str, opset: int) -> None:
     source = OPERATORS[name](opset)
     model, notes = plain(source)
-    assert {node.domain for node in model.graph.node} == {""} and "Took 1 " in notes[0]
+    assert {node.domain for node in model.graph.node} == {""} and "standard ones: 1 " in notes[0]
     x = np.random.default_rng(0).standard_normal(
         [d.dim_value for d in source.graph.input[0].type.tensor_type.shape.dim]
     )

@@ -90,5 +90,5 @@ def test_a_shape_that_is_not_known_is_told() -> None:
     model.opset_import.append(helper.make_opsetid("me", 1))
     model.graph.node.append(helper.make_node("OfNobody", ["x"], ["z"], "custom", domain="me"))
     model.graph.node.append(helper.make_node("MatMul", ["z", "w6"], ["last"], "last"))
-    with pytest.raises(InvalidInput, match="shape that enters last is not known"):
+    with pytest.raises(InvalidInput, match="input shape of last is unknown"):
         shapes.layers(model)

@@ -77,7 +77,7 @@ def test_what_was_made_float32_is_said_and_not_compared_with_the_file_as_it_was(
 def test_export_compile_and_quantize_agree_on_what_a_file_is(kind: str, tmp_path: Path, data: Path) -> None:
     label = made.KINDS[kind][0]
     model, notes = export(kind, tmp_path)
-    assert any(note.startswith("INT8 already: 4 of 4 layers") for note in notes) == (label == "int8"), notes
+    assert any(note.startswith("Already in INT8: 4 of 4 layers") for note in notes) == (label == "int8"), notes
     api.compile(model, out=tmp_path / "m.edge", runtime="onnxruntime")
     assert artifact.read(tmp_path / "m.edge").precision == label
     how: dict[str, Any] = {"calibration": data / "calib", "scheme": "ort-x86-vnni", "method": "minmax"}

@@ -1,4 +1,4 @@
-"""Set how many images a model takes at once: a fixed number, or any."""
+"""Set the batch size of a model: fixed, or dynamic."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import onnx
 
 DYNAMIC = "batch"
-"""The name of the open dimension."""
+"""The name of the dynamic dimension."""
 
 
 def apply(model: onnx.ModelProto, size: int | None, image: tuple[int, int] | None = None) -> bool:
-    """Give the model's input and outputs the batch `size` (None: any), and where `image` is given that (height, width).
+    """Set the batch `size` (None: dynamic) of the model's input and outputs, and their (height, width) to `image`.
 
-    Shapes inside the graph are inferred anew. A Reshape whose constant target starts with the old fixed batch copies
-    that dimension instead. Whether a model that was exported with a fixed batch computes the same in another one is
-    for the caller to check: arithmetic on the batch may be frozen into it in other ways.
+    Shapes inside the graph are inferred again. A Reshape whose constant target starts with the old batch copies that
+    dimension instead. The caller has to check that the outputs stay the same: the graph may use the old batch in other
+    ways.
     """
     import onnx
 
@@ -72,13 +72,13 @@ def _free_reshapes(model: onnx.ModelProto, old: int) -> None:
                 if attribute.name == "allowzero":
                     attribute.i = 0  # torch's exporter sets it: a 0 would be an empty dimension, not a copied one
             freed = np.concatenate([np.zeros(1, np.int64), target[1:]])
-            name = names.free(f"{node.output[0]}_shape")  # a new tensor: others may share the old one
+            name = names.free(f"{node.output[0]}_shape")  # a new tensor, since others may read the old one
             model.graph.initializer.append(onnx.numpy_helper.from_array(freed, name))
             node.input[1] = name
 
 
 def rename(model: onnx.ModelProto) -> None:
-    """Call the open dimension of the input `DYNAMIC` everywhere, whatever the exporter called it."""
+    """Rename the dynamic dimension of the input to `DYNAMIC` everywhere."""
     old = inputs.real(model)[0].type.tensor_type.shape.dim[0].dim_param
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:

@@ -1,4 +1,4 @@
-"""The blocks of a graph: parts that one tensor enters and one tensor leaves, found by the paths through it."""
+"""The blocks of a graph: parts with one input tensor and one output tensor."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     import onnx
 
 MOST_LAYERS = 2
-"""Layers that a block has at most. Two are a residual block, an attention, a squeeze and excitation; with more,
-depthwise layers would share the fate of the pointwise ones beside them, which want another precision on most
-machines."""
+"""The most layers of a block. Two suffice for a residual block, an attention, a squeeze and excitation. With more,
+depthwise layers would share a block with pointwise ones, which need another precision on most machines."""
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """Nodes that belong together, by name and in the order of the graph; `name` is that of the first layer."""
+    """Nodes of one block, by name and in the order of the graph. `name`: that of its first layer."""
 
     name: str
     nodes: tuple[str, ...]
@@ -29,12 +28,12 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find(model: onnx.ModelProto, most: int = MOST_LAYERS) -> tuple[Block, ...]:
-    """The blocks of `model` in the order of the graph: every node is in exactly one, every block has a layer.
+    """The blocks of `model` in the order of the graph. Every node is in exactly one, and every block has a layer.
 
-    A block is what lies between a tensor and the next that all paths from it lead through (single entry, single exit:
-    the first dominates the second, the second postdominates the first), as large as it can be with at most `most`
-    layers; with 1 each layer is a block. What has no layer (activation functions, additions) joins the block that
-    makes its last input. A layer is a convolution or matrix product with constant weights. Nodes must have names.
+    A block lies between a tensor and the next one that all its paths lead through (single entry, single exit: the first
+    dominates the second, the second postdominates the first). It is as large as possible with at most `most` layers;
+    with 1 each layer is a block. A node outside them (activations, additions) joins the block of its last input. A
+    layer is a convolution or matrix product with constant weights. Nodes must have names.
     """
     nodes = list(model.graph.node)
     constants = constants_of(model.graph)
@@ -59,7 +58,7 @@ def find(model: onnx.ModelProto, most: int = MOST_LAYERS) -> tuple[Block, ...]:
 
 
 def _regions(model: onnx.ModelProto) -> list[set[int]]:
-    """All sets of nodes that lie between a node (left out) and the nearest one that all paths from it lead through."""
+    """All sets of nodes between a node (excluded) and the nearest node that all its paths lead through."""
     networkx = require("networkx", "host")
     graph = networkx.DiGraph()
     makers = {name: i for i, node in enumerate(model.graph.node) for name in node.output}
@@ -71,7 +70,7 @@ def _regions(model: onnx.ModelProto) -> list[set[int]]:
     graph.add_edges_from((makers[value.name], "out") for value in model.graph.output if value.name in makers)
     if "in" not in graph or "out" not in graph:
         return []
-    alive = networkx.descendants(graph, "in") & networkx.ancestors(graph, "out")  # the rest hangs on constants
+    alive = networkx.descendants(graph, "in") & networkx.ancestors(graph, "out")  # without nodes on constants only
     graph = graph.subgraph([*alive, "in", "out"])
     before = networkx.immediate_dominators(graph, "in")
     behind = networkx.immediate_dominators(graph.reverse(copy=False), "out")
@@ -87,7 +86,7 @@ def _regions(model: onnx.ModelProto) -> list[set[int]]:
 
 
 def _join(nodes: list[onnx.NodeProto], layers: set[int], part: dict[int, int]) -> None:
-    """Give what has no layer to the part that makes its last input, and what no part makes to the first that reads."""
+    """Add each node outside a part to the part of its last input, or, if it has none, to that of its first reader."""
     makers = {name: i for i, node in enumerate(nodes) for name in node.output}
     for forwards in (True, False):
         for i in range(len(nodes)) if forwards else reversed(range(len(nodes))):

@@ -1,9 +1,9 @@
-"""A detector's answers as rows of cells: maps are transposed before their cells are put in one line, not after.
+"""Output rows of cells for a detector: transpose the maps before their cells are flattened, not after.
 
-Heads (of YOLOX, NanoDet) flatten maps (N, C, H, W) to (N, C, H x W), often join several, and turn that to (N, cells,
-C). Runtimes that keep channels last in memory hold these rows already: in the other order they put channels first, and
-then last again. What is computed stays the same to the bit. Within a network (patches of transformers) nothing was
-gained.
+Heads (of YOLOX, NanoDet) flatten maps (N, C, H, W) to (N, C, H x W), often concatenate several, and transpose to (N,
+cells, C). Runtimes with channels last in memory already have these rows: the original order makes them put channels
+first, and last again. The outputs stay the same to the bit. Inside a network (patches of transformers) this gained
+nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import onnx
 
 _LAST_TWO = {3: [0, 2, 1], 2: [1, 0]}
-"""By rank, how a Transpose swaps channels and cells; of rank 2 the axis for images is gone."""
+"""By rank, the permutation with which a Transpose swaps channels and cells; rank 2 has no batch axis."""
 
 
 def apply(model: onnx.ModelProto) -> bool:
-    """Change what gives the outputs of `model`, in place; returns whether there was anything to change."""
+    """Rewrite the end of `model` in place. Returns whether there was anything to change."""
     import onnx
 
     graph = model.graph
@@ -58,7 +58,7 @@ def apply(model: onnx.ModelProto) -> bool:
 
 
 def _is_line(node: Any, rank: int, maps: Mapping[str, list[int]], constants: Mapping[str, Any]) -> bool:
-    """Whether `node` puts the cells of a map in one line behind each of its channels, and does nothing else."""
+    """Whether `node` only flattens the cells of a map after each of its channels."""
     from onnx import numpy_helper
 
     if node.op_type != "Reshape" or node.input[0] not in maps or node.input[1] not in constants:
@@ -73,7 +73,8 @@ def _is_line(node: Any, rank: int, maps: Mapping[str, list[int]], constants: Map
 
 
 def _swap(graph: Any, turn: Any, joined: Any, lines: list[Any], rank: int, maps: Mapping[str, list[int]]) -> None:
-    """Let `lines`, and what joins them, give rows of cells, and `turn` go; the last of them takes its output's name."""
+    """Make `lines` and their concatenation give rows of cells, and remove `turn`; the last node gets its output
+    name."""
     from onnx import helper, numpy_helper
 
     names = Names(graph)
@@ -88,7 +89,7 @@ def _swap(graph: Any, turn: Any, joined: Any, lines: list[Any], rank: int, maps:
         line.input[:] = [last, rows]
     moved = {line.output[0] for line in lines} | set(joined.output if joined is not None else ())
     for value in [value for value in graph.value_info if value.name in moved]:
-        graph.value_info.remove(value)  # its shape was the other one
+        graph.value_info.remove(value)  # it has the old shape
     if joined is not None:
         next(a for a in joined.attribute if a.name == "axis").i = rank - 2
     graph.node.remove(turn)

@@ -1,4 +1,4 @@
-"""What a graph with Q/DQ pairs and FP16 asks for: layers by precision, and the memory that its tensors take."""
+"""The layers of a graph by the precision that it requests, and the memory of its tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RECURRENT = frozenset({"LSTM", "GRU"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Layers that INT8 kernels compute."""
+"""Layers for which runtimes have INT8 kernels."""
 LAYERS = PRODUCTS | RECURRENT
 
 MOVERS = frozenset(
@@ -25,16 +25,16 @@ MOVERS = frozenset(
         "DepthToSpace", "SpaceToDepth", "Resize", "Identity",
     }
 )  # fmt: skip
-"""Operators whose outputs have values of their first input (Concat: of all), or values between these."""
+"""Operators whose outputs have values of their first input (Concat: of all inputs), or values between these."""
 
 EIGHT_BITS = frozenset({"INT8", "UINT8", "UNDEFINED"})
-"""The types of integers (see `grids`) that runtimes compute with in INT8."""
+"""Integer types (see `grids`) with which runtimes compute in INT8."""
 
 
 def grids(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
-    """Each QuantizeLinear and DequantizeLinear of `model` with the type of its integers: "INT8", "UINT16", ...
+    """Each QuantizeLinear and DequantizeLinear of `model` with its integer type: "INT8", "UINT16", ...
 
-    The type is "UNDEFINED" where neither a constant nor an attribute says it (QuantizeLinear makes UINT8 then).
+    The type is "UNDEFINED" if neither a constant nor an attribute defines it (QuantizeLinear then gives UINT8).
     """
     import onnx
 
@@ -57,14 +57,14 @@ def grids(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
 
 
 def is_eight_bits(kind: str, operator: str) -> bool:
-    """Whether `operator` on integers of the type `kind` belongs to an INT8 model; a bias is dequantized from INT32."""
+    """Whether `operator` on integers of type `kind` belongs to an INT8 model; a bias is dequantized from INT32."""
     return kind in EIGHT_BITS or (kind == "INT32" and operator == "DequantizeLinear")
 
 
 def dequantized(model: onnx.ModelProto) -> set[str]:
-    """The tensors of the outermost graph that come out of a DequantizeLinear of 8 bits, also if moved then (`MOVERS`).
+    """The tensors of the main graph that come from a DequantizeLinear of 8 bits, directly or through `MOVERS`.
 
-    OpenVINO moves integers and needs no pair behind a mover (an attention's products run in INT8 without).
+    OpenVINO moves integers and needs no pair after a mover (the products of an attention run in INT8 without one).
     """
     pairs = [(node, kind) for node, kind in grids(model) if node.op_type == "DequantizeLinear"]
     found = {node.output[0] for node, kind in pairs if kind in EIGHT_BITS}
@@ -76,10 +76,10 @@ def dequantized(model: onnx.ModelProto) -> set[str]:
 
 
 def layers(model: onnx.ModelProto) -> dict[str, int]:
-    """Layers with weights or matrix products by the precision that the graph asks for: "int8", "f16", "bf16", "f32".
+    """Numbers of layers with weights and of matrix products, by requested precision: "int8", "f16", "bf16", "f32".
 
-    A layer is int8 where its first two inputs come out of a DequantizeLinear of 8 bits (`dequantized`). It is what a
-    runtime that obeys the graph runs; which kernels it really took only its own account of the compiled model says.
+    A layer is int8 if its first two inputs come from a DequantizeLinear of 8 bits (`dequantized`). A runtime that
+    follows the graph runs this; only the compiled model's own report shows the kernels that really run.
     """
     import onnx
 
@@ -95,17 +95,17 @@ def layers(model: onnx.ModelProto) -> dict[str, int]:
 
 
 class Memory(NamedTuple):
-    """Bytes of a graph's constants, and of its tensors when most of them are needed at once, node after node."""
+    """Bytes of a graph's constants, and of its tensors at the node where most of them are needed."""
 
     weights: int
     activations: int
 
 
 def memory(model: onnx.ModelProto, batch: int = 1) -> Memory:
-    """What `model` needs at least, computed from its shapes; open batches count as `batch`.
+    """The least memory that `model` needs, computed from its shapes; a dynamic batch counts as `batch`.
 
-    A DequantizeLinear takes nothing: where the layer behind it runs in INT8 its output is never written. A runtime adds
-    its workspace and its own code.
+    The output of a DequantizeLinear counts as 0 bytes: it is never written if the next layer runs in INT8. A runtime
+    needs its workspace and its own code in addition.
     """
     from onnx import numpy_helper
 

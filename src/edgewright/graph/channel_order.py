@@ -1,7 +1,7 @@
-"""Let a model that was trained on BGR images take RGB: its first convolutions read the channels the other way round.
+"""Convert a model that was trained on BGR images to RGB input, by reversing the channels of its first weights.
 
-Reversing an image's channels costs an embedded processor a pass over all its pixels; weights in another order cost
-nothing, and each product stays what it was.
+Reversing the channels of an image costs an embedded processor a pass over all pixels. Weights in another order cost
+nothing, and give the same products.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     import onnx
 
 PASSING = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear"})
-"""What does the same to each channel, where its scale is one number."""
+"""Operators that treat all channels the same, if their scale is one number."""
 
 
 def reverse(model: onnx.ModelProto, images: str) -> bool:
-    """Make `model` take the channels of the tensor `images` (N, C, H, W) in reverse, in place.
+    """Make `model` take the channels of the tensor `images` (N, C, H, W) in reverse order, in place.
 
-    The new order goes into the weights of the convolutions that read it, also behind Q/DQ pairs. False, and nothing is
-    changed, where something else reads it too, or where a convolution's weights cannot take it: it has groups, they are
-    no initializer, something else reads them behind a pair, or they have a scale for each input or for blocks.
+    Changes the weights of the convolutions that read it, also behind Q/DQ pairs. Returns False, without a change, if
+    another node reads it, or if the weights of a convolution cannot be reversed: the convolution has groups, the
+    weights are no initializer, another node reads them behind a pair, or they have a scale per input channel or per
+    block.
     """
     from onnx import numpy_helper
 
@@ -47,7 +48,7 @@ def reverse(model: onnx.ModelProto, images: str) -> bool:
             sites.append(_weights(node, constants, makers, read))
         else:
             return False
-    # Every reading but the ones that were looked at is by a nested graph, or an output of this one.
+    # All other reads are by a nested graph, or as an output of the graph.
     if None in sites or not sites or seen != sum(read[name] for name in reached):
         return False
     names = Names(model.graph)
@@ -68,7 +69,7 @@ def _weights(
     makers: dict[str, onnx.NodeProto],
     read: dict[str, int],
 ) -> tuple[onnx.NodeProto, int] | None:
-    """The node, and its input, through which the constant weights of `conv` come; None where they cannot be turned."""
+    """The node and input index through which the constant weights of `conv` come; None if they cannot be reversed."""
     node, place = conv, 1
     while (name := node.input[place]) not in constants:
         maker = makers.get(name)
@@ -79,12 +80,12 @@ def _weights(
 
 
 def _by_outputs(pair: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
-    """Whether each scale of `pair`, which passes on the weights of a convolution, is one output channel's, or all's."""
+    """Whether `pair`, for the weights of a convolution, has one scale, or one per output channel."""
     scales = [_size(constants.get(name)) for name in pair.input[1:] if name]
     found = files.attributes(pair)
     return not found.get("block_size") and (found.get("axis", 1) in (0, -4) or all(size == 1 for size in scales))
 
 
 def _size(tensor: onnx.TensorProto | None) -> int:
-    """How many numbers the constant `tensor` holds; 0 for one that is not constant."""
+    """The number of elements of the constant `tensor`; 0 if it is None."""
     return int(np.prod(tensor.dims)) if tensor is not None else 0

@@ -1,4 +1,4 @@
-"""Make a foreign or freshly exported model plain: no inputs that are weights, no traces of code, no dead parts."""
+"""Clean a foreign or newly exported model: no inputs for weights, no traces of source code, no unused parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def apply(model: onnx.ModelProto) -> None:
     """Clean `model` in place; its own metadata (the spec) stays."""
     _inline_functions(model)
     refill(model.graph.input, inputs.real(model))
-    # Stack traces and doc strings hold the exporting machine's paths and make equal models differ.
+    # Stack traces and doc strings contain paths of the exporting machine, and make equal models differ.
     _strip(model.graph)
     model.ClearField("doc_string")
     _remove_dead(model.graph)
@@ -24,7 +24,7 @@ def apply(model: onnx.ModelProto) -> None:
 
 
 def drop_unread(graph: Any) -> None:
-    """Take out of `graph`, in place, the constants that nothing reads."""
+    """Remove the constants of `graph` that nothing reads, in place."""
     read = reads_of(graph)
     if any(tensor.name not in read for tensor in graph.initializer):
         refill(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
@@ -63,7 +63,7 @@ def _strip_values(graph: Any) -> None:
 
 
 def _remove_dead(graph: Any) -> None:
-    """Drop nodes and initializers that no output depends on."""
+    """Remove nodes and initializers that no output depends on."""
     needed = {value.name for value in graph.output}
     live = []
     for node in reversed(graph.node):

@@ -1,4 +1,4 @@
-"""Two models on the same input: does a pass leave what is computed alone?"""
+"""Compare the outputs of two models for the same input, to check a graph pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Align = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def random_input(model: onnx.ModelProto, batch: int = 2, seed: int = 0) -> np.ndarray:
-    """Seeded random images for the model's input: uint8 0..255 or float32 normal; `batch` where it leaves that open."""
+    """Seeded random images for the model's input: uint8 0..255 or float32 normal. `batch`: for a dynamic batch."""
     image = inputs.image(model)
     shape = image.shape(image.batch or batch)
     random = np.random.default_rng(seed)
@@ -30,15 +30,15 @@ def random_input(model: onnx.ModelProto, batch: int = 2, seed: int = 0) -> np.nd
 
 
 def run(model: onnx.ModelProto, x: np.ndarray) -> list[np.ndarray]:
-    """The outputs of `model` for `x` (ONNX Runtime, CPU, float32); raises `RuntimeFailed` where it refuses it."""
+    """The outputs of `model` for `x` (ONNX Runtime, CPU, float32). Raises `RuntimeFailed` if it refuses the model."""
     return _ask(_session(model), None, inputs.real(model)[0].name, x)
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray, outputs: Sequence[str]) -> np.ndarray:
-    """What `outputs` of `model` say of each of `images`, asked in the batches that the model takes (else of 8), in the
-    type that it takes.
+    """The `outputs` of `model` for `images`, computed in the model's batch size (8 if dynamic) and input type.
 
-    One row an image; several outputs, or one of more dimensions than two, are laid flat one behind the other.
+    Returns an array (images, values); several outputs, or outputs with more than two dimensions, are flattened and
+    concatenated.
     """
     value = inputs.real(model)[0]
     size = inputs.shape(value)[0] or min(8, len(images))
@@ -55,16 +55,16 @@ def answers(model: onnx.ModelProto, images: np.ndarray, outputs: Sequence[str]) 
 def difference(
     first: onnx.ModelProto, second: onnx.ModelProto, x: np.ndarray, align: Align = lambda _, found: found
 ) -> float:
-    """The largest difference between the outputs of two models, each relative to the largest value of the first's.
+    """The largest difference between the outputs of two models, each relative to the first's largest value.
 
-    `align` puts an output of the second into the order of the first's, where order means nothing.
+    `align`: sorts an output of the second as in the first, for outputs without a fixed order.
     """
     worst = 0.0
     for a, b in zip(run(first, x), run(second, x), strict=True):
         if a.shape != b.shape:
             raise InvalidInput(
-                f"An output has shape {list(b.shape)} where it had {list(a.shape)}.",
-                "A change to the graph changed what it computes.",
+                f"An output has shape {list(b.shape)} instead of {list(a.shape)}.",
+                "A change to the graph changed the computation.",
                 "Export the model again with a plain, single-output head.",
             )
         found = align(a, b)
@@ -78,7 +78,7 @@ def difference(
 
 
 def _type(value: onnx.ValueInfoProto) -> np.dtype[Any]:
-    """The numpy type of an input; BF16, which numpy has not, is the package's that onnx uses."""
+    """The numpy type of an input; for BF16, which numpy lacks, that of the package that onnx uses."""
     import onnx
 
     found: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
@@ -91,7 +91,7 @@ def _session(model: onnx.ModelProto) -> Any:
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own that have no common base
+    except Exception as error:  # onnxruntime's own classes have no common base
         raise _failure(error, "It does not accept the graph.") from error
 
 
@@ -99,7 +99,7 @@ def _ask(session: Any, outputs: list[str] | None, name: str, x: np.ndarray) -> l
     try:
         return [np.asarray(output) for output in session.run(outputs, {name: x})]
     except Exception as error:  # as above
-        raise _failure(error, f"It was given an input of shape {list(x.shape)} and type {x.dtype}.") from error
+        raise _failure(error, f"The input has shape {list(x.shape)} and type {x.dtype}.") from error
 
 
 def _failure(error: Exception, why: str) -> RuntimeFailed:

@@ -1,7 +1,7 @@
-"""Cut the decoding of boxes off a detector, so that it ends at the raw head and the device decodes what survives.
+"""Remove the decoding of boxes from a detector, so that it ends at the raw head; the device decodes.
 
-In the graph, distances are decoded and scores computed for every cell; outside it only for the few that pass the
-threshold. And no arithmetic on pixel coordinates is left that a runtime could put into a low precision.
+In the graph, boxes and scores are computed for every cell; on the device only for the few cells above the threshold.
+Without decoding, no arithmetic on pixel coordinates is left that a runtime could run in a low precision.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ if TYPE_CHECKING:
     import onnx
 
 HEAD = "head"
-"""The name of the output that is left."""
+"""The name of the remaining output."""
 
 
 _SAME = ("Identity", "Cast")
-"""Operators behind which the numbers are the same: a graph in FP16 casts what it gives."""
+"""Operators that keep the numbers: an FP16 graph casts its output."""
 
 
 class Cut(NamedTuple):
-    """What `apply` left: the layout `decoder` of `core.spec.Detect`, with so many `bins` a side where it is "dfl"."""
+    """The result of `apply`: the layout `decoder` of `core.spec.Detect`, and for "dfl" the number of `bins` per
+    side."""
 
     decoder: Literal["dfl", "set"]
     bins: int = 1
 
 
 def apply(model: onnx.ModelProto) -> Cut | None:
-    """Cut `model`, a detector with one output as Ultralytics exports it, in place; it then ends in the tensor `HEAD`.
+    """Remove the decoding of `model`, a detector with one output as Ultralytics exports it, in place.
 
-    Boxes and class scores (N, 4 + classes, cells) become the logits that they are computed from, (N, 4 x bins +
-    classes, cells): the layout "dfl". The best of a set of queries, (N, boxes, 6) with centre, size, score and class
-    (RT-DETR), become all of them, (N, queries, 4 + classes): the layout "set". None, and the model untouched, for any
-    other graph.
+    `model` then has the output `HEAD`. Boxes and class scores (N, 4 + classes, cells) become the logits from which they
+    are computed, (N, 4 x bins + classes, cells): the layout "dfl". The best of a set of queries (RT-DETR), (N, boxes,
+    6) with center, size, score and class, become all queries, (N, queries, 4 + classes): the layout "set". Returns
+    None, without a change, for any other graph.
     """
     makers = producers_of(model.graph)
     last = _behind(model.graph.output[0].name, makers, _SAME) if len(model.graph.output) == 1 else None
@@ -45,7 +46,7 @@ def apply(model: onnx.ModelProto) -> Cut | None:
 
 
 def _before_decoding(model: onnx.ModelProto, last: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> Cut | None:
-    """Cut where a Sigmoid over class logits begins, and where the distances are joined over the strides."""
+    """Cut before the Sigmoid over class logits, and after the concatenation of distances over the strides."""
     sigmoid = _behind(last.input[1], makers, _SAME)
     if sigmoid is None or sigmoid.op_type != "Sigmoid":
         return None
@@ -69,7 +70,7 @@ def _before_decoding(model: onnx.ModelProto, last: onnx.NodeProto, makers: dict[
 
 
 def _before_selection(model: onnx.ModelProto, last: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> Cut | None:
-    """Cut where the best of all pairs of query and class are chosen, by a TopK over the scores laid flat."""
+    """Cut before the TopK over flattened scores, which selects the best pairs of query and class."""
     gather = _behind(last.input[0], makers, _SAME)
     best = _behind(last.input[1], makers, ("Unsqueeze", "Reshape", *_SAME))
     if len(last.input) != 3 or gather is None or gather.op_type != "GatherElements":
@@ -87,7 +88,7 @@ def _before_selection(model: onnx.ModelProto, last: onnx.NodeProto, makers: dict
 
 
 def _known(model: onnx.ModelProto, *names: str) -> list[tuple[int, list[int | None]]]:
-    """The inferred element types and shapes of the tensors `names`; 0 and no shape where nothing is known."""
+    """The inferred element types and shapes of the tensors `names`; 0 and an empty shape if unknown."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -96,7 +97,7 @@ def _known(model: onnx.ModelProto, *names: str) -> list[tuple[int, list[int | No
 
 
 def _end(model: onnx.ModelProto, parts: list[str], axis: int, kind: int, shape: list[int | None]) -> None:
-    """Let `model` end in `HEAD`, the tensors `parts` of type `kind` joined along `axis`, and drop what is behind."""
+    """Make `HEAD` the output of `model`: `parts` of type `kind` concatenated along `axis`; remove the rest."""
     import onnx
 
     model.graph.node.append(onnx.helper.make_node("Concat", parts, [HEAD], HEAD, axis=axis))
@@ -106,7 +107,7 @@ def _end(model: onnx.ModelProto, parts: list[str], axis: int, kind: int, shape: 
 
 
 def _behind(name: str, makers: dict[str, onnx.NodeProto], passed: tuple[str, ...]) -> onnx.NodeProto | None:
-    """The node that made the tensor `name`, before any of the operators `passed`."""
+    """The node that computes the tensor `name`, before any of the operators `passed`."""
     node = makers.get(name)
     while node is not None and node.op_type in passed:
         node = makers.get(node.input[0])
@@ -114,10 +115,10 @@ def _behind(name: str, makers: dict[str, onnx.NodeProto], passed: tuple[str, ...
 
 
 def _joined(name: str, logits: str, makers: dict[str, onnx.NodeProto]) -> str | None:
-    """The tensor that joins the outputs of convolutions over the strides, nearest before the tensor `name`.
+    """The nearest tensor before `name` that concatenates the outputs of convolutions over the strides.
 
-    Exports of Ultralytics before 8.4 join distances and class scores first; the Split that gives the class `logits`
-    too is then the nearest.
+    Exports of Ultralytics before 8.4 first concatenate distances and class scores. Then the nearest one is the Split
+    that also gives the class `logits`.
     """
     front, seen = [name], {name}
     while front:
@@ -136,7 +137,7 @@ def _joined(name: str, logits: str, makers: dict[str, onnx.NodeProto]) -> str | 
 
 
 def _channels(model: onnx.ModelProto, name: str, makers: dict[str, onnx.NodeProto]) -> int | None:
-    """How many channels the convolutions have that the tensor `name` joins; None where their weights do not say."""
+    """The number of channels of the convolutions that `name` concatenates; None if their weights do not show it."""
     joined = makers.get(name)
     made = _convolution(joined.input[0], makers) if joined is not None and joined.op_type == "Concat" else None
     weights = constants_of(model.graph)
@@ -144,6 +145,6 @@ def _channels(model: onnx.ModelProto, name: str, makers: dict[str, onnx.NodeProt
 
 
 def _convolution(name: str, makers: dict[str, onnx.NodeProto]) -> onnx.NodeProto | None:
-    """The convolution whose output the tensor `name` is, in another shape; None where it is something else."""
+    """The convolution whose output is the tensor `name`, perhaps reshaped; None if there is none."""
     node = _behind(name, makers, ("Reshape", "Flatten", *_SAME))
     return node if node is not None and node.op_type == "Conv" else None

@@ -1,4 +1,4 @@
-"""Depthwise convolutions: layers that never add channels up."""
+"""Depthwise convolutions: layers without sums over channels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def inputs(model: onnx.ModelProto) -> dict[str, int]:
-    """The tensors that depthwise convolutions alone read, with the number of their channels (axis 1).
+    """The tensors that only depthwise convolutions read, with their number of channels (axis 1).
 
-    Only those that make one channel of each: where there are several, OpenVINO 2026.4 applies the scales to the wrong
-    ones (12 dB are left of its answers). None that comes out of a Concat, directly or behind one function: OpenVINO
-    moves the quantization in front of the Concat with the scales of all channels for each part, and fails on it
-    ("MoveFakeQuantize ... Argument shapes are inconsistent").
+    Only convolutions with one output channel per input channel: with more, OpenVINO 2026.4 applies the scales to the
+    wrong channels (12 dB SQNR remain). Outputs of a Concat, direct or after one function, are excluded. OpenVINO moves
+    the quantization in front of the Concat with the scales of all channels for each part, and fails ("MoveFakeQuantize
+    ... Argument shapes are inconsistent").
     """
     shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     outputs = {value.name for value in model.graph.output}

@@ -1,7 +1,8 @@
-"""Dynamically quantized layers as float ones: weights on the grid of their integers, activations not rounded.
+"""Convert dynamically quantized layers to float: weights keep the values of their integers, activations are not
+rounded.
 
-Such a file measures each activation's range anew for each image (DynamicQuantizeLinear), and has INT8 kernels in ONNX
-Runtime alone. What is left without that rounding is a float model, nearer to the one that was quantized than the file.
+Such a file measures the range of each activation again for each image (DynamicQuantizeLinear), and only ONNX Runtime
+has INT8 kernels for it. Without that rounding a float model remains. It is closer to the original than the file.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _KNOWN = frozenset({*INTEGER, "MatMulIntegerToFloat"})
 
 
 def apply(model: onnx.ModelProto) -> dict[str, int]:
-    """Make dynamically quantized layers of `model` float ones, in place; returns how many of each, by type.
+    """Convert dynamically quantized layers of `model` to float, in place. Returns their numbers by type.
 
-    Nothing is changed where integers of a DynamicQuantizeLinear go elsewhere than into layers that are known here.
+    Changes nothing if another node than a known layer reads the integers of a DynamicQuantizeLinear.
     """
     measured = [n for n in nodes(model.graph) if n.op_type == "DynamicQuantizeLinear"]
     integers = {node.output[0] for node in measured}
@@ -74,13 +75,13 @@ def apply(model: onnx.ModelProto) -> dict[str, int]:
     }  # fmt: skip
     found = rewrite.apply(model, table)
     if found:
-        del model.graph.value_info[:]  # of the integers
+        del model.graph.value_info[:]  # they describe the integers
         _scale_weights(model, floats)
     return found
 
 
 def _constant_weights(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
-    """Whether `node` reads integers as its first input alone, and constants as its weights."""
+    """Whether `node` reads integers only as its first input, and has constant weights."""
     constant = constants_of(model.graph)
     return node.input[1] in constant and (
         len(node.input) < 4 or node.op_type != "ConvInteger" or not node.input[3] or node.input[3] in constant
@@ -88,12 +89,12 @@ def _constant_weights(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
 
 
 def _read(place: Place, node: onnx.NodeProto, integers: set[str]) -> str | None:
-    """The integer weights of `node` minus their zero point as a float constant; one for all that ask."""
+    """The integer weights of `node` minus their zero point, as a float constant; one for all readers."""
     name, zero = node.input[1], node.input[3] if len(node.input) > 3 else ""
     value, minus = place.value(name), place.value(zero) if zero else np.int8(0)
     if value is None or minus is None or name in integers:
         return None
-    if node.op_type == "ConvInteger" and minus.ndim == 1:  # one an output channel, which is the first axis
+    if node.op_type == "ConvInteger" and minus.ndim == 1:  # one per output channel, which is the first axis
         minus = minus.reshape(-1, *[1] * (value.ndim - 1))
     if (name, zero) not in place.memory:
         place.memory[name, zero] = place.constant(
@@ -103,9 +104,9 @@ def _read(place: Place, node: onnx.NodeProto, integers: set[str]) -> str | None:
 
 
 def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
-    """Multiply the scale behind each layer that makes one of `floats` into its weights, where nothing else reads these.
+    """Multiply the scale after each layer with an output in `floats` into its weights, if nothing else reads these.
 
-    Behind an integer layer stand a Cast and a product with the scales of input (1 by now) and weights.
+    An integer layer is followed by a Cast and a product with the scales of input (now 1) and weights.
     """
     from onnx import numpy_helper
 
@@ -135,7 +136,7 @@ def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
 
 
 def _value(name: str, makers: dict[str, Any], place: Place) -> np.ndarray | None:
-    """What the tensor `name` holds, where it is computed of constants by products."""
+    """The value of the tensor `name`, if products of constants compute it; else None."""
     found = place.value(name)
     node = makers.get(name)
     if found is not None or node is None:
@@ -149,11 +150,11 @@ def _value(name: str, makers: dict[str, Any], place: Place) -> np.ndarray | None
 
 
 def _along(layer: onnx.NodeProto, scale: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """`scale`, one number or one an output channel, as it multiplies weights of `shape`; None where it does not."""
+    """`scale` (one number, or one per output channel) in a shape that multiplies weights of `shape`; else None."""
     if scale.size == 1:
         return scale.reshape(())
     if layer.op_type == "MatMul":
         return scale.reshape(-1) if scale.shape[-1] == scale.size == shape[-1] else None
-    axis = len(shape) - 2  # spatial sides stand behind the channels
+    axis = len(shape) - 2  # spatial axes come after the channels
     fits = scale.size == shape[0] and scale.ndim > axis and scale.shape[-1 - axis] == scale.size
     return scale.reshape(-1, *[1] * (len(shape) - 1)) if fits else None

@@ -1,8 +1,8 @@
-"""ONNX files in and out: verified on reading, atomic on writing.
+"""Read ONNX files with checks, and write them atomically.
 
-A foreign ONNX file is parsed, its external data is read by us (never by onnx: a location may point anywhere) and taken
-into the model, its nodes are sorted, and onnx.checker sees the whole before anything else does. Runtimes hang on some
-of what it rejects.
+A foreign ONNX file is parsed. edgewright, not onnx, reads its external data into the model, since a location may point
+anywhere. The nodes are sorted, and onnx.checker checks the model before any runtime, since runtimes hang on some models
+that it rejects.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 Mend = Callable[["onnx.ModelProto", str], object]
 
 LIMIT_BYTES = 2 << 30
-"""What protobuf, and so an ONNX file with its data inside, can hold."""
+"""The limit of protobuf, and so of an ONNX file with its data inside."""
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Operator domains that a runtime of ours knows; of com.microsoft only ONNX Runtime does."""
+"""Operator domains that a supported runtime knows; only ONNX Runtime knows com.microsoft."""
 
 _MAX_ELEMENTS = 1 << 31
 _NOT_ONNX = (
@@ -39,15 +39,15 @@ _NOT_ONNX = (
 
 
 def load(path: Path | str, limit_bytes: int = LIMIT_BYTES, mend: Mend | None = None) -> onnx.ModelProto:
-    """Read and verify the ONNX model at `path`; its external data is inside it afterwards, and its nodes are sorted.
+    """Read and check the ONNX model at `path`. Its external data is then inside it, and its nodes are sorted.
 
     `mend` is called with the model and its file's name before operators and types are checked.
 
-    Raises `InvalidInput` for what is no valid ONNX model (named by what is wrong with it) or is larger than
-    `limit_bytes` with its data, and `IntegrityError` where its external data points out of the model's folder.
+    Raises `InvalidInput` for an invalid ONNX model, and for one that is larger than `limit_bytes` with its data. Raises
+    `IntegrityError` if its external data points out of the model's folder.
     """
     require("onnx", "host")
-    path = files.absolute(path)  # a bare file name too has a folder, and its external data must lie there
+    path = files.absolute(path)  # a bare file name has a folder, too, which must contain its external data
     model = _parse(path, limit_bytes)
     _check_versions(model, path.name)
     _inline(model, path, limit_bytes - path.stat().st_size)
@@ -62,19 +62,19 @@ def load(path: Path | str, limit_bytes: int = LIMIT_BYTES, mend: Mend | None = N
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write `model` to `path`, atomically and with the same bytes for the same model."""
+    """Write `model` to `path` atomically; the same model gives the same bytes."""
     files.write(path, model.SerializeToString(deterministic=True))
 
 
 def copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` again, for edits that must not reach the one that others hold."""
+    """A copy of `model`, for edits that must not change the original."""
     clone = type(model)()
     clone.CopyFrom(model)
     return clone
 
 
 def check(model: onnx.ModelProto, name: str) -> None:
-    """Raise `InvalidInput` unless onnx.checker (with shape inference) accepts the model and its sizes are sane."""
+    """Raise `InvalidInput` unless onnx.checker (with shape inference) accepts the model and its sizes are plausible."""
     import onnx
 
     try:
@@ -95,25 +95,25 @@ def check(model: onnx.ModelProto, name: str) -> None:
         if elements > _MAX_ELEMENTS:
             raise InvalidInput(
                 f"{name} computes the tensor '{value.name}' with {elements} elements.",
-                f"More than {_MAX_ELEMENTS} in one tensor cannot be a vision model.",
+                f"A vision model has at most {_MAX_ELEMENTS} in one tensor.",
                 "Export the model again, or get an undamaged copy.",
             )
 
 
 def external_names(path: Path) -> list[str]:
-    """The file names that the ONNX model at `path` keeps tensors in, as it says them; none where it cannot be read."""
+    """The names of the external data files of the ONNX model at `path`; empty if it cannot be read."""
     import onnx
 
     try:
         model = _parse(path, LIMIT_BYTES)
     except InvalidInput:
-        return []  # `load` says what is wrong
+        return []  # `load` reports the error
     outside = (t for t in tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL)
     return sorted({e.value for tensor in outside for e in tensor.external_data if e.key == "location"})
 
 
 def tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """Every tensor anywhere in a model: initializers, attributes, subgraphs, functions, training graphs."""
+    """Every tensor in a model: initializers, attributes, subgraphs, functions, training graphs."""
     import onnx
 
     if isinstance(message, onnx.TensorProto):
@@ -126,7 +126,7 @@ def tensors(message: Any) -> Iterator[onnx.TensorProto]:
 
 
 def nodes(graph: Any) -> Iterator[onnx.NodeProto]:
-    """Every node of a graph or function, those of nested graphs included."""
+    """Every node of a graph or function, including those of nested graphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -142,26 +142,26 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def refill(field: Any, items: Iterable[Any]) -> None:
-    """Replace what is in a repeated field by `items`: copies, since emptying the field ends the messages in it."""
+    """Replace the content of a repeated field by `items`, copied first, since clearing the field frees its messages."""
     copies = [type(item).FromString(item.SerializeToString()) for item in items]
     del field[:]
     field.extend(copies)
 
 
 def pads(node: onnx.NodeProto) -> bool:
-    """Whether a convolution or a pool pads what it reads."""
+    """Whether a convolution or a pool pads its input."""
     told = attributes(node)
     return any(told.get("pads", [])) or told.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER")
 
 
 def _forget_shapes(model: onnx.ModelProto) -> None:
-    """Drop what a foreign file says of inner tensors, often of another image size, and infer what outputs leave out."""
+    """Remove a foreign file's shapes of inner tensors, often of another image size; infer missing output shapes."""
     import onnx
 
     del model.graph.value_info[:]
     if all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
         return
-    with contextlib.suppress(onnx.shape_inference.InferenceError, RuntimeError):  # what is wrong, onnx.checker says
+    with contextlib.suppress(onnx.shape_inference.InferenceError, RuntimeError):  # onnx.checker reports the error
         known = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
         for value in model.graph.output:
             if value.type.WhichOneof("value") in (None, "tensor_type"):
@@ -175,7 +175,7 @@ def _parse(path: Path, limit_bytes: int) -> onnx.ModelProto:
 
     if not path.is_file():
         raise InvalidInput(
-            f"There is no file {path}.", "An ONNX model was expected there.", "Check the path and the current folder."
+            f"There is no file {path}.", "It must be an ONNX model.", "Check the path and the current folder."
         )
     if path.stat().st_size > limit_bytes:
         raise _too_large(path.name, path.stat().st_size, limit_bytes)
@@ -185,7 +185,7 @@ def _parse(path: Path, limit_bytes: int) -> onnx.ModelProto:
         model.ParseFromString(content)
     except decode_error:
         raise _not_onnx(path.name, content) from None
-    # Protobuf is lenient: foreign bytes may parse to a message in which nothing is set.
+    # Protobuf accepts foreign bytes as a message without any field.
     if not model.ir_version or not model.opset_import or not model.graph.node:
         raise _not_onnx(path.name, content)
     return model
@@ -197,7 +197,7 @@ def _not_onnx(name: str, content: bytes) -> InvalidInput:
         looks = "empty"
     return InvalidInput(
         f"{name} is not an ONNX model" + (f": it is {looks}." if looks else "."),
-        f"Its {len(content)} bytes do not hold a version, an operator set and a graph; it may be cut off.",
+        f"Its {len(content)} bytes lack a version, an operator set or a graph; the file may be incomplete.",
         "Pass an .onnx file, or name the checkpoint's source: edgewright export SOURCE --checkpoint FILE",
     )
 
@@ -208,16 +208,16 @@ def _check_versions(model: onnx.ModelProto, name: str) -> None:
     if model.ir_version > onnx.IR_VERSION:
         raise InvalidInput(
             f"{name} has ONNX IR version {model.ir_version}.",
-            f"The installed onnx {onnx.__version__} knows versions up to {onnx.IR_VERSION}.",
+            f"The installed onnx {onnx.__version__} supports versions up to {onnx.IR_VERSION}.",
             "Update onnx, or export the model with an older IR version.",
         )
     newest = onnx.defs.onnx_opset_version()
     for opset in model.opset_import:
-        # onnx.checker lets 2147483647 pass, on which OpenVINO 2026.4 hangs.
+        # onnx.checker accepts 2147483647, on which OpenVINO 2026.4 hangs.
         if opset.domain in ("", "ai.onnx") and not 1 <= opset.version <= newest:
             raise InvalidInput(
                 f"{name} needs operator set {opset.version}.",
-                f"The installed onnx {onnx.__version__} knows operator sets 1 to {newest}.",
+                f"The installed onnx {onnx.__version__} supports operator sets 1 to {newest}.",
                 "Update onnx, or export the model with an operator set in that range.",
             )
 
@@ -229,13 +229,13 @@ def _check_domains(model: onnx.ModelProto, name: str) -> None:
     if custom:
         raise InvalidInput(
             f"{name} uses custom operators: {', '.join(sorted(custom))}.",
-            "They come from a plug-in that no runtime here has.",
+            "They come from a plug-in that no supported runtime has.",
             "Export the model without custom operators.",
         )
 
 
 def _inline(model: onnx.ModelProto, path: Path, budget: int) -> None:
-    """Read each external tensor through `open_contained` and put its bytes into the model."""
+    """Read each external tensor through `open_contained`, and store its bytes in the model."""
     import onnx
 
     for tensor in tensors(model):
@@ -251,7 +251,7 @@ def _inline(model: onnx.ModelProto, path: Path, budget: int) -> None:
                 raise InvalidInput(
                     f"{path.name}: the data of '{tensor.name}' ends at byte {offset + size} of '{location}'.",
                     f"That file has {have} bytes.",
-                    "Copy the data file again: it is cut off or belongs to another model.",
+                    "Copy the data file again: it is incomplete, or belongs to another model.",
                 )
             file.seek(offset)
             tensor.raw_data = file.read(size)
@@ -260,7 +260,7 @@ def _inline(model: onnx.ModelProto, path: Path, budget: int) -> None:
 
 
 def _place(tensor: onnx.TensorProto, name: str) -> tuple[str, int, int]:
-    """Where an external tensor lies: file name, offset, length in bytes (which must be that of its shape and type)."""
+    """The location of an external tensor: file name, offset, length in bytes (which must fit its shape and type)."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     size = _bytes_of(tensor)
     wrong = ""
@@ -282,7 +282,7 @@ def _place(tensor: onnx.TensorProto, name: str) -> tuple[str, int, int]:
 
 
 def _bytes_of(tensor: onnx.TensorProto) -> int | None:
-    """Bytes of a tensor's raw data by its shape and type; None where that is not defined."""
+    """The size of a tensor's raw data in bytes, by its shape and type; None if that is undefined."""
     import onnx
 
     types = onnx.TensorProto
@@ -301,7 +301,7 @@ def _bytes_of(tensor: onnx.TensorProto) -> int | None:
 
 
 def _too_large(name: str, size: int, limit: int) -> InvalidInput:
-    return InvalidInput(f"{name} has {size} bytes with its data.", f"At most {limit} are read.", "Use a smaller model.")
+    return InvalidInput(f"{name} has {size} bytes with its data.", f"The limit is {limit}.", "Use a smaller model.")
 
 
 def _one_line(error: BaseException) -> str:

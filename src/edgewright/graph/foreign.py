@@ -1,6 +1,6 @@
-"""A file as others wrote it (optimized, quantized, in half precision), made one that all runtimes and quantizers read.
+"""Convert a foreign file (optimized, quantized, in half precision) to a form that all runtimes and quantizers read.
 
-What stays in INT8 is a file with Q/DQ pairs; all else is float32 in standard operators.
+INT8 parts become Q/DQ pairs; everything else becomes float32 in standard operators.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     import onnx
 
 LAYOUTS = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
-"""Operators of ONNX Runtime on blocked or channels-last tensors: they suit the machine that wrote the file."""
+"""Operators of ONNX Runtime on blocked or channels-last tensors, which suit only the machine that wrote the file."""
 
 _UPCAST = "The model was {}, at least in part: it is FP32 now."
 STANDARD = frozenset({"", "ai.onnx"})
 
 
 def plain(model: onnx.ModelProto, name: str) -> tuple[str, ...]:
-    """Make `model` plain, in place; notes in words on what was done. `name` stands in messages.
+    """Convert `model` in place. Returns notes on the changes. `name`: the file, for messages.
 
-    To be called on a cleaned model (`clean.apply`), before its operator set is raised. Raises `InvalidInput` that names
-    the operators for what cannot be made plain, or the type where activations are quantized to other than 8 bits.
+    Call it on a cleaned model (`clean.apply`), before its operator set is converted. Raises `InvalidInput`, which names
+    operators that cannot be converted, or the type of activations that are not quantized to 8 bits.
     """
     notes = []
     if apart := fused.apply(model):
-        notes.append(f"Took {_words(apart)} apart.")
+        notes.append(f"Split fused operators into standard ones: {_words(apart)}.")
     if paired := qoperator.apply(model):
-        notes.append(f"Wrote {_words(paired)} as Q/DQ pairs.")
+        notes.append(f"Rewrote quantized operators as Q/DQ pairs: {_words(paired)}.")
     if floats := dynamic.apply(model):
-        text = "The weights stay on their grids, activations are no longer rounded."
-        notes.append(f"Dynamically quantized, now a float model: {_words(floats)}. {text}")
+        text = "The weights keep their quantized values; activations are no longer rounded."
+        notes.append(f"Converted dynamically quantized operators to float: {_words(floats)}. {text}")
     if stored := weights.apply(model):
-        notes.append(f"Only the weights were quantized ({_words(stored)}): they are stored as FP32.")
+        notes.append(f"Only the weights were quantized ({_words(stored)}): they are stored as FP32 now.")
     ours = any(entry.key == half.OURS for entry in model.metadata_props)
     if not ours and (had := upcast.apply(model)):
         notes.append(_UPCAST.format(had))
@@ -46,16 +46,16 @@ def plain(model: onnx.ModelProto, name: str) -> tuple[str, ...]:
     _require_eight_bits(model, name)
     _require_known(model, name)
     if precision.operators(model):
-        notes.append(f"INT8 already: {precision.quantized(model)}.")
+        notes.append(f"Already in INT8: {precision.quantized(model)}.")
     return tuple(notes)
 
 
 def keeps_answers(model: onnx.ModelProto) -> bool:
-    """Whether `model` answers the same, but for the rounding of its own type, after `plain`.
+    """Whether `plain` keeps the outputs of `model`, up to the rounding of its own type.
 
-    Not where ranges are measured anew for each image, where an INT8 answer may fall to the next step, and where it
-    computes in bfloat16 or float64, for which ONNX Runtime has no convolutions: there the plain model is what later
-    changes are compared with.
+    It does not if ranges are measured for each image, since an INT8 value may then round to the next step. Nor does it
+    for bfloat16 and float64, for which ONNX Runtime has no convolutions. In these cases later changes are compared with
+    the converted model.
     """
     import onnx
 
@@ -68,12 +68,12 @@ def keeps_answers(model: onnx.ModelProto) -> bool:
 
 
 def mend(model: onnx.ModelProto, name: str) -> tuple[str, ...]:
-    """Mend what onnx.checker refuses though well-known writers write it, in place; to be called before it looks.
+    """Repair what onnx.checker refuses although well-known tools write it, in place; call it before the check.
 
-    Returns notes on what changes the answers.
+    Returns notes on changes of the outputs.
 
-    ONNX Runtime writes LayerNormalization into operator sets before 17, torch.onnx.export bfloat16 into those before
-    22, where convolutions do not take it. Raises what `require_portable` raises.
+    ONNX Runtime writes LayerNormalization into operator sets before 17. torch.onnx.export writes bfloat16 into those
+    before 22, where convolutions do not take it. Raises as `require_portable` does.
     """
     import onnx
 
@@ -86,12 +86,12 @@ def mend(model: onnx.ModelProto, name: str) -> tuple[str, ...]:
 
 
 def require_portable(model: onnx.ModelProto, name: str) -> None:
-    """Raise `InvalidInput` for a file whose layout ONNX Runtime chose for one machine."""
+    """Raise `InvalidInput` for a file whose memory layout ONNX Runtime chose for one machine."""
     found = Counter(node.op_type for node in nodes(model.graph) if _is_laid_out(node))
     if found:
         raise InvalidInput(
             f"{name} was optimized for one machine by ONNX Runtime: {_words(found)} in its own layout.",
-            "At the level ORT_ENABLE_ALL it lays tensors out for one processor, and only it can read them.",
+            "The level ORT_ENABLE_ALL uses a tensor layout for one processor, which no other runtime can read.",
             "Save it at the level ORT_ENABLE_BASIC, or export the original model.",
         )
 
@@ -110,7 +110,7 @@ def _require_eight_bits(model: onnx.ModelProto, name: str) -> None:
         operator, kind = max(odd, key=lambda one: (one[0] == "QuantizeLinear", odd[one]))
         raise InvalidInput(
             f"{name} is quantized to {kind} by {odd[operator, kind]} {operator}.",
-            "The runtimes here compute in INT8; OpenVINO gives wrong answers for other types.",
+            "Supported runtimes compute in INT8; OpenVINO gives wrong results for other types.",
             "Quantize the model to 8 bits, or give the float model.",
         )
 
@@ -122,13 +122,13 @@ def _require_known(model: onnx.ModelProto, name: str) -> None:
     if odd:
         raise InvalidInput(
             f"{name} is quantized by operators that cannot be rewritten: {_words(odd)}.",
-            "Only ONNX Runtime has them, or they hold what is not known before the model runs.",
+            "Only ONNX Runtime has them, or their parameters are unknown before the model runs.",
             "Give the float model, or quantize it to Q/DQ pairs (QuantFormat.QDQ).",
         )
     if own := Counter(f"{n.domain}.{n.op_type}" for n in every if n.domain not in STANDARD):
         raise InvalidInput(
-            f"{name} has operators of one runtime alone: {_words(own)}.",
-            "No other runtime reads them, and no quantizer knows their layers.",
+            f"{name} has operators of one single runtime: {_words(own)}.",
+            "No other runtime reads them, and quantizers do not recognize their layers.",
             "Save the file at the level ORT_ENABLE_BASIC, or export the original model.",
         )
 

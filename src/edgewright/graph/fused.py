@@ -1,7 +1,7 @@
-"""ONNX Runtime's fused operators (domain com.microsoft) taken apart into standard ones.
+"""Replace ONNX Runtime's fused operators (domain com.microsoft) by standard ones.
 
-A session of ONNX Runtime that saves its optimized model (`optimized_model_filepath`) writes them, its transformer
-optimizer too. No other runtime reads them, and no quantizer finds a layer in them.
+ONNX Runtime writes them when it saves an optimized model (`optimized_model_filepath`), and its transformer optimizer
+does, too. No other runtime reads them, and no quantizer finds a layer in them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "Relu": (), "Sigmoid": (), "Tanh": (), "Softplus": (), "Softsign": (), "HardSwish": (), "LeakyRelu": ("alpha",),
     "Elu": ("alpha",), "ThresholdedRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max"),
 }  # fmt: skip
-"""Activations that a fused operator holds by name, and what its parameters are called, in their order."""
+"""Activations that a fused operator names in an attribute, and the names of their parameters, in order."""
 
 
 def apply(model: onnx.ModelProto) -> dict[str, int]:
-    """Take the fused operators of `model` apart, in place; returns how many of each, by type.
+    """Replace the fused operators of `model` in place. Returns their numbers by type.
 
-    What has parts that no standard operator computes (a mask or a cache of an attention) stays.
+    An operator stays if no standard operator computes a part of it (a mask or a cache of an attention).
     """
     return rewrite.apply(model, _TABLE)
 
 
 def layer_norms(model: onnx.ModelProto) -> dict[str, int]:
-    """Take LayerNormalization before operator set 17, and SimplifiedLayerNormalization, apart, in place.
+    """Replace LayerNormalization before operator set 17, and SimplifiedLayerNormalization, in place.
 
     ONNX Runtime writes both into the standard domain, where onnx.checker refuses them.
     """
@@ -68,7 +68,7 @@ def _gemm(node: onnx.NodeProto, place: Place) -> bool:
 
 
 def _mat_mul(node: onnx.NodeProto, place: Place) -> bool:
-    """alpha * A' @ B', where ' is what the attributes say: the last two axes swapped, the batch behind the rows."""
+    """alpha * A' @ B', where ' is a transposition by the attributes: of the last two axes, or batch and rows."""
     own = attributes(node)
     reads = []
     for name, letter in zip(node.input, "AB"):
@@ -84,7 +84,7 @@ def _mat_mul(node: onnx.NodeProto, place: Place) -> bool:
 
 
 def _transposed(name: str, swap: bool, batch: bool, place: Place) -> str | None:
-    """The tensor `name` as a product reads it; None where its rank is not known."""
+    """The tensor `name` as the product reads it; None if its rank is unknown."""
     rank = place.rank(name) if swap or batch else 0
     if rank is None:
         return None
@@ -102,7 +102,7 @@ def _transposed(name: str, swap: bool, batch: bool, place: Place) -> str | None:
 
 
 def _gelu(node: onnx.NodeProto, place: Place) -> bool:
-    """x / 2 * (1 + erf(x / sqrt(2))), of x = A + B where there are two inputs."""
+    """x / 2 * (1 + erf(x / sqrt(2))), with x = A + B for two inputs."""
     x, out = _sum(node.input, place, node.output[0]), node.output[0]
     if place.opset >= 20:
         place.add("Gelu", [x], out, output=out)
@@ -149,14 +149,14 @@ def _bias_add(node: onnx.NodeProto, place: Place) -> bool:
 def _bias_softmax(node: onnx.NodeProto, place: Place) -> bool:
     axis, rank = attributes(node).get("axis", 1), place.rank(node.input[0])
     if axis not in (-1, None if rank is None else rank - 1):
-        return False  # several axes at once, as Softmax did before operator set 13
+        return False  # a softmax over several axes, as before operator set 13
     total = _sum(node.input, place, node.output[0])
     place.add("Softmax", [total], node.output[0], output=node.output[0], axis=axis)
     return True
 
 
 def _skip_layer_norm(node: onnx.NodeProto, place: Place) -> bool:
-    """A normalization of input + skip + bias; the sum may be an output too."""
+    """A normalization of input + skip + bias; the sum may be an output, too."""
     simple, out = node.op_type.startswith("SkipSimplified"), node.output[0]
     reads = [*node.input, "", ""]
     gamma, beta, bias = (reads[2], "", reads[3]) if simple else (reads[2], reads[3], reads[4])
@@ -204,7 +204,7 @@ def _mean(place: Place, x: str, out: str) -> str:
 
 
 def _attention(node: onnx.NodeProto, place: Place) -> bool:
-    """Attention without mask and cache; Q, K and V come out of one product, or (MultiHeadAttention) are the inputs."""
+    """Attention without mask and cache. Q, K and V come from one product, or (MultiHeadAttention) are the inputs."""
     own, out = attributes(node), node.output[0]
     heads, joint = own["num_heads"], node.op_type == "Attention"
     if any(node.input[3:]) or any(node.output[1:]) or own.get("unidirectional") or own.get("do_rotary"):
@@ -252,7 +252,7 @@ def _attend(place: Place, parts: list[str], heads: int, scale: float, size: int 
 
 
 def _standard(node: onnx.NodeProto, place: Place) -> bool:
-    """Operators that came into the standard with the same meaning."""
+    """Operators that later became standard with the same meaning."""
     since = {"Trilu": 14, "Pad": 11}[node.op_type]
     if place.opset < since:
         return False
@@ -266,7 +266,7 @@ def _sum(reads: Any, place: Place, out: str) -> str:
 
 
 def _activation(name: bytes | None, values: list[float]) -> list[tuple[str, list[str], dict[str, Any]]] | None:
-    """The step of the activation called `name`; None for one that is not known here."""
+    """The step of the activation `name`; None for an unknown one."""
     if not name:
         return []
     operator = name.decode()
@@ -279,7 +279,7 @@ def _chain(
     place: Place, steps: list[tuple[str, list[str], dict[str, Any]]],
     last: list[tuple[str, list[str], dict[str, Any]]] | None, out: str,
 ) -> bool:  # fmt: skip
-    """Add steps one behind the other: each reads what the one before made, and its own inputs."""
+    """Add a chain of steps: each reads the output of the one before, and its own inputs."""
     if last is None:
         return False
     steps, made = [*steps, *last], ""

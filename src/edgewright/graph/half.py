@@ -1,7 +1,7 @@
-"""FP16 in the graph: every float tensor as float16 but those of named nodes, with casts where the two meet.
+"""FP16 in the graph: every float tensor becomes float16, except for named nodes, with casts in between.
 
-ONNX Runtime's and onnxconverter-common's ``convert_float_to_float16`` do this too; both write a file that does not load
-when a node that stays in float32 reads one tensor twice, and neither can be asked what would overflow.
+``convert_float_to_float16`` of ONNX Runtime and onnxconverter-common does this, too. Both write a file that does not
+load if a float32 node reads one tensor twice, and neither reports possible overflows.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     import onnx
 
 OURS = "edgewright.precision"
-"""The metadata of a file that was put into FP16 here and is to stay so; others' files are stored as FP32."""
+"""The metadata of a file that edgewright converted to FP16 and that stays so; other FP16 files become FP32."""
 OPSET = 19
 """From 19 on QuantizeLinear and DequantizeLinear take float16 scales."""
 
 LARGEST = 65504.0
 SMALLEST_NORMAL = 2.0**-14
 FLOAT32_INPUTS = {"Resize": (1, 2)}
-"""Inputs that are float32 by the operator's definition: scales and regions."""
+"""Inputs that are always float32 by the operator's definition: scales and regions."""
 MAKERS = {"Constant": "value", "ConstantOfShape": "value"}
-"""Operators that make a tensor of the type of an attribute: without it they make float32."""
+"""Operators that create a tensor with the type of an attribute; without it, float32."""
 
 
 def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
-    """Convert `model` in place; nodes named in `keep` compute in float32, and so are the model's inputs and outputs.
+    """Convert `model` in place. Nodes in `keep`, and the model's inputs and outputs, stay in float32.
 
-    Every node must have a name of its own. Scales of Q/DQ pairs become float16 too, and quantized weights are rounded
-    anew to the scale that is stored. Raises `RuntimeFailed` for a model with subgraphs.
+    Every node needs a unique name. Scales of Q/DQ pairs become float16, too, and quantized weights are rounded again to
+    the stored scale. Raises `RuntimeFailed` for a model with subgraphs.
     """
     import onnx
 
@@ -52,7 +52,7 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
     ordered: list[onnx.NodeProto] = []
 
     def cast(name: str, kind: int) -> str:
-        """`name` in the other precision: a copy of a constant, else a Cast node, one for all that ask."""
+        """`name` in the other precision: a copy of a constant, else a Cast node; one for all readers."""
         if (name, kind) not in casts:
             other = names.free(f"{name}_{'f16' if kind == onnx.TensorProto.FLOAT16 else 'f32'}")
             casts[name, kind] = other
@@ -75,22 +75,22 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
         if half:
             _change_attributes(node, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
         for index, name in enumerate(node.output):
-            if name in halves and name in outputs:  # the model's outputs stay float32, under their own names
+            if name in halves and name in outputs:  # the model's outputs stay float32, with their own names
                 made, label = names.free(f"{name}_half"), names.free(f"{name}_cast")
                 node.output[index] = made
                 ordered.append(onnx.helper.make_node("Cast", [made], [name], label, to=onnx.TensorProto.FLOAT))
                 halves.discard(name)
     files.refill(model.graph.node, ordered)
     clean.drop_unread(model.graph)
-    del model.graph.value_info[:]  # of the old types
+    del model.graph.value_info[:]  # they have the old types
     model.metadata_props.add(key=OURS, value="f16")
     model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
 
 
 def simulate(half: onnx.ModelProto) -> onnx.ModelProto:
-    """What `apply` made, computed in float32: every tensor of float16 is rounded to it, infinities included.
+    """The result of `apply`, computed in float32: every float16 tensor is rounded to float16, including infinities.
 
-    Runtimes on a CPU compute float16 files in float32 and drop the casts between: what overflows they do not show.
+    Runtimes on a CPU compute float16 files in float32 and remove the casts, so they do not show overflows.
     """
     import onnx
 
@@ -118,10 +118,10 @@ def simulate(half: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def requantize(model: onnx.ModelProto) -> None:
-    """Round the scales of Q/DQ pairs to what float16 can hold, and quantized weights anew by theirs; in place.
+    """Round the scales of Q/DQ pairs to float16, and quantize their weights again; in place.
 
-    Below 6e-5 float16 has few digits: with the old integers a weight would be off by up to half of itself. Elsewhere
-    the integers stay: a channel's weights are off by at most 1/2048 then, all alike.
+    Below 6e-5 float16 has few digits: with the old integers a weight could be wrong by half of its value. Other
+    integers stay: the weights of a channel then change by at most 1/2048, all by the same factor.
     """
     import onnx
     from onnx import numpy_helper
@@ -141,14 +141,14 @@ def requantize(model: onnx.ModelProto) -> None:
         weights = initial.get(node.input[0])
         if weights is None or weights.name in done:
             continue
-        done.add(weights.name)  # a tensor that two pairs read is rounded once
+        done.add(weights.name)  # a tensor with two pairs is rounded once
         if weights.data_type == onnx.TensorProto.INT8 and not np.array_equal(new, scale):
             value = numpy_helper.to_array(weights)
             axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
             along = [1] * value.ndim
             if scale.ndim:
                 along[axis] = -1
-            fine = np.abs(scale / new - 1) < 1 / 512  # no integer moves by half a step
+            fine = np.abs(scale / new - 1) < 1 / 512  # no value moves by half a step
             again = np.rint(value * np.where(fine, 1, scale / new).reshape(along))
             weights.CopyFrom(numpy_helper.from_array(np.clip(again, -127, 127).astype(np.int8), weights.name))
     for name, value in stored.items():
@@ -156,10 +156,10 @@ def requantize(model: onnx.ModelProto) -> None:
 
 
 def beyond(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]], limit: float) -> list[str]:
-    """The nodes that read or make what float16 cannot hold, by name.
+    """The names of the nodes that read or compute values outside the range of float16.
 
-    That is activations above `limit` in size (`ranges` says; a Q/DQ pair passes its input's on), constants above
-    `LARGEST`, and single numbers (an epsilon) so small that they lose digits or vanish.
+    These are activations above `limit` in magnitude (by `ranges`; a Q/DQ pair has its input's range), constants above
+    `LARGEST`, and scalars (an epsilon) so small that they lose digits or become zero.
     """
     from onnx import numpy_helper
 
@@ -176,12 +176,12 @@ def beyond(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]], limit
         if size.max() > LARGEST or (value.size == 1 and 0 < size.max() < SMALLEST_NORMAL):
             large.add(tensor.name)
     scales = {node.input[1] for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
-    large -= scales  # `requantize` takes care of them
+    large -= scales  # `requantize` handles them
     return [node.name for node in model.graph.node if large.intersection((*node.input, *node.output))]
 
 
 def _tensors(model: onnx.ModelProto, keep: Collection[str]) -> tuple[set[str], set[str]]:
-    """The tensors that nodes will make in float16, and all float tensors."""
+    """The tensors that nodes will compute in float16, and all float tensors."""
     import onnx
 
     version = _opset(model)
@@ -203,7 +203,7 @@ def _kinds(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def takes_half(node: onnx.NodeProto, opset: int) -> bool:
-    """Whether ONNX defines the operator of `node` for float16 wherever for float32, `FLOAT32_INPUTS` aside."""
+    """Whether ONNX defines the operator of `node` for float16 wherever for float32, except for `FLOAT32_INPUTS`."""
     import onnx
 
     if node.op_type in MAKERS and not any(a.name == MAKERS[node.op_type] for a in node.attribute):
@@ -211,7 +211,7 @@ def takes_half(node: onnx.NodeProto, opset: int) -> bool:
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     except onnx.defs.SchemaError:
-        return False  # an operator of somebody's own: what it takes is not known
+        return False  # a custom operator: its types are unknown
     fixed = FLOAT32_INPUTS.get(node.op_type, ())
     formals = [formal for index, formal in enumerate(schema.inputs) if index not in fixed] + list(schema.outputs)
     return all("tensor(float16)" in formal.types for formal in formals if "tensor(float)" in formal.types)
@@ -222,7 +222,7 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _change_attributes(node: onnx.NodeProto, before: int, after: int) -> None:
-    """Of a node that makes a tensor of the type `before` by its attributes, one that makes it of the type `after`."""
+    """Change the attributes of a node that creates a tensor of the type `before` to the type `after`."""
     from onnx import helper, numpy_helper
 
     for attribute in node.attribute:
@@ -235,7 +235,7 @@ def _change_attributes(node: onnx.NodeProto, before: int, after: int) -> None:
 
 
 def _stored(scale: np.ndarray) -> np.ndarray:
-    """`scale` as float16 holds it: the nearest number, but where digits are lost none below, which would clip."""
+    """`scale` in float16: the nearest value, or the next larger one if digits are lost, since a smaller one clips."""
     near = scale.astype(np.float16)
     above = np.where(near < scale, np.nextafter(near, np.float16(np.inf)), near)
     return np.where(scale < SMALLEST_NORMAL, above, near).astype(np.float32)
@@ -256,7 +256,7 @@ def _require_flat(model: onnx.ModelProto) -> None:
     inner = next((n for n in model.graph.node for a in n.attribute if a.HasField("g") or a.graphs), None)
     if inner is not None:
         raise RuntimeFailed(
-            f"The node '{inner.name}' ({inner.op_type}) holds a graph of its own.",
-            "FP16 is offered for models without branches and loops.",
-            "Export the model with a fixed input size, or ask for precision f32.",
+            f"The node '{inner.name}' ({inner.op_type}) has a nested graph.",
+            "FP16 supports models without branches and loops.",
+            "Export the model with a fixed input size, or use precision f32.",
         )

@@ -1,4 +1,4 @@
-"""Refuse graphs that are not made for inference: their answers depend on the batch or on chance."""
+"""Refuse graphs that are not for inference: their outputs depend on the batch or on random numbers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
-"""Operators whose answer differs from call to call."""
+"""Operators whose output differs between calls."""
 
 
 def require(model: onnx.ModelProto, name: str) -> None:
-    """Raise `InvalidInput` where a BatchNormalization or Dropout of `model` is in training mode, or an operator draws
+    """Raise `InvalidInput` if a BatchNormalization or Dropout of `model` is in training mode, or an operator draws
     random numbers. `name`: the file, for the message."""
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
     constants = _constants(model)
@@ -31,22 +31,22 @@ def require(model: onnx.ModelProto, name: str) -> None:
         if _trains(node, opset, constants):
             raise InvalidInput(
                 f"{name}: {label} is in training mode.",
-                "It normalizes by the statistics of the batch, or drops values at random; its answers are not the "
-                "model's.",
+                "It normalizes by the statistics of the batch, or drops values at random, so its outputs are not those "
+                "of the trained model.",
                 "Export the model again after model.eval().",
             )
         if node.op_type in RANDOM:
             raise InvalidInput(
                 f"{name}: {label} draws random numbers.",
-                "Answers that differ from call to call cannot be compared or quantized.",
-                "Export the part of the model that answers for an image.",
+                "Outputs that differ between calls cannot be compared or quantized.",
+                "Export only the part of the model that is for inference.",
             )
 
 
 def _trains(node: onnx.NodeProto, opset: int, constants: dict[str, Any]) -> bool:
     said = attributes(node)
     if node.op_type == "BatchNormalization":
-        # Before 14 the further outputs (running statistics) were what made it train; before 7 a flag.
+        # Before 14 the further outputs (running statistics) indicated training; before 7 a flag did.
         further = any(node.output[1:])
         return bool(said.get("training_mode", 0)) if opset >= 14 else further or (opset < 7 and not said.get("is_test"))
     if node.op_type != "Dropout":

@@ -1,4 +1,4 @@
-"""What a model takes and gives: its one image input, its class scores."""
+"""The inputs of a model: its one image input."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def real(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that a caller must give: those that are no initializers (old exporters list these too)."""
+    """The inputs that a caller must give: those that are no initializers (old exporters list these, too)."""
     initial = constants_of(model.graph)
     return [value for value in model.graph.input if value.name not in initial]
 
 
 def image(model: onnx.ModelProto, size: tuple[int, int] | None = None) -> Input:
-    """The one image input of `model`; raises `InvalidInput` where it has another number or kind of inputs.
+    """The one image input of `model`. Raises `InvalidInput` for another number or kind of inputs.
 
     `size`: (height, width) for a model that leaves them open.
     """
@@ -60,7 +60,7 @@ def image(model: onnx.ModelProto, size: tuple[int, int] | None = None) -> Input:
 
 
 def shape(value: onnx.ValueInfoProto) -> list[int | None]:
-    """The dimensions of a value, None for each that is open."""
+    """The dimensions of a value; None for each open one."""
     return [dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim]
 
 

@@ -1,4 +1,4 @@
-"""The layers of a float graph as shapes: all that decides how long a layer takes, and nothing of its weights."""
+"""The layers of a float graph as shapes: everything that determines the latency of a layer, without its weights."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _PASSES = frozenset(
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
-    """One convolution or matrix product. Two layers with equal fields take the same time on the same machine.
+    """One convolution or matrix product. Two layers with equal fields have the same latency on the same machine.
 
-    `cin`, `cout`: channels. `height`, `width`: the input map, before padding; of a linear layer the number of rows that
-    are multiplied, and 1. `pads`: top, left, bottom, right. `activation`: the function behind it, which runtimes fuse.
-    `signed`: what enters can be negative, so that in INT8 it has a zero point.
+    `cin`, `cout`: channels. `height`, `width`: the input map before padding; for a linear layer the number of rows, and
+    1. `pads`: top, left, bottom, right. `activation`: the following function, which runtimes fuse. `signed`: whether
+    the input can be negative, so that it has a zero point in INT8.
     """
 
     kind: Kind
@@ -52,14 +52,14 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether each channel is a group of its own."""
+        """Whether each channel is its own group."""
         return self.groups > 1 and self.groups == self.cin
 
 
 def narrowed(layer: Layer, cin: int, cout: int) -> Layer:
-    """`layer` with other widths. Of a depthwise layer the groups follow, and `cout` its multiple of `cin`.
+    """`layer` with other channel counts. For a depthwise layer the groups follow; `cout` is its multiple of `cin`.
 
-    Raises `InvalidInput` for widths that its groups do not divide.
+    Raises `InvalidInput` for counts that its groups do not divide.
     """
     if layer.is_depthwise:
         return msgspec.structs.replace(layer, cin=cin, cout=cin * (layer.cout // layer.cin), groups=cin)
@@ -67,16 +67,16 @@ def narrowed(layer: Layer, cin: int, cout: int) -> Layer:
         raise InvalidInput(
             f"A layer of {layer.groups} groups cannot have {cin} inputs and {cout} outputs.",
             "Each group has the same number of channels, at least one.",
-            "Take away as many channels from each group.",
+            "Remove the same number of channels from each group.",
         )
     return msgspec.structs.replace(layer, cin=cin, cout=cout)
 
 
 def layers(model: onnx.ModelProto, batch: int = 1) -> dict[str, Layer]:
-    """Every convolution and matrix product with constant weights of the float `model`, by the name of its node.
+    """Every convolution and matrix product with constant weights in the float `model`, by the name of its node.
 
-    They stand in the order of the graph; an open batch counts as `batch`. A linear layer on tokens has their number
-    times the batch as rows. Raises `InvalidInput` where the shapes of the graph cannot be inferred.
+    They are in the order of the graph. A dynamic batch counts as `batch`. The rows of a linear layer on tokens are
+    tokens x batch. Raises `InvalidInput` if the shapes of the graph cannot be inferred.
     """
     import onnx
 
@@ -95,8 +95,8 @@ def layers(model: onnx.ModelProto, batch: int = 1) -> dict[str, Layer]:
         shape = shapes.get(node.input[0])
         if not shape:
             raise InvalidInput(
-                f"The shape that enters {node.name or node.output[0]} is not known.",
-                "How long a layer takes depends on it.",
+                f"The input shape of {node.name or node.output[0]} is unknown.",
+                "The latency of a layer depends on it.",
                 "Export the model with a fixed input size.",
             )
         told = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
@@ -138,7 +138,7 @@ def _pair(values: object, sides: int) -> tuple[int, int]:
 
 
 def _activation(node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]]) -> Activation:
-    """The one function that reads what `node` makes; "none" where something else reads it too."""
+    """The one function that reads the output of `node`; "none" if another node reads it, too."""
     behind = readers.get(node.output[0], [])
     functions = [reader for reader in behind if reader.op_type in _FUNCTIONS]
     if len(functions) != 1:
@@ -153,7 +153,7 @@ def _activation(node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]
 
 
 def _may_be_negative(name: str, makers: Mapping[str, onnx.NodeProto]) -> bool:
-    """Whether the tensor can hold negative values, as far as the operators before it tell."""
+    """Whether the tensor can be negative, as far as the operators before it show."""
     waiting, seen = [name], set()
     while waiting:
         maker = makers.get(waiting.pop())

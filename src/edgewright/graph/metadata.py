@@ -1,4 +1,4 @@
-"""The ModelSpec inside an ONNX file: one metadata property that every ONNX tool keeps or ignores."""
+"""The ModelSpec inside an ONNX file: one metadata property, which every ONNX tool keeps or ignores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def get_spec(model: onnx.ModelProto) -> ModelSpec | None:
-    """The spec stored in `model`, None where there is none; a malformed one is an `InvalidInput`."""
+    """The spec stored in `model`; None if there is none. Raises `InvalidInput` for a malformed one."""
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:
             return decode(entry.value, ModelSpec, f"The metadata '{METADATA_KEY}' of the model")
@@ -21,7 +21,7 @@ def get_spec(model: onnx.ModelProto) -> ModelSpec | None:
 
 
 def set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Store `spec` in `model`, in place of one that is there."""
+    """Store `spec` in `model`; an older one is replaced."""
     kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     entry = type(model.metadata_props.add())(key=METADATA_KEY, value=msgspec.json.encode(spec).decode())
     del model.metadata_props[:]

@@ -1,7 +1,7 @@
-"""Names for new tensors and nodes that nothing in a graph has yet, and names that other tools can work with.
+"""Unique names for new tensors and nodes, and names that other tools can work with.
 
-Tools make up names out of those that they find (`X_scale`, `X_bias`, `X_QuantizeLinear_Output`) and do not look whether
-a graph has them: models of MXNet, TensorFlow and Caffe do.
+Tools derive new names from existing ones (`X_scale`, `X_bias`, `X_QuantizeLinear_Output`) without checking whether the
+graph has them already. Models of MXNet, TensorFlow and Caffe do.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .order import nested
 
 
 class Names:
-    """Names that are taken: those of all tensors and nodes of `graph` and its nested graphs, `more`, what was given."""
+    """Used names: of all tensors and nodes of `graph` and its nested graphs, `more`, and names from `free`."""
 
     def __init__(self, graph: Any = None, more: Iterable[str] = ()) -> None:
         self._taken = {*more, *(taken(graph) if graph is not None else ())}
 
     def free(self, wanted: str) -> str:
-        """`wanted`, or with a number behind it where something has that name; nothing else gets it afterwards."""
+        """`wanted`, with a number appended if it is used; the result counts as used from now on."""
         found, number = wanted, 1
         while not found or found in self._taken:
             number += 1
@@ -30,7 +30,7 @@ class Names:
 
 
 def free(graph: Any, wanted: str) -> str:
-    """`wanted`, or with a number behind it where a tensor or node of `graph` (or of a nested graph) has that name."""
+    """`wanted`, with a number appended if a tensor or node of `graph` (or of a nested graph) has that name."""
     return Names(graph).free(wanted)
 
 
@@ -47,7 +47,7 @@ def taken(graph: Any) -> set[str]:
 
 
 def name_nodes(model: Any) -> None:
-    """Give every node of `model` a name that no other has, in place; names that are the first of their kind stay."""
+    """Give every node of `model` a unique name, in place; the first node with a name keeps it."""
     given, seen = Names(model.graph), set[str]()
     for i, node in enumerate(model.graph.node):
         if not node.name or node.name in seen:
@@ -56,9 +56,9 @@ def name_nodes(model: Any) -> None:
 
 
 class Aliases:
-    """Short names for all tensors and nodes of a graph but its inputs and those of its nested graphs.
+    """Short names for all tensors and nodes of a graph except its inputs and those of its nested graphs.
 
-    None of them, with anything behind or before it, is the name of something else.
+    A short name with any prefix or suffix is never another name in the graph.
     """
 
     def __init__(self, graph: Any) -> None:
@@ -77,10 +77,10 @@ class Aliases:
 
     def _next(self, name: str) -> str:
         self._back.append(name)
-        return f"{self._stem}{len(self._back) - 1:07}"  # of one width: none begins another
+        return f"{self._stem}{len(self._back) - 1:07}"  # all of one length: none is a prefix of another
 
     def tensor(self, name: str) -> str:
-        """The short name of the tensor `name`; that of an input is its own."""
+        """The short name of the tensor `name`; an input keeps its name."""
         return self._to.get(name, name)
 
     def node(self, name: str) -> str:
@@ -88,15 +88,15 @@ class Aliases:
         return self._nodes[name]
 
     def apply(self, graph: Any) -> None:
-        """Give `graph` the short names, in place."""
+        """Rename everything in `graph` to the short names, in place."""
         for node in graph.node:
             node.name = self._nodes[node.name]
         _rename(graph, self.tensor)
 
     def restore(self, graph: Any) -> None:
-        """Give `graph`, which a tool has changed since, the old names again, in place.
+        """Restore the old names in `graph`, which a tool has changed since, in place.
 
-        What the tool made is called as it would have been, with a number behind it where something has that name.
+        New tensors of the tool get the names that it would have given, with a number appended if they are used.
         """
         pattern = re.compile(re.escape(self._stem) + r"(\d{7})")
         names = Names(more=(*self._back, *self._kept))
@@ -115,7 +115,7 @@ class Aliases:
 
 
 def _rename(graph: Any, new: Callable[[str], str]) -> None:
-    """Rename the tensors of `graph`, in place, and in its nested graphs what they read of them."""
+    """Rename the tensors of `graph` in place, also where its nested graphs read them."""
     for field in (graph.input, graph.output, graph.value_info, graph.initializer):
         for value in field:
             value.name = new(value.name)

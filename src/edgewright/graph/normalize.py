@@ -1,10 +1,10 @@
-"""Take normalization into the graph, so that it takes the image's bytes: uint8, NHWC.
+"""Move the normalization into the graph, so that it takes the image's bytes: uint8, NHWC.
 
-Cast, Transpose, then (x - mean * divide) / (divide * std) per channel. Where the first thing that happens to the images
-is a convolution, the scale goes into its weights, which is exact with any padding (zero stays zero). The offset goes
-into its bias only where nothing is padded; padding is zero after normalization, so with padding it stays a subtraction.
-An INT8 model whose grid is that of the bytes (`quantize.qdq.byte_input`) takes them as they are: nothing is computed.
-A model of BGR images takes RGB from then on where its first convolutions can (see `channel_order`).
+The graph then computes Cast, Transpose and (x - mean * divide) / (divide * std) per channel. If a convolution comes
+first, the scale is multiplied into its weights, which is exact with any padding (zero stays zero). The offset is added
+to its bias only without padding: padding is zero after normalization, so otherwise it stays a subtraction. An INT8
+model whose input grid is that of the bytes (`quantize.qdq.byte_input`) takes the bytes without any computation. A model
+of BGR images takes RGB afterwards, if its first convolutions allow it (see `channel_order`).
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     import onnx
 
 OFF_GRID = 0.01
-"""How far from a whole number, in steps, a normalized byte may lie on the grid that it rounds to."""
+"""The largest distance, in steps, of a normalized byte from a point of the grid."""
 
 
 def apply(model: onnx.ModelProto) -> bool:
     """Fold the division, mean and std of the model's stored spec into `model`, and update the spec; both in place.
 
-    A spec of BGR images becomes one of RGB where `channel_order` can make it so.
+    A spec of BGR images becomes one of RGB if `channel_order` can convert the model.
 
-    False where the spec says that they are inside already. Results equal those of host-side normalization to float
-    rounding. Raises `InvalidInput` where the model has no spec or takes no float32 images.
+    Returns False if they are already inside. The outputs equal those with host-side normalization up to float rounding.
+    Raises `InvalidInput` if the model has no spec, or no float32 images as input.
     """
 
     spec = get_spec(model)
     if spec is None or (spec.input.dtype != "float32" and spec.preprocess.normalize == "host"):
         raise InvalidInput(
-            "Normalization cannot be taken into this model.",
-            "It needs a ModelSpec in its metadata and a float32 input.",
+            "The normalization cannot be moved into this model.",
+            "The model needs a ModelSpec in its metadata and a float32 input.",
             "Export the model with edgewright first.",
         )
     if spec.preprocess.normalize == "graph":
@@ -60,7 +60,7 @@ def apply(model: onnx.ModelProto) -> bool:
     steps: dict[str, np.ndarray] = {"Sub": offset, "Mul": scale}
     if planar and (conv := first_conv(model, target)) is not None:
         steps = {"Sub": offset} if _into_conv(model, conv, scale, offset) else {}
-    clean.apply(model)  # the old weights, unless something else uses them
+    clean.apply(model)  # removes the old weights, unless another node uses them
     if planar and (pair := _on_bytes(model, target, scale, offset)):
         _take_bytes(model, name, pair)
     else:
@@ -73,16 +73,16 @@ def apply(model: onnx.ModelProto) -> bool:
 
 
 def _rgb(bgr: Preprocess) -> Preprocess:
-    """`bgr`, the colours of which are in the order BGR, in the order RGB."""
+    """`bgr` with its colors in the order RGB instead of BGR."""
     pad = bgr.pad if isinstance(bgr.pad, int) else (bgr.pad[2], bgr.pad[1], bgr.pad[0])
     return msgspec.structs.replace(bgr, color="RGB", mean=bgr.mean[::-1], std=bgr.std[::-1], pad=pad)
 
 
 def _prepend(model: onnx.ModelProto, name: str, target: str, planar: bool, steps: dict[str, np.ndarray]) -> None:
-    """Put Cast, Transpose (where the model is `planar`) and the arithmetic `steps` between input `name` and `target`.
+    """Insert Cast, Transpose (for a `planar` model) and the arithmetic `steps` between input `name` and `target`.
 
-    Cast before Transpose: OpenVINO merges the transposition with its own change of layout, which is worth a little; in
-    ONNX Runtime both orders take the same time.
+    Cast comes before Transpose: OpenVINO merges the transposition with its own change of layout, which is slightly
+    faster; ONNX Runtime takes the same time for both orders.
     """
     import onnx
 
@@ -105,9 +105,10 @@ def _prepend(model: onnx.ModelProto, name: str, target: str, planar: bool, steps
 
 
 def _on_bytes(model: onnx.ModelProto, images: str, scale: np.ndarray, offset: np.ndarray) -> onnx.NodeProto | None:
-    """The DequantizeLinear behind normalized `images` where its integers are the bytes; what makes them is removed.
+    """The DequantizeLinear of normalized `images`, if its integers are the bytes; the nodes that compute them are
+    removed.
 
-    None where anything else reads them, or where one of the 256 values would become another.
+    None if another node reads them, or if one of the 256 values would change.
     """
     import onnx
 
@@ -141,10 +142,10 @@ def _on_bytes(model: onnx.ModelProto, images: str, scale: np.ndarray, offset: np
 
 
 def _take_bytes(model: onnx.ModelProto, name: str, pair: onnx.NodeProto) -> None:
-    """Let `pair` read the bytes `name` (NHWC), and put a Transpose behind it.
+    """Connect `pair` to the bytes `name` (NHWC), and add a Transpose after it.
 
-    In this order OpenVINO's convolution reads the bytes as they lie; behind a Transpose of bytes it takes the
-    DequantizeLinear for arithmetic, and computes in float. ONNX Runtime moves the Transpose itself.
+    In this order OpenVINO's convolution reads the bytes directly. After a Transpose of bytes it treats the
+    DequantizeLinear as arithmetic and computes in float. ONNX Runtime moves the Transpose itself.
     """
     import onnx
 
@@ -158,7 +159,7 @@ def _take_bytes(model: onnx.ModelProto, name: str, pair: onnx.NodeProto) -> None
 
 
 def first_conv(model: onnx.ModelProto, images: str) -> onnx.NodeProto | None:
-    """The one ungrouped convolution with constant weights that reads `images`, None where something else does too."""
+    """The one ungrouped convolution with constant weights that reads `images`; None if another node reads them, too."""
     users = [node for node in model.graph.node if images in node.input]
     constants = constants_of(model.graph)
     if len(users) != 1 or users[0].op_type != "Conv" or not set(users[0].input[1:]) <= constants.keys():
@@ -168,7 +169,7 @@ def first_conv(model: onnx.ModelProto, images: str) -> onnx.NodeProto | None:
 
 
 def _into_conv(model: onnx.ModelProto, conv: onnx.NodeProto, scale: np.ndarray, offset: np.ndarray) -> bool:
-    """Put `scale`, and without padding `offset` too, into the convolution; true where the offset is left to do."""
+    """Multiply `scale` into the convolution, and without padding add `offset`. Returns whether the offset remains."""
     import onnx
 
     constants = constants_of(model.graph)

@@ -1,7 +1,7 @@
-"""Put the nodes of a graph into the order in which they can run.
+"""Sort the nodes of a graph topologically.
 
-ONNX asks for it and onnx.checker refuses a file without; ONNX Runtime and OpenVINO do not care, so that writers of such
-files (float16 converters, `yolo export half=True`, keras2onnx) never notice.
+ONNX requires it, and onnx.checker refuses an unsorted file. ONNX Runtime and OpenVINO accept it, so tools that write
+such files (float16 converters, `yolo export half=True`, keras2onnx) do not notice.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from edgewright.core.errors import InvalidInput
 
 
 def apply(graph: Any, name: str) -> bool:
-    """Sort the nodes of `graph` (or of a function) and of its nested graphs in place; returns whether any moved.
+    """Sort the nodes of `graph` (or of a function) and of its nested graphs in place. Returns whether any moved.
 
-    Nodes that are in order keep it. Raises `InvalidInput` where nodes wait for one another in a circle; `name` is the
-    model's, for the message.
+    Sorted nodes keep their order. Raises `InvalidInput` for a cycle of nodes; `name` is the model's, for the message.
     """
     moved = False
     for node in graph.node:
@@ -37,10 +36,10 @@ def nested(node: Any) -> list[Any]:
 
 
 def read(node: Any) -> set[str]:
-    """The tensors that `node` needs, those that its nested graphs take from outside included."""
+    """The tensors that `node` needs, including those that its nested graphs read from outside."""
     found = set(node.input)
     for graph in nested(node):
-        # A nested graph's own names are counted, too: names are unique in a valid model, so they lead nowhere.
+        # The own names of a nested graph are included: they are unique in a valid model, so they do no harm.
         for inner in graph.node:
             found |= read(inner)
         found.update(value.name for value in graph.output)
@@ -48,11 +47,11 @@ def read(node: Any) -> set[str]:
 
 
 def _order(graph: Any, name: str) -> list[int]:
-    """The places of the nodes, each behind those that it reads from, otherwise as they stand."""
+    """The indices of the nodes in topological order, otherwise in their old order."""
     maker = {out: i for i, node in enumerate(graph.node) for out in node.output if out}
     needs = [sorted({maker[name] for name in read(node) if name in maker} - {i}) for i, node in enumerate(graph.node)]
     order: list[int] = []
-    state = [0] * len(needs)  # 0: not seen, 1: waits for what it reads, 2: placed
+    state = [0] * len(needs)  # 0: not seen, 1: waits for its inputs, 2: placed
     for start in range(len(needs)):
         stack = [start]
         while stack:
@@ -73,7 +72,7 @@ def _order(graph: Any, name: str) -> list[int]:
 
 def _circle(node: Any, name: str) -> InvalidInput:
     return InvalidInput(
-        f"{name} computes '{node.output[0]}' from itself: its {node.op_type} is part of a circle of nodes.",
+        f"{name} computes '{node.output[0]}' from itself: its {node.op_type} is part of a cycle of nodes.",
         "No runtime can run such a graph.",
         "Export the model again, or get an undamaged copy.",
     )

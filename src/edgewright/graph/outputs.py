@@ -1,4 +1,4 @@
-"""Which tensors a model answers with: chosen by name, inner ones too, and none that is no array."""
+"""Select the output tensors of a model by name, also inner ones, and refuse outputs that are no arrays."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Make `names` (outputs or inner tensors) the outputs of `model`, in that order, and drop what is behind them.
+    """Make `names` (outputs or inner tensors) the outputs of `model`, in that order, and remove what follows them.
 
-    Raises `InvalidInput` for a name that no tensor has, and for one that is no array of numbers.
+    Raises `InvalidInput` for an unknown tensor, and for one that is no array of numbers.
     """
     import onnx
 
@@ -38,7 +38,7 @@ def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
         inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
         shapes = {value.name: value for value in inferred}
         for name in inner.intersection(names):
-            # Without an inferred type it is taken as float: what onnx.checker then finds is reported.
+            # Without an inferred type float is assumed; onnx.checker reports it if that is wrong.
             empty = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
             known[name] = shapes.get(name, empty)
     del model.graph.output[:]
@@ -48,7 +48,7 @@ def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
 
 
 def require_arrays(model: onnx.ModelProto) -> None:
-    """Raise `InvalidInput` where an output of `model` is a text, a sequence, a map or integers; name what to take."""
+    """Raise `InvalidInput` if an output of `model` is a text, sequence, map or integers; suggest other tensors."""
     import onnx
 
     for value in model.graph.output:
@@ -64,13 +64,13 @@ def require_arrays(model: onnx.ModelProto) -> None:
         hint = " or ".join(f'outputs = ["{name}"]' for name in found) or "outputs = [the tensor of class scores]"
         raise InvalidInput(
             f"The output '{value.name}' is {kind}.",
-            "Scores and boxes are read from arrays of floating-point numbers.",
-            f"Name the array in the model's TOML: {hint}. What lies behind it is left out.",
+            "edgewright reads scores and boxes from arrays of floating-point numbers.",
+            f"Name the array in the model's TOML: {hint}. The nodes after it are removed.",
         )
 
 
 def flatten(model: onnx.ModelProto, name: str) -> bool:
-    """Where the output `name` is (N, C, 1, 1), or has its one side above 1 elsewhere behind N, make it (N, C).
+    """Reshape the output `name` to (N, C) if it is (N, C, 1, 1), or has another single axis above 1 after N.
 
     `model` is changed in place; the output keeps its name. Returns whether it was changed.
     """
@@ -105,7 +105,7 @@ def _rename_read(graph: Any, old: str, new: str) -> None:
 
 
 def _kind(kind: onnx.TypeProto) -> str:
-    """What a type is where it is no array of numbers that scores or boxes can be read from; else empty."""
+    """The description of a type that is no array of floating-point numbers; empty for such an array."""
     import onnx
 
     which = kind.WhichOneof("value")
@@ -115,19 +115,19 @@ def _kind(kind: onnx.TypeProto) -> str:
         if element == types.STRING:
             return "a text (the class's name)"
         if element == types.UNDEFINED:
-            return "of no known type"
+            return "of unknown type"
         floats = (types.FLOAT, types.FLOAT16, types.BFLOAT16, types.DOUBLE)
         return "" if element in floats else f"an array of integers ({types.DataType.Name(element)})"
     if which == "sequence_type":
         inner = kind.sequence_type.elem_type.WhichOneof("value")
         return "a sequence of maps (class name to score)" if inner == "map_type" else "a sequence of arrays"
-    return {"map_type": "a map (class name to score)", "optional_type": "optional", None: "of no known type"}.get(
+    return {"map_type": "a map (class name to score)", "optional_type": "optional", None: "of unknown type"}.get(
         which, f"a {which}"
     )
 
 
 def _arrays_before(model: onnx.ModelProto, name: str) -> list[str]:
-    """The nearest arrays of floating-point numbers that the output `name` is computed from."""
+    """The nearest arrays of floating-point numbers from which the output `name` is computed."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model).graph

@@ -1,4 +1,4 @@
-"""What a file is: in float or quantized already, and how much of it. Every command asks here."""
+"""Whether a file is in float or quantized, and to what extent. Every command uses this module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 LEAST = 0.25
-"""The share of the layers with weights from which on a model is called INT8."""
+"""The share of the layers with weights that must be in INT8 for a model to be called INT8."""
 
 INTEGER = frozenset(
     {
@@ -26,20 +26,20 @@ INTEGER = frozenset(
         "QAttention", "QMoE", "QEmbedLayerNormalization", "GatherBlockQuantized", "ReduceSumInteger",
     }
 )  # fmt: skip
-"""Operators on integers, Q/DQ pairs and those whose names begin with one of `PREFIXES` aside."""
+"""Operators on integers, in addition to Q/DQ pairs and operators with a prefix in `PREFIXES`."""
 
 PREFIXES = ("QLinear", "QOrdered")
 
 
 class Quantized(NamedTuple):
-    """How many layers run in INT8 by what a graph asks, and how many have weights and so could."""
+    """The number of layers that the graph requests in INT8, and of layers with weights, which could be in INT8."""
 
     int8: int
     layers: int
 
     @property
     def few(self) -> bool:
-        """Whether so few are in INT8 that the whole is not called so."""
+        """Whether too few are in INT8 to call the model INT8."""
         return self.int8 == 0 or self.int8 < LEAST * self.layers
 
     def __str__(self) -> str:
@@ -48,13 +48,13 @@ class Quantized(NamedTuple):
 
 
 def operators(model: onnx.ModelProto) -> dict[str, int]:
-    """The quantization operators of `model` by type, with how often each occurs."""
+    """The quantization operators of `model`: the number of each type."""
     found = Counter(node.op_type for node in nodes(model.graph) if is_quantization(node.op_type))
     return dict(found.most_common())
 
 
 def is_quantization(operator: str) -> bool:
-    """Whether an operator makes, reads or computes with quantized numbers."""
+    """Whether an operator reads, computes or gives quantized numbers."""
     return operator in PAIR or operator in INTEGER or operator.startswith(PREFIXES)
 
 
@@ -69,17 +69,16 @@ def half(model: onnx.ModelProto) -> bool:
 
 
 def quantized(model: onnx.ModelProto) -> Quantized:
-    """The layers of `model` in INT8 (both of what they multiply comes out of a DequantizeLinear of 8 bits), and all
-    with weights.
+    """The layers of `model` in INT8 (both factors come from a DequantizeLinear of 8 bits), and all layers with weights.
 
-    Products of two activations (attention) count only where they are in INT8.
+    Products of two activations (attention) count only if they are in INT8.
     """
     graph = model.graph
     constants = set(constants_of(graph))
     integers = dequantized(model)
     int8 = layers = 0
     for node in graph.node:
-        if constants.issuperset(name for name in node.input if name):  # of constants alone
+        if constants.issuperset(name for name in node.input if name):  # a product of constants
             constants.update(node.output)
         if node.op_type in LAYERS:
             is_int8 = integers.issuperset(node.input[:2])
@@ -89,7 +88,7 @@ def quantized(model: onnx.ModelProto) -> Quantized:
 
 
 def label(model: onnx.ModelProto) -> Literal["int8", "f16", "bf16", "f32"]:
-    """The precision by which a model is called: of its layers, or where these are in float of most of its weights."""
+    """The precision that a model is called by: of its layers, or, if these are in float, of most of its weights."""
     import onnx
 
     if not quantized(model).few:
@@ -105,14 +104,14 @@ def label(model: onnx.ModelProto) -> Literal["int8", "f16", "bf16", "f32"]:
 
 
 class Found(NamedTuple):
-    """The quantization operators of a file, and its layers; none of either for a float file."""
+    """The quantization operators of a file, and its layers; none of both for a float file."""
 
     operators: dict[str, int]
     quantized: Quantized
 
 
 def read(path: Path) -> Found:
-    """What the ONNX file at `path` is, which was checked before; a float file is not parsed."""
+    """The precision of the ONNX file at `path`, which was checked before; a float file is not parsed."""
     import onnx
 
     content = path.read_bytes()
@@ -124,16 +123,16 @@ def read(path: Path) -> Found:
 
 
 def require_float(model: onnx.ModelProto, name: str) -> None:
-    """Raise `InvalidInput` for a model that is quantized already; the message names the operators."""
+    """Raise `InvalidInput` for a model that is already quantized; the message names the operators."""
     if found := operators(model):
         raise already(name, found)
 
 
 def already(name: str, found: dict[str, int]) -> InvalidInput:
-    """The error for a model with the quantization operators `found` where a float one is needed."""
+    """The error for a model with the quantization operators `found`, if a float model is needed."""
     first = "QuantizeLinear" if "QuantizeLinear" in found else next(iter(found))
     return InvalidInput(
-        f"{name} is quantized already: {found[first]} {first}.",
-        "What is rounded once cannot be rounded again without loss: this needs the float model.",
-        "Give the float model that it was made of; or take it as it is: edgewright optimize, compile, audit.",
+        f"{name} is already quantized: it has {found[first]} {first}.",
+        "This step needs a float model: rounding twice loses accuracy.",
+        "Give the original float model. Or use the file as it is with edgewright optimize, compile or audit.",
     )

@@ -1,4 +1,4 @@
-"""One graph of many independent layers, one behind another, so that a runtime's profiler times them all at once."""
+"""One graph with a chain of independent layers, so that a runtime's profiler times all of them in one run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _HARDSIGMOID = {"alpha": 1 / 6, "beta": 0.5}
 def build(layers: Sequence[Layer], seed: int = 0) -> onnx.ModelProto:
     """A float graph with input ``x`` and output ``y``, both (1, 1, 1, 1).
 
-    Branch i spreads a number over the input map of layer i, runs the layer (its nodes are called ``layer<i>`` and
-    ``layer<i>/...``) and takes the mean, which the next branch spreads: so the layers run in this order, and each finds
-    its input as fresh in the caches as in a network. Numbers stay near one, away from the slow denormal ones.
+    Branch i spreads a number over the input map of layer i, runs the layer (nodes ``layer<i>`` and ``layer<i>/...``)
+    and takes the mean, which the next branch spreads. So the layers run in this order, and their inputs are in the
+    caches as in a network. Numbers stay near one, away from slow denormal numbers.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -83,7 +83,7 @@ def build(layers: Sequence[Layer], seed: int = 0) -> onnx.ModelProto:
 
 
 def ranges(layers: Sequence[Layer]) -> dict[str, tuple[float, float]]:
-    """A range for each tensor of the graph that `build` makes of `layers`, as calibration on images would find it."""
+    """A range for each tensor of the graph that `build` gives for `layers`, as calibration on images would find it."""
     found = {INPUT: (0.0, 1.0), OUTPUT: (0.0, 1.0)}
     for i, layer in enumerate(layers):
         never = layer.activation in ("relu", "clip", "sigmoid", "hardsigmoid")
@@ -96,19 +96,19 @@ def ranges(layers: Sequence[Layer]) -> dict[str, tuple[float, float]]:
 
 
 def outside(model: onnx.ModelProto) -> list[str]:
-    """The nodes of a probe that stay in float: they carry a number from branch to branch.
+    """The nodes of a probe that stay in float: they pass a number from branch to branch.
 
-    The mean behind each layer is none of them: in a network, too, what a layer makes is quantized for the next.
+    The mean after each layer is not one of them: in a network, too, the output of a layer is quantized for the next.
     """
     return [node.name for node in model.graph.node if not node.name.startswith(("layer", "mean"))]
 
 
 def _unstrided(layer: Layer) -> Layer:
-    """A pointwise layer with a stride as one over the pixels that it reads.
+    """A pointwise layer with a stride, as one without a stride over the pixels that it reads.
 
-    Where no other layer reads its input, OpenVINO moves such a stride up to what makes it, as a pool; between that and
-    quantization the layer then runs in float32. In a network, a block's shortcut, something else reads it. All runtimes
-    are timed so.
+    If no other layer reads its input, OpenVINO moves such a stride to the node before, as a pool, and the layer then
+    runs in float32. In a network another node reads the input, for the shortcut of a block. So the probe has no stride,
+    for all runtimes.
     """
     if layer.kind != "conv" or layer.kernel != (1, 1) or any(layer.pads):
         return layer

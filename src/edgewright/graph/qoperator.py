@@ -1,6 +1,6 @@
-"""Files of quantized operators ("QOperator": QLinearConv and its like) as Q/DQ pairs around float operators.
+"""Convert files of quantized operators ("QOperator": QLinearConv and similar) to Q/DQ pairs around float operators.
 
-Both say the same. Q/DQ is what every runtime reads; only ONNX Runtime has all quantized operators.
+Both forms mean the same. Every runtime reads Q/DQ pairs, but only ONNX Runtime has all quantized operators.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 MINIMUM = 13
-"""The operator set from which on DequantizeLinear has a scale a channel."""
+"""The first operator set in which DequantizeLinear has a scale per channel."""
 
 PASS = frozenset(
     {
@@ -25,7 +25,7 @@ PASS = frozenset(
         "Tile", "DepthToSpace", "SpaceToDepth", "Resize", "Split",
     }
 )  # fmt: skip
-"""Operators that only move values: on integers and on what they stand for they do the same."""
+"""Operators that only move values: they do the same to integers and to the numbers that these represent."""
 
 
 class Grid(NamedTuple):
@@ -36,10 +36,10 @@ class Grid(NamedTuple):
 
 
 def apply(model: onnx.ModelProto) -> dict[str, int]:
-    """Rewrite the quantized operators of `model` as Q/DQ pairs around float ones, in place; returns how many of each.
+    """Rewrite the quantized operators of `model` as Q/DQ pairs around float ones, in place. Returns the number of each.
 
-    Operators between them that only move integers read and give Q/DQ pairs, too. Files of an operator set below
-    `MINIMUM` are to be raised to it afterwards.
+    Operators between them that only move integers get Q/DQ pairs, too. A file with an operator set below `MINIMUM` must
+    be converted to it afterwards.
     """
     found = rewrite.apply(model, _TABLE)
     if sum(found.values()) - found.get("QuantizeLinear", 0) - found.get("DequantizeLinear", 0):
@@ -48,7 +48,7 @@ def apply(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _dequantized(place: Place, name: str, grid: Grid, axis: int | None = None) -> str:
-    """The float tensor that the integers `name` stand for; one DequantizeLinear for all that ask."""
+    """The float tensor that the integers `name` represent; one DequantizeLinear for all readers."""
     key = (name, grid)
     if key not in place.memory:
         told: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def _dequantized(place: Place, name: str, grid: Grid, axis: int | None = None) -
 
 
 def _as_scalars(place: Place, grid: Grid) -> Grid:
-    """A scale and a zero point of shape [1] as scalars: with one element an axis would count."""
+    """A scale and a zero point of shape [1] as scalars: with one element the axis would matter."""
     return Grid(_as_scalar(place, grid.scale), _as_scalar(place, grid.zero))
 
 
@@ -77,7 +77,7 @@ def _as_scalar(place: Place, name: str) -> str:
 
 
 def _quantized(place: Place, name: str, grid: Grid, output: str, like: str = "") -> None:
-    """Make `output`, the integers of the float tensor `name`; without a zero point of the type of the zero `like`."""
+    """Quantize the float tensor `name` to `output`. Without a zero point, its type is that of the zero `like`."""
     zero = grid.zero
     if not zero and like and (value := place.value(like)) is not None:
         zero = place.constant(np.zeros((), value.dtype), f"{output}_zero")
@@ -86,7 +86,7 @@ def _quantized(place: Place, name: str, grid: Grid, output: str, like: str = "")
 
 
 def _bias(place: Place, name: str, scale: np.ndarray, out: str) -> str:
-    """The float bias that the int32 constant (or tensor) `name` stands for, behind a DequantizeLinear."""
+    """The float bias of the int32 constant (or tensor) `name`, through a DequantizeLinear."""
     scale = np.asarray(scale, np.float32)
     grid = Grid(place.constant(scale if scale.size > 1 else scale.reshape(()), f"{out}_bias_scale"), "")
     return _dequantized(place, name, grid, 0)
@@ -109,7 +109,7 @@ def _mat_mul(node: onnx.NodeProto, place: Place) -> bool:
     a, a_s, az, b, bs, bz, ys, yz = node.input
     value, scales = place.value(b), (place.value(a_s), place.value(bs))
     if scales[0] is None or scales[0].size != 1 or scales[1] is None or (value is None and scales[1].size != 1):
-        return False  # a scale a row
+        return False  # a scale per row
     reads = [
         _dequantized(place, a, Grid(a_s, az)),
         _dequantized(place, b, Grid(bs, bz), None if value is None else value.ndim - 1),
@@ -163,7 +163,7 @@ def _unary(operator: str) -> rewrite.Expand:
         last = bool(attributes(node).get("channels_last"))
         made = _dequantized(place, x, Grid(xs, xz))
         if operator == "Softmax" and (attributes(node).get("opset", 13) < 13) != (place.opset < 13):
-            return False  # another meaning of `axis`
+            return False  # `axis` has another meaning
         if operator == "ReduceMean" and "axes" in own and place.opset >= 18:
             axes = place.constant(np.array(own.pop("axes"), np.int64), f"{node.output[0]}_axes")
             made = place.add(operator, [made, axes], node.output[0], **own)
@@ -195,7 +195,7 @@ def _where(node: onnx.NodeProto, place: Place) -> bool:
 
 
 def _standard(node: onnx.NodeProto, place: Place) -> bool:
-    """ONNX Runtime's own QuantizeLinear and DequantizeLinear, where the standard ones know the type."""
+    """ONNX Runtime's own QuantizeLinear and DequantizeLinear, if the standard ones support the type."""
     value = place.value(node.input[2]) if len(node.input) > 2 and node.input[2] else None
     eight = value is None or value.dtype in (np.int8, np.uint8)
     if not eight and place.opset < 21:
@@ -217,7 +217,7 @@ _TABLE: dict[rewrite.Key, rewrite.Expand] = {("", "QLinearConv"): _conv, ("", "Q
 
 
 def _pass_on(model: onnx.ModelProto) -> None:
-    """Let operators that move integers move what they stand for: a DequantizeLinear before, a QuantizeLinear behind."""
+    """Make operators that move integers move floats: add a DequantizeLinear before and a QuantizeLinear after."""
     graph, place = model.graph, Place(model)
     grids = {n.output[0]: Grid(*[*n.input[1:], ""][:2]) for n in graph.node if n.op_type == "QuantizeLinear"}
     for node in graph.node:
@@ -233,7 +233,7 @@ def _pass_on(model: onnx.ModelProto) -> None:
             node.output[index] = place.free(f"{name}_float")
             _quantized(place, node.output[index], grid, name)
     refill(graph.node, place.nodes)
-    del graph.value_info[:]  # of the integers
+    del graph.value_info[:]  # they describe the integers
 
 
 def _moves(node: onnx.NodeProto) -> bool:

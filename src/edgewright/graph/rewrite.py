@@ -1,4 +1,4 @@
-"""Nodes taken apart: the common ground of passes that replace single operators by several, in nested graphs too."""
+"""The common base of passes that replace single operators by several, also in nested graphs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Key = tuple[str, str]
 """Domain and type of an operator."""
 
 Expand = Callable[["onnx.NodeProto", "Place"], bool]
-"""Adds nodes to the place that compute the outputs of the node; False: it cannot, and the node stays as it is."""
+"""Adds nodes to the place that compute the outputs of the node. Returns False if it cannot: the node then stays."""
 
 LARGE = 4096
-"""Elements from which on a constant holds weights: shape inference does not read it."""
+"""Constants with at least this many elements are weights: shape inference does not need their values."""
 
 
 class Place:
-    """Where the nodes go that stand in for one: collects them, finds free names, knows constants and ranks."""
+    """Collects the nodes that replace one node; finds unused names, and knows constants and ranks."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -42,11 +42,11 @@ class Place:
         self._ranks: dict[str, int] = {}
 
     def free(self, wanted: str) -> str:
-        """`wanted`, or with a number behind it, as a name that nothing in the model has; it is taken then."""
+        """`wanted`, with a number appended if the model has that name; the result counts as used from now on."""
         return self._names.free(wanted)
 
     def add(self, operator: str, inputs: list[str], wanted: str, output: str | None = None, **attributes: Any) -> str:
-        """Add a standard node with one output, which is returned: `output`, or a free name near `wanted`."""
+        """Add a standard node with one output. Returns its name: `output`, or an unused name like `wanted`."""
         import onnx
 
         made = output or self.free(f"{wanted}_{operator.lower()}")
@@ -55,7 +55,7 @@ class Place:
         return made
 
     def constant(self, value: np.ndarray | np.generic, wanted: str) -> str:
-        """Add a constant to the outermost graph; returns its name."""
+        """Add a constant to the main graph. Returns its name."""
         from onnx import numpy_helper
 
         made = self.free(wanted)
@@ -64,13 +64,13 @@ class Place:
         return made
 
     def value(self, name: str) -> np.ndarray | None:
-        """The constant called `name`; None for what is computed."""
+        """The value of the constant `name`; None for a computed tensor."""
         from onnx import numpy_helper
 
         return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
 
     def rank(self, name: str) -> int | None:
-        """How many dimensions the tensor `name` of the outermost graph has, as far as it was rewritten; or None."""
+        """The number of dimensions of the tensor `name` in the rewritten part of the main graph; None if unknown."""
         if name in self.constants:
             return len(self.constants[name].dims)
         if name not in self._ranks:
@@ -79,7 +79,7 @@ class Place:
 
 
 def apply(model: onnx.ModelProto, table: Mapping[Key, Expand]) -> dict[str, int]:
-    """Replace the operators of `table` in `model`, in place; returns how many of each were replaced, by type."""
+    """Replace the operators of `table` in `model`, in place. Returns the number of replaced ones by type."""
     found: Counter[str] = Counter()
     if not any((node.domain, node.op_type) in table for node in nodes(model.graph)):
         return {}
@@ -88,7 +88,7 @@ def apply(model: onnx.ModelProto, table: Mapping[Key, Expand]) -> dict[str, int]
 
 
 def ranks(model: onnx.ModelProto, made: list[onnx.NodeProto]) -> dict[str, int]:
-    """The number of dimensions of what the nodes `made` compute in the outermost graph of `model`, weights unread."""
+    """The numbers of dimensions of the outputs of `made` in the main graph of `model`, without reading weights."""
     import onnx
 
     graph, light = model.graph, onnx.ModelProto(ir_version=model.ir_version)
@@ -106,13 +106,13 @@ def ranks(model: onnx.ModelProto, made: list[onnx.NodeProto]) -> dict[str, int]:
 
 
 def forget_domains(model: onnx.ModelProto) -> None:
-    """Drop operator sets of which no operator is left: onnx.version_converter refuses them."""
+    """Remove operator sets without any operator in the model: onnx.version_converter refuses them."""
     used = {"", "ai.onnx", *(node.domain for node in nodes(model.graph)), *(f.domain for f in model.functions)}
     refill(model.opset_import, [o for o in model.opset_import if o.domain in used])
 
 
 def plain_attributes(node: onnx.NodeProto, *but: str) -> dict[str, Any]:
-    """The attributes of `node` without those called `but`."""
+    """The attributes of `node` except those in `but`."""
     return {name: value for name, value in attributes(node).items() if name not in but}
 
 

@@ -1,10 +1,10 @@
-"""Channel shuffles without moving a channel: the layers that read them read another order instead.
+"""Remove channel shuffles without moving a channel: the layers that read them get reordered weights.
 
-ShuffleNet's shuffle (Zhang et al. 2018, Ma et al. 2018) puts the channels of two branches in turns, and a split behind
-it takes them apart again. On a processor whose products are nearly free (AMX) such moves are a good part of the time.
-Here the channels stay where they are and their order is kept in mind: convolutions that read them get their weights in
-that order, with zeros for channels that they do not read. Where a branch is joined with channels that it left alone, it
-writes into the places that it read, by a product with 0 and 1 and a sum.
+ShuffleNet's shuffle (Zhang et al. 2018, Ma et al. 2018) interleaves the channels of two branches, and a split after it
+separates them again. On a processor with very fast products (AMX) such moves take a good part of the time. In this pass
+the channels stay in place, and their order is tracked. Convolutions that read them get their weights in that order,
+with zeros for channels that they do not read. A branch that is joined with untouched channels writes to the places that
+it read, by a product with 0 and 1 and a sum.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import onnx
 
 KEEP_ZERO = ("Relu", "LeakyRelu", "HardSwish")
-"""Activations of zero that are zero, without numbers of their own for each channel."""
+"""Activations that map zero to zero and have no parameters per channel."""
 
 
 class _Order(NamedTuple):
-    """A tensor that is not there: its channels are the channels `places` of the tensor `of`, which has `size`."""
+    """A virtual tensor: its channels are the channels `places` of the tensor `of`, which has `size` channels."""
 
     of: str
     places: np.ndarray
@@ -33,7 +33,7 @@ class _Order(NamedTuple):
 
 
 class _Shuffle(NamedTuple):
-    """The `nodes` of a shuffle of `size` channels, and which of the channels each tensor behind it has."""
+    """The `nodes` of a shuffle of `size` channels, and the channels of each tensor after it."""
 
     nodes: list[onnx.NodeProto]
     size: int
@@ -41,17 +41,17 @@ class _Shuffle(NamedTuple):
 
 
 def apply(model: onnx.ModelProto) -> int:
-    """Take the channel shuffles out of `model`, in place; returns how many there were.
+    """Remove the channel shuffles of `model` in place. Returns their number.
 
-    Results are those of the model before to float rounding: sums get further terms, all of them zero as long as the
-    activations are finite. A model with nested graphs is left as it is, and so is a shuffle of anything but maps of
-    float32, channels first.
+    The outputs are the same up to float rounding: sums get further terms, all of them zero as long as the activations
+    are finite. A model with nested graphs is left unchanged, as is a shuffle of anything except float32 maps with
+    channels first.
     """
     return _Pass(model).run()
 
 
 class _Pass:
-    """One walk over the graph: `orders` are the tensors that nothing makes so far, `nodes` what is left and new."""
+    """One walk over the graph. `orders`: tensors that no node computes so far. `nodes`: the remaining and new nodes."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
@@ -86,12 +86,12 @@ class _Pass:
             self._restore(value.name)
         if found:
             files.refill(self.graph.node, self.nodes)
-            del self.graph.value_info[:]  # of tensors that are wider now
+            del self.graph.value_info[:]  # some tensors have more channels now
             clean.apply(self.model)
         return found
 
     def _shuffle(self, node: onnx.NodeProto) -> _Shuffle | None:
-        """The shuffle that begins with `node`: of torchvision's form, or of the first implementation's."""
+        """The shuffle that begins with `node`: in torchvision's form, or in that of the first implementation."""
         if node.op_type != "Reshape":
             return None
         nodes = [node]
@@ -112,7 +112,7 @@ class _Pass:
         return self._halves(nodes, before, between, behind) if (len(between), turn) == (3, [1, 0, 2]) else None
 
     def _in_turns(self, nodes: list[onnx.NodeProto], before: Any, between: Any, behind: Any) -> _Shuffle | None:
-        """(N, groups, channels, H, W), turned and made flat again."""
+        """(N, groups, channels, H, W), transposed and flattened again."""
         groups, size = between[1], before[1]
         if between[3:] != before[2:] or behind[1:] != before[1:] or None in between[1:]:
             return None
@@ -121,7 +121,7 @@ class _Pass:
         return _Shuffle(nodes, size, {nodes[2].output[0]: np.arange(size).reshape(groups, -1).T.reshape(-1)})
 
     def _halves(self, nodes: list[onnx.NodeProto], before: Any, between: Any, behind: Any) -> _Shuffle | None:
-        """(channels / 2, 2, H * W) of one image, turned, of which each Gather takes every second channel."""
+        """(channels / 2, 2, H * W) of one image, transposed; each Gather takes every second channel."""
         images, size, height, width = before
         if images != 1 or between != [size // 2, 2, height * width] or behind != [2, 1, size // 2, height, width]:
             return None
@@ -135,7 +135,7 @@ class _Pass:
         return _Shuffle([*nodes, *takers], size, channels)
 
     def _pass_on(self, node: onnx.NodeProto) -> bool:
-        """Put the outputs of `node` into `orders` where they are channels in another order too; whether they are."""
+        """Add the outputs of `node` to `orders` if they are reordered channels, too. Returns whether they are."""
         order = self.orders.get(node.input[0]) if node.input else None
         if order is None:
             return False
@@ -169,14 +169,14 @@ class _Pass:
         return True
 
     def _is_depthwise(self, node: onnx.NodeProto, order: _Order) -> bool:
-        """Whether the convolution `node` filters each channel by itself, all that `order` puts in another order."""
+        """Whether the convolution `node` filters each channel separately, for all channels that `order` reorders."""
         known = all(name in self.constants for name in node.input[1:])
         if not known or files.attributes(node).get("group", 1) != order.size or len(order.places) != order.size:
             return False
         return bool(self.constants[node.input[1]].dims[0] == order.size)
 
     def _join(self, node: onnx.NodeProto, kept: _Order) -> bool:
-        """Let the second input of `node` write into the places of the tensor that are not `kept`; whether it can."""
+        """Make the second input of `node` write to the places that are not `kept`. Returns whether it can."""
         chain = self._branch(node.input[1])
         free = np.setdiff1d(np.arange(kept.size), kept.places)
         if chain is None or len(free) != self.constants[chain[0].input[1]].dims[0]:
@@ -193,7 +193,7 @@ class _Pass:
         return True
 
     def _branch(self, name: str) -> list[onnx.NodeProto] | None:
-        """The convolution and the activation that make the tensor `name`, which nothing else reads."""
+        """The convolution and the activation that compute the tensor `name`, if nothing else reads it."""
         chain: list[onnx.NodeProto] = []
         while (node := self.makers.get(name)) is not None and self.read[name] == 1 and name not in self.orders:
             chain.insert(0, node)
@@ -206,7 +206,7 @@ class _Pass:
         return None
 
     def _write(self, node: onnx.NodeProto) -> None:
-        """`node` as it is, but for what it reads that is not there."""
+        """Add `node`, after restoring the virtual tensors that it reads."""
         order = self.orders.get(node.input[0]) if node.input else None
         is_conv = node.op_type == "Conv" and node.input[1] in self.constants
         if order and is_conv and files.attributes(node).get("group", 1) == 1:
@@ -217,7 +217,7 @@ class _Pass:
         self.nodes.append(node)
 
     def _restore(self, name: str) -> None:
-        """Make the tensor `name` where it is not there and something must have it as it was."""
+        """Compute the virtual tensor `name` for a node that needs its original form."""
         if name not in self.orders or name in self.restored:
             return
         self.restored.add(name)
@@ -227,7 +227,7 @@ class _Pass:
         self._node("Conv", [order.of, self._constant(f"{name}_moves", moves)], name, f"{name}_moved")
 
     def _widen(self, conv: onnx.NodeProto, axis: int, places: np.ndarray, size: int) -> None:
-        """Give `conv` weights with `size` channels of output (`axis` 0) or input (1): its own at `places`, else 0."""
+        """Give `conv` weights with `size` output (`axis` 0) or input (1) channels: its own at `places`, else 0."""
         for position, name in enumerate(conv.input):
             if position == 0 or (axis == 1 and position == 2):
                 continue
@@ -264,7 +264,7 @@ class _Pass:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
-    """The shape of every float32 tensor of which one is known, with None for sizes that are open."""
+    """The known shapes of float32 tensors; None for open sizes."""
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(model).graph

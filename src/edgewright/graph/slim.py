@@ -1,4 +1,4 @@
-"""Fold constants and shape arithmetic, fuse what belongs together (onnxslim)."""
+"""Fold constants and shape arithmetic, and fuse operators (onnxslim)."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 
 def apply(model: onnx.ModelProto) -> bool:
-    """Simplify `model` in place. Whether the result computes the same is for the caller to check (`compare`).
+    """Simplify `model` in place. The caller has to check that the outputs stay the same (`compare`).
 
-    Raises `RuntimeFailed`, with `model` as it was, where onnxslim fails or writes a graph that onnx.checker refuses.
+    Raises `RuntimeFailed`, with `model` unchanged, if onnxslim fails or writes a graph that onnx.checker refuses.
     """
     import onnx
 
     before = len(model.graph.node)
     copy = onnx.ModelProto()
-    copy.CopyFrom(model)  # onnxslim edits what it is given
+    copy.CopyFrom(model)  # onnxslim edits its argument
     try:
         slimmed = require("onnxslim", "host").slim(copy)
         onnx.checker.check_model(slimmed, full_check=True)
-    except Exception as error:  # onnxslim fails with any class: AttributeError, IndexError, UnboundLocalError ...
+    except Exception as error:  # onnxslim raises any class: AttributeError, IndexError, UnboundLocalError ...
         raise RuntimeFailed(
             f"onnxslim {version('onnxslim')} cannot simplify the graph.",
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            "Report it with the model; another version of onnxslim may do.",
+            "Report it with the model, or try another version of onnxslim.",
         ) from error
     del slimmed.metadata_props[:]
     slimmed.metadata_props.extend(model.metadata_props)

@@ -1,8 +1,7 @@
-"""A convolution on pixels that were sorted into channels ("Focus" of YOLOv5 and YOLOX), as one with a stride.
+"""Replace a convolution on pixels that were sorted into channels ("Focus" of YOLOv5 and YOLOX) by a strided one.
 
-Four strided slices of the image, one behind the other as channels, and a 3 x 3 convolution on them are a 6 x 6
-convolution with stride 2 on the image: the same products. Slices are slow on every runtime (YOLOv5 6.0 made the same
-change in its own description).
+Four strided slices of the image, concatenated as channels, and a 3 x 3 convolution on them are a 6 x 6 convolution with
+stride 2 on the image: the same products. Slices are slow on every runtime (YOLOv5 6.0 made the same change).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Piece(NamedTuple):
-    """Every `step`-th row and column of the tensor `of`, from row `y` and column `x` on."""
+    """Every `step`-th row and column of the tensor `of`, starting at row `y` and column `x`."""
 
     of: str
     y: int
@@ -30,7 +29,7 @@ class _Piece(NamedTuple):
 
 
 def apply(model: onnx.ModelProto) -> bool:
-    """Replace each such pattern on an input of `model`, in place; returns whether there was one."""
+    """Replace each such pattern on an input of `model`, in place. Returns whether there was one."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
@@ -55,7 +54,7 @@ def apply(model: onnx.ModelProto) -> bool:
             continue
         known = [piece for piece in pieces if piece]
         if {(p.y, p.x) for p in known} != set(np.ndindex(first.step, first.step)) or len(known) != first.step**2:
-            continue  # with fewer pieces the one convolution would multiply by zeros
+            continue  # with fewer pieces the new convolution would multiply by zeros
         told = files.attributes(conv)
         if not all(size and size % first.step == 0 for size in sizes[first.of]) or not _is_plain(told):
             continue
@@ -74,7 +73,7 @@ def apply(model: onnx.ModelProto) -> bool:
 
 
 def _spread(weights: np.ndarray, pieces: list[_Piece]) -> np.ndarray:
-    """`weights` (outputs, pieces x channels, rows, columns), of a convolution on the `pieces`, for the whole image."""
+    """The weights (outputs, pieces x channels, rows, columns) of a convolution on `pieces`, for the whole image."""
     outputs, inputs, rows, columns = weights.shape
     channels, step = inputs // len(pieces), pieces[0].step
     found = np.zeros((outputs, channels, rows * step, columns * step), weights.dtype)
@@ -84,7 +83,7 @@ def _spread(weights: np.ndarray, pieces: list[_Piece]) -> np.ndarray:
 
 
 def _piece(name: str, makers: Mapping[str, Any], constants: Mapping[str, Any]) -> _Piece | None:
-    """What the tensor `name` has of another one, where slices alone make it."""
+    """The piece of another tensor that slices alone give as the tensor `name`; else None."""
     from onnx import numpy_helper
 
     start, steps = {2: 0, 3: 0}, {2: 1, 3: 1}
@@ -101,6 +100,6 @@ def _piece(name: str, makers: Mapping[str, Any], constants: Mapping[str, Any]) -
 
 
 def _is_plain(told: Mapping[str, Any]) -> bool:
-    """Whether a convolution has no groups, strides and dilations, and says how it pads."""
+    """Whether a convolution has no groups, strides and dilations, and explicit padding."""
     ones = all(value == 1 for key in ("strides", "dilations") for value in told.get(key, ()))
     return ones and told.get("group", 1) == 1 and told.get("auto_pad", b"NOTSET") == b"NOTSET"

@@ -1,4 +1,4 @@
-"""2:4 sparsity as an ONNX file has it: of every four weights along a layer's inputs at most two are not zero."""
+"""2:4 sparsity in an ONNX file: of every four weights along a layer's inputs at most two are not zero."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Sparsity(NamedTuple):
-    """Layers with constant weights that have the pattern, and all that could: no groups, a multiple of four inputs."""
+    """Numbers of layers with the pattern, and of layers that could have it: no groups, inputs a multiple of four."""
 
     sparse: int
     layers: int
 
 
 def has_pattern(weights: np.ndarray, axis: int) -> bool:
-    """Whether at most two of every four neighbours along `axis` are not zero; not where it is no multiple of four."""
+    """Whether at most two of every four neighbors along `axis` are not zero; False if it is no multiple of four."""
     if not weights.size or weights.shape[axis] % 4:
         return False
     rows = np.moveaxis(weights != 0, axis, -1)
@@ -28,7 +28,7 @@ def has_pattern(weights: np.ndarray, axis: int) -> bool:
 
 
 def inputs_axis(node: onnx.NodeProto) -> int | None:
-    """The axis of its weights along which a layer sums its inputs; None for a node that cannot be sparse."""
+    """The axis of the weights over which a layer sums its inputs; None for a node that cannot be sparse."""
     options = {a.name: a.i for a in node.attribute}
     if node.op_type == "Conv":
         return 1 if options.get("group", 1) in (0, 1) else None
@@ -38,7 +38,7 @@ def inputs_axis(node: onnx.NodeProto) -> int | None:
 
 
 def count(model: onnx.ModelProto) -> Sparsity:
-    """How many layers of `model` have the pattern, quantized or not."""
+    """The number of layers of `model` with the pattern, quantized or not."""
     from onnx import numpy_helper
 
     constants = constants_of(model.graph)

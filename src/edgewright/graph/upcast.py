@@ -1,4 +1,4 @@
-"""FP16, bfloat16 and float64 inside a model, its inputs and outputs as float32."""
+"""Convert FP16, bfloat16 and float64 in a model, also its inputs and outputs, to float32."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     import onnx
 
 NAMES = {10: "FP16", 16: "bfloat16", 11: "float64"}
-"""Element types of ONNX that become float32, and what they are called."""
+"""Element types of ONNX that become float32, with their names."""
 
 FLOAT = 1
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
-"""Attributes that hold an element type as a number (Cast, EyeLike, RandomNormal, Bernoulli, DequantizeLinear ...)."""
+"""Attributes with an element type as a number (Cast, EyeLike, RandomNormal, Bernoulli, DequantizeLinear ...)."""
 
 
 def apply(model: onnx.ModelProto) -> str:
-    """Make `model` float32 throughout, in place; the precision that most of its numbers had, empty for float32.
+    """Convert `model` to float32, in place. Returns the precision of most of its numbers; empty for float32.
 
-    Numbers keep their values (65504, which stands for "as large as can be", and infinities too); what float64 holds
-    beyond float32 becomes the largest number there. A Cast between two of the types is taken out.
+    Numbers keep their values (also 65504, often used as "the largest", and infinities). Values of float64 beyond
+    float32 become the largest float32. A Cast between two of the types is removed.
     """
     seen = _census(model)
     if not seen:
@@ -41,7 +41,7 @@ def apply(model: onnx.ModelProto) -> str:
 
 
 def _census(model: onnx.ModelProto) -> Counter[int]:
-    """Elements stored in each of the types; inputs, outputs and types that attributes name count one each."""
+    """The number of elements stored in each type; inputs, outputs and types in attributes count one each."""
     seen: Counter[int] = Counter()
     for tensor in files.tensors(model):
         if tensor.data_type in NAMES:
@@ -54,7 +54,7 @@ def _census(model: onnx.ModelProto) -> Counter[int]:
 
 
 def _floats(model: onnx.ModelProto) -> set[str]:
-    """The names of tensors of any floating-point type, those of nested graphs as far as they say so."""
+    """The names of tensors of any floating-point type, including those of nested graphs if their type is given."""
     import onnx
 
     kinds = {FLOAT, *NAMES}
@@ -88,7 +88,7 @@ def _convert(tensor: onnx.TensorProto) -> None:
 
 
 def _types(message: Any) -> None:
-    """Every type of a tensor anywhere in `message`."""
+    """Change every tensor type in `message`."""
     import onnx
 
     if isinstance(message, onnx.TensorProto):
@@ -111,7 +111,7 @@ def _attributes(graph: Any) -> None:
 
 
 def _drop_casts(graph: Any, floats: set[str]) -> None:
-    """Take each Cast from a float to a float out of `graph` and of its nested graphs."""
+    """Remove each Cast from float to float in `graph` and its nested graphs."""
     kept, outputs = [], {value.name for value in graph.output}
     other: dict[str, str] = {}
     for node in graph.node:
@@ -130,7 +130,7 @@ def _drop_casts(graph: Any, floats: set[str]) -> None:
 
 
 def _rename(node: Any, other: dict[str, str]) -> None:
-    """Let `node`, and the nodes and outputs of its nested graphs, read what `other` says."""
+    """Rename by `other` what `node`, and the nodes and outputs of its nested graphs, read."""
     node.input[:] = [other.get(name, name) for name in node.input]
     for graph in nested(node):
         for inner in graph.node:

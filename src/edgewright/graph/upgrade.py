@@ -1,4 +1,4 @@
-"""Raise a model to an operator set that every runtime and quantizer here handles."""
+"""Convert a model to an operator set that every supported runtime and quantizer handles."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import onnx
 
 MINIMUM = 17
-"""Per-channel DequantizeLinear came with 13, LayerNormalization with 17; quantizers assume both."""
+"""DequantizeLinear per channel exists from 13 on, LayerNormalization from 17 on; quantizers assume both."""
 
 
 def apply(model: onnx.ModelProto, opset: int = MINIMUM) -> bool:
-    """Convert `model` in place to `opset` where its own is older; raises `InvalidInput` where onnx cannot."""
+    """Convert `model` in place to `opset` if its own is older. Raises `InvalidInput` if onnx cannot."""
     import onnx
     from onnx import version_converter
 
@@ -29,7 +29,7 @@ def apply(model: onnx.ModelProto, opset: int = MINIMUM) -> bool:
     if now < 9 and any(node.op_type == "Scan" for node in nodes(model.graph)):
         raise InvalidInput(
             f"The model has a Scan of operator set {now}.",
-            "It runs over a batch; onnx's version converter turns it into one that does not.",
+            "It runs over a batch, and onnx's version converter loses that.",
             "Export the model again with opset 9 or newer.",
         )
     kept = list(model.metadata_props)
@@ -38,8 +38,8 @@ def apply(model: onnx.ModelProto, opset: int = MINIMUM) -> bool:
         converted = version_converter.convert_version(model, opset)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise InvalidInput(
-            f"The model's operator set {now} cannot be raised to {opset}: {' '.join(str(error).split())[:200]}",
-            f"Runtimes and quantizers here need operator set {opset} or newer.",
+            f"The model's operator set {now} cannot be converted to {opset}: {' '.join(str(error).split())[:200]}",
+            f"Runtimes and quantizers need operator set {opset} or newer.",
             f"Export the model again with opset {opset} or newer.",
         ) from None
     model.CopyFrom(converted)
@@ -52,7 +52,7 @@ def apply(model: onnx.ModelProto, opset: int = MINIMUM) -> bool:
 
 
 def _drop_unused_values(model: onnx.ModelProto) -> None:
-    """Take the attribute `value` from every Pad that repeats or mirrors: the converter leaves it, and it is invalid."""
+    """Remove the attribute `value` from every Pad that repeats or mirrors: the converter leaves it there, invalid."""
     for node in nodes(model.graph):
         if node.op_type == "Pad" and attributes(node).get("mode", b"constant") != b"constant":
             for attribute in [a for a in node.attribute if a.name == "value"]:
@@ -60,7 +60,7 @@ def _drop_unused_values(model: onnx.ModelProto) -> None:
 
 
 def _ratios(model: onnx.ModelProto, node: onnx.NodeProto) -> np.ndarray:
-    """By how much a Resize whose scales are computed changes each side, as far as shapes can be inferred."""
+    """The factors of a Resize with computed scales, for each side, as far as shapes can be inferred."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -71,11 +71,11 @@ def _ratios(model: onnx.ModelProto, node: onnx.NodeProto) -> np.ndarray:
 
 
 def _resize_as_before_11(model: onnx.ModelProto) -> None:
-    """Make every Resize compute what Resize and Upsample did before operator set 11.
+    """Make every Resize compute what Resize and Upsample computed before operator set 11.
 
-    They knew no coordinate modes: a pixel's place was its number divided by the scale ("asymmetric"), and the nearest
-    was the one below, in ONNX Runtime the one above where the image gets smaller. The converter leaves the modes of
-    newer operator sets ("half_pixel", "round_prefer_floor") in their place.
+    They had no coordinate modes. The coordinate of a pixel was its index divided by the scale ("asymmetric"), and the
+    nearest pixel was the one below; in ONNX Runtime the one above if the image shrinks. The converter instead sets the
+    defaults of newer operator sets ("half_pixel", "round_prefer_floor").
     """
     import onnx
 
@@ -92,7 +92,7 @@ def _resize_as_before_11(model: onnx.ModelProto) -> None:
             if (ratios < 1).any() and (ratios > 1).any():
                 raise InvalidInput(
                     f"The Resize '{node.name or node.output[0]}' enlarges one side and reduces the other.",
-                    "Before operator set 11 the nearest pixel was another one for each; no later Resize does both.",
+                    "Before operator set 11 each side had another nearest pixel; no later Resize does both.",
                     "Export the model again with opset 11 or newer.",
                 )
             modes["nearest_mode"] = "ceil" if (ratios < 1).any() else "floor"

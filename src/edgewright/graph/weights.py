@@ -1,4 +1,5 @@
-"""Weights that are stored as integers while activations stay in float ("weight-only"), as the floats they stand for."""
+"""Convert weights stored as integers ("weight-only" quantization, activations in float) to the floats they
+represent."""
 
 from __future__ import annotations
 
@@ -18,15 +19,15 @@ PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def apply(model: onnx.ModelProto) -> dict[str, int]:
-    """Store the weights of `model` in float, in place; returns how many were not, by the operator that made them so.
+    """Store the weights of `model` in float, in place. Returns the number of converted ones, by their operator.
 
-    A model that quantizes an activation, too, is left alone: its Q/DQ pairs ask for INT8.
+    A model that quantizes an activation, too, is left unchanged: its Q/DQ pairs request INT8.
     """
     found = rewrite.apply(model, {("com.microsoft", "MatMulNBits"): _bits})
     constants = set(constants_of(model.graph))
     constants |= {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
     pairs = [node for node in nodes(model.graph) if node.op_type in PAIR]
-    for node in model.graph.node:  # a weight may pass both
+    for node in model.graph.node:  # a weight may pass through both
         if node.op_type in PAIR and node.input[0] in constants:
             constants.update(node.output)
     if not pairs or any(node.input[0] not in constants for node in pairs):
@@ -39,7 +40,8 @@ def apply(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def dequantize(value: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int, block: int = 0) -> np.ndarray:
-    """(value - zero) * scale in float32: one scale for all, or one an index of `axis`, or one a `block` of them."""
+    """(value - zero) * scale in float32, with one scale for all, one per index of `axis`, or one per `block` of
+    them."""
     scale, shift = (_spread(part, value.shape, axis, block) for part in (scale, 0 if zero is None else zero))
     return np.asarray((value.astype(np.float32) - shift) * scale, np.float32)
 
@@ -80,14 +82,14 @@ def _quantize(node: onnx.NodeProto, place: Place) -> bool:
 
 
 def _store(place: Place, name: str, value: np.ndarray) -> None:
-    """Make the tensor `name` a constant: through an Identity, since it may be known outside by that name."""
+    """Make the tensor `name` a constant, through an Identity, since other graphs may use the name."""
     made = place.constant(value, f"{name}_stored")
     place.constants[name] = place.constants[made]
     place.add("Identity", [made], name, output=name)
 
 
 def _bits(node: onnx.NodeProto, place: Place) -> bool:
-    """A @ B' where B [N, K] is stored in blocks along K, of integers of 4 or 8 bits, the lowest bits first."""
+    """A @ B' with B [N, K] stored in blocks along K, as integers of 4 or 8 bits, the lowest bits first."""
     own, reads = attributes(node), [*node.input, "", "", ""]
     packed, scale = place.value(reads[1]), place.value(reads[2])
     rows, columns, bits, block = own["N"], own["K"], own.get("bits", 4), own["block_size"]

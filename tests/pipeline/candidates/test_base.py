@@ -48,7 +48,7 @@ def test_a_recipe_narrows() -> None:
         (Recipe(runtimes=("tensort",)), "tensort"),
         (Recipe(schemes=("ort-arm",)), "ort-arm"),
         (Recipe(methods=("magic",)), "magic"),
-        (Recipe(precisions=("bf16",), schemes=()), "Nothing is left"),
+        (Recipe(precisions=("bf16",), schemes=()), "leaves nothing to build"),
     ],
 )
 def test_what_the_target_has_not_is_refused_by_name(recipe: Recipe, words: str) -> None:
