@@ -82,7 +82,7 @@ def test_export_compile_and_quantize_agree_on_what_a_file_is(kind: str, tmp_path
     assert artifact.read(tmp_path / "m.edge").precision == label
     how: dict[str, Any] = {"calibration": data / "calib", "scheme": "ort-x86-vnni", "method": "minmax"}
     if label == "int8":
-        with pytest.raises(InvalidInput, match=r"quantized already: 8 QuantizeLinear"):
+        with pytest.raises(InvalidInput, match=r"already quantized: it has 8 QuantizeLinear"):
             api.quantize(model, out=tmp_path / "q.onnx", **how)
         return
     api.quantize(model, out=tmp_path / "q.onnx", **how)
@@ -103,7 +103,7 @@ def test_optimize_and_audit_agree_on_what_a_file_is(kind: str, tmp_path: Path, d
     assert reference and reference.precision == label
     if label == "int8":
         assert [*rows] == ["onnxruntime-int8"] and rows["onnxruntime-int8"].precision == "int8"
-        assert "quantized already (4 of 4 layers in INT8)" in (reference.why or "")
+        assert "already quantized (4 of 4 layers in INT8)" in (reference.why or "")
         assert out.best and artifact.read(out.best.path).precision == "int8"
     else:
         assert {row.precision for row in rows.values()} == {"f32", "int8"}
@@ -114,9 +114,9 @@ def test_optimize_and_audit_agree_on_what_a_file_is(kind: str, tmp_path: Path, d
 
 def test_other_verbs_that_need_a_float_model_name_the_operator(tmp_path: Path, data: Path) -> None:
     model, _ = export("qoperator", tmp_path)
-    with pytest.raises(InvalidInput, match="quantized already: 8 QuantizeLinear"):
+    with pytest.raises(InvalidInput, match="already quantized: it has 8 QuantizeLinear"):
         api.sensitivity(str(model), data=data)
-    with pytest.raises(InvalidInput, match="quantized already: 8 QuantizeLinear"):
+    with pytest.raises(InvalidInput, match="already quantized: it has 8 QuantizeLinear"):
         recipe = Recipe(methods=("minmax",))
         api.optimize(str(model), data=data, out=tmp_path / "out", recipe=recipe, budget="agreement >= 50%")
 
