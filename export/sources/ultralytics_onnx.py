@@ -165,9 +165,9 @@ def _same_set(best: np.ndarray, queries: np.ndarray) -> bool:
     for rows, image in zip(best, queries):
         flat = image[:, 4:].ravel()
         order = np.argsort(-flat, kind="stable")[: len(rows)]
-        made = np.column_stack([image[order // classes, :4], flat[order], order % classes])
-        gaps = np.abs(rows[:, None] - made[None]).max(axis=2)  # rounding may swap neighbors
-        if len(made) != len(rows) or gaps.min(axis=1).max() > 1e-3:
+        pairs = np.column_stack([image[order // classes, :4], flat[order], order % classes])
+        gaps = np.abs(rows[:, None] - pairs[None]).max(axis=2)  # rounding may swap neighbors
+        if len(pairs) != len(rows) or gaps.min(axis=1).max() > 1e-3:
             return False
     return True
 

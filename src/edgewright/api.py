@@ -208,12 +208,12 @@ def quantize(
     and image set. Raises `InvalidInput` for a model that is already quantized, and for too few images.
     """
     path = _writable_file(out)
-    made = quantizing.quantize(
+    entry = quantizing.quantize(
         _stage_runner(Recipe(strict=strict), watch), files.absolute(model), files.absolute(calibration),
         (scheme, method), num_images, seed,
     )  # fmt: skip
-    files.write(path, (made.path / MODEL).read_bytes())
-    provenance: dict[str, Any] = msgspec.json.decode((made.path / "provenance.json").read_bytes())
+    files.write(path, (entry.path / MODEL).read_bytes())
+    provenance: dict[str, Any] = msgspec.json.decode((entry.path / "provenance.json").read_bytes())
     return {**provenance, "scheme": scheme, "method": provenance.get("method", method)}
 
 
@@ -252,8 +252,8 @@ def distill(
         learn_from=files.absolute(train_data) if train_data is not None else None, schedule=schedule, labels=labels,
         seed=seed,
     )  # fmt: skip
-    made, found = distillation.distil(_stage_runner(Recipe(strict=strict), watch), asked)
-    distillation.copy(made.path, folder)
+    entry, found = distillation.distil(_stage_runner(Recipe(strict=strict), watch), asked)
+    distillation.copy(entry.path, folder)
     return found
 
 
@@ -295,8 +295,8 @@ def prune(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
     job = _job_here(where, recipe, hosts.target_for(host, target), data, split, train_data)
-    made, found = pruning.prune(job, _stage_runner(recipe, watch), host, wanted, schedule)
-    distillation.copy(made, folder)
+    pruned, found = pruning.prune(job, _stage_runner(recipe, watch), host, wanted, schedule)
+    distillation.copy(pruned, folder)
     return found
 
 
@@ -374,12 +374,12 @@ def compile(
         target=target if target is None or isinstance(target, Target) else catalogue.load(target),
         images=files.absolute(images) if images is not None else None, max_batch=max_batch,
     )  # fmt: skip
-    made = compiling.compile_file(runner, asked)
-    provenance: dict[str, Any] = {"model": files.sha256(path), "source": made.spec.source}
-    if made.checked:
-        provenance["check"] = msgspec.to_builtins(made.checked)
-    manifest = bundles.write(made.artifact.path, final, name=made.spec.name, provenance=provenance)
-    return manifest, made.checked
+    compiled = compiling.compile_file(runner, asked)
+    provenance: dict[str, Any] = {"model": files.sha256(path), "source": compiled.spec.source}
+    if compiled.checked:
+        provenance["check"] = msgspec.to_builtins(compiled.checked)
+    manifest = bundles.write(compiled.artifact.path, final, name=compiled.spec.name, provenance=provenance)
+    return manifest, compiled.checked
 
 
 def audit(

@@ -116,9 +116,9 @@ def test_what_cannot_be_exported_is_named(here: Path) -> None:
     three = {"spec_file": str(here / "three.toml")}
     with pytest.raises(RuntimeFailed, match="cannot trace Branches"):
         run(here, "Branches", **three)
-    with pytest.raises(InvalidInput, match=r"has \[N, 3\], \[N, 3, 16, 20\]"):
+    with pytest.raises(InvalidInput, match=r"answers with \[N, 3\], \[N, 3, 16, 20\]"):
         run(here, "Pair", **three)
-    with pytest.raises(InvalidInput, match=r"has \[N, 4\]"):
+    with pytest.raises(InvalidInput, match=r"answers with \[N, 4\]"):
         run(here, **three)
     with pytest.raises(InvalidInput, match="The input, preprocess, classes of"):
         run(here, spec_file=None)
@@ -194,12 +194,12 @@ def test_arguments_are_checked(here: Path) -> None:
     ("old", "new", "said"),
     [
         ("mean =", "means =", "unknown field `means`"),
-        ("[16, 20]\n", "[16, 21]\n", "gives 16x21, the input is 16x20"),
+        ("[16, 20]\n", "[16, 21]\n", "gives 16x21, but the input is 16x20"),
         ("[0.5, 0.4, 0.3]", "[0.5]", "mean has 1"),
         ("std = [0.2, 0.3, 0.4]", "std = [0.2, 0, 0.4]", "positive"),
         ('resize = "exact"', 'resize = "stretch"', "resize"),
         ("[input]", "[inputs]", "input"),
-        ("labels", "classes = 9\nlabels", "4 labels and 9 classes"),
+        ("labels", "classes = 9\nlabels", "4 labels, but 9 classes"),
         ("labels = [", "labels = [[", "no valid TOML"),
         ('labels = ["a", "b", "c", "d"]', 'labels_file = "../labels.txt"', "Refused to open"),
     ],

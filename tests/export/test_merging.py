@@ -126,7 +126,7 @@ def test_blocks_of_a_users_own_model_are_merged_by_their_own_method(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("name", "factor", "said"),
-    [("right", 3, "its answers would change by"), ("fixed", 1, "took no random input"), ("layer", 1, "")],
+    [("right", 3, "its outputs would change by"), ("fixed", 1, "takes no random input"), ("layer", 1, "")],
 )
 def test_what_cannot_be_proven_stays_unmerged_and_is_said(tmp_path: Path, name: str, factor: float, said: str) -> None:
     found = factory(tmp_path, name, factor)

@@ -121,7 +121,9 @@ def test_a_vector_that_nothing_describes_is_no_classifier(tmp_path: Path) -> Non
     bare = TOML.replace("classes = 4", "")
     with pytest.raises(InvalidInput, match=r"(?s)meaning of the 4 numbers that m gives.*embedding.*classes = 4"):
         _export(_model(tmp_path / "m.onnx", "y = Identity (l)"), bare)
-    with pytest.raises(InvalidInput, match="4 numbers mean"):  # normalized to length 1, as face recognition has it
+    with pytest.raises(
+        InvalidInput, match="meaning of the 4 numbers"
+    ):  # normalized to length 1, as face recognition has it
         _export(_model(tmp_path / "n.onnx", "y = LpNormalization <axis = 1> (l)"), bare)
     assert _export(_model(tmp_path / "s.onnx", "y = Softmax <axis = 1> (l)"), bare).classes == 4
 

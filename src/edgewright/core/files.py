@@ -149,14 +149,14 @@ def require_writable(folder: Path, fix: str) -> None:
     The check writes a temporary file and removes it: permissions say little for root, and nothing about a read-only
     file system.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file.", "A folder is needed here.", fix)
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir()
-            made.append(path)
+            created.append(path)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -164,7 +164,7 @@ def require_writable(folder: Path, fix: str) -> None:
             raise
         raise UsageError(f"The folder {folder} cannot be written.", f"{error.strerror or error}.", fix) from None
     finally:
-        for path in reversed(made):
+        for path in reversed(created):
             with contextlib.suppress(OSError):
                 path.rmdir()
 

@@ -96,11 +96,11 @@ def _reap(children: dict[int, int]) -> None:
         _kill(pid)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         status = children.pop(pid)
-        _tell(status, False, code)
+        _report(status, False, code)
         os.close(status)
 
 
-def _tell(status: int, lives: bool, value: int) -> None:
+def _report(status: int, lives: bool, value: int) -> None:
     with contextlib.suppress(BrokenPipeError):
         os.write(status, STATUS.pack(lives, value))
 
@@ -122,7 +122,7 @@ def _be_child(asked: Forking, handles: list[int], others: tuple[int, ...]) -> No
         os.fchdir(folder)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        _tell(status, True, os.getpid())
+        _report(status, True, os.getpid())
         for handle in (status, log, folder, *others):
             os.close(handle)
         os.environ.update(asked.env)

@@ -167,9 +167,9 @@ def inconsistency(spec: ModelSpec) -> str:
     if i.height * i.width > MAX_PIXELS:
         return f"the input has {i.height}x{i.width} pixels, more than the allowed {MAX_PIXELS}"
     fixed = p.resize in ("exact", "letterbox")
-    made = p.crop or (p.resize_to if fixed else size if p.resize == "none" else None)
-    if made != size:
-        shown = "no fixed size (set crop)" if made is None else f"{made[0]}x{made[1]}"
+    result = p.crop or (p.resize_to if fixed else size if p.resize == "none" else None)
+    if result != size:
+        shown = "no fixed size (set crop)" if result is None else f"{result[0]}x{result[1]}"
         return f"preprocessing gives {shown}, but the input is {i.height}x{i.width}"
     if i.channels != (1 if p.color == "L" else 3):
         return f"color is {p.color}, but the input has {i.channels} channels"

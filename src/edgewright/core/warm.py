@@ -62,9 +62,9 @@ class Forked:
             if self._code is None:
                 if not select.select([self._status], [], [], timeout)[0]:
                     raise subprocess.TimeoutExpired(["child"], timeout or 0)
-                told = os.read(self._status, STATUS.size)
+                message = os.read(self._status, STATUS.size)
                 # If the warm process was killed, the system killed its children, too.
-                self._code = STATUS.unpack(told)[1] if told else -signal.SIGKILL
+                self._code = STATUS.unpack(message)[1] if message else -signal.SIGKILL
                 os.close(self._status)
             return self._code
 
@@ -95,10 +95,10 @@ class _Server:
             finally:
                 os.close(write)
                 os.close(folder)
-            told = os.read(read, STATUS.size) if select.select([read], [], [], READY_S)[0] else b""
+            message = os.read(read, STATUS.size) if select.select([read], [], [], READY_S)[0] else b""
         except OSError:
-            told = b""
-        lives, pid = STATUS.unpack(told) if told else (False, 0)
+            message = b""
+        lives, pid = STATUS.unpack(message) if message else (False, 0)
         if lives:
             return Forked(pid, read)
         os.close(read)

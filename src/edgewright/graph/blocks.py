@@ -96,7 +96,7 @@ def _join(nodes: list[onnx.NodeProto], layers: set[int], part: dict[int, int]) -
             if forwards:
                 others = {makers[name] for j in own for name in nodes[j].input if name in makers} - own
             else:
-                made = {name for j in own for name in nodes[j].output}
-                others = {j for j, node in enumerate(nodes) if j not in own and made.intersection(node.input)}
+                outputs = {name for j in own for name in nodes[j].output}
+                others = {j for j, node in enumerate(nodes) if j not in own and outputs.intersection(node.input)}
             if others:
                 part.update(dict.fromkeys(own, part[max(others) if forwards else min(others)]))

@@ -52,14 +52,14 @@ def reverse(model: onnx.ModelProto, images: str) -> bool:
     if None in sites or not sites or seen != sum(read[name] for name in reached):
         return False
     names = Names(model.graph)
-    made: dict[str, str] = {}  # two convolutions may share their weights
+    renamed: dict[str, str] = {}  # two convolutions may share their weights
     for node, place in filter(None, sites):
         old = node.input[place]
-        if old not in made:
-            made[old] = names.free(f"{old}_reversed")
+        if old not in renamed:
+            renamed[old] = names.free(f"{old}_reversed")
             array = np.ascontiguousarray(numpy_helper.to_array(constants[old])[:, ::-1])
-            graph.initializer.append(numpy_helper.from_array(array, made[old]))
-        node.input[place] = made[old]
+            graph.initializer.append(numpy_helper.from_array(array, renamed[old]))
+        node.input[place] = renamed[old]
     return True
 
 

@@ -139,9 +139,9 @@ def _joined(name: str, logits: str, makers: dict[str, onnx.NodeProto]) -> str | 
 def _channels(model: onnx.ModelProto, name: str, makers: dict[str, onnx.NodeProto]) -> int | None:
     """The number of channels of the convolutions that `name` concatenates; None if their weights do not show it."""
     joined = makers.get(name)
-    made = _convolution(joined.input[0], makers) if joined is not None and joined.op_type == "Concat" else None
+    conv = _convolution(joined.input[0], makers) if joined is not None and joined.op_type == "Concat" else None
     weights = constants_of(model.graph)
-    return int(weights[made.input[1]].dims[0]) if made is not None and made.input[1] in weights else None
+    return int(weights[conv.input[1]].dims[0]) if conv is not None and conv.input[1] in weights else None
 
 
 def _convolution(name: str, makers: dict[str, onnx.NodeProto]) -> onnx.NodeProto | None:

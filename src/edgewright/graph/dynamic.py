@@ -14,7 +14,7 @@ import numpy as np
 from . import rewrite
 from .files import nodes
 from .index import constants_of, producers_of, readers_of
-from .rewrite import Place
+from .rewrite import NodeBuilder
 
 if TYPE_CHECKING:
     import onnx
@@ -35,38 +35,38 @@ def apply(model: onnx.ModelProto) -> dict[str, int]:
             return {}
     floats: list[str] = []
 
-    def identity(node: onnx.NodeProto, place: Place) -> bool:
+    def identity(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
         values = (None, np.float32(1), np.uint8(0))
         for value, name in zip(values, node.output):
             if name:
-                read = node.input[0] if value is None else place.constant(value, f"{name}_fixed")
-                place.add("Identity", [read], name, output=name)
+                read = node.input[0] if value is None else builder.constant(value, f"{name}_fixed")
+                builder.add("Identity", [read], name, output=name)
         return True
 
-    def integer(node: onnx.NodeProto, place: Place) -> bool:
-        weights = _read(place, node, integers)
+    def integer(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
+        weights = _read(builder, node, integers)
         if node.input[0] not in integers or weights is None:
             return False
         own = rewrite.plain_attributes(node)
         floats.append(node.output[0])
-        place.add(INTEGER[node.op_type], [node.input[0], weights], node.output[0], output=node.output[0], **own)
+        builder.add(INTEGER[node.op_type], [node.input[0], weights], node.output[0], output=node.output[0], **own)
         return True
 
-    def to_float(node: onnx.NodeProto, place: Place) -> bool:
+    def to_float(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
         dynamic = node.op_type == "DynamicQuantizeMatMul"
         reads = [*node.input, "", "", ""]
         scale, zero, bias = (reads[2], reads[3], reads[4]) if dynamic else (reads[3], reads[5], reads[6])
-        weights, factor = place.value(reads[1]), place.value(scale)
+        weights, factor = builder.value(reads[1]), builder.value(scale)
         if weights is None or factor is None or (not dynamic and reads[0] not in integers):
             return False
-        minus = place.value(zero) if zero else np.int8(0)
+        minus = builder.value(zero) if zero else np.int8(0)
         if minus is None:
             return False
         value = (weights.astype(np.float32) - np.asarray(minus, np.float32)) * factor
-        made = place.constant(value.astype(np.float32), f"{reads[1]}_float")
-        product = place.add("MatMul", [reads[0], made], node.output[0], output=None if bias else node.output[0])
+        stored = builder.constant(value.astype(np.float32), f"{reads[1]}_float")
+        product = builder.add("MatMul", [reads[0], stored], node.output[0], output=None if bias else node.output[0])
         if bias:
-            place.add("Add", [product, bias], node.output[0], output=node.output[0])
+            builder.add("Add", [product, bias], node.output[0], output=node.output[0])
         return True
 
     table: dict[rewrite.Key, rewrite.Expand] = {
@@ -88,19 +88,19 @@ def _constant_weights(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
     )
 
 
-def _read(place: Place, node: onnx.NodeProto, integers: set[str]) -> str | None:
+def _read(builder: NodeBuilder, node: onnx.NodeProto, integers: set[str]) -> str | None:
     """The integer weights of `node` minus their zero point, as a float constant; one for all readers."""
     name, zero = node.input[1], node.input[3] if len(node.input) > 3 else ""
-    value, minus = place.value(name), place.value(zero) if zero else np.int8(0)
+    value, minus = builder.value(name), builder.value(zero) if zero else np.int8(0)
     if value is None or minus is None or name in integers:
         return None
     if node.op_type == "ConvInteger" and minus.ndim == 1:  # one per output channel, which is the first axis
         minus = minus.reshape(-1, *[1] * (value.ndim - 1))
-    if (name, zero) not in place.memory:
-        place.memory[name, zero] = place.constant(
+    if (name, zero) not in builder.memory:
+        builder.memory[name, zero] = builder.constant(
             value.astype(np.float32) - np.asarray(minus, np.float32), f"{name}_float"
         )
-    return place.memory[name, zero]
+    return builder.memory[name, zero]
 
 
 def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
@@ -110,7 +110,7 @@ def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
     """
     from onnx import numpy_helper
 
-    graph, place = model.graph, Place(model)
+    graph, builder = model.graph, NodeBuilder(model)
     makers = producers_of(graph)
     follow = readers_of(graph)
     for integers in floats:
@@ -125,8 +125,8 @@ def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
             continue
         product = behind[0]
         other = product.input[1 - list(product.input).index(name)]
-        scale = _value(other, makers, place)
-        tensor = place.constants[layer.input[1]]
+        scale = _value(other, makers, builder)
+        tensor = builder.constants[layer.input[1]]
         along = _along(layer, scale, tuple(tensor.dims)) if scale is not None else None
         if along is not None:
             value = (numpy_helper.to_array(tensor) * along).astype(np.float32)
@@ -135,13 +135,13 @@ def _scale_weights(model: onnx.ModelProto, floats: list[str]) -> None:
             product.input[:] = [name]
 
 
-def _value(name: str, makers: dict[str, Any], place: Place) -> np.ndarray | None:
+def _value(name: str, makers: dict[str, Any], builder: NodeBuilder) -> np.ndarray | None:
     """The value of the tensor `name`, if products of constants compute it; else None."""
-    found = place.value(name)
+    found = builder.value(name)
     node = makers.get(name)
     if found is not None or node is None:
         return found
-    parts = [_value(read, makers, place) for read in node.input]
+    parts = [_value(read, makers, builder) for read in node.input]
     if any(part is None for part in parts) or node.op_type not in ("Identity", "Mul", "Reshape"):
         return None
     if node.op_type == "Reshape":

@@ -150,8 +150,8 @@ def refill(field: Any, items: Iterable[Any]) -> None:
 
 def pads(node: onnx.NodeProto) -> bool:
     """Whether a convolution or a pool pads its input."""
-    told = attributes(node)
-    return any(told.get("pads", [])) or told.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER")
+    attrs = attributes(node)
+    return any(attrs.get("pads", [])) or attrs.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER")
 
 
 def _forget_shapes(model: onnx.ModelProto) -> None:

@@ -76,9 +76,9 @@ def apply(model: onnx.ModelProto, keep: Collection[str]) -> None:
             _change_attributes(node, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
         for index, name in enumerate(node.output):
             if name in halves and name in outputs:  # the model's outputs stay float32, with their own names
-                made, label = names.free(f"{name}_half"), names.free(f"{name}_cast")
-                node.output[index] = made
-                ordered.append(onnx.helper.make_node("Cast", [made], [name], label, to=onnx.TensorProto.FLOAT))
+                result, label = names.free(f"{name}_half"), names.free(f"{name}_cast")
+                node.output[index] = result
+                ordered.append(onnx.helper.make_node("Cast", [result], [name], label, to=onnx.TensorProto.FLOAT))
                 halves.discard(name)
     files.refill(model.graph.node, ordered)
     clean.drop_unread(model.graph)
@@ -186,10 +186,10 @@ def _tensors(model: onnx.ModelProto, keep: Collection[str]) -> tuple[set[str], s
 
     version = _opset(model)
     floats = {name for name, kind in _kinds(model).items() if kind == onnx.TensorProto.FLOAT}
-    made = {
+    result = {
         name for node in model.graph.node if node.name not in keep and takes_half(node, version) for name in node.output
     }
-    return floats & made, floats
+    return floats & result, floats
 
 
 def _kinds(model: onnx.ModelProto) -> dict[str, int]:

@@ -99,26 +99,26 @@ def layers(model: onnx.ModelProto, batch: int = 1) -> dict[str, Layer]:
                 "The latency of a layer depends on it.",
                 "Export the model with a fixed input size.",
             )
-        told = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        layer = _of(node.op_type, shape, list(weights[node.input[1]].dims), told)
+        attrs = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        layer = _of(node.op_type, shape, list(weights[node.input[1]].dims), attrs)
         found[node.name or node.output[0]] = msgspec.structs.replace(
             layer, activation=_activation(node, readers), signed=_may_be_negative(node.input[0], makers)
         )
     return found
 
 
-def _of(operator: str, shape: list[int], weight: list[int], told: Mapping[str, object]) -> Layer:
+def _of(operator: str, shape: list[int], weight: list[int], attrs: Mapping[str, object]) -> Layer:
     if operator in ("Gemm", "MatMul"):
-        cin, cout = weight[::-1] if told.get("transB") else weight[-2:]
+        cin, cout = weight[::-1] if attrs.get("transB") else weight[-2:]
         return Layer(kind="linear", cin=cin, cout=cout, height=prod(shape[:-1]))
     sides = len(shape) - 2
-    groups = int(told.get("group", 1))  # type: ignore[call-overload]
+    groups = int(attrs.get("group", 1))  # type: ignore[call-overload]
     kernel, stride, dilation = (
-        _pair(told.get(name, default), sides)
+        _pair(attrs.get(name, default), sides)
         for name, default in (("kernel_shape", weight[2:]), ("strides", [1] * sides), ("dilations", [1] * sides))
     )
-    pads: list[int] = list(told.get("pads", [0] * 2 * sides))  # type: ignore[call-overload]
-    if told.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
+    pads: list[int] = list(attrs.get("pads", [0] * 2 * sides))  # type: ignore[call-overload]
+    if attrs.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
         every = [max(k - s, 0) for k, s in zip(kernel, stride)]
         pads = [*(p // 2 for p in every), *(p - p // 2 for p in every)][: 2 * sides]
     if sides == 1:

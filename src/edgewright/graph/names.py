@@ -67,8 +67,8 @@ class Aliases:
         self._to: dict[str, str] = {}
         self._back: list[str] = []
         inputs = {value.name for value in graph.input}
-        made = (name for node in graph.node for name in node.output)
-        for name in (*(tensor.name for tensor in graph.initializer), *made):
+        outputs = (name for node in graph.node for name in node.output)
+        for name in (*(tensor.name for tensor in graph.initializer), *outputs):
             if name and name not in inputs and name not in self._to:
                 self._to[name] = self._next(name)
         self._nodes = {node.name: self._next(node.name) for node in graph.node}

@@ -87,11 +87,11 @@ def _prepend(model: onnx.ModelProto, name: str, target: str, planar: bool, steps
     import onnx
 
     names = Names(model.graph)
-    made, label = names.free(f"{name}_float"), names.free(f"{name}_cast")
-    head = [onnx.helper.make_node("Cast", [name], [made], label, to=onnx.TensorProto.FLOAT)]
+    new, label = names.free(f"{name}_float"), names.free(f"{name}_cast")
+    head = [onnx.helper.make_node("Cast", [name], [new], label, to=onnx.TensorProto.FLOAT)]
     if planar:
-        made, label = names.free(f"{name}_planar"), names.free(f"{name}_transpose")
-        head.append(onnx.helper.make_node("Transpose", [head[-1].output[0]], [made], label, perm=[0, 3, 1, 2]))
+        new, label = names.free(f"{name}_planar"), names.free(f"{name}_transpose")
+        head.append(onnx.helper.make_node("Transpose", [head[-1].output[0]], [new], label, perm=[0, 3, 1, 2]))
     for op, value in steps.items():
         shaped = value.reshape((1, -1, 1, 1) if planar else (1, 1, 1, -1)).astype(np.float32)
         constant = onnx.numpy_helper.from_array(shaped, names.free(f"{name}_{op.lower()}_by"))
@@ -150,10 +150,10 @@ def _take_bytes(model: onnx.ModelProto, name: str, pair: onnx.NodeProto) -> None
     import onnx
 
     names = Names(model.graph)
-    made, target, label = names.free(f"{name}_float"), pair.output[0], names.free(f"{name}_transpose")
-    pair.input[0], pair.output[0] = name, made
+    new, target, label = names.free(f"{name}_float"), pair.output[0], names.free(f"{name}_transpose")
+    pair.input[0], pair.output[0] = name, new
     first = type(pair).FromString(pair.SerializeToString())
-    second = onnx.helper.make_node("Transpose", [made], [target], label, perm=[0, 3, 1, 2])
+    second = onnx.helper.make_node("Transpose", [new], [target], label, perm=[0, 3, 1, 2])
     model.graph.node.remove(pair)
     refill(model.graph.node, [first, second, *model.graph.node])
 

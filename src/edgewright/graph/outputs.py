@@ -25,8 +25,8 @@ def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
     import onnx
 
     known = {value.name: type(value).FromString(value.SerializeToString()) for value in model.graph.output}
-    made = {name for node in model.graph.node for name in node.output if name}
-    inner = made - known.keys()
+    computed = {name for node in model.graph.node for name in node.output if name}
+    inner = computed - known.keys()
     if unknown := [name for name in names if name not in known and name not in inner]:
         near = ", ".join(difflib.get_close_matches(unknown[0], sorted(inner), 3))
         raise InvalidInput(

@@ -36,9 +36,9 @@ def build(layers: Sequence[Layer], seed: int = 0) -> onnx.ModelProto:
         "low": np.array(0.5, np.float32), "high": np.array(1.0, np.float32), "six": np.array(6.0, np.float32),
     }  # fmt: skip
 
-    def node(operator: str, given: Sequence[str], made: str, name: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(operator, list(given), [made], name, **attributes))
-        return made
+    def node(operator: str, given: Sequence[str], output: str, name: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, list(given), [output], name, **attributes))
+        return output
 
     last = INPUT
     for i, layer in enumerate(map(_unstrided, layers)):

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import rewrite
 from .files import attributes, refill
-from .rewrite import Place, plain_attributes
+from .rewrite import NodeBuilder, plain_attributes
 
 if TYPE_CHECKING:
     import onnx
@@ -47,160 +47,160 @@ def apply(model: onnx.ModelProto) -> dict[str, int]:
     return found
 
 
-def _dequantized(place: Place, name: str, grid: Grid, axis: int | None = None) -> str:
+def _dequantized(builder: NodeBuilder, name: str, grid: Grid, axis: int | None = None) -> str:
     """The float tensor that the integers `name` represent; one DequantizeLinear for all readers."""
     key = (name, grid)
-    if key not in place.memory:
-        told: dict[str, Any] = {}
-        scale = place.value(grid.scale)
+    if key not in builder.memory:
+        attrs: dict[str, Any] = {}
+        scale = builder.value(grid.scale)
         if axis is not None and scale is not None and scale.ndim == 1 and scale.size > 1:
-            told = {"axis": axis}
+            attrs = {"axis": axis}
         else:
-            grid = _as_scalars(place, grid)
+            grid = _as_scalars(builder, grid)
         reads = [name, grid.scale] + ([grid.zero] if grid.zero else [])
-        place.memory[key] = place.add("DequantizeLinear", reads, name, **told)
-    return place.memory[key]
+        builder.memory[key] = builder.add("DequantizeLinear", reads, name, **attrs)
+    return builder.memory[key]
 
 
-def _as_scalars(place: Place, grid: Grid) -> Grid:
+def _as_scalars(builder: NodeBuilder, grid: Grid) -> Grid:
     """A scale and a zero point of shape [1] as scalars: with one element the axis would matter."""
-    return Grid(_as_scalar(place, grid.scale), _as_scalar(place, grid.zero))
+    return Grid(_as_scalar(builder, grid.scale), _as_scalar(builder, grid.zero))
 
 
-def _as_scalar(place: Place, name: str) -> str:
-    value = place.value(name) if name else None
+def _as_scalar(builder: NodeBuilder, name: str) -> str:
+    value = builder.value(name) if name else None
     if value is None or value.ndim != 1 or value.size != 1:
         return name
-    if ("scalar", name) not in place.memory:
-        place.memory["scalar", name] = place.constant(value.reshape(()), name)
-    return place.memory["scalar", name]
+    if ("scalar", name) not in builder.memory:
+        builder.memory["scalar", name] = builder.constant(value.reshape(()), name)
+    return builder.memory["scalar", name]
 
 
-def _quantized(place: Place, name: str, grid: Grid, output: str, like: str = "") -> None:
+def _quantized(builder: NodeBuilder, name: str, grid: Grid, output: str, like: str = "") -> None:
     """Quantize the float tensor `name` to `output`. Without a zero point, its type is that of the zero `like`."""
     zero = grid.zero
-    if not zero and like and (value := place.value(like)) is not None:
-        zero = place.constant(np.zeros((), value.dtype), f"{output}_zero")
-    grid = _as_scalars(place, Grid(grid.scale, zero))
-    place.add("QuantizeLinear", [name, grid.scale] + ([grid.zero] if grid.zero else []), output, output=output)
+    if not zero and like and (value := builder.value(like)) is not None:
+        zero = builder.constant(np.zeros((), value.dtype), f"{output}_zero")
+    grid = _as_scalars(builder, Grid(grid.scale, zero))
+    builder.add("QuantizeLinear", [name, grid.scale] + ([grid.zero] if grid.zero else []), output, output=output)
 
 
-def _bias(place: Place, name: str, scale: np.ndarray, out: str) -> str:
+def _bias(builder: NodeBuilder, name: str, scale: np.ndarray, out: str) -> str:
     """The float bias of the int32 constant (or tensor) `name`, through a DequantizeLinear."""
     scale = np.asarray(scale, np.float32)
-    grid = Grid(place.constant(scale if scale.size > 1 else scale.reshape(()), f"{out}_bias_scale"), "")
-    return _dequantized(place, name, grid, 0)
+    grid = Grid(builder.constant(scale if scale.size > 1 else scale.reshape(()), f"{out}_bias_scale"), "")
+    return _dequantized(builder, name, grid, 0)
 
 
-def _conv(node: onnx.NodeProto, place: Place) -> bool:
+def _conv(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     x, xs, xz, w, ws, wz, ys, yz = node.input[:8]
-    scales = [place.value(name) for name in (xs, ws)]
-    reads = [_dequantized(place, x, Grid(xs, xz)), _dequantized(place, w, Grid(ws, wz), 0)]
+    scales = [builder.value(name) for name in (xs, ws)]
+    reads = [_dequantized(builder, x, Grid(xs, xz)), _dequantized(builder, w, Grid(ws, wz), 0)]
     if len(node.input) > 8 and node.input[8]:
         if scales[0] is None or scales[1] is None:
             return False
-        reads.append(_bias(place, node.input[8], scales[0].reshape(-1) * scales[1], node.output[0]))
-    made = place.add("Conv", reads, node.output[0], **plain_attributes(node, "channels_last"))
-    _quantized(place, made, Grid(ys, yz), node.output[0], xz)
+        reads.append(_bias(builder, node.input[8], scales[0].reshape(-1) * scales[1], node.output[0]))
+    result = builder.add("Conv", reads, node.output[0], **plain_attributes(node, "channels_last"))
+    _quantized(builder, result, Grid(ys, yz), node.output[0], xz)
     return True
 
 
-def _mat_mul(node: onnx.NodeProto, place: Place) -> bool:
+def _mat_mul(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     a, a_s, az, b, bs, bz, ys, yz = node.input
-    value, scales = place.value(b), (place.value(a_s), place.value(bs))
+    value, scales = builder.value(b), (builder.value(a_s), builder.value(bs))
     if scales[0] is None or scales[0].size != 1 or scales[1] is None or (value is None and scales[1].size != 1):
         return False  # a scale per row
     reads = [
-        _dequantized(place, a, Grid(a_s, az)),
-        _dequantized(place, b, Grid(bs, bz), None if value is None else value.ndim - 1),
+        _dequantized(builder, a, Grid(a_s, az)),
+        _dequantized(builder, b, Grid(bs, bz), None if value is None else value.ndim - 1),
     ]
-    _quantized(place, place.add("MatMul", reads, node.output[0]), Grid(ys, yz), node.output[0], az)
+    _quantized(builder, builder.add("MatMul", reads, node.output[0]), Grid(ys, yz), node.output[0], az)
     return True
 
 
-def _gemm(node: onnx.NodeProto, place: Place) -> bool:
+def _gemm(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     reads = [*node.input, "", "", ""]
     a, a_s, az, b, bs, bz, c, ys, yz = reads[:9]
     own = attributes(node)
-    scales = [place.value(name) for name in (a_s, bs)]
+    scales = [builder.value(name) for name in (a_s, bs)]
     if scales[0] is None or scales[1] is None:
         return False
     floats = [
-        _dequantized(place, a, Grid(a_s, az)), _dequantized(place, b, Grid(bs, bz), 0 if own.get("transB") else 1),
+        _dequantized(builder, a, Grid(a_s, az)), _dequantized(builder, b, Grid(bs, bz), 0 if own.get("transB") else 1),
     ]  # fmt: skip
     if c:
         alpha = np.float32(own.get("alpha", 1.0))
-        value = place.value(c)
+        value = builder.value(c)
         if value is None:
             return False
         flat = value.reshape(-1) if value.ndim == 2 and value.shape[0] == 1 else value
         if flat is not value:
-            c = place.constant(flat, f"{c}_flat")
+            c = builder.constant(flat, f"{c}_flat")
         scale = scales[0].reshape(-1) * scales[1].reshape(-1) * alpha
         if flat.ndim != 1 and scale.size > 1:
             return False
-        floats.append(_bias(place, c, scale, node.output[0]))
-    made = place.add("Gemm", floats, node.output[0], output=None if ys else node.output[0], **own)
+        floats.append(_bias(builder, c, scale, node.output[0]))
+    result = builder.add("Gemm", floats, node.output[0], output=None if ys else node.output[0], **own)
     if ys:
-        _quantized(place, made, Grid(ys, yz), node.output[0], az)
+        _quantized(builder, result, Grid(ys, yz), node.output[0], az)
     return True
 
 
 def _binary(operator: str) -> rewrite.Expand:
-    def expand(node: onnx.NodeProto, place: Place) -> bool:
+    def expand(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
         a, a_s, az, b, bs, bz, ys, yz = [*node.input, ""][:8]
-        floats = [_dequantized(place, a, Grid(a_s, az)), _dequantized(place, b, Grid(bs, bz))]
-        _quantized(place, place.add(operator, floats, node.output[0]), Grid(ys, yz), node.output[0], az or bz)
+        floats = [_dequantized(builder, a, Grid(a_s, az)), _dequantized(builder, b, Grid(bs, bz))]
+        _quantized(builder, builder.add(operator, floats, node.output[0]), Grid(ys, yz), node.output[0], az or bz)
         return True
 
     return expand
 
 
 def _unary(operator: str) -> rewrite.Expand:
-    def expand(node: onnx.NodeProto, place: Place) -> bool:
+    def expand(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
         x, xs, xz, ys, yz = [*node.input, ""][:5]
         own = plain_attributes(node, "channels_last", "opset")
         last = bool(attributes(node).get("channels_last"))
-        made = _dequantized(place, x, Grid(xs, xz))
-        if operator == "Softmax" and (attributes(node).get("opset", 13) < 13) != (place.opset < 13):
+        result = _dequantized(builder, x, Grid(xs, xz))
+        if operator == "Softmax" and (attributes(node).get("opset", 13) < 13) != (builder.opset < 13):
             return False  # `axis` has another meaning
-        if operator == "ReduceMean" and "axes" in own and place.opset >= 18:
-            axes = place.constant(np.array(own.pop("axes"), np.int64), f"{node.output[0]}_axes")
-            made = place.add(operator, [made, axes], node.output[0], **own)
+        if operator == "ReduceMean" and "axes" in own and builder.opset >= 18:
+            axes = builder.constant(np.array(own.pop("axes"), np.int64), f"{node.output[0]}_axes")
+            result = builder.add(operator, [result, axes], node.output[0], **own)
         elif last:
-            made = place.add("Transpose", [made], node.output[0], perm=[0, 3, 1, 2])
-            made = place.add(operator, [made], node.output[0], **own)
-            made = place.add("Transpose", [made], node.output[0], perm=[0, 2, 3, 1])
+            result = builder.add("Transpose", [result], node.output[0], perm=[0, 3, 1, 2])
+            result = builder.add(operator, [result], node.output[0], **own)
+            result = builder.add("Transpose", [result], node.output[0], perm=[0, 2, 3, 1])
         else:
-            made = place.add(operator, [made], node.output[0], **own)
-        _quantized(place, made, Grid(ys, yz), node.output[0], xz)
+            result = builder.add(operator, [result], node.output[0], **own)
+        _quantized(builder, result, Grid(ys, yz), node.output[0], xz)
         return True
 
     return expand
 
 
-def _concat(node: onnx.NodeProto, place: Place) -> bool:
+def _concat(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     triplets = [list(node.input[start : start + 3]) for start in range(2, len(node.input), 3)]
-    floats = [_dequantized(place, x, Grid(scale, zero)) for x, scale, zero in triplets]
-    made = place.add("Concat", floats, node.output[0], **attributes(node))
-    _quantized(place, made, Grid(node.input[0], node.input[1]), node.output[0])
+    floats = [_dequantized(builder, x, Grid(scale, zero)) for x, scale, zero in triplets]
+    result = builder.add("Concat", floats, node.output[0], **attributes(node))
+    _quantized(builder, result, Grid(node.input[0], node.input[1]), node.output[0])
     return True
 
 
-def _where(node: onnx.NodeProto, place: Place) -> bool:
+def _where(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     condition, x, xs, xz, y, ys, yz, zs, zz = node.input
-    floats = [_dequantized(place, x, Grid(xs, xz)), _dequantized(place, y, Grid(ys, yz))]
-    _quantized(place, place.add("Where", [condition, *floats], node.output[0]), Grid(zs, zz), node.output[0])
+    floats = [_dequantized(builder, x, Grid(xs, xz)), _dequantized(builder, y, Grid(ys, yz))]
+    _quantized(builder, builder.add("Where", [condition, *floats], node.output[0]), Grid(zs, zz), node.output[0])
     return True
 
 
-def _standard(node: onnx.NodeProto, place: Place) -> bool:
+def _standard(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     """ONNX Runtime's own QuantizeLinear and DequantizeLinear, if the standard ones support the type."""
-    value = place.value(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    value = builder.value(node.input[2]) if len(node.input) > 2 and node.input[2] else None
     eight = value is None or value.dtype in (np.int8, np.uint8)
-    if not eight and place.opset < 21:
+    if not eight and builder.opset < 21:
         return False
-    place.add(node.op_type, list(node.input), node.output[0], output=node.output[0], **attributes(node))
+    builder.add(node.op_type, list(node.input), node.output[0], output=node.output[0], **attributes(node))
     return True
 
 
@@ -218,21 +218,21 @@ _TABLE: dict[rewrite.Key, rewrite.Expand] = {("", "QLinearConv"): _conv, ("", "Q
 
 def _pass_on(model: onnx.ModelProto) -> None:
     """Make operators that move integers move floats: add a DequantizeLinear before and a QuantizeLinear after."""
-    graph, place = model.graph, Place(model)
+    graph, builder = model.graph, NodeBuilder(model)
     grids = {n.output[0]: Grid(*[*n.input[1:], ""][:2]) for n in graph.node if n.op_type == "QuantizeLinear"}
     for node in graph.node:
         grid = grids.get(node.input[0]) if node.input else None
         if grid is None or not _moves(node):
-            place.nodes.append(node)
+            builder.nodes.append(node)
             continue
-        node.input[0] = _dequantized(place, node.input[0], grid)
+        node.input[0] = _dequantized(builder, node.input[0], grid)
         outputs = [name for name in node.output if name]
-        place.nodes.append(node)
+        builder.nodes.append(node)
         for index, name in enumerate(outputs):
             grids[name] = grid
-            node.output[index] = place.free(f"{name}_float")
-            _quantized(place, node.output[index], grid, name)
-    refill(graph.node, place.nodes)
+            node.output[index] = builder.free(f"{name}_float")
+            _quantized(builder, node.output[index], grid, name)
+    refill(graph.node, builder.nodes)
     del graph.value_info[:]  # they describe the integers
 
 

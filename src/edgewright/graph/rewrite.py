@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 """Domain and type of an operator."""
 
-Expand = Callable[["onnx.NodeProto", "Place"], bool]
-"""Adds nodes to the place that compute the outputs of the node. Returns False if it cannot: the node then stays."""
+Expand = Callable[["onnx.NodeProto", "NodeBuilder"], bool]
+"""Adds nodes to the builder that compute the outputs of the node. Returns False if it cannot: the node then stays."""
 
 LARGE = 4096
 """Constants with at least this many elements are weights: shape inference does not need their values."""
 
 
-class Place:
+class NodeBuilder:
     """Collects the nodes that replace one node; finds unused names, and knows constants and ranks."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -49,19 +49,19 @@ class Place:
         """Add a standard node with one output. Returns its name: `output`, or an unused name like `wanted`."""
         import onnx
 
-        made = output or self.free(f"{wanted}_{operator.lower()}")
+        result = output or self.free(f"{wanted}_{operator.lower()}")
         name = self.free(f"{wanted}_{operator.lower()}_node")
-        self.nodes.append(onnx.helper.make_node(operator, inputs, [made], name, **attributes))
-        return made
+        self.nodes.append(onnx.helper.make_node(operator, inputs, [result], name, **attributes))
+        return result
 
     def constant(self, value: np.ndarray | np.generic, wanted: str) -> str:
         """Add a constant to the main graph. Returns its name."""
         from onnx import numpy_helper
 
-        made = self.free(wanted)
-        self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), made))
-        self.constants[made] = self.model.graph.initializer[-1]
-        return made
+        result = self.free(wanted)
+        self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), result))
+        self.constants[result] = self.model.graph.initializer[-1]
+        return result
 
     def value(self, name: str) -> np.ndarray | None:
         """The value of the constant `name`; None for a computed tensor."""
@@ -83,12 +83,12 @@ def apply(model: onnx.ModelProto, table: Mapping[Key, Expand]) -> dict[str, int]
     found: Counter[str] = Counter()
     if not any((node.domain, node.op_type) in table for node in nodes(model.graph)):
         return {}
-    _rewrite(model.graph, Place(model), table, found)
+    _rewrite(model.graph, NodeBuilder(model), table, found)
     return dict(found)
 
 
-def ranks(model: onnx.ModelProto, made: list[onnx.NodeProto]) -> dict[str, int]:
-    """The numbers of dimensions of the outputs of `made` in the main graph of `model`, without reading weights."""
+def ranks(model: onnx.ModelProto, result: list[onnx.NodeProto]) -> dict[str, int]:
+    """The numbers of dimensions of the outputs of `result` in the main graph of `model`, without reading weights."""
     import onnx
 
     graph, light = model.graph, onnx.ModelProto(ir_version=model.ir_version)
@@ -99,7 +99,7 @@ def ranks(model: onnx.ModelProto, made: list[onnx.NodeProto]) -> dict[str, int]:
             light.graph.initializer.append(tensor)
         else:
             light.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    light.graph.node.extend(made)
+    light.graph.node.extend(result)
     inferred = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
     values = (*inferred.value_info, *inferred.input)
     return {v.name: len(v.type.tensor_type.shape.dim) for v in values if v.type.tensor_type.HasField("shape")}
@@ -116,19 +116,19 @@ def plain_attributes(node: onnx.NodeProto, *but: str) -> dict[str, Any]:
     return {name: value for name, value in attributes(node).items() if name not in but}
 
 
-def _rewrite(graph: Any, place: Place, table: Mapping[Key, Expand], found: Counter[str]) -> None:
-    outer, place.nodes = place.nodes, []
-    memory, place.memory = place.memory, {}
+def _rewrite(graph: Any, builder: NodeBuilder, table: Mapping[Key, Expand], found: Counter[str]) -> None:
+    outer, builder.nodes = builder.nodes, []
+    memory, builder.memory = builder.memory, {}
     for node in graph.node:
         for inner in nested(node):
-            _rewrite(inner, place, table, found)
+            _rewrite(inner, builder, table, found)
         expand = table.get((node.domain, node.op_type))
-        start = len(place.nodes)
-        if expand is not None and expand(node, place):
+        start = len(builder.nodes)
+        if expand is not None and expand(node, builder):
             found[node.op_type] += 1
         else:
-            del place.nodes[start:]
-            place.nodes.append(node)
-    made = place.nodes
-    place.nodes, place.memory = outer, memory
-    refill(graph.node, made)
+            del builder.nodes[start:]
+            builder.nodes.append(node)
+    result = builder.nodes
+    builder.nodes, builder.memory = outer, memory
+    refill(graph.node, result)

@@ -139,8 +139,8 @@ class _Pass:
         order = self.orders.get(node.input[0]) if node.input else None
         if order is None:
             return False
-        told = files.attributes(node)
-        if node.op_type == "Split" and told.get("axis", 0) == 1:
+        attrs = files.attributes(node)
+        if node.op_type == "Split" and attrs.get("axis", 0) == 1:
             return self._split(node, order)
         if node.op_type == "Conv" and self._is_depthwise(node, order):
             self._widen(node, 0, order.places, order.size)
@@ -149,7 +149,7 @@ class _Pass:
             node.input[0], node.output[0] = order.of, ordered
             self.nodes.append(node)
             return True
-        if node.op_type != "Concat" or told.get("axis") != 1:
+        if node.op_type != "Concat" or attrs.get("axis") != 1:
             return False
         parts = [self.orders.get(name) for name in node.input]
         known = [part for part in parts if part is not None and part.of == order.of]
@@ -247,11 +247,11 @@ class _Pass:
     def _value(self, name: str) -> Any:
         return self._array(name).tolist() if name in self.constants else None
 
-    def _node(self, operator: str, given: list[str], made: str, wanted: str) -> None:
+    def _node(self, operator: str, given: list[str], output: str, wanted: str) -> None:
         from onnx import helper
 
         name = self.names.free(f"{wanted}/{operator}")
-        self.nodes.append(helper.make_node(operator, given, [made], name=name))
+        self.nodes.append(helper.make_node(operator, given, [output], name=name))
 
     def _constant(self, wanted: str, value: np.ndarray) -> str:
         from onnx import numpy_helper

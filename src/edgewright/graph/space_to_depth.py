@@ -55,11 +55,11 @@ def apply(model: onnx.ModelProto) -> bool:
         known = [piece for piece in pieces if piece]
         if {(p.y, p.x) for p in known} != set(np.ndindex(first.step, first.step)) or len(known) != first.step**2:
             continue  # with fewer pieces the new convolution would multiply by zeros
-        told = files.attributes(conv)
-        if not all(size and size % first.step == 0 for size in sizes[first.of]) or not _is_plain(told):
+        attrs = files.attributes(conv)
+        if not all(size and size % first.step == 0 for size in sizes[first.of]) or not _is_plain(attrs):
             continue
         weights = numpy_helper.to_array(constants[conv.input[1]])
-        step, pads = first.step, told.get("pads", [0, 0, 0, 0])
+        step, pads = first.step, attrs.get("pads", [0, 0, 0, 0])
         new = _spread(weights, known)
         name = free(graph, f"{conv.output[0]}/strided")
         graph.initializer.append(numpy_helper.from_array(new, name))
@@ -99,7 +99,7 @@ def _piece(name: str, makers: Mapping[str, Any], constants: Mapping[str, Any]) -
     return _Piece(name, start[2], start[3], steps[2]) if steps[2] == steps[3] > 1 else None
 
 
-def _is_plain(told: Mapping[str, Any]) -> bool:
+def _is_plain(attrs: Mapping[str, Any]) -> bool:
     """Whether a convolution has no groups, strides and dilations, and explicit padding."""
-    ones = all(value == 1 for key in ("strides", "dilations") for value in told.get(key, ()))
-    return ones and told.get("group", 1) == 1 and told.get("auto_pad", b"NOTSET") == b"NOTSET"
+    ones = all(value == 1 for key in ("strides", "dilations") for value in attrs.get(key, ()))
+    return ones and attrs.get("group", 1) == 1 and attrs.get("auto_pad", b"NOTSET") == b"NOTSET"

@@ -135,8 +135,8 @@ def _rename(node: Any, other: dict[str, str]) -> None:
     for graph in nested(node):
         for inner in graph.node:
             _rename(inner, other)
-        made = {name for inner in graph.node for name in inner.output}
+        computed = {name for inner in graph.node for name in inner.output}
         for value in graph.output:
-            if value.name in other and value.name not in made:
+            if value.name in other and value.name not in computed:
                 read = other[value.name]
                 graph.node.add(op_type="Identity", input=[read], output=[value.name])

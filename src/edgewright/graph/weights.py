@@ -10,7 +10,7 @@ import numpy as np
 from . import rewrite
 from .files import attributes, nodes
 from .index import constants_of
-from .rewrite import Place
+from .rewrite import NodeBuilder
 
 if TYPE_CHECKING:
     import onnx
@@ -57,19 +57,19 @@ def _spread(part: np.ndarray | int, shape: tuple[int, ...], axis: int, block: in
     return part.reshape(along)
 
 
-def _dequantize(node: onnx.NodeProto, place: Place) -> bool:
+def _dequantize(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     own = attributes(node)
-    values = [place.value(name) if name else None for name in (*node.input, "")][:3]
+    values = [builder.value(name) if name else None for name in (*node.input, "")][:3]
     if values[0] is None or values[1] is None:
         return False
     found = dequantize(values[0], values[1], values[2], own.get("axis", 1), own.get("block_size", 0))
-    _store(place, node.output[0], found)
+    _store(builder, node.output[0], found)
     return True
 
 
-def _quantize(node: onnx.NodeProto, place: Place) -> bool:
+def _quantize(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     own = attributes(node)
-    values = [place.value(name) if name else None for name in (*node.input, "")][:3]
+    values = [builder.value(name) if name else None for name in (*node.input, "")][:3]
     if values[0] is None or values[1] is None or own.get("block_size"):
         return False
     zero = np.zeros((), np.uint8) if values[2] is None else values[2]
@@ -77,28 +77,28 @@ def _quantize(node: onnx.NodeProto, place: Place) -> bool:
         return False
     axis, limits = own.get("axis", 1), np.iinfo(zero.dtype)
     steps = np.rint(values[0] / _spread(values[1], values[0].shape, axis, 0)) + _spread(zero, values[0].shape, axis, 0)
-    _store(place, node.output[0], np.clip(steps, limits.min, limits.max).astype(zero.dtype))
+    _store(builder, node.output[0], np.clip(steps, limits.min, limits.max).astype(zero.dtype))
     return True
 
 
-def _store(place: Place, name: str, value: np.ndarray) -> None:
+def _store(builder: NodeBuilder, name: str, value: np.ndarray) -> None:
     """Make the tensor `name` a constant, through an Identity, since other graphs may use the name."""
-    made = place.constant(value, f"{name}_stored")
-    place.constants[name] = place.constants[made]
-    place.add("Identity", [made], name, output=name)
+    result = builder.constant(value, f"{name}_stored")
+    builder.constants[name] = builder.constants[result]
+    builder.add("Identity", [result], name, output=name)
 
 
-def _bits(node: onnx.NodeProto, place: Place) -> bool:
+def _bits(node: onnx.NodeProto, builder: NodeBuilder) -> bool:
     """A @ B' with B [N, K] stored in blocks along K, as integers of 4 or 8 bits, the lowest bits first."""
     own, reads = attributes(node), [*node.input, "", "", ""]
-    packed, scale = place.value(reads[1]), place.value(reads[2])
+    packed, scale = builder.value(reads[1]), builder.value(reads[2])
     rows, columns, bits, block = own["N"], own["K"], own.get("bits", 4), own["block_size"]
     if packed is None or scale is None or bits not in (4, 8) or reads[4]:
         return False
     blocks = -(-columns // block)
     zeros = np.full((rows, blocks), 1 << (bits - 1), np.float32)
     if reads[3]:
-        stored = place.value(reads[3])
+        stored = builder.value(reads[3])
         if stored is None:
             return False
         zeros = stored.astype(np.float32).reshape(rows, blocks) if stored.dtype.kind == "f" else zeros
@@ -106,13 +106,13 @@ def _bits(node: onnx.NodeProto, place: Place) -> bool:
             zeros = _unpacked(stored.reshape(rows, -1), bits)[:, :blocks].astype(np.float32)
     value = _unpacked(packed.reshape(rows, blocks, -1), bits)[..., :block].astype(np.float32)
     value = (value - zeros[..., None]) * scale.astype(np.float32).reshape(rows, blocks, 1)
-    weights = place.constant(
+    weights = builder.constant(
         np.ascontiguousarray(value.reshape(rows, -1)[:, :columns].T).astype(scale.dtype), f"{reads[1]}_float"
     )
     out = node.output[0]
-    made = place.add("MatMul", [reads[0], weights], out, output=None if reads[5] else out)
+    result = builder.add("MatMul", [reads[0], weights], out, output=None if reads[5] else out)
     if reads[5]:
-        place.add("Add", [made, reads[5]], out, output=out)
+        builder.add("Add", [result, reads[5]], out, output=out)
     return True
 
 

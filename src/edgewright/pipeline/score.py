@@ -37,8 +37,8 @@ def _score(state: RunState, build: Build, evaluation: Entry, reference: Entry) -
         answers=evaluation, reference=None if is_reference else reference, images=state.images.evaluation,
         spec=state.spec, paired=Paired(margin=margin, seed=job.recipe.seed),
     )  # fmt: skip
-    build.results["score"] = made = scores.score(state.runner, build.candidate.id, asked)
-    found = scores.read(made)
+    build.results["score"] = entry = scores.score(state.runner, build.candidate.id, asked)
+    found = scores.read(entry)
     return found if is_reference else msgspec.structs.replace(found, results=evaluation.key)
 
 

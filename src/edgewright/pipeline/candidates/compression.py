@@ -38,9 +38,9 @@ def propose(state: RunState) -> list[Candidate]:
         if name in state.models:
             continue
         candidates = _for(base, what)
-        made = state.models[name] = _made(state, candidates[0], name, stage, what)
+        model = state.models[name] = _create(state, candidates[0], name, stage, what)
         named = [compressed(candidate, name) for candidate in candidates]
-        if isinstance(made, Failure):
+        if isinstance(model, Failure):
             failed.append(named[0])
         else:
             found += named
@@ -74,18 +74,18 @@ def _for(base: Sequence[Candidate], what: Any) -> list[Candidate]:
     return [counts, *(c for c in base if c is not counts)]
 
 
-def _made(state: RunState, counts: Candidate, name: str, stage: str, what: Any) -> Entry | Failure:
+def _create(state: RunState, counts: Candidate, name: str, stage: str, what: Any) -> Entry | Failure:
     """Create the model by `stage`. An error becomes a `Failure`, so that other models can follow."""
     try:
-        source, left = _pruned(state, counts, what) if stage == "prune" else _taught(state, what)
-        made = export_source(state.runner, replace(state.job, source=source), state.images)
+        source, left = _pruned(state, counts, what) if stage == "prune" else _distilled(state, what)
+        exported = export_source(state.runner, replace(state.job, source=source), state.images)
     except DiskFull:
         raise
     except EdgewrightError as error:
         return Failure(stage, error.what, error.why)
     if left is not None:
         state.left[name] = left
-    return made
+    return exported
 
 
 def _pruned(state: RunState, candidate: Candidate, amount: float | str) -> Smaller:
@@ -93,11 +93,11 @@ def _pruned(state: RunState, candidate: Candidate, amount: float | str) -> Small
     prune.require_teachable(state.job)
     wanted = Wanted(sparsity=amount) if isinstance(amount, str) else Wanted(speedup=amount)
     schedule = replaced(RECOVERY, train_time_s=state.job.recipe.train_time_s)
-    made = prune.narrow(state, candidate, wanted, schedule)
-    return Smaller(prune.ours(made.folder), made.cut.left)
+    pruned = prune.narrow(state, candidate, wanted, schedule)
+    return Smaller(prune.ours(pruned.folder), pruned.cut.left)
 
 
-def _taught(state: RunState, student: str) -> Smaller:
+def _distilled(state: RunState, student: str) -> Smaller:
     """The source `student` after training on the outputs of the run's model."""
     job = state.job
     prune.require_teachable(job)
@@ -107,8 +107,8 @@ def _taught(state: RunState, student: str) -> Smaller:
         teacher=job.source, student=learner, data=job.data, split=job.split, learn_from=job.calibration,
         schedule=schedule, seed=job.recipe.seed,
     )  # fmt: skip
-    made = distill.distil(state.runner, asked)[0]
-    return Smaller(prune.ours(made.path))
+    student_model = distill.distil(state.runner, asked)[0]
+    return Smaller(prune.ours(student_model.path))
 
 
 def _named(amount: float | str) -> str:

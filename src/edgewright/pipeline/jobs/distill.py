@@ -116,9 +116,11 @@ def distil(runner: StageRunner, asked: Teaching) -> tuple[Entry, Distilled]:
     evaluation = image_sets.label(evaluation, spec)
     training = _labelled(training, spec, asked.labels)
     fitted = msgspec.structs.replace(asked.student, source=fit(asked.student.source, spec))
-    made = _train(runner, replace(asked, student=fitted), exported, training)
-    told = msgspec.json.decode((made.path / sources.PLAN).read_bytes(), type=plans.Plan).made
-    learner = Source(source=str(made.path), trust_checkpoint=True)  # our own folder, from a source that the user named
+    trained = _train(runner, replace(asked, student=fitted), exported, training)
+    record = msgspec.json.decode((trained.path / sources.PLAN).read_bytes(), type=plans.Plan).made
+    learner = Source(
+        source=str(trained.path), trust_checkpoint=True
+    )  # our own folder, from a source that the user named
     ours, theirs = (
         _answers(runner, entry, name, evaluation)
         for entry, name in ((_export(runner, learner, evaluation), "student"), (exported, "teacher"))
@@ -126,9 +128,9 @@ def distil(runner: StageRunner, asked: Teaching) -> tuple[Entry, Distilled]:
     outputs, truth = accuracy.load_outputs(ours.path), accuracy.load_outputs(theirs.path)
     items, metric = evaluation.items, tasks.of(spec).metric
     reference, found = metric.score(truth, items, spec), metric.compare(outputs, truth, items, spec)
-    return made, Distilled(
-        teacher=teacher.source, student=fitted.source, parameters=tuple(told["parameters"]),
-        history=msgspec.convert(told["history"], History), accuracy_teacher=reference, accuracy_student=found,
+    return trained, Distilled(
+        teacher=teacher.source, student=fitted.source, parameters=tuple(record["parameters"]),
+        history=msgspec.convert(record["history"], History), accuracy_teacher=reference, accuracy_student=found,
         learned_from=len(training.items),
     )  # fmt: skip
 
@@ -209,11 +211,11 @@ def _train(runner: StageRunner, asked: Teaching, exported: Entry, training: Imag
         labels=classes, boxes=boxes, schedule=asked.schedule, seed=asked.seed, strict=strict,
         checkpoint=str(checkpoint),
     )  # fmt: skip
-    made = patient.with_torch.run(
+    trained = patient.with_torch.run(
         "distill", asked.student.source, inputs, f"{__name__}:train", request=msgspec.to_builtins(request)
     )
     shutil.rmtree(checkpoint, ignore_errors=True)
-    return made
+    return trained
 
 
 # --- in the child -----------------------------------------------------------------------------------------------------
@@ -324,9 +326,9 @@ def trainable_of(source: Source) -> Trainable:
     return trainable(source.parsed, source.checkpoint, source.trust_checkpoint)
 
 
-def copy(made: Path, out: Path) -> None:
-    """Copy the model from the folder `made` to `out`, atomically."""
+def copy(source: Path, out: Path) -> None:
+    """Copy the model from the folder `source` to `out`, atomically."""
     with files.new_folder(out) as folder:
         for name in (plans.WEIGHTS, sources.PLAN, plans.ARCHITECTURE):
-            if (made / name).is_file():
-                shutil.copyfile(made / name, folder / name)
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)

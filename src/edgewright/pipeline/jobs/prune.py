@@ -139,23 +139,23 @@ def prune(job: Job, runner: StageRunner, host: Host, wanted: Wanted, schedule: S
             f"This machine is {host.machine.title}; edgewright emulates only TensorRT on other machines.",
             "Run this on the target, or leave out --target.",
         )  # fmt: skip
-    made = narrow(state, candidate, wanted, schedule)
-    slim = prepare(replace(job, source=ours(made.folder)), runner, host)
+    pruned = narrow(state, candidate, wanted, schedule)
+    slim = prepare(replace(job, source=ours(pruned.folder)), runner, host)
     after = _built(slim, sparse(candidate) if wanted.sparsity else candidate)
-    accuracies = _compared(state, made.before, slim, after)
+    accuracies = _compared(state, pruned.before, slim, after)
     found = Pruned(
         artifact=candidate.id, importance=wanted.importance, images=len(state.images.evaluation.items),
-        parameters=made.cut.parameters, accuracy_before=accuracies[0], accuracy=accuracies[1], rounds=made.rounds,
-        widths=made.cut.widths, fixed=made.cut.fixed, removed=made.cut.removed, sparse=made.cut.sparse,
-        untimed=made.cut.untimed,
+        parameters=pruned.cut.parameters, accuracy_before=accuracies[0], accuracy=accuracies[1], rounds=pruned.rounds,
+        widths=pruned.cut.widths, fixed=pruned.cut.fixed, removed=pruned.cut.removed, sparse=pruned.cut.sparse,
+        untimed=pruned.cut.untimed,
     )  # fmt: skip
     if not state.measured_here:
         why = f"This machine is {host.machine.title}, not {job.target.title}: latency was not measured."
-        return made.folder, msgspec.structs.replace(found, unmeasured=why)
+        return pruned.folder, msgspec.structs.replace(found, unmeasured=why)
     # The median run, as for the choice: a process may be slow during its whole life.
-    times = sorted((_measured(state, made.before, after) for _ in range(RUNS)), key=Measured.gain)[RUNS // 2]
-    last = made.rounds[-1]
-    return made.folder, msgspec.structs.replace(
+    times = sorted((_measured(state, pruned.before, after) for _ in range(RUNS)), key=Measured.gain)[RUNS // 2]
+    last = pruned.rounds[-1]
+    return pruned.folder, msgspec.structs.replace(
         found, before_ms=times.before, after_ms=times.after, speedup=times.speedup, valid=times.valid,
         # The load of the machine may differ from that during the prediction, so the prediction is a share.
         predicted_ms=last.left * times.before / last.began if last.left and last.began else None,
@@ -306,20 +306,20 @@ def approach(speedup: float, half: Reached, choose: Callable[[Anchor], tuple[T, 
     """
     goal = 1 / speedup
     near = min(NEAR, (1 - goal) / 4)
-    measured, made = [half], list[tuple[float, T]]()
-    while len(made) < CHOICES:
+    measured, choices = [half], list[tuple[float, T]]()
+    while len(choices) < CHOICES:
         try:
             # No choice resembles the removal of half of all channels: two choices give a better line.
-            one, found = choose(anchored(measured if len(made) < 2 else measured[1:], speedup))
+            one, found = choose(anchored(measured if len(choices) < 2 else measured[1:], speedup))
         except InvalidInput:
-            if made:  # an earlier choice was measured and is reported with the goal, so there is nothing to refuse
+            if choices:  # an earlier choice was measured and is reported with the goal, so there is nothing to refuse
                 break
             raise
         measured.append(found)
-        made.append((abs(found.share - goal), one))
-        if any(told is not None and abs(found.share - told) <= near for told in (goal, found.told)):
+        choices.append((abs(found.share - goal), one))
+        if any(predicted is not None and abs(found.share - predicted) <= near for predicted in (goal, found.predicted)):
             break
-    return min(made, key=lambda pair: pair[0])[1]
+    return min(choices, key=lambda pair: pair[0])[1]
 
 
 def _trained(state: RunState, folder: Path, schedule: Schedule) -> tuple[Path, History]:
@@ -362,7 +362,7 @@ class Reached(NamedTuple):
     whole_ms: float
     share: float
     widths: dict[str, tuple[int, int]]
-    told: float | None = None
+    predicted: float | None = None
 
 
 def _reached(state: RunState, build: Build, entry: Entry) -> Reached:
@@ -373,8 +373,10 @@ def _reached(state: RunState, build: Build, entry: Entry) -> Reached:
     narrower = prepare(replace(state.job, source=ours(entry.path)), state.runner, state.host)
     less = _built(narrower, build.candidate)
     runs = [_measured(state, build, less, number) for number in range(1, RUNS + 1)]
-    made = cut.read(entry)
-    return Reached(median(run.before for run in runs), 1 / median(run.gain() for run in runs), made.widths, made.left)
+    result = cut.read(entry)
+    return Reached(
+        median(run.before for run in runs), 1 / median(run.gain() for run in runs), result.widths, result.left
+    )
 
 
 def anchored(measured: Sequence[Reached], speedup: float) -> Anchor:

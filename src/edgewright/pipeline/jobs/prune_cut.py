@@ -217,7 +217,7 @@ def make(request: dict[str, Any], folder: str, progress: child.Progress | None =
     from edgewright.quantize.pruning import blocks, sparsity
     from edgewright.vision import preprocess
 
-    tell = progress or (lambda *_: None)
+    step = progress or (lambda *_: None)
     wanted = msgspec.convert(request, CutRequest)
     asked, about = wanted.wanted, decode(Path(wanted.spec).read_bytes(), ModelSpec, wanted.spec)
     images, labels = wanted.images, wanted.labels
@@ -229,22 +229,22 @@ def make(request: dict[str, Any], folder: str, progress: child.Progress | None =
         )
         for i in range(0, len(images), BATCH)
     ]
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if asked.blocks is not None:
-        told["removed"] = blocks.choose(whole.module, whole.answers, [x for x, _ in batches], asked.blocks, tell)
-        less = blocks.remove(whole.module, told["removed"])
+        result["removed"] = blocks.choose(whole.module, whole.answers, [x for x, _ in batches], asked.blocks, step)
+        less = blocks.remove(whole.module, result["removed"])
     elif asked.sparsity is not None:
-        less, told["sparse"] = sparsity.prune(whole.module)
+        less, result["sparse"] = sparsity.prune(whole.module)
     else:
-        less, told = _without_channels(whole, about, wanted, batches, tell)
-    told["parameters"] = [sum(p.numel() for p in module.parameters()) for module in (whole.module, less)]
-    made = {"method": "pruning", "wanted": msgspec.to_builtins(asked), "parameters": told["parameters"]}
-    distill.write(Path(folder), wanted.source.source, less, about, made, told.get("removed", ()))
-    Path(folder, REPORT).write_bytes(msgspec.json.encode(msgspec.convert(told, Cut)))
+        less, result = _without_channels(whole, about, wanted, batches, step)
+    result["parameters"] = [sum(p.numel() for p in module.parameters()) for module in (whole.module, less)]
+    history = {"method": "pruning", "wanted": msgspec.to_builtins(asked), "parameters": result["parameters"]}
+    distill.write(Path(folder), wanted.source.source, less, about, history, result.get("removed", ()))
+    Path(folder, REPORT).write_bytes(msgspec.json.encode(msgspec.convert(result, Cut)))
 
 
 def _without_channels(
-    whole: Any, spec: ModelSpec, request: CutRequest, batches: Sequence[Any], tell: child.Progress
+    whole: Any, spec: ModelSpec, request: CutRequest, batches: Sequence[Any], step: child.Progress
 ) -> tuple[Any, dict[str, Any]]:
     """The module without the removed channels, and the fields of its `Cut`."""
     import torch
@@ -254,18 +254,18 @@ def _without_channels(
 
     asked, original = request.wanted, request.original
     first = torch.zeros(spec.input.shape(1))
-    tell(0, 4, "coupled channels")
+    step(0, 4, "coupled channels")
     found = groups.find(whole.module, whole.answers, first)
-    tell(1, 4, "importance of channels")
+    step(1, 4, "importance of channels")
     kind: Any = asked.importance
     worth = importance.measure(kind, whole.module, whole.answers, found.groups, batches, seed=request.seed)
-    tell(2, 4, "choice of channels")
+    step(2, 4, "choice of channels")
     network = Matched.of(
         onnx_files.load(Path(request.model)), groups.shapes(whole.module, whole.answers, first), found.groups
     )
     block = dict.fromkeys((group.name for group in found.groups), request.block)
     block |= dict.fromkeys(network.pooled, request.pooled)
-    told: dict[str, Any] = {"fixed": found.kept}
+    result: dict[str, Any] = {"fixed": found.kept}
     if asked.ratio is not None:
         gone = choice.uniform(found.groups, asked.ratio, block)
     else:
@@ -279,11 +279,13 @@ def _without_channels(
         }
         whole_ms = cost.anchor.whole_ms
         gone = choice.choose(allowed, lost, cost, whole_ms / (asked.speedup or 1.0))
-        told |= {"left": cost(gone) / whole_ms, "untimed": network.untimed}
-    tell(3, 4, "removal of channels")
+        result |= {"left": cost(gone) / whole_ms, "untimed": network.untimed}
+    step(3, 4, "removal of channels")
     chosen = {group.name: groups.indices(group, worth[group.name], gone[group.name]) for group in found.groups}
-    told["widths"] = {group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups}
-    return groups.prune(whole.module, whole.answers, first, chosen, found.groups), told
+    result["widths"] = {
+        group.name: (group.channels, group.channels - len(chosen[group.name])) for group in found.groups
+    }
+    return groups.prune(whole.module, whole.answers, first, chosen, found.groups), result
 
 
 class Matched(NamedTuple):
@@ -351,7 +353,7 @@ class Costs:
 
 
 def _matched(known: Mapping[str, Layer], shapes: Mapping[str, Any]) -> dict[str, str]:
-    """The module's layer for each node of the graph: both have the same execution order, and shapes tell layers apart.
+    """The module's layer for each node of the graph: both have the same execution order, and shapes step layers apart.
 
     A layer without a node (a head used in training only) is skipped; a node without a layer keeps its channels.
     """

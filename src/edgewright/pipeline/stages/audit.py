@@ -105,11 +105,11 @@ def audit_images(runner: StageRunner, images: Images, spec: ModelSpec) -> Entry:
 def described(artifact: Entry, evaluation: Entry | None) -> dict[str, Any]:
     """The properties of the compiled artifact, as its compilation or the device that ran it reported them."""
     found = artifacts.read(artifact.path).described
-    told = Path(evaluation.path, DESCRIBED) if evaluation else None
-    if told is None or not told.is_file():
+    reported = Path(evaluation.path, DESCRIBED) if evaluation else None
+    if reported is None or not reported.is_file():
         return found
     found.pop("unfused", None)  # the machine that built it reported this; the kernels of the other may be right
-    return {**found, **msgspec.json.decode(told.read_bytes())}
+    return {**found, **msgspec.json.decode(reported.read_bytes())}
 
 
 def read(entry: Entry) -> list[Finding]:
@@ -159,18 +159,18 @@ def examine(request: dict[str, Any], folder: str, progress: child.Progress | Non
 
     asked = msgspec.convert(request, ExamineRequest)
     options, spec = asked.options, convert(asked.spec, ModelSpec)
-    tell = progress or (lambda *_: None)
+    step = progress or (lambda *_: None)
     graph = onnx_files.load(Path(asked.model))
     names.name_nodes(graph)
     layers = census.layers(graph)
     precisions: list[Precision] = [*(["int8"] if "int8" in layers else []), options.precision]  # type: ignore[list-item]
     found = [checks.census(layers, asked.described)] if asked.described.get("layers") else []
     with tempfile.TemporaryDirectory(prefix="edgewright-audit-") as scratch:
-        tell(0, 3, "exact outputs")
+        step(0, 3, "exact outputs")
         exact = expected = _emulated(graph, asked, "", Path(scratch, "exact"))
         kernels = registry.traits(options.runtime).saturation
         if kernels and "int8" in layers and _adds_in_16_bits(asked.isa):
-            tell(1, 3, "outputs without VNNI")
+            step(1, 3, "outputs without VNNI")
             copy = onnx_files.copy(graph)
             pairs = sum(saturation.apply(copy, kernels).values())
             without = _emulated(copy, asked, options.runtime, Path(scratch, "saturated")) if pairs else exact
@@ -179,7 +179,7 @@ def examine(request: dict[str, Any], folder: str, progress: child.Progress | Non
         answered = tasks.of(spec).metric.chosen(accuracy.load_outputs(Path(asked.answers)), asked.places)
         found.append(checks.parity(answered, expected, precisions, spec))
         if asked.runs_here:
-            tell(2, 3, "batches")
+            step(2, 3, "batches")
             found += _batches(graph, asked, spec, precisions, Path(scratch, "batch"))
     _write(found, folder)
 

@@ -48,13 +48,13 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """What TensorRT refuses in the file, and why; None if no check fails."""
         broken = [violation for violation in self.violations if violation.level == "error"]
         problems = self.ahead_of_time.problems if self.ahead_of_time else ()
-        told = [f"{problem.operator} '{problem.origin}': {problem.text}" for problem in problems]
+        reported = [f"{problem.operator} '{problem.origin}': {problem.text}" for problem in problems]
         if broken:
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             what = f"The file breaks TensorRT's rule '{broken[0].rule}' at '{broken[0].origin}'{more}: {broken[0].text}"
-            return what, f"The parser reports: {told[0]}" if told else RULES[broken[0].rule]
-        if told:
-            return "TensorRT's parser refuses the file.", told[0]
+            return what, f"The parser reports: {reported[0]}" if reported else RULES[broken[0].rule]
+        if reported:
+            return "TensorRT's parser refuses the file.", reported[0]
         if (ahead := self.ahead_of_time) and not ahead.parsed:
             return "TensorRT's parser crashes on the file.", ahead.reason or ""
         return None
@@ -159,10 +159,10 @@ def _build(model: str, options: Options, capability: str | None, context: Contex
     """The result of parser and builder, or why they did not run."""
     if capability is None:
         return None, "the target names no GPU."
-    told: list[str] = []
+    reported: list[str] = []
 
     def watched(done: int, total: int, text: str) -> None:
-        told.append(text)
+        reported.append(text)
         context.progress(done, total, text)
 
     try:
@@ -173,5 +173,5 @@ def _build(model: str, options: Options, capability: str | None, context: Contex
     except Unavailable as error:
         return None, f"{error.what} {error.fix}"
     except (RuntimeFailed, TimedOut, OutOfResources) as error:
-        return crashed(error, capability, parsed=PARSED in told), None
+        return crashed(error, capability, parsed=PARSED in reported), None
     return msgspec.convert(found, type=Check), None

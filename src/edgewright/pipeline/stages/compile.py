@@ -55,11 +55,11 @@ def emulate_saturation(runner: StageRunner, model: Entry, candidate: Candidate, 
     """An artifact that computes what the candidate computes on x86 without VNNI (`quantize.saturation`)."""
     runtime = candidate.options.runtime
     inputs = {"model": model.key, "runtime": runtime, "made_by": made_by("quantize", "graph")}
-    made = runner.run(
+    saturated = runner.run(
         "saturate", candidate.id, inputs, "edgewright.quantize.saturation:convert", model=str(model.path / MODEL),
         runtime=runtime, into="out",
     )  # fmt: skip
-    return emulate(runner, made, candidate.id, spec)
+    return emulate(runner, saturated, candidate.id, spec)
 
 
 class File(NamedTuple):

@@ -25,9 +25,15 @@ def mix_precision(
 ) -> Entry:  # fmt: skip
     """``model.onnx``, ``provenance.json``: `quantized` with the variant's float layers restored."""
     how: dict[str, Any] = {"float_layers": list(variant.float_layers)}
-    made = made_by("quantize", "graph")
+    versions = made_by("quantize", "graph")
     source, _ = float_model(runner, model, variant, calibration, seed)
-    inputs = {"model": source.key, "quantized": quantized.key, "images": calibration.digests, **how, "made_by": made}
+    inputs = {
+        "model": source.key,
+        "quantized": quantized.key,
+        "images": calibration.digests,
+        **how,
+        "made_by": versions,
+    }
     return runner.run(
         "mixed", variant.name, inputs, "edgewright.quantize.mixed.compose:build", model=str(source.path / MODEL),
         quantized=str(quantized.path), images=calibration.paths, **how, into="out",
@@ -38,9 +44,15 @@ def sensitivity(runner: StageRunner, int8: InInt8, calibration: ImageSet, seed: 
     """``sensitivity.json``: the INT8 loss of each block, and with `layers` of each layer."""
     model, quantized, variant = int8
     how: dict[str, Any] = {"layers": layers}
-    made = made_by("quantize", "graph")
+    versions = made_by("quantize", "graph")
     source, _ = float_model(runner, model, variant, calibration, seed)
-    inputs = {"model": source.key, "quantized": quantized.key, "images": calibration.digests, **how, "made_by": made}
+    inputs = {
+        "model": source.key,
+        "quantized": quantized.key,
+        "images": calibration.digests,
+        **how,
+        "made_by": versions,
+    }
     return runner.run(
         "sensitivity", variant.name, inputs, "edgewright.quantize.mixed.block_sensitivity:measure",
         model=str(source.path / MODEL),

@@ -46,14 +46,14 @@ def float_model(runner: StageRunner, model: Entry, variant: Variant, calibration
         if "seed" in step.needs:
             inputs["seed"] = request["seed"] = seed
         able = runner.with_torch if "heavy" in step.needs else runner
-        made = able.run(
+        entry = able.run(
             step.stage, calibration.name, inputs, "edgewright.quantize.quantize:run_step",
             step=msgspec.to_builtins(step), request=request, into="out",
         )  # fmt: skip
-        if (made.path / MODEL).is_file():
-            found = FloatModel(made, None)
-        if (made.path / STATISTICS).is_file():
-            found = found._replace(statistics=made)
+        if (entry.path / MODEL).is_file():
+            found = FloatModel(entry, None)
+        if (entry.path / STATISTICS).is_file():
+            found = found._replace(statistics=entry)
     return found
 
 
@@ -80,12 +80,12 @@ def quantize(
     if method.needs("checkpoint"):
         request["checkpoint"] = str(runner.store.checkpoint("quantize", inputs))
     needs_torch = any("heavy" in step.needs for step in method.steps if not step.keeps)
-    made = (runner.with_torch if needs_torch else runner).run(
+    entry = (runner.with_torch if needs_torch else runner).run(
         "quantize", variant.name, inputs, "edgewright.quantize.quantize:quantize", **how, request=request, into="out",
     )  # fmt: skip
     if "checkpoint" in request:
         shutil.rmtree(request["checkpoint"], ignore_errors=True)
-    return made
+    return entry
 
 
 def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:

@@ -36,8 +36,8 @@ def fold(model: str, folder: str) -> None:
 def unshuffle(runner: StageRunner, model: Entry, name: str) -> Entry | None:
     """``model.onnx`` and ``spec.json`` of `model` without its channel shuffles; None for a model that has none."""
     inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
-    made = runner.run("unshuffle", name, inputs, f"{__name__}:take_shuffles_out", model=str(model.path / MODEL))
-    return made if (made.path / MODEL).is_file() else None
+    entry = runner.run("unshuffle", name, inputs, f"{__name__}:take_shuffles_out", model=str(model.path / MODEL))
+    return entry if (entry.path / MODEL).is_file() else None
 
 
 def take_shuffles_out(model: str, folder: str) -> None:

@@ -213,8 +213,8 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
 
     def row(self, row: Row) -> None:
         """Report the state of a candidate, if the `watch` wants it."""
-        if tell := getattr(self.watch, "row", None):
-            tell(row)
+        if receive := getattr(self.watch, "row", None):
+            receive(row)
 
     def _share(self) -> child.Limits:
         """The limits of a stage while others run: an equal share of the memory."""
