@@ -511,7 +511,9 @@ def _missed(report: Report) -> EdgewrightError | None:
     if report.errors:
         codes = ", ".join(dict.fromkeys(finding.code for finding in report.errors))
         why = "\n".join(sentence(finding) for finding in report.errors)
-        return GateFailed(f"Nothing is chosen: {codes}.", why, "Correct the errors; docs/reference/audit.md explains each code.")
+        return GateFailed(
+            f"Nothing is chosen: {codes}.", why, "Correct the errors; docs/reference/audit.md explains each code."
+        )
     if report.target.measured is False or choice is None or choice.id:
         return None
     if not any(m.status == "ok" for m in report.measurements):

@@ -132,7 +132,7 @@ def test_missing_folder_and_oversized(small: Any, tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
         with pytest.raises(InvalidInput, match="no file"):
             files.load(path)
-    with pytest.raises(InvalidInput, match="At most 100"):
+    with pytest.raises(InvalidInput, match="The limit is 100"):
         files.load(tmp_path / "m.onnx", limit_bytes=100)
 
 
