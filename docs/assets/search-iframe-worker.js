@@ -5,7 +5,7 @@
 (() => {
   const EMPTY = new Set(
     ("a about am an and any are as at be been but by can could did do does for from get gets had has have how i if in into is it its " +
-      "me more most my need no not of on one or our should so some than that the their them then there these they this those to too use " +
+      "me mean means more most my need no not of on one or our should so some than that the their them then there these they this those to too use " +
       "using want was we were what when where which while who why will with without would you your").split(" ")
   )
   const plain = text => " " + text.replace(/<[^>]*>/g, " ").toLowerCase().split(/[^\p{L}\p{N}]+/u).join(" ")

@@ -32,6 +32,8 @@ QUESTIONS = {
     "jetson without internet": "how-to/air-gapped-device.html",
     "fail the build when slower": "how-to/ci-github.html",
     "exit code of a failed gate": "reference/exit-codes.html",
+    "how is latency measured": "explanation/latency.html",
+    "raspberry pi": "how-to/raspberry-pi.html",
 }
 
 pytestmark = pytest.mark.xdist_group("site")
