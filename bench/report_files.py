@@ -23,13 +23,16 @@ WRITERS = {".json": "report_json", ".md": "markdown", ".html": "html"}
 
 
 def read_report(path: PathLike) -> Report:
-    """The report in a ``report.json``, or in the folder that holds one."""
+    """Read the report `path`, a ``report.json`` or its folder. Raises `InvalidInput` for other files."""
     where = files.absolute(path)
     return report_json.read(where / "report.json" if where.is_dir() else where)
 
 
 def write_report(report: Report, out: PathLike) -> None:
-    """Write the report as .json, .md or .html, by the file's ending."""
+    """Write `report` to the file `out` in the format of its extension: .json, .md or .html.
+
+    Raises `UsageError` for another extension.
+    """
     path = files.absolute(out)
     writer = WRITERS.get(path.suffix)
     if writer is None:
@@ -43,10 +46,11 @@ def write_report(report: Report, out: PathLike) -> None:
 def gate(
     report: PathLike, *, budget: str | None = None, baseline: PathLike | None = None, compare: Part | None = None
 ) -> Gate:  # fmt: skip
-    """Check the chosen artifact of a report against a budget and, where given, against an earlier report.
+    """Check the chosen artifact of `report` against a budget and, if `baseline` is given, against an earlier report.
 
-    `budget`: default the report's own. `compare`: the part that is compared with the baseline (default both). What is
-    wrong is in what comes back; see `bench.gate`.
+    `report`, `baseline`: a ``report.json`` or its folder. `budget`: default the budget of the report. `compare`: the
+    part that is compared with the baseline, default all. Returns the checks; a failed check is returned, not raised.
+    Raises `UsageError` if there is nothing to check, `InvalidInput` for a file that is no report.
     """
     found = read_report(report)
     text = found.budget if budget is None else budget

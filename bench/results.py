@@ -363,9 +363,9 @@ class StageTime(Result, frozen=True, kw_only=True):
 
 
 class Report(Result, frozen=True, kw_only=True):
-    """Reference, all measurements, verdicts and the choice. `created` is ISO 8601 in UTC.
+    """The content of ``report.json``: reference, all measurements, verdicts and the choice.
 
-    `findings` and `passed` are of the data and of the reference.
+    docs/reference/report-schema.md has the meaning of each field. `created` is ISO 8601 in UTC.
     """
 
     # A factory, since a plain default would be left out of the file: every file carries its version.
@@ -385,7 +385,7 @@ class Report(Result, frozen=True, kw_only=True):
     passed: tuple[Finding, ...] = ()
 
     def measurement(self, id: str) -> Measurement:
-        """The measurement with this id; KeyError where there is none."""
+        """The measurement with the given `id`. Raises KeyError if there is none."""
         for found in self.measurements:
             if found.id == id:
                 return found
@@ -393,12 +393,12 @@ class Report(Result, frozen=True, kw_only=True):
 
     @property
     def chosen(self) -> Measurement | None:
-        """The measurement that the choice names, or None."""
+        """The measurement of the chosen artifact, or None."""
         return self.measurement(self.choice.id) if self.choice and self.choice.id else None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """What is wrong with the data or the reference, so that no figure of accuracy is evidence."""
+        """The errors in the data or the reference. If there are any, no accuracy in the report is valid."""
         return tuple(finding for finding in self.findings if finding.level == "error")
 
 

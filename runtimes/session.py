@@ -37,11 +37,14 @@ MAX_BATCH = 32
 
 
 def open(path: str | os.PathLike[str], *, trust_plan: bool = False) -> Session:
-    """Open a bundle (or an artifact folder) and make it ready to answer.
+    """Open the bundle (or artifact folder) `path`.
 
-    Every file is checked against the manifest before a runtime library reads it. Raises `InvalidInput` (no bundle),
-    `IntegrityError` (damaged; a torch program; a TensorRT plan that another machine made, unless `trust_plan`),
-    `Unavailable` (runtime not installed, or the device lacks the precision), `RuntimeFailed`.
+    Checks every file against the manifest before a runtime library reads it. `trust_plan`: also load a TensorRT plan
+    that another machine built.
+
+    Raises `InvalidInput` if there is no bundle, `IntegrityError` for a damaged bundle, a torch program, or a TensorRT
+    plan of another machine, `Unavailable` if the runtime is not installed or the device lacks the precision, and
+    `RuntimeFailed` if the runtime fails.
     """
     contents = _verified(path)
     about = artifact.parse(contents)
@@ -50,7 +53,7 @@ def open(path: str | os.PathLike[str], *, trust_plan: bool = False) -> Session:
 
 
 def open_measured(path: str | os.PathLike[str]) -> Session:
-    """As `open`, for what this machine is to measure: also the torch reference, if this machine made it."""
+    """As `open`, for an artifact that this machine measures: also the torch reference that it exported."""
     contents = _verified(path)
     return Session(contents, artifact.parse(contents))
 
@@ -66,7 +69,10 @@ def _verified(path: str | os.PathLike[str]) -> Contents:
 
 
 class Session:
-    """A loaded model that answers. Made by `open`; use it as a context manager, or `close` it."""
+    """A loaded model. `open` returns it. Use it as a context manager, or call `close`.
+
+    `spec`: the `ModelSpec`. `options`: the runtime and its settings.
+    """
 
     spec: ModelSpec
     options: Options
@@ -87,12 +93,14 @@ class Session:
         self, images: list[ImageSource] | tuple[ImageSource, ...], score: float | None = None
     ) -> list[Any]: ...
     def __call__(self, images: Any, score: float | None = None) -> Any:
-        """The answer for one image, or for each of a list; what it is is the task's affair (`edgewright.tasks`).
+        """Run the model on one image, or on each image of a list or tuple.
 
-        An image is a path, the bytes of an image file, an open file, a PIL image, a uint8 array (height, width, 3) in
-        RGB, or a uint8 torch tensor (3, height, width). `score`: the least score of a detection, from 0 to 1, instead
-        of the spec's. Raises `InvalidInput` for what is no such image or score, `RuntimeFailed` where the runtime
-        fails.
+        `images`: a path, the bytes of an image file, an open file, a PIL image, a uint8 array (height, width, 3) in
+        RGB, a uint8 torch tensor (3, height, width), or a list of these. `score`: the lowest score of a detection, from
+        0 to 1; default that of the spec.
+
+        Returns the answer of the task for each image: a `Classification` or `Detections`. Raises `InvalidInput` for
+        another type of image or score, `RuntimeFailed` if the runtime fails.
         """
         score = tasks.of(self.spec).decode.threshold(self.spec, score)
         if isinstance(images, (list, tuple)):
@@ -101,24 +109,28 @@ class Session:
 
     @property
     def most(self) -> int:
-        """The images that one inference takes at most: the model's batch, or a plan's largest where that is open."""
+        """The largest batch of one inference: the model's fixed batch, else the largest of its plan, at most 32."""
         builder = self.options.builder
         return self.spec.input.batch or (min(builder.max_batch, MAX_BATCH) if builder else MAX_BATCH)
 
     def run(self, x: np.ndarray) -> list[np.ndarray]:
-        """The model's raw outputs for a preprocessed batch, an array as ``spec.input`` describes it."""
+        """The raw outputs for the preprocessed batch `x`, an array of the shape and type in `spec.input`.
+
+        Returns one array per output of `spec.outputs`, in the shape that the graph gives. Raises `InvalidInput` for an
+        array of another shape or type, `UsageError` after `close`, `RuntimeFailed` if the runtime fails.
+        """
         if x.dtype != self._dtype or x.shape[1:] != self._row or self.spec.input.batch not in (None, len(x)):
             raise self._misfit(x)
         with self._lock:
             return self._runtime.run(self._opened(), x)
 
     def describe(self) -> dict[str, Any]:
-        """What really runs here: precision, threads, device, kernels by precision. Costs an inference or more."""
+        """The settings in use here: precision, threads, device, kernels by precision. Runs at least one inference."""
         with self._lock:
             return self._runtime.describe(self._opened())
 
     def close(self) -> None:
-        """Free the model. Closing twice is fine."""
+        """Free the model. A second call does nothing."""
         with self._lock:
             if self._handle is not None and hasattr(self._runtime, "close"):
                 self._runtime.close(self._handle)
@@ -140,11 +152,18 @@ class Session:
     def read(
         self, outputs: list[np.ndarray], sizes: list[tuple[int, int]], score: float | None = None
     ) -> Sequence[Any]:
-        """What `run` answered, as the answer for each image; `sizes`: the images' (width, height) in pixels."""
+        """Decode the raw `outputs` of `run` into one answer per image.
+
+        `sizes`: the (width, height) of each image in pixels. `score`: as in a call of the session.
+        """
         return tasks.of(self.spec).decode.read(outputs, self.spec, sizes, score)
 
     def outputs(self, images: Sequence[ImageSource]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
-        """The raw outputs for the images, `most` at a time, and the (width, height) of each: what `read` takes."""
+        """Yield the raw outputs for `images`, at most `most` at a time, with the (width, height) of each image in
+        pixels.
+
+        Both are the arguments of `read`.
+        """
         size = self.most
         for start in range(0, len(images), size):
             part = [open_picture(image, self.spec.preprocess.turns) for image in images[start : start + size]]

@@ -66,7 +66,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The chosen bundle."""
+    """The chosen bundle. `path`: its folder, absolute."""
 
     path: Path
 
@@ -79,9 +79,12 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of `optimize` and `bench`: the report, the files with it, the chosen bundle, and the budget's verdict.
+    """The result of `optimize` and `bench`.
 
-    `missed`: the error that the command line would end with, if no variant meets the budget; else None.
+    - `report`: the reference, all measurements and the choice.
+    - `files`: the path of each written file by its name ("bundle", "html", "markdown", "json").
+    - `best`: the chosen bundle, or None if no variant is confirmed within the budget.
+    - `missed`: the error that the command line would end with, if no variant meets the budget; else None.
     """
 
     report: Report
@@ -115,6 +118,10 @@ def optimize(
     """Build the candidates for `target`, measure them, and write the reports and the chosen bundle to `out`.
 
     - `source`, `budget`: see `edgewright optimize --help`. `data`: a folder of images.
+    - `checkpoint`: a file with the weights of `source`. `spec`: a TOML file with the model's description; default the
+      file next to the model.
+    - `split`: the split of `data` to validate on. `calibration`: a folder of calibration images; default a split of
+      `data`.
     - `target`: the name of a device, default this machine. `on`: a device ("user@host") that measures instead of this
       machine; it is then the target. `isa`: instruction sets of the target, if it has fewer than described ("avx2").
     - `recipe`: which variants to try, as a `Recipe` or a TOML file. `mixed_precision`, `strict`, `effort` and
@@ -171,9 +178,11 @@ def export(
 ) -> dict[str, Any]:
     """Export `source` to the ONNX file `out`, with its ModelSpec in the metadata.
 
-    `batch` None: a dynamic batch size. Returns the results of the parity check: the ONNX file against the source on
-    images of `data`, or on random input without `data`. Raises `InvalidInput` for a source that cannot be exported,
-    `RuntimeFailed` if parity fails.
+    `batch`: the images of one inference; None is a dynamic batch size. `checkpoint`, `spec`, `trust_checkpoint` and
+    `watch` are those of `optimize`.
+
+    Returns the results of the parity check: the ONNX file against the source on images of `data`, or on random input
+    without `data`. Raises `InvalidInput` for a source that cannot be exported, `RuntimeFailed` if parity fails.
     """
     plan, path = Recipe(), _writable_file(out)
     found = None
@@ -203,9 +212,12 @@ def quantize(
 ) -> dict[str, Any]:
     """Quantize the float ONNX file `model` to the INT8 file `out`.
 
-    `calibration`: a folder of images, of which `num_images` are used. `scheme`, `method`: see
-    `edgewright quantize --help`; None is the first method that fits the scheme. Returns the provenance: scheme, method
-    and image set. Raises `InvalidInput` for a model that is already quantized, and for too few images.
+    `calibration`: a folder of images, of which `num_images` are used; `seed` chooses them. `scheme`, `method`: see
+    `edgewright quantize --help`; None is the first method that fits the scheme. `strict` and `watch` are those of
+    `optimize`.
+
+    Returns the provenance: scheme, method and image set. Raises `InvalidInput` for a model that is already quantized,
+    and for too few images.
     """
     path = _writable_file(out)
     entry = quantizing.quantize(
@@ -237,10 +249,14 @@ def distill(
 ) -> Distilled:
     """Train the model `student` on the outputs of `source` for your images. The folder `out` is then a source itself.
 
-    `train_data`: training images (default: the split train or calib of `data`, else three quarters of it). `labels`:
-    whether to train on the labels, too (default: if every image has one). `schedule`: the length and settings of the
-    training. A killed call continues where it stopped. Returns sizes and accuracy of both models. Raises `InvalidInput`
-    if teacher, student and data do not fit.
+    - `train_data`: training images; default the split train or calib of `data`, else three quarters of it.
+    - `labels`: whether to train on the labels, too; default if every image has one.
+    - `schedule`: the length and settings of the training. `seed`: of the training.
+    - `student_checkpoint`: a file with the first weights of the student.
+    - `checkpoint`, `spec`, `split`, `trust_checkpoint`, `strict`, `watch`: as in `optimize`.
+
+    A killed call continues where it stopped. Returns sizes and accuracy of both models. Raises `InvalidInput` if
+    teacher, student and data do not fit.
     """
     folder = _writable_model(out)
     teacher = Source(
@@ -279,10 +295,16 @@ def prune(
 ) -> Pruned:
     """Prune channels of `source`, train the rest on its outputs, and measure. The folder `out` is then a source itself.
 
-    `wanted`: how much to prune. The latency that counts is that of the first INT8 artifact for `target`, `runtime` and
-    `scheme` (with `precision`: the first float one). `schedule` None: no training. A killed call continues where it
-    stopped. Returns latencies and accuracy before and after. Raises as `optimize` does for invalid input, `Unavailable`
-    if the latency or accuracy cannot be measured here, `RuntimeFailed` if the artifact cannot be built.
+    - `wanted`: how much to prune.
+    - `target`, `runtime`, `scheme`: the latency that counts is that of the first INT8 artifact for these. With
+      `precision`, it is that of the first float artifact.
+    - `train_data`: training images; default the split train or calib of `data`, else three quarters of it.
+    - `schedule`: the length and settings of the training; None trains nothing. `seed`: of the training.
+    - `checkpoint`, `spec`, `split`, `trust_checkpoint`, `strict`, `watch`: as in `optimize`.
+
+    A killed call continues where it stopped. Returns latencies (ms) and accuracy before and after. Raises as `optimize`
+    does for invalid input, `Unavailable` if the latency or accuracy cannot be measured here, `RuntimeFailed` if the
+    artifact cannot be built.
     """
     folder = _writable_model(out)
     host = hosts.here()
@@ -318,8 +340,11 @@ def sensitivity(
 ) -> Sensitivity:
     """Measure how much accuracy each layer and block of `source` loses in INT8, and how much time it saves here.
 
-    `scheme`: default the target's first. Writes ``sensitivity.json`` and ``sensitivity.html`` to the folder `out`, if
-    it is given. Raises as `optimize` does for invalid input, and `Unavailable` for the target of another machine.
+    `scheme`: default the first of `target`. `method`: default the first that fits. `data`, `checkpoint`, `spec`,
+    `split`, `calibration`, `trust_checkpoint`, `strict` and `watch` are those of `optimize`.
+
+    Writes ``sensitivity.json`` and ``sensitivity.html`` to the folder `out`, if it is given. Raises as `optimize` does
+    for invalid input, and `Unavailable` for the target of another machine.
     """
     host, folder = hosts.here(), _writable(out) if out is not None else None
     recipe = Recipe(
@@ -351,7 +376,14 @@ def compile(
 ) -> tuple[Manifest, Checked | None]:
     """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime, and write the bundle `out`.
 
-    If `target` is another machine, nothing runs. A file for TensorRT is then checked by TensorRT's parser and builder.
+    - `target`: a device; its first runtime is the default. `runtime` and `precision` name others. If `target` is
+      another machine, nothing runs. A file for TensorRT is then checked by TensorRT's parser and builder.
+    - `threads`: CPU threads; 0 is one per physical core.
+    - `normalize`: "host" normalizes pixels before the graph, "graph" inside it.
+    - `images`: a folder of images that FP16 for TensorRT is checked on.
+    - `max_batch`: the largest batch of a TensorRT plan.
+    - `watch`: as in `optimize`.
+
     If `model` is a bundle, it is completed with the parts that only this device can build: its TensorRT plan.
 
     Returns the bundle's manifest, and for TensorRT the results of its checks. Raises `InvalidInput` for a file that
@@ -397,8 +429,14 @@ def audit(
 ) -> Audited:
     """Check an ONNX file or bundle for errors that the mean accuracy does not show.
 
-    `reference`: the float model to compare the scores with. `isa`: instruction sets of the target processor ("avx2").
-    Returns the findings; a finding of level "error" is returned, not raised.
+    - `file`: the ONNX file or bundle. `reference`: the float model to compare the scores with.
+    - `data`, `split`: the images, of which `num_images` are used. `calibration`: the folder that the model was
+      calibrated on.
+    - `isa`: instruction sets of the target processor ("avx2"). `runtime`: default ONNX Runtime, or that of the bundle.
+    - `strict`, `watch`: as in `optimize`.
+
+    Returns the findings; a finding of level "error" is returned, not raised. Raises `InvalidInput` for a file that
+    cannot be read.
     """
     asked = auditing.AuditRequest(
         path=files.absolute(file), data=files.absolute(data), split=split,
@@ -422,10 +460,13 @@ def bench(
     strict: bool = False,
     watch: Watch = quiet,
 ) -> Outcome:
-    """Measure bundles in one interleaved run on this machine, or on the device `on` ("user@host").
+    """Measure `bundles` in one interleaved run on this machine, or on the device `on` ("user@host").
 
     The first bundle is the reference. `fps`: the frame rate of a camera; latency is then measured at this rate, too.
-    Returns the `Outcome`. Raises `UsageError` for a rate outside 0.1 to 1000.
+    `data`, `split`, `budget`, `recipe`, `strict` and `watch` are those of `optimize`. The reports are written to the
+    folder `out`.
+
+    Returns the `Outcome`, without a chosen bundle. Raises `UsageError` for a rate outside 0.1 to 1000.
     """
     plan, folder = recipe or Recipe(), _writable(out)
     plan = msgspec.structs.replace(plan, strict=strict or plan.strict)
@@ -446,7 +487,10 @@ def bench(
 
 
 def clean_device(on: Device | str) -> bool:
-    """Remove edgewright and its files from a device, and end its processes there. False if there was nothing."""
+    """Remove edgewright and its files from the device `on` ("user@host"), and end its processes there.
+
+    Returns False if there was nothing. Raises `Unavailable` if the device does not answer.
+    """
     device = _device(on)
     assert device is not None
     return remote.clean(device)

@@ -23,8 +23,7 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 
 class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The preprocessing from an 8-bit image to the model's input: resize, crop, (pixel / divide - mean) / std by
-    channel.
+    """The preprocessing from an 8-bit image to the model's input: resize, crop, normalize.
 
     - `resize`: "shorter" scales the shorter side to `resize_to[0]` (torchvision's Resize(int)); "exact" scales to the
       (height, width) `resize_to`; "letterbox" fits the image into `resize_to`, keeps its aspect ratio and fills the
@@ -33,6 +32,7 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
       bottom.
     - `interpolation`: "opencv" is OpenCV's INTER_LINEAR, as detectors are trained; the others are Pillow's.
     - `crop`: a center crop to (height, width). A smaller image is padded with zeros, after a letterbox with `pad`.
+    - `divide`, `mean`, `std`: an input value is (pixel / divide - mean) / std, by channel. A pixel is from 0 to 255.
     - `normalize`: "graph" means that the graph divides and normalizes; it takes uint8.
     - `exif`: whether the EXIF orientation of a photo is applied first. OpenCV's imread applies it (and Ultralytics),
       and Pillow does not (nor timm and torchvision). None: as the library of `interpolation` does.
@@ -58,7 +58,14 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="image"):
-    """An image input. `batch` None: any batch size. `preprocess`: how an image becomes the array."""
+    """An image input of the graph.
+
+    - `name`: in the graph. `height`, `width`: in pixels. `channels`: 1 or 3.
+    - `batch`: the images of one inference; None is any number.
+    - `dtype`, `layout`: of the array. NCHW is (batch, channels, height, width), NHWC is (batch, height, width,
+      channels).
+    - `preprocess`: how an image becomes the array.
+    """
 
     name: str = "images"
     height: Side
@@ -94,8 +101,11 @@ class Section:
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything about a model except its weights. `source`: its origin. `outputs`: the outputs of the graph that are
-    read, in order."""
+    """Everything about a model except its weights.
+
+    `name`: the name of its bundles. `source`: its origin. `inputs`: one `Input`. `outputs`: the outputs of the graph
+    that are read, in order. `task`: the task's section, such as `Classify` or `Detect`.
+    """
 
     schema_version: int = SCHEMA_VERSION
     name: str

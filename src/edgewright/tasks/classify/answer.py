@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """One class of one image: its index, its label and its score (a probability where the spec says so)."""
+    """One class of one image.
+
+    `index`: the index of the class. `label`: its name. `score`: from 0 to 1 if the spec's scores are probabilities.
+    """
 
     index: int
     label: str
@@ -19,7 +22,10 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 class Classification(msgspec.Struct, frozen=True):
-    """The best classes of one image, best first; among equal scores the lower index comes first, as in argmax."""
+    """The best classes of one image.
+
+    `top`: a `Prediction` for each, best first. Of equal scores the lower index comes first, as in argmax.
+    """
 
     top: tuple[Prediction, ...]
 
@@ -35,7 +41,7 @@ class Classification(msgspec.Struct, frozen=True):
 
     @property
     def score(self) -> float:
-        """The score of the best class."""
+        """The score of the best class, from 0 to 1 if the spec's scores are probabilities."""
         return self.top[0].score
 
     def to_json(self, top: int = 3) -> dict[str, Any]:

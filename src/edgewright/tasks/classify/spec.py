@@ -13,8 +13,11 @@ from edgewright.tasks.outputs import Rule
 class Classify(
     Section, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="classify"
 ):
-    """How a classifier's outputs are read. `scores`: what turns them into probabilities ("none": they are already);
-    `top`: so many of the best classes an answer has; `labels`: the names of the `classes`, or none."""
+    """How a classifier's outputs are read.
+
+    `scores`: the function that turns them into probabilities; "none" if they are probabilities. `top`: the number of
+    classes in an answer. `classes`: the number of classes. `labels`: their names, or empty.
+    """
 
     TABLE: ClassVar[str] = "postprocess"
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Detection(msgspec.Struct, frozen=True):
-    """One object: index and label of its class, score, and `box` (x1, y1, x2, y2) in the original image's pixels."""
+    """One object in an image.
+
+    `index`, `label`: its class. `score`: from 0 to 1. `box`: x1, y1, x2, y2 in pixels of the original image.
+    """
 
     index: int
     label: str
@@ -24,11 +27,12 @@ class Detection(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The objects found in one image, best first. Indexing and iteration give a `Detection` each.
+    """The objects in one image, best first. Indexing and iteration give a `Detection` each.
 
-    `boxes` (N, 4) float32: x1, y1, x2, y2 in the original image's pixels, inside the image. `scores` (N,) float32,
-    `indices` (N,) int64: classes. `names`: the classes' labels; where empty, the index serves as label. `masks` and
-    `keypoints` are kept for models that give them.
+    - `boxes`: (N, 4) float32, x1, y1, x2, y2 in pixels of the original image, clipped to it.
+    - `scores`: (N,) float32, from 0 to 1. `indices`: (N,) int64, the classes.
+    - `names`: the names of all classes; if empty, the index is the label.
+    - `masks`, `keypoints`: reserved for models that give them.
     """
 
     boxes: np.ndarray
@@ -51,16 +55,16 @@ class Detections:
         return (self[k] for k in range(len(self)))
 
     def rows(self, image: int) -> np.ndarray:
-        """(N, 7) float32: the number `image`, the box, score and class; what mAP is computed from."""
+        """(N, 7) float32: the number `image`, the box in pixels, the score and the class. mAP is computed from it."""
         number = np.full((len(self), 1), image, np.float32)
         return np.hstack([number, self.boxes, self.scores[:, None], self.indices[:, None]]).astype(np.float32)
 
     def to_json(self, top: int = 0) -> dict[str, Any]:
-        """Every object as plain data; `top` means nothing here."""
+        """Every object as plain data. `top` has no effect."""
         return {"boxes": [{"label": d.label, "index": d.index, "score": d.score, "box": list(d.box)} for d in self]}
 
     def lines(self, top: int = 0) -> list[Line]:
-        """How many objects there are, then each in a line of its own; `top` means nothing here."""
+        """The number of objects, then one line per object. `top` has no effect."""
         found: list[Line] = [(("bold", str(len(self))), " objects")]
         for d in self:
             corners = " ".join(f"{value:7.1f}" for value in d.box)

@@ -33,18 +33,18 @@ class Detect(
 
     `decoder` names the layout of the outputs; N images, C classes, A cells over all strides:
 
-    - "boxes": one (N, 4+C, A) or, `transposed`, (N, A, 4+C): box centre, width, height in input pixels, class scores
+    - "boxes": one (N, 4+C, A) or, `transposed`, (N, A, 4+C): box center, width, height in input pixels, class scores
       (YOLOv8, YOLO11: decoded inside the graph).
     - "dfl": the same with 4 x `bins` logits of the distances to the four sides instead of a box, and class logits (the
       raw head of YOLOv8 and YOLO11), in units of the stride; `bins` 1: the four distances themselves (YOLO26).
-    - "yolov5": one (N, A, 5+C): box centre, width, height in input pixels, objectness, class scores; the score is their
+    - "yolov5": one (N, A, 5+C): box center, width, height in input pixels, objectness, class scores; the score is their
       product (YOLOv5, YOLOv7: decoded inside the graph).
     - "yolox": one (N, A, 5+C): offset from the cell, log of width and height, in units of the stride, objectness, class
       scores.
     - "nanodet": for each stride class scores (N, cells, C), then for each stride distance logits (N, cells, 4 x bins).
     - "fastestdet": one (N, 5+C, H, W): objectness, tanh offset, sigmoid size relative to the image, class scores;
       the score is objectness^0.6 x class^0.4.
-    - "yolo-fastestv2": for each level of `anchors` one (N, rows, columns, 5 x sizes + C): of each size the centre
+    - "yolo-fastestv2": for each level of `anchors` one (N, rows, columns, 5 x sizes + C): of each size the center
       (2x - 0.5 cells from the cell's corner), width and height ((2w)^2 of the size), then of each size objectness, then
       class scores that the sizes share; all after their sigmoid or softmax.
     - "yunet": for each stride class scores (N, cells, C), then for each objectness (N, cells, 1), then boxes (N, cells,
@@ -52,19 +52,22 @@ class Detect(
       objectness, each clipped to 0..1 (OpenCV's FaceDetectorYN).
     - "ultraface": class scores (N, A, C) of which class 0 is the background, which is never found, then (N, A, 4):
       x1, y1, x2, y2 relative to the input (Ultra-Light-Fast-Generic-Face-Detector, RFB and slim).
-    - "set": one (N, queries, 4+C): box centre, width and height relative to the input, class scores; no suppression
+    - "set": one (N, queries, 4+C): box center, width and height relative to the input, class scores; no suppression
       (RT-DETR).
     - "end2end": one (N, boxes, 6): x1, y1, x2, y2 in input pixels, score, class; no suppression (YOLO26).
-    - "anchors": class outputs (N, A, C), then (N, A, 4) shifts of the centre and logs of the scale relative to the
-      anchors of `anchors`, times `coding` (x, y, width, height). The first anchor's centre lies `offset` steps from the
-      image's corner. Cells stand level by level, row by row, in the order of `sizes` (SSD, RetinaNet).
+    - "anchors": class outputs (N, A, C), then (N, A, 4) shifts of the center and logs of the scale relative to the
+      anchors of `anchors`, times `coding` (x, y, width, height). The first anchor's center is `offset` steps from the
+      image's corner. Cells are ordered by level, by row, in the order of `sizes` (SSD, RetinaNet).
 
-    `scores`: what turns class outputs into probabilities ("none": they are already; "softmax" for "anchors" only: class
-    0 is then the background, which is never found). `score`: detections below it are
-    left out on a device; accuracy is measured from `score_eval` on. `iou`: of two overlapping boxes of one class the
-    lower is dropped; 1 drops none, for heads that give each object once. `multi_label`: a cell may give several
-    classes, else its best one; `multi_label_eval`: the same, but only while accuracy is measured. `most`: detections an
-    image. `labels`: the names of the `classes`, or none.
+    - `strides`: input pixels per cell, of each feature map.
+    - `scores`: the function that turns class outputs into probabilities; "none" if they are probabilities. "softmax" is
+      for "anchors" only; class 0 is then the background and is never found.
+    - `score`: a device leaves out detections with a lower score. `score_eval`: the same while accuracy is measured.
+    - `iou`: of two boxes of one class that overlap by more, the one with the lower score is dropped. 1 drops none.
+    - `multi_label`: a cell may give several classes, not only its best one. `multi_label_eval`: the same, only while
+      accuracy is measured.
+    - `most`: the largest number of detections per image.
+    - `classes`: the number of classes. `labels`: their names, or empty.
     """
 
     decoder: Decoder
