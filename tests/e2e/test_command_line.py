@@ -46,7 +46,7 @@ def test_step_by_step_ends_in_a_gate(tiny: Path) -> None:
     for path in (tiny / "images/calib").glob("*/*"):
         (tiny / "unsorted" / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
     run = edgewright(*asked, "unsorted", cwd=tiny)
-    assert run.returncode == 3 and "needs a class for each image" in run.stderr and "use distil" in run.stderr
+    assert run.returncode == 3 and "needs a class for each image" in run.stderr and "use `distil`" in run.stderr
     run = edgewright(*asked, "images/calib", cwd=tiny)
     assert run.returncode == 0, run.stderr
     run = edgewright("audit", "m8.onnx", "--data", "images", "--reference", "m.onnx", "--json", cwd=tiny)

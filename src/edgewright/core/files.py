@@ -1,6 +1,6 @@
 """Safe file access: reads stay inside a folder, writes are atomic.
 
-A name from inside a file (external data of an ONNX file, an entry of a manifest) is opened relative to its folder, one
+A name from inside a file, such as that of an ONNX file's external data, is opened relative to the file's folder, one
 component at a time. Neither ``..``, an absolute path nor a symbolic link can lead outside. The only links that are
 followed are those of a hub's cache or DVC, into their content store.
 """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Verdict = Literal["not_worse", "worse", "undecided"]
-"""The verdict on a paired difference against a margin; "undecided" (inconclusive) if there are too few images."""
+"""The verdict on a paired difference against a margin; `"undecided"` (inconclusive) if there are too few images."""
 
 FEW = 8
 """The number of rounds below which their order says too little."""

@@ -2,7 +2,7 @@
 
 ``<root>/<stage>/<key>/`` has one complete result, and ``manifest.json`` with the SHA-256 of each of its files. A result
 is written to a temporary folder next to its final one, flushed, and renamed. Digests are checked on every read, before
-a runtime library gets a byte. A lock per key lets several runs share the work; leftovers of killed runs are removed.
+a runtime library gets a byte. With a lock per key several runs share the work; leftovers of killed runs are removed.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Store:
 
     @staticmethod
     def damage(folder: Path) -> str:
-        """What is wrong with a stored result, as text; empty if all its bytes are intact."""
+        """The damage of a stored result, as text; empty if all its bytes are intact."""
         try:
             manifest = _read_manifest(folder)
         except (OSError, msgspec.MsgspecError) as error:

@@ -1,10 +1,12 @@
-"""ONNX files opened, checked, edited and saved safely.
+"""Passes over ONNX files, one per module.
 
-``files`` (load and save: the only way a foreign ONNX file comes in), ``inputs`` (the one image input of a model),
-``metadata`` (the ModelSpec inside the file), ``compare`` (two models on the same random input), and the passes, one a
-file, each ``apply(model, ...) -> bool`` in place, true where something changed: ``clean`` (initializers listed as
-inputs, traces, dead parts), ``upgrade`` (opset), ``batch`` (static or dynamic batch), ``slim`` (constant folding and
-fusion), ``normalize`` (mean and std into the graph, which then takes uint8 NHWC). ``foreign`` makes plain what others
-optimized, quantized or halved (``fused``, ``qoperator``, ``dynamic``, ``weights``, ``upcast``, all on ``rewrite``);
-``precision`` says whether a file is in INT8.
+``files`` reads and writes ONNX files; every foreign file comes in through it. ``inputs`` finds the one image input,
+``metadata`` has the ModelSpec inside the file, and ``compare`` compares two models on the same random input.
+
+A pass is a function ``apply(model, ...)`` that changes the model in place and returns whether it changed anything:
+``clean`` (initializers listed as inputs, traces, unused parts), ``upgrade`` (operator set), ``batch`` (fixed or
+dynamic), ``slim`` (constant folding and fusion), ``normalize`` (mean and std into the graph, with uint8 NHWC as input).
+
+``foreign`` converts optimized, quantized and half-precision files to plain ones, by ``fused``, ``qoperator``,
+``dynamic``, ``weights`` and ``upcast``, which all use ``rewrite``. ``precision`` finds out whether a file is in INT8.
 """

@@ -30,10 +30,10 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 def find(model: onnx.ModelProto, most: int = MOST_LAYERS) -> tuple[Block, ...]:
     """The blocks of `model` in the order of the graph. Every node is in exactly one, and every block has a layer.
 
-    A block lies between a tensor and the next one that all its paths lead through (single entry, single exit: the first
-    dominates the second, the second postdominates the first). It is as large as possible with at most `most` layers;
-    with 1 each layer is a block. A node outside them (activations, additions) joins the block of its last input. A
-    layer is a convolution or matrix product with constant weights. Nodes must have names.
+    A block is the part between a tensor and the next one that all its paths lead through (single entry, single exit:
+    the first dominates the second, the second postdominates the first). It is as large as possible with at most `most`
+    layers; with 1 each layer is a block. A node outside them (activations, additions) joins the block of its last
+    input. A layer is a convolution or matrix product with constant weights. Nodes must have names.
     """
     nodes = list(model.graph.node)
     constants = constants_of(model.graph)

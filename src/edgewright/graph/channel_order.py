@@ -25,9 +25,9 @@ def reverse(model: onnx.ModelProto, images: str) -> bool:
     """Make `model` take the channels of the tensor `images` (N, C, H, W) in reverse order, in place.
 
     Changes the weights of the convolutions that read it, also behind Q/DQ pairs. Returns False, without a change, if
-    another node reads it, or if the weights of a convolution cannot be reversed: the convolution has groups, the
-    weights are no initializer, another node reads them behind a pair, or they have a scale per input channel or per
-    block.
+    another node reads it, or if the weights of a convolution cannot be reversed. They cannot if the convolution has
+    groups, if they are no initializer, if another node reads them behind a pair, or if they have a scale per input
+    channel or per block.
     """
     from onnx import numpy_helper
 

@@ -106,8 +106,8 @@ def outside(model: onnx.ModelProto) -> list[str]:
 def _unstrided(layer: Layer) -> Layer:
     """A pointwise layer with a stride, as one without a stride over the pixels that it reads.
 
-    If no other layer reads its input, OpenVINO moves such a stride to the node before, as a pool, and the layer then
-    runs in float32. In a network another node reads the input, for the shortcut of a block. So the probe has no stride,
+    If no other layer reads its input, OpenVINO moves such a stride to the node before, as a pool. The layer then runs
+    in float32. In a network another node reads the input, for the shortcut of a block. So the probe has no stride,
     for all runtimes.
     """
     if layer.kind != "conv" or layer.kernel != (1, 1) or any(layer.pads):

@@ -62,7 +62,7 @@ def at_chance(state: RunState) -> Finding | None:
 
 
 def standing(state: RunState, build: Build) -> Standing:
-    """The state of `build` against the accuracy terms of the budget: "proven", "inside" or "outside"."""
+    """The state of `build` against the accuracy terms of the budget: `"proven"`, `"inside"` or `"outside"`."""
     assert state.job.budget is not None
     return budget.standing(score(state, build), state.job.budget)
 

@@ -126,8 +126,8 @@ class Narrowed(NamedTuple):
 def prune(job: Job, runner: StageRunner, host: Host, wanted: Wanted, schedule: Schedule | None) -> tuple[Path, Pruned]:
     """The folder of the pruned model (a source), and its speedup and loss in the first artifact of `job`.
 
-    `schedule` None: no training after the cut. Raises `Unavailable` if a speedup is wanted and the target is another
-    machine, if its accuracy cannot be known here, and if it has no sparse kernels for a pattern. Raises `InvalidInput`
+    `schedule` None: no training after the cut. Raises `Unavailable` if a speedup is wanted for another machine, if the
+    target's accuracy cannot be known here, or if it has no sparse kernels. Raises `InvalidInput`
     for a model that cannot be pruned that far, and `RuntimeFailed` if the artifact cannot be built.
     """
     require_teachable(job)

@@ -93,12 +93,12 @@ def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
     if not tasks.of(spec).truth.CLASSES:
         raise InvalidInput(
             f"The method '{method}' needs a class for each image, but '{spec.name}' is no classifier.",
-            f"Its task is {spec.task.kind}.", "Use distil, which needs only the float model.",
+            f"Its task is {spec.task.kind}.", "Use the method `distil`, which needs only the float model.",
         )  # fmt: skip
     if any(item.label is None for item in images.items):
         raise InvalidInput(
             f"The method '{method}' needs a class for each image, but the images of '{images.name}' have none.",
-            "They calibrate this run.", "Sort them into a folder per class, or use distil, which needs no classes.",
+            "They calibrate this run.", "Sort them into a folder per class, or use `distil`, which needs none.",
         )  # fmt: skip
     return [item.label for item in sets.match_labels(images, spec).items if item.label is not None]
 

@@ -1,7 +1,7 @@
 """The stage runner: runs a stage in a child and keeps its result in the store, under a hash of all its inputs.
 
-A key covers the content of input files, every parameter, the versions of the libraries that do the work, and the code
-of the package that calls them. So neither an upgrade nor an edit reuses an old result.
+A key covers the content of input files, every parameter, the versions of the libraries that are used, and the code of
+the package that calls them. So neither an upgrade nor an edit reuses an old result.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one candidate of a run; a later row with the same `id` replaces an earlier one. Starts as "waiting".
 
     `score`: the primary score of the task, called `title`. `delta`: its difference to the reference (value, low, high).
-    `standing`: "proven" (confirmed within the budget), "inside" (by value only) or "outside". `p50_ms`: median latency
-    in ms, of screening until the state is "measured". `reason`: why it failed or was skipped. `ahead`: the stages
-    (name, subject) that are known to come before it is measured.
+    `standing`: `"proven"` (confirmed within the budget), "inside" (by value only) or "outside". `p50_ms`: median
+    latency in ms, of screening until the state is "measured". `reason`: why it failed or was skipped. `ahead`: the
+    stages (name, subject) that are known to come before it is measured.
     """
 
     id: str
