@@ -263,12 +263,12 @@ def distill(
         source=source, checkpoint=_absolute(checkpoint), spec_file=_absolute(spec), trust_checkpoint=trust_checkpoint
     )
     learner = Source(source=student, checkpoint=_absolute(student_checkpoint), trust_checkpoint=trust_checkpoint)
-    asked = distillation.Teaching(
+    asked = distillation.DistillRequest(
         teacher=teacher, student=learner, data=files.absolute(data), split=split,
-        learn_from=files.absolute(train_data) if train_data is not None else None, schedule=schedule, labels=labels,
+        train_data=files.absolute(train_data) if train_data is not None else None, schedule=schedule, labels=labels,
         seed=seed,
     )  # fmt: skip
-    entry, found = distillation.distil(_stage_runner(Recipe(strict=strict), watch), asked)
+    entry, found = distillation.train_student(_stage_runner(Recipe(strict=strict), watch), asked)
     distillation.copy(entry.path, folder)
     return found
 

@@ -176,7 +176,7 @@ def test_progress_is_reported_while_images_are_read(tiny: Path) -> None:
 
 
 def test_of_very_many_images_a_part_is_learned_from(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LEARNED", 20)
+    monkeypatch.setattr(images, "MOST_TRAINING_IMAGES", 20)
     evaluation, training = distill.gather(tiny / "images", None, None, 0)
     assert (len(evaluation.items), len(training.items)) == (120, 20)
     assert {item.label for item in training.items} == {0, 1, 2}

@@ -1,7 +1,8 @@
 """Replace a convolution on pixels that were sorted into channels ("Focus" of YOLOv5 and YOLOX) by a strided one.
 
 The pattern has four strided slices of the image, concatenated as channels, and a 3 x 3 convolution on them. It equals a
-6 x 6 convolution with stride 2 on the image: the products are the same. Slices are slow on every runtime (YOLOv5 6.0 made the same change).
+6 x 6 convolution with stride 2 on the image: the products are the same. Slices are slow on every runtime (YOLOv5 6.0
+made the same change).
 """
 
 from __future__ import annotations

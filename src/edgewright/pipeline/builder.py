@@ -34,35 +34,35 @@ from edgewright.runtimes import artifact as artifacts
 def build_all(state: RunState, candidates: Sequence[Candidate]) -> list[Build]:
     """Build `candidates`, several at once. Returns the builds in the same order."""
     rows.waiting(state, candidates)
-    shared = _beside(state, len(candidates))
+    shared = _parallel(state, len(candidates))
     # Candidates of one variant compile the same file: the first one creates it.
     return side_by_side.each(
         candidates,
         lambda one: build(shared, one),
         lambda one: one.variant if one.variant.scheme else one.id,
-        shared.runner.beside,
+        shared.runner.parallel,
     )
 
 
 def answer_all(state: RunState, builds: Sequence[Build]) -> None:
     """Evaluate each of `builds` that is alive and was not evaluated yet."""
-    shared = _beside(state, len(builds))
-    side_by_side.each(builds, lambda one: answer(shared, one), id, shared.runner.beside)
+    shared = _parallel(state, len(builds))
+    side_by_side.each(builds, lambda one: answer(shared, one), id, shared.runner.parallel)
 
 
 def audit_all(state: RunState, builds: Sequence[Build]) -> None:
     """Audit each of `builds` that was evaluated."""
-    shared = _beside(state, len(builds))
+    shared = _parallel(state, len(builds))
     with in_few_children(shared.runner) as runner:
         shared = dataclasses.replace(shared, runner=runner)
         # A child keeps the outputs of a model that it audited: artifacts of the same model share them.
-        side_by_side.each(builds, lambda one: audit(shared, one), lambda one: one.results.get("model"), runner.beside)
+        side_by_side.each(builds, lambda one: audit(shared, one), lambda one: one.results.get("model"), runner.parallel)
 
 
-def _beside(state: RunState, count: int) -> RunState:
+def _parallel(state: RunState, count: int) -> RunState:
     """`state` for parallel work on `count` artifacts; a remote device works on one at a time."""
-    beside = side_by_side.at_once(count) if state.host.is_here else 1
-    return dataclasses.replace(state, runner=msgspec.structs.replace(state.runner, beside=beside))
+    parallel = side_by_side.at_once(count) if state.host.is_here else 1
+    return dataclasses.replace(state, runner=msgspec.structs.replace(state.runner, parallel=parallel))
 
 
 def build(state: RunState, candidate: Candidate) -> Build:
@@ -109,13 +109,13 @@ def _compile(state: RunState, built: Build, spec: ModelSpec) -> None:
         with built.stage("finish", runner):
             results["finish"] = finish(runner, results["compile"], candidate.id, state.host)
     if built.alive and candidate.traits.on_device and not measured:
-        _prove(state, built, spec)
+        _check_and_emulate(state, built, spec)
     if built.alive and measured and saturates(candidate, state.job.target, state.host.machine):
         with built.stage("emulate", runner):
             results["emulate"] = emulate_saturation(runner, model, candidate, spec)
 
 
-def _prove(state: RunState, built: Build, spec: ModelSpec) -> None:
+def _check_and_emulate(state: RunState, built: Build, spec: ModelSpec) -> None:
     """Check an artifact for TensorRT without its device (parser, builder, Q/DQ rules), and emulate its accuracy."""
     id, model = built.candidate.id, built.results["model"]
     with built.stage("check", state.runner):

@@ -20,7 +20,7 @@ from edgewright.data.sets import ImageSet, Item
 from edgewright.data.splits import CALIBRATE_ON, EVALUATE_ON, LEARN_FROM, first, role
 from edgewright.pipeline.stages.runner import Watch, quiet
 
-LEARNED = 20_000
+MOST_TRAINING_IMAGES = 20_000
 """The most images that a training reads."""
 
 
@@ -98,7 +98,7 @@ def evaluation_split(data: Path, split: str | None) -> str:
 
 def require_training(data: Path, split: str | None, calibration: Path | None) -> None:
     """Raise `InvalidInput` if `data` has no images to train on besides the evaluation images."""
-    if calibration is None and _beside(data, evaluation_split(data, split), CALIBRATE_ON) is None:
+    if calibration is None and _other_split(data, evaluation_split(data, split), CALIBRATE_ON) is None:
         raise InvalidInput(
             f"{data} has no training images besides its evaluation images.",
             "Pruning and training must not see the images that judge the result.",
@@ -115,7 +115,7 @@ def read_calibration(
     """
     if calibration is not None:
         return calibrating(calibration, count, seed, runner)
-    name = _beside(data, evaluation.split, CALIBRATE_ON)
+    name = _other_split(data, evaluation.split, CALIBRATE_ON)
     return taken(sets.listed(data, name), count, seed, runner) if name else None
 
 
@@ -131,13 +131,14 @@ def read_training(
 ) -> ImageSet | None:
     """Training images, with labels or boxes: of `folder`, else of the split train or calib of `data`; None without one.
 
-    Chooses `LEARNED` images if there are more: a training of minutes sees no more, and decoding a million takes hours.
+    Chooses `MOST_TRAINING_IMAGES` images if there are more: a training of minutes sees no more, and decoding a million
+    takes hours.
     """
     if folder is not None:
         found = first(sets.splits(folder), LEARN_FROM)
-        return taken(sets.read(folder, found[0] if len(found) == 1 else None), LEARNED, seed, runner)
-    name = _beside(data, evaluation.split, LEARN_FROM)
-    return taken(sets.read(data, name), LEARNED, seed, runner) if name else None
+        return taken(sets.read(folder, found[0] if len(found) == 1 else None), MOST_TRAINING_IMAGES, seed, runner)
+    name = _other_split(data, evaluation.split, LEARN_FROM)
+    return taken(sets.read(data, name), MOST_TRAINING_IMAGES, seed, runner) if name else None
 
 
 def without_split(evaluation: ImageSet, absent: sets.Absent, named: Path | None, runner: Reading) -> ImageSet:
@@ -212,7 +213,7 @@ def _without(images: ImageSet, broken: Sequence[Item], runner: Reading) -> Image
     return images.noticed(found)
 
 
-def _beside(data: Path, evaluated: str, roles: Sequence[str]) -> str | None:
+def _other_split(data: Path, evaluated: str, roles: Sequence[str]) -> str | None:
     """The split of `data` with the first of `roles` that it has, except the `evaluated` one."""
     found = first([name for name in sets.splits(data) if name != evaluated], roles)
     if len(found) > 1:

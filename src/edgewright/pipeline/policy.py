@@ -16,7 +16,7 @@ from edgewright.pipeline import deadline
 from edgewright.pipeline.candidate import Candidate
 from edgewright.pipeline.score import checked, is_good_enough, is_inside, is_of_answers, score, standing
 from edgewright.pipeline.state import Build, RunState
-from edgewright.pipeline.timing import first_look, latency, look, p50, ratio_of
+from edgewright.pipeline.timing import latency, p50, ratio_of, screen, screen_new
 from edgewright.quantize import methods
 from edgewright.quantize.calibration.images import MINIMUM
 from edgewright.runtimes.options import Options
@@ -62,7 +62,7 @@ def choose(state: RunState, proposed: Sequence[Candidate]) -> tuple[list[Candida
     if state.job.recipe.effort == "thorough" or deadline.is_over(state):
         return every(state, proposed)
     if state.measured_here and any(candidate.variant.method for candidate in waiting):
-        look(state)
+        screen_new(state)
     groups: dict[Candidate, list[Candidate]] = {}
     for candidate in waiting:
         groups.setdefault(_apart_from_method(candidate), []).append(candidate)
@@ -136,7 +136,7 @@ def to_answer(state: RunState) -> list[Build]:
     waiting = [build for build in state.builds if build.alive and build.artifact and build.answers is None]
     if state.job.recipe.effort == "thorough" or not state.measured_here or not waiting:
         return waiting
-    look(state)
+    screen_new(state)
     by_speed = sorted(state.builds, key=lambda build: latency(state, build) or math.inf)
     exact = [build for build in by_speed if build.alive and build.candidate.precision == "f32"][:1]
     near = [build for build in by_speed if build in waiting and not _why_unanswered(state, build)]
@@ -193,11 +193,11 @@ def finalists(state: RunState) -> list[Candidate]:
     """
     if state.job.recipe.effort == "thorough":
         alive = [build for build in state.builds if build.alive]
-        first = first_look(state, alive)
+        first = screen(state, alive)
         timed = [build for build in [b for b in alive if is_inside(state, b)] or alive if p50(first, build)]
         timed.sort(key=lambda build: p50(first, build))
         return [build.candidate for build in timed[: state.job.recipe.finalists]]
-    look(state)
+    screen_new(state)
     rival = to_beat(state)
     inside = [build for build in state.builds if build.alive and _is_known_inside(state, build)]
     inside = [build for build in inside if is_good_enough(state, build)] or inside
@@ -240,7 +240,7 @@ def losing(state: RunState) -> Iterator[tuple[Build, Build]]:
     The float build is inside the budget. The INT8 build is the one that loses least; it is faster than the float one.
     """
     builds = [b for b in state.builds if b.alive and not b.candidate.variant.float_blocks]
-    first = first_look(state, builds)
+    first = screen(state, builds)
     whole = [build for build in builds if not build.candidate.variant.compression and p50(first, build)]
     for exact in whole:
         variant = exact.candidate.variant
@@ -257,7 +257,7 @@ def is_worth_more(state: RunState, exact: Build, mixed: Build) -> bool:
     """Whether to keep more layers in float than `mixed` does: it is outside the budget, and faster than `exact`."""
     if not mixed.alive or is_inside(state, mixed):
         return False
-    first = first_look(state, [exact, mixed])
+    first = screen(state, [exact, mixed])
     return p50(first, mixed) < p50(first, exact)
 
 
@@ -277,7 +277,7 @@ def rewritable(state: RunState) -> list[Build]:
 
 def is_any_faster(state: RunState, builds: Sequence[Build], again: Sequence[Build]) -> bool:
     """Whether one of `builds` is faster in its new build in `again` (same order)."""
-    seen = first_look(state, [*builds, *again])
+    seen = screen(state, [*builds, *again])
     return any(0 < p50(seen, less) < p50(seen, build) for build, less in zip(builds, again))
 
 

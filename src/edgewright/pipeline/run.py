@@ -27,11 +27,11 @@ from edgewright.pipeline.stages import audit as audits
 from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.pipeline.state import Build, Failure, Job, RunState
 
-AT_ANY_RATE: Sequence[ModuleType] = (base, compression)
+UPFRONT: Sequence[ModuleType] = (base, compression)
 """Proposers that need no evaluation results."""
-BY_ANSWERS: Sequence[ModuleType] = (distillation, mixed_precision, shuffles, hardswish)
+BY_RESULTS: Sequence[ModuleType] = (distillation, mixed_precision, shuffles, hardswish)
 """Proposers that use the accuracy and latency of earlier candidates."""
-OF_FINALISTS: Sequence[ModuleType] = (variations,)
+FOR_FINALISTS: Sequence[ModuleType] = (variations,)
 
 
 def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
@@ -49,7 +49,7 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
             why = Failure("evaluate", f"Not built: accuracy cannot be judged ({chance.code}).")
             state.builds = [Build(candidate=candidate, failure=why) for candidate in base.propose(state)]
             return state
-    _extend(state, AT_ANY_RATE)
+    _extend(state, UPFRONT)
     if any(build.candidate.variant.scheme for build in state.builds):
         state.images_audit = audits.audit_images(runner, state.images, state.spec)
     if state.measured_here or any("emulate" in build.results for build in state.builds):
@@ -57,8 +57,8 @@ def run(job: Job, runner: StageRunner, host: Host | None = None) -> RunState:
             builder.build_reference(state)
             builder.answer_all(state, state.builds)
         if job.recipe.effort != "quick":
-            _extend(state, BY_ANSWERS)
-            _extend(state, OF_FINALISTS, policy.every)
+            _extend(state, BY_RESULTS)
+            _extend(state, FOR_FINALISTS, policy.every)
         for build in policy.leave_unanswered(state):
             rows.report(state, build)
         builder.audit_all(state, state.builds)
@@ -74,7 +74,7 @@ def _extend(state: RunState, proposers: Sequence[ModuleType], choose: policy.Cho
     a reason.
     """
     for proposer in proposers:
-        while proposer in AT_ANY_RATE or not deadline.is_over(state):
+        while proposer in UPFRONT or not deadline.is_over(state):
             candidates, left_out = choose(state, proposer.propose(state))
             state.builds += left_out
             for build in left_out:

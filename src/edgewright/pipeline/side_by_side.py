@@ -26,16 +26,16 @@ def at_once(count: int) -> int:
     return max(1, min(count, environment.usable_cores(), AT_MOST))
 
 
-def each(items: Sequence[T], work: Callable[[T], Any], alike: Callable[[T], Hashable], beside: int) -> list[Any]:
-    """The results of `work` for `items`, in their order; `beside` items are worked on at once.
+def each(items: Sequence[T], work: Callable[[T], Any], alike: Callable[[T], Hashable], parallel: int) -> list[Any]:
+    """The results of `work` for `items`, in their order; `parallel` items are worked on at once.
 
     Items for which `alike` returns the same value need the same stage first, so they run one after the other. The
     first exception kills all children and is raised.
     """
-    if beside == 1:
+    if parallel == 1:
         return [work(item) for item in items]
     turn = _Turn(items, work, alike)
-    threads = [threading.Thread(target=turn.run, daemon=True) for _ in range(beside)]
+    threads = [threading.Thread(target=turn.run, daemon=True) for _ in range(parallel)]
     for thread in threads:
         thread.start()
     try:

@@ -106,8 +106,8 @@ class RunState:
 
     `models`: by name; "" is the exported model, others were derived from it or failed. `left`: for each pruned model,
     the intended share of the latency. `given`: how much of the source is already in INT8; None for a float source.
-    `base`: the candidate that speedups refer to. `looks`: screenings of latency, by the artifacts in them. `deadline`:
-    when to begin no more work (`time.monotonic`).
+    `base`: the candidate that speedups refer to. `screenings`: of latency, by the artifacts in them.
+    `deadline`: when to begin no more work (`time.monotonic`).
     """
 
     job: Job
@@ -121,7 +121,7 @@ class RunState:
     reference: Build = field(default_factory=lambda: Build(candidate=REFERENCE))
     builds: list[Build] = field(default_factory=list)
     left: dict[str, float] = field(default_factory=dict)
-    looks: dict[tuple[str, ...], dict[str, Timing]] = field(default_factory=dict)
+    screenings: dict[tuple[str, ...], dict[str, Timing]] = field(default_factory=dict)
     base: str | None = None
     deadline: float | None = None
     images_audit: Entry | None = None

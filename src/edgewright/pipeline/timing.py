@@ -24,32 +24,32 @@ SCREENING = Rules(
 """Rules of a screening, which only decides what else to build; the report has none of its numbers."""
 
 
-def first_look(state: RunState, builds: Sequence[Build]) -> dict[str, Timing]:
+def screen(state: RunState, builds: Sequence[Build]) -> dict[str, Timing]:
     """Screen those of `builds` that are alive. Returns their timings by id."""
     alive = [build for build in builds if build.alive and build.artifact]
     key = tuple(build.artifact.key for build in alive if build.artifact)
-    if key not in state.looks:
-        state.looks[key] = timings(state, "screen", alive, SCREENING, fresh=False)
+    if key not in state.screenings:
+        state.screenings[key] = timings(state, "screen", alive, SCREENING, fresh=False)
         for build in alive:
-            rows.report(state, build, p50(state.looks[key], build) or None)
-    return state.looks[key]
+            rows.report(state, build, p50(state.screenings[key], build) or None)
+    return state.screenings[key]
 
 
-def look(state: RunState) -> None:
+def screen_new(state: RunState) -> None:
     """Screen one build of each family that was not screened yet, together with the two fastest known builds."""
     known = {build.candidate.family for build in _seen(state)}
     new = {build.candidate.family: build for build in reversed(state.builds) if build.alive and build.artifact}
     new = {family: build for family, build in reversed(new.items()) if family not in known}
     if new:
         anchors = sorted(_seen(state), key=lambda build: latency(state, build) or math.inf)[:2]
-        first_look(state, [*anchors, *new.values()])
+        screen(state, [*anchors, *new.values()])
 
 
 def latency(state: RunState, build: Build) -> float | None:
     """The median screening latency of the family of `build` in ms, on the scale of the first screening."""
     first = next(iter(_seen(state)), None)
     ratio = ratio_of(state, build, first) if first else None
-    return ratio.value * p50(_looks(state)[0], first) if ratio and first else None
+    return ratio.value * p50(_screenings(state)[0], first) if ratio and first else None
 
 
 def ratio_of(state: RunState, one: Build, other: Build) -> Estimate | None:
@@ -62,24 +62,24 @@ def ratio_of(state: RunState, one: Build, other: Build) -> Estimate | None:
         return None
     if ours is theirs:
         return Estimate(1.0, 1.0, 1.0)
-    looks = _looks(state)
-    for found in reversed(looks):
+    screenings = _screenings(state)
+    for found in reversed(screenings):
         if ratio := _ratio(found, ours, theirs):
             return ratio
     for third in _seen(state):
-        one_way = [ratio for found in looks if (ratio := _ratio(found, ours, third))]
-        onward = [ratio for found in looks if (ratio := _ratio(found, third, theirs))]
+        one_way = [ratio for found in screenings if (ratio := _ratio(found, ours, third))]
+        onward = [ratio for found in screenings if (ratio := _ratio(found, third, theirs))]
         if third not in (ours, theirs) and one_way and onward:
             return Estimate(*(a * b for a, b in zip(one_way[-1], onward[-1])))
     return None
 
 
-def _looks(state: RunState) -> list[dict[str, Timing]]:
-    return [found for found in state.looks.values() if len(found) > 1]
+def _screenings(state: RunState) -> list[dict[str, Timing]]:
+    return [found for found in state.screenings.values() if len(found) > 1]
 
 
 def _seen(state: RunState) -> list[Build]:
-    return [build for build in state.builds if any(p50(found, build) for found in _looks(state))]
+    return [build for build in state.builds if any(p50(found, build) for found in _screenings(state))]
 
 
 def _representative(state: RunState, build: Build) -> Build | None:

@@ -43,7 +43,7 @@ def again(
         return {id: Timing(id="", latency=Latency(samples=1, p50_ms=ms[id])) for id in ids}
 
     monkeypatch.setattr(policy, "is_inside", lambda _, one: one.candidate.id != outside)
-    monkeypatch.setattr(policy, "first_look", look)
+    monkeypatch.setattr(policy, "screen", look)
     monkeypatch.setattr(shuffles, "unshuffle", take_out)
     run = state(builds, measured_here=measure)
     found = all_proposed(shuffles, run)

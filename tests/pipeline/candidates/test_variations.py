@@ -21,7 +21,7 @@ def test_variations_are_of_what_is_inside_the_budget(monkeypatch: pytest.MonkeyP
         build.candidate.id: Timing(id="", latency=Latency(samples=1, p50_ms=1.0 + number))
         for number, build in enumerate(builds)
     }
-    monkeypatch.setattr(policy, "first_look", lambda *_: first)
+    monkeypatch.setattr(policy, "screen", lambda *_: first)
 
     def varied(inside: list[Build]) -> list[str]:
         monkeypatch.setattr(policy, "is_inside", lambda _, one: any(one is other for other in inside))

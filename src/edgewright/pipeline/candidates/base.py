@@ -130,11 +130,11 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target, given: Q
     options = {p: Options(precision=p, **common) for p in every}
     plain = [Candidate(variant=Variant(**first), options=options[p]) for p in precisions]
     # Layers outside INT8 run in the fastest float precision of the target; if that is bf16, float32 is tried, too.
-    beside = precisions or every
-    if traits.beside_int8 in beside:
-        beside = [traits.beside_int8]
+    allowed = precisions or every
+    if traits.beside_int8 in allowed:
+        allowed = [traits.beside_int8]
     if given:
-        return [Candidate(variant=Variant(is_int8=not given.few, **first), options=options[p]) for p in beside]
+        return [Candidate(variant=Variant(is_int8=not given.few, **first), options=options[p]) for p in allowed]
     quantized = [
         Candidate(
             variant=Variant(scheme=scheme, method=method, **first),
@@ -142,7 +142,7 @@ def _of_runtime(runtime: TargetRuntime, recipe: Recipe, target: Target, given: Q
         )
         for scheme in schemes
         for method in _methods(scheme, recipe)
-        for p in beside
+        for p in allowed
     ]
     return plain + quantized
 

@@ -90,7 +90,7 @@ def _create(state: RunState, counts: Candidate, name: str, stage: str, what: Any
 
 def _pruned(state: RunState, candidate: Candidate, amount: float | str) -> Smaller:
     """The model pruned by `amount` for `candidate`, and trained."""
-    prune.require_teachable(state.job)
+    prune.require_trainable(state.job)
     wanted = Wanted(sparsity=amount) if isinstance(amount, str) else Wanted(speedup=amount)
     schedule = replaced(RECOVERY, train_time_s=state.job.recipe.train_time_s)
     pruned = prune.narrow(state, candidate, wanted, schedule)
@@ -100,14 +100,14 @@ def _pruned(state: RunState, candidate: Candidate, amount: float | str) -> Small
 def _distilled(state: RunState, student: str) -> Smaller:
     """The source `student` after training on the outputs of the run's model."""
     job = state.job
-    prune.require_teachable(job)
+    prune.require_trainable(job)
     schedule = replaced(STUDENT, train_time_s=job.recipe.train_time_s)
     learner = Source(source=student, trust_checkpoint=job.source.trust_checkpoint)
-    asked = distill.Teaching(
-        teacher=job.source, student=learner, data=job.data, split=job.split, learn_from=job.calibration,
+    asked = distill.DistillRequest(
+        teacher=job.source, student=learner, data=job.data, split=job.split, train_data=job.calibration,
         schedule=schedule, seed=job.recipe.seed,
     )  # fmt: skip
-    student_model = distill.distil(state.runner, asked)[0]
+    student_model = distill.train_student(state.runner, asked)[0]
     return Smaller(prune.ours(student_model.path))
 
 

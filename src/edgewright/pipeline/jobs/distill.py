@@ -68,10 +68,10 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Teaching:
+class DistillRequest:
     """A student to train, and its teacher.
 
-    `learn_from`: a folder of training images; default: the split train or calib of `data`, else three quarters of it.
+    `train_data`: a folder of training images; default: the split train or calib of `data`, else three quarters of it.
     `labels`: whether to train on the labels, too; default: if every image has one.
     """
 
@@ -79,7 +79,7 @@ class Teaching:
     student: Source
     data: Path
     split: str | None
-    learn_from: Path | None
+    train_data: Path | None
     schedule: Schedule
     labels: bool | None = None
     seed: int = 0
@@ -101,14 +101,14 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str
 
 
-def distil(runner: StageRunner, asked: Teaching) -> tuple[Entry, Distilled]:
+def train_student(runner: StageRunner, asked: DistillRequest) -> tuple[Entry, Distilled]:
     """Train the student. Returns ``weights.safetensors`` and ``plan.json``, and the comparison with the teacher.
 
     Raises `InvalidInput` if training and evaluation share images, if requested labels are missing, or if teacher and
     student do not fit.
     """
     teacher = asked.teacher
-    evaluation, training = gather(asked.data, asked.split, asked.learn_from, asked.seed, runner)
+    evaluation, training = gather(asked.data, asked.split, asked.train_data, asked.seed, runner)
     counts = f"{len(evaluation.items)} evaluation images, {len(training.items)} training images"
     runner.watch("data", str(asked.data), 1, 1, counts)
     exported = _export(runner, teacher, evaluation)
@@ -136,14 +136,14 @@ def distil(runner: StageRunner, asked: Teaching) -> tuple[Entry, Distilled]:
 
 
 def gather(
-    data: Path, split: str | None, learn_from: Path | None, seed: int, runner: Reading = image_sets.ALONE
+    data: Path, split: str | None, train_data: Path | None, seed: int, runner: Reading = image_sets.ALONE
 ) -> tuple[ImageSet, ImageSet]:
     """The evaluation and the training images. Raises `InvalidInput` if they share one."""
     evaluation = image_sets.read_evaluation(data, split, runner)
     try:
-        training = image_sets.read_training(data, evaluation, learn_from, seed, runner)
+        training = image_sets.read_training(data, evaluation, train_data, seed, runner)
     except sets.Absent as absent:
-        training, evaluation = None, image_sets.without_split(evaluation, absent, learn_from, runner)
+        training, evaluation = None, image_sets.without_split(evaluation, absent, train_data, runner)
     if training is None:
         training, evaluation = sets.divide(evaluation, max(1, int(SHARE * len(evaluation.items))), seed)
         evaluation = sets.apart(training, evaluation)
@@ -191,7 +191,7 @@ def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageS
     return msgspec.structs.replace(training, items=tuple(bare))
 
 
-def _train(runner: StageRunner, asked: Teaching, exported: Entry, training: ImageSet) -> Entry:
+def _train(runner: StageRunner, asked: DistillRequest, exported: Entry, training: ImageSet) -> Entry:
     classes = [item.label for item in training.items if item.label is not None]
     boxes = [
         [(box.label, box.x1, box.y1, box.x2, box.y2, box.area, box.crowd) for box in item.boxes]

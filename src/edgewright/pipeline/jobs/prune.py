@@ -130,7 +130,7 @@ def prune(job: Job, runner: StageRunner, host: Host, wanted: Wanted, schedule: S
     target's accuracy cannot be known here, or if it has no sparse kernels. Raises `InvalidInput`
     for a model that cannot be pruned that far, and `RuntimeFailed` if the artifact cannot be built.
     """
-    require_teachable(job)
+    require_trainable(job)
     state = prepare(job, runner, host)
     candidate = first(base.propose(state))
     if not state.measured_here and not candidate.traits.on_device:
@@ -213,7 +213,7 @@ def sparse(candidate: Candidate) -> Candidate:
     return msgspec.structs.replace(candidate, options=msgspec.structs.replace(candidate.options, builder=builder))
 
 
-def require_teachable(job: Job) -> None:
+def require_trainable(job: Job) -> None:
     """Raise `InvalidInput` if the source is no torch module, or if there are no training images."""
     require_torch(job.source.parsed)
     image_sets.require_training(job.data, job.split, job.calibration)
@@ -325,12 +325,12 @@ def approach(speedup: float, half: Reached, choose: Callable[[Anchor], tuple[T, 
 def _trained(state: RunState, folder: Path, schedule: Schedule) -> tuple[Path, History]:
     """The model in `folder` after training on the original's outputs."""
     job = state.job
-    asked = distill.Teaching(
-        teacher=job.source, student=ours(folder), data=job.data, split=job.split, learn_from=job.calibration,
+    asked = distill.DistillRequest(
+        teacher=job.source, student=ours(folder), data=job.data, split=job.split, train_data=job.calibration,
         schedule=schedule, seed=job.recipe.seed,
     )  # fmt: skip
-    taught, found = distill.distil(state.runner, asked)
-    return taught.path, found.history
+    trained, found = distill.train_student(state.runner, asked)
+    return trained.path, found.history
 
 
 def whole_of(cuts: Sequence[Cut]) -> Cut:

@@ -19,7 +19,7 @@ from edgewright.pipeline.stages.measure import profile_kernels
 from edgewright.pipeline.stages.model import require_float
 from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.pipeline.state import Build, Job, RunState
-from edgewright.pipeline.timing import first_look
+from edgewright.pipeline.timing import screen
 from edgewright.quantize.mixed import block_sensitivity
 from edgewright.runtimes.options import Kernel
 
@@ -50,7 +50,7 @@ def sensitivity(job: Job, runner: StageRunner, host: Host) -> Sensitivity:
             "The time of a layer in INT8 is compared with its time in float.", "Name another --scheme.",
         )  # fmt: skip
     exact, int8 = (builder.build(state, candidate) for candidate in pairs[0])
-    timings = first_look(state, [exact, int8])
+    timings = screen(state, [exact, int8])
     for build in (exact, int8):
         reason = build.failure.reason if build.failure else timings[build.candidate.id].reason
         if reason:

@@ -155,7 +155,7 @@ def in_own_children(stage: Stage, context: Context, **by: Any) -> None:
 class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
     """Runs stages: has the store, the limits of children, the progress callback, and the executor.
 
-    `strict`: stop at an unreadable image and at every other warning about a data set. `beside`: the number of stages
+    `strict`: stop at an unreadable image and at every other warning about a data set. `parallel`: the number of stages
     that run at once; they share the machine's memory.
     """
 
@@ -165,7 +165,7 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     execute: Execute = in_child
     kind: warm.Kind = "light"
-    beside: int = 1
+    parallel: int = 1
 
     @property
     def with_torch(self) -> StageRunner:
@@ -219,8 +219,8 @@ class StageRunner(msgspec.Struct, frozen=True, kw_only=True):
     def _share(self) -> child.Limits:
         """The limits of a stage while others run: an equal share of the memory."""
         allowed, machine = self.limits.memory_bytes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        share = int(0.9 * machine) // self.beside
-        if self.beside == 1 or (allowed and allowed <= share):
+        share = int(0.9 * machine) // self.parallel
+        if self.parallel == 1 or (allowed and allowed <= share):
             return self.limits
         return msgspec.structs.replace(self.limits, memory_bytes=share)
 
