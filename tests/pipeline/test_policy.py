@@ -47,7 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             known = standings or {}
             return next((found for end, found in known.items() if build.candidate.id.endswith(end)), "proven")
 
-        monkeypatch.setattr(policy, "look", lambda _: None)
+        monkeypatch.setattr(policy, "screen_new", lambda _: None)
         monkeypatch.setattr(policy, "latency", latency)
         monkeypatch.setattr(policy, "ratio_of", ratio)
         monkeypatch.setattr(policy, "standing", standing)

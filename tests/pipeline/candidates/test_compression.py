@@ -32,7 +32,7 @@ def compressed(
         return made
 
     monkeypatch.setattr(compression, "_pruned", make("pruned"))
-    monkeypatch.setattr(compression, "_taught", make("taught"))
+    monkeypatch.setattr(compression, "_distilled", make("taught"))
     monkeypatch.setattr(compression, "export_source", lambda _runner, job, _images: job.source.source)
     run = state([], recipe, catalogue.load(target))
     all_proposed(base, run)
