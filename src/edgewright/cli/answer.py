@@ -1,4 +1,4 @@
-"""What `edgewright run` does, without the parser of its options."""
+"""`edgewright run` without its option parser, which starts faster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgewright.core.errors import InvalidInput, UsageError
 
 
 def opened(bundle: Path, trust_plan: bool = False) -> edgewright.Session:
-    """The session of a bundle; what it warns of goes to standard error."""
+    """The session of a bundle; its warnings are printed on standard error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         session = edgewright.open(bundle, trust_plan=trust_plan)
@@ -27,7 +27,10 @@ def answer(
     session: edgewright.Session, images: Sequence[Path], top: int = 3, score: float | None = None,
     save_images: Path | None = None, as_json: bool = False,
 ) -> None:  # fmt: skip
-    """Print what the session says of each image, and close it; the rest are the options of `edgewright run`."""
+    """Print the answer of `session` to each image, then close it. The rest are the options of `edgewright run`.
+
+    Raises `UsageError` for `score` with a task that has no scores.
+    """
     from edgewright.cli import console
 
     with session:

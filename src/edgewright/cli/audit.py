@@ -1,4 +1,4 @@
-"""`edgewright audit`: what a mean accuracy does not show of a file."""
+"""`edgewright audit`: checks of a file that mean accuracy does not cover."""
 
 from __future__ import annotations
 
@@ -9,34 +9,57 @@ import typer
 
 from edgewright.cli import options as o
 
-COLOURS = {"ok": "green", "note": "dim", "warning": "yellow", "error": "red"}
+COLORS = {"ok": "green", "note": "dim", "warning": "yellow", "error": "red"}
+
+
+FileArgument = Annotated[
+    Path,
+    typer.Argument(rich_help_panel=o.IN, help="An .onnx file of `edgewright export` or `quantize`, or a bundle."),
+]
+DataOption = Annotated[
+    Path, typer.Option("--data", metavar="DIR", rich_help_panel=o.IN, help="Images like those of the application.")
+]
+ReferenceOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=o.IN, help="The float .onnx file, to compare confidence scores with."),
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", rich_help_panel=o.IN, help="Calibration images. Default: the calib or train split of --data."
+    ),
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", rich_help_panel=o.GOAL, help="onnxruntime (default) or openvino. A bundle has its own."
+    ),
+]
+NumImagesOption = Annotated[int, typer.Option(min=1, metavar="N", rich_help_panel=o.IN, help="Images to use, at most.")]
 
 
 def audit(
-    file: Annotated[Path, typer.Argument(help="An .onnx file of `edgewright export` or `quantize`, or a bundle.")],
-    data: Annotated[Path, typer.Option("--data", help="Images of the kind that the model will see.")],
-    reference: Annotated[
-        Path | None, typer.Option(help="The float .onnx file: whether confidence moved against it.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of --data (default: val, else test).")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="Folder of the calibration images (default: calib or train split of --data).")
-    ] = None,
+    file: FileArgument,
+    data: DataOption,
+    reference: ReferenceOption = None,
+    split: o.SplitOption = None,
+    calibration: CalibrationOption = None,
     isa: o.IsaOption = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="onnxruntime (default) or openvino; a bundle has its own.")
-    ] = None,
-    num_images: Annotated[int, typer.Option(min=1, help="Images to answer.")] = 64,
+    runtime: RuntimeOption = None,
+    num_images: NumImagesOption = 64,
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Check a file for [bold]silent degradation[/]: precision that really runs, batches, confidence, 16-bit sums.
+    """Check a file for problems that mean accuracy does not show.
 
-    Each check has a name, a level and a figure. docs/reference/audit.md explains them. An error ends with the exit
-    code of its kind: 1 for lost answers, 3 for leaked images, 6 for a runtime that computes something else.
+    The checks cover the precision that really runs, batches, confidence scores, 16-bit overflow on CPUs without VNNI
+    and the calibration images. Each check prints its level, its name and a figure; see docs/reference/audit.md.
 
-    [dim]edgewright audit resnet18.int8.onnx --data photos/ --reference resnet18.onnx
-    edgewright audit resnet18.int8.onnx --data photos/ --isa avx2[/]
+    An error sets the exit code: 1 if answers are lost, 3 if calibration images are evaluated on, 6 if the runtime
+    does not compute the graph.
+
+        edgewright audit resnet18.int8.onnx --data photos/ --reference resnet18.onnx
+        edgewright audit resnet18.int8.onnx --data photos/ --isa avx2
     """
     from rich.table import Table
 
@@ -57,7 +80,7 @@ def audit(
             table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for finding in (*found.findings, *found.passed):
-            level = console.line((COLOURS[finding.level], finding.level))
+            level = console.line((COLORS[finding.level], finding.level))
             table.add_row(level, finding.code, console.line(finding.text))
         console.output().print(table)
     if wrong := error(found.findings):

@@ -1,4 +1,4 @@
-"""`edgewright bench`: measure bundles beside each other."""
+"""`edgewright bench`: compare bundles."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from edgewright.cli import options as o
 
 def bench(
     bundles: Annotated[
-        list[Path], typer.Argument(help="Bundles to measure; the first is what the others compare with.")
+        list[Path],
+        typer.Argument(rich_help_panel=o.IN, help="Bundles to measure. The first one is the reference."),
     ],
-    data: Annotated[Path, typer.Option("--data", help="Folder of images to evaluate on.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html}.")],
-    budget: Annotated[
-        str | None,
+    data: o.DataOption,
+    out: Annotated[
+        Path,
         typer.Option(
-            help="Verdict on each bundle against the first; default: 1 point of top-1, or of mAP and 0.02 of scores."
+            "-o", "--out", metavar="DIR", rich_help_panel=o.OUT, help="Folder for the report (HTML, Markdown, JSON)."
         ),
-    ] = None,
+    ],
+    budget: o.BudgetOption = None,
     split: o.SplitOption = None,
     fps: Annotated[
         float | None,
-        typer.Option(help="Measure at a camera's rate too: so many frames a second, idle between them (e.g. 30)."),
+        typer.Option(
+            metavar="RATE", rich_help_panel=o.GOAL, help="Also measure at this camera frame rate per second, e.g. 30."
+        ),
     ] = None,
     on: o.OnOption = None,
     identity: o.IdentityOption = None,
@@ -36,12 +39,13 @@ def bench(
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Measure latency (interleaved) and accuracy of bundles on this machine, the first being the reference.
+    """Measure the latency and accuracy of bundles and compare them with the first one.
 
-    With [bold]--on[/] a device measures, and a connection that is lost meanwhile costs nothing but time.
+    The bundles are measured in turn on this machine, or with --on on a device. If the connection to the device is
+    lost, the command reconnects and continues.
 
-    [dim]edgewright bench float.edge int8.edge --data photos/ -o out/
-    edgewright bench float.edge int8.edge --data photos/ -o out/ --on nano@jetson.local[/]
+        edgewright bench float.edge int8.edge --data photos/ -o out/
+        edgewright bench float.edge int8.edge --data photos/ -o out/ --on nano@jetson.local
     """
     from edgewright import api
     from edgewright.cli.watcher import Watcher

@@ -1,4 +1,4 @@
-"""`edgewright bundle`: look into a bundle, check that it is whole."""
+"""`edgewright bundle`: inspect and verify bundles."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 from edgewright.cli import options as o
+from edgewright.cli.help_page import Command, Group
 
-app = typer.Typer(no_args_is_help=True, help="Inspect and verify bundles.")
-Bundle = Annotated[Path, typer.Argument(help="A bundle (.edge folder).")]
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Inspect and verify bundles.")
+Bundle = Annotated[Path, typer.Argument(rich_help_panel=o.IN, help="A bundle (.edge folder).")]
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
-    """Show what a bundle holds: model, runtime, precision, preprocessing, provenance."""
+    """Show the contents of a bundle: model, runtime, precision, preprocessing, provenance."""
     from edgewright.cli import console
     from edgewright.runtimes import artifact, bundle
 
@@ -44,11 +45,11 @@ def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
     console.output().print(table)
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(path: Bundle) -> None:
-    """Check every file of a bundle against its manifest; exit 4 where a byte differs."""
+    """Check every file of a bundle against its manifest. Exits with 4 if a byte differs."""
     from edgewright.cli import console
     from edgewright.runtimes import bundle
 
     manifest = bundle.verify(path)
-    console.output().print_line(("green", "whole"), f"  {path}: {len(manifest.files)} files as they were written")
+    console.output().print_line(("green", "intact"), f"  {path}: all {len(manifest.files)} files match the manifest")

@@ -1,4 +1,4 @@
-"""`edgewright cache`: what the store holds."""
+"""`edgewright cache`: list and prune the store."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from edgewright.cli import options as o
+from edgewright.cli.help_page import Command, Group
 
-app = typer.Typer(no_args_is_help=True, help="List and prune the store of finished steps.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="List and prune the store of finished steps.")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_entries(as_json: o.JsonOption = False) -> None:
     """List the results in the store."""
     from rich.table import Table
@@ -34,12 +35,14 @@ def list_entries(as_json: o.JsonOption = False) -> None:
     screen.print_line(f"{len(entries)} results, {sum(size for _, size, _ in entries) / 1e6:.1f} MB in {store.root}")
 
 
-@app.command()
+@app.command(cls=Command)
 def prune(
-    days: Annotated[float, typer.Option(min=0, help="Remove what is older than this.")] = 30.0,
-    everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+    days: Annotated[
+        float, typer.Option(min=0, metavar="N", help="Remove results that were not used for N days.")
+    ] = 30.0,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all results.")] = False,
 ) -> None:
-    """Remove old results, and what killed runs left behind."""
+    """Remove old results, and files of interrupted runs."""
     from edgewright.cli import console
     from edgewright.core.store import Store
 

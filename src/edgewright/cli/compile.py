@@ -13,37 +13,78 @@ if TYPE_CHECKING:
     from edgewright.pipeline.stages.check import Checked
 
 
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        rich_help_panel=o.IN, help="An .onnx file of `edgewright export` or `quantize`, or on a Jetson a bundle."
+    ),
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--out", metavar="DIR", rich_help_panel=o.OUT, help="The bundle folder to write, e.g. resnet18.edge."
+    ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=o.GOAL,
+        help="Device name (see `edgewright targets`). Default: this machine.",
+    ),
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=o.GOAL,
+        help="onnxruntime, openvino or tensorrt. Default: the first one of the target.",
+    ),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=o.GOAL,
+        help="Precision of layers that are not quantized: f32, bf16 or f16. Default: that of the target.",
+    ),
+]
+ThreadsOption = Annotated[
+    int, typer.Option(min=0, metavar="N", rich_help_panel=o.GOAL, help="Threads; 0 for all physical cores.")
+]
+NormalizeOption = Annotated[
+    str, typer.Option(metavar="WHERE", rich_help_panel=o.GOAL, help="Where pixels are normalized: host or graph.")
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", rich_help_panel=o.IN, help="32 or more images to check FP16 for TensorRT on."),
+]
+MaxBatchOption = Annotated[
+    int, typer.Option(min=1, metavar="N", rich_help_panel=o.GOAL, help="Largest batch of a TensorRT plan.")
+]
+
+
 def compile(
-    model: Annotated[
-        Path, typer.Argument(help="An .onnx file of `edgewright export` or `quantize`; on a Jetson also a bundle.")
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle (folder) to write, e.g. resnet18.edge.")],
-    target: Annotated[
-        str | None, typer.Option(help="Device that it is for; default: this machine. See `edgewright targets`.")
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="onnxruntime, openvino or tensorrt; default: the device's first.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Precision of what is not quantized: f32, bf16 or f16; default: the device's.")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0 for all physical cores.")] = 0,
-    normalize: Annotated[str, typer.Option(help="Where pixels are normalized: host or graph.")] = "host",
-    images: Annotated[
-        Path | None, typer.Option(help="Images on which FP16 for TensorRT is proven (32 or more).")
-    ] = None,
-    max_batch: Annotated[int, typer.Option(min=1, help="Images that a TensorRT plan takes at most at once.")] = 1,
+    model: ModelArgument,
+    out: OutOption,
+    target: TargetOption = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = 0,
+    normalize: NormalizeOption = "host",
+    images: ImagesOption = None,
+    max_batch: MaxBatchOption = 1,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Compile an ONNX model for one runtime and write the bundle that `edgewright run` opens.
+    """Compile an ONNX model for one runtime into a bundle for `edgewright run`.
 
-    For a Jetson or another NVIDIA device, any machine checks the file: TensorRT's rules for Q/DQ graphs, its parser and
-    builder (with tensorrt-rtx installed), layers by precision, memory. The device itself then builds the plan, from the
-    bundle.
+    For a Jetson or another NVIDIA device, this machine checks the file: TensorRT's rules for Q/DQ graphs, NVIDIA's
+    parser and builder (if tensorrt-rtx is installed), layer precisions and memory. The device then builds its plan from
+    the bundle.
 
-    [dim]edgewright compile resnet18.int8.onnx --runtime openvino -o resnet18.edge[/]
-    [dim]edgewright compile resnet18.tensorrt.onnx --target jetson-orin-nano --images photos/calib -o resnet18.edge[/]
-    [dim]edgewright compile resnet18.edge -o resnet18-here.edge          # on the Jetson[/]
+        edgewright compile resnet18.int8.onnx --runtime openvino -o resnet18.edge
+        edgewright compile resnet18.tensorrt.onnx --target jetson-orin-nano --images photos/calib -o resnet18.edge
+        edgewright compile resnet18.edge -o resnet18-here.edge  # on the Jetson
     """
     from edgewright import api
     from edgewright.cli import console, watcher
@@ -58,7 +99,9 @@ def compile(
         console.print_json({"manifest": manifest, "check": checked} if checked else manifest)
         return
     screen = console.output()
-    screen.print_line(f"{out}  ", ("dim", f"{manifest.artifact.runtime}, {artifact.read(out).precision}"))
+    screen.print_line(
+        ("dim", "bundle:   "), f"{out}", ("dim", f" ({manifest.artifact.runtime}, {artifact.read(out).precision})")
+    )
     if checked:
         _show(checked, target or "this machine")
 
@@ -77,7 +120,7 @@ def _show(checked: Checked, target: str) -> None:
     table.add_row("rules", Text("\n").join(broken) if broken else line(("green", "all kept")))
     ahead = checked.ahead_of_time
     if ahead is None:
-        table.add_row("parser", line(("yellow", "not asked"), f": {checked.unasked or ''}"))
+        table.add_row("parser", line(("yellow", "not run"), f": {checked.unasked or ''}"))
     elif ahead.built:
         size = f"{(ahead.plan_bytes or 0) / 1e6:.1f} MB"
         text = f" ahead of time by {ahead.library} for {ahead.compute_capability}: {size}"
@@ -88,5 +131,5 @@ def _show(checked: Checked, target: str) -> None:
     memory = f"{checked.weight_bytes / 1e6:.1f} MB of weights, {checked.activation_bytes / 1e6:.1f} MB of tensors"
     have = f" of {checked.memory_bytes / 1e9:.1f} GB for a model" if checked.memory_bytes else ""
     table.add_row("memory", memory + have)
-    table.add_row("", line(("dim", f"For {target}, not measured: the device builds its plan from this bundle.")))
+    table.add_row("", line(("dim", f"{target} builds its plan from this bundle. Latency was not measured.")))
     console.output().print(table)

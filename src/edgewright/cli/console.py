@@ -1,7 +1,8 @@
-"""The one way to a terminal: results on standard output, progress and errors on standard error.
+"""The only way to a terminal: results on standard output, progress and errors on standard error.
 
-Labels, layer names, file names and messages come from outside. Whatever is printed here is literal: no markup, no emoji
-codes, control characters as visible escapes. Style comes from `line`, never from text.
+Labels, layer names, file names and messages come from outside. They are printed literally: no markup, no emoji codes,
+and control characters as visible escapes. Style comes from `line`, never from text. Without a terminal, with `NO_COLOR`
+or with `TERM=dumb` the output is plain text, and no meaning depends on color.
 """
 
 from __future__ import annotations
@@ -24,34 +25,34 @@ WIDTH = 100
 
 
 class Screen(Console):
-    """A console that prints text literally, whoever calls it and however: the only one that edgewright makes."""
+    """A console that prints text literally: the only one that edgewright uses."""
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """A string is one literal line, also where the caller or rich itself asks for markup."""
+        """`text` as one literal line, even if the caller or rich asks for markup."""
         return super().render_str(one_line(text), **{**options, "markup": False, "emoji": False, "highlight": False})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """All that is printed goes through here in pieces, behind layout: no piece keeps a control character."""
+        """The pieces of a renderable after layout, without control characters."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else plain(text), style, control)
 
     def print_line(self, *parts: str | tuple[str, str]) -> None:
-        """Print `line(*parts)` as one line, however long it is: a log and a script read lines."""
+        """Print `line(*parts)` as one line, however long: logs and scripts read lines."""
         self.print(line(*parts), soft_wrap=True)
 
 
 def output() -> Screen:
-    """The console of results: at most 100 columns, colour only on a terminal."""
+    """The console for results: at most 100 columns, 100 without a terminal; color only on a terminal."""
     screen = Screen()
     screen.width = min(screen.width, WIDTH) if screen.is_terminal else WIDTH
     return screen
 
 
 def line(*parts: str | tuple[str, str]) -> Text:
-    """One line of parts: a string, or (style, string)."""
+    """One line of parts, each a string or (style, string)."""
     text = Text()
     for part in parts:
         style, content = part if isinstance(part, tuple) else ("", part)
@@ -60,7 +61,7 @@ def line(*parts: str | tuple[str, str]) -> Text:
 
 
 def print_json(value: Any) -> None:
-    """Write `value` (a struct or builtins) to standard output as JSON in UTF-8, whatever the stream's encoding is."""
+    """Write `value` (a struct or builtins) as JSON to standard output, always in UTF-8."""
     try:
         text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
     except UnicodeEncodeError:  # a file name that is no UTF-8 holds surrogates, which msgspec does not write
@@ -70,7 +71,7 @@ def print_json(value: Any) -> None:
 
 
 def print_error(error: EdgewrightError) -> None:
-    """What, why and what to do, a line each, on standard error."""
+    """Print what happened, why and what to do, a line each, on standard error."""
     screen = Screen(stderr=True)
     screen.print_line(("bold red", "error:"), f" {error.what}")
     if error.why:
@@ -80,12 +81,12 @@ def print_error(error: EdgewrightError) -> None:
 
 
 def print_warning(text: str) -> None:
-    """One warning on standard error."""
+    """Print one warning on standard error."""
     Screen(stderr=True).print_line(("bold yellow", "warning:"), f" {text}")
 
 
 def print_traceback(error: BaseException) -> None:
-    """The traceback of `error` on standard error."""
+    """Print the traceback of `error` on standard error."""
     screen = Screen(stderr=True)
     for text in traceback.format_exception(error):
         for one in text.rstrip("\n").split("\n"):

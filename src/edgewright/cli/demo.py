@@ -1,4 +1,4 @@
-"""`edgewright demo`: the embedded defaults."""
+"""`edgewright demo`: the whole job on a small model that comes with edgewright."""
 
 from __future__ import annotations
 
@@ -12,38 +12,50 @@ from edgewright.cli import options as o
 
 
 class Task(str, Enum):
-    """What the demo's model does."""
+    """The task of the demo's model."""
 
     classify = "classify"
     detect = "detect"
 
 
+TaskOption = Annotated[
+    Task, typer.Option(rich_help_panel=o.IN, help="A digit classifier, or a detector of digits in scenes.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="DIR",
+        rich_help_panel=o.OUT,
+        help="Folder for model, report and bundle. Default: build/demo, or build/demo-detect.",
+    ),
+]
+SaveDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        rich_help_panel=o.OUT,
+        help="Only write the images and the trained model to this folder, as if they were your own.",
+    ),
+]
+
+
 def demo(
-    task: Annotated[
-        Task, typer.Option(help="A classifier of digits, or a detector of digits in scenes.")
-    ] = Task.classify,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Folder for the model, report and bundle (build/demo, or build/demo-detect)."),
-    ] = None,
-    save_data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Only write the images and the trained model there, laid out as your own would be."
-        ),
-    ] = None,
+    task: TaskOption = Task.classify,
+    out: OutOption = None,
+    save_data: SaveDataOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Run the [bold]whole main job[/] on a small model and real handwritten digits, with no network.
+    """Run the whole job on a small model and handwritten digits. It needs no network.
 
-    The digits ship inside scikit-learn; training, calibration and test images are disjoint. The
-    classifier is trained here first; the detector has the shape of YOLO11n, its weights
-    ship with edgewright, and Ultralytics builds it. Ends with three test images answered through
-    the bundle, as a device would.
+    The images are part of scikit-learn; training, calibration and test images are disjoint. The demo trains the
+    classifier on this machine. The detector is a YOLO11n with weights that come with edgewright; it needs Ultralytics.
+    At the end the bundle answers three test images, as on a device.
 
-    [dim]edgewright demo
-    edgewright demo --task detect -o scenes/
-    edgewright demo --save-data mine[/]
+        edgewright demo
+        edgewright demo --task detect -o scenes/
+        edgewright demo --save-data digits
     """
     from edgewright.cli import console, watcher
     from edgewright.demo import digits, own, scenes
@@ -55,7 +67,7 @@ def demo(
         if as_json:
             console.print_json({"folder": str(save_data), "names": names})
         else:
-            console.output().print_line(f"{save_data}  ", ("dim", ", ".join(names)))
+            console.output().print_line(("dim", "data:     "), f"{save_data}", ("dim", f" ({', '.join(names)})"))
         return
     what = {Task.classify: digits, Task.detect: scenes}[task]
     where = out or Path(what.FOLDER)

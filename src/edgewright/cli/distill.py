@@ -1,4 +1,4 @@
-"""`edgewright distill`: a smaller model that learns from yours."""
+"""`edgewright distill`: train a smaller model with yours as teacher."""
 
 from __future__ import annotations
 
@@ -13,46 +13,101 @@ if TYPE_CHECKING:
     from edgewright.pipeline.jobs.distill import Distilled
 
 
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        rich_help_panel=o.IN,
+        help="Images, as for optimize. Both models are evaluated on it.",
+    ),
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="DIR",
+        rich_help_panel=o.OUT,
+        help="Folder for the student, a SOURCE for other commands.",
+    ),
+]
+TrainDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        rich_help_panel=o.IN,
+        help="Training images. Default: the train or calib split of --data, else most of it.",
+    ),
+]
+LabelsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--labels/--no-labels",
+        rich_help_panel=o.TRAINING,
+        help="Also learn from labels. Default: if every image has one.",
+    ),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", rich_help_panel=o.TRAINING, help="Epochs. Default: 120,000 images in total, 10 to 100 epochs."
+    ),
+]
+LrOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATE",
+        rich_help_panel=o.TRAINING,
+        help="Peak learning rate for 64 images per step. Default: 0.002.",
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", rich_help_panel=o.TRAINING, help="Images per step. Default: 64, fewer for large inputs."),
+]
+StudentCheckpointOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", rich_help_panel=o.IN, help="Start weights of the student. Default: those of its library."
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N", rich_help_panel=o.TRAINING, help="Seed for the order, the crops and the held-out images."
+    ),
+]
+
+
 def distill(
     source: o.SourceArgument,
     student: o.StudentOption,
-    data: Annotated[Path, typer.Option("--data", help="Images, as for optimize: the evaluation split compares both.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the student; it is then a SOURCE itself.")],
-    train_data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of images to learn from; default: the train or calib split of --data, else most of it."
-        ),
-    ] = None,
-    labels: Annotated[
-        bool | None,
-        typer.Option("--labels/--no-labels", help="Learn from labels too; default: where every image has one."),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the images; default: 120 000 images in all, 10 to 100 passes.")
-    ] = None,
-    train_time: Annotated[str | None, typer.Option(help="As many passes as fit into this time, e.g. 20m, 2h.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate for 64 images a step; default 0.002.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step; default 64, fewer for large inputs.")] = None,
+    data: DataOption,
+    out: OutOption,
+    train_data: TrainDataOption = None,
+    labels: LabelsOption = None,
+    epochs: EpochsOption = None,
+    train_time: o.TrainTimeOption = None,
+    lr: LrOption = None,
+    batch: BatchOption = None,
     checkpoint: o.CheckpointOption = None,
-    student_checkpoint: Annotated[
-        Path | None, typer.Option(help="Weights that the student begins with, instead of its library's.")
-    ] = None,
+    student_checkpoint: StudentCheckpointOption = None,
     spec: o.SpecOption = None,
     split: o.SplitOption = None,
-    seed: Annotated[int, typer.Option(help="Decides order, crops and which images are held out.")] = 0,
+    seed: SeedOption = 0,
     trust_checkpoint: o.TrustOption = False,
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Train a smaller model to answer as yours does, on your own images; they need no labels.
+    """Train a smaller model with yours as teacher, on your own images. Labels are optional.
 
-    The student sees the same crops as its teacher and learns its class probabilities (or, of a detector, its head) and
-    where its feature maps are strong. A tenth of the images is held out and decides which weights are kept. A killed
-    command goes on where it was when it is given again. More in docs/how-to/distill.md.
+    The student sees the same crops as the teacher. It learns the teacher's class probabilities (of a detector: its head
+    outputs) and where the teacher's feature maps are strong. A tenth of the images is held out to choose the best
+    epoch. The same command continues after an interruption. See docs/how-to/distill.md.
 
-    [dim]edgewright distill timm:resnet18 --student timm:mobilenetv3_small_050 --data photos/ --train-time 20m -o small
-    edgewright optimize small --data photos/ -o out/[/]
+        edgewright distill timm:resnet18 --student timm:mobilenetv3_small_050 --data photos/ --train-time 20m -o small
+        edgewright optimize small --data photos/ -o out/
     """
     from edgewright import api
     from edgewright.cli import console, watcher
@@ -73,7 +128,7 @@ def distill(
 
 
 def _line(found: Distilled) -> str:
-    """Both accuracies, how far they are apart, and what was kept, on one line."""
+    """One line: both accuracies, their difference with its interval, the kept epoch."""
     from edgewright.bench import metrics
 
     ours, theirs, history = found.accuracy_student, found.accuracy_teacher, found.history
@@ -85,6 +140,10 @@ def _line(found: Distilled) -> str:
             f"({ours.delta.value:+.1f}, {ours.delta.low:+.1f} to {ours.delta.high:+.1f})"
         )
     else:
-        compared = f"agrees with the teacher on {ours.agreement:.1f} % of {ours.images} images"
-    kept = f"epoch {history.best_epoch} of {len(history.epochs)}" if history.best_epoch else "no epoch was better"
+        compared = f"agrees with the teacher on {ours.agreement:.1f}% of {ours.images} images"
+    kept = (
+        f"epoch {history.best_epoch} of {len(history.epochs)}"
+        if history.best_epoch
+        else "the start weights, because no epoch was better"
+    )
     return f"{compared}; weights {teacher} -> {student}; kept: {kept}, held-out {history.metric} {history.ended:.3g}"

@@ -1,4 +1,4 @@
-"""`edgewright doctor`: what is installed, what is missing, how to get it."""
+"""`edgewright doctor`: what is installed, what is missing and how to get it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from edgewright.runtimes.options import Probe
     from edgewright.targets.checkup import Check
 
-COLOURS = {"ok": "green", "missing": "yellow", "note": "cyan"}
+COLORS = {"ok": "green", "missing": "yellow", "note": "cyan"}
 
 
 def doctor(as_json: o.JsonOption = False) -> None:
-    """Say what this machine has, which runtimes work, and what is missing."""
+    """Show what this machine has, which runtimes work and what is missing."""
     from edgewright import __version__
     from edgewright.cli import console
     from edgewright.core.lazy import version
@@ -62,7 +62,7 @@ def doctor(as_json: o.JsonOption = False) -> None:
 
 
 def _kernels(probes: Mapping[str, Probe]) -> Iterator[Check]:
-    """Whether each available runtime that has a self-test passes it."""
+    """The result of the self-test of each available runtime that has one."""
     from edgewright.core.errors import EdgewrightError
     from edgewright.runtimes import registry
     from edgewright.targets.checkup import Check
@@ -77,10 +77,10 @@ def _kernels(probes: Mapping[str, Probe]) -> Iterator[Check]:
             yield Check(state="note", what=f"{error.what} {error.why}", fix=error.fix)
             continue
         if fault:
-            what = f"INT8 models run in float with {name}: right, but slower. {fault}"
+            what = f"{name} runs INT8 models in float, which is slower but not less accurate. {fault}"
             yield Check(state="note", what=what, fix=f"pip install --upgrade {name}")
         else:
-            yield Check(state="ok", what=f"INT8 kernels of {name} {probe.version}: right in a self-test")
+            yield Check(state="ok", what=f"INT8 kernels of {name} {probe.version} pass the self-test")
 
 
 def _head(screen: Screen, title: str) -> None:
@@ -92,13 +92,13 @@ def _show_checks(screen: Screen, checks: tuple[Check, ...]) -> None:
     if checks:
         _head(screen, "this device")
     for check in checks:
-        screen.print(_line(check.state, COLOURS[check.state], check.what, width=8))
+        screen.print(_line(check.state, COLORS[check.state], check.what, width=8))
         if check.fix:
             screen.print(_line("", "", f"do: {check.fix}", width=8))
 
 
-def _line(label: str, colour: str, content: str, width: int = 12) -> Text:
-    """A label and what belongs to it, within 100 columns, later lines below the first one's content."""
+def _line(label: str, color: str, content: str, width: int = 12) -> Text:
+    """A label and its text within `width`, with later lines below the text."""
     from rich.text import Text
 
     from edgewright.core.text import one_line
@@ -108,4 +108,4 @@ def _line(label: str, colour: str, content: str, width: int = 12) -> Text:
         one_line(content), 100, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip
-    return Text(f"  {label:<{width}} ", style=colour) + Text(text[len(indent) :], style="default")
+    return Text(f"  {label:<{width}} ", style=color) + Text(text[len(indent) :], style="default")

@@ -1,4 +1,4 @@
-"""`edgewright export`: trained model to ONNX, checked against the original."""
+"""`edgewright export`: a trained model as ONNX, checked against the original."""
 
 from __future__ import annotations
 
@@ -12,20 +12,28 @@ from edgewright.cli import options as o
 
 def export(
     source: o.SourceArgument,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file to write.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", rich_help_panel=o.OUT, help="The .onnx file to write.")
+    ],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of images for the parity check (default: random input, and said so).")
+        Path | None,
+        typer.Option(metavar="DIR", rich_help_panel=o.IN, help="Images for the parity check. Default: random input."),
     ] = None,
     checkpoint: o.CheckpointOption = None,
     spec: o.SpecOption = None,
-    batch: Annotated[int, typer.Option(min=0, help="Batch size; 0 for a dynamic one.")] = 1,
+    batch: Annotated[
+        int, typer.Option(min=0, metavar="N", rich_help_panel=o.OUT, help="Batch size; 0 for a dynamic one.")
+    ] = 1,
     trust_checkpoint: o.TrustOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Export a trained model to ONNX with its preprocessing and labels inside, and prove parity with the original.
+    """Export a trained model to ONNX and check it against the original.
 
-    [dim]edgewright export timm:resnet18 --data photos/ -o resnet18.onnx
-    edgewright export "torch:mymodels.net:build?width=32" --checkpoint net.pt --spec net.toml -o net.onnx[/]
+    The file contains the preprocessing and the labels. The parity check compares its outputs with those of the
+    original on the same images.
+
+        edgewright export timm:resnet18 --data photos/ -o resnet18.onnx
+        edgewright export "torch:mymodels.net:build?width=32" --checkpoint net.pt --spec net.toml -o net.onnx
     """
     from edgewright import api
     from edgewright.cli import console, watcher

@@ -13,30 +13,39 @@ from edgewright.core.errors import GateFailed, NotCompared
 
 
 class Compared(str, Enum):
-    """What is compared with the baseline."""
+    """What a gate compares with the baseline."""
 
     accuracy = "accuracy"
     latency = "latency"
 
 
 def gate(
-    path: Annotated[Path, typer.Argument(metavar="REPORT", help="A report.json, or the folder that holds it.")],
-    budget: Annotated[str | None, typer.Option(help="Budget to check; default: the report's own.")] = None,
+    path: o.ReportArgument,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TERMS", rich_help_panel=o.GOAL, help="Budget to check. Default: the one in the report."),
+    ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(help="An earlier report: fail where the choice got slower or worse.")
+        Path | None,
+        typer.Option(
+            metavar="REPORT",
+            rich_help_panel=o.GOAL,
+            help="An earlier report: fail if the choice is slower or worse than there.",
+        ),
     ] = None,
     compare: Annotated[
-        Compared | None, typer.Option(help="Compare this alone with the baseline; default: accuracy and latency.")
+        Compared | None,
+        typer.Option(rich_help_panel=o.GOAL, help="Compare only this with the baseline. Default: both."),
     ] = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Exit with 1 if the chosen artifact misses the budget, or got slower or worse than in an earlier report.
+    """Exit with 1 if the chosen variant is over budget, or slower or worse than in an earlier report.
 
-    Exits with 9 if nothing failed, but accuracy or latency could not be compared: another model, data
-    set or machine, or no results for each image.
+    The exit code is 9 if nothing failed, but accuracy or latency could not be compared: another model, data set or
+    machine, or a report without per-image results.
 
-    [dim]edgewright gate out/ --budget "top1 >= -1.0, p95 <= 10ms"
-    edgewright gate out/ --baseline main/report.json[/]
+        edgewright gate out/ --budget "top1 >= -1.0, p95 <= 10ms"
+        edgewright gate out/ --baseline main/report.json
     """
     from edgewright.bench import budget as budgets
     from edgewright.bench import report_files

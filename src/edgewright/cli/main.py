@@ -1,4 +1,4 @@
-"""The `edgewright` command: finds the verb and turns errors into one line of what, why, what to do, and a code."""
+"""The `edgewright` command: finds the verb, and turns errors into what, why and what to do, with an exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def run_command(arguments: list[str]) -> int:
     """Run one command line; returns its exit code and prints errors to standard error."""
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of users' images: we have findings
+    warnings.filterwarnings(
+        "ignore", category=UserWarning, module=r"PIL\."
+    )  # about users' images: findings report them
     try:
         code = _run_verb(arguments)
         sys.stdout.flush()
@@ -39,7 +41,7 @@ def run_command(arguments: list[str]) -> int:
 def _run_verb(arguments: list[str]) -> object:
     verb, *words = arguments or [""]
     if verb == "run" and len(words) > 1 and not any(word.startswith("-") for word in words):
-        # What a device does for each image: there are no options to parse, and their parser is a third of the start.
+        # On a device this runs for each image. Without options no parser is needed, which is a third of the start-up.
         from edgewright.cli.answer import answer, opened
 
         answer(opened(Path(words[0])), [Path(word) for word in words[1:]])
@@ -71,8 +73,9 @@ def _explain(error: Exception, debug: bool) -> int:
     if show is not None:  # click's usage errors, whichever click typer carries
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "edgewright"
-        print_error(errors.UsageError(show(), "", f"See: {path} --help"))
+        if what := show():  # empty without a verb: then the help was printed
+            print_error(errors.UsageError(what, "", f"See: {path} --help"))
         return errors.UsageError.exit_code
     print_traceback(error)
-    Screen(stderr=True).print_line("This is a bug of edgewright; please report it with the lines above.")
+    Screen(stderr=True).print_line("This is a bug in edgewright. Please report it with the lines above.")
     return errors.BUG

@@ -9,27 +9,49 @@ import typer
 
 from edgewright.cli import options as o
 
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="DIR",
+        rich_help_panel=o.OUT,
+        help="Folder for the bundle and the report (HTML, Markdown, JSON).",
+    ),
+]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=o.EFFORT, help="TOML file that says which variants to try."),
+]
+RemeasureOption = Annotated[
+    bool,
+    typer.Option("--remeasure", rich_help_panel=o.EFFORT, help="Measure latency again, even if it is stored."),
+]
+MixedPrecisionOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed-precision",
+        rich_help_panel=o.EFFORT,
+        help="If INT8 loses too much, also try it with the most sensitive blocks in float.",
+    ),
+]
+
 
 def optimize(
     source: o.SourceArgument,
     data: o.DataOption,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for report.{json,md,html} and the bundle.")],
+    out: OutOption,
     target: o.DeviceNameOption = None,
     budget: o.BudgetOption = None,
-    recipe: Annotated[Path | None, typer.Option(help="TOML file: what to try, under what time.")] = None,
+    recipe: RecipeOption = None,
     checkpoint: o.CheckpointOption = None,
     spec: o.SpecOption = None,
-    split: Annotated[str | None, typer.Option(help="Split of --data to evaluate on (default: val, else test).")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="Folder of calibration images (default: calib or train split, or divided off).")
-    ] = None,
-    remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure latency anew even if it is stored.")] = False,
+    split: o.SplitOption = None,
+    calibration: o.CalibrationOption = None,
+    remeasure: RemeasureOption = False,
     effort: o.EffortOption = None,
     within: o.WithinOption = None,
-    mixed_precision: Annotated[
-        bool,
-        typer.Option("--mixed-precision", help="Where INT8 loses too much, try its most sensitive blocks in float."),
-    ] = False,
+    mixed_precision: MixedPrecisionOption = False,
     trust_checkpoint: o.TrustOption = False,
     isa: o.IsaOption = None,
     on: o.OnOption = None,
@@ -41,21 +63,22 @@ def optimize(
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Build candidates for a device, measure them, and keep the [bold]fastest inside the budget[/].
+    """Find the fastest variant of a model for a device, within an accuracy budget.
 
-    Exports the model to ONNX, quantizes it to INT8 as the target's runtimes want, compiles each
-    result, measures latency (interleaved) and accuracy (paired with the full-precision
-    reference), and writes the chosen bundle and the report. What cannot change the choice any
-    more is not built; the report says why. Finished steps are kept: the same command continues
-    after an interruption.
+    The command exports the model to ONNX, quantizes it to INT8 for the target's runtimes and compiles each variant. It
+    measures latency, with all variants in turn, and accuracy against the full-precision reference on the same images.
+    It writes the fastest variant within the budget as a bundle, and a report on all variants.
 
-    [dim]edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
-    edgewright optimize "timm:resnet18?num_classes=10" --checkpoint best.safetensors --data photos/ -o out/
-    edgewright optimize detector.onnx --data coco/ --budget "map >= -0.5, p95 <= 10ms" -o out/
-    edgewright optimize timm:resnet18 --data photos/ --effort quick -o out/
-    edgewright optimize timm:resnet18 --data photos/ --effort thorough --within 20m -o out/
-    edgewright optimize timm:resnet18 --data photos/ --mixed-precision -o out/
-    edgewright optimize timm:resnet18 --data photos/ --on nano@jetson.local -o out/[/]
+    Variants that cannot change the choice are skipped; the report gives the reason. Finished steps are stored, so the
+    same command continues after an interruption.
+
+        edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
+        edgewright optimize "timm:resnet18?num_classes=10" --checkpoint best.safetensors --data photos/ -o out/
+        edgewright optimize detector.onnx --data coco/ --budget "map >= -0.5, p95 <= 10ms" -o out/
+        edgewright optimize timm:resnet18 --data photos/ --effort quick -o out/
+        edgewright optimize timm:resnet18 --data photos/ --effort thorough --within 20m -o out/
+        edgewright optimize timm:resnet18 --data photos/ --mixed-precision -o out/
+        edgewright optimize timm:resnet18 --data photos/ --on nano@jetson.local -o out/
     """
     from edgewright import api
     from edgewright.cli.watcher import Watcher

@@ -1,4 +1,4 @@
-"""Arguments that several verbs share, and how the outcome of the main job is shown."""
+"""Options that several commands share, and how the outcome of the main job is printed."""
 
 from __future__ import annotations
 
@@ -15,39 +15,57 @@ if TYPE_CHECKING:
     from edgewright.api import Outcome
     from edgewright.targets.remote import Device
 
+IN, GOAL, OUT, EFFORT = "What goes in", "Target and budget", "What comes out", "How much effort"
+HOW_FAR, TRAINING, ON = "How much to prune", "Training", "On a device over SSH"
+"""The groups of options in the help."""
+
 SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="timm:NAME, torchvision:NAME, ultralytics:NAME, torch:package.module:factory (options after '?', e.g. "
-        "timm:resnet18?num_classes=10), an .onnx file, or a folder that prune or distill made.",
+        rich_help_panel=IN,
+        help="The model: timm:NAME, torchvision:NAME, ultralytics:NAME, torch:package.module:factory, an .onnx file, "
+        "or a folder from prune or distill. Options follow '?', e.g. timm:resnet18?num_classes=10.",
     ),
 ]
 CheckpointOption = Annotated[
-    Path | None, typer.Option(help="Trained weights: safetensors, or a .pt/.pth that loads with weights_only.")
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=IN, help="Trained weights: a .safetensors, .pt or .pth file."),
 ]
 SpecOption = Annotated[
-    Path | None, typer.Option(help="TOML with what the source does not know: preprocessing, labels (ModelSpec).")
+    Path | None,
+    typer.Option(
+        metavar="FILE", rich_help_panel=IN, help="TOML file with the preprocessing and labels that SOURCE lacks."
+    ),
 ]
 TrustOption = Annotated[
-    bool, typer.Option("--trust-checkpoint", help="Load a pickle that can run code. Only for files that you made.")
+    bool,
+    typer.Option(
+        "--trust-checkpoint",
+        rich_help_panel=IN,
+        help="Load a checkpoint that can run code (a pickle). Use it only for files that you trust.",
+    ),
 ]
 IsaOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAMES", help="Instruction sets of the x86 processor that it is for, e.g. avx2; commas between."
+        metavar="NAMES",
+        rich_help_panel=GOAL,
+        help="Instruction sets of the target's x86 CPU, separated by commas, e.g. avx2.",
     ),
 ]
 StrictOption = Annotated[
     bool,
     typer.Option(
-        "--strict", help="Stop at images that cannot be read and at other warnings about data (docs/reference/data.md)."
+        "--strict",
+        rich_help_panel=IN,
+        help="Stop at unreadable images and suspicious annotations (docs/reference/data.md).",
     ),
 ]
 
 
 class Effort(str, Enum):
-    """How much is tried."""
+    """How many variants a run tries."""
 
     quick = "quick"
     normal = "normal"
@@ -56,122 +74,195 @@ class Effort(str, Enum):
 
 EffortOption = Annotated[
     Effort | None,
-    typer.Option(help="quick: what takes seconds; normal: what can change the choice; thorough: everything."),
+    typer.Option(
+        rich_help_panel=EFFORT,
+        help="quick: only methods that take seconds. normal (default): every variant that can change the choice. "
+        "thorough: every variant.",
+    ),
 ]
 WithinOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Begin nothing more that does not fit into this time, e.g. 5m.")
+    str | None,
+    typer.Option(metavar="TIME", rich_help_panel=EFFORT, help="Time limit of the run, e.g. 90s, 5m or 1h."),
 ]
 DeviceNameOption = Annotated[
     str | None,
     typer.Option(
         "--target",
-        help="Device name (see `edgewright targets`) or a TOML file; default: this machine, or that of --on.",
+        metavar="NAME",
+        rich_help_panel=GOAL,
+        help="Device name (see `edgewright targets`) or TOML file. Default: this machine, or the device of --on.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines on standard output.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", rich_help_panel=OUT, help="Print the result as JSON on standard output.")
+]
 DataOption = Annotated[
     Path,
-    typer.Option("--data", help="Images: a folder per class or a labels.csv; for boxes COCO json, YOLO or VOC."),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        rich_help_panel=IN,
+        help="Images: one folder per class, or a labels.csv. For detectors: COCO, YOLO or Pascal VOC.",
+    ),
 ]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
-        help="What may be lost and what must be reached; default: 1 point of top-1, or of mAP and 0.02 of scores."
+        metavar="TERMS",
+        rich_help_panel=GOAL,
+        help='Limits on loss, latency and size, e.g. "top1 >= -1.0, p95 <= 10ms". Default: lose at most 1 point of '
+        "top-1, or 1 point of mAP and 0.02 of the confidence scores.",
     ),
 ]
-SplitOption = Annotated[str | None, typer.Option(help="Split of --data to evaluate on.")]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", rich_help_panel=IN, help="Split of --data to evaluate on. Default: val, eval or test."
+    ),
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        rich_help_panel=IN,
+        help="Calibration images. Default: the calib or train split of --data, else a part of it that is set aside.",
+    ),
+]
 StudentOption = Annotated[
     str,
     typer.Option(
-        metavar="SOURCE", help="The smaller model, named like SOURCE; its number of classes is set to the teacher's."
+        metavar="SOURCE",
+        rich_help_panel=IN,
+        help="The smaller model, named like SOURCE. It gets the classes of the teacher.",
     ),
 ]
-HOW_FAR, TRAINING = "How far", "Training after the cut"
-SpeedupOption = Annotated[float | None, typer.Option(rich_help_panel=HOW_FAR, help="So many times faster, e.g. 1.5.")]
+SchemeOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=GOAL, help="INT8 scheme. Default: the first one of the target."),
+]
+SpeedupOption = Annotated[
+    float | None, typer.Option(metavar="X", rich_help_panel=HOW_FAR, help="Prune until X times faster, e.g. 1.5.")
+]
 LatencyOption = Annotated[
-    float | None, typer.Option(rich_help_panel=HOW_FAR, metavar="MS", help="At most so many milliseconds.")
+    float | None, typer.Option(metavar="MS", rich_help_panel=HOW_FAR, help="Prune until at most MS milliseconds.")
 ]
 RatioOption = Annotated[
     float | None,
-    typer.Option(rich_help_panel=HOW_FAR, help="This share of every layer's channels, whatever it saves."),
+    typer.Option(
+        metavar="SHARE", rich_help_panel=HOW_FAR, help="Remove this share of the channels of every layer, e.g. 0.3."
+    ),
 ]
 BlocksOption = Annotated[
     int | None,
     typer.Option(
+        metavar="N",
         rich_help_panel=HOW_FAR,
-        help="So many whole residual blocks, of those worth least; with --speedup or --latency they go first.",
+        help="Remove N whole residual blocks, the least important ones. With --speedup or --latency they go first.",
     ),
 ]
 SparsityOption = Annotated[
     str | None,
-    typer.Option(rich_help_panel=HOW_FAR, help="2:4: zeros for TensorRT's sparse kernels (Ampere and later)."),
+    typer.Option(
+        metavar="2:4", rich_help_panel=HOW_FAR, help="Set 2 of 4 weights to zero, for sparse kernels of TensorRT."
+    ),
 ]
 RoundsOption = Annotated[
-    int, typer.Option(rich_help_panel=HOW_FAR, help="Take it away in so many turns, each trained and measured.")
+    int,
+    typer.Option(metavar="N", rich_help_panel=HOW_FAR, help="Prune in N rounds; each trains and measures the model."),
 ]
 LeastOption = Annotated[
-    float, typer.Option(rich_help_panel=HOW_FAR, help="Share of a layer's channels that stays at least.")
+    float, typer.Option(metavar="SHARE", rich_help_panel=HOW_FAR, help="Share of channels that every layer keeps.")
 ]
 ImportanceOption = Annotated[
-    str, typer.Option(help="What a channel is worth by: fisher, taylor (gradients), l1, l2 (weights).")
+    str,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=HOW_FAR,
+        help="Importance of a channel: fisher or taylor (by gradients), l1 or l2 (by weights).",
+    ),
 ]
 RecoveryDataOption = Annotated[
-    Path | None, typer.Option(help="Folder of images to learn from; default: the train or calib split of --data.")
+    Path | None,
+    typer.Option(
+        metavar="DIR", rich_help_panel=IN, help="Training images. Default: the train or calib split of --data."
+    ),
 ]
 TeacherDataOption = Annotated[
-    Path, typer.Option("--data", help="Images, as for optimize: one split to evaluate on, one to learn from.")
+    Path,
+    typer.Option(
+        "--data", metavar="DIR", rich_help_panel=IN, help="Images: one split to evaluate on, one to train on."
+    ),
 ]
 RecoveryEpochsOption = Annotated[
     int | None,
-    typer.Option(rich_help_panel=TRAINING, help="Passes over the images; 0: none. Default: 120 000 images in all."),
+    typer.Option(
+        metavar="N", rich_help_panel=TRAINING, help="Epochs; 0 for no training. Default: 120,000 images in total."
+    ),
 ]
-RecoveryTimeOption = Annotated[
-    str | None, typer.Option(rich_help_panel=TRAINING, help="As many passes as fit into this time, e.g. 20m.")
+TrainTimeOption = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", rich_help_panel=TRAINING, help="As many epochs as fit into this time, e.g. 20m."),
 ]
 RecoveryRateOption = Annotated[
-    float | None, typer.Option(rich_help_panel=TRAINING, help="Peak learning rate for 64 images a step.")
+    float | None,
+    typer.Option(metavar="RATE", rich_help_panel=TRAINING, help="Peak learning rate for 64 images per step."),
 ]
-DeviceArgument = Annotated[str, typer.Argument(metavar="USER@HOST", help="The device, as --on takes it.")]
-ON = "On a device over SSH"
+SeedOption = Annotated[
+    int, typer.Option(metavar="N", rich_help_panel=TRAINING, help="Seed for the order and the crops of the images.")
+]
+DeviceArgument = Annotated[
+    str, typer.Argument(metavar="USER@HOST", rich_help_panel=ON, help="The device, written as for --on.")
+]
 OnOption = Annotated[
     str | None,
     typer.Option(
-        "--on", metavar="USER@HOST[:PORT]", rich_help_panel=ON,
-        help="Measure on this device. Its host key must be known, and it must accept your key "
-        "(docs/how-to/device-over-ssh.md).",
+        "--on",
+        metavar="USER@HOST",
+        rich_help_panel=ON,
+        help="Measure on this device; add :PORT if it is not 22. See docs/how-to/device-over-ssh.md.",
     ),
-]  # fmt: skip
-IdentityOption = Annotated[Path | None, typer.Option(rich_help_panel=ON, help="Private key, if not your usual one.")]
+]
+IdentityOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", rich_help_panel=ON, help="Private key. Default: the one that ssh uses.")
+]
 PythonOption = Annotated[
-    str | None, typer.Option(rich_help_panel=ON, help="The device's Python, 3.10 or newer (default: python3).")
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=ON, help="Python 3.10 or newer on the device. Default: python3."),
 ]
 WheelsOption = Annotated[
-    Path | None, typer.Option(rich_help_panel=ON, help="Wheels for a device that reaches no package index.")
+    Path | None,
+    typer.Option(metavar="DIR", rich_help_panel=ON, help="Wheels for a device that cannot reach a package index."),
 ]
 FolderOption = Annotated[
     str | None,
     typer.Option(
-        "--device-folder", rich_help_panel=ON,
-        help="Where everything lies on the device (default: ~/.cache/edgewright-remote).",
+        "--device-folder",
+        metavar="DIR",
+        rich_help_panel=ON,
+        help="Folder for all files on the device. Default: ~/.cache/edgewright-remote.",
     ),
-]  # fmt: skip
+]
 CleanOption = Annotated[
     bool,
-    typer.Option("--clean", rich_help_panel=ON, help="Afterwards remove all files (not its own key) there."),
+    typer.Option("--clean", rich_help_panel=ON, help="Remove these files afterwards, but not the device's own key."),
+]
+ReportArgument = Annotated[
+    Path,
+    typer.Argument(metavar="REPORT", rich_help_panel=IN, help="A report.json, or the folder that contains it."),
 ]
 
 
 def seconds(text: str) -> float:
-    """A time such as 90s, 10m or 1h in seconds; `UsageError` for anything else."""
+    """A time such as 90s, 10m or 1h, in seconds. Raises `UsageError` for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smh]?)", text.strip())
     value = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if not value:
-        raise UsageError(f"'{text}' is no time.", "A time is a number above zero with s, m or h.", "Write e.g. 10m.")
+        raise UsageError(f"'{text}' is not a time.", "A time is a number above zero with s, m or h.", "Write e.g. 10m.")
     return value
 
 
 def words(text: str | None) -> list[str] | None:
-    """The words of a list with commas."""
+    """The words of a list separated by commas; None for no text."""
     return [word.strip() for word in text.split(",")] if text else None
 
 
@@ -183,7 +274,7 @@ def device(
     folder: str | None = None,
     clean: bool = False,
 ) -> Device | None:
-    """The device that the options name; `UsageError` where they say how to reach one and none is named."""
+    """The device of `--on`; None without it. Raises `UsageError` for options of a device without `--on`."""
     how = {
         "identity": str(identity) if identity else None, "python": python,
         "wheels": str(wheels) if wheels else None, "folder": folder, "clean": clean or None,
@@ -192,7 +283,7 @@ def device(
     if on is None:
         if given:
             option = next(iter(given)).replace("folder", "device-folder")
-            raise UsageError(f"--{option} says how to work on a device.", "No device is named.", "Add --on USER@HOST.")
+            raise UsageError(f"--{option} needs a device.", "It has no effect without --on.", "Add --on USER@HOST.")
         return None
     from edgewright.targets.remote import Device
 
@@ -200,7 +291,7 @@ def device(
 
 
 def show_outcome(outcome: Outcome, as_json: bool) -> None:
-    """Print the report (table or JSON) and where things lie; exit 1 where nothing meets the budget."""
+    """Print the report (table or JSON) and the files. Raises `GateFailed` if no variant is within the budget."""
     import edgewright.bench.console as table
     from edgewright.cli import console
 
@@ -210,6 +301,6 @@ def show_outcome(outcome: Outcome, as_json: bool) -> None:
         out = console.output()
         table.show(outcome.report, out)
         for name, path in outcome.files.items():
-            out.print_line(("dim", f"{name:>8}"), f"  {path}")
+            out.print_line(("dim", f"{name}:".ljust(table.LABEL)), str(path))
     if outcome.missed is not None:
         raise outcome.missed

@@ -15,10 +15,40 @@ if TYPE_CHECKING:
     from edgewright.pipeline.jobs.prune import Pruned
 
 
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="DIR",
+        rich_help_panel=o.OUT,
+        help="Folder for the pruned model, a SOURCE for other commands.",
+    ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", rich_help_panel=o.GOAL, help="Device name. --speedup and --latency need this machine."
+    ),
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=o.GOAL,
+        help="Runtime to measure with. Default: the first one of the target.",
+    ),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=o.GOAL, help="Measure latency in f32 or bf16 instead of INT8."),
+]
+
+
 def prune(
     source: o.SourceArgument,
     data: o.TeacherDataOption,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model; it is then a SOURCE itself.")],
+    out: OutOption,
     speedup: o.SpeedupOption = None,
     latency: o.LatencyOption = None,
     ratio: o.RatioOption = None,
@@ -28,29 +58,29 @@ def prune(
     least: o.LeastOption = 0.1,
     importance: o.ImportanceOption = "fisher",
     epochs: o.RecoveryEpochsOption = None,
-    train_time: o.RecoveryTimeOption = None,
+    train_time: o.TrainTimeOption = None,
     lr: o.RecoveryRateOption = None,
-    target: Annotated[str | None, typer.Option(help="Device name; for speed-ups this machine.")] = None,
-    runtime: Annotated[str | None, typer.Option(help="Whose latency counts; default: the target's first.")] = None,
-    scheme: Annotated[str | None, typer.Option(help="Flavour of INT8; default: the target's first.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Count the latency in f32 (or bf16) instead of INT8.")] = None,
+    target: TargetOption = None,
+    runtime: RuntimeOption = None,
+    scheme: o.SchemeOption = None,
+    precision: PrecisionOption = None,
     checkpoint: o.CheckpointOption = None,
     spec: o.SpecOption = None,
     split: o.SplitOption = None,
     train_data: o.RecoveryDataOption = None,
-    seed: Annotated[int, typer.Option(help="Decides order and crops of the training.")] = 0,
+    seed: o.SeedOption = 0,
     trust_checkpoint: o.TrustOption = False,
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Take channels out of a model until it is as fast as you want, and train the rest under the original.
+    """Remove channels from a model until it is fast enough, then train it with the original as teacher.
 
-    Each layer is timed at a few widths on this machine, in INT8 where INT8 will run; by that table the channels go that
-    are worth least for the time they cost. The result is built and measured beside the unpruned one. The folder is a
-    source like any other: export, optimize and distill take it. More in docs/how-to/prune.md.
+    Each layer is timed at several widths on this machine, in INT8 if the target runs INT8. The channels with the least
+    importance for the time they cost are removed. The pruned model is then compiled and measured against the original.
+    export, optimize and distill accept the output folder as SOURCE. See docs/how-to/prune.md.
 
-    [dim]edgewright prune timm:resnet18 --data photos/ --speedup 1.8 --train-time 30m -o slim
-    edgewright optimize slim --data photos/ -o out/[/]
+        edgewright prune timm:resnet18 --data photos/ --speedup 1.8 --train-time 30m -o slim
+        edgewright optimize slim --data photos/ -o out/
     """
     from edgewright import api
     from edgewright.cli import console, watcher
@@ -83,8 +113,10 @@ def _show(found: Pruned, out: Path) -> None:
     screen = console.output()
     screen.print(_table(found))
     for note in _notes(found):
-        screen.print_line(("dim", note))
-    screen.print_line(f"{out}  ", ("dim", f"{found.artifact}, {found.images} images to evaluate on"))
+        screen.print_line(("cyan", "note:     "), note)
+    screen.print_line(
+        ("dim", "model:    "), f"{out}", ("dim", f" ({found.artifact}, evaluated on {found.images} images)")
+    )
 
 
 def _table(found: Pruned) -> Table:
@@ -104,7 +136,7 @@ def _table(found: Pruned) -> Table:
     predicted = f"{found.predicted_ms:.3g}" if found.predicted_ms else ""
     mark = "" if found.valid else "~"
     was, now = (f"{mark}{ms:.3g}" if ms else "" for ms in (found.before_ms, found.after_ms))
-    table.add_row("as it was", before, "", was, "", base, "", "")
+    table.add_row("original", before, "", was, "", base, "", "")
     faster = f"{found.speedup.value:.2f}x" if found.speedup else ""
     table.add_row("pruned", after, predicted, now, faster, score, delta, agree)
     return table
@@ -115,31 +147,33 @@ def _notes(found: Pruned) -> list[str]:
 
     notes = []
     if not found.valid:
-        notes.append("~ measured beside other work, or before it was steady: the order holds, not the milliseconds.")
+        notes.append(
+            "~ marks an unreliable latency: other processes were running, or it was not steady after the warm-up."
+        )
     if found.unmeasured:
         notes.append(found.unmeasured)
     trained = [one.history for one in found.rounds if one.history]
     for number, h in enumerate(trained, 1):
         name = f"training {number}" if len(trained) > 1 else "training"
-        kept = f"epoch {h.best_epoch} of {len(h.epochs)}" if h.best_epoch else "what the cut left: nothing was better"
+        kept = (
+            f"epoch {h.best_epoch} of {len(h.epochs)}"
+            if h.best_epoch
+            else "the weights before it, because no epoch was better"
+        )
         notes.append(f"{name} kept {kept}; held-out {h.metric} {h.began:.3g} -> {h.ended:.3g}")
     if found.sparse:
-        notes.append(
-            f"{len(found.sparse)} layers have {SPARSITY} zeros; optimize takes them with builder.sparse = true"
-        )
+        notes.append(f"{len(found.sparse)} layers have {SPARSITY} zeros; optimize uses them with builder.sparse = true")
         return notes
     if found.removed:
-        notes.append(f"blocks that are gone: {', '.join(found.removed)}")
+        notes.append(f"removed blocks: {', '.join(found.removed)}")
     if not found.widths:
         return notes
     narrowed = sum(after < before for before, after in found.widths.values())
-    notes.append(f"{narrowed} of {len(found.widths)} groups of channels are narrower; see plan.json for the widths")
+    notes.append(f"{narrowed} of {len(found.widths)} channel groups are narrower (widths: plan.json)")
     if found.untimed:
-        notes.append(
-            f"not in the prediction, because no layer of the graph was matched to them: {', '.join(found.untimed[:4])}"
-        )
+        notes.append(f"the prediction lacks layers that were not found in the graph: {', '.join(found.untimed[:4])}")
     others = [f"{name} ({why})" for name, why in found.fixed.items() if "answers come from" not in why]
     if others:
         more = f" and {len(others) - 2} more" if len(others) > 2 else ""
-        notes.append(f"left as they are: {', '.join(others[:2])}{more}")
+        notes.append(f"not pruned: {', '.join(others[:2])}{more}")
     return notes

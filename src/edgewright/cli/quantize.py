@@ -1,4 +1,4 @@
-"""`edgewright quantize`: ONNX to INT8 ONNX."""
+"""`edgewright quantize`: float ONNX to INT8 ONNX."""
 
 from __future__ import annotations
 
@@ -9,24 +9,48 @@ import typer
 
 from edgewright.cli import options as o
 
+CalibrationOption = Annotated[
+    Path, typer.Option("--calibration", metavar="DIR", rich_help_panel=o.IN, help="Calibration images.")
+]
+OutOption = Annotated[
+    Path, typer.Option("-o", "--out", metavar="FILE", rich_help_panel=o.OUT, help="The INT8 .onnx file to write.")
+]
+SchemeOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=o.OUT,
+        help="INT8 scheme: openvino, openvino-vnni, ort-x86, ort-x86-vnni, ort-arm or tensorrt.",
+    ),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=o.OUT,
+        help="INT8 method, e.g. minmax, round, nncf. Default: the first one that the scheme supports.",
+    ),
+]
+NumImagesOption = Annotated[
+    int, typer.Option(metavar="N", rich_help_panel=o.IN, help="Calibration images to use, at most.")
+]
+
 
 def quantize(
-    model: Annotated[Path, typer.Argument(help="An .onnx file written by `edgewright export`.")],
-    calibration: Annotated[Path, typer.Option("--calibration", help="Folder of images to calibrate on.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The INT8 .onnx file to write.")],
-    scheme: Annotated[
-        str, typer.Option(help="Flavour of INT8: openvino, openvino-vnni, ort-x86, ort-x86-vnni, ort-arm, tensorrt.")
-    ] = "openvino",
-    method: Annotated[
-        str | None, typer.Option(help="minmax, round, round-mixed, nncf, nncf-round ...; default: the first that fits.")
-    ] = None,
-    num_images: Annotated[int, typer.Option(help="How many images to calibrate on, at most.")] = 300,
+    model: Annotated[Path, typer.Argument(rich_help_panel=o.IN, help="An .onnx file of `edgewright export`.")],
+    calibration: CalibrationOption,
+    out: OutOption,
+    scheme: SchemeOption = "openvino",
+    method: MethodOption = None,
+    num_images: NumImagesOption = 300,
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Quantize a float ONNX model to INT8, calibrated on your images.
 
-    [dim]edgewright quantize resnet18.onnx --calibration photos/calib --scheme ort-x86-vnni -o resnet18.int8.onnx[/]
+    The output is an ONNX file with QuantizeLinear and DequantizeLinear nodes, placed as the scheme's runtime needs them.
+
+        edgewright quantize resnet18.onnx --calibration photos/calib --scheme ort-x86-vnni -o resnet18.int8.onnx
     """
     from edgewright import api
     from edgewright.cli import console, watcher

@@ -1,4 +1,4 @@
-"""`edgewright report`: show a report, or write it in another format."""
+"""`edgewright report`: print a report, or write it in another format."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from typing import Annotated
 
 import typer
 
+from edgewright.cli import options as o
+
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="REPORT", help="A report.json, or the folder that holds it.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to a .md or .html file instead.")] = None,
+    path: o.ReportArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", rich_help_panel=o.OUT, help="Write this .md or .html file instead."
+        ),
+    ] = None,
 ) -> None:
-    """Show a report as a table, or write it as Markdown (for a pull request) or as one HTML file.
+    """Print a report as a table, or write it as Markdown or HTML.
 
-    [dim]edgewright report out/
-    edgewright report out/report.json -o report.html[/]
+    Markdown is for a pull request. HTML is one file that needs no network.
+
+        edgewright report out/
+        edgewright report out/report.json -o report.html
     """
     from edgewright.bench import report_files
     from edgewright.cli import console

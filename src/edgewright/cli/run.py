@@ -11,20 +11,31 @@ from edgewright.cli import options as o
 
 
 def run(
-    bundle: Annotated[Path, typer.Argument(help="A bundle (.edge folder).")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    top: Annotated[int, typer.Option(min=1, help="How many labels to show for each image.")] = 3,
-    score: Annotated[float | None, typer.Option(min=0, max=1, help="Least score of a detection.")] = None,
-    save_images: Annotated[Path | None, typer.Option(help="Folder for the images with their answers drawn.")] = None,
+    bundle: Annotated[Path, typer.Argument(rich_help_panel=o.IN, help="A bundle (.edge folder).")],
+    images: Annotated[list[Path], typer.Argument(rich_help_panel=o.IN, help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, metavar="N", rich_help_panel=o.OUT, help="Labels to print per image.")] = 3,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="X", rich_help_panel=o.OUT, help="Least score of a detection, from 0 to 1."),
+    ] = None,
+    save_images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", rich_help_panel=o.OUT, help="Folder for images with the answers drawn on them."),
+    ] = None,
     trust_plan: Annotated[
-        bool, typer.Option("--trust-plan", help="Load a TensorRT plan that another machine built: it is native code.")
+        bool,
+        typer.Option(
+            "--trust-plan", rich_help_panel=o.IN, help="Load a TensorRT plan of another machine. It is native code."
+        ),
     ] = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Classify images, or find the objects in them. Needs no torch: only the bundle's runtime.
+    """Classify images, or detect objects in them, with a bundle.
 
-    [dim]edgewright run resnet18.edge photo.jpg
-    edgewright run detector.edge street.jpg --save-images drawn/[/]
+    This needs only the runtime of the bundle, not torch.
+
+        edgewright run resnet18.edge photo.jpg
+        edgewright run detector.edge street.jpg --save-images drawn/
     """
     from edgewright.cli.answer import answer, opened
 

@@ -1,4 +1,4 @@
-"""`edgewright sensitivity`: what each layer loses in INT8, and what it saves."""
+"""`edgewright sensitivity`: what each layer loses in INT8, and the time it saves."""
 
 from __future__ import annotations
 
@@ -9,32 +9,60 @@ import typer
 
 from edgewright.cli import options as o
 
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", rich_help_panel=o.IN, help="Images, as for optimize. No labels are needed."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="DIR",
+        rich_help_panel=o.OUT,
+        help="Folder for sensitivity.json and sensitivity.html.",
+    ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", rich_help_panel=o.GOAL, help="Device name; it must be this machine. Default: detected."
+    ),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", rich_help_panel=o.GOAL, help="INT8 method. Default: the first one that the scheme supports."
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=o.IN, help="Split of --data with the image for timing."),
+]
+
 
 def sensitivity(
     source: o.SourceArgument,
-    data: Annotated[Path, typer.Option("--data", help="Images, as for optimize; labels are not looked at.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for sensitivity.json and the plot, sensitivity.html.")
-    ] = None,
-    target: Annotated[str | None, typer.Option(help="Device name; it must be this machine. Default: detected.")] = None,
-    scheme: Annotated[str | None, typer.Option(help="Flavour of INT8; default: the target's first.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="How to quantize; default: the first that fits the scheme.")
-    ] = None,
+    data: DataOption,
+    out: OutOption = None,
+    target: TargetOption = None,
+    scheme: o.SchemeOption = None,
+    method: MethodOption = None,
     checkpoint: o.CheckpointOption = None,
     spec: o.SpecOption = None,
-    split: Annotated[str | None, typer.Option(help="Split of --data to take the timed image from.")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="Folder of calibration images, as for optimize.")] = None,
+    split: SplitOption = None,
+    calibration: o.CalibrationOption = None,
     trust_checkpoint: o.TrustOption = False,
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Show for each layer what it loses in INT8, alone and with all but it in INT8, and the time that it saves.
+    """Show what each layer loses in INT8, and the time it saves.
 
-    Times are of the runtime's own profiler on this machine. The HTML plots sensitivity against time saved.
+    The loss is measured twice: with only this layer in INT8, and with all other layers in INT8. Times come from the
+    profiler of the runtime on this machine. The HTML page plots sensitivity against time saved.
 
-    [dim]edgewright sensitivity timm:mobilenetv3_large_100 --data photos/ -o out/
-    edgewright sensitivity net.onnx --data photos/ --method minmax[/]
+        edgewright sensitivity timm:mobilenetv3_large_100 --data photos/ -o out/
+        edgewright sensitivity net.onnx --data photos/ --method minmax
     """
     from edgewright import api
     from edgewright.bench import sensitivity as tables

@@ -1,4 +1,4 @@
-"""Standard output and error that never change an exit code: any encoding, closed, or a reader that went away."""
+"""Standard output and error that never change the exit code: in any encoding, closed, or with a reader that ended."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from edgewright.core.text import ENCODING_ERRORS
 
 STDOUT, STDERR = 1, 2
 NOBODY_READS = (errno.EPIPE, errno.EBADF)
-"""``| head -1`` that has read its line, and ``>&-``: the rest is not wanted, which is no failure."""
+"""Errors that are no failure: ``| head -1`` ended after its line, or ``>&-`` closed the stream."""
 
 
 def prepare() -> None:
-    """Put streams in place that print what they can, before anything is written."""
+    """Replace the standard streams before the first output by streams that print any character."""
     for handle in range(3):
         try:
             os.fstat(handle)
-        except OSError:  # closed: the next file that is opened would get this number, and what is printed
+        except OSError:  # closed: the next opened file would get this number, and all output
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = _stream(sys.stdout, STDOUT)
     sys.stderr = _stream(sys.stderr, STDERR)
 
 
 def _stream(stream: Any, handle: int) -> TextIO:
-    """A stream like `stream` over `handle`; `stream` itself where it writes somewhere else (a test, a notebook)."""
+    """A stream like `stream` that writes to `handle`; `stream` itself if it writes elsewhere (a test, a notebook)."""
     if stream is not None:
         try:
             if stream.fileno() != handle:
@@ -46,7 +46,7 @@ def _stream(stream: Any, handle: int) -> TextIO:
 
 
 class _Output(io.FileIO):
-    """What standard output writes to. After a failure the rest goes nowhere, so that no later flush fails again."""
+    """The file below standard output. After a failure it discards the rest, so that no later flush fails."""
 
     def write(self, data: Any) -> int:
         try:
@@ -55,10 +55,10 @@ class _Output(io.FileIO):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            if error.errno in NOBODY_READS or self.fileno() == STDERR:  # nothing is left to report the latter on
+            if error.errno in NOBODY_READS or self.fileno() == STDERR:  # no stream is left to report the latter
                 return len(data)
             raise OutOfResources(
                 f"Standard output cannot be written: {error.strerror}.",
-                "What was printed is not complete.",
-                "Send it to a place with free space.",
+                "The output is not complete.",
+                "Write it to a disk with free space.",
             ) from error

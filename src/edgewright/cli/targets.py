@@ -1,4 +1,4 @@
-"""`edgewright targets`: the devices that are known."""
+"""`edgewright targets`: the known devices, and this machine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from edgewright.cli import options as o
+from edgewright.cli.help_page import Command, Group
 
-app = typer.Typer(no_args_is_help=False, invoke_without_command=True, help="List, show and detect devices.")
+app = typer.Typer(cls=Group, no_args_is_help=False, invoke_without_command=True, help="List, show and detect devices.")
 
 
 @app.callback()
@@ -18,7 +19,7 @@ def default(context: typer.Context) -> None:
         list_targets(as_json=False)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_targets(as_json: o.JsonOption = False) -> None:
     """List the devices that edgewright knows."""
     from rich.table import Table
@@ -37,9 +38,12 @@ def list_targets(as_json: o.JsonOption = False) -> None:
     console.output().print(table)
 
 
-@app.command()
-def show(name: Annotated[str, typer.Argument(help="Device name or TOML file.")], as_json: o.JsonOption = False) -> None:
-    """Show what a device has and what that means for a model."""
+@app.command(cls=Command)
+def show(
+    name: Annotated[str, typer.Argument(rich_help_panel=o.GOAL, help="Device name or TOML file.")],
+    as_json: o.JsonOption = False,
+) -> None:
+    """Show the hardware and the runtimes of a device, and what they mean for a model."""
     from edgewright.cli import console
     from edgewright.targets import catalogue
     from edgewright.targets.describe import describe
@@ -51,13 +55,13 @@ def show(name: Annotated[str, typer.Argument(help="Device name or TOML file.")],
         console.output().print(*describe(found).split("\n"), sep="\n")
 
 
-@app.command()
+@app.command(cls=Command)
 def detect(as_json: o.JsonOption = False) -> None:
-    """Show what this machine is."""
+    """Show this machine as a target."""
     show("this-machine", as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def clean(
     device: o.DeviceArgument,
     identity: o.IdentityOption = None,
@@ -65,9 +69,9 @@ def clean(
     device_folder: o.FolderOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Remove all files that `--on` left on a device, and end what still runs there.
+    """Remove all files that `--on` left on a device, and end its processes there.
 
-    The device's own key, which signs its TensorRT plans, stays in ~/.config/edgewright.
+    The device keeps its own key, which signs its TensorRT plans, in ~/.config/edgewright.
     """
     from edgewright import api
     from edgewright.cli import console
