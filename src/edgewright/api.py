@@ -563,12 +563,12 @@ def _missed(report: Report) -> EdgewrightError | None:
     if not any(m.status == "ok" for m in report.measurements):
         first = next((m.reason for m in report.measurements if m.reason), "")
         return RuntimeFailed(
-            "No candidate was built and measured.", first or "", "Read the reason of each in the report."
+            "No variant was built and measured.", first or "", "Read the reason of each variant in the report."
         )
     return GateFailed(
-        f"No candidate meets the budget '{report.budget}'.",
-        f"Nearest is {choice.nearest}: {'; '.join(choice.misses)}.",
-        "Widen the budget, add calibration images, or try other methods in a recipe.",
+        f"No variant is within the budget '{report.budget}'.",
+        f"The closest is {choice.nearest}: {'; '.join(choice.misses)}." if choice.nearest else choice.why,
+        "Widen the budget, add calibration images, or try other INT8 methods in a recipe.",
     )
 
 

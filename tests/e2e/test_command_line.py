@@ -95,7 +95,7 @@ def test_optimize_prints_json_alone_on_stdout(tiny: Path, recipe: Path) -> None:
 def test_a_budget_that_nothing_meets_names_the_nearest(tiny: Path, recipe: Path) -> None:
     run = optimize(tiny, recipe, "--budget", "top1 >= -1.0, p95 <= 0.000001ms")
     assert run.returncode == 1
-    assert "Nearest is" in run.stderr
+    assert "The closest is" in run.stderr
     assert (tiny / "out" / "report.json").exists(), "the evidence is written all the same"
     assert not list((tiny / "out").glob("*.edge"))
 
