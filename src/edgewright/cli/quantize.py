@@ -48,7 +48,7 @@ def quantize(
 ) -> None:
     """Quantize a float ONNX model to INT8, calibrated on your images.
 
-    The output is an ONNX file with QuantizeLinear and DequantizeLinear nodes, placed as the scheme's runtime needs them.
+    The output is an ONNX file with QuantizeLinear and DequantizeLinear nodes, placed for the runtime of the scheme.
 
         edgewright quantize resnet18.onnx --calibration photos/calib --scheme ort-x86-vnni -o resnet18.int8.onnx
     """
