@@ -82,8 +82,8 @@ class Outcome:
     """The result of `optimize` and `bench`.
 
     - `report`: the reference, all measurements and the choice.
-    - `files`: the path of each written file by its name ("bundle", "html", "markdown", "json").
-    - `best`: the chosen bundle, or None if no variant is confirmed within the budget.
+    - `files`: the path of each written file: "report" (HTML), "markdown", "json" and, if there is one, "bundle".
+    - `best`: the chosen bundle, or None if no variant was chosen.
     - `missed`: the error that the command line would end with, if no variant meets the budget; else None.
     """
 
@@ -212,9 +212,9 @@ def quantize(
 ) -> dict[str, Any]:
     """Quantize the float ONNX file `model` to the INT8 file `out`.
 
-    `calibration`: a folder of images, of which `num_images` are used; `seed` chooses them. `scheme`, `method`: see
-    `edgewright quantize --help`; None is the first method that fits the scheme. `strict` and `watch` are those of
-    `optimize`.
+    `calibration`: a folder of images, of which `num_images` are used. `seed`: of the choice of images and of training
+    methods. `scheme`, `method`: see `edgewright quantize --help`; None is the first method that fits the scheme.
+    `strict` and `watch` are those of `optimize`.
 
     Returns the provenance: scheme, method and image set. Raises `InvalidInput` for a model that is already quantized,
     and for too few images.

@@ -424,7 +424,7 @@ PLANNED = {
         "recipe", "budget", "model-spec", "bundle", "audit", "data", "sources", "detector-decoders", "limits", "cli",
         "api", "report-schema", "targets", "support", "exit-codes",
     ),
-    "docs": ("glossary", "comparison", "troubleshooting"),
+    "docs": ("glossary", "comparison"),
     "docs/images": (
         "first-classifier", "first-detector", "first-detector-differences", "first-detector-drawn",
     ),
