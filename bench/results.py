@@ -1,8 +1,8 @@
-"""What ``report.json`` holds, as structs: one report, its reference, its measurements, the choice.
+"""The content of ``report.json`` as structs: the reference, the measurements and the choice.
 
-Units stand in the names, or are those of a task's scores; agreements are in percent, differences of percentages in
-points. A figure that was not measured is None here and absent in the file, never zero. What accuracy holds is defined
-beside the tasks, in `edgewright.tasks.scores`.
+Field names end in their units. Scores have the units of their task; agreements are in percent; differences of
+percentages are in points. A figure that was not measured is None here and absent in the file, never zero.
+`report_fields` describes each field; the structs of accuracy are in `edgewright.tasks.scores`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ratio(Result, frozen=True, kw_only=True):
-    """How many times faster than the reference: ratio of median latencies, with a 95 % interval."""
+    """How many times faster than the reference: the ratio of median latencies, with a 95% interval."""
 
     value: float
     low: float
@@ -38,20 +38,17 @@ class Ratio(Result, frozen=True, kw_only=True):
 
 
 class Latency(Result, frozen=True, kw_only=True):
-    """Latency from an image in memory to the answer, pre- and postprocessing included.
+    """Latency from an image in memory to the answer, with preprocessing and postprocessing.
 
-    `scenario` "single_stream": one image after the other, back to back. "camera": `frames` come at fixed times,
-    `rate_hz` a second, with the device idle between them; latency counts from a frame's arrival, and `missed` are those
-    without an answer before the next one came: answered later, or overwritten by a newer one before their turn (these
-    have no latency). `power_w` is the mean power meanwhile of what `power_source` names, idle gaps included.
-
-    A percentile and its interval are absent where `samples` do not support it at `confidence`. What the median call is
-    made of: `preprocess_p50_ms`, `runtime_p50_ms` (the runtime's call), `postprocess_p50_ms`. `quantiles_ms` are
-    evenly spaced quantiles (0 to 100 %) for plots, `rounds_p50_ms` the median of each round, counted from the first:
-    with those of another artifact of the same run they tell in pairs which is faster (`faster`). `launches`: the
-    processes that it was measured in; `launch_spread`: the standard deviation, relative to the median, that is left of
-    their being a little faster or slower. `image` says what image was in memory. `valid` False: measured under
-    conditions (`why`) that make the figures no evidence.
+    - `scenario` "single_stream": one image after the other. "camera": `frames` images come at fixed times, `rate_hz`
+      per second, and the device is idle between them. Latency then starts when the image arrives. `missed` counts
+      images without an answer before the next image came: answered later, or replaced by a newer image.
+    - A percentile and its interval are absent if `samples` are too few for `confidence`.
+    - `preprocess_p50_ms`, `runtime_p50_ms` and `postprocess_p50_ms` are the parts of the median call.
+    - `rounds_p50_ms` has the median of each round. Artifacts of the same run are compared round by round (`faster`).
+    - `launches` is the number of processes; `launch_spread` is the standard deviation between them, relative to the
+      median.
+    - `valid` False: the figures are unreliable, `why` gives the reason.
     """
 
     samples: int
@@ -96,10 +93,10 @@ def faster(base: Latency, other: Latency, confidence: float = 0.95) -> Estimate 
 
 
 class Finding(Result, frozen=True, kw_only=True):
-    """A fact about a measurement or the data; `code` is its stable name (docs/reference/audit.md).
+    """One result of a check of the data or of an artifact; `code` is its stable name (docs/reference/audit.md).
 
-    "ok": the check passed. A variant with an "error" is not chosen. If the report has one, nothing is chosen.
-    `text` is a full sentence. `count`: how many images, boxes or files it is about; `names`: the first three of them.
+    "ok": the check was passed. A variant with an "error" is not chosen. If the report itself has an "error", no variant
+    is chosen. `count`: the number of images, boxes or files; `names`: the first three of them.
     """
 
     level: Literal["ok", "note", "warning", "error"]
@@ -110,7 +107,7 @@ class Finding(Result, frozen=True, kw_only=True):
 
 
 class Term(Result, frozen=True, kw_only=True):
-    """One term of a budget, checked: `value` against `limit`; `by` is how far inside (positive) or outside it is."""
+    """One term of a budget, checked: `value` against `limit`. `by` is the distance to the limit, negative if missed."""
 
     text: str
     metric: str
@@ -123,13 +120,11 @@ class Term(Result, frozen=True, kw_only=True):
 
 
 class Measurement(Result, frozen=True, kw_only=True):
-    """What was observed of one artifact, or why there is nothing to observe (`status`, `stage`, `reason`).
+    """The observations of one artifact, or the reason why there are none (`status`, `stage`, `reason`).
 
-    `id` is unique in a report. `camera` is the latency at a camera's rate, where it was asked for. `energy_mj` is the
-    energy of one inference back to back, in millijoule, of all that `energy_source` measures (a module's input, or the
-    processor's package), idle parts of it included. `described` is what the runtime says it really used. `artifact`
-    names the file or folder, relative to the report or as a key of the store. `float_layers`: of mixed precision the
-    layers that run in float, with all of their block. `passed`: checks without a finding.
+    `energy_mj` covers everything that `energy_source` measures, such as a module's input or the processor's package,
+    including idle parts. `described` has the settings that the runtime reports as used. `float_layers`: the layers that
+    mixed precision keeps in float, with the rest of their block.
     """
 
     id: str
@@ -160,7 +155,7 @@ class Measurement(Result, frozen=True, kw_only=True):
 
 
 class Reference(Result, frozen=True, kw_only=True):
-    """The full-precision model that everything is compared with. `why` says so where the CPU stands in for a GPU."""
+    """The full-precision model that everything is compared with. `why`: the reason for the CPU instead of a GPU."""
 
     runtime: str
     device: str
@@ -179,9 +174,9 @@ class Reference(Result, frozen=True, kw_only=True):
 
 
 class Unproven(Result, frozen=True, kw_only=True):
-    """A variant inside the budget by what was measured, whose accuracy is not proven inside.
+    """A variant within the budget as measured, whose accuracy is inconclusive.
 
-    `images`: about how many in all would decide; None where no number would, since it is too near the limit.
+    `images`: about how many images a decision needs; None if the accuracy is too near the limit for any number.
     """
 
     id: str
@@ -189,12 +184,12 @@ class Unproven(Result, frozen=True, kw_only=True):
 
 
 class Choice(Result, frozen=True, kw_only=True):
-    """What to ship and why.
+    """The artifact to ship, and the reason.
 
-    `id` None: nothing meets the budget, `nearest` comes closest and `misses` these terms; or, without `nearest`,
-    nothing was measured, or the data or the reference is in error (`Report.errors`). `proven`: whether the accuracy of
-    the chosen one is proven inside the budget (None: that says nothing of a score). `unproven`: the chosen one if it is
-    not, and the fastest that would be chosen if it were.
+    `id` None: no artifact meets the budget; `nearest` comes closest and `misses` these terms. Without `nearest`,
+    nothing was measured, or the data or the reference has an error (`Report.errors`). `proven`: whether the accuracy of the
+    chosen artifact is confirmed within the budget; None if the budget limits no score. `unproven`: the chosen artifact
+    if it is not confirmed, and the fastest one that would be chosen if it were.
     """
 
     id: str | None = None
@@ -206,8 +201,11 @@ class Choice(Result, frozen=True, kw_only=True):
 
 
 class Loss(Result, frozen=True, kw_only=True):
-    """What quantization of a part does to the answers: `loss` (of class scores the Kullback-Leibler divergence in nats
-    an image; of a detector the share of its boxes' scores), SQNR of the outputs, agreement of the top class."""
+    """The effect of quantizing a part of the model on its answers.
+
+    `loss`: for class scores the Kullback-Leibler divergence in nats per image; for a detector the share of its boxes'
+    scores. `sqnr_db`: signal-to-noise ratio of the outputs. `agreement`: of the top class.
+    """
 
     loss: float
     sqnr_db: float
@@ -215,7 +213,7 @@ class Loss(Result, frozen=True, kw_only=True):
 
 
 class Part(Result, frozen=True, kw_only=True):
-    """A layer or block: what is lost when only it is in INT8 (`alone`) and when all but it are (`others`), its time."""
+    """A layer or block: its loss if only it is in INT8 (`alone`), if all others are (`others`), and its time."""
 
     layers: tuple[str, ...]
     operators: tuple[str, ...] = ()
@@ -257,7 +255,7 @@ class ModelInfo(Result, frozen=True, kw_only=True):
 
 
 class TargetInfo(Result, frozen=True, kw_only=True):
-    """The device that the artifacts are for. `measured` False: this machine is not it, `why` says so."""
+    """The device that the artifacts are for. `measured` False: this machine is another device; `why` says how."""
 
     name: str
     title: str = ""
@@ -266,7 +264,7 @@ class TargetInfo(Result, frozen=True, kw_only=True):
 
 
 class CalibrationInfo(Result, frozen=True, kw_only=True):
-    """The images that quantization was calibrated on; none of them is evaluated on."""
+    """The images that quantization was calibrated on. Accuracy is measured on other images."""
 
     images: int
     name: str | None = None
@@ -275,7 +273,7 @@ class CalibrationInfo(Result, frozen=True, kw_only=True):
 
 
 class DataInfo(Result, frozen=True, kw_only=True):
-    """The images that accuracy was measured on; `digest` is of their pixels, `truth` of their labels and boxes."""
+    """The images that accuracy was measured on. `digest` is of their pixels, `truth` of their labels and boxes."""
 
     name: str
     split: str | None = None
@@ -288,13 +286,11 @@ class DataInfo(Result, frozen=True, kw_only=True):
 
 
 class Load(Result, frozen=True, kw_only=True):
-    """What else the machine did while latencies were measured (percent of all cores), and how it was clocked.
+    """Load and clocks of the machine while latency was measured; percentages are of all cores.
 
-    `frequency_median_mhz` is the fastest core's clock at the end of each slice, `frequency_cap_mhz` what a busy core
-    should reach; `gpu_mhz` and `gpu_load_percent` are medians during the slices, `gpu_cap_mhz` is the limit that was in
-    force, `gpu_wanted_mhz` the one of the power mode that the target is meant in (`power_mode_wanted`). Temperatures
-    are of the hottest zone. `throttled_by`: cooling devices that held clocks back; `over_current_events`: how often a
-    Jetson's protection did.
+    `frequency_median_mhz`: the clock of the fastest core at the end of each time slice. `gpu_cap_mhz`: the limit that
+    was in force. `gpu_wanted_mhz`: the limit in the power mode that the target names (`power_mode_wanted`).
+    Temperatures are of the hottest zone.
     """
 
     other_cpu_percent: float | None = None
@@ -319,7 +315,7 @@ class Load(Result, frozen=True, kw_only=True):
 
 
 class Gpu(Result, frozen=True, kw_only=True):
-    """A GPU as nvidia-smi names it."""
+    """An NVIDIA GPU, as nvidia-smi names it."""
 
     name: str
     driver: str | None = None
@@ -328,9 +324,9 @@ class Gpu(Result, frozen=True, kw_only=True):
 
 
 class Environment(Result, frozen=True, kw_only=True):
-    """The machine and the software that measured. `cores` are those this process may use.
+    """The machine and the software that measured. `cores`: those that the process may use.
 
-    Of a Jetson: `board`, `release` (JetPack and L4T) and `power_mode`. `temperature_c`: of the hottest zone.
+    `board`, `release` (JetPack and L4T) and `power_mode` are of a Jetson. `temperature_c`: of the hottest zone.
     """
 
     cpu: str
@@ -353,7 +349,7 @@ class Environment(Result, frozen=True, kw_only=True):
 
 
 class StageTime(Result, frozen=True, kw_only=True):
-    """A stage of the run: seconds it took when it was made, and whether the store had it already."""
+    """A step of the run: its time when it ran, and whether its result came from the store."""
 
     stage: str
     seconds: float
@@ -363,9 +359,9 @@ class StageTime(Result, frozen=True, kw_only=True):
 
 
 class Report(Result, frozen=True, kw_only=True):
-    """The content of ``report.json``: reference, all measurements, verdicts and the choice.
+    """A whole report: the reference, all measurements, verdicts and the choice.
 
-    docs/reference/report-schema.md has the meaning of each field. `created` is ISO 8601 in UTC.
+    `created` is ISO 8601 in UTC. `findings` and `passed` are of the data and of the reference.
     """
 
     # A factory, since a plain default would be left out of the file: every file carries its version.

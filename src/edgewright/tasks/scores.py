@@ -40,17 +40,17 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A confidence interval; the field that holds it says of what, and at which confidence."""
+    """A confidence interval. The field that has it says of which value, and at which confidence."""
 
     low: float
     high: float
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A score minus the reference's on the same images, in its unit (of a percentage in points).
+    """A score minus the reference's on the same images, in the score's unit; for a percentage in points.
 
-    `low` and `high` are each a one-sided bound at `confidence` (together a two-sided 90 % interval where it is 0.95).
-    `margin` is the loss, a positive number, that the `verdict` is about.
+    `low` and `high` are one-sided bounds at `confidence`; at 0.95 both together are a two-sided 90% interval. `margin`
+    is the loss, a positive number, that the `verdict` is about.
     """
 
     value: float
@@ -62,7 +62,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A measured score: its `value` in its unit, a 95 % `interval` of it alone, its `delta` to the reference."""
+    """A measured score: its `value`, its 95% `interval`, and its `delta` to the reference."""
 
     value: float
     interval: Interval | None = None
@@ -143,7 +143,7 @@ PAIRED = Paired()
 
 
 class AtChance(NamedTuple):
-    """Why a model is taken to know nothing of its data, in words, and of how many images or boxes it was seen."""
+    """The reason why a model is no better than chance on its data, and the number of images or boxes (`seen`)."""
 
     why: str
     seen: int
