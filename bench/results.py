@@ -187,9 +187,9 @@ class Choice(Result, frozen=True, kw_only=True):
     """The artifact to ship, and the reason.
 
     `id` None: no artifact meets the budget; `nearest` comes closest and `misses` these terms. Without `nearest`,
-    nothing was measured, or the data or the reference has an error (`Report.errors`). `proven`: whether the accuracy of the
-    chosen artifact is confirmed within the budget; None if the budget limits no score. `unproven`: the chosen artifact
-    if it is not confirmed, and the fastest one that would be chosen if it were.
+    nothing was measured, or the data or the reference has an error (`Report.errors`). `proven`: whether the accuracy of
+    the chosen artifact is confirmed within the budget; None if the budget limits no score. `unproven`: the chosen
+    artifact if it is not confirmed, and the fastest one that would be chosen if it were.
     """
 
     id: str | None = None
@@ -359,7 +359,7 @@ class StageTime(Result, frozen=True, kw_only=True):
 
 
 class Report(Result, frozen=True, kw_only=True):
-    """A whole report: the reference, all measurements, verdicts and the choice.
+    """A report: the reference, all measurements, verdicts and the choice.
 
     `created` is ISO 8601 in UTC. `findings` and `passed` are of the data and of the reference.
     """

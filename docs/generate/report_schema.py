@@ -35,8 +35,7 @@ def page() -> str:
     schema = json.loads(resources.files("edgewright.schemas").joinpath("report.schema.json").read_bytes())
     parts = [INTRODUCTION]
     for name, one in _in_order(schema["$defs"], "Report"):
-        heading = "Report (the whole file)" if name == "Report" else name
-        parts += [f"## {heading}", _about(one), _fields(one)]
+        parts += [f"## {text.code(name)}", _about(one), _fields(one)]
     return text.page("Report schema", "Every field of report.json with its type, unit and meaning.", *parts)
 
 
@@ -73,7 +72,7 @@ def _type(field: dict[str, Any]) -> str:
         return " or ".join(_type(one) for one in field["anyOf"] if one.get("type") != "null")
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
+        return f"[`{name}`](#{name.lower()})"
     if "enum" in field:
         return " or ".join(text.code(json.dumps(value)) for value in field["enum"])
     kind = field.get("type", "any")
