@@ -60,8 +60,9 @@ def find(beside: str | None, named: str | None) -> Path | None:
 def read(path: Path, named: bool = True) -> dict[str, Any]:
     """The fields of a TOML description; ``labels_file`` is read (from the same folder only) into ``labels``.
 
-    `named`: the user named this file. Otherwise it must be no link that leads elsewhere. Raises `InvalidInput` if the
-    file is no TOML, or if a field has a value of a wrong type. Unknown and missing fields are found later, by `build`.
+    `named`: the user named this file. Otherwise it must not be a link that leads elsewhere. Raises `InvalidInput` if
+    the file is not TOML, or if a field has a value of a wrong type. Unknown and missing fields are found later, by
+    `build`.
     """
     try:
         if named:
@@ -72,7 +73,7 @@ def read(path: Path, named: bool = True) -> dict[str, Any]:
         fields = tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(
-            f"{path} is no valid TOML: {error}", "It describes the model.", "Correct that line."
+            f"{path} is not a valid TOML: {error}", "It describes the model.", "Correct that line."
         ) from None
     if isinstance(fields.get("outputs"), str):
         fields["outputs"] = [fields["outputs"]]

@@ -56,7 +56,7 @@ def outputs(module: Any, images: Any) -> list[Any]:
 
 
 def torch_module(model: Any, name: str) -> Any:
-    """`model` in eval mode and float32. Raises `InvalidInput` if it is no torch module."""
+    """`model` in eval mode and float32. Raises `InvalidInput` if it is not a torch module."""
     import torch
 
     if not isinstance(model, torch.nn.Module):

@@ -57,11 +57,11 @@ def parse(text: str) -> ParsedSource:
             f"For Ultralytics: ultralytics:{body} --trust-checkpoint. For other libraries e.g. "
             f"'timm:resnet18?num_classes=10' --checkpoint {body}",
         )  # fmt: skip
-    raise UsageError(f"'{text}' is no source.", f"Known forms: {EXAMPLES}.", _hint(body))
+    raise UsageError(f"'{text}' is not a source.", f"Known forms: {EXAMPLES}.", _hint(body))
 
 
 def _hint(body: str) -> str:
-    """What the user probably meant by a text that is no source. Only ``torch:`` runs code."""
+    """What the user probably meant by a text that is not a source. Only ``torch:`` runs code."""
     kind, colon, name = body.partition(":")
     known = (*LIBRARIES, "torch")
     if colon and name and (near := difflib.get_close_matches(kind.lower(), known, 1, cutoff=0.5)):

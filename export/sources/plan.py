@@ -133,7 +133,7 @@ def source_of(plan: Plan, folder: Path, trust: bool = False) -> ParsedSource:
 
 
 def _require_shipped(name: str, folder: Path, plan: Plan) -> None:
-    """Raise if `name` is no description that Ultralytics ships, or if a local file would replace it."""
+    """Raise if `name` is not a description that Ultralytics ships, or if a local file would replace it."""
     if not name.endswith(".yaml"):
         raise _refused(folder, plan, "It names weights, which are a pickle.")
     family = re.sub(

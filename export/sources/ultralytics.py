@@ -150,7 +150,7 @@ def _require_plain(described: dict[str, Any], path: Path) -> None:
             odd = odd or f"module {module}"
     if odd:
         raise IntegrityError(
-            f"{path} names something that is no torch module ({odd[:80]}).",
+            f"{path} names something that is not a torch module ({odd[:80]}).",
             "Ultralytics evaluates it as Python: it could run any code.",
             "Correct it, or pass --trust-checkpoint if you trust its origin.",
         )
@@ -313,7 +313,7 @@ def _short(error: Exception) -> str:
 
 def _other_task(name: str, head: str) -> InvalidInput:
     return InvalidInput(
-        f"{name} is no supported detector: its last module is {head}.",
+        f"{name} is not a supported detector: its last module is {head}.",
         "edgewright reads Detect and RTDETRDecoder; it does not read masks, keypoints, rotated boxes and classes.",
         "Name a detector, such as ultralytics:yolo11n.",
     )

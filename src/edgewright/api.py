@@ -592,7 +592,7 @@ def _writable_model(out: PathLike) -> Path:
     folder = _writable(out)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / PLAN).is_file():
         raise UsageError(
-            f"{folder} contains files that are no edgewright model.", "The whole folder would be replaced.", _ANOTHER
+            f"{folder} contains files other than an edgewright model.", "The whole folder would be replaced.", _ANOTHER
         )
     return folder
 

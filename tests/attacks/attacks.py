@@ -247,7 +247,7 @@ def a_name_that_climbs(folder: Path, outside: Path) -> list[str]:
     return run(edge)
 
 
-@attack(4, "no regular file", device=True)
+@attack(4, "not a regular file", device=True)
 def a_model_that_is_a_pipe(folder: Path, outside: Path) -> list[str]:
     import os
 
@@ -318,7 +318,7 @@ def a_plan_that_names_an_onnx_file(folder: Path, outside: Path) -> list[str]:
     return plan(folder, f"{outside}/model.onnx")
 
 
-@attack(4, "names what is no torch module")
+@attack(4, "names something that is not a torch module")
 def a_description_beside_a_plan_that_holds_code(folder: Path, outside: Path) -> list[str]:
     words = plan(folder, "ultralytics:model.yaml")
     code = f"open('{outside}/evaluated', 'w')"

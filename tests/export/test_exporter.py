@@ -200,7 +200,7 @@ def test_arguments_are_checked(here: Path) -> None:
         ('resize = "exact"', 'resize = "stretch"', "resize"),
         ("[input]", "[inputs]", "input"),
         ("labels", "classes = 9\nlabels", "4 labels, but 9 classes"),
-        ("labels = [", "labels = [[", "no valid TOML"),
+        ("labels = [", "labels = [[", "not a valid TOML"),
         ('labels = ["a", "b", "c", "d"]', 'labels_file = "../labels.txt"', "Refused to open"),
     ],
 )

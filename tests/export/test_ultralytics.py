@@ -321,7 +321,7 @@ def test_code_in_a_local_description_never_runs(what: str, tmp_path: Path, monke
     key, value = next(iter(yaml.safe_load(what).items()))
     head = [*value, *plain["head"]] if key == "head" else plain["head"]
     Path("evil.yaml").write_text(yaml.safe_dump({**plain, "head": head, **({key: value} if key != "head" else {})}))
-    with pytest.raises(IntegrityError, match="no torch module"):
+    with pytest.raises(IntegrityError, match="not a torch module"):
         source.trainable("evil.yaml", {}).load()
     assert not Path("PWNED").exists()
     Path("odd.yaml").write_text("nc: 3\n")

@@ -48,8 +48,11 @@ def damaged_png() -> bytes:
 TIFF_FLOAT = encoded(Image.fromarray(RNG.random((8, 8), dtype=np.float32)), "TIFF")
 BAD = {
     "empty.jpg": (b"", "the file is empty"),
-    "text.jpg": (b"this is no image\n" * 50, "no image in one of the formats"),
-    "page.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "no image in one of"),
+    "text.jpg": (b"this is no image\n" * 50, "not an image in one of the formats"),
+    "page.eps": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+        "not an image in one of",
+    ),
     "truncated.jpg": (encoded(PICTURE, "JPEG")[:700], "truncated"),
     "truncated.png": (encoded(PICTURE, "PNG")[:-3000], "truncated"),
     "truncated.webp": (encoded(PICTURE, "WEBP", lossless=True)[:-1000], "cannot be decoded"),
@@ -82,7 +85,7 @@ def test_a_library_that_wraps_pillows_open_does_not_change_the_error(
 
     monkeypatch.setattr(Image, "open", wrapped)
     (tmp_path / "text.jpg").write_text("no image at all, but text")
-    with pytest.raises(InvalidInput, match="no image in one of the formats"):
+    with pytest.raises(InvalidInput, match="not an image in one of the formats"):
         open_image(tmp_path / "text.jpg")
 
 
@@ -194,7 +197,7 @@ def closed() -> io.BytesIO:
         (closed(), "closed file"), (Failing(OSError(5, "Input/output error")), "Input/output error"),
         (Failing(ValueError("bad chunk")), "bad chunk"), (Failing(ValueError("no seek"), seeks=False), "no seek"),
         (Failing(OSError(29, "Illegal seek"), seeks=False), "Illegal seek"), (Failing(OSError()), "OSError"),
-        (memoryview(encoded(PICTURE, "PNG"))[::2], "no image in one of the formats"), ("a\0b.png", "does not exist"),
+        (memoryview(encoded(PICTURE, "PNG"))[::2], "not an image in one of the formats"), ("a\0b.png", "does not exist"),
         (base64.b64encode(RNG.bytes(9000)).decode(), "too long for a path"),
     ],
 )  # fmt: skip

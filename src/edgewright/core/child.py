@@ -1,4 +1,4 @@
-"""Child processes with limits, for everything that can crash, hang or use too much memory. They are no sandbox.
+"""Child processes with limits, for everything that can crash, hang or use too much memory. They are not a sandbox.
 
 Foreign ONNX files, compilers, calibration and measured models run in a child. The parent gets a result or a named
 failure with a log, and sleeps while the child works. A ``Child`` answers any number of calls, so that a loaded model

@@ -108,7 +108,7 @@ def _regular(file: int, folder: Path, name: str, hard_links: bool) -> BinaryIO:
     second = status.st_nlink > 1 and not hard_links
     if not stat.S_ISREG(status.st_mode) or second:
         os.close(file)
-        raise _refusal(folder, name, "it has a second name (a hard link)" if second else "it is no regular file")
+        raise _refusal(folder, name, "it has a second name (a hard link)" if second else "it is not a regular file")
     return os.fdopen(file, "rb")
 
 

@@ -69,7 +69,7 @@ def read(path: Path, name: str) -> Image.Image:
     try:
         # Checked first: a FIFO would block the reader, and the errno for a folder explains nothing.
         if not path.is_file():
-            what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+            what = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
             do = "Give the paths of the images in it." if path.is_dir() else "Give the path of an image file."
             raise InvalidInput(f"{name} {what}.", "An image file was expected.", do)
         with path.open("rb") as file:
@@ -219,7 +219,7 @@ def _unknown(file: BinaryIO | io.BytesIO) -> str:
     file.seek(0)
     if is_heif(file.read(HEAD)):
         return "HEIC needs the package pillow-heif (pip install pillow-heif)"
-    return f"it is no image in one of the formats {', '.join(FORMATS)}"
+    return f"it is not an image in one of the formats {', '.join(FORMATS)}"
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -54,5 +54,5 @@ def _files(path: Path) -> Iterator[built_in.Named]:
     from safetensors import safe_open
 
     with safe_open(path, "np") as file:
-        for name in file.keys():  # noqa: SIM118 - it is no mapping
+        for name in file.keys():  # noqa: SIM118 - it is not a mapping
             yield name, file.get_tensor(name).tobytes()

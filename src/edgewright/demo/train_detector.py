@@ -55,7 +55,7 @@ def train(out: Path, work: Path, count: int, epochs: int, resume: bool = False) 
     settings: dict[str, Any] = {
         "data": str(described), "imgsz": SIDE, "epochs": epochs, "batch": 32, "workers": 2, "seed": 0,
         "device": 0 if torch.cuda.is_available() else "cpu", "cos_lr": True, "close_mosaic": epochs // 5,
-        "fliplr": 0.0,  # a mirrored digit is no digit
+        "fliplr": 0.0,  # a mirrored digit is not a digit
         "project": str(work / "runs"), "name": "train", "exist_ok": True, "val": False, "plots": False,
     }  # fmt: skip
     model.train(resume=True) if resume else model.train(**settings)

@@ -26,7 +26,7 @@ def reverse(model: onnx.ModelProto, images: str) -> bool:
 
     Changes the weights of the convolutions that read it, also behind Q/DQ pairs. Returns False, without a change, if
     another node reads it, or if the weights of a convolution cannot be reversed. They cannot if the convolution has
-    groups, if they are no initializer, if another node reads them behind a pair, or if they have a scale per input
+    groups, if they are not an initializer, if another node reads them behind a pair, or if they have a scale per input
     channel or per block.
     """
     from onnx import numpy_helper

@@ -269,7 +269,7 @@ def _place(tensor: onnx.TensorProto, name: str) -> tuple[str, int, int]:
     elif "location" not in entries or len(entries) != len(tensor.external_data):
         wrong = "no location, or a key twice"
     elif not all(entries.get(key, "0").isdecimal() and len(entries.get(key, "")) < 20 for key in ("offset", "length")):
-        wrong = "an offset or length that is no number"
+        wrong = "an offset or length that is not a number"
     elif int(entries.get("length", size)) != size:
         wrong = f"{entries['length']} bytes where its shape and type need {size}"
     if wrong or size is None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def real(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that a caller must give: those that are no initializers (old exporters list these, too)."""
+    """The inputs that a caller must give: those that are not initializers (old exporters list these, too)."""
     initial = constants_of(model.graph)
     return [value for value in model.graph.input if value.name not in initial]
 
@@ -41,7 +41,7 @@ def image(model: onnx.ModelProto, size: tuple[int, int] | None = None) -> Input:
     if tensor.elem_type not in kinds or layout is None:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
         raise InvalidInput(
-            f"The input '{name}' has type {kind} and shape {dims}: that is no image.",
+            f"The input '{name}' has type {kind} and shape {dims}: that is not an image.",
             "An image input is float32 or uint8 and [batch, 1 or 3, height, width] or [batch, height, width, 1 or 3].",
             "Export the model with such an input.",
         )

@@ -1,4 +1,4 @@
-"""Select the output tensors of a model by name, also inner ones, and refuse outputs that are no arrays."""
+"""Select the output tensors of a model by name, also inner ones, and refuse outputs that are not arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
     """Make `names` (outputs or inner tensors) the outputs of `model`, in that order, and remove what follows them.
 
-    Raises `InvalidInput` for an unknown tensor, and for one that is no array of numbers.
+    Raises `InvalidInput` for an unknown tensor, and for one that is not an array of numbers.
     """
     import onnx
 
@@ -105,7 +105,7 @@ def _rename_read(graph: Any, old: str, new: str) -> None:
 
 
 def _kind(kind: onnx.TypeProto) -> str:
-    """The description of a type that is no array of floating-point numbers; empty for such an array."""
+    """The description of a type that is not an array of floating-point numbers; empty for such an array."""
     import onnx
 
     which = kind.WhichOneof("value")

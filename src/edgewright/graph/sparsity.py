@@ -20,7 +20,7 @@ class Sparsity(NamedTuple):
 
 
 def has_pattern(weights: np.ndarray, axis: int) -> bool:
-    """Whether at most two of every four neighbors along `axis` are not zero; False if it is no multiple of four."""
+    """Whether at most two of every four neighbors along `axis` are not zero; False if it is not a multiple of four."""
     if not weights.size or weights.shape[axis] % 4:
         return False
     rows = np.moveaxis(weights != 0, axis, -1)

@@ -180,7 +180,8 @@ def target_for(host: Host, name: str | Target | None) -> Target:
 
 
 def _versions(runtimes: Mapping[str, Probe]) -> str:
-    """Versions and devices of the runtimes, as the runtimes report them: TensorRT may be no Python distribution."""
+    """Versions and devices of the runtimes, as the runtimes report them: TensorRT may come without a Python
+    distribution."""
     return ", ".join(f"{name} {probe.version} {probe.device}" for name, probe in sorted(runtimes.items()))
 
 

@@ -214,7 +214,7 @@ def sparse(candidate: Candidate) -> Candidate:
 
 
 def require_trainable(job: Job) -> None:
-    """Raise `InvalidInput` if the source is no torch module, or if there are no training images."""
+    """Raise `InvalidInput` if the source is not a torch module, or if there are no training images."""
     require_torch(job.source.parsed)
     image_sets.require_training(job.data, job.split, job.calibration)
 
@@ -267,7 +267,7 @@ def _part(wanted: Wanted, number: int, speedup: float | None, began: float | Non
 def _speedup_to(latency_ms: float, now_ms: float) -> float:
     if latency_ms >= now_ms:
         raise InvalidInput(
-            f"The latency {latency_ms:g} ms is no goal for pruning.", f"The model already takes {now_ms:.3g} ms.",
+            f"The latency {latency_ms:g} ms is not a goal for pruning.", f"The model already takes {now_ms:.3g} ms.",
             "Give a lower latency.",
         )  # fmt: skip
     return now_ms / latency_ms

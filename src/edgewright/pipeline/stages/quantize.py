@@ -92,7 +92,7 @@ def _classes(method: str, images: ImageSet, spec: ModelSpec) -> list[int]:
     """The model's class for each image. Raises `InvalidInput` if the images have no classes."""
     if not tasks.of(spec).truth.CLASSES:
         raise InvalidInput(
-            f"The method '{method}' needs a class for each image, but '{spec.name}' is no classifier.",
+            f"The method '{method}' needs a class for each image, but '{spec.name}' is not a classifier.",
             f"Its task is {spec.task.kind}.", "Use the method `distil`, which needs only the float model.",
         )  # fmt: skip
     if any(item.label is None for item in images.items):
