@@ -91,7 +91,7 @@ def test_external_data_in_a_subgraph_cannot_leave_the_folder(small: Any, tmp_pat
     [
         ({"offset": "400"}, "ends at byte 832"),
         ({"length": "99999999999"}, "99999999999 bytes where"),
-        ({"offset": "-4"}, "no number"),
+        ({"offset": "-4"}, "not a number"),
         ({"offset": "99999999999999999"}, "ends at byte"),
     ],
 )

@@ -267,7 +267,7 @@ def test_channels_stay_where_weights_cannot_take_their_order(small: Any, change:
 
 
 def test_normalize_without_a_spec_is_refused(small: Any) -> None:
-    with pytest.raises(InvalidInput, match="cannot be taken"):
+    with pytest.raises(InvalidInput, match="cannot be moved"):
         normalize.apply(small())
 
 
