@@ -25,6 +25,8 @@ import torch_pruning as tp
 from edgewright.core.errors import InvalidInput
 from edgewright.quantize.distillation.features import Answers
 
+from . import IS_OUTPUT
+
 TABLE = "relative_position_bias_table"
 SAME = 1e-3
 """Maximum difference of outputs relative to the largest output, due to another order of summation."""
@@ -354,7 +356,7 @@ def _parts(graph: Any, group: Any, root: torch.nn.Module, module: torch.nn.Modul
         node, one = dep.target, dep.target.module
         last = isinstance(one, LAYERS) and not node.outputs and graph.is_out_channel_pruning_fn(dep.handler)
         if node.type == kinds.OUTPUT or last:
-            raise _Fixed("the model's outputs come from it")
+            raise _Fixed(IS_OUTPUT)
         if isinstance(one, _StandIn):
             raise _Fixed("it feeds attention that is not split into heads here")
         if node.type == kinds.SLICE and one.dim == 1:

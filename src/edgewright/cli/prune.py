@@ -144,6 +144,7 @@ def _table(found: Pruned) -> Table:
 
 def _notes(found: Pruned) -> list[str]:
     from edgewright.pipeline.jobs.prune_cut import SPARSITY
+    from edgewright.quantize.pruning import IS_OUTPUT
 
     notes = []
     if not found.valid:
@@ -172,7 +173,7 @@ def _notes(found: Pruned) -> list[str]:
     notes.append(f"{narrowed} of {len(found.widths)} channel groups are narrower (widths: plan.json)")
     if found.untimed:
         notes.append(f"the prediction lacks layers that were not found in the graph: {', '.join(found.untimed[:4])}")
-    others = [f"{name} ({why})" for name, why in found.fixed.items() if "answers come from" not in why]
+    others = [f"{name} ({why})" for name, why in found.fixed.items() if why != IS_OUTPUT]
     if others:
         more = f" and {len(others) - 2} more" if len(others) > 2 else ""
         notes.append(f"not pruned: {', '.join(others[:2])}{more}")

@@ -181,15 +181,18 @@ def test_what_went_in_all_rounds_is_told_together() -> None:
 
 def test_what_became_of_channels_is_told_beside_blocks_that_are_gone() -> None:
     from edgewright.cli.prune import _notes
+    from edgewright.quantize.pruning import IS_OUTPUT
 
     scored = Accuracy(images=1, primary="top1")
     found = pruning.Pruned(
         artifact="openvino-int8", importance="fisher", images=1, parameters=(2, 1), accuracy_before=scored,
         accuracy=scored, rounds=(), removed=("layer1.1",), widths={"a": (64, 32)}, untimed=("b",),
-        fixed={"c": "it is shared"},
+        fixed={"c": "it is shared", "head": IS_OUTPUT},
     )  # fmt: skip
-    told = "; ".join(_notes(found))
-    assert all(part in told for part in ("layer1.1", "1 of 1 groups", "not in the prediction", "c (it is shared)"))
+    notes = "; ".join(_notes(found))
+    parts = ("layer1.1", "1 of 1 channel groups", "the prediction lacks", "c (it is shared)")
+    assert all(part in notes for part in parts)
+    assert "head" not in notes
 
 
 @pytest.mark.slow
