@@ -359,9 +359,9 @@ class StageTime(Result, frozen=True, kw_only=True):
 
 
 class Report(Result, frozen=True, kw_only=True):
-    """A report: the reference, all measurements, verdicts and the choice.
+    """The content of ``report.json``: reference, all measurements, verdicts and the choice.
 
-    `created` is ISO 8601 in UTC. `findings` and `passed` are of the data and of the reference.
+    docs/reference/report-schema.md has the meaning of each field. `created` is ISO 8601 in UTC.
     """
 
     # A factory, since a plain default would be left out of the file: every file carries its version.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib.util
-import inspect
 import re
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ from typing import Any
 import pytest
 import tomllib
 
-import edgewright
 from edgewright import tasks
 from edgewright.quantize.schemes import SCHEMES
 from edgewright.targets import devices
@@ -201,33 +199,6 @@ finally:
 def test_generated_pages_are_up_to_date() -> None:
     run = subprocess.run([sys.executable, "-c", CHECK], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-
-
-@cache
-def public() -> dict[str, Any]:
-    """Every name of the reference of the Python API."""
-    sys.path.insert(0, str(DOCS / "generate"))
-    try:
-        spec = importlib.util.spec_from_file_location("docs_generate_api", DOCS / "generate" / "api.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return {name: value for group in module.groups() for name, value in group.names.items()}
-
-
-def test_the_reference_has_every_public_name() -> None:
-    assert {f"edgewright.{name}" for name in edgewright.__all__} <= public().keys()
-
-
-@pytest.mark.parametrize("name", public())
-def test_every_public_name_has_a_docstring(name: str) -> None:
-    value = public()[name]
-    assert value.__doc__, name
-    for member, found in vars(value).items() if inspect.isclass(value) else ():
-        if inspect.isfunction(found) or isinstance(found, property):
-            assert member.startswith("_") or inspect.getdoc(found), f"{name}.{member}"
 
 
 # --- the support matrix -----------------------------------------------------------------------------------------------
