@@ -1,6 +1,6 @@
 """The report as a table on a terminal of any width: marks and words say all that colors say.
 
-Below the table every line begins with a word that says what it is: ``skipped:``, ``note:``, ``warning:``, ``chosen:``.
+Around the table each line begins with a word that says what it is, e.g. ``skipped:`` or ``chosen:`` (`bench.lines`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from edgewright.tasks.scores import Delta
 
 from . import figures
 from .budget import describe
+from .lines import Lines, Row
 from .results import Finding, Measurement, Report
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ WIDE = 100
 """From this width on no column is left out: a longer name is cut."""
 LEAST_NAME = 24
 """Where the name would get fewer columns than the longest name and this, it has a line of its own."""
-LABEL, NARROW = 10, 60
-"""Columns of the words that lines begin with; with fewer columns than `NARROW` text goes on below them."""
 MARKS = {"chosen": ">", "built": "-", "worse": "!", "undecided": "?", "unreliable": "~"}
 MEANINGS = {
     "chosen": "chosen",
@@ -44,7 +43,6 @@ MEANINGS = {
     "unreliable": "unreliable latency",
 }
 """What each mark in the table says."""
-LEVELS = {"error": "bold red", "warning": "yellow", "note": "cyan", "failed": "red"}
 COLORS = {"not_worse": "green", "worse": "red", "undecided": "yellow"}
 
 
@@ -61,34 +59,7 @@ def render(report: Report) -> RenderableType:
     return Group(*parts, Lines(_after_table(report)))
 
 
-class Lines:
-    """Lines that begin with a word and a colon, as ``note: ...``; what does not fit goes on below the text.
-
-    `rows`: (word, text) each; a row without a word belongs to the one above.
-    """
-
-    def __init__(self, rows: Iterable[tuple[str, Text]]) -> None:
-        self._rows = list(rows)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        indent = LABEL if options.max_width >= NARROW else 2
-        for word, text in self._rows:
-            label = _text(f"{word}:" if word else "", LEVELS.get(word, "bold" if word == "chosen" else "dim"))
-            label.append(" " * max(indent - label.cell_len, 1 if word else 0))
-            first = " " * (label.cell_len - indent)  # a label that is wider than the indent leaves less for the text
-            first_line, *more = Text(first).append_text(text).wrap(console, options.max_width - indent) or [Text()]
-            yield _joined(label, first_line[len(first) :])
-            for line in more:
-                yield _joined(Text(" " * indent), line)
-
-
-def _joined(label: Text, text: Text) -> Text:
-    line = label.append_text(text)
-    line.rstrip()
-    return line
-
-
-def _after_table(report: Report) -> Iterable[tuple[str, Text]]:
+def _after_table(report: Report) -> Iterable[Row]:
     """What to know about the figures and the choice: (word, text)."""
     for found, names, reason in figures.unmeasured(report):
         where = f" in {found.stage}" if found.stage else ""
@@ -105,7 +76,7 @@ def _finding(found: Finding) -> Text:
     return _text(f"{found.code}: {figures.sentence(found)}")
 
 
-def _choice(report: Report) -> Iterable[tuple[str, Text]]:
+def _choice(report: Report) -> Iterable[Row]:
     choice = report.choice
     if choice is None:
         return
@@ -120,7 +91,7 @@ def _choice(report: Report) -> Iterable[tuple[str, Text]]:
         yield "", _text(miss)
 
 
-def _heading(report: Report) -> Iterable[tuple[str, Text]]:
+def _heading(report: Report) -> Iterable[Row]:
     yield "model", _text(report.model.source or report.model.name)
     yield "target", _text(report.target.title or report.target.name)
     if report.data:

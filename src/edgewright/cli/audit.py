@@ -9,9 +9,6 @@ import typer
 
 from edgewright.cli import options as o
 
-COLORS = {"ok": "green", "note": "dim", "warning": "yellow", "error": "red"}
-
-
 FileArgument = Annotated[
     Path,
     typer.Argument(rich_help_panel=o.IN, help="An .onnx file of `edgewright export` or `quantize`, or a bundle."),
@@ -61,8 +58,6 @@ def audit(
         edgewright audit resnet18.int8.onnx --data photos/ --reference resnet18.onnx
         edgewright audit resnet18.int8.onnx --data photos/ --isa avx2
     """
-    from rich.table import Table
-
     from edgewright import api
     from edgewright.bench.audit import error
     from edgewright.cli import console, watcher
@@ -75,13 +70,8 @@ def audit(
     if as_json:
         console.print_json(found)
     else:
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for _ in range(2):
-            table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for finding in (*found.findings, *found.passed):
-            level = console.line((COLORS[finding.level], finding.level))
-            table.add_row(level, finding.code, console.line(finding.text))
-        console.output().print(table)
+        every = (*found.findings, *found.passed)
+        rows = [(one.level, console.line(("bold", one.code), f": {one.text}")) for one in every]
+        console.print_rows(console.output(), rows)
     if wrong := error(found.findings):
         raise wrong

@@ -24,8 +24,7 @@ def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
     if as_json:
         console.print_json(manifest)
         return
-    from rich.table import Table
-
+    from edgewright.bench import figures
     from edgewright.core import files
 
     spec, options = manifest.spec, manifest.artifact
@@ -33,16 +32,11 @@ def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
         "model": f"{manifest.name} ({spec.task.kind}, {spec.classes} classes)",
         "source": spec.source,
         "input": f"{spec.input.dtype} {spec.input.layout} {spec.input.height}x{spec.input.width}",
-        "runtime": f"{options.runtime}, {artifact.read(path).precision}, threads {options.threads or 'all'}",
-        "size": f"{files.size(path) / 1e6:.2f} MB in {len(manifest.files)} files",
+        "runtime": f"{options.runtime}, {artifact.read(path).precision}, {options.threads or 'all'} threads",
+        "size": f"{figures.size(files.size(path))} in {len(manifest.files)} files",
         "created": manifest.created,
     }
-    table = Table(box=None, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, console.line(value))
-    console.output().print(table)
+    console.print_rows(console.output(), [(name, console.line(value)) for name, value in rows.items()])
 
 
 @app.command(cls=Command)
@@ -52,4 +46,5 @@ def verify(path: Bundle) -> None:
     from edgewright.runtimes import bundle
 
     manifest = bundle.verify(path)
-    console.output().print_line(("green", "intact"), f"  {path}: all {len(manifest.files)} files match the manifest")
+    text = f"{path} is intact: all {len(manifest.files)} files match the manifest."
+    console.print_rows(console.output(), [("ok", console.line(text))])

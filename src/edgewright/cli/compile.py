@@ -98,38 +98,26 @@ def compile(
     if as_json:
         console.print_json({"manifest": manifest, "check": checked} if checked else manifest)
         return
-    screen = console.output()
-    screen.print_line(
-        ("dim", "bundle:   "), f"{out}", ("dim", f" ({manifest.artifact.runtime}, {artifact.read(out).precision})")
-    )
-    if checked:
-        _show(checked, target or "this machine")
+    rows = [("bundle", str(out)), ("runtime", f"{manifest.artifact.runtime}, {artifact.read(out).precision}")]
+    rows += _checks(checked, target or "This machine") if checked else []
+    console.print_rows(console.output(), [(word, console.line(text)) for word, text in rows])
 
 
-def _show(checked: Checked, target: str) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from edgewright.cli import console
-
-    line = console.line
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    broken = [line(f"{v.rule} at {v.origin}: {v.text}") for v in checked.violations]
-    table.add_row("rules", Text("\n").join(broken) if broken else line(("green", "all kept")))
+def _checks(checked: Checked, target: str) -> list[tuple[str, str]]:
+    """What this machine checked of a file for TensorRT: (word, text)."""
+    rows = [("rules", f"{v.rule} at {v.origin}: {v.text}") for v in checked.violations] or [("rules", "all followed")]
     ahead = checked.ahead_of_time
     if ahead is None:
-        table.add_row("parser", line(("yellow", "not run"), f": {checked.unasked or ''}"))
+        rows.append(("parser", f"not run: {checked.unasked or ''}"))
     elif ahead.built:
         size = f"{(ahead.plan_bytes or 0) / 1e6:.1f} MB"
-        text = f" ahead of time by {ahead.library} for {ahead.compute_capability}: {size}"
-        table.add_row("parser", line(("green", "accepted and built"), text))
+        text = f"accepted and built ahead of time by {ahead.library} for {ahead.compute_capability}: {size}"
+        rows.append(("parser", text))
     else:
-        table.add_row("parser", line(("yellow", "accepted, not built"), f" by {ahead.library}: {ahead.reason or ''}"))
-    table.add_row("layers", line(", ".join(f"{count} {kind}" for kind, count in sorted(checked.layers.items()))))
+        rows.append(("parser", f"accepted, not built by {ahead.library}: {ahead.reason or ''}"))
+    rows.append(("layers", ", ".join(f"{count} {kind}" for kind, count in sorted(checked.layers.items()))))
     memory = f"{checked.weight_bytes / 1e6:.1f} MB of weights, {checked.activation_bytes / 1e6:.1f} MB of tensors"
     have = f" of {checked.memory_bytes / 1e9:.1f} GB for a model" if checked.memory_bytes else ""
-    table.add_row("memory", memory + have)
-    table.add_row("", line(("dim", f"{target} builds its plan from this bundle. Latency was not measured.")))
-    console.output().print(table)
+    rows.append(("memory", memory + have))
+    rows.append(("note", f"{target} builds its plan from this bundle. Latency was not measured."))
+    return rows

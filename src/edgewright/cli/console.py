@@ -60,6 +60,17 @@ def line(*parts: str | tuple[str, str]) -> Text:
     return text
 
 
+def print_rows(screen: Screen, rows: Iterable[tuple[str, Text]]) -> None:
+    """Print (word, text) rows as ``word: text``: wrapped on a terminal, elsewhere one line each, however long."""
+    from edgewright.bench import lines
+
+    if screen.is_terminal:
+        screen.print(lines.Lines(rows))
+        return
+    for word, text in rows:
+        screen.print(lines.joined(lines.label(word), text), soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """Write `value` (a struct or builtins) as JSON to standard output, always in UTF-8."""
     try:

@@ -124,11 +124,12 @@ def distill(
     if as_json:
         console.print_json(found)
     else:
-        console.output().print_line(f"{out}  ", ("dim", _line(found)))
+        rows = {"model": str(out), **_described(found)}
+        console.print_rows(console.output(), [(word, console.line(text)) for word, text in rows.items()])
 
 
-def _line(found: Distilled) -> str:
-    """One line: both accuracies, their difference with its interval, the kept epoch."""
+def _described(found: Distilled) -> dict[str, str]:
+    """Both accuracies with their difference and its interval, the weights, the kept epoch."""
     from edgewright.bench import metrics
 
     ours, theirs, history = found.accuracy_student, found.accuracy_teacher, found.history
@@ -146,4 +147,8 @@ def _line(found: Distilled) -> str:
         if history.best_epoch
         else "the start weights, because no epoch was better"
     )
-    return f"{compared}; weights {teacher} -> {student}; kept: {kept}, held-out {history.metric} {history.ended:.3g}"
+    return {
+        "accuracy": compared,
+        "weights": f"teacher {teacher}, student {student}",
+        "kept": f"{kept}; held-out {history.metric} {history.ended:.3g}",
+    }

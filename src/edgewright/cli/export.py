@@ -48,8 +48,6 @@ def export(
     else:
         measures = ", ".join(f"{name} {m['value']:.6g}" for name, m in parity["measures"].items())
         images = "random images" if parity["images"] == "random" else f"{len(parity['images'])} images"
-        text = f"parity with {parity['reference']} on {images}: {measures}"
-        screen = console.output()
-        screen.print_line(f"{out}  ", ("dim", text))
-        for note in parity["notes"]:
-            screen.print_line(f"  {note}")
+        rows = {"model": str(out), "parity": f"with {parity['reference']} on {images}: {measures}"}
+        shown = [(word, console.line(text)) for word, text in rows.items()]
+        console.print_rows(console.output(), [*shown, *(("note", console.line(note)) for note in parity["notes"])])

@@ -59,12 +59,14 @@ def gate(
         lines: list[tuple[str, str]] = [(term.status, budgets.describe(term)) for term in verdict.terms]
         described = {text for _, text in lines}
         lines += [("failed", text) for text in verdict.failures if text not in described]
-        lines += [("not compared", f"{reason.why}. {reason.fix}") for reason in verdict.not_compared]
+        lines += [
+            ("not compared", f"{reason.why.replace(' not compared', '', 1)}. {reason.fix}")
+            for reason in verdict.not_compared
+        ]
         lines += [("note", text) for text in verdict.notes]
-        for status, text in lines:
-            colour = {"met": "green", "missed": "red", "failed": "red"}.get(status, "yellow")
-            screen.print_line((colour, f"{status:>12}"), f"  {text}")
-        colour = {"passed": "green", "failed": "red"}.get(verdict.verdict, "yellow")
-        screen.print_line((colour, verdict.verdict), ("dim", f" {verdict.id or ''}"))
+        color = {"passed": "bold green", "failed": "bold red"}.get(verdict.verdict, "bold yellow")
+        of = f" ({verdict.id})" if verdict.id else ""
+        rows = [(status, console.line(text)) for status, text in lines]
+        console.print_rows(screen, [*rows, ("verdict", console.line((color, verdict.verdict), of))])
     if not verdict.passed:
         raise typer.Exit((GateFailed if verdict.verdict == "failed" else NotCompared).exit_code)

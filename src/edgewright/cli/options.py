@@ -300,7 +300,6 @@ def show_outcome(outcome: Outcome, as_json: bool) -> None:
     else:
         out = console.output()
         table.show(outcome.report, out)
-        for name, path in outcome.files.items():
-            out.print_line(("dim", f"{name}:".ljust(table.LABEL)), str(path))
+        console.print_rows(out, [(name, console.line(str(path))) for name, path in outcome.files.items()])
     if outcome.missed is not None:
         raise outcome.missed

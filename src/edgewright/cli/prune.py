@@ -112,11 +112,9 @@ def _show(found: Pruned, out: Path) -> None:
 
     screen = console.output()
     screen.print(_table(found))
-    for note in _notes(found):
-        screen.print_line(("cyan", "note:     "), note)
-    screen.print_line(
-        ("dim", "model:    "), f"{out}", ("dim", f" ({found.artifact}, evaluated on {found.images} images)")
-    )
+    rows = [("note", note) for note in _notes(found)]
+    rows += [("model", str(out)), ("measured", f"{found.artifact}, on {found.images} images")]
+    console.print_rows(screen, [(word, console.line(text)) for word, text in rows])
 
 
 def _table(found: Pruned) -> Table:

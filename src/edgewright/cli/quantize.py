@@ -69,4 +69,5 @@ def quantize(
     if as_json:
         console.print_json(provenance)
     else:
-        console.output().print_line(f"{out}  ", ("dim", f"{provenance['scheme']}, {provenance['method']}"))
+        rows = {"model": str(out), "scheme": provenance["scheme"], "method": provenance["method"]}
+        console.print_rows(console.output(), [(word, console.line(text)) for word, text in rows.items()])

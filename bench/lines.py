@@ -1,0 +1,53 @@
+"""Lines that begin with a word and a colon, as ``note: ...``: the look of all that is printed beside tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from edgewright.core.text import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+LABEL, NARROW = 10, 60
+"""Columns of the words that lines begin with; with fewer columns than `NARROW` text goes on below them."""
+STYLES = {
+    "error": "bold red", "failed": "red", "missed": "red", "warning": "yellow", "unknown": "yellow",
+    "not compared": "yellow", "missing": "yellow", "note": "cyan", "met": "green", "ok": "green", "chosen": "bold",
+}  # fmt: skip
+"""Styles of words; others are dim."""
+Row = tuple[str, Text]
+"""A word and its text. Without a word the text belongs to the row above."""
+
+
+class Lines:
+    """`rows` with their words in one column; what does not fit into the width goes on below the text."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = list(rows)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        indent = LABEL if options.max_width >= NARROW else 2
+        for word, text in self._rows:
+            start = label(word, indent)
+            first = " " * (start.cell_len - indent)  # a label that is wider than the indent leaves less for the text
+            line, *more = Text(first).append_text(text).wrap(console, options.max_width - indent) or [Text()]
+            yield joined(start, line[len(first) :])
+            for line in more:
+                yield joined(Text(" " * indent), line)
+
+
+def label(word: str, width: int = LABEL) -> Text:
+    """`word` with a colon in its style, padded to `width` columns and followed by a space at least."""
+    found = Text(one_line(f"{word}:" if word else ""), style=STYLES.get(word, "dim"))
+    return found.append(" " * max(width - found.cell_len, 1 if word else 0))
+
+
+def joined(start: Text, text: Text) -> Text:
+    """One line without spaces at its end."""
+    line = start.append_text(text)
+    line.rstrip()
+    return line
