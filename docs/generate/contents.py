@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import text
 import yaml
-from text import page, table
 
 FOLDERS = {
     "tutorials": ("Tutorials", "Lessons from installation to a measured bundle. Each names the files that it needs."),
@@ -30,10 +30,12 @@ def _page(docs: Path, made: Mapping[str, str], folder: str) -> str:
     texts |= {Path(name).name: text for name, text in made.items() if name.startswith(f"{folder}/")}
     texts.pop("index.md", None)
     parts = [about]
-    for section, names in _sections(docs / folder / ".nav.yml", sorted(texts, key=lambda name: _title(texts[name]))):
-        rows = [(f"[{_title(texts[name])}]({name})", _description(texts[name])) for name in names if name in texts]
-        parts += [f"## {section}" if section else "", table(("Page", "What it answers"), rows) if rows else ""]
-    return page(title, about, *parts, searched=False)
+    for section, names in _sections(
+        docs / folder / ".nav.yml", sorted(texts, key=lambda name: text.title(texts[name]))
+    ):
+        rows = [(f"[{text.title(texts[name])}]({name})", _description(texts[name])) for name in names if name in texts]
+        parts += [f"## {section}" if section else "", text.table(("Page", "What it answers"), rows) if rows else ""]
+    return text.page(title, about, *parts, searched=False)
 
 
 def _sections(navigation: Path, names: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -56,11 +58,6 @@ def _file(entry: Any) -> str:
     return str(next(iter(entry.values())) if isinstance(entry, dict) else entry)
 
 
-def _title(text: str) -> str:
-    match = re.search(r"^# (.+)$", text, re.MULTILINE)
-    return match[1].strip() if match else ""
-
-
-def _description(text: str) -> str:
-    match = re.match(r"---\n(?:.*\n)*?description: *(.+)\n(?:.*\n)*?---\n", text)
+def _description(body: str) -> str:
+    match = re.match(r"---\n(?:.*\n)*?description: *(.+)\n(?:.*\n)*?---\n", body)
     return match[1].strip("\"' ") if match else ""

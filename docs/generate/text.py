@@ -6,7 +6,9 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+DOCS = Path(__file__).parents[1]
 NOTE = "<!-- Generated: `make docs` writes this page. -->"
 
 
@@ -14,7 +16,29 @@ def page(title: str, description: str, *parts: str, searched: bool = True) -> st
     """A whole page. `searched`: the site's search finds it."""
     front = f"description: {json.dumps(description)}" + ("" if searched else "\nsearch:\n  exclude: true")
     head = f"---\n{front}\n---\n\n{NOTE}\n\n# {title}"
-    return "\n\n".join([head, *(part.strip("\n") for part in parts if part.strip())]) + "\n"
+    return "\n\n".join([head, *(_linked(part.strip("\n")) for part in parts if part.strip())]) + "\n"
+
+
+def _linked(part: str) -> str:
+    """Text with links for the pages that it names as ``docs/FOLDER/PAGE.md``."""
+    if "```" in part:
+        return part
+    named = r"(?<![\w`/(])\(?docs/([\w-]+)/([\w-]+)\.md\)?"
+
+    def link(match: re.Match[str]) -> str:
+        file = f"{match[1]}/{match[2]}.md"
+        if not (DOCS / file).is_file():
+            return match[0]
+        name = f"[{title((DOCS / file).read_text(encoding='utf-8'))}](../{file})"
+        return f"({name})" if match[0].endswith(")") else name
+
+    return re.sub(named, link, part)
+
+
+def title(page_text: str) -> str:
+    """The heading of a page."""
+    match = re.search(r"^# (.+)$", page_text, re.MULTILINE)
+    return match[1].strip() if match else ""
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
