@@ -41,8 +41,8 @@ _TYPES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def find(beside: str | None, named: str | None) -> Path | None:
-    """The TOML to use: the `named` one (which must exist), else ``<stem>.toml`` next to the file `beside`, else
+def find(model_file: str | None, named: str | None) -> Path | None:
+    """The TOML to use: the `named` one (which must exist), else ``<stem>.toml`` next to the file `model_file`, else
     None."""
     if named is not None:
         path = files.absolute(named)
@@ -51,9 +51,9 @@ def find(beside: str | None, named: str | None) -> Path | None:
                 f"There is no file {path}.", "You named it as the model's description.", "Check the path."
             )
         return path
-    if beside is None:
+    if model_file is None:
         return None
-    path = files.absolute(beside).with_suffix(".toml")
+    path = files.absolute(model_file).with_suffix(".toml")
     return path if path.is_file() else None
 
 
@@ -174,7 +174,9 @@ def settle_bytes(fields: dict[str, Any], over: dict[str, Any]) -> None:
 def build(fields: dict[str, Any], origin: str) -> ModelSpec:
     """The ModelSpec of `fields`. Raises `InvalidInput`, which names an unknown, missing or inconsistent field."""
     task = fields.get("task", description.TASK)
-    absent = [f for f in ("input", "preprocess", *description.beside(task)) if f not in fields and f != "labels"]
+    absent = [
+        f for f in ("input", "preprocess", *description.top_level_fields(task)) if f not in fields and f != "labels"
+    ]
     if absent:
         raise InvalidInput(
             f"The {', '.join(absent)} of {origin} is unknown.",

@@ -168,9 +168,11 @@ def _words(found: _Fit, rest: list[_Fit]) -> tuple[str, ...]:
     if rest:
         said.append(f"Other weights for the same model were left out: {', '.join(fit.shown for fit in rest)}.")
     counted = [key for key in found.others if not key.endswith("num_batches_tracked")]
-    beside = [key for key in counted if not any(fit.part is found.part and key.startswith(fit.prefix) for fit in rest)]
-    if beside:
-        said.append(f"Left out of the checkpoint: {_few(beside)}.")
+    left_out = [
+        key for key in counted if not any(fit.part is found.part and key.startswith(fit.prefix) for fit in rest)
+    ]
+    if left_out:
+        said.append(f"Left out of the checkpoint: {_few(left_out)}.")
     return tuple(said)
 
 

@@ -16,7 +16,7 @@ from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.core.store import Store
 from edgewright.data.sets import ImageSet
 from edgewright.pipeline import images
-from edgewright.pipeline.images import findings, gather, label, labelled, read_evaluation
+from edgewright.pipeline.images import findings, gather, has_labels, label, read_evaluation
 from edgewright.pipeline.jobs import distill
 from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.tasks.classify.spec import Classify
@@ -29,7 +29,7 @@ STRICT = StageRunner(store=RUNNER.store, strict=True)
 def test_splits_are_found_by_name(tiny: Path) -> None:
     found = gather(tiny / "images", None, None, 300, 0)
     assert (found.evaluation.split, found.calibration.split) == ("val", "calib")
-    assert labelled(found.evaluation)
+    assert has_labels(found.evaluation)
     assert not set(found.evaluation.digests) & set(found.calibration.digests)
 
 

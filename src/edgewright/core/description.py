@@ -38,7 +38,7 @@ def table_of(task: str) -> str:
     return table or task
 
 
-def beside(task: str) -> tuple[str, ...]:
+def top_level_fields(task: str) -> tuple[str, ...]:
     """The fields of a task's section that a description has at the top level."""
     known = {field.name for field in msgspec.structs.fields(section_of(task))}
     return tuple(name for name in _BESIDE if name in known)
@@ -56,7 +56,7 @@ def structured(fields: dict[str, Any]) -> dict[str, Any]:
     task = rest.pop("task", TASK)
     table = table_of(task)
     section = {"kind": task, **_table(rest, table)}
-    section |= {name: rest[name] for name in beside(task) if name in rest}
+    section |= {name: rest[name] for name in top_level_fields(task) if name in rest}
     for name in _BESIDE:
         rest.pop(name, None)
     for other in _ALWAYS:

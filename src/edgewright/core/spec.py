@@ -158,7 +158,7 @@ def flat(spec: ModelSpec) -> dict[str, Any]:
     """The flat description of a model (see `description`) as plain data, without the schema version."""
     fields: dict[str, Any] = msgspec.to_builtins(spec)
     section, kind = fields["task"], spec.task.kind
-    own = {name: section.pop(name) for name in description.beside(kind)}
+    own = {name: section.pop(name) for name in description.top_level_fields(kind)}
     tables = {"input": flat_input(spec.input), "preprocess": msgspec.to_builtins(spec.preprocess)}
     tables[description.table_of(kind)] = {name: value for name, value in section.items() if name != "kind"}
     return {**{name: fields[name] for name in ("name", "source", "outputs")}, "task": kind, **tables, **own}

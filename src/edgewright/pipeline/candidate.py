@@ -58,8 +58,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         runtime, precision = self.options.runtime, self.options.precision
         parts: list[str] = [runtime, precision]
         if self.variant.scheme:
-            flavour = self.variant.scheme.removeprefix("ort").removeprefix(runtime).strip("-")
-            parts = [runtime, "int8", "" if precision == "f32" else precision, flavour, self.variant.method or ""]
+            scheme = self.variant.scheme.removeprefix("ort").removeprefix(runtime).strip("-")
+            parts = [runtime, "int8", "" if precision == "f32" else precision, scheme, self.variant.method or ""]
             parts += [f"mixed{self.variant.float_blocks}"] if self.variant.float_blocks else []
         elif self.variant.is_int8:
             parts = [runtime, "int8", "" if precision == "f32" else precision]

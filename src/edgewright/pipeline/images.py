@@ -276,7 +276,7 @@ def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
     """The remark on images with an EXIF orientation, which says whether they were turned."""
     found = photos.look(images.paths)
     names = [Path(item.path).name for item, photo in zip(images.items, found) if photo.orientation != 1]
-    what = f"{{count|image has|images have}} an EXIF orientation, of {len(images.items)}."
+    what = f"{{count|image has|images have}} an EXIF orientation (of {len(images.items)} images)."
     if spec.preprocess.turns:
         return remark("note", "exif-orientation", names, f"{what} They were turned, as OpenCV and Ultralytics do.")
     text = f"{what} They were not turned, as Pillow, timm and torchvision do not"
@@ -285,7 +285,7 @@ def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
     return remark("warning" if turned else "note", "exif-orientation", names, f"{text}{turned}. {fix}")
 
 
-def labelled(images: ImageSet, spec: ModelSpec | None = None) -> bool:
+def has_labels(images: ImageSet, spec: ModelSpec | None = None) -> bool:
     """Whether every image has the labels that the model's task needs (`spec` None: that any task needs)."""
     wanted = [tasks.of(spec)] if spec else map(tasks.get, tasks.names())
     return any(all(map(task.truth.known, task.truth.found(images).items)) for task in wanted)

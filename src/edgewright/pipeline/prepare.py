@@ -87,7 +87,7 @@ def budget_for(spec: ModelSpec, budget: Budget | None) -> Budget:
 
 def require_labels(images: ImageSet, budget: Budget | None, spec: ModelSpec | None = None) -> None:
     """Raise `InvalidInput` if the budget (None: the task's default) needs labels and `images` have none."""
-    if image_sets.labelled(images, spec):
+    if image_sets.has_labels(images, spec):
         return
     wanted = next((x.metric for x in budget.limits if x.compares), None) if budget else "accuracy"
     if wanted:

@@ -178,7 +178,7 @@ def _answers(runner: StageRunner, exported: Entry, name: str, images: ImageSet) 
 
 def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:
     """`training` with the model's classes if they are to be used, else without labels."""
-    if asked is not False and image_sets.labelled(training, spec):
+    if asked is not False and image_sets.has_labels(training, spec):
         return image_sets.label(training, spec)
     if asked:
         raise InvalidInput(
