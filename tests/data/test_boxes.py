@@ -123,7 +123,7 @@ def test_a_class_that_the_model_lacks_matters_where_a_box_has_it(tmp_path: Path)
     categories = [*coco()["categories"], {"id": 5, "name": "yak"}]
     model = spec(3, "dog", "bird", "cat")
     assert labelled(tmp_path, model, categories=categories) == [0, 2]
-    with pytest.raises(InvalidInput, match="'yak' is none of the model's classes"):
+    with pytest.raises(InvalidInput, match="'yak' is not a class of the model"):
         labelled(tmp_path, model, categories=categories, annotations=[note(1, 3, 5, [1, 1, 2, 2])])
     with pytest.raises(InvalidInput, match="has 3 classes, the model has 2"):
         labelled(tmp_path, spec(2), categories=categories)

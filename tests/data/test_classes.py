@@ -150,7 +150,7 @@ def test_a_table_of_numbers_in_which_one_is_missing_names_the_line(tmp_path: Pat
 def test_one_image_in_two_spellings_is_one(tmp_path: Path) -> None:
     folders(tmp_path, "images")
     (tmp_path / "labels.csv").write_text("file,label\n1.png,cat\n./1.png,dog\n")
-    with pytest.raises(InvalidInput, match=r"line 3: '\./1\.png' stands in line 2 already"):
+    with pytest.raises(InvalidInput, match=r"line 3: '\./1\.png' is already in line 2"):
         sets.read(tmp_path)
 
 

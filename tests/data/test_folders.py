@@ -226,4 +226,4 @@ def test_names_that_are_no_utf8_are_left_out_with_a_reason(tmp_path: Path) -> No
     images = sets.read(tmp_path)
     found, broken = sets.choose(images, 3)
     assert (len(found.items), len(broken)) == (2, 1)
-    assert "no UTF-8" in photos.look([broken[0].path])[0].problem
+    assert "not UTF-8" in photos.look([broken[0].path])[0].problem

@@ -116,7 +116,7 @@ def test_other_sets_are_no_voc_sets(tmp_path: Path, files: str) -> None:
             write(tmp_path / name, "<annotation/>")
     write(tmp_path / "annotations.xml", "<annotations><image/></annotations>")  # CVAT's own format
     assert voc.marks(tmp_path) == []
-    with pytest.raises(InvalidInput, match="is no VOC set"):
+    with pytest.raises(InvalidInput, match="is not a VOC data set"):
         voc.read(tmp_path, "")
 
 
@@ -191,7 +191,7 @@ def test_a_voc_file_cannot_reach_outside_its_folder(tmp_path: Path, name: str) -
 def test_images_are_listed_without_reading_the_xml_files(tmp_path: Path) -> None:
     kit(tmp_path, "<object>")  # no XML
     assert voc.images(tmp_path, "val") == (str(tmp_path / "JPEGImages/a.jpg"),)
-    with pytest.raises(InvalidInput, match="no XML"):
+    with pytest.raises(InvalidInput, match="not XML"):
         voc.read(tmp_path, "val")
 
 
@@ -221,8 +221,8 @@ def test_voc_lists_that_do_not_fit_the_files(tmp_path: Path) -> None:
         ("a\nc.jpg 1\n", "line 2: Annotations/c.xml is missing"),
         ('a\n"my c.v2" -1\n', "line 2: Annotations/my c.v2.xml is missing"),
         ("a\nother/b\n", "line 2: Annotations/other/b.xml is missing"),
-        ("a\n\na\n", "line 3: 'a' stands in line 1"),
-        ("a\na.jpg\n", "line 2: 'a' stands in line 1"),
+        ("a\n\na\n", "line 3: 'a' is already in line 1"),
+        ("a\na.jpg\n", "line 2: 'a' is already in line 1"),
     ):
         path.write_text(text)
         with pytest.raises(InvalidInput, match=f"val.txt, {why}"):
@@ -288,7 +288,7 @@ def test_repeated_boxes_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("<object>", r"line \d: this is no XML"),
+        ("<object>", r"line \d: this is not XML"),
         (item() + item("", "1 2 3 4"), "line 4: the object has no name"),
         (item("dog", "1 2 3"), "line 2: bndbox has no ymax"),
         (POLYGON.format(""), "line 2: bndbox has no xmin"),
@@ -315,7 +315,7 @@ def test_a_document_of_another_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("head", ['<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>', "<!doctype a>"])
 def test_voc_files_with_entities_are_refused_unparsed(tmp_path: Path, head: str) -> None:
     write(kit(tmp_path, "") / "Annotations/a.xml", f"<?xml version='1.0'?>\n{head}\n<annotation>&x;</annotation>")
-    with pytest.raises(IntegrityError, match=r"a\.xml, line 2: refused"):
+    with pytest.raises(IntegrityError, match=r"a\.xml, line 2: edgewright does not read"):
         voc.read(tmp_path, "val")
 
 
@@ -354,9 +354,9 @@ def test_a_set_of_utf_16_alone_is_one(tmp_path: Path) -> None:
         (NAMED.format("klingon", "<annotation/>").encode(), "line 1: the encoding 'klingon' is not known"),
         (NAMED.format("unicode-escape", "<annotation/>").encode(), "line 1: the encoding 'unicode-escape' is not"),
         (NAMED.format("zlib", "<annotation/>").encode(), "line 1: the encoding 'zlib' is not known"),
-        (NAMED.format("gb2312", "<annotation>\n\n").encode() + b"\xff\xff", "line 4: this line is no gb2312 text"),
-        (b"<annotation>\n\xff", "line 2: this line is no UTF-8 text"),
-        ("<annotation>\n".encode("utf-16") + b"\0", "line 2: this line is no UTF-16 text"),
+        (NAMED.format("gb2312", "<annotation>\n\n").encode() + b"\xff\xff", "line 4: this line is not gb2312 text"),
+        (b"<annotation>\n\xff", "line 2: this line is not UTF-8 text"),
+        ("<annotation>\n".encode("utf-16") + b"\0", "line 2: this line is not UTF-16 text"),
     ],
 )
 def test_an_encoding_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, why: str) -> None:
@@ -369,7 +369,7 @@ def test_an_encoding_that_cannot_be_read_is_named(tmp_path: Path, content: bytes
 def test_entities_are_refused_in_every_encoding(tmp_path: Path, encoding: str) -> None:
     text = NAMED.format("utf-16", '<!DOCTYPE a [<!ENTITY x "y">]>\n<annotation>&x;</annotation>')
     (kit(tmp_path, "") / "Annotations/a.xml").write_bytes(text.encode(encoding))
-    with pytest.raises(IntegrityError, match=r"a\.xml, line 2: refused"):
+    with pytest.raises(IntegrityError, match=r"a\.xml, line 2: edgewright does not read"):
         voc.read(tmp_path, "val")
 
 
@@ -398,7 +398,7 @@ def test_parts_of_the_image_are_no_pixels(tmp_path: Path) -> None:
     parts = "".join(item("dog", f"0.1 0.2 0.{k} 0.9") for k in (3, 4))
     kit(tmp_path, SIZE + parts)
     write(tmp_path / "Annotations/b.xml", f"<annotation>{item('cat', '0 0 1 1')}</annotation>")
-    with pytest.raises(InvalidInput, match=r"a.xml, line 2: the box is 0.1 0.2 0.3 0.9: parts of the image"):
+    with pytest.raises(InvalidInput, match=r"a.xml, line 2: the box is 0.1 0.2 0.3 0.9: fractions"):
         voc.read(tmp_path, "val")
     kit(tmp_path, SIZE + parts)
     assert len(voc.read(tmp_path, "val").images[0].boxes) == 2, "the other file has pixels"
@@ -407,7 +407,9 @@ def test_parts_of_the_image_are_no_pixels(tmp_path: Path) -> None:
 def test_widths_and_heights_are_no_corners(tmp_path: Path) -> None:
     kit(tmp_path, SIZE + item("dog", "60 20 30 25") + item("dog", "30 30 40 10"))
     write(tmp_path / "Annotations/b.xml", f"<annotation>{SIZE}{item('cat', '1 1 100 50')}</annotation>")
-    with pytest.raises(InvalidInput, match=r"a.xml, line 2: bndbox is 60 20 30 25: the corners hold width and height"):
+    with pytest.raises(
+        InvalidInput, match=r"a.xml, line 2: bndbox is 60 20 30 25: the corners contain width and height"
+    ):
         voc.read(tmp_path, "val")
 
 
@@ -448,7 +450,7 @@ def test_a_file_gives_the_order_of_the_classes(tmp_path: Path, file: str, text: 
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("dog\n", "the class 'cat' is missing"), ("dog\ncat\ndog\n", "the class 'dog' stands there twice")],
+    [("dog\n", "the class 'cat' is missing"), ("dog\ncat\ndog\n", "the class 'dog' is listed twice")],
 )
 def test_a_list_of_classes_that_does_not_fit(tmp_path: Path, text: str, why: str) -> None:
     write(kit(tmp_path, item()) / "classes.txt", text)

@@ -251,9 +251,9 @@ def test_two_lines_whose_endings_are_one_image_are_an_error(tmp_path: Path) -> N
     [
         ("images/val/none.png", "line 2: the image 'images/val/none.png' is missing", InvalidInput),
         ("images/val", "line 2: the image 'images/val' is missing", InvalidInput),
-        ("data.yaml", "line 2: 'data.yaml' is no image", InvalidInput),
-        ("../../secret.png", "line 2: '../../secret.png' leads out", IntegrityError),
-        ("{outside}/secret.png", "line 2: .*secret.png' leads out", IntegrityError),
+        ("data.yaml", "line 2: 'data.yaml' is not an image", InvalidInput),
+        ("../../secret.png", "line 2: '../../secret.png' points outside", IntegrityError),
+        ("{outside}/secret.png", "line 2: .*secret.png' points outside", IntegrityError),
         ("/nowhere/other.png", "line 2: the image '/nowhere/other.png' is missing", InvalidInput),
     ],
 )
@@ -270,8 +270,8 @@ def test_a_bad_line_of_a_list_is_named(tmp_path: Path, line: str, why: str, kind
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("val: images/val\nnames: [cat\nnc: 1\n", "line 3: this is no YAML"),
-        ("val: images/val\nnames: !!python/object/apply:os.system ['true']\n", "line 2: this is no YAML"),
+        ("val: images/val\nnames: [cat\nnc: 1\n", "line 3: this is not YAML"),
+        ("val: images/val\nnames: !!python/object/apply:os.system ['true']\n", "line 2: this is not YAML"),
         ("- a\n", "holds no names"),
         ("val: images/val\n", "has no names"),
         ("names: [cat, dog]\n", "names no images"),
@@ -280,18 +280,18 @@ def test_a_bad_line_of_a_list_is_named(tmp_path: Path, line: str, why: str, kind
         ("val: images/val\nnames: [cat, '']\n", "line 2: the name of class 1"),
         ("val: images/val\nnames: [cat, dog]\nnc: 3\n", "line 3: nc is 3"),
         ("val: images/val\nnames: [cat, dog]\nnc: two\n", "line 3: nc is 'two'"),
-        ("val: images/val\nnames: [cat, dog]\nkpt_shape: 17\n", "line 3: kpt_shape is no pair"),
+        ("val: images/val\nnames: [cat, dog]\nkpt_shape: 17\n", "line 3: kpt_shape is not a pair"),
         ("val: images/test\nnames: [cat, dog]\n", "line 1: val: there is no folder"),
         ("train: images/train\nval: images/test\nnames: [cat, dog]\n", "line 2: val: there is no folder"),
         ("val: 3\nnames: [cat, dog]\n", "line 1: val: there is no folder .*/3"),
-        ("val: {a: b}\nnames: [cat, dog]\n", "line 1: val is no path"),
-        ("val: data.yaml\nnames: [cat, dog]\n", "line 1: val: .*data.yaml is no folder and no .txt list"),
+        ("val: {a: b}\nnames: [cat, dog]\n", "line 1: val is not a path"),
+        ("val: data.yaml\nnames: [cat, dog]\n", "line 1: val: .*data.yaml is neither a folder nor a .txt list"),
         ("names: [cat, dog]\nval: images/val\nValidation: images/val\n", "line 3: val and Validation are the same"),
-        ("names: [cat, dog]\nval: ../../elsewhere\n", "line 2: val leads out"),
-        ("names: [cat, dog]\nval: /etc\n", "line 2: val leads out"),
-        ("names: [cat, dog]\nval: images/val\npath: ../..\n", "line 3: path leads out"),
-        ("names: [cat, dog]\nval: /x/val/images\ntrain: /x/train/images\n", "line 2: val leads out"),
-        ("names: [cat, dog]\nval: /x/b/images\ntrain: /x/a/images\n", "line 3: train and val lead to the same"),
+        ("names: [cat, dog]\nval: ../../elsewhere\n", "line 2: val points outside"),
+        ("names: [cat, dog]\nval: /etc\n", "line 2: val points outside"),
+        ("names: [cat, dog]\nval: images/val\npath: ../..\n", "line 3: path points outside"),
+        ("names: [cat, dog]\nval: /x/val/images\ntrain: /x/train/images\n", "line 2: val points outside"),
+        ("names: [cat, dog]\nval: /x/b/images\ntrain: /x/a/images\n", "line 3: train and val point to the same"),
     ],
 )
 def test_a_bad_yaml_is_named_with_its_line(tmp_path: Path, text: str, why: str) -> None:
@@ -383,7 +383,7 @@ def test_a_list_that_obj_data_names_and_no_tool_wrote(tmp_path: Path) -> None:
 
 def test_obj_data_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     write(tmp_path / "secret.names", "cat\n")
-    with pytest.raises(IntegrityError, match=r"obj\.data, line 1: '\.\./secret\.names' leads out"):
+    with pytest.raises(IntegrityError, match=r"obj\.data, line 1: '\.\./secret\.names' points outside"):
         yolo.splits(darknet(tmp_path / "set", "names = ../secret.names\ntrain = train.txt\n"))
 
 
@@ -443,7 +443,7 @@ def test_images_and_labels_in_any_capitals(tmp_path: Path, images: str, labels: 
 def test_labels_of_another_format_without_names_say_what_to_write(tmp_path: Path) -> None:
     write(tmp_path / "images/a.jpg")
     write(tmp_path / "labels/a.txt", "Car 0.00 0 1.5 587.0 173.3 614.1 200.1 1.6 1.6 3.6 0.2 1.6 46.7 1.55\n")
-    with pytest.raises(InvalidInput, match=r"labels/a\.txt holds no rows of YOLO") as caught:
+    with pytest.raises(InvalidInput, match=r"labels/a\.txt holds no YOLO rows") as caught:
         yolo.read(tmp_path, "")
     assert "data.yaml" in caught.value.fix and "names: [cat, dog]" in caught.value.fix
 
@@ -623,7 +623,7 @@ def test_a_label_that_is_a_dead_link_is_said(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels/val/a.txt")
     with pytest.raises(InvalidInput, match="None of the 2 images") as caught:
         yolo.read(tmp_path, "val")
-    assert "2 label files are links that lead nowhere, or no regular file (a.txt)" in caught.value.why
+    assert "2 label files are broken links or no regular file (a.txt)" in caught.value.why
 
 
 @pytest.mark.parametrize("name", ["data.yaml", "obj.data", "obj.names", "classes.txt", "images.txt"])

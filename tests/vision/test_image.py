@@ -242,7 +242,7 @@ def test_what_only_looks_like_a_tensor_is_refused() -> None:
     class Tensor:
         shape, dtype = (3, 8, 8), "torch.uint8"
 
-    with pytest.raises(InvalidInput, match="type Tensor is no image"):
+    with pytest.raises(InvalidInput, match="type Tensor is not an image"):
         open_image(Tensor())
 
 

@@ -16,9 +16,9 @@ from .remarks import Remark
 class Box(msgspec.Struct, frozen=True):
     """One annotated object.
 
-    `label` indexes the classes of its set. The corners are in pixels of the image, and may lie outside it. `area` is in
+    `label` indexes the classes of its set. The corners are in pixels of the image, and may be outside it. `area` is in
     square pixels, of the mask where COCO has one, else of the box: it decides between small, medium and large. A
-    `crowd` is no object to find: detections on it count neither for nor against.
+    `crowd` is not an object to find: detections on it count neither for nor against.
     """
 
     label: int
@@ -33,7 +33,7 @@ class Box(msgspec.Struct, frozen=True):
 class Annotated(msgspec.Struct, frozen=True, kw_only=True):
     """One image: its absolute path and its boxes.
 
-    `size` is the (width, height) that the annotations say the image has; None where they say nothing. `relative`: the
+    `size` is the (width, height) that the annotations say the image has; None if they say nothing. `relative`: the
     corners and areas of `boxes` are parts of the upright image's width and height (YOLO), and become pixels in fit.py.
     `where` is the place of the image in the annotations, for errors ("instances.json, images[3] (id 7)").
     """
@@ -46,10 +46,10 @@ class Annotated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Annotations(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader hands back: the images in a stable order, the class names, and what was noticed.
+    """The result of a reader: the images in a stable order, the class names, and remarks.
 
     `ordered`: the place of a name in `classes` is the class index that the annotations themselves give it (YOLO, COCO);
-    False where the names are sorted since the annotations have no order (VOC), or where the indices have no names
+    False if the names are sorted since the annotations have no order (VOC), or where the indices have no names
     (YOLO).
     """
 
@@ -69,18 +69,18 @@ def wrong(where: str, what: str, allowed: str) -> InvalidInput:
 
 
 def text_of(path: Path) -> str:
-    """The text of an annotation file; raises `InvalidInput` where it is missing or no UTF-8."""
+    """The text of an annotation file; raises `InvalidInput` if it is missing or no UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InvalidInput(f"{path} is missing.", "The annotations refer to it.", "Copy it there too.") from None
+        raise InvalidInput(f"{path} is missing.", "The annotations refer to it.", "Copy the file there.") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise wrong(f"{path}, line {line}", "this line is no UTF-8 text", "UTF-8") from None
+        raise wrong(f"{path}, line {line}", "this line is not UTF-8 text", "UTF-8") from None
 
 
 def box(label: int, corners: Sequence[float], area: float | None = None, crowd: bool = False) -> Box | None:
-    """A box of x1, y1, x2, y2 in pixels, or None where it has no area (its sides are zero or negative)."""
+    """A box of x1, y1, x2, y2 in pixels, or None if it has no area (its sides are zero or negative)."""
     x1, y1, x2, y2 = corners
     found = (x2 - x1) * (y2 - y1)
     if not (x2 > x1 and y2 > y1 and math.isfinite(found)):

@@ -1,4 +1,4 @@
-"""What the built-in sets have in common: files by their names, and a folder that they replace as a whole."""
+"""Shared by the built-in sets: files by their names, and a folder that they replace completely."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Named = tuple[str, bytes]
 
 @contextlib.contextmanager
 def replacing(folder: Path, names: Collection[str], what: str) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when the block ends well.
+    """A new folder that replaces `folder` when the block ends without an error.
 
-    Raises `InvalidInput` where anything but `names` is in `folder`. `what`: the images, in words.
+    Raises `InvalidInput` if anything but `names` is in `folder`. `what`: the images, as text.
     """
     folder = files.absolute(folder)
     if folder.exists() and (other := {p.name for p in folder.iterdir()} - set(names)):
         raise InvalidInput(
-            f"{folder} is not empty: {min(other)} is in it.", f"The {what} replace the folder.", "Name a new folder."
+            f"{folder} is not empty: {min(other)} is in it.", f"The {what} would replace it.", "Name a new folder."
         )
     # Renamed when complete, like files.new_folder, but not flushed file by file: for thousands that is many seconds,
     # for what can be written again at any time.

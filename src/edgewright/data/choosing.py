@@ -26,9 +26,9 @@ def require_disjoint(calibration: ImageSet, evaluation: ImageSet) -> None:
     if shared:
         one, other = shared[0]
         raise InvalidInput(
-            f"calibration-leak: {len(shared)} of the evaluation images are also in the calibration set: "
+            f"calibration-leak: {len(shared)} of the validation images are also in the calibration set: "
             f"{one.path} is {other.path}.",
-            "Accuracy on images that the quantizer has seen says nothing.",
+            "Accuracy on images that the quantizer has seen is not reliable.",
             "Use two splits without a common image.",
         )
 
@@ -36,7 +36,7 @@ def require_disjoint(calibration: ImageSet, evaluation: ImageSet) -> None:
 def divide(images: ImageSet, count: int, seed: int = 0) -> tuple[ImageSet, ImageSet]:
     """`images` as (calibration, evaluation): `count` images as `choose` chooses them, and all the others.
 
-    A copy of a chosen image may be among the others: see `apart`. Raises `InvalidInput` where that leaves nothing to
+    A copy of a chosen image may be among the others: see `apart`. Raises `InvalidInput` if that leaves nothing to
     evaluate on.
     """
     found, broken = choose(images, count, seed)
@@ -45,20 +45,20 @@ def divide(images: ImageSet, count: int, seed: int = 0) -> tuple[ImageSet, Image
     if not found.items or not others:
         raise InvalidInput(
             f"Cannot take {count} calibration images out of the {len(images.items)} in '{images.name}'.",
-            "At least one must be taken, and one left to evaluate on.",
+            "Calibration and validation each need at least one image.",
             "Ask for fewer, or add images.",
         )
     return _part(found, "calibration", found.items), _part(images, "evaluation", others)
 
 
 def apart(calibration: ImageSet, evaluation: ImageSet) -> ImageSet:
-    """`evaluation` without copies of images in `calibration`. Raises `InvalidInput` where nothing is left."""
+    """`evaluation` without copies of images in `calibration`. Raises `InvalidInput` if nothing is left."""
     seen = set(calibration.digests)
     left = tuple(item for item, digest in zip(evaluation.items, evaluation.digests) if digest not in seen)
     if not left:
         raise InvalidInput(
-            f"All {len(evaluation.items)} images of '{evaluation.name}' that are left to evaluate on are copies.",
-            "Accuracy on images that the quantizer has seen says nothing.",
+            f"All {len(evaluation.items)} images of '{evaluation.name}' that are left for validation are copies.",
+            "Accuracy on images that the quantizer has seen is not reliable.",
             "Add other images.",
         )
     return msgspec.structs.replace(evaluation, items=left)
@@ -68,7 +68,7 @@ def choose(images: ImageSet, count: int, seed: int = 0, step: photos.Step | None
     """`count` different, readable images of a larger set, each class in proportion; and those that cannot be read.
 
     The choice depends on the files' names (below their common folder) and `seed`, and only images that are chosen are
-    decoded: of a million, that is the same work as of a thousand. In place of a copy of a chosen image, or of one that
+    decoded: a million images take as much work as a thousand. In place of a copy of a chosen image, or of one that
     cannot be read, the next is taken.
     """
     items = images.items

@@ -32,14 +32,14 @@ def match_labels(images: ImageSet, spec: ModelSpec) -> ImageSet:
     - Folders that are numbers are indices of the model's classes, unless the model has no names and torchvision would
       have numbered them otherwise (as text: 0, 1, 10, 2).
 
-    Raises `InvalidInput` where images have no labels, where labels do not match, or where two of these rules apply and
+    Raises `InvalidInput` if images have no labels, where labels do not match, or where two of these rules apply and
     differ. In a detection set the labels are those of the boxes, and a class that no box has need not match.
     """
     if any(item.label is None and item.boxes is None for item in images.items):
         raise InvalidInput(
             f"The images of '{images.name}' have no labels.",
             "Accuracy is measured against labels.",
-            f"Sort them into a folder a class, or add a {TABLE} with the columns file,label (for boxes: "
+            f"Sort them into one folder per class, or add a {TABLE} with the columns file,label (for boxes: "
             "COCO, YOLO or VOC files).",
         )
     index: Mapping[int, int] = dict(enumerate(range(spec.classes)))
@@ -90,7 +90,7 @@ def _class_indices(images: ImageSet, spec: ModelSpec, used: Sequence[int]) -> tu
     else:
         raise _unmatched(images, spec, used, by_name)
     if max(found, default=0) >= spec.classes or len(set(found)) < len(found):
-        raise _mismatch(images, spec, f"two classes are the same, or one is beyond {spec.classes - 1}")
+        raise _mismatch(images, spec, f"two classes are the same, or one exceeds {spec.classes - 1}")
     return dict(zip(used, found)), remarks
 
 
@@ -102,7 +102,7 @@ def _by_place(images: ImageSet, spec: ModelSpec, used: Sequence[int], every: Seq
     if spec.labels and in_order and len(every) <= spec.classes:
         return list(used)  # the indices themselves stand for names
     if spec.labels and all(map(is_index, every)):
-        what = f"its classes are numbers ({', '.join(every[:4])} ...), which are no names of the model's"
+        what = f"its classes are numbers ({', '.join(every[:4])} ...), and the model has other class names"
         raise _mismatch(images, spec, what)
     raise _unmatched(images, spec, used, _unique(spec))
 
@@ -115,19 +115,19 @@ def _by_number(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> tuple
     as_indices = numbers if max(numbers) < spec.classes else None
     if spec.labels:
         if as_indices is None:
-            raise _mismatch(images, spec, f"class {max(numbers)} is beyond {spec.classes - 1}")
+            raise _mismatch(images, spec, f"class {max(numbers)} exceeds {spec.classes - 1}")
         text = "{count|class name is a number|class names are numbers}, used as class indices that start at 0."
         return as_indices, remark("note", "class-order", list(images.classes), text)
     rules = [found for found in (as_indices, *_ranks(images, spec, names)) if found is not None]
     if not rules:
-        raise _mismatch(images, spec, f"class {max(numbers)} is beyond {spec.classes - 1}")
+        raise _mismatch(images, spec, f"class {max(numbers)} exceeds {spec.classes - 1}")
     if any(found != rules[0] for found in rules):
         first = 1 if max(numbers) == spec.classes and 0 not in numbers else 0
         count = f"seq {first} {first + spec.classes - 1}"
         raise InvalidInput(
             f"The classes of '{images.name}' are numbers ({', '.join(images.classes[:4])} ...), and the model "
             f"'{spec.name}' has no class names.",
-            "Sorted as text (0, 1, 10, 2: torchvision's ImageFolder) they are other classes than sorted as numbers.",
+            "Sorted as text (0, 1, 10, 2: torchvision's ImageFolder), they mean other classes than sorted as numbers.",
             "Write all of the model's classes in their order, one a line, into classes.txt in the data folder "
             f"({count} | LC_ALL=C sort, or {count}), or give the model's labels in its spec.",
         )
@@ -163,7 +163,7 @@ def _unmatched(images: ImageSet, spec: ModelSpec, used: Sequence[int], by_name: 
     unknown = next(images.classes[k] for k in used if _plain(images.classes[k]) not in by_name)
     close = get_close_matches(_plain(unknown), by_name, 1)
     hint = f" (did you mean '{spec.labels[by_name[close[0]]]}'?)" if close else ""
-    return _mismatch(images, spec, f"'{unknown}' is none of the model's classes{hint}")
+    return _mismatch(images, spec, f"'{unknown}' is not a class of the model{hint}")
 
 
 def _plain(name: str) -> str:
@@ -182,5 +182,5 @@ def _mismatch(images: ImageSet, spec: ModelSpec, what: str) -> InvalidInput:
     return InvalidInput(
         f"The labels of '{images.name}' do not match the model '{spec.name}': {what}.",
         f"The model has {spec.classes} classes{': ' + known if known else ''}.",
-        "Name the classes as the model's classes, or by their index from 0.",
+        "Name the classes as the model does, or by their index from 0.",
     )

@@ -21,10 +21,10 @@ TEST, CALIBRATION = 50, 10
 
 
 def write(folder: Path) -> None:
-    """Write the digits (8x8 grey PNG, 0..16 scaled to 0..255) as ``folder/{train,calib,test}/{0..9}/NNNN.png``.
+    """Write the digits (8x8 gray PNG, 0..16 scaled to 0..255) as ``folder/{train,calib,test}/{0..9}/NNNN.png``.
 
     NNNN is the index in scikit-learn's set. The splits are drawn by the hash of the pixels, so the same everywhere, and
-    share no image. A set that is there already is replaced as a whole; a folder with anything else in it is
+    share no image. A set that is there already is replaced completely; a folder with anything else in it is
     `InvalidInput`. Raises `Unavailable` without scikit-learn.
     """
     with built_in.replacing(folder, SPLITS, "digits") as new:

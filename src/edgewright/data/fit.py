@@ -42,10 +42,8 @@ def fit(annotations: Annotations) -> tuple[tuple[Item, ...], list[Remark]]:
         for box in item.boxes or ():
             if item.size and _is_beyond(box, item.size):
                 (away if _is_away(box, item.size) else beyond).append(Path(item.path).name)
-    text = "{count|box reaches|boxes reach} beyond the image by more than 2 pixels and 1 %: kept, as pycocotools does."
-    out = (
-        "{count|box lies|boxes lie} outside of the image as a whole. Nothing can be found there: each counts as missed."
-    )
+    text = "{count|box reaches|boxes reach} beyond the image by more than 2 pixels and 1%: kept, as in pycocotools."
+    out = "{count|box is|boxes are} completely outside the image: each counts as missed."
     return items, [*remark("warning", "boxes-beyond", beyond, text), *remark("warning", "boxes-outside", away, out)]
 
 
@@ -84,8 +82,8 @@ def _require_sizes(images: Sequence[Annotated], headers: Sequence[photos.Header 
         raise InvalidInput(
             f"{image.where}: the annotations are for an image of {image.size[0]}x{image.size[1]} pixels, and "
             f"{image.path} has {header.upright[0]}x{header.upright[1]}.",
-            f"The boxes would lie elsewhere. The same holds for {len(wrong)} of {len(images)} images: {named}.",
-            "Use the images that were annotated, or scale the boxes and the sizes with the images.",
+            f"The boxes would be in other places. The same is true for {len(wrong)} of {len(images)} images: {named}.",
+            "Use the annotated images, or scale the boxes and sizes with the images.",
         )
 
 
@@ -105,7 +103,7 @@ def _require_no_corners_as_sizes(images: Sequence[Annotated], items: Sequence[It
         raise InvalidInput(
             f"{image.where}: {len(beyond)} of {len(every)} boxes reach beyond their image, such as "
             f"x {box.x1:.0f} to {box.x2:.0f}, y {box.y1:.0f} to {box.y2:.0f} in {Path(image.path).name}.",
-            "Read as corners (x1, y1, x2, y2) all of them fit: the file holds corners where width and height belong.",
+            "As corners (x1, y1, x2, y2) all of them fit: the file holds corners instead of width and height.",
             "Write width and height: x2 - x1 and y2 - y1.",
         )
 
@@ -120,7 +118,7 @@ def _is_away(box: Box, size: tuple[int, int]) -> bool:
 
 
 def _fits_as_corners(box: Box, size: tuple[int, int], centred: bool) -> bool:
-    """Whether the box's first pair of numbers (its centre in YOLO, else its corner) and its sides are two corners."""
+    """Whether the box's first pair of numbers (center in YOLO, else corner) and its sides are two corners."""
     width, height = box.x2 - box.x1, box.y2 - box.y1
     x, y = ((box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2) if centred else (box.x1, box.y1)
     across, down = (max(NEAR, PART * side) for side in size)

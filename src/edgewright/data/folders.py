@@ -1,4 +1,4 @@
-"""Folders as torchvision's ImageFolder reads them: a folder a class, or a flat folder of unlabelled images."""
+"""Folders as torchvision's ImageFolder reads them: a folder a class, or a flat folder of unlabeled images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ORDER = "classes.txt"
 
 
 def splits(folder: Path) -> list[str]:
-    """The folders of `folder` that are splits; raises `InvalidInput` where other folders or images lie beside them."""
+    """The folders of `folder` that are splits; raises `InvalidInput` if other folders or images are next to them."""
     every = listing.folders(folder)
     found = [name for name in every if role(name)]
     beside = [name for name in every if name not in found]
     if found and (beside or listing.below(folder, deep=False).images):
         raise InvalidInput(
-            f"{folder} holds the split '{found[0]}' and, beside it, {beside[0] if beside else 'loose images'}.",
-            "A data folder holds either splits or classes: which of the two this is, is not clear.",
+            f"{folder} holds the split '{found[0]}' and, next to it, {beside[0] if beside else 'loose images'}.",
+            "A data folder holds either splits or classes. This one holds both.",
             "Move classes below the splits, or give the folder of one split.",
         )
     return found
@@ -49,8 +49,8 @@ def inner(folder: Path) -> Path:
 def read(root: Path, split: str) -> ImageSet:
     """The images of `root`, or of its split folder `split`; classes are numbered over all splits of `root`.
 
-    A class has the images in its folder at any depth. Raises `InvalidInput` where it has none, where loose images lie
-    beside class folders, or where the folders look like splits.
+    A class has the images in its folder at any depth. Raises `InvalidInput` if it has none, where loose images are
+    next to class folders, or where the folders look like splits.
     """
     folder = inner(root / split) if split else root
     classes, loose = listing.folders(folder), listing.below(folder, deep=False)
@@ -58,7 +58,7 @@ def read(root: Path, split: str) -> ImageSet:
         raise InvalidInput(
             f"{folder} mixes class folders ('{classes[0]}' ...) and loose images ({Path(loose.images[0]).name} ...).",
             "The loose images have no label.",
-            "Move them into class folders, or elsewhere.",
+            "Move them into class folders, or out of this folder.",
         )
     remarks = loose.left_out()
     if not classes:
@@ -77,8 +77,7 @@ def read(root: Path, split: str) -> ImageSet:
         nested += [path for path in below.images if os.path.dirname(path) != str(folder / name)]  # noqa: PTH120 - many
         remarks += below.left_out()
     text = (
-        "{count|image lies|images lie} in folders inside of class folders. The outer folder is the class, as in "
-        "torchvision."
+        "{count|image is|images are} in folders inside class folders. The outer folder is the class, as in torchvision."
     )
     remarks += remark("note", "nested-folders", [os.path.relpath(path, folder) for path in nested], text)
     return ImageSet(
@@ -88,12 +87,12 @@ def read(root: Path, split: str) -> ImageSet:
 
 
 def order(folder: Path) -> list[str]:
-    """The names that ``classes.txt`` of `folder` lists, in its order; empty where there is no such file."""
+    """The names that ``classes.txt`` of `folder` lists, in its order; empty if there is no such file."""
     if not (folder / ORDER).is_file():
         return []
     found = [line.strip() for line in text_of(folder / ORDER).splitlines() if line.strip()]
     if twice := next((name for name in found if found.count(name) > 1), None):
-        raise InvalidInput(f"{folder / ORDER} has '{twice}' twice.", "A class has one place.", "Remove one of them.")
+        raise InvalidInput(f"{folder / ORDER} has '{twice}' twice.", "Each class is listed once.", "Remove one line.")
     return found
 
 
@@ -107,7 +106,7 @@ def _ordered(places: Sequence[Path], parts: Sequence[Path]) -> list[str]:
     if missing:
         raise InvalidInput(
             f"{place / ORDER} does not list the class folder '{missing[0]}'.",
-            f"It gives the class folders their order, and has {len(found)} names.",
+            f"It defines the order of the class folders and has {len(found)} names.",
             "Add the name at its place, or remove the file.",
         )
     return found
@@ -122,7 +121,7 @@ def _require_no_splits(folder: Path, classes: Sequence[str]) -> None:
         some = sorted(next(iter(inside)))[:3]
         raise InvalidInput(
             f"{folder} holds the folders {', '.join(classes[:3])}, and each of them holds {', '.join(some)} ...",
-            "Splits look like this, but their names are none of splits (train, val, test ...). Classes do not.",
+            "This looks like splits, but the names are not those of splits (train, val, test ...).",
             "Rename the splits, or give the folder of one of them.",
         )
 
@@ -131,6 +130,6 @@ def _empty(folder: Path, below: listing.Listing) -> InvalidInput:
     others = f" It has {len(below.others)} other files ({Path(below.others[0]).name} ...)." if below.others else ""
     return InvalidInput(
         f"The class folder {folder} has no images in it.{others}",
-        f"Images are files that end in {' '.join(SUFFIXES)}, or begin as one without an ending.",
+        f"Images have the extension {' '.join(SUFFIXES)}, or no extension and the content of an image.",
         "Add images of this class, or remove the folder.",
     )

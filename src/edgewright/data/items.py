@@ -14,7 +14,7 @@ from .remarks import Remark, merged
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One image: its absolute path, its class index where it is labelled, its boxes in a detection set (else None).
+    """One image: its absolute path, its class index where it is labeled, its boxes in a detection set (else None).
 
     Boxes are in pixels of the upright image (as its EXIF orientation wants it shown), whose (width, height) is `size`;
     `orientation` is the EXIF orientation. Both are known in a detection set only. `truth`: what a task reads from files
@@ -32,7 +32,7 @@ class Item(msgspec.Struct, frozen=True):
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The images of one split, in a stable order.
 
-    `classes` names what the labels index; empty where labels are bare indices of the model's classes, or absent.
+    `classes` names what the labels index; empty if labels are bare indices of the model's classes, or absent.
     `order` says where the places of `classes` come from: a file that lists them in the order of the indices ("file"),
     the sorted names of class folders or of annotations ("sorted"), or the indices themselves ("index").
     """

@@ -17,11 +17,11 @@ from .remarks import Remark, remark
 _DOCUMENTS = (
     ".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".names", ".data", ".html", ".log", ".pdf", ".rst",
 )  # fmt: skip
-"""Files that stand beside images in any data set: annotations, licences, notes."""
+"""Files that are next to images in any data set: annotations, licenses, notes."""
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Paths of images, sorted, of the other files, and of what is no file: links that lead nowhere, pipes."""
+    """Paths of images, sorted, of the other files, and of what is not a file: links that lead nowhere, pipes."""
 
     images: tuple[str, ...]
     others: tuple[str, ...]
@@ -30,10 +30,10 @@ class Listing(msgspec.Struct, frozen=True):
     def left_out(self) -> list[Remark]:
         """Remarks on files that are no documents, such as images in a format that is not read, and on dead links."""
         found = [path for path in self.others if Path(path).suffix.lower() not in _DOCUMENTS]
-        kinds = Counter(Path(path).suffix.lower() or "without an ending" for path in found)
+        kinds = Counter(Path(path).suffix.lower() or "without an extension" for path in found)
         what = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
-        text = f"{{count|file|files}} beside the images: not read, since no image of a known format: {what}."
-        dead = "{count|link leads|links lead} to a file that is not there, or to none that can be read: left out."
+        text = f"{{count|file|files}} next to the images have no known image format and are not read: {what}."
+        dead = "{count|link points|links point} to a file that does not exist or cannot be read: left out."
         return [
             *remark("warning", "files-left-out", [Path(path).name for path in found], text),
             *remark("warning", "dead-links", [Path(path).name for path in self.dead], dead),
@@ -43,9 +43,9 @@ class Listing(msgspec.Struct, frozen=True):
 def below(folder: Path, *, deep: bool = True, inside: Sequence[Path] = ()) -> Listing:
     """The files in `folder`, and (`deep`) in the folders below it, whose links are followed as torchvision does.
 
-    An image is a file with one of `SUFFIXES`, in any case; one without an ending is an image if its first bytes say so.
-    What systems leave in folders (``.DS_Store``, ``__MACOSX``) and what is hidden is neither. A link to a folder that
-    it lies in, or to one of `inside`, is not followed.
+    An image is a file with one of `SUFFIXES` in upper or lower case, or one without an extension whose first bytes are
+    those of an image. Hidden files and files of systems (``.DS_Store``, ``__MACOSX``) are left out. A link to a folder
+    that contains it, or to one of `inside`, is not followed.
     """
     images, others, dead = list[str](), list[str](), list[str]()
     for path, is_file in _files(str(folder), deep, tuple(map(_identity, inside))):
@@ -60,7 +60,7 @@ def folders(folder: Path) -> list[str]:
 
 
 def _files(folder: str, deep: bool, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, bool]]:
-    """Each path that is no folder, and whether it is a regular file."""
+    """Each path that is not a folder, and whether it is a regular file."""
     identity = _identity(folder)
     if identity in above:
         return

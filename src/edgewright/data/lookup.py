@@ -26,7 +26,7 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The path of a file, and how its name led there: as it stands, by its end only, or in other capitals."""
+    """The path of a file, and how its name led there: as written, by its end only, or in other capitals."""
 
     path: str
     by: Literal["name", "end", "capitals"] = "name"
@@ -43,7 +43,7 @@ class Lookup:
     def find(self, name: str) -> Found | None:
         """The file that `name` means: the name itself, else the longest end of it that one of the folders has.
 
-        A backslash separates folders as ``/`` does. So neither an absolute path nor ``..`` leads out of the folders.
+        A backslash separates folders as ``/`` does. So neither an absolute path nor ``..`` points outside the folders.
         """
         for spelling in _spellings(name.replace("\\", "/")):
             whole = not is_outside(name) and spelling == name.replace("\\", "/")
@@ -120,7 +120,7 @@ def is_outside(name: str) -> bool:
 
 
 def without_suffix(name: str) -> str:
-    """`name` without what stands behind the last dot of its last part."""
+    """`name` without the last dot of its last part and the text after it."""
     head, dot, tail = name.rpartition(".")
     return head if dot and "/" not in tail and head and not head.endswith("/") else name
 
@@ -131,9 +131,10 @@ def place_remarks(found: Sequence[tuple[str, Found]]) -> list[Remark]:
     for name, one in found:
         by[one.by].append(name)
     end = (
-        "{count|image name has|image names have} folders that are not there: the longest end that is a file was taken."
+        "{count|image name has|image names have} folders that do not exist: the longest end of the path that is a file "
+        "is used."
     )
-    other = "{count|image name differs|image names differ} from the file's in capitals or encoding: the file was taken."
+    other = "{count|image name differs|image names differ} from the file's in case or encoding: the file is used."
     return [
         *remark("note", "names-by-their-end", by["end"], end),
         *remark("note", "names-in-capitals", by["capitals"], other),

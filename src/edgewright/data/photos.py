@@ -1,4 +1,4 @@
-"""What is in the image files of a set: their sizes and orientations, and (decoded) their pixels' digests.
+"""The image files of a set: their sizes and orientations, and (decoded) the digests of their pixels.
 
 Files are looked at in as many threads as there are cores, since Pillow's decoders and hashlib release the lock, and a
 file in one state is decoded once in a process.
@@ -24,7 +24,7 @@ Step = Callable[[int, int], None]
 """Called with the images that are done, and all."""
 
 _AT_ONCE = 256
-"""Images whose results wait in memory at a time: the list of a million is not handed to the threads as a whole."""
+"""Images whose results are in memory at a time: a list of a million images is not queued at once."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class Photo(msgspec.Struct, frozen=True):
-    """A decoded file: the SHA-256 of its pixels, its stored size, Pillow's colour mode, EXIF orientation.
+    """A decoded file: the SHA-256 of its pixels, its stored size, Pillow's color mode, EXIF orientation.
 
     `problem`: why it is none.
 
@@ -57,7 +57,7 @@ class Photo(msgspec.Struct, frozen=True):
 
 
 def headers(paths: Sequence[str]) -> list[Header | None]:
-    """The header of each file, its pixels not decoded; None where the file is no readable image."""
+    """The header of each file, its pixels not decoded; None if the file is no readable image."""
     return _each(_header, paths)
 
 
@@ -82,7 +82,7 @@ def _header(path: str) -> Header | None:
             image = image_files.opened(file)
             if image.format != "PNG":
                 return Header(image.size, image_files.orientation(image))
-        photo = _photo(path)  # the EXIF chunk of a PNG file may lie behind the pixels
+        photo = _photo(path)  # the EXIF chunk of a PNG file may be behind the pixels
         return None if photo.problem else Header(photo.size, photo.orientation)
     except MemoryError:
         raise
@@ -97,7 +97,7 @@ def _photo(path: str) -> Photo:
         return Photo(hashlib.sha256(os.fsencode(path)).hexdigest(), problem=f"{error.strerror}")
     if not path.isascii() and os.fsencode(path) != path.encode("utf-8", "replace"):
         digest = _digest_of_bytes(path)
-        return Photo(digest, problem="has a name that is no UTF-8, which reports and devices cannot hold.")
+        return Photo(digest, problem="has a name that is not UTF-8, which reports and devices cannot store.")
     return _photo_once(path, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 

@@ -17,12 +17,12 @@ _SMALLEST = 2
 
 
 def duplicates(images: Sequence[Annotated]) -> list[Remark]:
-    """A remark on boxes that stand twice in an image, with the same class and corners. They are kept."""
+    """A remark on boxes that are twice in an image, with the same class and corners. They are kept."""
     places = list[str]()
     for image in images:
         corners = [(box.label, box.x1, box.y1, box.x2, box.y2) for box in image.boxes]
         places += [image.path.rpartition("/")[2]] * (len(corners) - len(set(corners)))
-    text = "{count|box repeats|boxes repeat} another one of the image, class and corners alike: counted as an object."
+    text = "{count|box repeats|boxes repeat} the class and corners of another box of the image: counted as an object."
     return remark("warning", "duplicate-boxes", places, text)
 
 
@@ -40,7 +40,7 @@ def require_pixels(
     declared = [size for size in sizes if size]
     if declared and min(min(size) for size in declared) > _SMALLEST:
         raise InvalidInput(
-            f"{where()}: the box is {' '.join(f'{value:g}' for value in boxes[0])}: parts of the image, not pixels.",
-            f"All {len(boxes)} boxes lie between 0 and 1.",
+            f"{where()}: the box is {' '.join(f'{value:g}' for value in boxes[0])}: fractions, not pixels.",
+            f"All {len(boxes)} boxes are between 0 and 1.",
             "Multiply them by the width and height of their image.",
         )

@@ -1,4 +1,4 @@
-"""What the readers noticed in a data set and went on with: each becomes a finding of the report."""
+"""Remarks: what readers noticed in a data set without stopping. Each becomes a finding of the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 NAMED = 3
-"""So many names a remark carries."""
+"""How many names a remark holds."""
 
 
 class Remark(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,9 +26,9 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def remark(level: Literal["note", "warning", "error"], code: str, names: Sequence[str], text: str) -> list[Remark]:
-    """A remark on the files or places `names`, of which the first are kept; none where there are none.
+    """A remark on the files or places `names`, of which the first are kept; none if there are none.
 
-    ``{count|box is|boxes are}`` in `text` becomes their number with the fitting words.
+    ``{count|box is|boxes are}`` in `text` becomes the number and the words for one or for several.
     """
     if not names:
         return []

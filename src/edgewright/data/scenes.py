@@ -1,6 +1,6 @@
 """The built-in detection set: scenes composed of scikit-learn's handwritten digits, with COCO annotations.
 
-Digits of varied size, rotation, colour and overlap lie on plain, graded, striped or clouded backgrounds among lines,
+Digits of varied size, rotation, color and overlap are on plain, graded, striped or clouded backgrounds among lines,
 ellipses and blots that are no digits. A split's scenes use only the digits of that split (see `digits`), and a scene
 depends only on its split and its number.
 """
@@ -32,7 +32,7 @@ ROTATION = 25.0
 OVERLAP = 0.25
 """The largest intersection of two digits' boxes, over the area of the smaller."""
 CONTRAST = 70.0
-"""The least difference between a digit's brightness and that of what lies below it, of 255."""
+"""The least difference between a digit's brightness and that of what is below it, of 255."""
 _INK = 64
 """From this opacity (of 255) on a pixel belongs to the digit: boxes are drawn tightly around these."""
 
@@ -42,7 +42,7 @@ Corners = tuple[int, int, int, int]
 def write(folder: Path, counts: Mapping[str, int] = COUNTS) -> None:
     """Write ``folder/<split>/instances.json`` and ``folder/<split>/NNNNN.png`` for each split of `counts`.
 
-    A set that is there already is replaced as a whole; a folder with anything else in it is `InvalidInput`. Raises
+    A set that is there already is replaced completely; a folder with anything else in it is `InvalidInput`. Raises
     `Unavailable` without scikit-learn.
     """
     with built_in.replacing(folder, {"train", *COUNTS}, "scenes") as new:
@@ -108,7 +108,7 @@ def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _background(random: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """(height, width, 3) float32: one of four kinds, between two colours."""
+    """(height, width, 3) float32: one of four kinds, between two colors."""
     first, second = random.uniform(0, 255, (2, 3))
     y, x = np.mgrid[:height, :width]
     angle = random.uniform(0, math.pi)
@@ -173,7 +173,7 @@ def _shape(random: np.random.Generator, pixels: np.ndarray, side: int) -> np.nda
 def _place(
     random: np.random.Generator, shape: tuple[int, ...], size: tuple[int, int], taken: list[Corners]
 ) -> tuple[int, int] | None:
-    """The left upper corner for a digit of (height, width) `shape`; None where 20 tries find no room."""
+    """The left upper corner for a digit of (height, width) `shape`; None if 20 tries find no room."""
     (height, width), (across, down) = shape, size
     if width > across or height > down:
         return None
@@ -191,7 +191,7 @@ def _shared(a: Corners, b: Corners) -> float:
 
 
 def _paint(random: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, box: Corners) -> None:
-    """Lay a digit on `canvas` in a colour that stands out from what is there."""
+    """Lay a digit on `canvas` in a color that stands out from what is there."""
     x1, y1, x2, y2 = box
     part = canvas[y1:y2, x1:x2]
     below = float(part.mean())

@@ -1,11 +1,11 @@
 """Image sets: which layout a folder has, its splits, and its images.
 
-Six layouts are read. Three hold a class an image: a folder a class, a flat folder of unlabelled images (folders.py), a
+Six layouts are read. Three hold a class an image: a folder a class, a flat folder of unlabeled images (folders.py), a
 table ``labels.csv`` (table.py). Three hold boxes: COCO's JSON (coco.py), YOLO's text files (yolo.py), Pascal VOC's XML
-(voc.py). Each may stand below split folders (``train``, ``test`` ...). Nothing is guessed in silence: what mixes two
-layouts is an error, and what was left out or read in one of several ways is a remark.
+(voc.py). Each may are below split folders (``train``, ``test`` ...). A mix of two
+layouts is an error. Whatever a reader left out or could read in several ways becomes a remark.
 
-This is the door of the room: all that others need of it can be imported from here.
+Other packages import everything that they need from this module.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def splits(folder: Path) -> list[str]:
 
 
 def read(folder: Path, split: str | None = None) -> ImageSet:
-    """The images of `folder`, of one `split` where it has splits. Raises `InvalidInput` where any of it is unclear.
+    """The images of `folder`, of one `split` where it has splits. Raises `InvalidInput` if any of it is unclear.
 
     A split must be named if there are several; a single one is taken.
     """
@@ -79,14 +79,14 @@ def _read(folder: Path, split: str | None, with_boxes: bool) -> ImageSet:
         others = f" It has {len(names)} folders ({names[0]} ...)." if (names := listing.folders(below)) else ""
         raise InvalidInput(
             f"No images in {below}{f' for {split}' if split else ''}.{others}",
-            f"Images are files that end in {' '.join(SUFFIXES)}.",
-            f"Put images there: a folder a class, or a {TABLE}, or a flat folder without labels.",
+            f"Images have the extension {' '.join(SUFFIXES)}.",
+            f"Put images there: one folder per class, or a {TABLE}, or a flat folder without labels.",
         )
     return msgspec.structs.replace(found, name=absolute(folder).name)
 
 
 def annotated_near(images: ImageSet) -> str:
-    """Where annotations of boxes lie that were not read, since another folder was named; "" where there are none."""
+    """Where annotations of boxes are that were not read because another folder was named; "" if there are none."""
     first = Path(images.items[0].path)
     for folder in list(first.parents)[:4]:
         for layout, reader in READERS.items():
@@ -109,7 +109,7 @@ def _root(folder: Path) -> Path:
 def chosen(folder: Path, names: Sequence[str], split: str | None) -> str:
     """Which of the splits `names` of `folder` is meant by `split`, by any of its names; "" where it has none."""
     if split is None and len(names) > 1:
-        raise InvalidInput(f"{folder} has the splits {', '.join(names)}.", "One must be chosen.", "Name the split.")
+        raise InvalidInput(f"{folder} has the splits {', '.join(names)}.", "You must choose one.", "Name the split.")
     if split is None or split in names:
         return split or (names[0] if names else "")
     same = [name for name in names if role(split) and role(name) == role(split)]
@@ -120,14 +120,14 @@ def chosen(folder: Path, names: Sequence[str], split: str | None) -> str:
 
 
 def _layout(folder: Path) -> str | None:
-    """Which annotations or table `folder` itself holds; None where it has only folders and images."""
+    """Which annotations or table `folder` itself holds; None if it has only folders and images."""
     found = [(layout, mark) for layout, reader in READERS.items() for mark in reader.marks(folder)[:1]]
     if table.present(folder):
         found.append((TABLE, TABLE))
     if len(found) > 1:  # Ultralytics' download of COCO has labels/ beside annotations/: the description says more
         found = [one for one in found if one != (YOLO, PAIR)]
     if len(found) == 1 and found[0][0] in READERS:
-        # A description of the whole set may lie above the split folders that it describes (Roboflow's data.yaml).
+        # A description of the whole set may be above the split folders that it describes (Roboflow's data.yaml).
         described = found[0][0] if READERS[found[0][0]].splits(folder) else None
         below = {name: _layout(folder / name) for name in listing.folders(folder) if role(name)}
         found += [
@@ -136,14 +136,14 @@ def _layout(folder: Path) -> str | None:
     if len(found) > 1:
         raise InvalidInput(
             f"{folder} holds annotations twice: {', and '.join(name for _, name in found)}.",
-            "Which of them counts is not clear.",
+            "edgewright cannot know which of them to use.",
             "Keep one of them.",
         )
     return found[0][0] if found else None
 
 
 def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_boxes: bool) -> ImageSet:
-    """A detection set that lies in `folder`: the data folder `root` itself, or its split folder."""
+    """A detection set in `folder`: the data folder `root` itself, or its split folder."""
     inner = split if folder == root else chosen(folder, reader.splits(folder), None)
     if not with_boxes:
         items = tuple(Item(path, None) for path in reader.images(folder, inner))
@@ -160,8 +160,8 @@ def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_bo
         raise InvalidInput(
             f"{folder / where} has no boxes for the {len(found.images)} images of '{split or folder.name}'"
             f"{_noticed(found)}.",
-            "There is nothing to measure mAP on: crowds and boxes without an area do not count.",
-            "Add boxes, or check that the annotations lie where the layout wants them.",
+            "Without boxes, mAP cannot be measured: crowds and boxes without area do not count.",
+            "Add boxes, or check that the annotations are where the layout expects them.",
         )
     items, remarks = fit(found)
     images = ImageSet(name=root.name, split=split, items=items, classes=found.classes, order="file")

@@ -30,7 +30,7 @@ _ROLE = {name: role for role, names in ROLES.items() for name in names}
 
 
 def role(name: str) -> str | None:
-    """What the split `name` is for; None where the name is none of a split."""
+    """The role of the split `name`; None if it is not the name of a split."""
     plain = name.casefold()
     return _ROLE.get(plain) or _ROLE.get(_AROUND.sub("", plain))
 

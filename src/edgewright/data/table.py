@@ -1,6 +1,6 @@
 """The table ``labels.csv``: columns ``file``, ``label`` (name or index) or ``label0`` (index), optionally ``split``.
 
-A column of whole floats (``3.0``, as pandas writes integers beside missing values) holds indices.
+A column of whole floats (``3.0``, as pandas writes integers next to missing values) holds indices.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TABLE = "labels.csv"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One row, with its line number in the file; `split` is empty where there is none.
+    """One row, with its line number in the file; `split` is empty if there is none.
 
     `is_bare`: the label is an index of the model's classes, whatever these are called (the column ``label0``).
     """
@@ -47,7 +47,7 @@ def rows(path: Path) -> list[Row]:
             label = next((name for name in ("label0", "label") if name in columns), "")
             if "file" not in columns or not label or len(set(columns)) < len(columns):
                 raise wrong(
-                    path, 1, f"the columns are: {', '.join(columns) or 'none'}", "file, and label or label0, once"
+                    path, 1, f"the columns are: {', '.join(columns) or 'none'}", "file and label (or label0), each once"
                 )
             found = []
             for values in reader:
@@ -55,16 +55,16 @@ def rows(path: Path) -> list[Row]:
                 found.append(_row(path, line, values, label))
             return _whole(path, found)
     except UnicodeDecodeError:
-        raise wrong(path, line, "this line or a later one is no UTF-8 text", "UTF-8") from None
+        raise wrong(path, line, "this line or a later one is not UTF-8 text", "UTF-8") from None
     except csv.Error as error:
-        raise wrong(path, line, f"this line or the next is no CSV ({error})", "comma-separated values") from None
+        raise wrong(path, line, f"this line or the next is not CSV ({error})", "comma-separated values") from None
 
 
 def present(folder: Path) -> bool:
-    """Whether `folder` has a table; raises `InvalidInput` for a link to nowhere, or what is no regular file."""
+    """Whether `folder` has a table; raises `InvalidInput` for a link to nowhere, or what is not a regular file."""
     path = folder / TABLE
     if os.path.lexists(path) and not path.is_file():
-        what = "is a link to a file that is not there" if path.is_symlink() else "is no regular file"
+        what = "is a link to a file that does not exist" if path.is_symlink() else "is not a regular file"
         raise InvalidInput(f"{path} {what}.", "It holds the labels of the images.", "Restore it, or remove it.")
     return path.is_file()
 
@@ -96,7 +96,7 @@ def read(root: Path, folder: Path, split: str) -> ImageSet:
     for row in every:
         image = os.path.normpath(_contained(path, row))  # "./a.png" is "a.png"
         if image in lines:
-            raise wrong(path, row.line, f"'{row.file}' stands in line {lines[image]} already", "a file once")
+            raise wrong(path, row.line, f"'{row.file}' is already in line {lines[image]}", "a file once")
         if classes and row.label not in index:
             raise wrong(path, row.line, f"'{row.label}' is not in {folders.ORDER}", "one of its names")
         lines[image] = row.line
@@ -118,7 +118,7 @@ def is_index(text: str) -> bool:
 
 def _row(path: Path, line: int, values: Mapping[Any, Any], label: str) -> Row:
     if None in values or None in values.values():  # csv's marks for too many values, and for too few
-        raise wrong(path, line, "the number of values differs from the header's", "one value a column")
+        raise wrong(path, line, "the number of values differs from the header's", "one value per column")
     plain = {name: value.strip() for name, value in values.items()}
     if not plain["file"] or not plain[label]:
         raise wrong(path, line, f"'{label if plain['file'] else 'file'}' is empty", "a file and its label")
@@ -142,7 +142,7 @@ def _whole(path: Path, found: list[Row]) -> list[Row]:
 
 
 _MISSING = re.compile(r"nan|none|null|n/?a|-\d+(\.\d*)?|\d+(\.\d*)?e[+-]?\d+", re.IGNORECASE)
-"""What stands for no label, or for a number that is no index, in a column of numbers."""
+"""What stands for no label, or for a number that is not an index, in a column of numbers."""
 
 _FLOAT = re.compile(r"\d+(\.\d*)?")
 
@@ -152,7 +152,7 @@ def _plain(label: str) -> str:
 
 
 def _contained(path: Path, row: Row) -> str:
-    """The absolute path of a row's file, which lies beside the table or in images/; links are the user's own."""
+    """The absolute path of a row's file, which is next to the table or in images/; links are the user's own."""
     folder, name = path.parent, row.file
     if "\\" in name and not (folder / name).exists():
         name = PureWindowsPath(name).as_posix()
@@ -161,6 +161,6 @@ def _contained(path: Path, row: Row) -> str:
         return str(linked_file(below, name))
     except InvalidInput:
         what = f"'{row.file}' is missing"
-        raise wrong(path, row.line, what, "a file beside the table or in images/") from None
+        raise wrong(path, row.line, what, "a file next to the table or in images/") from None
     except IntegrityError as error:
         raise IntegrityError(f"{path}, line {row.line}: {error.what}", error.why, error.fix) from None

@@ -34,7 +34,7 @@ class Answer(Protocol):
         ...
 
     def lines(self, top: int = ...) -> list[Line]:
-        """The answer for a terminal; the first line stands behind the image's name, others below it."""
+        """The answer for a terminal; the first line follows the image's name, the others are below it."""
         ...
 
 
@@ -47,7 +47,7 @@ class Decode(Protocol):
     ) -> Sequence[Answer]:
         """The answer for each image of a batch, in pixels of the original images; `sizes`: their (width, height).
 
-        `score`: what `threshold` gave. Raises `InvalidInput` where the outputs do not fit the spec, `RuntimeFailed`
+        `score`: what `threshold` gave. Raises `InvalidInput` if the outputs do not fit the spec, `RuntimeFailed`
         where a value that is read is not finite.
         """
         ...
@@ -81,7 +81,7 @@ class Decode(Protocol):
 
     @staticmethod
     def check_rows(rows: np.ndarray, spec: ModelSpec, images: int) -> tuple[str, str] | None:
-        """What is wrong with rows of so many images that came from elsewhere, and what they must be; None: nothing."""
+        """(the error in rows of `images` images from elsewhere, what they must be); None if they are valid."""
         ...
 
 
@@ -104,7 +104,7 @@ class Fit(Protocol):
 
         `answers`: a row an image. `function`: Softmax or Sigmoid where the first output comes out of one, else empty.
         `said`: what the user wrote in the task's table, which is kept. `certain`: the source knows what it gives,
-        unless it shows otherwise. Raises `InvalidInput` where the user must say it.
+        unless it shows otherwise. Raises `InvalidInput` if the user must say it.
         """
         ...
 
@@ -122,16 +122,16 @@ class Truth(Protocol):
     """`truth`: what a data set must hold."""
 
     NEEDS: str
-    """What of each image, in words: "a class an image"."""
+    """What each image needs, as text: "a class an image"."""
     CLASSES: bool
     """Whether it is one class an image, which training can learn from."""
     TURNED: str
-    """Behind "They were not turned" of photos with an EXIF orientation, what was done with their truth; empty where a
+    """Behind "They were not turned" of photos with an EXIF orientation, what was done with their truth; empty if a
     turned photo has the same truth."""
 
     @staticmethod
     def found(images: ImageSet) -> ImageSet:
-        """`images` with what files of the task's own beside them say (`Item.truth`)."""
+        """`images` with the content of the task's own files next to them (`Item.truth`)."""
         ...
 
     @staticmethod
@@ -174,7 +174,7 @@ class Metric(Protocol):
 
     @staticmethod
     def at_chance(outputs: np.ndarray, items: Sequence[Item], accuracy: Accuracy) -> AtChance | None:
-        """Why a model of this accuracy knows nothing of its data; None where it does, or where it cannot be told."""
+        """Why a model of this accuracy is at chance; None if it is not, or if the images do not decide."""
         ...
 
     @staticmethod
@@ -184,7 +184,7 @@ class Metric(Protocol):
 
     @staticmethod
     def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Moved | None:
-        """How the mean score of the answers moved; None where answers have no score, or none is sure enough."""
+        """How the mean score of the answers moved; None if answers have no score, or none is sure enough."""
         ...
 
     @staticmethod
@@ -203,9 +203,9 @@ class Report(Protocol):
     AGREEMENT: str
     """What `Accuracy.agreement` is: "Same answer as reference"."""
     SHOWN: tuple[str, ...]
-    """Names of scores that stand below the primary one."""
+    """Names of scores that are below the primary one."""
     GALLERY: str
-    """What the pictures of both answers show, in a sentence; empty where there are none, and the rest is not needed."""
+    """What the pictures of both answers show, in a sentence; empty if there are none, and the rest is not needed."""
 
     @staticmethod
     def disagreement(found: np.ndarray, reference: np.ndarray, images: int, spec: ModelSpec) -> np.ndarray:
@@ -219,7 +219,7 @@ class Report(Protocol):
 
     @staticmethod
     def caption(reference: np.ndarray, found: np.ndarray, spec: ModelSpec) -> str:
-        """Both answers on an image in words."""
+        """Both answers on an image as text."""
         ...
 
 
@@ -242,7 +242,7 @@ class Loss(Protocol):
 
     @staticmethod
     def agreement(exact: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float | None:
-        """Percent of images with the same answer; None where an answer is nothing that is the same or not."""
+        """Percent of images with the same answer; None if an answer is nothing that is the same or not."""
         ...
 
     @staticmethod
@@ -285,7 +285,7 @@ class Training(Protocol):
 
     @staticmethod
     def exported(spec: ModelSpec) -> Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] | None:
-        """What makes of a network's answers in training those of its export, for `decode`; None where none is known."""
+        """What makes of a network's answers in training those of its export, for `decode`; None if none is known."""
         ...
 
     @staticmethod
@@ -304,7 +304,7 @@ class Training(Protocol):
     def divergence(
         given: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor], spec: ModelSpec
     ) -> torch.Tensor | None:
-        """What is added, summed over images, to the relative energy of errors when an INT8 file is trained; or None."""
+        """The loss that training of an INT8 file adds to the relative energy of errors, summed over images; or None."""
         ...
 
     @staticmethod
@@ -313,7 +313,7 @@ class Training(Protocol):
     ) -> dict[torch.Tensor, torch.Tensor]:
         """For `answers` a random direction each, such that squared products with it add up to the task's loss.
 
-        They are looked at beside random ones, whose products add up to the relative error; empty where these do.
+        They are used with random ones, whose products add up to the relative error; empty if these do.
         """
         ...
 

@@ -20,7 +20,7 @@ def relative(exact: Outputs, found: Outputs) -> float:
 def each_image(
     exact: Outputs, found: Outputs, spec: ModelSpec, divergence: Callable[[Outputs, Outputs, ModelSpec], float]
 ) -> np.ndarray:
-    """The `divergence` of each image by itself, at most 1; (images,)."""
+    """The `divergence` of each image separately, at most 1; (images,)."""
     each = (([a[i : i + 1] for a in exact], [b[i : i + 1] for b in found]) for i in range(len(exact[0])))
     return np.array([min(1.0, divergence(one, other, spec)) for one, other in each])
 

@@ -13,7 +13,7 @@ Rule = Literal["softmax", "sigmoid", "none"]
 
 
 def probabilities(logits: np.ndarray, rule: Rule) -> np.ndarray:
-    """`logits` (..., classes) as float32 scores, without overflow. Raises `RuntimeFailed` where one is not finite."""
+    """`logits` (..., classes) as float32 scores, without overflow. Raises `RuntimeFailed` if one is not finite."""
     x = np.asarray(logits, np.float32)
     with np.errstate(invalid="ignore"):  # inf - inf: reported below, by name
         if rule == "softmax":
@@ -25,7 +25,7 @@ def probabilities(logits: np.ndarray, rule: Rule) -> np.ndarray:
     if not np.isfinite(x).all():
         raise RuntimeFailed(
             "The model's output holds NaN or infinite values.",
-            "No label can be read from it; weights that overflow in a low precision are the usual cause.",
+            "edgewright can read no label from it. Usually, weights overflow in a low precision.",
             "Build the artifact with a higher precision, or check the checkpoint.",
         )
     return x

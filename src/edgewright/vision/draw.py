@@ -82,7 +82,7 @@ def save(
     """Each image with its answer, as a task's `draw` shows it, as PNG files in `folder`; where each image went.
 
     `turn`: the answers are of photos turned by their EXIF orientation (`Preprocess.turns`). A name that is there twice
-    gets a number. Raises `InvalidInput` where an image cannot be read.
+    gets a number. Raises `InvalidInput` if an image cannot be read.
     """
     saved: dict[Path, Path] = {}
     for path, answer in zip(images, answers, strict=True):
@@ -98,7 +98,7 @@ def save(
 
 
 def class_color(index: int) -> Color:
-    """The colour of class `index`: neighbours differ in hue by the golden ratio, then in lightness."""
+    """The color of class `index`: neighbors differ in hue by the golden ratio, then in lightness."""
     hue = index * 0.618034 % 1
     red, green, blue = colorsys.hls_to_rgb(hue, (0.5, 0.38, 0.64)[index // 12 % 3], 0.85)
     return round(red * 255), round(green * 255), round(blue * 255)

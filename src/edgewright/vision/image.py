@@ -1,4 +1,4 @@
-"""Opening images strictly: an 8-bit RGB or grey picture, or an error that names the file."""
+"""Opening images strictly: an 8-bit RGB or gray picture, or an error that names the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ File: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Bin
 """An image file: its path, its bytes, or an open file (mode "rb")."""
 
 ImageSource: TypeAlias = "File | np.ndarray | Image.Image | Any"
-"""What `open_image` takes: a `File`, a uint8 array (HWC RGB, or HW grey), a uint8 torch tensor (3HW, or HW), a PIL
+"""What `open_image` takes: a `File`, a uint8 array (HWC RGB, or HW gray), a uint8 torch tensor (3HW, or HW), a PIL
 image. Any: torch is not imported here."""
 
 Picture: TypeAlias = "Image.Image | np.ndarray"
@@ -27,7 +27,7 @@ Picture: TypeAlias = "Image.Image | np.ndarray"
 
 
 def open_image(source: ImageSource, turn: bool = False) -> Image.Image:
-    """The picture in `source`, decoded, as mode "RGB" or (where it is plain grey) "L".
+    """The picture in `source`, decoded, as mode "RGB" or (where it is plain gray) "L".
 
     `turn`: apply the EXIF orientation (a spec says this: `Preprocess.turns`). Palettes, transparency and CMYK become
     RGB as ``convert("RGB")`` does it. Raises `InvalidInput` that names the file where there is no such file, where it
@@ -82,7 +82,7 @@ def _converted(source: Any) -> Any:
     if callable(getattr(source, "read", None)):
         return source
     raise InvalidInput(
-        f"A value of type {kind.__name__} is no image.",
+        f"A value of type {kind.__name__} is not an image.",
         "An image is a path, the bytes of an image file (bytes, bytearray, memoryview), an open file, a PIL image, a "
         "uint8 array (height, width, 3) or a uint8 torch tensor (3, height, width). Several are a list or a tuple.",
         "Convert it to one of these, for instance list(images) for a generator.",
@@ -94,8 +94,8 @@ def _array_of_tensor(tensor: Any) -> np.ndarray:
     shape = tuple(tensor.shape)
     if str(tensor.dtype) != "torch.uint8" or not (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))):
         raise InvalidInput(
-            f"The tensor {shape} {tensor.dtype} is no image.",
-            "A tensor must be uint8, (3, height, width) in RGB or (height, width) in grey; several are a list of them.",
+            f"The tensor {shape} {tensor.dtype} is not an image.",
+            "A tensor must be uint8, (3, height, width) in RGB or (height, width) in gray; give several as a list.",
             "Convert it first, for instance (tensor * 255).round().to(torch.uint8) for floats from 0 to 1.",
         )
     try:
@@ -104,7 +104,7 @@ def _array_of_tensor(tensor: Any) -> np.ndarray:
         raise InvalidInput(
             f"The tensor {shape} ({tensor.layout}, device {tensor.device}) cannot be read.",
             "A tensor must be dense and hold its values.",
-            "Make a sparse tensor dense with tensor.to_dense(); one on the device meta has no values.",
+            "Convert a sparse tensor with tensor.to_dense(). A tensor on the device meta has no values.",
         ) from None
     if array.ndim == 2:
         return array
@@ -112,7 +112,7 @@ def _array_of_tensor(tensor: Any) -> np.ndarray:
 
 
 def _name(source: ImageSource) -> str:
-    """What errors call it: told only then, since telling an array's shape takes longer than resizing a small image."""
+    """Its name in errors, made only then: the text of an array's shape takes longer than resizing a small image."""
     if isinstance(source, (str, os.PathLike)):
         return f"Image {os.fspath(source)}"
     if isinstance(source, (bytes, bytearray)):
@@ -149,15 +149,15 @@ def _read(file: BinaryIO, name: str) -> bytes:
             f"{name} cannot be read.", f"The reason: {why}.", 'Give a file that is open with mode "rb", or its bytes.'
         ) from error
     if not isinstance(content, bytes):
-        raise InvalidInput(f"{name} gives text.", "An image is bytes.", 'Open the file with mode "rb".')
+        raise InvalidInput(f"{name} gives text.", "An image file is binary.", 'Open the file with mode "rb".')
     return content
 
 
 def _checked_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise InvalidInput(
-            f"{_name(array)} is no image.",
-            "An array must be uint8, height x width x 3 (RGB) or height x width (grey).",
+            f"{_name(array)} is not an image.",
+            "An array must be uint8, height x width x 3 (RGB) or height x width (gray).",
             "Convert it first, for instance (array * 255).round().astype('uint8') for floats from 0 to 1.",
         )
     if array.size == 0:

@@ -3,7 +3,7 @@
 Equal to timm's ``create_transform`` (crop modes "center" and "squash") and torchvision's ``ImageClassification``
 presets on PIL images, and to Ultralytics' ``LetterBox`` with OpenCV. The order of the float32 operations is theirs:
 divide, subtract, divide. Measured for 224 x 224:
-three vectorised passes take 85 us beside 35 us for reaching the pixels; a table of 256 values a channel, which is
+three vectorized passes take 85 us, reading the pixels 35 us; a table of 256 values a channel, which is
 exact too, takes 150 us because numpy's gathers are scalar; one multiply-add would be faster and rounds differently.
 
 Not used, because they change pixels: Pillow's ``reducing_gap``, JPEG draft mode, and a ``box`` that computes only
@@ -28,7 +28,7 @@ from .resize import Planes, bilinear, planes
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """Where an image lies in the model's input: x there is x in the image times `scale_x` plus `left`, in pixels."""
+    """Where an image is in the model's input: x there is x in the image times `scale_x` plus `left`, in pixels."""
 
     scale_x: float
     scale_y: float
@@ -41,7 +41,7 @@ def preprocess(image: Picture, p: Preprocess, i: Input) -> np.ndarray:
 
     `image` as `open_picture` returns it. `p.mean` and `p.std` are in the order of the model's channels (`p.color`).
     Where `p.resize` is "shorter" and `p.resize_to` is not square, the image is scaled to just cover (height, width), as
-    timm does. Raises `InvalidInput` where `p` and `i` contradict each other.
+    timm does. Raises `InvalidInput` if `p` and `i` contradict each other.
     """
     out = np.empty(i.shape()[1:], _dtype(p))
     _fill(out, image, p, i)
@@ -61,7 +61,7 @@ def placement(size: tuple[int, int], p: Preprocess, i: Input) -> Placement:
 
     The scale is that of the resized pixels. Their numbers are whole, so the two scales of a letterbox differ a little.
 
-    Raises `InvalidInput` where `p` and `i` contradict each other.
+    Raises `InvalidInput` if `p` and `i` contradict each other.
     """
     width, height = _target(size, p)
     scale_x, scale_y = width / size[0], height / size[1]
@@ -83,16 +83,16 @@ def _dtype(p: Preprocess) -> type[np.uint8] | type[np.float32]:
 def _fill(out: np.ndarray, image: Picture, p: Preprocess, i: Input) -> None:
     """Write the preprocessed image into `out`, a C-contiguous view of one row of the batch.
 
-    Only the part that the image reaches is normalized; what lies around it is one colour.
+    Only the part that the image reaches is normalized; what is around it is one color.
     """
     if i.channels != (1 if p.color == "L" else 3):
-        raise _contradiction(f"the colour order {p.color} does not give {i.channels} channels")
+        raise _contradiction(f"the color order {p.color} does not give {i.channels} channels")
     image = _colored(image, p)
     place = placement(size_of(image), p, i)
-    rows = out if i.layout == "NHWC" else out.transpose(1, 2, 0)  # (height, width, channels), whatever lies in memory
+    rows = out if i.layout == "NHWC" else out.transpose(1, 2, 0)  # (height, width, channels), whatever is in memory
     pixels = _resized(image, p, _room(rows, size_of(image), place, p))
     if pixels.ndim == 2:
-        pixels = pixels[..., None]  # one grey channel, repeated by broadcasting where the model takes three
+        pixels = pixels[..., None]  # one gray channel, repeated by broadcasting where the model takes three
     top, left = max(place.top, 0), max(place.left, 0)
     pixels = pixels[top - place.top :, left - place.left :][: i.height - top, : i.width - left]
     bottom, right = top + pixels.shape[0], left + pixels.shape[1]
@@ -104,12 +104,12 @@ def _fill(out: np.ndarray, image: Picture, p: Preprocess, i: Input) -> None:
     if (i.height, i.width) != pixels.shape[:2]:
         around = _around(p, i).reshape(-1)
         for border in (rows[:top], rows[bottom:], rows[top:bottom, :left], rows[top:bottom, right:]):
-            # Of one grey, as most are, a fill; a colour's channels are written one by one.
+            # Of one gray, as most are, a fill; a color's channels are written one by one.
             border[...] = around[0] if (around == around[0]).all() else around
 
 
 def _around(p: Preprocess, i: Input) -> np.ndarray:
-    """The colour outside the image, (channels, 1, 1), as the model takes it: a letterbox's, or black around a crop."""
+    """The color outside the image, (channels, 1, 1), as the model takes it: a letterbox's, or black around a crop."""
     color = np.empty((i.channels, 1, 1), _dtype(p))
     color[...] = np.reshape(p.pad if p.resize == "letterbox" else 0, (-1, 1, 1))
     if p.normalize == "host":
@@ -118,7 +118,7 @@ def _around(p: Preprocess, i: Input) -> np.ndarray:
 
 
 def _room(rows: np.ndarray, size: tuple[int, int], place: Placement, p: Preprocess) -> np.ndarray | None:
-    """The part of `rows` that an image of (width, height) `size` fills as it is when resized; None where it must be
+    """The part of `rows` that an image of (width, height) `size` fills as it is when resized; None if it must be
     copied there: where it is cut off, or channels, type or memory are in another order."""
     width, height = _target(size, p)
     if min(place.left, place.top) < 0 or p.color != "RGB" or rows.dtype != np.uint8:
@@ -128,7 +128,7 @@ def _room(rows: np.ndarray, size: tuple[int, int], place: Placement, p: Preproce
 
 
 def _colored(image: Picture, p: Preprocess) -> Picture:
-    """`image` as RGB or L. Grey stays one channel for an RGB model: each channel would be resized to the same bits."""
+    """`image` as RGB or L. Gray stays one channel for an RGB model: each channel would be resized to the same bits."""
     if isinstance(image, np.ndarray):
         if p.color != "L" or image.ndim == 2:
             return image
@@ -139,7 +139,7 @@ def _colored(image: Picture, p: Preprocess) -> Picture:
 
 
 def _resized(image: Picture, p: Preprocess, into: np.ndarray | None) -> np.ndarray:
-    """The resized pixels, (height, width) or (height, width, 3); where that is faster, they lie in `into`."""
+    """The resized pixels, (height, width) or (height, width, 3); where that is faster, they are in `into`."""
     width, height = _target(size_of(image), p)
     if p.interpolation == "opencv":
         pixels = np.asarray(image)

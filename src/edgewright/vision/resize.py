@@ -1,8 +1,8 @@
 """Bilinear resizing with OpenCV's pixels, also where OpenCV is not installed.
 
-Detectors are trained on images that ``cv2.resize`` scaled with INTER_LINEAR: half-pixel centres, no antialiasing,
+Detectors are trained on images that ``cv2.resize`` scaled with INTER_LINEAR: half-pixel centers, no antialiasing,
 weights of 11 bits, and a vertical pass that truncates twice. Pillow's bilinear filter gives other pixels. Checked
-against OpenCV 5.0 on x86-64. A build with a resize of its own (some for ARM have one) may differ by one grey level.
+against OpenCV 5.0 on x86-64. A build with a resize of its own (some for ARM have one) may differ by one gray level.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def bilinear(pixels: np.ndarray, width: int, height: int, into: np.ndarray | Non
     """`pixels` (uint8, height x width, or with channels behind) scaled to `width` x `height`, as INTER_LINEAR does it.
 
     OpenCV does it where it is installed, and writes it right into the contiguous array `into` of that shape where one
-    is given; else numpy, with the same result to the bit and many times slower. What is returned may be `into`,
-    `pixels`, or an array of its own.
+    is given; else numpy, with the same result to the bit and many times slower. The result may be `into`,
+    `pixels`, or a new array.
     """
     if pixels.shape[:2] == (height, width):
         return pixels

@@ -78,7 +78,7 @@ def test_not_finite_outputs_are_a_failure(outputs):
 
 @pytest.mark.parametrize(
     ("labels", "says"),
-    [([10] * 40, "Label 10 is none"), ([-1] * 40, "Label -1 is none"), ([0] * 3, "3 labels for 40 images")],
+    [([10] * 40, "Label 10 is not a"), ([-1] * 40, "Label -1 is not a"), ([0] * 3, "3 labels for 40 images")],
 )
 def test_labels_that_do_not_fit_are_refused(outputs, labels, says):
     with pytest.raises(InvalidInput, match=says):

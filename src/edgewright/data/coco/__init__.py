@@ -21,11 +21,11 @@ from .files import chosen, files, image_folders, marks
 __all__ = ["images", "marks", "read", "splits"]
 
 _FIRST = 100
-"""Where none of so many images is there, the split was not downloaded."""
+"""If none of this many images exists, the split was not downloaded."""
 
 
 def splits(folder: Path) -> list[str]:
-    """The splits that `folder` has annotations for, sorted; none where one file is for all of it."""
+    """The splits that `folder` has annotations for, sorted; none if one file is for all of it."""
     return sorted(set(files(folder)) - {""})
 
 
@@ -90,7 +90,7 @@ def _located(folder: Path, path: Path, split: str, listed: Sequence[schema.Image
         if one.path in first:
             other = listed[first[one.path]].file_name
             what = f"file_name '{image.file_name}' is the file of images[{first[one.path]}] ('{other}') already"
-            raise wrong(_where(path, "images", k, image.id), what, f"a file once; both names lead to {one.path}")
+            raise wrong(_where(path, "images", k, image.id), what, f"each file once; both names lead to {one.path}")
         first[one.path] = k
         found.append(one)
     return found
@@ -107,8 +107,8 @@ def _missing(
     climbs = ".." in name.replace("\\", "/").split("/")
     short = next(reversed(ends(name)), "photo.jpg")
     return IntegrityError(
-        f"{where}: file_name is '{name}': the path {'climbs with ..' if climbs else 'is absolute'}.",
-        f"Images are read from the data folder only, and no end of this name is a file in {folders[0]}.",
+        f"{where}: file_name is '{name}': the path {'contains ..' if climbs else 'is absolute'}.",
+        f"edgewright reads images from the data folder only, and no end of this path is a file in {folders[0]}.",
         f"Copy the image there, and write file_name relative to it: '{short}'.",
     )
 
@@ -127,8 +127,8 @@ def _classes(path: Path, content: schema.File) -> tuple[list[schema.Category], l
     _require_names_once(path, kept, used)
     numbers = [category.id for category in kept]
     ordered = sorted(kept, key=_number) if all(isinstance(id, int) for id in numbers) else kept
-    text = "Classes are numbered by their ids, as pycocotools does; the file lists them in another order."
-    group = "The category '{}' (id 0) is the group of all others and has no boxes: it is no class.".format
+    text = "Classes are numbered by their ids, as in pycocotools. The file lists them in another order."
+    group = "The category '{}' (id 0) is the group of all others and has no boxes: it is not a class.".format
     return ordered, [
         *remark("note", "class-order", [path.name] if ordered != kept else [], text),
         *remark("note", "root-category", [str(root.name)] if root else [], group(root.name) if root else ""),
@@ -204,10 +204,10 @@ class _Objects:
         self.boxes[note.image_id].append(found)
 
     def remarks(self) -> list[Remark]:
-        """What was noticed."""
-        outlines = "{count|annotation has|annotations have} a polygon or mask and no bbox: the box around it was taken."
+        """The remarks on all annotations."""
+        outlines = "{count|annotation has|annotations have} a polygon or mask and no bbox: the box around it is used."
         box = "{count|annotation has|annotations have} neither a bbox nor a segmentation: left out."
-        ids = "{count|annotation has|annotations have} no id, or one that is not unique: read without it."
+        ids = "{count|annotation has|annotations have} no unique id: read without it."
         return [
             *plausible.without_area(self._without["area"]),
             *remark("warning", "annotations-without-box", self._without["box"], box),

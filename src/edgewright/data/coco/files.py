@@ -1,4 +1,4 @@
-"""Which files of a folder hold COCO annotations, for which splits, and where their images lie."""
+"""Which files of a folder hold COCO annotations, for which splits, and where their images are."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _COMMON_KEYS = (*_KEYS, "info", "license", "licenses", "type")
 
 
 class _Keys(msgspec.Struct):
-    """What stands below the keys, as it is written."""
+    """The values of the keys, not decoded."""
 
     images: msgspec.Raw = msgspec.Raw(b"")
     annotations: msgspec.Raw = msgspec.Raw(b"")
@@ -60,7 +60,7 @@ def marks(folder: Path) -> list[str]:
 def files(folder: Path) -> dict[str, Path]:
     """The annotation files of `folder` by split; a file for all of it has the split "".
 
-    Raises `InvalidInput` where several files are for the same images, or where all are for another task.
+    Raises `InvalidInput` if several files are for the same images, or where all are for another task.
     """
     known, instances = _known(folder)
     if len(known) > 1 or (known and instances):
@@ -72,7 +72,7 @@ def files(folder: Path) -> dict[str, Path]:
     others, unfit = _others(folder)
     if not others and unfit:
         raise InvalidInput(
-            f"{unfit[0]} is no file of COCO's object detection: it holds {_OTHER_TASKS[_task(unfit[0])]}.",
+            f"{unfit[0]} is not a file of COCO's object detection: it holds {_OTHER_TASKS[_task(unfit[0])]}.",
             "Boxes are read from instances_*.json.",
             "Add the file with the boxes, or remove this one.",
         )
@@ -82,16 +82,16 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 def chosen(folder: Path, split: str) -> Path:
-    """The annotation file for `split`; raises `InvalidInput` where there is none."""
+    """The annotation file for `split`; raises `InvalidInput` if there is none."""
     found = files(folder)
     if split not in found:
-        have = f"There are some for: {', '.join(name or 'the whole folder' for name in found)}." if found else ""
+        have = f"There are annotations for: {', '.join(name or 'the whole folder' for name in found)}." if found else ""
         raise InvalidInput(f"{folder} has no COCO annotations for '{split}'.", have, "Name one of its splits.")
     return found[split]
 
 
 def image_folders(folder: Path, path: Path, split: str) -> list[Path]:
-    """Where the images of the annotation file `path` may lie, the likeliest first."""
+    """Where the images of the annotation file `path` may be, the likeliest first."""
     stem = path.stem.removeprefix(_PREFIX)
     names = [] if path.name in NAMES else [stem]
     if split:
@@ -181,7 +181,7 @@ def _by_stem(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def _by_word(paths: Sequence[Path]) -> dict[str, Path] | None:
-    """Files of any name by the split that their names hold; None where several do not say it."""
+    """Files of any name by the split that their names hold; None if several do not say it."""
     found = dict[str, Path]()
     for path in paths:
         word = next((word for word in _words(path.stem) if role(word)), "")
@@ -200,6 +200,6 @@ def _unclear(folder: Path, paths: Sequence[Path]) -> InvalidInput:
     names = [path.relative_to(folder).as_posix() for path in paths]
     return InvalidInput(
         f"{folder} holds annotations twice: {', and '.join(names[:5])}{' ...' if len(names) > 5 else ''}.",
-        "Which of them counts is not clear.",
+        "edgewright cannot know which of them to use.",
         "Keep one of them, or name them by split: instances_train.json, instances_val.json.",
     )

@@ -12,7 +12,7 @@ import msgspec
 from edgewright.data.boxes import finite, text_of, wrong
 
 Id = int | float | str
-"""An id as tools write it: 3, 3.0 and "3" are the same, and a text that is no number is an id of its own."""
+"""An id as tools write it: 3, 3.0 and "3" are the same, and a text that is not a number is an id of its own."""
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Image(msgspec.Struct):
     height: Any = None
 
     def size(self) -> tuple[int, int] | None:
-        """Width and height; None where the entry does not say both."""
+        """Width and height; None if the entry does not say both."""
         width, height = _side(self.width), _side(self.height)
         return (width, height) if width and height else None
 
@@ -83,7 +83,7 @@ def decoded(path: Path, kind: type[T]) -> T:
         at = re.search(r"\(byte (\d+)\)", str(error))
         before = text.encode()[: int(at[1])] if at else text.rstrip().encode()
         line = before.count(b"\n") + 1
-        raise wrong(f"{path}, line {line}", f"this is no JSON ({error})", "JSON (which knows no NaN)") from None
+        raise wrong(f"{path}, line {line}", f"this is not JSON ({error})", "JSON (which has no NaN)") from None
     except RecursionError:
         raise wrong(str(path), "its lists are nested too deeply", "COCO's object detection format") from None
 
@@ -99,12 +99,12 @@ def same(value: Id) -> Id:
 
 
 def require_once(path: Path, what: str, values: Iterable[Id], field: str) -> None:
-    """Raise `InvalidInput` where one of `values`, those of `field` in the list `what`, stands there twice."""
+    """Raise `InvalidInput` where one of `values`, those of `field` in the list `what`, is listed twice."""
     first = dict[Id, int]()
     for k, value in enumerate(values):
         if value in first:
-            stands = f"{field} {value!r} stands in {what}[{first[value]}] already"
-            raise wrong(f"{path}, {what}[{k}]", stands, f"a {field} once")
+            stands = f"{field} {value!r} is already in {what}[{first[value]}]"
+            raise wrong(f"{path}, {what}[{k}]", stands, f"each {field} once")
         first[value] = k
 
 
@@ -117,7 +117,7 @@ def crowd(where: str, value: bool | int | float | str | None) -> bool:
 
 
 def area(where: str, value: str) -> float | None:
-    """The area that is written as text; None where the text is empty."""
+    """The area that is written as text; None if the text is empty."""
     if not value:
         return None
     try:
@@ -130,7 +130,7 @@ def area(where: str, value: str) -> float | None:
 
 
 def outline(where: str, raw: msgspec.Raw) -> tuple[float, float, float, float] | None:
-    """The box (x, y, width, height) around polygons, or a mask as run lengths in numbers; None where there are none."""
+    """The box (x, y, width, height) around polygons, or a mask as run lengths in numbers; None if there are none."""
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -142,7 +142,7 @@ def outline(where: str, raw: msgspec.Raw) -> tuple[float, float, float, float] |
         polygons = [polygons]
     fine = all(isinstance(one, list) and len(one) % 2 == 0 for one in polygons)
     if not fine or not all(_is_pixel(value) for polygon in polygons for value in polygon):
-        raise wrong(where, "segmentation is no list of polygons", _CORNERS)
+        raise wrong(where, "segmentation is not a list of polygons", _CORNERS)
     if not any(polygons):
         return None
     xs = [x for polygon in polygons for x in polygon[::2]]
@@ -158,7 +158,7 @@ def _around_runs(where: str, counts: Any, size: Any) -> tuple[float, float, floa
     height = size[0] if isinstance(size, list) and len(size) == 2 else None
     whole = all(isinstance(n, int) and _is_pixel(n) and n >= 0 for n in (height, *numbers))
     if not isinstance(height, int) or not height or not whole:
-        raise wrong(where, "segmentation is no mask", "counts (numbers) and size (height, width)")
+        raise wrong(where, "segmentation is not a mask", "counts (numbers) and size (height, width)")
     xs, ys, at = list[int](), list[int](), 0
     for k, length in enumerate(numbers):
         if k % 2 and length:
@@ -175,6 +175,6 @@ def _is_pixel(value: Any) -> bool:
 
 
 def _side(value: Any) -> int:
-    """A width or height; 0 where it is no whole number of pixels."""
+    """A width or height; 0 if it is no whole number of pixels."""
     found = same(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0
     return found if isinstance(found, int) and found > 0 else 0

@@ -1,6 +1,6 @@
 """Pascal VOC: an XML file an image (http://host.robots.ox.ac.uk/pascal/VOC).
 
-files.py says where the files lie, documents.py reads one. VOC's pixels count from 1 and both corners belong to the
+files.py says where the files are, documents.py reads one. VOC's pixels count from 1 and both corners belong to the
 box, so x1 and y1 here are one less. "difficult" objects count as crowd: neither for nor against.
 """
 
@@ -39,7 +39,7 @@ class _Pairs(msgspec.Struct, frozen=True):
 
 
 def marks(folder: Path) -> list[str]:
-    """What in `folder` says that it is a VOC set; empty where nothing does."""
+    """What in `folder` says that it is a VOC set; empty if nothing does."""
     found = files.layout(folder)
     return [found.mark] if found else []
 
@@ -60,8 +60,8 @@ def images(folder: Path, split: str) -> tuple[str, ...]:
 def read(folder: Path, split: str) -> Annotations:
     """The images and boxes of `split`, or of all annotations. Raises `InvalidInput` that names the file and the line.
 
-    Classes are numbered over all annotations of the folder, so that every split numbers them alike: as a file beside
-    them lists them, else sorted by name.
+    Classes are numbered over all annotations of the folder, so that every split has the same numbers: in the
+    order of a file next to them, else sorted by name.
     """
     found = _layout(folder)
     paths, unreadable = files.xml_files(found)
@@ -82,8 +82,8 @@ def read(folder: Path, split: str) -> Annotations:
         for name, path in chosen
     )
     outlines = [one.where for name, _ in chosen for one in contents[name].objects if one.outline]
-    dead = "{count|XML file is a link that leads|XML files are links that lead} nowhere, or no regular file: left out."
-    around = "{count|object has|objects have} a polygon and no bndbox: the box around it was taken."
+    dead = "{count|XML file is a broken link|XML files are broken links} or no regular file: left out."
+    around = "{count|object has|objects have} a polygon and no bndbox: the box around it is used."
     remarks = (
         *pairs.remarks,
         *remark("warning", "labels-unreadable", unreadable, dead),
@@ -97,7 +97,7 @@ def read(folder: Path, split: str) -> Annotations:
 def _layout(folder: Path) -> Layout:
     if (found := files.layout(folder)) is None:
         raise InvalidInput(
-            f"{folder} is no VOC set.", "It has no XML files of VOC, or no images.", "Name another folder."
+            f"{folder} is not a VOC data set.", "It has no XML files of VOC, or no images.", "Name another folder."
         )
     return found
 
@@ -108,7 +108,7 @@ def _layout(folder: Path) -> Layout:
 def _chosen(found: Layout, split: str, paths: Mapping[str, Path], pairs: _Pairs) -> list[tuple[str, str]]:
     """(name of the XML file, image) for the images of `split`.
 
-    Raises `InvalidInput` where a list names an image that is missing, or where there is no image at all.
+    Raises `InvalidInput` if a list names an image that is missing, or where there is no image at all.
     """
     names = list(paths)
     lines = files.listed(found, split, names)
@@ -160,11 +160,11 @@ def _by_filename(lookup: Lookup, filename: str, same: Sequence[str]) -> Found | 
 
 
 def _unused(found: Layout, lookup: Lookup, unpaired: Sequence[str], taken: set[str]) -> list[Remark]:
-    """Remarks on XML files without an image, images without an XML file, and other files beside the images."""
+    """Remarks on XML files without an image, images without an XML file, and other files next to the images."""
     listing = lookup.listings()[0] if lookup.listings() else None
     bare = [Path(path).name for path in listing.images if path not in taken] if listing else []
     no_image = "{count|XML file has|XML files have} no image: left out."
-    no_file = "{count|image has|images have} no XML file: left out, since what it shows is not known."
+    no_file = "{count|image has|images have} no XML file: left out, because their objects are unknown."
     return [
         *(remark("warning", "labels-without-image", unpaired, no_image)),
         *(remark("warning", "images-without-xml", bare, no_file) if not found.lists else []),
@@ -181,7 +181,7 @@ def _without_xml(listing: Listing) -> Listing:
 
 
 def _classes(found: Layout, used: Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """The class names, and whether a file gives their order. Raises `InvalidInput` where it lacks one of `used`."""
+    """The class names, and whether a file gives their order. Raises `InvalidInput` if it lacks one of `used`."""
     folders = dict.fromkeys((found.folder, found.annotations, *found.images))
     path = next((path for name in _ORDERS for folder in folders if (path := folder / name).is_file()), None)
     if path is None:
@@ -192,7 +192,7 @@ def _classes(found: Layout, used: Sequence[str]) -> tuple[tuple[str, ...], bool]
         names = [line.rsplit(":", 3)[0] for line in names if not line.startswith("#")]
         names = [name for name in names if name != "background" or name in used]
     if twice := next((name for k, name in enumerate(names) if name in names[:k]), None):
-        raise wrong(str(path), f"the class '{twice}' stands there twice", "a class once")
+        raise wrong(str(path), f"the class '{twice}' is listed twice", "a class once")
     if lost := next((name for name in used if name not in names), None):
         raise wrong(str(path), f"the class '{lost}' is missing", "every class that the XML files have")
     return tuple(names), True
@@ -226,7 +226,7 @@ def _require_corners(contents: Iterable[Content]) -> None:
     ):
         raise InvalidInput(
             f"{turned[0].where}: bndbox is {' '.join(f'{value:g}' for value in turned[0].corners)}: "
-            "the corners hold width and height.",
-            f"{len(turned)} of {len(every)} boxes have xmax or ymax below xmin or ymin, and all fit as sides.",
+            "the corners contain width and height.",
+            f"{len(turned)} of {len(every)} boxes have xmax or ymax below xmin or ymin; all fit as width and height.",
             "Write xmax = xmin + width and ymax = ymin + height.",
         )

@@ -73,7 +73,7 @@ def _text(path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].decode(encoding, "replace").count("\n") + 1
-        raise wrong(f"{path}, line {line}", f"this line is no {name} text", name) from None
+        raise wrong(f"{path}, line {line}", f"this line is not {name} text", name) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -99,16 +99,16 @@ def _root(path: Path, text: str) -> ET.Element:
     if declared := re.search(r"<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         line = text[: declared.start()].count("\n") + 1
         raise IntegrityError(
-            f"{path}, line {line}: refused to read an XML file with a {declared[1].upper()}.",
-            "Entities can read other files and fill the memory; no VOC annotation needs them.",
+            f"{path}, line {line}: edgewright does not read an XML file with a {declared[1].upper()}.",
+            "Entities can read other files and fill memory. VOC annotations do not need them.",
             "Remove the declaration.",
         )
     try:
         root = ET.fromstring(text)  # noqa: S314 - no entities, as said above
     except ET.ParseError as error:
-        raise wrong(f"{path}, line {error.position[0]}", f"this is no XML ({error})", "well-formed XML") from None
+        raise wrong(f"{path}, line {error.position[0]}", f"this is not XML ({error})", "well-formed XML") from None
     except ValueError as error:
-        raise wrong(f"{path}, line 1", f"this is no XML ({error})", "well-formed XML") from None
+        raise wrong(f"{path}, line 1", f"this is not XML ({error})", "well-formed XML") from None
     if root.tag != "annotation":
         raise wrong(f"{path}, line 1", f"the document is a <{root.tag}>", "an <annotation>")
     return root
@@ -163,6 +163,6 @@ def _numbers(texts: Sequence[str | None]) -> list[float]:
 
 
 def _side(text: str | None) -> int:
-    """A width or height; 0 where it is no whole number of pixels."""
+    """A width or height; 0 if it is no whole number of pixels."""
     numbers = _numbers([text])
     return int(numbers[0]) if numbers and numbers[0] > 0 and numbers[0].is_integer() else 0

@@ -23,7 +23,7 @@ ANNOTATIONS = ("annotations", "labels", "annotation", "xmls", "xml", "ann")
 """Folders for XML files, in any capitals."""
 
 _KIT = ("jpegimages", "annotations")
-"""What is a VOC set even without a file in it."""
+"""Folders that make a VOC set even without a file in them."""
 
 _LISTS = ("imagesets", "main")
 _WHOLE = "default"
@@ -35,7 +35,7 @@ _ROOT = re.compile(rb"<annotation[\s/>]")
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """The folders of a set. `flat`: the XML files lie beside the images, and folders below do not count."""
+    """The folders of a set. `flat`: the XML files are next to the images, and folders below do not count."""
 
     folder: Path
     images: tuple[Path, ...]
@@ -53,7 +53,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def layout(folder: Path) -> Layout | None:
-    """The folders of the VOC set in `folder`; None where it is none."""
+    """The folders of the VOC set in `folder`; None if it is not one."""
     with os.scandir(folder) as entries:
         names = {entry.name.lower(): entry.name for entry in entries if entry.is_dir()}
     images = [folder / names[name] for name in IMAGES if name in names]
@@ -96,9 +96,9 @@ def xml_files(found: Layout) -> tuple[dict[str, Path], list[str]]:
 
 
 def listed(found: Layout, split: str, names: Sequence[str]) -> tuple[Line, ...] | None:
-    """The images that the list of `split` names, out of `names`, those of the XML files; None where there is no list.
+    """The images that the list of `split` names, out of `names`, those of the XML files; None if there is no list.
 
-    Raises `InvalidInput` with the line where one has no XML file, or stands there twice.
+    Raises `InvalidInput` with the line where one has no XML file, or is listed twice.
     """
     path = found.lists / f"{split or _WHOLE}.txt" if found.lists else None
     if path is None or not path.is_file():
@@ -114,14 +114,14 @@ def listed(found: Layout, split: str, names: Sequence[str]) -> tuple[Line, ...] 
             what = f"{found.annotations.name}/{''.join(missing)}.xml is missing"
             raise wrong(where, what, "an annotation for each image")
         if name in lines:
-            raise wrong(where, f"'{name}' stands in line {lines[name]} already", "an image once")
+            raise wrong(where, f"'{name}' is already in line {lines[name]}", "an image once")
         lines[name] = number
         kept.append(Line(where, name))
     return tuple(kept)
 
 
 def of_split(found: Layout, split: str, names: Sequence[str]) -> list[str]:
-    """Those of `names` that lie in the folder of `split`: all where it is ""."""
+    """Those of `names` that are in the folder of `split`: all where it is ""."""
     return [name for name in names if not split or name.startswith(f"{split}/")]
 
 
@@ -138,7 +138,7 @@ def _without_ending(name: str) -> str:
 
 
 def _below_images(name: str) -> list[str]:
-    """`name` and what of it stands below a folder of images; any end of a path that leads elsewhere."""
+    """`name` and what of it is below a folder of images; any end of a path that leads elsewhere."""
     every = ends(name)
     folders = every[0].split("/")[:-1] if every else []
     return [

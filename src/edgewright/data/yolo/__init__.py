@@ -1,6 +1,6 @@
-"""YOLO's text files: rows of boxes for an image, in ``labels/`` where the images are in ``images/``, or beside it.
+"""YOLO's text files: rows of boxes for an image, in ``labels/`` where the images are in ``images/``, or next to it.
 
-The layouts of Ultralytics, Darknet and the labelling tools are in layouts.py and description.py, their paths in
+The layouts of Ultralytics, Darknet and the labeling tools are in layouts.py and description.py, their paths in
 paths.py, the rows in rows.py. An image without a label file is an image without boxes. No image
 is opened: boxes are parts of the image until fit.py reads its size.
 """
@@ -29,16 +29,16 @@ _MOST = 100_000
 
 _IMAGES = (layouts.IMAGES, "jpegimages")
 
-_UNREADABLE = "{count|label file is a link that leads|label files are links that lead} nowhere, or no regular file"
+_UNREADABLE = "{count|label file is a broken link|label files are broken links} or no regular file"
 
 
 def marks(folder: Path) -> list[str]:
-    """What in `folder` itself says that it is a YOLO set ("data.yaml", "classes.txt"); empty where nothing does."""
+    """What in `folder` itself says that it is a YOLO set ("data.yaml", "classes.txt"); empty if nothing does."""
     return layouts.marks(folder)
 
 
 def splits(folder: Path) -> list[str]:
-    """The splits of the set, sorted; none where it has none. Raises `InvalidInput` where the set is unclear."""
+    """The splits of the set, sorted; none if it has none. Raises `InvalidInput` if the set is unclear."""
     return sorted(set(layouts.layout(folder).sources) - {""})
 
 
@@ -85,7 +85,7 @@ class _LabelFiles:
         self._dead = dict[str, frozenset[str]]()
 
     def of(self, image: str) -> str | None:
-        """The label file of `image`; None where it has none."""
+        """The label file of `image`; None if it has none."""
         parent, name = _label_of(image)
         for folder in self.folders(parent):
             if name in self._listed(folder):
@@ -98,7 +98,7 @@ class _LabelFiles:
         return name if any(name in self._dead.get(folder, ()) for folder in self.folders(parent)) else None
 
     def folders(self, parent: str) -> tuple[str, ...]:
-        """Where the labels of the images in `parent` may lie: the last folder ``images`` of the path (Darknet:
+        """Where the labels of the images in `parent` may be: the last folder ``images`` of the path (Darknet:
         ``JPEGImages``) becomes ``labels``, in any capitals; or in `parent` itself, or in ``labels`` in it."""
         if parent not in self._folders:
             parts = list(Path(parent).relative_to(self._layout.folder).parts)
@@ -136,7 +136,7 @@ def _numbered(layout: Layout, files: _LabelFiles) -> tuple[tuple[str, ...], list
         if (highest := classes_in(label)) > _MOST:
             raise wrong(label, f"a class is {highest - 1}", f"classes below {_MOST}")
         count = max(count, highest)
-    text = "No file names the classes (a data.yaml or classes.txt would): they are called by their numbers."
+    text = "No file (data.yaml or classes.txt) names the classes: their numbers are used as names."
     return tuple(map(str, range(count))), remark("warning", "class-names-unknown", [PAIR], text)
 
 
@@ -162,6 +162,6 @@ def _no_labels(layout: Layout, found: Images, split: str, files: _LabelFiles) ->
     return InvalidInput(
         f"None of the {len(found.paths)} images of '{split or layout.folder.name}' in {layout.where} has a label file: "
         f"there is no {places}.",
-        f"Nothing says what is on the images.{noticed} The folder holds {', '.join(seen)}.",
+        f"The content of the images is unknown.{noticed} The folder holds {', '.join(seen)}.",
         minimal(),
     )

@@ -38,7 +38,7 @@ def described(path: Path) -> Layout:
     classes, remarks = _names(path, content)
     base, moved = _base(path, content)
     if moved:
-        text = f"The path of {path.name} ('{content['path']}') does not exist; {base} was taken."
+        text = f"The path of {path.name} ('{content['path']}') does not exist; {base} is used."
         remarks += remark("note", "path-ignored", [path.name], text)
     sources, noticed = _splits(path, base, content, any_ending=moved)
     return Layout(
@@ -56,9 +56,9 @@ def _loaded(path: Path) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise wrong(where, f"this is no YAML ({getattr(error, 'problem', None) or error})", "YAML") from None
+        raise wrong(where, f"this is not YAML ({getattr(error, 'problem', None) or error})", "YAML") from None
     except (ValueError, RecursionError) as error:
-        raise wrong(str(path), f"this is no YAML ({error})", "YAML") from None
+        raise wrong(str(path), f"this is not YAML ({error})", "YAML") from None
     if not isinstance(content, Mapping):
         raise wrong(str(path), "it holds no names", "names, and train, val or test")
     read = {key if _is_split(str(key)) else str(key).lower(): value for key, value in content.items()}
@@ -75,7 +75,7 @@ def _names(path: Path, content: Mapping[str, Any]) -> tuple[tuple[str, ...], lis
     names, where = content.get("names"), _at(path, "names")
     count = _integer(path, "nc", content["nc"]) if content.get("nc") else None
     if not names and count:
-        text = f"{path.name} has nc but no names: the classes are called by their numbers."
+        text = f"{path.name} has nc but no names: the numbers of the classes are used as names."
         return tuple(map(str, range(count))), remark("warning", "class-names-unknown", [path.name], text)
     if isinstance(names, Mapping):
         by_index = {str(key).strip(): value for key, value in names.items()}
@@ -86,7 +86,7 @@ def _names(path: Path, content: Mapping[str, Any]) -> tuple[tuple[str, ...], lis
         raise wrong(where, "it has no names", "names: a list, or the names by index")
     bad = next((k for k, name in enumerate(names) if not isinstance(name, str) or not name.strip()), None)
     if bad is not None:
-        raise wrong(where, f"the name of class {bad} is empty, or no text", "a text for each class")
+        raise wrong(where, f"the name of class {bad} is empty or not a text", "a text for each class")
     if count is not None and count != len(names):
         raise wrong(_at(path, "nc"), f"nc is {count}, and there are {len(names)} names", "as many names as nc")
     return tuple(names), []
@@ -98,7 +98,7 @@ def _keypoints(path: Path, content: Mapping[str, Any]) -> int:
     if not shape:
         return 0
     if not isinstance(shape, list) or len(shape) != 2:
-        raise wrong(_at(path, "kpt_shape"), "kpt_shape is no pair", "the number of points and of values a point")
+        raise wrong(_at(path, "kpt_shape"), "kpt_shape is not a pair", "the number of points and of values per point")
     points, values = (_integer(path, "kpt_shape", one) for one in shape)
     return points * values
 
@@ -120,7 +120,7 @@ def _base(path: Path, content: Mapping[str, Any]) -> tuple[Path, bool]:
     if not given:
         return folder, False
     if not isinstance(given, str):
-        raise wrong(_at(path, "path"), "path is no text", "a folder")
+        raise wrong(_at(path, "path"), "path is not a text", "a folder")
     named = plain(given)
     # Ultralytics looks for a relative path in a folder of its settings; the set's own name there is this folder.
     if PurePosixPath(named).name == folder.name:
@@ -128,7 +128,7 @@ def _base(path: Path, content: Mapping[str, Any]) -> tuple[Path, bool]:
     try:
         found = located(folder, [folder], named, any_ending=False)
     except IntegrityError:
-        what = f"path leads out of the folder ('{given}')"
+        what = f"path points outside the folder ('{given}')"
         raise wrong(_at(path, "path"), what, "a folder below the YAML's own") from None
     return found if found and found[0].is_dir() else (folder, True)
 
@@ -152,8 +152,8 @@ def _splits(
     if not sources:
         raise wrong(str(path), "it names no images", "train, val or test with a folder or a list of images")
     _require_different(path, sources, content, shortened)
-    text = f"{{count|path|paths}} of {path.name}: only the end of it exists below the folder, and was taken."
-    left_out = f"{{count|split|splits}} of {path.name}: not there, and left out."
+    text = f"{{count|path|paths}} of {path.name}: only the end of it exists below the folder; that file is used."
+    left_out = f"{{count|split|splits}} of {path.name} does not exist: left out."
     return sources, [
         *remark("note", "paths-shortened", shortened, text),
         *remark("note" if set(missing) == {"test"} else "warning", "splits-left-out", sorted(missing), left_out),
@@ -176,7 +176,7 @@ def _named(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, str, l
         keys[split] = key
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(one, str) and one.strip() for one in values):
-            raise wrong(_at(path, key), f"{key} is no path", "a folder of images, a list of folders, or a .txt list")
+            raise wrong(_at(path, key), f"{key} is not a path", "a folder of images, a list of folders, or a .txt list")
         yield key, split, values
 
 
@@ -186,16 +186,16 @@ def _source(path: Path, base: Path, key: str, value: str, *, any_ending: bool) -
     try:
         found = located(path.parent, [base, path.parent], plain(value), any_ending=any_ending)
     except IntegrityError:
-        raise wrong(_at(path, key), f"{key} leads out of the folder ('{value}')", allowed) from None
+        raise wrong(_at(path, key), f"{key} points outside the folder ('{value}')", allowed) from None
     if found is None:
         there = absolute(base / plain(value))
         what = f"{key}: there is no folder {there}"
         if not there.is_relative_to(path.parent):
-            what = f"{key} leads out of the folder ('{value}')"
+            what = f"{key} points outside the folder ('{value}')"
         raise _MissingError(wrong(_at(path, key), what, allowed))
     if not found[0].is_dir() and not (found[0].suffix.lower() == ".txt" and found[0].is_file()):
-        raise wrong(_at(path, key), f"{key}: {found[0]} is no folder and no .txt list", allowed)
-    # Roboflow writes "../train/images" for a folder beside the YAML; Ultralytics takes the "../" off too: no remark.
+        raise wrong(_at(path, key), f"{key}: {found[0]} is neither a folder nor a .txt list", allowed)
+    # Roboflow writes "../train/images" for a folder next to the YAML; Ultralytics takes the "../" off too: no remark.
     return found[0], found[1] and absolute(path.parent / plain(value).removeprefix("../")) != found[0]
 
 
@@ -210,7 +210,7 @@ def _require_different(
     for k, one in enumerate(names):
         for other in names[k + 1 :]:
             if set(sources[one]) & set(sources[other]) and not set(written[one]) & set(written[other]):
-                what = f"{one} and {other} lead to the same folder, {sources[one][0]}"
+                what = f"{one} and {other} point to the same folder, {sources[one][0]}"
                 raise wrong(_at(path, one), what, "paths that exist below the YAML's folder")
 
 

@@ -26,14 +26,14 @@ IMAGES, LABELS = "images", "labels"
 PAIR = "images/ and labels/"
 
 _LIST, _LISTED = "images.txt", "data"
-"""FiftyOne's list of the images, and the folder that they lie in with their labels."""
+"""FiftyOne's list of the images, and the folder that they are in with their labels."""
 
 _PEEKS = 20
 """So many label files are looked into for a first row."""
 
 
 def marks(folder: Path) -> list[str]:
-    """What in `folder` itself says that it is a YOLO set; empty where nothing does."""
+    """What in `folder` itself says that it is a YOLO set; empty if nothing does."""
     if found := [path.name for path in _descriptions(folder)]:
         return found
     if (files := _class_files(folder)) and _has_labels(folder):
@@ -42,12 +42,12 @@ def marks(folder: Path) -> list[str]:
 
 
 def layout(folder: Path) -> Layout:
-    """The layout of `folder`, which has `marks`. Raises `InvalidInput` where it is unclear, with file and line."""
+    """The layout of `folder`, which has `marks`. Raises `InvalidInput` if it is unclear, with file and line."""
     found = _descriptions(folder)
     if len(found) > 1:
         raise InvalidInput(
             f"{folder} is described by {' and by '.join(path.name for path in found)}.",
-            "Which of them counts is not clear.",
+            "edgewright cannot know which of them to use.",
             "Keep one of them, or rename the other (to end in .bak).",
         )
     if found:
@@ -58,7 +58,7 @@ def layout(folder: Path) -> Layout:
 def minimal() -> str:
     """What to write where the layout cannot be read."""
     return (
-        "Write a data.yaml beside the folder images/, with three lines: `train: images/train`, `val: images/val`, "
+        "Write a data.yaml next to the folder images/, with three lines: `train: images/train`, `val: images/val`, "
         "`names: [cat, dog]`. The label of images/val/a.jpg is labels/val/a.txt."
     )
 
@@ -68,7 +68,7 @@ def _is_yaml(path: Path) -> bool:
 
 
 def _descriptions(folder: Path) -> list[Path]:
-    """The files that describe the set as a whole, sorted."""
+    """The files that describe the whole set, sorted."""
     with os.scandir(folder) as entries:
         files = sorted(e.name for e in entries if e.name.lower().endswith((".yaml", ".yml", ".data")) and e.is_file())
     paths = [folder / name for name in files if not name.startswith(".")]
@@ -110,7 +110,7 @@ def _darknet(path: Path) -> Layout:
     if not sources:
         raise _not_there(path, lines, next(iter(named.values())))
     # Tools copy a template of the file that names lists which they do not write.
-    text = f"{{count|split|splits}} of {path.name}: not there, and left out."
+    text = f"{{count|split|splits}} of {path.name} does not exist: left out."
     noticed = remark("warning", "splits-left-out", sorted(set(found) - set(sources)), text)
     return Layout(
         folder=path.parent, where=path, base=path.parent, classes=classes, sources=sources, beside=True,
@@ -143,8 +143,8 @@ def _folders(folder: Path) -> Layout:
         one, other = next((a, b) for a, b in itertools.combinations(files, 2) if contents[a] != contents[b])
         raise InvalidInput(
             f"{one} and {other} name different classes.",
-            "Labels are numbers, which mean another class in each of them.",
-            "Keep the file that the labels were written with.",
+            "Labels are numbers, and each file gives them another meaning.",
+            "Keep the file that belongs to the labels.",
         )
     if _is_listed(folder):
         return Layout(
@@ -160,7 +160,7 @@ def _folders(folder: Path) -> Layout:
     if twice := next((found for found in sources.values() if len(found) > 1), None):
         raise InvalidInput(
             f"{twice[0]} and {twice[1].name} are the same split.",
-            "Which of them counts is not clear.",
+            "edgewright cannot know which of them to use.",
             "Keep one of them.",
         )
     return Layout(
@@ -185,7 +185,7 @@ def _split_folders(root: Path) -> list[Path]:
 
 
 def _class_files(folder: Path) -> list[Path]:
-    """The files that name the classes: in `folder`, beside the labels (LabelImg), or in a folder of a split."""
+    """The files that name the classes: in `folder`, next to the labels (LabelImg), or in a folder of a split."""
     places = [folder, called(folder, LABELS), called(folder, IMAGES)]
     places += [below for place in places if place.is_dir() for below in _split_folders(place)]
     return [path for place in places for name in CLASS_FILES if (path := place / name).is_file()]
@@ -194,14 +194,14 @@ def _class_files(folder: Path) -> list[Path]:
 def _classes(path: Path) -> tuple[str, ...]:
     names = [line.strip() for line in text_of(path).rstrip().splitlines()]
     if not names:
-        raise wrong(str(path), "it has no names", "a class name a line")
+        raise wrong(str(path), "it has no names", "one class name per line")
     if "" in names:
-        raise wrong(f"{path}, line {names.index('') + 1}", "the line is empty", "a class name a line")
+        raise wrong(f"{path}, line {names.index('') + 1}", "the line is empty", "one class name per line")
     return tuple(names)
 
 
 def _has_labels(folder: Path) -> bool:
-    """Whether there are label files: below ``labels/``, or beside an image."""
+    """Whether there are label files: below ``labels/``, or next to an image."""
     root = _root(folder)
     splits = _split_folders(root)
     if any(next(_label_files(called(place, LABELS)), None) for place in (folder, *splits)):
@@ -236,7 +236,7 @@ def require_rows(folder: Path) -> None:
     files = itertools.islice(_label_files(called(folder, LABELS)), _PEEKS)
     if bad := next((path for path in files if looks_like_rows(path) is False), None):
         raise InvalidInput(
-            f"{folder} has {PAIR} with .txt files, and nothing that names the classes; {bad} holds no rows of YOLO.",
-            "Expected rows: class, centre x, centre y, width, height, as parts of the image.",
+            f"{folder} has {PAIR} with .txt files, and nothing that names the classes; {bad} holds no YOLO rows.",
+            "Expected rows: class, center x, center y, width, height, as fractions of the image.",
             minimal(),
         )

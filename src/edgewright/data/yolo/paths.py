@@ -1,7 +1,7 @@
-"""What a YOLO set says of itself, and where the paths that it names lie.
+"""What a YOLO set says of itself, and where the paths that it names are.
 
 Paths come from another machine more often than not (absolute ones, ``../datasets/x``, ``data/obj_train_data/x.jpg``,
-backslashes). Nothing outside the data folder is read: a path that leads out of it is an error where it exists there;
+backslashes). Nothing outside the data folder is read: a path that leads out of it is an error if it exists there;
 where it does not, its longest ending that exists below the data folder is taken, with a remark.
 """
 
@@ -27,7 +27,7 @@ CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 
 
 _BESIDE = (*CLASS_FILES, ".cache")
-"""Files that stand beside images and are no images; a cache is Ultralytics' own."""
+"""Files that are next to images and are no images; a cache is Ultralytics' own."""
 _HEAD = 1 << 20
 
 
@@ -35,8 +35,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """A YOLO set: its data `folder`, the file (or folder) that describes it, its classes, the images of each split.
 
     `sources` has folders of images and ``.txt`` lists of images, by split ("" where there are no splits). `base` is the
-    folder that lists are relative to. `classes` is empty where nothing names them. `keypoints` is the number of values
-    after the box in a row of a pose set. `beside`: a label file beside its image counts before one in ``labels/``.
+    folder that lists are relative to. `classes` is empty if nothing names them. `keypoints` is the number of values
+    after the box in a row of a pose set. `beside`: a label file next to its image counts before one in ``labels/``.
     """
 
     folder: Path
@@ -63,11 +63,11 @@ def split_of(name: str) -> str | None:
 
 
 def located(folder: Path, bases: Sequence[Path], value: str, *, any_ending: bool) -> tuple[Path, bool] | None:
-    """Where `value` lies below `folder`, relative to the first of `bases` that has it; and whether it was shortened.
+    """Where `value` is below `folder`, relative to the first of `bases` that has it; and whether it was shortened.
 
-    None where it is nowhere. `any_ending`: a relative path too may lose its first parts, and not only the first one:
+    None if it is nowhere. `any_ending`: a relative path too may lose its first parts, and not only the first one:
     "data", the name of the data folder, or one that does not exist before the name of a split (the name that the
-    folder had). Raises `IntegrityError` where it lies outside of `folder`.
+    folder had). Raises `IntegrityError` if it is outside `folder`.
     """
     for base in bases:
         path = absolute(base / value)
@@ -108,7 +108,7 @@ def called(folder: Path, name: str) -> Path:
 
 
 def images(layout: Layout, split: str) -> Images:
-    """The images of `split`. Raises `InvalidInput` where a list names an image that is not there, with its line."""
+    """The images of `split`. Raises `InvalidInput` if a list names an image that is not there, with its line."""
     found = dict[str, None]()
     searched, remarks = list[tuple[Path, bool]](), list[Remark]()
     for source in sources(layout, split):
@@ -127,7 +127,7 @@ def images(layout: Layout, split: str) -> Images:
 
 
 def sources(layout: Layout, split: str) -> tuple[Path, ...]:
-    """The folders and lists of `split`. Raises `InvalidInput` where the set has no such split."""
+    """The folders and lists of `split`. Raises `InvalidInput` if the set has no such split."""
     if split not in layout.sources:
         have = ", ".join(sorted(layout.sources)) if "" not in layout.sources else "no splits"
         raise InvalidInput(f"{layout.where} has no split '{split}'.", f"It has: {have}.", "Name one of its splits.")
@@ -141,12 +141,12 @@ def head(path: Path) -> str:
 
 
 def plain(value: str) -> str:
-    """A path as it stands in a file, with slashes."""
+    """A path as written in a file, with slashes."""
     return value.strip().replace("\\", "/")
 
 
 def _inside(folder: Path, path: Path) -> Path | None:
-    """`path` as one below `folder`, which the user may have named by a link; None where it lies elsewhere."""
+    """`path` as one below `folder`, which the user may have named by a link; None if it is elsewhere."""
     if path.is_relative_to(folder):
         return path
     real = Path(os.path.realpath(folder))
@@ -155,8 +155,8 @@ def _inside(folder: Path, path: Path) -> Path | None:
 
 def _leads_out(value: str) -> IntegrityError:
     return IntegrityError(
-        f"'{value}' leads out of the folder.",
-        "A path in a file of a data set may only lead to what lies below the data folder.",
+        f"'{value}' points outside the folder.",
+        "A path in a file of a data set may point only to files below the data folder.",
         "Copy or link the images into the data folder, and correct the path.",
     )
 
@@ -174,13 +174,13 @@ def _listed(layout: Layout, path: Path) -> tuple[Listing, list[Remark]]:
             repeated.append(where)
         if was_shortened:
             shortened.append(where)
-    text = "{count|line of a list names|lines of lists name} an image again; it counts once."
+    text = "{count|line of a list repeats|lines of lists repeat} an image; it counts once."
     return Listing(tuple(sorted(lines)), ()), [
         *remark(
             "note",
             "paths-shortened",
             shortened,
-            f"{{count|path|paths}} of {path.name}: only the end of it exists, and was taken.",
+            f"{{count|path|paths}} of {path.name}: only the end of it exists; that file is used.",
         ),
         *remark("warning", "images-listed-twice", repeated, text),
     ]
@@ -200,7 +200,7 @@ def _entries(layout: Layout, path: Path) -> Iterator[tuple[int, str, bool]]:
             image, was_shortened = _entry(layout, path, value, where)
             parents[parent] = (os.path.dirname(image), was_shortened)  # noqa: PTH120
         if os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122
-            raise wrong(where, f"'{value}' is no image", f"a file that ends in {' '.join(SUFFIXES)}")
+            raise wrong(where, f"'{value}' is not an image", f"a file that ends in {' '.join(SUFFIXES)}")
         yield number, image, was_shortened
 
 

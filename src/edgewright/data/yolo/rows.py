@@ -1,4 +1,4 @@
-"""The rows of YOLO's label files: a class, and a box's centre, width and height as parts of the image.
+"""The rows of YOLO's label files: a class, and a box's center, width and height as parts of the image.
 
 Read as Ultralytics reads them (``verify_image_label``), but a bad row is an error with its line, not an image that is
 left out.
@@ -16,9 +16,9 @@ from edgewright.data.boxes import Box, box, finite, text_of, wrong
 from edgewright.data.remarks import NAMED, Remark, counted
 
 TOLERANCE = 0.01
-"""Ultralytics: by so much may a centre or a side lie outside of 0 to 1; tools round."""
+"""Ultralytics accepts a center or a side this far outside 0 to 1, because tools round."""
 
-_COLUMNS = "class, centre x, centre y, width, height"
+_COLUMNS = "class, center x, center y, width, height"
 _TRACKED = 6
 """So many columns has a row with a track id."""
 
@@ -61,8 +61,8 @@ class Rows:
         return tuple(found)
 
     def remarks(self) -> list[Remark]:
-        """What was noticed in all files that were read."""
-        twice = "{count|row stands|rows stand} in the label file already: counted once."
+        """The remarks on all files that were read."""
+        twice = "{count|row repeats|rows repeat} another row of the label file: counted once."
         flat = "{count|box has|boxes have} a width or height that is not above 0: left out."
         return [
             *_remark("warning", "duplicate-boxes", self._duplicates, twice),
@@ -71,10 +71,10 @@ class Rows:
                 "note",
                 "polygons-as-boxes",
                 self._polygons,
-                "{count|label is a polygon|labels are polygons}: the box around it was taken.",
+                "{count|label is a polygon|labels are polygons}: the box around it is used.",
             ),
             *_remark(
-                "note", "keypoints-left-out", self._poses, "{count|label has|labels have} keypoints: the box was taken."
+                "note", "keypoints-left-out", self._poses, "{count|label has|labels have} keypoints: the box is used."
             ),
         ]
 
@@ -108,14 +108,14 @@ class Rows:
 
 
 def classes_in(path: str) -> int:
-    """One more than the highest class of a label file; 0 where it has no rows."""
+    """One more than the highest class of a label file; 0 if it has no rows."""
     return max(
         (label + 1 for line in text_of(Path(path)).splitlines() if (label := _first(line)) is not None), default=0
     )
 
 
 def looks_like_rows(path: Path) -> bool | None:
-    """Whether the first row of a file is one of a label file; None where it is empty."""
+    """Whether the first row of a file is one of a label file; None if it is empty."""
     with path.open("rb") as file:
         lines = file.read(_HEAD).decode("utf-8-sig", "replace").splitlines()
     row = next((found for line in lines if (found := line.split())), None)
@@ -137,7 +137,7 @@ def _first(line: str) -> int | None:
 
 
 def _whole(text: str) -> int | None:
-    """The class that `text` is: "1", or "1.0" as pandas and numpy write it; None where it is none."""
+    """The class that `text` is: "1", or "1.0" as pandas and numpy write it; None if it is not one."""
     try:
         number = float(text)
     except ValueError:
@@ -167,7 +167,7 @@ def _require_parts(where: str, centre: tuple[float, float], sides: tuple[float, 
     for name, values in (("centre", centre), ("size", sides)):
         if min(values) < -TOLERANCE or max(values) > 1 + TOLERANCE:
             what = f"the {name} is {values[0]:g} {values[1]:g}"
-            raise wrong(where, what, "parts of the image, 0 to 1 (not pixels)")
+            raise wrong(where, what, "fractions of the image, 0 to 1 (not pixels)")
 
 
 def _remark(level: Literal["note", "warning"], code: str, places: list[str], text: str) -> list[Remark]:

@@ -1,7 +1,7 @@
-"""Whether a classifier knows its data at all.
+"""Whether a classifier is at chance.
 
-Of n labelled images, C classes and k right answers, it is at chance where guessing explains k and a weak model does
-not: P(X >= k) > 5 % for X ~ Binomial(n, 1/C), and P(X <= k) < 5 % for X ~ Binomial(n, u) with
+Of n labeled images, C classes and k right answers, it is at chance where guessing explains k and a weak model does
+not: P(X >= k) > 5% for X ~ Binomial(n, 1/C), and P(X <= k) < 5% for X ~ Binomial(n, u) with
 u = 1/C + (1 - 1/C) / 4, a quarter of the way from chance to perfect. So few images give no verdict. It is at chance,
 too, where all images get one class and at least `OTHERS` of them have another label.
 """
@@ -23,7 +23,7 @@ _CAUSES = (
 
 
 def of_answers(answers: np.ndarray, labels: np.ndarray, classes: int, right: int) -> str | None:
-    """What is wrong where a classifier with `right` of these class indices right is at chance, and why; else None."""
+    """The reason why a classifier with `right` of these class indices right is at chance; None if it is not."""
     images = len(labels)
     if classes < 2 or not images:
         return None

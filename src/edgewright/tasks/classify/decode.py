@@ -21,7 +21,7 @@ def read(
 ) -> list[Classification]:
     """One `Classification` a row of the first output, which must hold (N, classes) values.
 
-    `sizes` and `score` mean nothing here. Raises `InvalidInput` where the shape differs from the spec's, and
+    `sizes` and `score` mean nothing here. Raises `InvalidInput` if the shape differs from the spec's, and
     `RuntimeFailed` where a value is not finite.
     """
     logits = _logits(outputs, spec)
@@ -30,12 +30,12 @@ def read(
 
 
 def threshold(spec: ModelSpec, score: Any) -> float | None:
-    """None; raises `InvalidInput` where a least score is given."""
+    """None; raises `InvalidInput` if a least score is given."""
     if score is not None:
         raise InvalidInput(
             f"score={one_line(repr(score))} was given to a classifier.",
-            "A least score chooses among detections; a classifier answers with its best classes.",
-            "Leave it out, and compare the score of the answer.",
+            "A minimum score selects detections. A classifier answers with its best classes.",
+            "Leave it out, and compare the answer's score yourself.",
         )
     return None
 
@@ -48,7 +48,7 @@ def evaluated(spec: ModelSpec) -> ModelSpec:
 def rows(
     outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], names: Sequence[str], first: int
 ) -> np.ndarray:
-    """The scores as the network gives them, (images, classes). Raises `RuntimeFailed` where one is not finite."""
+    """The scores as the network gives them, (images, classes). Raises `RuntimeFailed` if one is not finite."""
     logits = _logits(outputs, spec)
     bad = ~np.isfinite(logits).all(axis=1)
     if bad.any():
@@ -66,7 +66,7 @@ def row_bytes(spec: ModelSpec) -> int:
 
 
 def check_rows(rows: np.ndarray, spec: ModelSpec, images: int) -> tuple[str, str] | None:
-    """What is wrong with the rows of so many images, and what they must be; None where nothing is."""
+    """(the error in the rows of `images` images, what they must be); None if they are valid."""
     shape = (images, spec.classes)
     return None if rows.shape == shape else (f"answers of shape {rows.shape}", f"{shape}")
 

@@ -1,7 +1,7 @@
 """Whether a classifier's outputs are what its description says, and whether its scores are probabilities already.
 
-Then nothing may be put on top of them: a Softmax on top of probabilities hides how sure a model is (93.9 % of ten
-classes becomes 22 %), and nothing fails.
+Then nothing may be put on top of them: a Softmax on top of probabilities hides how sure a model is (93.9% of ten
+classes becomes 22%), and nothing fails.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int
     if len(outputs) != 1 or outputs[0].size != images * spec.classes:
         shapes = ", ".join(f"[{', '.join(map(str, ('N', *array.shape[1:])))}]" for array in outputs)
         raise InvalidInput(
-            f"{origin} answers with {shapes} where the description says {spec.classes} classes.",
-            "A classifier gives one output, with one score a class.",
+            f"{origin} gives outputs {shapes}, and the description says {spec.classes} classes.",
+            "A classifier gives one output with one score per class.",
             "Correct `classes` or `labels`, or name the scores: outputs = [...]",
         )
 
@@ -44,36 +44,36 @@ def settle(
     own, rule = section.of(spec).scores, said.get("scores")
     inside = bool(np.isfinite(answers).all() and answers.min() >= -1e-6 and answers.max() <= 1 + 1e-3)
     adds_up = inside and answers.shape[1] > 1 and bool((np.abs(answers.sum(axis=1) - 1) <= _SUM).all())
-    found = "The scores lie between 0 and 1 and add up to 1" if adds_up else ""
+    found = "The scores are between 0 and 1 and add up to 1" if adds_up else ""
     found = f"The scores come out of a {function}" if function else found
     if function == "Softmax" and not adds_up:
         raise InvalidInput(
             f"The Softmax at the end of {spec.name} is not over its classes: the scores of an image add up to "
             f"{float(answers[0].sum()):.3g}.",
-            "A Softmax over another axis, or over one class, says nothing of the classes.",
+            "A Softmax over another axis, or over one class, gives no class probabilities.",
             "Correct the model, or name the tensor before it in the model's TOML: outputs = [...].",
         )
     if rule is not None:
         doubled = found and rule != "none"
-        return spec, (f"{found}, and [postprocess] puts {rule} on top, as the description says.",) if doubled else ()
+        return spec, (f"{found}, and [postprocess] puts {rule} on top, as the description asks.",) if doubled else ()
     if found:
         known = own == "none"
-        notes = () if known else (f"{found}: they are probabilities, and nothing is put on top.",)
+        notes = () if known else (f"{found}: they are probabilities and are used as they are.",)
         return spec.with_task(scores="none"), notes
     if answers.shape[1] == 1 and own == "softmax" and (certain or not inside):
         return spec.with_task(scores="sigmoid"), ("The one score is a logit: it gets a sigmoid.",)
     if not certain and _scaled(answers):
         raise InvalidInput(
             f"The scores of {spec.name} add up to {float(answers[0].sum()):.4g} for every image.",
-            "They are probabilities times a number, which cannot be described.",
-            "Name the tensor before that number comes in, in the model's TOML: outputs = [...].",
+            "They are probabilities times a number, which a ModelSpec cannot describe.",
+            "Name the tensor before that multiplication in the model's TOML: outputs = [...].",
         )
     if inside and not certain and own != "none":
         low, high = float(answers.min()), float(answers.max())
         raise InvalidInput(
-            f"Nothing says whether the outputs of {spec.name} are probabilities: they lie between {low:.3g} and "
+            f"Nothing says whether the outputs of {spec.name} are probabilities: they are between {low:.3g} and "
             f"{high:.3g} on {len(answers)} images.",
-            "Probabilities are shown as they are; logits need a softmax (one class an image) or a sigmoid (several).",
+            "Probabilities are used as they are. Logits need a softmax (one class per image) or a sigmoid (several).",
             'Write it into the model\'s TOML: [postprocess] scores = "none", "softmax" or "sigmoid".',
         )
     return spec, ()

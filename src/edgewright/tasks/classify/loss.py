@@ -11,8 +11,8 @@ from . import spec as own
 
 
 def divergence(exact: Outputs, found: Outputs, spec: ModelSpec) -> float:
-    """Of logits the Kullback-Leibler divergence of the probabilities, in nats an image: an error counts where it can
-    change the answer. Of other scores the error's energy relative to the scores'.
+    """For logits: the Kullback-Leibler divergence of the probabilities, in nats per image, so that errors count by how
+    they can change the answer. For other scores: the energy of the error relative to that of the scores.
     """
     if own.of(spec).scores != "softmax":
         return relative(exact, found)

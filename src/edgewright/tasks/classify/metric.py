@@ -47,7 +47,7 @@ SHIFT = (0.05, 0.15)
 
 
 def score(outputs: Outputs, items: Sequence[Item], spec: ModelSpec) -> Accuracy:
-    """Top-1 and top-5 on the labelled ones of `items`, without a reference; no score where none has a label.
+    """Top-1 and top-5 on the labeled ones of `items`, without a reference; no score where none has a label.
 
     Raises `RuntimeFailed` for outputs that are not finite, `InvalidInput` for labels that the model has no class for.
     """
@@ -71,7 +71,7 @@ def compare(
 ) -> Accuracy:
     """`score`, and what compares with the reference's outputs for the same images: delta, agreement, SQNR.
 
-    Without labels there is no delta. Raises `InvalidInput` where the two are not outputs for the same images and
+    Without labels there is no delta. Raises `InvalidInput` if the two are not outputs for the same images and
     classes.
     """
     if outputs.shape != reference.shape:
@@ -143,7 +143,7 @@ def require_finite(outputs: Outputs) -> None:
     if bad:
         raise RuntimeFailed(
             f"The model's outputs are not finite for {bad} of {len(outputs)} images.",
-            "NaN or infinity is no answer.",
+            "NaN or infinity is not an answer.",
             "This variant is unusable; try another precision or calibration method.",
         )
 
@@ -159,7 +159,7 @@ def _labelled(outputs: Outputs, items: Sequence[Item]) -> tuple[NDArray[np.intp]
     known = np.array([label for label in given if label is not None], np.intp)
     if len(known) and (known.min() < 0 or known.max() >= outputs.shape[1]):
         raise InvalidInput(
-            f"Label {known.max() if known.max() >= outputs.shape[1] else known.min()} is none of the model's classes.",
+            f"Label {known.max() if known.max() >= outputs.shape[1] else known.min()} is not a class of the model.",
             f"The model has {outputs.shape[1]} classes: labels are 0 to {outputs.shape[1] - 1}.",
             "Use the data set that the model was trained for, or map its labels to the model's classes.",
         )

@@ -35,7 +35,7 @@ def distillation(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: 
     """Kullback and Leibler's divergence of softened class probabilities, times the temperature squared so that its
     gradients do not shrink (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
 
-    Scores "sigmoid": of each class by itself; "none": the outputs are probabilities already.
+    Scores "sigmoid": of each class separately; "none": the outputs are probabilities already.
     """
     scores, ours, theirs = own.of(spec).scores, given[0].flatten(1), wanted[0].flatten(1)
     if scores == "sigmoid":

@@ -24,7 +24,7 @@ def count(levels: tuple[AnchorLevel, ...]) -> int:
 
 @lru_cache(maxsize=16)
 def grid(levels: tuple[AnchorLevel, ...], offset: float) -> np.ndarray:
-    """(anchors, 4) float32, not to be written: centre x, centre y, width and height in input pixels.
+    """(anchors, 4) float32, not to be written: center x, center y, width and height in input pixels.
 
     Level by level, row by row, column by column, in the order of the sizes. `offset` as in `Detect`.
     """

@@ -19,7 +19,7 @@ class AveragePrecision(msgspec.Struct, frozen=True, kw_only=True):
 
     `map` is the mean over the IoU thresholds 0.50 to 0.95 and over the classes that have objects; `ap50` and `ap75` are
     at one threshold; the other three are `map` of small (an area up to 32^2 square pixels), medium (up to 96^2) and
-    large objects, None where there are none. `per_class` is the `map` of each class, None for one without objects.
+    large objects, None if there are none. `per_class` is the `map` of each class, None for one without objects.
     """
 
     map: float
@@ -34,7 +34,7 @@ class AveragePrecision(msgspec.Struct, frozen=True, kw_only=True):
 def average_precision(found: Boxes, items: Sequence[Item], classes: int) -> AveragePrecision:
     """The mAP of `found` on `items`, by faster-coco-eval; equal to pycocotools' COCOeval for boxes.
 
-    The best 100 detections of each image and class count. Crowds are ignored as COCO does. Raises `InvalidInput` where
+    The best 100 detections of each image and class count. Crowds are ignored as COCO does. Raises `InvalidInput` if
     no item has an object to find, `Unavailable` without faster-coco-eval.
     """
     require_objects(items)

@@ -34,7 +34,7 @@ def evaluated(spec: ModelSpec) -> ModelSpec:
 
 
 def threshold(spec: ModelSpec, score: Any) -> float | None:
-    """The least score of a detection that a caller gave, as a float; None where none was given.
+    """The least score of a detection that a caller gave, as a float; None if none was given.
 
     Texts, arrays, tensors, decimals and booleans are refused, as is NaN, which would leave out every detection without
     a word: `InvalidInput`.
@@ -58,7 +58,7 @@ def read(
 
     `sizes`: (width, height) of the N original images. `score`: the least score, instead of the spec's.
 
-    Raises `InvalidInput` where the outputs have other shapes than the decoder takes, or do not belong to N images, and
+    Raises `InvalidInput` if the outputs have other shapes than the decoder takes, or do not belong to N images, and
     `RuntimeFailed` where a value that is read is not finite.
     """
     d = section.of(spec)
@@ -81,7 +81,7 @@ def row_bytes(spec: ModelSpec) -> int:
 
 
 def check_rows(rows: np.ndarray, spec: ModelSpec, images: int) -> tuple[str, str] | None:
-    """What is wrong with the rows of so many images, and what they must be; None where nothing is.
+    """(the error in the rows of `images` images, what they must be); None if they are valid.
 
     Boxes are finite, of an image and a class that there are.
     """
@@ -124,7 +124,7 @@ def _found(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, size: tuple[int
     place = placement(size, spec.preprocess, spec.input)
     corner = np.asarray((place.left, place.top) * 2, np.float32)
     scale = np.asarray((place.scale_x, place.scale_y) * 2, np.float32)
-    if d.decoder == "anchors":  # torchvision compares the parts of boxes that lie in the image
+    if d.decoder == "anchors":  # torchvision compares the parts of boxes that are in the image
         boxes = np.clip(boxes, corner, corner + np.asarray(size * 2, np.float32) * scale)
     if d.decoder in ("set", "end2end") or d.iou >= 1:
         keep = np.arange(min(d.most, len(scores)))

@@ -12,8 +12,8 @@ from .answer import Detection, Detections
 def draw(image: Image.Image, answer: Detections) -> Image.Image:
     """A copy of `image` as RGB with each box of `answer`, its label and its score in percent.
 
-    `answer` holds boxes in this image's pixels. The best box is drawn last and so lies on top. A class has the same
-    colour in every image.
+    `answer` holds boxes in this image's pixels. The best box is drawn last, on top of the others. A class has the same
+    color in every image.
     """
     canvas, taken = Canvas(image), list[Rectangle]()
     for item in answer:  # the best choose their place first

@@ -1,4 +1,4 @@
-"""Whether a detector's outputs are what its description says. What cannot be read on a device is refused before."""
+"""Whether a detector's outputs are what its description says. Shapes that a device cannot read are refused before."""
 
 from __future__ import annotations
 

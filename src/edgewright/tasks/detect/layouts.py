@@ -177,14 +177,14 @@ def scored(values: np.ndarray, d: Detect) -> np.ndarray:
 
 
 def from_centre(boxes: np.ndarray) -> np.ndarray:
-    """Centre, width and height (K, 4) as x1, y1, x2, y2."""
+    """Center, width and height (K, 4) as x1, y1, x2, y2."""
     require_finite(boxes)
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
 def _from_offsets(raw: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
-    """Boxes from offsets of the centre from the cell and logs of width and height (K, 4), in strides (YOLOX, YuNet)."""
+    """Boxes from offsets of the center from the cell and logs of width and height (K, 4), in strides (YOLOX, YuNet)."""
     x, y, stride = _grid(spec.input.height, spec.input.width, d.strides)[cells].T
     # Bounded, so that a broken output gives a box over the whole image instead of infinity.
     width, height = (np.exp(np.minimum(raw[:, 2:4], 20)) * stride[:, None]).T
@@ -192,7 +192,7 @@ def _from_offsets(raw: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect
 
 
 def from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
-    """Boxes from logits (K, 4 x bins) of the distances left, up, right, down of the cells' centres, in strides: each
+    """Boxes from logits (K, 4 x bins) of the distances left, up, right, down of the cells' centers, in strides: each
     distance is the mean of its bins' numbers under softmax (generalized focal loss, Li et al. 2020), or is given."""
     require_finite(logits)
     distances = logits

@@ -46,7 +46,7 @@ def agreement(exact: Outputs, found: Outputs) -> float | None:
 def align(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """`candidate` (a row an image) in the order of `reference`, where the order of what was found means nothing.
 
-    A detector that answers with a set sorts its queries by a score, where rounding swaps neighbours. Each of its
+    A detector that answers with a set sorts its queries by a score, where rounding swaps neighbors. Each of its
     queries is paired with the reference's so that the sum of their differences is least (Hungarian algorithm).
     """
     if own.of(spec).decoder != "set" or reference.shape != candidate.shape:
@@ -83,7 +83,7 @@ def same(reference: np.ndarray, candidate: np.ndarray, tie: float) -> dict[str, 
 def energy(exact: np.ndarray, found: np.ndarray, spec: ModelSpec) -> tuple[float, float]:
     """The energy of an output and that of its error; of a set of queries that of the median query.
 
-    Near ties let a few queries be others, an error hits them all.
+    Near ties change a few queries; an error changes all of them.
     """
     if own.of(spec).decoder != "set":
         return energies(exact, found)

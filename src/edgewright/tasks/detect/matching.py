@@ -1,4 +1,4 @@
-"""Which boxes of two sets are the same: by the rules of COCO against labelled ones, and greedily between two detectors.
+"""Which boxes of two sets are the same: by the rules of COCO against labeled ones, and greedily between two detectors.
 
 Boxes are one float32 array (M, 7) for a set of images: image index, x1, y1, x2, y2 in pixels of the image, score,
 class. A row that holds a number which is not finite can match nothing: it counts as a false positive.
@@ -129,7 +129,7 @@ def require_objects(items: Sequence[Item]) -> None:
     if not any(not box.crowd for item in items for box in item.boxes or ()):
         raise InvalidInput(
             f"None of the {len(items)} images has a box.",
-            "There is nothing to measure mAP on (crowds do not count).",
+            "Without boxes, mAP cannot be measured (crowds do not count).",
             "Evaluate on a split with annotated boxes.",
         )
 
@@ -151,5 +151,5 @@ def sides(rows: Floats) -> Floats:
 
 
 def xywh(box: Box) -> list[float]:
-    """x1, y1, width, height of a labelled box."""
+    """x1, y1, width, height of a labeled box."""
     return [box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1]

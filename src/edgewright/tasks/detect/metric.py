@@ -66,7 +66,7 @@ SHIFT = (0.02, 0.1)
 def score(outputs: Boxes, items: Sequence[Item], spec: ModelSpec) -> Accuracy:
     """mAP and its parts on images with boxes; no score where `items` have none.
 
-    Raises `InvalidInput` where the images are annotated and hold no box at all.
+    Raises `InvalidInput` if the images are annotated and hold no box at all.
     """
     if all(item.boxes is None for item in items):
         return Accuracy(images=len(items), primary=MAP)
@@ -130,7 +130,7 @@ def likeness(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Likeness:
 
 
 def confidence(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Moved | None:
-    """How the mean score of the boxes that are found again moved; None where there is none."""
+    """How the mean score of the boxes that are found again moved; None if there is none."""
     moved = _moved(answers, reference, spec)
     return Moved("matched boxes", moved.before, moved.after, SHIFT) if moved.matched else None
 

@@ -34,7 +34,7 @@ def score_layers(model: onnx.ModelProto, spec: ModelSpec) -> list[onnx.NodeProto
     """The last convolutions of a detector that tell its classes, or whether there is an object: by their channels.
 
     One channel is an object's, as many as there are classes are theirs; four are left alone, since they may be a box.
-    None where scores are shares of a softmax, and none for a head that tells boxes and classes in one layer (NanoDet),
+    None if scores are shares of a softmax, and none for a head that tells boxes and classes in one layer (NanoDet),
     or has several anchors a cell, or whose last layers are no convolutions.
     """
     if own.of(spec).scores == "softmax":

@@ -18,8 +18,8 @@ TITLE = "mAP 50-95"
 AGREEMENT = "Reference's boxes found"
 SHOWN = ("ap50",)
 GALLERY = (
-    "Left the reference, right the chosen artifact, on the images with the largest disagreement first: boxes that one "
-    "of the two has alone, and scores that moved. Boxes with a score of at least 25\N{NO-BREAK SPACE}%."
+    "Left: the reference. Right: the chosen artifact. Images with the largest difference come first: boxes that only "
+    "one of the two finds, and scores that moved. Boxes with a score of at least 25%."
 )
 IOU = 0.5
 

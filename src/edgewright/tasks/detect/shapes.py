@@ -48,13 +48,13 @@ def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
 def checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) -> list[np.ndarray]:
     """The outputs of a run over `images` as float32 with N first.
 
-    Raises `InvalidInput` where they have other shapes than the decoder of `d` takes, `RuntimeFailed` where a value is
+    Raises `InvalidInput` if they have other shapes than the decoder of `d` takes, `RuntimeFailed` where a value is
     not finite; of "boxes", "dfl" and "nanodet" `layouts` checks what it reads.
     """
     if d.scores == "softmax" and (d.decoder != "anchors" or spec.classes < 2):
         raise InvalidInput(
             f'The decoder "{d.decoder}" is described with scores = "softmax" and {spec.classes} classes.',
-            'Softmax needs a class for the background beside the others, which only the outputs of "anchors" have.',
+            'Softmax needs a class for the background, which only the outputs of "anchors" have.',
             'Correct scores in the model\'s spec: "sigmoid" or "none".',
         )
     expected = _shapes(d, spec)
@@ -80,7 +80,7 @@ def require_finite(array: np.ndarray) -> None:
     if not finite and not np.isfinite(flat).all():
         raise RuntimeFailed(
             "The model's output holds NaN or infinite values.",
-            "No box can be read from it; weights that overflow in a low precision are the usual cause.",
+            "edgewright can read no box from it. Usually, weights overflow in a low precision.",
             "Build the artifact with a higher precision, or check the checkpoint.",
         )
 

@@ -44,7 +44,7 @@ def _covering(
     """Those `pairs` (place in `rows`, place in `columns`), in order, of boxes that overlap by more than `iou`.
 
     `sides` (4, N): x1, y1, x2, y2 of all boxes; `pairs`, (rows, columns) bool, are those to compare. Of 20 objects with
-    8 boxes each those of one class are 5 % of all.
+    8 boxes each those of one class are 5% of all.
     """
     first, second = np.divmod(np.flatnonzero(pairs), len(columns))  # faster than nonzero in two dimensions
     one, other = rows[first], columns[second]

@@ -36,8 +36,8 @@ def require_comparable(spec: ModelSpec) -> None:
     if decoder in ("set", "end2end"):
         raise InvalidInput(
             f"The outputs of '{spec.name}' are a set of boxes ('{decoder}').",
-            "Their order is each network's own, so that two networks' boxes cannot be compared one by one.",
-            "Distil a detector with a dense head (YOLOv8, YOLO11, SSD, RetinaNet).",
+            "Each network has its own order, so the boxes of two networks cannot be compared one by one.",
+            "Distill a detector with a dense head (YOLOv8, YOLO11, SSD, RetinaNet).",
         )
 
 
@@ -57,7 +57,7 @@ def divergence(given: Tensors, wanted: Tensors, spec: ModelSpec) -> torch.Tensor
 
 
 def directions(answers: Tensors, spec: ModelSpec, generator: torch.Generator) -> dict[torch.Tensor, torch.Tensor]:
-    """None beside random ones."""
+    """None: random directions are enough."""
     return {}
 
 

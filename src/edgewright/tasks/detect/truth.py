@@ -8,7 +8,7 @@ from edgewright.data.sets import ImageSet, Item
 
 NEEDS = "boxes"
 CLASSES = False
-TURNED = ", and their boxes were turned back with them"
+TURNED = ", and their boxes were rotated back with them"
 
 
 def found(images: ImageSet) -> ImageSet:
