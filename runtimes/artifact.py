@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What stands beside the runtime's files. `described`: what really ran where it was built, empty if it did not.
+    """The content of ``artifact.json``. `described`: the runtime's description of the run after the build, or empty.
 
-    `is_int8`: whether the graph asks for so many layers in INT8 that the model is called so (`graph.precision`); None
-    where an older version wrote the file.
+    `is_int8`: whether enough layers of the graph are quantized to call the model INT8 (`graph.precision`); None in
+    files of an older version.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -40,12 +40,12 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @staticmethod
     def upgraded(data: dict[str, Any]) -> dict[str, Any]:
-        """An artifact whose spec is of schema 1, in this schema."""
+        """Convert an artifact with a spec of schema 1 to this schema."""
         return {**upgraded(data, "spec"), "schema_version": SCHEMA_VERSION}
 
     @property
     def precision(self) -> str:
-        """ "int8" where the graph asks for it, wherever it was built, else what its options ask for."""
+        """ "int8" if the graph is quantized, else the precision in the options."""
         ran = bool(self.described.get("layers", {}).get("int8"))
         return "int8" if (ran if self.is_int8 is None else self.is_int8) else self.options.precision
 
@@ -58,10 +58,10 @@ def build(
     run: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compile `model` into `folder`, load it, run it once on zeros, and write ``artifact.json``, which is returned.
+    """Compile `model` into `folder`, run it once on zeros, write ``artifact.json`` and return its content.
 
-    Takes plain data as well, so that it can run in a child. `run` False: for a device that this machine is not; nothing
-    is loaded. Raises `Unavailable`, `RuntimeFailed`, and `InvalidInput` where the outputs do not fit the spec.
+    Accepts plain data, so that it can run in a child process. `run` False: do not load or run, for another device.
+    Raises `Unavailable`, `RuntimeFailed`, and `InvalidInput` if the outputs do not fit the spec.
     """
     folder, spec, options = Path(folder), _as(spec, ModelSpec), _as(options, Options)
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def build(
 
 
 def _is_int8(model: Path, options: Options) -> bool:
-    """Whether the ONNX file `model` is called INT8; a torch program is none."""
+    """Whether the ONNX file `model` counts as INT8; a torch program does not."""
     if registry.traits(options.runtime).reference:
         return False
     from edgewright.graph import precision  # on the host, which builds
@@ -81,7 +81,7 @@ def _is_int8(model: Path, options: Options) -> bool:
 def complete(
     folder: Path, spec: ModelSpec, options: Options, run: bool, progress: Progress | None, is_int8: bool | None = None
 ) -> dict[str, Any]:
-    """Finish (`run`) the artifact in `folder` where it will run, run it once, and write ``artifact.json``.
+    """Write ``artifact.json`` and return its content. With `run`: first finish the artifact here and run it once.
 
     `is_int8`: as in `Artifact`.
     """
@@ -107,17 +107,18 @@ def complete(
 
 
 def read(folder: Path) -> Artifact:
-    """The ``artifact.json`` of `folder`; `InvalidInput` where it is missing, malformed or of a newer schema."""
+    """Read ``artifact.json`` in `folder`. Raises `InvalidInput` if it is missing, malformed or of a newer schema."""
     return parse(Contents(folder))
 
 
 def parse(contents: Contents) -> Artifact:
-    """The ``artifact.json`` among `contents`; raises what `read` does."""
+    """Read ``artifact.json`` in `contents`. Raises the errors of `read`."""
     about = decode(contents.read(FILE), Artifact, f"{contents.folder / FILE}")
     registry.require_known(about.options.runtime, contents.folder / FILE)
     if wrong := inconsistency(about.spec):
         raise InvalidInput(
-            f"{contents.folder / FILE} contradicts itself: {wrong}.", "It says how images become the model's input.",
+            f"{contents.folder / FILE} contradicts itself: {wrong}.",
+            "This file states how images become the model's input.",
             "Build the bundle again.",
         )  # fmt: skip
     return about
@@ -129,7 +130,7 @@ def _check(outputs: list[np.ndarray], spec: ModelSpec, options: Options) -> None
         tasks.of(spec).decode.read(outputs, spec, [size] * (spec.input.batch or 1))
     except RuntimeFailed as error:
         raise RuntimeFailed(
-            f"{options.runtime} answers NaN or infinity for {spec.name} on a black image.",
+            f"{options.runtime} returns NaN or infinity for {spec.name} on a black image.",
             "The variant is numerically broken on this runtime.",
             "Choose another variant, precision or runtime.",
         ) from error
@@ -139,4 +140,4 @@ def _as(value: Any, kind: type[T]) -> T:
     try:
         return convert(value, kind) if isinstance(value, dict) else value
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"Not a valid {kind.__name__}: {error}.", "", "Correct the field that is named.") from None
+        raise InvalidInput(f"Not a valid {kind.__name__}: {error}.", "", "Correct this field.") from None

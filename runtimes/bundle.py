@@ -1,10 +1,9 @@
-"""A bundle: the folder that goes to the device. An artifact and ``manifest.json`` with the SHA-256 of each file.
+"""A bundle: the folder for the device. It contains an artifact and ``manifest.json`` with the SHA-256 of each file.
 
-Not allowed in a bundle: a file that the manifest does not name or that is not there, other bytes than were written,
-links that lead out of it (but for a hub's cache and DVC), names that climb with ``..`` or start with ``/``, a torch
-program. Each is an `IntegrityError`, raised before a runtime library gets a byte; it gets the bytes that were verified
-(see `contents`). What systems leave in any folder (``.DS_Store``) is passed over. Digests find damage; they do not say
-who wrote a bundle.
+These raise an `IntegrityError`: a file that is missing or not in the manifest, changed bytes, links that lead out of
+the bundle (except those of a hub's cache and DVC), names with ``..`` or a leading ``/``, and a torch program. The check
+comes first; a runtime library receives only the verified bytes (see `contents`). System files such as ``.DS_Store`` are
+ignored. Digests detect damage. They do not prove who wrote a bundle.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ _Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One compiled graph of a bundle: the runtime and its options, and the graph's spec."""
+    """One compiled graph of a bundle: runtime options and spec."""
 
     options: Options
     spec: ModelSpec
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a bundle holds and whence it comes. `created`: UTC, ISO 8601.
+    """Content and origin of a bundle. `created`: UTC, ISO 8601. `provenance`: facts about the origin of the model.
 
-    `artifacts`: the compiled graphs by their names. Today there is one, called `MAIN`, whose files lie in the bundle
-    itself; models of several graphs (encoder and decoder) will have a folder for each of the others.
+    `artifacts`: the compiled graphs by name. Now there is one graph, `MAIN`, with its files directly in the bundle.
+    Models with several graphs (encoder and decoder) will have a folder for each other graph.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -55,14 +54,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @staticmethod
     def upgraded(data: dict[str, Any]) -> dict[str, Any]:
-        """A manifest of schema 1, which had one graph without a name, in this schema."""
+        """Convert a manifest of schema 1, with one graph without a name, to this schema."""
         one = {name: data[key] for name, key in (("options", "artifact"), ("spec", "spec")) if key in data}
         rest = {key: value for key, value in data.items() if key not in ("artifact", "spec")}
         return {**rest, "artifacts": {MAIN: upgraded(one, "spec")}, "schema_version": SCHEMA_VERSION}
 
     @property
     def artifact(self) -> Options:
-        """The runtime of the main graph, and its options."""
+        """The runtime options of the main graph."""
         return self.artifacts[MAIN].options
 
     @property
@@ -72,16 +71,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class _Listed(msgspec.Struct):
-    # What every manifest of ours has, a bundle's and the store's.
+    # The fields of every manifest, in bundles and in the store.
     files: dict[str, _Digest]
     schema_version: int = SCHEMA_VERSION
 
 
 def write(artifact_folder: Path, out: Path, *, name: str, provenance: Mapping[str, Any]) -> Manifest:
-    """Write the artifact in `artifact_folder` as a bundle at `out`, whole or not at all.
+    """Write the artifact in `artifact_folder` as a bundle at `out`, completely or not at all.
 
-    An older bundle at `out` is replaced; anything else that is not an empty folder is left alone (`UsageError`).
-    `provenance`: JSON-able facts on how the model came to be.
+    An older bundle at `out` is replaced. Raises `UsageError` for any other file or non-empty folder at `out`.
+    `provenance`: facts about the origin of the model, as JSON data.
     """
     source = verified(artifact_folder)
     described = artifact.parse(source)
@@ -101,7 +100,7 @@ def write(artifact_folder: Path, out: Path, *, name: str, provenance: Mapping[st
 
 
 def copy(path: Path, out: Path) -> None:
-    """Copy the bundle at `path` to `out`, verified, whole or not at all; an older bundle at `out` is replaced."""
+    """Verify the bundle at `path` and copy it to `out`, completely or not at all. Replaces an older bundle at `out`."""
     source, manifest = verified(path), _manifest_bytes(path)
     require_replaceable(out)
     with files.new_folder(out) as folder:
@@ -110,15 +109,15 @@ def copy(path: Path, out: Path) -> None:
 
 
 def inspect(path: Path) -> Manifest:
-    """The manifest of the bundle at `path`; its files are not checked. Raises `InvalidInput` for what is no bundle."""
+    """Read the manifest of the bundle at `path` without a check of its files. Raises `InvalidInput` if not a bundle."""
     folder = files.absolute(path)
     if not folder.is_dir() or not (folder / MANIFEST).exists():
         raise no_bundle(folder)
     manifest = decode(_manifest_bytes(folder), Manifest, str(folder / MANIFEST))
     if set(manifest.artifacts) != {MAIN}:
         raise InvalidInput(
-            f"{folder} holds the graphs {', '.join(sorted(manifest.artifacts))[:200]}.",
-            f"This edgewright runs bundles of one graph, called {MAIN}.",
+            f"{folder} contains the graphs {', '.join(sorted(manifest.artifacts))[:200]}.",
+            f"This edgewright runs bundles with one graph, called {MAIN}.",
             "Update edgewright: pip install -U edgewright",
         )
     registry.require_known(manifest.artifact.runtime, folder / MANIFEST)
@@ -127,19 +126,20 @@ def inspect(path: Path) -> Manifest:
 
 
 def verify(path: Path) -> Manifest:
-    """The manifest of the bundle at `path` if every file is what was written; else `IntegrityError`."""
+    """Verify every file of the bundle at `path` and return its manifest. Raises `IntegrityError` on damage."""
     manifest = inspect(path)
     contents = verified(files.absolute(path))
     about = artifact.parse(contents)
     if (about.options, about.spec) != (manifest.artifact, manifest.spec):
-        raise damaged(contents.folder, f"{MANIFEST} describes another model than {artifact.FILE}")
+        raise damaged(contents.folder, f"{MANIFEST} and {artifact.FILE} describe different models")
     return manifest
 
 
 def finish(folder: str | Path, out: str | Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Build what only this device can (a TensorRT plan) of the bundle or artifact `folder`, into the artifact `out`.
+    """Build the parts that only this device can build (a TensorRT plan), from `folder` into the artifact `out`.
 
-    Everything else is copied, verified; the result is run once and described again. Returns its ``artifact.json``.
+    `folder`: a bundle or an artifact. Other files are verified and copied. The result runs once and is described again.
+    Returns the content of its ``artifact.json``.
     """
     source, out = verified(files.absolute(folder)), Path(out)
     about = artifact.parse(source)
@@ -150,10 +150,9 @@ def finish(folder: str | Path, out: str | Path, progress: Progress | None = None
 
 
 def verified(folder: Path) -> Contents:
-    """The contents of `folder`, held and verified against whatever manifest of ours lies there (a bundle's or the
-    store's).
+    """Read all files of `folder` and verify them against its manifest (of a bundle or of the store).
 
-    A folder without a manifest is an artifact fresh from `artifact.build`, unless its name says that it is a bundle.
+    A folder without a manifest is a new artifact of `artifact.build`, except if its suffix is that of a bundle.
     Raises `IntegrityError` on damage.
     """
     if (folder / MANIFEST).is_file() or (folder / MANIFEST).is_symlink():
@@ -168,17 +167,17 @@ def verified(folder: Path) -> Contents:
 
 
 def no_bundle(path: Path) -> InvalidInput:
-    """The error for a path that is no bundle."""
+    """Return the error for a path that is not a bundle."""
     inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []
     return InvalidInput(
-        f"{path} is not a bundle." if path.exists() else f"There is no bundle at {path}.",
+        f"{path} is not a bundle." if path.exists() else f"The bundle {path} does not exist.",
         f"A bundle is a folder with {MANIFEST} and {artifact.FILE}, as `edgewright optimize` writes it.",
-        f"Give the path of the bundle: {inside[0]}" if inside else "Give the path of the whole folder NAME.edge.",
+        f"Give the path of the bundle: {inside[0]}" if inside else "Give the path of the folder NAME.edge.",
     )
 
 
 def _copy(source: Contents, folder: Path, leave: str = "") -> dict[str, str]:
-    """Write the files of `source` into `folder`, all but `leave`; the SHA-256 of each."""
+    """Write the files of `source` into `folder`, except `leave`. Return the SHA-256 of each."""
     digests = {}
     for name in _entries(source.folder):
         if name not in (MANIFEST, leave):  # the manifest is the store's own, or the old bundle's
@@ -190,11 +189,11 @@ def _copy(source: Contents, folder: Path, leave: str = "") -> dict[str, str]:
 
 
 def require_no_program(options: Options, folder: Path) -> None:
-    """Raise `IntegrityError` for an artifact of torch, which is only a reference on the machine that exported it."""
+    """Raise `IntegrityError` for a torch artifact, which is a reference on the machine that exported it only."""
     if registry.traits(options.runtime).reference:
         raise IntegrityError(
-            f"{folder} holds a torch program.",
-            "Loading one runs code that comes with it. Only the reference that this machine exported itself is opened.",
+            f"{folder} contains a torch program.",
+            "Loading it would run code in the file. edgewright opens only references that this machine exported.",
             f"Use a bundle of {', '.join(registry.shipped())}.",
         )
 
@@ -225,7 +224,7 @@ def _manifest_bytes(folder: Path) -> bytes:
 
 
 def require_replaceable(out: Path) -> None:
-    """Raise `UsageError` where something else than an older bundle or an empty folder is at `out`."""
+    """Raise `UsageError` if `out` exists and is neither a bundle nor an empty folder."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
@@ -233,6 +232,6 @@ def require_replaceable(out: Path) -> None:
     except (InvalidInput, IntegrityError):
         raise UsageError(
             f"{out} exists and is not a bundle.",
-            "Only an older bundle is replaced.",
-            "Choose another path, or remove what is there.",
+            "edgewright replaces only an older bundle.",
+            "Choose another path, or remove this one.",
         ) from None

@@ -1,13 +1,13 @@
-"""A self-test: do ONNX Runtime's INT8 kernels compute on this processor what a quantized graph says?
+"""A self-test of ONNX Runtime's INT8 kernels on this processor.
 
-ONNX Runtime 1.22 to 1.24 takes wrong or broken kernels on x86 with AMX or AVX-VNNI (microsoft/onnxruntime, pull request
-27671, in 1.25): some convolutions are off by half of their range, and nothing fails. Python 3.10 gets nothing newer
-than 1.23. So a few small layers run in two forms, fused into INT8 kernels and as they are written. That needs no list
-of versions and processors.
+ONNX Runtime 1.22 to 1.24 uses wrong kernels on x86 with AMX or AVX-VNNI (microsoft/onnxruntime, pull request 27671,
+fixed in 1.25). Some convolutions are wrong by half of their range, without an error. Python 3.10 has no version newer
+than 1.23. So a few small layers run in two forms: fused into INT8 kernels, and unfused in float. This needs no list of
+versions and processors.
 
-The layers are written as ONNX by hand: a device has no onnx package. All scales are powers of two and all sums below
-2^24, so that both forms are exact. Weights have 7 bits: on x86 without VNNI sums of two full-range products stop at
-16 bits, which is another matter (docs/reference/audit.md).
+The code writes the layers as ONNX itself, because a device has no onnx package. All scales are powers of two and all
+sums are below 2^24, so both forms are exact. Weights have 7 bits, because without VNNI, x86 kernels saturate sums of
+two products at 16 bits. The audit checks that separately (docs/reference/audit.md).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from edgewright.core.lazy import require
 from .options import failure
 
 TOLERANCE = 1
-"""Steps of the output's grid: a kernel may round a tie to the other side."""
+"""Allowed difference in quantization steps: kernels round ties differently."""
 _TYPES: dict[str, tuple[Any, int]] = {
     "u8": (np.uint8, 2),
     "s8": (np.int8, 3),
     "s32": (np.int32, 6),
     "f32": (np.float32, 1),
 }
-"""numpy's type and ONNX's number of it (TensorProto.DataType)."""
+"""The NumPy type and its number in ONNX (TensorProto.DataType)."""
 _NOT_FUSED = {"session.disable_quant_qdq": "1"}
-"""Session options with which quantized layers stay in float: Q/DQ pairs are kept, all other optimizations are made."""
+"""Session options that keep quantized layers in float: Q/DQ pairs stay, all other optimizations run."""
 
 
 class Layer(NamedTuple):
@@ -62,19 +62,19 @@ LAYERS = (
     Layer("MatMul", "u8", "u8", (38, 27), (27, 24)),
     Layer("MatMul", "s8", "s8", (38, 27), (27, 24)),
 )
-"""The first six shapes are wrong in ONNX Runtime 1.23 on AMX. Rows of products are computed by steps of 4, 6, 12 or 32:
-38 leave two over. On x86 ONNX Runtime computes s8s8 in float."""
+"""The first six shapes are wrong in ONNX Runtime 1.23 on AMX. Kernels compute 4, 6, 12 or 32 rows at once, and 38 rows
+leave a remainder of two for all of them. On x86, ONNX Runtime computes s8s8 in float."""
 
 
 def unfuse(settings: Any) -> None:
-    """Change session options so that quantized layers are computed in float, Q/DQ pair by Q/DQ pair."""
+    """Change the session options so that quantized layers run in float, with their Q/DQ pairs."""
     for key, value in _NOT_FUSED.items():
         settings.add_session_config_entry(key, value)
 
 
 @functools.cache
 def wrong_layers() -> tuple[Layer, ...]:
-    """The layers that this machine's ONNX Runtime computes wrongly when it fuses them. Runs once a process."""
+    """Return the layers with wrong INT8 results on this machine. Runs once per process."""
     ort = require("onnxruntime", "onnxruntime")
     try:
         fused, exact = (_outputs(ort, fuse) for fuse in (True, False))
@@ -85,20 +85,20 @@ def wrong_layers() -> tuple[Layer, ...]:
 
 
 def fault() -> str:
-    """What is wrong with the INT8 kernels here and what to do, in words; empty where they are right."""
+    """Return a message about wrong INT8 kernels with a remedy; empty if all kernels are right."""
     wrong = wrong_layers()
     if not wrong:
         return ""
     version = require("onnxruntime", "onnxruntime").__version__
     return (
-        f"The INT8 kernels of onnxruntime {version} compute {len(wrong)} of {len(LAYERS)} layers of a self-test "
-        f"wrongly on this processor ({wrong[0]}). Install another version: 1.25 (Python 3.11 or newer) is right where "
-        "1.22 to 1.24 are not."
+        f"The INT8 kernels of onnxruntime {version} give wrong results on this processor: {len(wrong)} of "
+        f"{len(LAYERS)} layers of a self-test ({wrong[0]}). Versions 1.22 to 1.24 have this error. Install 1.25 or "
+        "newer, which needs Python 3.11 or newer."
     )
 
 
 def _outputs(ort: Any, fuse: bool) -> list[np.ndarray]:
-    """What each layer answers, in steps of its output's grid."""
+    """Return the output of each layer, in quantization steps."""
     settings, level = ort.SessionOptions(), ort.GraphOptimizationLevel
     settings.graph_optimization_level = level.ORT_ENABLE_ALL if fuse else level.ORT_DISABLE_ALL
     settings.intra_op_num_threads, settings.log_severity_level = 1, 3
@@ -108,13 +108,13 @@ def _outputs(ort: Any, fuse: bool) -> list[np.ndarray]:
 
 
 def _values(layer: Layer, seed: int) -> np.ndarray:
-    """The layer's input: the whole range of its type."""
+    """Return the input of the layer, over the full range of its type."""
     kind = _TYPES[layer.activations][0]
     return _noise(layer.input, seed, np.iinfo(kind).min, 8).astype(kind)
 
 
 def _noise(shape: tuple[int, ...], seed: int, lowest: int, bits: int) -> np.ndarray:
-    """Pseudo-random integers of so many bits from `lowest` on. To import numpy.random takes longer than the test."""
+    """Return pseudo-random integers of `bits` bits from `lowest` on. The import of numpy.random takes too long."""
     x = np.arange(math.prod(shape), dtype=np.uint32) + np.uint32(seed * 100_003 + 1)
     for factor in (
         0x7FEB352D,
@@ -126,14 +126,14 @@ def _noise(shape: tuple[int, ...], seed: int, lowest: int, bits: int) -> np.ndar
 
 @functools.cache
 def model() -> bytes:
-    """The layers as one ONNX file: Q/DQ around each, as quantizers write them."""
+    """Return the layers as one ONNX file, each with the Q/DQ pairs that quantizers write."""
     # ModelProto: 1 ir_version, 7 graph, 8 opset_import (2 version)
     parts = [part for number, layer in enumerate(LAYERS) for part in _layer(layer, f"{number}.", number)]
     return _message([(1, 8), (7, _message([(2, "kernels"), *parts])), (8, _message([(2, 13)]))])
 
 
 def _layer(layer: Layer, name: str, seed: int) -> Iterable[tuple[int, bytes]]:
-    """The layer's fields of GraphProto; its tensors and nodes are called `name` and a letter."""
+    """Return the fields of GraphProto for `layer`. Its tensors and nodes have the prefix `name`."""
     channel_axis = 1 if layer.operator == "MatMul" else 0
     channels, terms = layer.kernel[channel_axis], math.prod(layer.kernel) // layer.kernel[channel_axis]
     per_channel = layer.operator == "Conv" and layer.weights == "s8"

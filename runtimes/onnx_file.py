@@ -1,8 +1,8 @@
-"""An ONNX file as bytes, checked on a device, where the onnx package is not there: it must hold all of its tensors.
+"""Check the bytes of an ONNX file without the onnx package, as on a device: the file must contain all its tensors.
 
-A tensor may say that its data lies in another file ("external data"). ONNX Runtime up to 1.23 opens such a file
-wherever the name points, relative to the working directory where the model came as bytes; later versions know a
-location that is an address in memory. Ours have none: `build` puts all data inside.
+The data of a tensor can be in another file ("external data"). ONNX Runtime up to 1.23 opens any such path; for a model
+from bytes it is relative to the working directory. Later versions also accept an address in memory. Files of edgewright
+have no external data, because `build` stores all data inside.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from edgewright.core.errors import IntegrityError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DEEPEST = 100
-"""Nested messages; protobuf's own parsers stop there too."""
+"""Depth of nested messages, equal to the limit of protobuf's parsers."""
 
 NESTED: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -27,7 +27,7 @@ NESTED: dict[str, dict[int, str]] = {
     },
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
 }  # fmt: skip
-"""The fields of ONNX's messages below which a tensor can lie (onnx.proto; a test compares it with the onnx package)."""
+"""The fields of ONNX messages that can contain a tensor (onnx.proto; a test compares with the onnx package)."""
 NAME, EXTERNAL_DATA, DATA_LOCATION = 8, 13, 14
 """Fields of TensorProto."""
 OP_TYPE = 4
@@ -35,23 +35,23 @@ OP_TYPE = 4
 
 
 def require_whole(content: bytes, name: str) -> None:
-    """Raise `IntegrityError` where the ONNX file `content` refers to data outside of it, or is no ONNX file."""
+    """Raise `IntegrityError` if `content` is not an ONNX file or refers to data outside the file."""
     try:
         tensor = next(_external(memoryview(content), "ModelProto", 0), None)
     except (IndexError, ValueError):
         raise IntegrityError(
-            f"{name} is no ONNX file.", "Its bytes are not a valid protobuf message.", "Copy the bundle again."
+            f"{name} is not an ONNX file.", "Its bytes are not a valid protobuf message.", "Copy the bundle again."
         ) from None
     if tensor is not None:
         raise IntegrityError(
-            f"{name} keeps the tensor '{tensor}' outside of the file.",
-            "A file of a bundle holds all of its data; what another file or address holds was not verified.",
+            f"The data of tensor '{tensor}' is outside the file {name}.",
+            "All data must be inside the files of a bundle, because other data is not verified.",
             "Build the bundle again with `edgewright compile`, or do not use a model from this origin.",
         )
 
 
 def operators(content: bytes) -> set[str]:
-    """The operators of the ONNX file `content`, which is whole (`require_whole`), those of its subgraphs too."""
+    """Return the operators of the valid ONNX file `content` (`require_whole`), including those of subgraphs."""
     return set(_operators(memoryview(content), "ModelProto"))
 
 
@@ -65,7 +65,7 @@ def _operators(message: memoryview, kind: str) -> Iterator[str]:
 
 
 def _external(message: memoryview, kind: str, depth: int) -> Iterator[str]:
-    """The names of tensors below `message` that say their data is elsewhere."""
+    """Yield the names of tensors in `message` with data outside the file."""
     if depth > _DEEPEST:
         raise ValueError
     nested = NESTED.get(kind)
@@ -88,7 +88,7 @@ def _tensor(message: memoryview) -> Iterator[str]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value (a number, or the bytes) of each field; `ValueError` for what is malformed."""
+    """Yield number and value (a number, or bytes) of each field. Raises `ValueError` for malformed bytes."""
     at, end = 0, len(message)
     while at < end:
         tag, at = _varint(message, at)

@@ -28,25 +28,25 @@ TRAITS = Traits(
 _NAME = "onnxruntime"
 _PROVIDERS = ["CPUExecutionProvider"]
 _DISABLED = ["WeightBiasQuantization"]
-"""Optimizations that change what a Q/DQ file means: this one quantizes layers that were kept in float, per tensor
-(ONNX Runtime 1.31: a mixed MobileNetV1-0.25 gives random answers)."""
+"""Optimizations that change the meaning of a Q/DQ file. This one quantizes float layers per tensor (ONNX Runtime 1.31:
+a mixed-precision MobileNetV1-0.25 gives random outputs)."""
 _PRECISIONS: tuple[Precision, ...] = ("f32",)
 _KERNEL = "_kernel_time"
 _INT8 = frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger"})
 _FLOAT = frozenset(
     {"Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
 )
-"""Kernels of layers with weights or matrix products, in INT8 and not."""
+"""Kernels of layers with weights or matrix products, in INT8 and in float."""
 _REORDERS = frozenset({"ReorderInput", "ReorderOutput", "QuantizeLinear", "DequantizeLinear", "Cast"})
-"""Kernels that only bring a tensor into another layout or type."""
+"""Kernels that only change the layout or type of a tensor."""
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _OF_QUANTIZED = _INT8 | {"DynamicQuantizeMatMul", "QLinearAdd", "QLinearConcat"}
-"""Operators of files that have no Q/DQ pairs: they run in INT8 kernels whatever is asked of ONNX Runtime."""
+"""Operators of files without Q/DQ pairs. They always run in INT8 kernels."""
 _TYPES = {"float": "f32", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "int8": "i8"}
 
 
 class Handle(NamedTuple):
-    """A loaded model. `unfused`: why its quantized layers run in float, empty where they need not."""
+    """A loaded model. `unfused`: the reason if its quantized layers run in float, else empty."""
 
     session: Any
     input: str
@@ -57,7 +57,7 @@ class Handle(NamedTuple):
 
 
 def probe() -> Probe:
-    """What ONNX Runtime can do on this machine."""
+    """Return the abilities of ONNX Runtime on this machine."""
     try:
         ort = require(_NAME, _NAME)
     except (Unavailable, ImportError) as error:
@@ -66,10 +66,10 @@ def probe() -> Probe:
 
 
 def build(model: Path, options: Options, folder: Path) -> None:
-    """Check `model` (an ONNX file) and write it as one file, of the oldest IR version that can hold it.
+    """Check `model` (an ONNX file) and write it as one file, with the oldest IR version that supports it.
 
-    The graph is optimized at load, not here: ONNX Runtime's layout optimizations suit the machine that did them only.
-    onnx writes its newest IR version, which the ONNX Runtime of a device (1.23 on Python 3.10) refuses unread.
+    ONNX Runtime optimizes the graph at load time, because its layout optimizations fit one machine only. The package
+    onnx writes its newest IR version, which the ONNX Runtime of a device (1.23 on Python 3.10) rejects.
     """
     require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")
     # Building happens on the host, which has onnx; a device only loads.
@@ -84,48 +84,50 @@ def build(model: Path, options: Options, folder: Path) -> None:
 
 
 def fault() -> str:
-    """What ONNX Runtime computes wrongly on this machine, and what to do; empty where nothing is (`kernels`)."""
+    """Return a message about wrong INT8 kernels on this machine; empty if all are right (see `kernels`)."""
     return kernels.fault()
 
 
 def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
-    """Open an artifact. Raises `Unavailable` (library, precision, wrong INT8 kernels), `IntegrityError` or
-    `RuntimeFailed` (model refused).
+    """Open an artifact.
 
-    Where the INT8 kernels are wrong (`kernels`), quantized layers run in float, with a `RuntimeWarning`.
+    Raises `Unavailable` (library, precision, wrong INT8 kernels), `IntegrityError` or `RuntimeFailed` (model rejected).
+    With wrong INT8 kernels (see `kernels`), quantized layers run in float and a `RuntimeWarning` is issued.
     """
     ort = require(_NAME, _NAME)
     require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")
     handle = _open(ort, contents, options, _session_options(ort, options))
     if handle.unfused:
-        text = f"Quantized layers run in float: right, but slower. {handle.unfused}"
+        text = f"Quantized layers run in float. The results are correct but slower. {handle.unfused}"
         warnings.warn(text, RuntimeWarning, stacklevel=4)  # of the caller of `edgewright.open`
     return handle
 
 
 def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
-    """All outputs for `x`. The input is not copied where it is C-contiguous."""
+    """Return all outputs for the batch `x`. A C-contiguous input is not copied. Raises `RuntimeFailed`."""
     try:
         outputs: list[np.ndarray] = handle.session.run(handle.outputs, {handle.input: x})
     except Exception as error:
-        # A file that loads may still fail here: QLinearConv checks its scales when it runs, not before.
+        # A file that loads can still fail here: QLinearConv checks its scales only when it runs.
         raise failure("ONNX Runtime", "run the model", error) from error
     return outputs
 
 
 def describe(handle: Handle) -> dict[str, Any]:
-    """What really runs, from a profiled inference: `census` counts kernels by the type that they compute in, and
-    `operators` by name (a DequantizeLinear there was not fused into an INT8 kernel); `layers` are the kernels with
-    weights or matrix products by type, `reorders` those that only change a layout or a type. `unfused`, where it is
-    there, says why quantized layers run in float."""
+    """Describe the kernels that run, from a profiled inference.
+
+    "census" counts kernels by computing type, "operators" by name (a DequantizeLinear in it is not fused into an INT8
+    kernel). "layers" counts kernels with weights or matrix products by type, "reorders" those that only change a layout
+    or type. "unfused", if present, is the reason why quantized layers run in float.
+    """
     (events,) = _events(handle.contents, handle.options, None, 1)
     ran = [(event["args"]["op_name"], _type(event), event["args"]["provider"]) for event in events]
     foreign = {provider for _, _, provider in ran} - set(_PROVIDERS)
     if foreign:
         raise RuntimeFailed(
             f"ONNX Runtime placed part of the model on {', '.join(sorted(foreign))}.",
-            "Only the CPU provider was asked for.",
-            "Report this with the model: it is not expected.",
+            "edgewright selected only the CPU provider.",
+            "Report this error with the model. It is unexpected.",
         )
     return {
         "precision": handle.options.precision,
@@ -140,9 +142,9 @@ def describe(handle: Handle) -> dict[str, Any]:
 
 
 def profile(contents: Contents, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
-    """The kernels of an artifact in the order in which they run.
+    """Return the kernels of an artifact in execution order.
 
-    Their times are medians, or another `quantile`, of `count` inferences on `x`.
+    Their times in microseconds are medians, or another `quantile`, of `count` inferences on `x`.
     """
     require_precision(options, _PRECISIONS, "Its CPU kernels compute in float32 or INT8.")
     rows = _events(contents, options, x, count + 2)[2:]  # the first two fill caches
@@ -156,7 +158,7 @@ def profile(contents: Contents, options: Options, x: np.ndarray, count: int, qua
 
 
 def _type(kernel: dict[str, Any]) -> str:
-    """The type of the first input of a kernel."""
+    """Return the type of the first input of a kernel."""
     types = [next(iter(entry)) for entry in kernel["args"].get("input_type_shape", []) if entry]
     return _TYPES.get(types[0], types[0]) if types else "none"
 
@@ -169,7 +171,7 @@ def _session_options(ort: Any, options: Options) -> Any:
     settings.intra_op_num_threads = options.threads or physical_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
-    # Threads that wait in a loop take the cores from another process that wants them, and win little on an idle one.
+    # Threads that wait in a loop take cores from other processes and save little time on an idle machine.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return settings
 
@@ -180,34 +182,34 @@ def _open(ort: Any, contents: Contents, options: Options, settings: Any) -> Hand
     unfused = "" if options.emulate else _why_unfused(operators(content))
     if unfused:
         kernels.unfuse(settings)
-    # Its own format would be taken for what its first bytes say it is.
+    # Without this, ONNX Runtime guesses the format from the first bytes and could use its own format.
     settings.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         session = ort.InferenceSession(content, settings, providers=_PROVIDERS, disabled_optimizers=_DISABLED)
     except Exception as error:
         raise failure("ONNX Runtime", f"load {MODEL}", error) from error
-    # It keeps the file's bytes for a change of providers, which never comes: as much memory as the weights take again.
+    # The session keeps the file's bytes for a change of providers. Drop them: they need as much memory as the weights.
     session._model_bytes = None
     outputs = [output.name for output in session.get_outputs()]
     return Handle(session, session.get_inputs()[0].name, outputs, contents, options, unfused)
 
 
 def _why_unfused(found: set[str]) -> str:
-    """Why a graph of these operators must not be fused into INT8 kernels; empty where it may be, or holds no INT8."""
+    """Return why a graph with these operators must not use INT8 kernels; empty if it may, or has no INT8."""
     held = sorted(found & _OF_QUANTIZED)
     if not held and not found & _QDQ:
         return ""
     fault = kernels.fault()
     if fault and held:
         raise Unavailable(
-            fault, f"The model holds {', '.join(held)}: operators that run in these kernels only.",
+            fault, f"The operators {', '.join(held)} of the model run only in these kernels.",
             "Update onnxruntime, or build the bundle from a file with Q/DQ pairs, which can run in float.",
         )  # fmt: skip
     return fault
 
 
 def _events(contents: Contents, options: Options, x: np.ndarray | None, count: int) -> list[list[dict[str, Any]]]:
-    """The profiler's events of kernels, in order, of each of `count` inferences on `x` (None: zeros)."""
+    """Return the profiler's kernel events, in order, for each of `count` inferences on `x` (None: zeros)."""
     ort = require(_NAME, _NAME)
     with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
         settings = _session_options(ort, options)

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU. The precision is always set, and what was really taken is read back."""
+"""OpenVINO on the CPU. The precision is always set explicitly, and the precision that OpenVINO chose is read back."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .traits import Saturation, Traits
 MODEL, WEIGHTS = "model.xml", "model.bin"
 TRAITS = Traits(
     distribution="openvino", prefers_hardswish=True, prefers_slices=True,
-    # For signed activations it halves the weights, and nothing saturates.
+    # For signed activations, OpenVINO halves the weights, so nothing saturates.
     saturation=Saturation(activations=("u8",), fused=False, padded=True),
-    # Without AVX-512 it takes ten times as long for an INT8 max pool of more than 32 channels that are no multiple of
-    # 32 (`tests/perf/test_latency_table.py`).
+    # Without AVX-512, an INT8 max pool takes ten times as long if its channels exceed 32 and are not a multiple of 32
+    # (`tests/perf/test_latency_table.py`).
     pooled_int8=32,
 )  # fmt: skip
 _NAME = "openvino"
@@ -49,7 +49,7 @@ class Handle(NamedTuple):
 
 
 def probe() -> Probe:
-    """What OpenVINO can do on this machine. A precision that it would silently replace by f32 is not listed."""
+    """Return the abilities of OpenVINO here, without precisions that OpenVINO would silently replace by f32."""
     try:
         version = _openvino().__version__
         device = str(_core().get_property(_DEVICE, "FULL_DEVICE_NAME"))
@@ -64,14 +64,15 @@ def probe() -> Probe:
 
 
 def build(model: Path, options: Options, folder: Path) -> None:
-    """Check `model` (an ONNX file) and write it as OpenVINO IR, weights unchanged (`save_model` halves them unasked).
+    """Check `model` (an ONNX file) and write it as OpenVINO IR. Weights stay unchanged; by default, they become FP16.
 
-    Not `convert_model`: that is the same reader with telemetry and the host's paths in the file.
+    This does not use `convert_model`, which is the same reader with telemetry and writes the host's paths into the
+    file.
     """
     ov = _openvino()
     from edgewright.graph import files as graph_files
 
-    checked = graph_files.load(model)  # OpenVINO hangs on some malformed files: look first, and read what was looked at
+    checked = graph_files.load(model)  # check first, because OpenVINO hangs on some malformed files
     try:
         whole = io.BytesIO(checked.SerializeToString())
         ov.save_model(_core().read_model(whole), folder / MODEL, compress_to_fp16=False)
@@ -80,10 +81,12 @@ def build(model: Path, options: Options, folder: Path) -> None:
 
 
 def load(contents: Contents, options: Options, trust: bool = False, profiled: bool = False) -> Handle:
-    """Compile an artifact. Raises `Unavailable` (library, precision), `IntegrityError`, `RuntimeFailed` (model
-    refused)."""
+    """Compile an artifact.
+
+    Raises `Unavailable` (library, precision), `IntegrityError`, `RuntimeFailed` (model rejected).
+    """
     ov = _openvino()
-    why = "The CPU has no instructions for it, and OpenVINO would silently compute in f32 instead."
+    why = "The CPU has no instructions for it, and OpenVINO would silently compute in f32."
     require_precision(options, _precisions(), why)
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": options.precision,
@@ -95,8 +98,8 @@ def load(contents: Contents, options: Options, trust: bool = False, profiled: bo
     network, weights = contents.read(MODEL), contents.read(WEIGHTS)
     if not network.lstrip().startswith((b"<?xml", b"<net")):
         raise IntegrityError(
-            f"{contents.folder / MODEL} is no OpenVINO IR.",
-            "OpenVINO would take it for another format, which may refer to other files.",
+            f"{contents.folder / MODEL} is not an OpenVINO IR.",
+            "OpenVINO would read it as another format, which can refer to other files.",
             "Build the bundle again with `edgewright compile`.",
         )
     try:
@@ -107,12 +110,12 @@ def load(contents: Contents, options: Options, trust: bool = False, profiled: bo
         request = compiled.create_infer_request()
     except Exception as error:
         raise failure("OpenVINO", f"compile {MODEL}", error) from error
-    require_precision(options, (really,), "OpenVINO took another precision than it was told to.")
+    require_precision(options, (really,), "OpenVINO chose another precision than the requested one.")
     return Handle(compiled, request, ov.Tensor, range(len(compiled.outputs)), really)
 
 
 def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
-    """All outputs for `x`. The input is read where it lies if it is writable and C-contiguous."""
+    """Return all outputs for the batch `x`. A writable, C-contiguous input is not copied. Raises `RuntimeFailed`."""
     try:
         shared = x if x.flags.c_contiguous and x.flags.writeable else x.copy()
         request = handle.request
@@ -125,9 +128,9 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
 
 
 def profile(contents: Contents, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
-    """The kernels of an artifact in the order in which they run.
+    """Return the kernels of an artifact in execution order.
 
-    Their times are medians, or another `quantile`, of `count` inferences on `x`.
+    Their times in microseconds are medians, or another `quantile`, of `count` inferences on `x`.
     """
     handle = load(contents, options, profiled=True)
     layers = {op.get_friendly_name(): op.get_rt_info() for op in handle.compiled.get_runtime_model().get_ops()}
@@ -136,7 +139,7 @@ def profile(contents: Contents, options: Options, x: np.ndarray, count: int, qua
     for _ in range(count + _LEAD):
         run(handle, x)
         for info in handle.request.get_profiling_info():
-            # Not those with the status EXECUTED: a kernel of less than a microsecond is told as one that did not run.
+            # The status is ignored: OpenVINO reports a kernel below a microsecond as not executed.
             if info.node_type not in _NOT_WORK:
                 averages.setdefault(info.node_name, []).append(info.real_time.total_seconds() * 1e6)
                 kinds[info.node_name] = f"{info.node_type} {info.exec_type}"
@@ -147,11 +150,11 @@ def profile(contents: Contents, options: Options, x: np.ndarray, count: int, qua
 
 
 def _each(averages: list[float]) -> np.ndarray:
-    """The times of single inferences, without the first `_LEAD`, from what the profiler told after each of them.
+    """Return the times of single inferences from the profiler's values, without the first `_LEAD` inferences.
 
-    That is the mean since the model was compiled, in whole microseconds: one slow inference, the first above all, would
-    stay in every later figure. Where undoing it would leave more than a twentieth of rounding, several are taken
-    together.
+    The profiler reports the mean since the model was compiled, in integer microseconds, so a slow inference would
+    affect all later values. If the difference of two values has a rounding error above 5%, several inferences are
+    combined.
     """
     totals = np.asarray(averages) * np.arange(1, len(averages) + 1)
     count = len(averages) - _LEAD
@@ -162,14 +165,17 @@ def _each(averages: list[float]) -> np.ndarray:
 
 
 def _originals(name: str, layer: Any) -> tuple[str, ...]:
-    """The names that a kernel's operations had in the model: one kernel may do the work of several."""
-    told = _text(layer["originalLayersNames"]) if layer and "originalLayersNames" in layer else ""
-    return tuple(part for part in told.split(",") if part) or (name,)
+    """Return the names in the model of a kernel's operations. One kernel can run several operations."""
+    names = _text(layer["originalLayersNames"]) if layer and "originalLayersNames" in layer else ""
+    return tuple(part for part in names.split(",") if part) or (name,)
 
 
 def describe(handle: Handle) -> dict[str, Any]:
-    """What really runs, from the compiled graph: `census` counts layers by the precision that they compute in, and
-    `layers` those with weights or matrix products; `reorders` only change a layout or a type."""
+    """Describe the layers that run, from the compiled graph.
+
+    "census" counts layers by computing precision, "operators" by type. "layers" counts those with weights or matrix
+    products by precision, "reorders" those that only change a layout or type.
+    """
     layers = [op.get_rt_info() for op in handle.compiled.get_runtime_model().get_ops()]
     work = [layer for layer in layers if _text(layer["layerType"]) not in _NOT_WORK]
     kinds = [(_text(layer["layerType"]), _text(layer["runtimePrecision"])) for layer in work]
@@ -185,12 +191,15 @@ def describe(handle: Handle) -> dict[str, Any]:
 
 
 def _openvino() -> Any:
-    """The library without its model converter, which takes as long to import as all the rest, and reports every import
-    to Intel over the network. Who asks for the converter by its own name gets it."""
+    """Import OpenVINO without its model converter.
+
+    The converter takes as long to import as the rest, and sends telemetry at every import. An explicit import of the
+    converter still works.
+    """
     converter = "openvino.tools.ovc"
     if _NAME in sys.modules or converter in sys.modules:
         return require(_NAME, _NAME)
-    sys.modules[converter] = None  # type: ignore[assignment]  # "not to be found": openvino goes on without it
+    sys.modules[converter] = None  # type: ignore[assignment]  # marks the module as missing; openvino works without it
     try:
         return require(_NAME, _NAME)
     finally:

@@ -1,4 +1,4 @@
-"""What can be asked of a runtime, what it says it can do here, and how its failures are told."""
+"""Options of a runtime, its abilities on this machine, and the error messages for its failures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Precision = Literal["f32", "bf16", "f16"]
 
 
 class Builder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How TensorRT's builder works on a model.
+    """Options of TensorRT's builder.
 
-    `optimization_level`: 0 (fast build) to 5 (longest search). `workspace_bytes`: memory that a layer may use beside
-    its tensors; None leaves it to the builder, which takes all. `sparse`: use 2:4 sparse kernels where the weights are
-    so. `dla`: the DLA core to run on, layers that it cannot take on the GPU. `max_batch`: largest batch of an open one.
+    `optimization_level`: 0 (fast build) to 5 (longest search). `workspace_bytes`: scratch memory of a layer; None: the
+    builder may use all memory. `sparse`: use 2:4 sparse kernels for 2:4 sparse weights. `dla`: the DLA core to use; the
+    GPU runs unsupported layers. `max_batch`: largest batch size if the model's batch size is dynamic.
     """
 
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] = 3
@@ -27,12 +27,12 @@ class Builder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One way to run a model; part of the artifact, and of what is searched.
+    """One way to run a model. It is part of the artifact and of the search.
 
-    `runtime` is one of `registry.names`. `precision` is that of what is not quantized. `threads` 0: all physical cores
-    that the process may use. `hint` is OpenVINO's performance hint; the others have none and run the same for both.
-    `builder` is TensorRT's. `emulate`: ONNX Runtime computes the graph as it is written, Q/DQ pairs in float: the
-    answers of any exact INT8, slowly.
+    `runtime`: one of `registry.names`. `precision`: of the layers that are not quantized. `threads`: 0 means all
+    physical cores that the process may use. `hint`: OpenVINO's performance hint; other runtimes ignore it. `builder`:
+    options of TensorRT. `emulate`: ONNX Runtime computes the graph with its Q/DQ pairs in float. This gives the outputs
+    of exact INT8 kernels, but slowly.
     """
 
     runtime: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_]+$")]
@@ -44,7 +44,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Kernel(NamedTuple):
-    """A kernel of one inference: the `names` in the model that it goes by, what it runs, microseconds (median)."""
+    """A kernel of one inference: the `names` of its layers in the model, its kind, its time (median)."""
 
     names: tuple[str, ...]
     kind: str
@@ -52,7 +52,7 @@ class Kernel(NamedTuple):
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """What a runtime can do on this machine; `why` says in words why it is not available, or what is missing."""
+    """The abilities of a runtime on this machine. `why`: the reason if it is not available."""
 
     available: bool
     version: str | None = None
@@ -62,21 +62,21 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def require_precision(options: Options, precisions: tuple[str, ...], why: str) -> None:
-    """Raise `Unavailable` where the precision that `options` ask for is not one of `precisions`."""
+    """Raise `Unavailable` if the precision in `options` is not one of `precisions`. `why`: the reason."""
     if options.precision not in precisions:
         raise Unavailable(
             f"{options.runtime} cannot compute in {options.precision} on this machine.",
             f"{why} Possible here: {', '.join(precisions)}.",
-            "Build the artifact for this device's target, or ask for one of the possible precisions.",
+            "Build the artifact for the target of this device, or choose a possible precision.",
         )
 
 
 def failure(runtime: str, doing: str, error: Exception) -> EdgewrightError:
-    """The user's error for what a runtime library raised while `doing` something ("run the model")."""
+    """Return the user's error for an exception of a runtime library. `doing`: the failed action ("run the model")."""
     if known := from_exception(error):
         return known
     text = " ".join(str(error).split()) or type(error).__name__
-    text = text if len(text) <= 400 else f"... {text[-400:]}"  # the reason stands last, after the library's own lines
+    text = text if len(text) <= 400 else f"... {text[-400:]}"  # the reason is at the end, after the library's lines
     signs = ("bad_alloc", "failed to allocate memory", "out of memory", "could not be allocated")
     if any(sign in text.lower() for sign in signs):
         return OutOfResources(f"{runtime} ran out of memory while trying to {doing}.", text, "Free memory.")

@@ -1,4 +1,4 @@
-"""The runtimes by name. A runtime's module is imported when it is asked for, its library when it is used."""
+"""The runtimes by name. `module` imports the module of a runtime; the runtime's library is imported at first use."""
 
 from __future__ import annotations
 
@@ -17,62 +17,62 @@ from .traits import Traits
 
 
 class Runtime(Protocol):
-    """The verbs of a runtime module.
+    """The functions of a runtime module.
 
-    One that needs them has more: ``finish(folder, options, progress)`` builds on the device what only it can,
-    ``identity()`` says what that is bound to here, ``close(handle)`` frees what does not go with the handle,
-    ``fault()`` says what the library computes wrongly on this machine (empty where nothing is).
-    ``profile(contents, options, x, count)``, where the runtime has a profiler, gives its `Kernel`s.
+    Optional functions: ``finish(folder, options, progress)`` builds the parts that only the device can build.
+    ``identity()`` returns the library, GPU and driver that such a part depends on. ``close(handle)`` frees resources.
+    ``fault()`` returns a message about wrong results on this machine, or "". ``profile(contents, options, x, count)``
+    returns the `Kernel`s.
     """
 
     TRAITS: Traits
 
     def probe(self) -> Probe:
-        """What the runtime can do on this machine. Never raises for a missing library."""
+        """Return the abilities on this machine. Never raises for a missing library."""
 
     def build(self, model: Path, options: Options, folder: Path) -> None:
-        """Turn `model` into the runtime's own files in `folder`."""
+        """Convert `model` to the runtime's files in `folder`."""
 
     def load(self, contents: Contents, options: Options, trust: bool = False) -> Any:
-        """A handle, ready to run. One thread at a time may use it. `trust`: run native code that others compiled.
+        """Return a handle for `run`. Only one thread at a time may use it.
 
-        The library gets bytes of `contents`, never a path.
+        `trust`: load native code that another machine compiled. The library receives bytes of `contents`, never a path.
         """
 
     def run(self, handle: Any, x: np.ndarray) -> list[np.ndarray]:
-        """All outputs for one input batch, in the model's order; the arrays are the caller's to keep."""
+        """Return all outputs for one input batch, in the model's order. The caller may keep the arrays."""
 
     def describe(self, handle: Any) -> dict[str, Any]:
-        """What really runs: at least precision, threads, device."""
+        """Describe what runs: at least precision, threads, device."""
 
 
 def names() -> tuple[str, ...]:
-    """The known runtimes, the reference first."""
+    """Return the known runtimes, the reference first."""
     return ("torch", "onnxruntime", "openvino", "tensorrt")
 
 
 def shipped() -> tuple[str, ...]:
-    """The runtimes that run on devices: all but the reference."""
+    """Return the runtimes for devices: all except the reference."""
     return tuple(name for name in names() if not traits(name).reference)
 
 
 def traits(name: str) -> Traits:
-    """What the runtime `name` is like; `UsageError` for an unknown one."""
+    """Return the traits of the runtime `name`. Raises `UsageError` for an unknown name."""
     return module(name).TRAITS
 
 
 def require_known(name: str, path: Path) -> None:
-    """Raise `InvalidInput` where the file or folder `path` names a runtime that this version does not have."""
+    """Raise `InvalidInput` if this version has no runtime `name`. `path`: the file or folder that names it."""
     if name not in names():
         raise InvalidInput(
-            f"{path} is made for the runtime '{name}'.",
-            f"This edgewright runs: {', '.join(shipped())}.",
+            f"{path} needs the runtime '{name}'.",
+            f"This version of edgewright has: {', '.join(shipped())}.",
             "Update edgewright: pip install -U edgewright",
         )
 
 
 def module(name: str) -> Runtime:
-    """The module of a runtime; `UsageError` for an unknown name."""
+    """Return the module of the runtime `name`. Raises `UsageError` for an unknown name."""
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The SDK: open a bundle, ask it about images::
+"""The SDK: open a bundle and run it on images::
 
     import edgewright
 
@@ -7,8 +7,8 @@
     [answer.score for answer in session(["a.jpg", "b.png"])]
     [(found.label, found.box) for found in edgewright.open("detector.edge")("street.jpg")]
 
-A session answers one call at a time: several threads may share it, and wait for one another. For answers in parallel
-open one session a thread, each with its own share of the cores.
+A session runs one call at a time. Several threads may share it, and they wait for each other. For parallel inference,
+open one session per thread, each with its share of the cores.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .contents import Contents
 from .options import Options
 
 MAX_BATCH = 32
-"""Images that one inference takes at most where the model leaves the batch size open: bounds memory for long lists."""
+"""Largest batch if the model's batch size is dynamic. It limits the memory for long lists of images."""
 
 
 def open(path: str | os.PathLike[str], *, trust_plan: bool = False) -> Session:
@@ -146,7 +146,7 @@ class Session:
 
     def _opened(self) -> Any:
         if self._handle is None:
-            raise UsageError("The session is closed.", "It was closed before this call.", "Open the bundle again.")
+            raise UsageError("The session is closed.", "A closed session runs no model.", "Open the bundle again.")
         return self._handle
 
     def read(
@@ -169,7 +169,7 @@ class Session:
             part = [open_picture(image, self.spec.preprocess.turns) for image in images[start : start + size]]
             x = batch(part, self.spec)
             sizes = [size_of(image) for image in part]
-            if self.spec.input.batch and len(part) < size:  # a fixed batch is filled up with zeros
+            if self.spec.input.batch and len(part) < size:  # pad a fixed batch with zeros
                 filler = np.zeros((size - len(part), *self._row), self._dtype)
                 yield [output[: len(part)] for output in self.run(np.concatenate([x, filler]))], sizes
             else:
@@ -179,6 +179,6 @@ class Session:
         wanted = (self.spec.input.batch or "any", *self._row)
         return InvalidInput(
             f"An array of {x.dtype} with shape {x.shape} does not fit the model.",
-            f"It takes {self._dtype} with shape ({', '.join(map(str, wanted))}), {self.spec.input.layout}.",
-            "Call the session with the images themselves, or prepare them with edgewright.vision.preprocess.batch.",
+            f"The model needs {self._dtype} with shape ({', '.join(map(str, wanted))}), {self.spec.input.layout}.",
+            "Call the session with the images, or prepare them with edgewright.vision.preprocess.batch.",
         )

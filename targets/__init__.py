@@ -1,10 +1,11 @@
-"""Devices: what a machine is and which runtimes, precisions and quantization schemes suit it, as data.
+"""Devices as data: processor, memory, runtimes, precisions and quantization schemes.
 
-``target`` (the struct, built-in descriptions by name, a user's own TOML, is-it-this-machine), ``describe`` (in words),
-``detect`` (the machine that runs this), ``jetson`` and ``nvidia`` (what a Jetson and nvidia-smi tell), ``sensors``
-(clocks, heat, power), ``checkup`` (what a device lacks), ``devices/*.toml`` (one file a device).
+Describe and detect: ``target`` (the struct, TOML files, comparison with this machine), ``catalogue`` (targets by name),
+``describe`` (a target as text), ``detect`` (this machine as a target), ``jetson`` and ``nvidia`` (facts of a Jetson and
+of nvidia-smi), ``sensors`` (clocks, temperature, power), ``checkup`` (missing parts of a device), ``devices/*.toml``
+(one file per device).
 
-Work on a device: ``remote`` (files, jobs, edgewright there), ``ssh`` (the connection and what OpenSSH says),
-``answers`` (what a device may say), ``wheel`` and ``pins.txt`` (what is installed there); on the device ``agent`` (one
-verb a call) and ``job`` (what outlives a connection).
+Work on a device: ``remote`` (files, jobs, installation), ``ssh`` (the connection and OpenSSH's errors), ``answers``
+(limits for the answers of a device), ``wheel`` and ``pins.txt`` (packages to install). On the device: ``agent`` (one
+verb per call) and ``job`` (a job that continues without a connection).
 """

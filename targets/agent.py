@@ -1,13 +1,13 @@
-"""The program that runs on a device: standard library only, sent with each request, one verb a call.
+"""The program that runs on a device. It uses the standard library only, is sent with each request, and runs one verb.
 
-`ssh` starts ``python3`` there, which reads this file and a line of JSON from standard input. It answers with `MARK`
-(whatever a login script printed stands before it), then lines of JSON, the last with "ok" or "error"; `read` lets the
-bytes of a file follow. Nothing is kept in memory between calls, and each verb may be repeated after a lost connection.
+`ssh` starts ``python3`` on the device, which reads this file and a line of JSON from standard input. The answer begins
+with `MARK`; output of login scripts is before it. Lines of JSON follow, the last one with "ok" or "error". After
+`read`, the bytes of a file follow. Calls keep nothing in memory, and each verb can be repeated after a lost connection.
 
-Everything lies in one folder, `root`, which only its owner may enter::
+All files are in one folder, `root`, which only its owner can enter::
 
-    files/<sha256>        what was sent, by content: images, wheels, parts of artifacts
-    artifacts/<digest>/   folders put together out of them
+    files/<sha256>        received files by content: images, wheels, parts of artifacts
+    artifacts/<digest>/   folders assembled from these files
     env-<digest>/         edgewright for this device's Python
     jobs/<key>/           request.json, lock, started, progress.json, log, out/, result.json
 """
@@ -33,17 +33,17 @@ from typing import Any
 
 MARK = b"edgewright-answer\n"
 OWNED = ".edgewright-remote"
-"""A file that says that a folder is ours, to be removed whole."""
+"""A file that marks a folder as edgewright's, so that `clean` may remove it."""
 
 HOUR, DAY = 3600, 86400
 CHUNK = 1 << 20
 SILENCE_S = 30.0
 TEXT = 1000
-"""Characters of a message; `answers` allows more."""
+"""Characters of a message, below the limit in `answers`."""
 
 ISOLATED = "import sys; sys.path[:1] == [''] and sys.path.pop(0)\n"
-"""First line of every program that starts here: ``-c`` and ``-m`` import from the working directory before anything
-else. ``-P`` came with Python 3.11, and ``-I`` would lose the packages in the user's home, which count as installed."""
+"""First line of every program that starts here, because ``-c`` and ``-m`` import from the working directory first.
+``-P`` exists from Python 3.11 on, and ``-I`` would ignore the packages in the user's home, which count as installed."""
 
 SITE = """
 import json, site, sys
@@ -62,7 +62,7 @@ print(json.dumps(found))
 
 
 class Refused(Exception):
-    """Something that the user must know: `kind` is what the other side looks up."""
+    """An error for the user. `kind`: the key by which the host chooses the message."""
 
     def __init__(self, kind: str, text: str = "", what: str = "") -> None:
         super().__init__(kind, text, what)
@@ -73,9 +73,9 @@ class Refused(Exception):
 
 
 def hello(root: str, names: list[str]) -> dict[str, Any]:
-    """Make the folder, sweep what was not used for long, and say what this device is.
+    """Create the folder, remove old files, and return facts of this device.
 
-    "installed" has the version of each distribution in `names` that this Python finds.
+    "installed" has the version of each distribution in `names` that this Python finds. "free" is in bytes.
     """
     path = _root(root)
     try:
@@ -99,7 +99,7 @@ def hello(root: str, names: list[str]) -> dict[str, Any]:
 
 
 def clean(root: str) -> dict[str, Any]:
-    """End the jobs at work and remove the folder."""
+    """End the running jobs and remove the folder."""
     path = _root(root)
     if not path.is_dir():
         return {"removed": False, "root": str(path)}
@@ -107,7 +107,7 @@ def clean(root: str) -> dict[str, Any]:
         raise Refused("foreign", "", str(path))
     for job in _folders(Path(path, "jobs")):
         _stop(job)
-    for _ in range(5):  # what a dying job still writes is gone at the second look
+    for _ in range(5):  # a dying job can still write files after the first attempt
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
             return {"removed": True, "root": str(path)}
@@ -141,9 +141,9 @@ def _sweep(root: Path) -> None:
 
 
 def missing(root: str, digests: list[str], client: str) -> dict[str, Any]:
-    """Which of these contents are not here, with the bytes of each that are; and the free bytes of the disk.
+    """Return the incomplete contents with their received bytes, and the free bytes of the disk.
 
-    A receiver of this client's lost connection may still be at work: it gets a second to write what has come.
+    A receiver of a lost connection of this client can still be running. It gets a second to write its data.
     """
     wanted = {}
     with _receiving(root, client, patience_s=1.0):
@@ -159,7 +159,7 @@ def missing(root: str, digests: list[str], client: str) -> dict[str, Any]:
 
 
 def receive(root: str, client: str) -> dict[str, Any]:
-    """Take files from standard input, each after a line of JSON (sha256, size, offset), until a line without."""
+    """Receive files from standard input, each after a line of JSON (sha256, size, offset), until another line."""
     stored = 0
     with _receiving(root, client, patience_s=0.0):
         while head := _line():
@@ -172,10 +172,10 @@ def receive(root: str, client: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _receiving(root: str, client: str, patience_s: float) -> Iterator[None]:
-    """Hold the lock of the one who receives.
+    """Hold the lock of the receiver.
 
-    Another receiver of the same `client` belongs to a connection that is lost: after `patience_s` it is ended. One of
-    another client is waited for, and ended only when nothing has come to it for `SILENCE_S`.
+    Another receiver of the same `client` belongs to a lost connection and is killed after `patience_s` seconds. A
+    receiver of another client is killed only if it received nothing for `SILENCE_S` seconds.
     """
     path, begin = Path(root, "files", ".receiving"), time.monotonic()
     with path.open("a+") as lock:
@@ -196,11 +196,11 @@ def _receiving(root: str, client: str, patience_s: float) -> Iterator[None]:
         try:
             yield
         finally:
-            lock.truncate(0)  # a number that the system gives to another process must not stand here
+            lock.truncate(0)  # the system can reuse the process ID
 
 
 def _silent(root: str) -> bool:
-    """Whether no byte of a file has come for `SILENCE_S`."""
+    """Whether no byte of a file arrived for `SILENCE_S` seconds."""
     newest = max((part.stat().st_mtime for part in Path(root, "files").glob(".*.part")), default=0.0)
     return time.time() - newest > SILENCE_S
 
@@ -232,7 +232,7 @@ def _part(root: str, digest: str) -> Path:
 
 
 def assemble(root: str, trees: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """Put folders together: digest of a folder -> name of a file below it -> digest of its content."""
+    """Assemble folders. `trees`: digest of a folder -> name of a file in it -> digest of its content."""
     for digest, names in trees.items():
         final = Path(root, "artifacts", digest)
         if final.is_dir():
@@ -240,7 +240,7 @@ def assemble(root: str, trees: dict[str, dict[str, str]]) -> dict[str, Any]:
             continue
         temporary = Path(root, "artifacts", f".{digest}.{os.getpid()}")
         for name, content in names.items():
-            # Copied: a bundle with a file that has a second name (a hard link) is refused.
+            # A copy, because a bundle must not contain hard links.
             Path(temporary, name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path(root, "files", content), Path(temporary, name))
         _take_name(temporary, final)
@@ -253,10 +253,10 @@ def assemble(root: str, trees: dict[str, dict[str, str]]) -> dict[str, Any]:
 def install(
     root: str, digest: str, wheel: str, lacking: list[str], pins: list[str], wheels: str | None
 ) -> dict[str, Any]:
-    """Make ``env-<digest>`` out of the wheel (a content) and what is `lacking`; remove those unused for an hour.
+    """Create ``env-<digest>`` with the wheel (a content) and the packages `lacking`; remove those unused for an hour.
 
-    The wheel is pure Python: unpacking it is installing it. pip takes the versions in `pins` ("name==version"), and
-    takes them from `wheels` (a folder in ``artifacts/``) instead of the index where that is named.
+    The wheel is pure Python, so unpacking it is enough. pip installs the versions in `pins` ("name==version"). If
+    `wheels` (a folder in ``artifacts/``) is given, pip uses it instead of the index.
     """
     final = Path(root, f"env-{digest}")
     if not final.is_dir():
@@ -278,14 +278,14 @@ def _make_environment(
     root: str, env: Path, wheel: str, lacking: list[str], pins: list[str], wheels: str | None
 ) -> None:
     python = str(Path(env, "bin", "python"))
-    # Nothing of it may name its own path: it is renamed.
+    # No file in it may contain its path, because it is renamed later.
     venv = _module(sys.executable, "venv", "--system-site-packages", "--without-pip", str(env))
     _run("venv", venv, root)
     where = _program(python, "import sysconfig; print(sysconfig.get_path('purelib'))")
     site = _run("venv", where, root).strip()
     shutil.unpack_archive(Path(root, "files", wheel), site, "zip")
     if parents := json.loads(_run("venv", _program(sys.executable, SITE), root)):
-        # The interpreter is itself one of a virtual environment: its packages count as the system's.
+        # The interpreter belongs to a virtual environment: treat its packages as the system's.
         Path(site, "edgewright-system.pth").write_text("".join(f"{path}\n" for path in parents))
     if lacking:
         _install(root, python, Path(env, "pins.txt"), lacking, pins, wheels)
@@ -298,24 +298,24 @@ def _install(
     where = ["--no-index", "--find-links", str(Path(root, "artifacts", wheels))] if wheels else []
     what = ", ".join(lacking)
     if not _works(_module(python, "pip", "--version"), root) and not _works(_module(python, "ensurepip"), root):
-        raise Refused("pip", "neither pip nor ensurepip is there", what)
-    # Wheels only: building numpy takes a device an hour, and a source distribution runs its own code to be built.
+        raise Refused("pip", "pip and ensurepip are not installed", what)
+    # Wheels only: building numpy takes an hour on a device, and a source distribution runs its own code.
     quiet = ["--no-input", "--disable-pip-version-check", "-q", "--only-binary", ":all:"]
     _run("packages", _module(python, "pip", "install", *quiet, "-c", str(constraints), *where, *lacking), root, what)
 
 
 def _program(python: str, code: str, *words: str) -> list[str]:
-    """The command that runs `code` with `words` as its arguments, isolated from the working directory."""
+    """Return the command that runs `code` with the arguments `words`, isolated from the working directory."""
     return [python, "-c", ISOLATED + code, *words]
 
 
 def _module(python: str, name: str, *words: str) -> list[str]:
-    """The command ``python -m name words``, isolated from the working directory."""
+    """Return the command ``python -m name words``, isolated from the working directory."""
     return _program(python, f"import runpy; runpy.run_module({name!r}, run_name='__main__', alter_sys=True)", *words)
 
 
 def _run(kind: str, command: list[str], root: str, what: str = "") -> str:
-    # What a program starts in turn (ensurepip starts pip) is not isolated by us: `root` has no modules.
+    # Programs that the command starts (ensurepip starts pip) are not isolated, so run in `root`, which has no modules.
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env=env, cwd=root,
@@ -324,7 +324,9 @@ def _run(kind: str, command: list[str], root: str, what: str = "") -> str:
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
         full = next((line for line in lines if os.strerror(errno.ENOSPC) in line), None)
-        first = next((line for line in lines if line.startswith("ERROR:")), lines[-1])  # of pip: its last is an address
+        first = next(
+            (line for line in lines if line.startswith("ERROR:")), lines[-1]
+        )  # the last line of pip is an address
         raise Refused("full" if full else kind, full or first, what)
     return done.stdout
 
@@ -341,7 +343,7 @@ def _works(command: list[str], root: str) -> bool:
 
 
 def start(root: str, key: str, request: dict[str, Any], python: str) -> dict[str, Any]:
-    """Start a job that goes on without us, unless it runs or is done already. A dead one is started anew."""
+    """Start a job that continues without this process, unless it runs or is done. A dead job starts again."""
     job = Path(root, "jobs", key)
     with Path(root, "jobs", ".lock").open("w") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
@@ -370,35 +372,35 @@ def start(root: str, key: str, request: dict[str, Any], python: str) -> dict[str
 
 
 def follow(root: str, key: str) -> dict[str, Any]:
-    """Print the progress of a job until it ends; then its result."""
+    """Print the progress of a job until it ends. Return its result."""
     job = Path(root, "jobs", key)
     reported = ""
     while True:
-        state = _state(job)  # before the last look at the progress, which may be written meanwhile
+        state = _state(job)  # read before the progress, which can change in between
         if (now := _read(job, "progress.json")) != reported:
             reported = now
-            _say({"progress": json.loads(now)})
+            _print_json({"progress": json.loads(now)})
         if state == "done":
             return {"result": json.loads(_read(job, "result.json"))}
         if state != "running":
             raise _dead(root, job)
-        # A look costs the device microseconds; when the other side goes, its end of the pipe tells.
+        # This check takes microseconds. A closed pipe shows that the other side is gone.
         if select.select([sys.stdin], [], [], 0.25)[0] and not os.read(0, 1):
             raise Refused("cut")
 
 
 def read(root: str, key: str, name: str, offset: int) -> None:
-    """Send a file of a job's ``out/`` from `offset` on, after a line with its size."""
+    """Send a file of a job's ``out/`` from byte `offset` on, after a line with its size."""
     path = Path(root, "jobs", key, "out", name)
-    # A link was not there when the job ended: it lists plain files only.
+    # The job lists plain files only, so a link appeared later.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        _say({"ok": {"size": os.fstat(file.fileno()).st_size}})
+        _print_json({"ok": {"size": os.fstat(file.fileno()).st_size}})
         file.seek(offset)
         shutil.copyfileobj(file, sys.stdout.buffer, CHUNK)
 
 
 def forget(root: str, keys: list[str]) -> dict[str, Any]:
-    """Remove jobs that have ended."""
+    """Remove jobs that ended."""
     for key in keys:
         job = Path(root, "jobs", key)
         if _state(job) != "running":
@@ -407,7 +409,7 @@ def forget(root: str, keys: list[str]) -> dict[str, Any]:
 
 
 def _state(job: Path) -> str:
-    """new, running, done, or died: it was started, nobody holds its lock, and there is no result."""
+    """Return new, running, done or died. A died job was started, no process holds its lock, and it has no result."""
     if _locked(job):
         return "running"
     if Path(job, "result.json").exists():
@@ -462,7 +464,7 @@ def _take_name(temporary: Path, final: Path) -> None:
     except OSError:
         if not final.is_dir():
             raise
-        shutil.rmtree(temporary, ignore_errors=True)  # another call was faster with the same content
+        shutil.rmtree(temporary, ignore_errors=True)  # another call created the same content first
 
 
 def _read(folder: Path, name: str) -> str:
@@ -478,7 +480,7 @@ def _write(folder: Path, name: str, text: str) -> None:
 
 
 def _some(most: int) -> bytes:
-    """What has come on standard input, at most so much: a full read would lose it when the connection drops."""
+    """Return at most `most` available bytes of standard input. A full read would lose them if the connection drops."""
     pipe: Any = sys.stdin.buffer
     return bytes(pipe.read1(most))
 
@@ -488,17 +490,17 @@ def _line() -> dict[str, Any]:
     return json.loads(line) if line.endswith(b"\n") else {}
 
 
-def _say(message: dict[str, Any]) -> None:
+def _print_json(message: dict[str, Any]) -> None:
     sys.stdout.buffer.write(json.dumps(message).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
 def _fail(kind: str, text: str, what: str) -> None:
-    _say({"error": {"kind": kind, "text": text[:TEXT], "what": what[:TEXT]}})
+    _print_json({"error": {"kind": kind, "text": text[:TEXT], "what": what[:TEXT]}})
 
 
 def main() -> None:
-    """Answer one request: a line with "verb" and its arguments."""
+    """Answer one request: a line of JSON with "verb" and its arguments."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.umask(0o077)
     sys.stdout.buffer.write(MARK)
@@ -506,11 +508,11 @@ def main() -> None:
     try:
         verb = globals()[request.pop("verb")]
         if (found := verb(**request)) is not None:
-            _say({"ok": found})
+            _print_json({"ok": found})
     except Refused as error:
         _fail(error.kind, error.text, error.what)
     except OSError as error:
-        # EFBIG: a limit on the size of files (ulimit -f) looks like a disk that is full below it.
+        # EFBIG: a limit on the size of files (ulimit -f) has the same remedy as a full disk.
         kind = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "os"
         _fail(kind, error.strerror or str(error), str(error.filename or ""))
 

@@ -1,8 +1,8 @@
-"""What a device may say: its answers as structs, and how much of everything it may send.
+"""The answers of a device as structs, and the size limit of each.
 
-A device can be broken, or run what somebody else put there, so nothing from it is believed: each line is decoded into
-one of these structs, and what does not fit is an `IntegrityError` that names the device. `agent` and `job` keep to the
-same bounds, so that an honest device never meets them.
+A device can be broken or run foreign code, so edgewright does not trust its answers. Each line is decoded into one of
+these structs. A line that does not fit raises an `IntegrityError` with the device's name. `agent` and `job` keep the
+same limits, so a correct device never reaches them.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from edgewright.core.errors import IntegrityError
 from edgewright.core.spec import section
 
 LINE_BYTES = 4 << 20
-"""A line. The longest are lists of `DIGESTS` contents (90 bytes each) or of `FILES` results (150 bytes or so)."""
+"""Bytes of a line. The longest lines list `DIGESTS` contents (90 bytes each) or `FILES` results (about 150 bytes)."""
 DIGESTS = 10_000
-"""Contents that a device is asked for at once; a larger image set takes several questions."""
+"""Contents in one request. A larger image set takes several requests."""
 FILES = 4096
-"""Files that a job may leave. Measuring leaves three an artifact, a finished artifact is a handful."""
+"""Files that a job may leave. A measurement leaves three files per artifact; a finished artifact has a few."""
 RESULT_BYTES = 8 << 30
-"""All files of a job together, where the caller knows no better bound: the largest plans, and twice the outputs of
-50,000 images for the 21,841 classes of the full ImageNet (4.4 GB)."""
+"""Bytes of all files of a job, if the caller has no smaller limit. It covers the largest plans, and twice the outputs
+of 50,000 images for the 21,841 classes of the full ImageNet (4.4 GB)."""
 TEXT = 4096
-"""Characters of one text: a message, a path, a version."""
+"""Characters of one text, for example a message, a path or a version."""
 VALUE_BYTES = 1 << 20
-"""What a job returns, as JSON: a description of the device takes 3 kB, one of an artifact with 10,000 labels 200 kB."""
+"""Bytes of a job's return value as JSON. A device description takes 3 kB, an artifact with 10,000 labels 200 kB."""
 BURST, PER_S = 200, 20
-"""Lines of progress: at once, and a second on average after that. A device sends four a second."""
+"""Progress lines: allowed at once, and then per second on average. A device sends four per second."""
 NAME, PART, DEPTH = 1024, 200, 16
-"""Of a file's name the characters, the bytes of a part (a file system takes 255) and the number of parts."""
+"""Limits of a file name: characters, bytes of one path component (file systems allow 255), path components."""
 STDERR_BYTES = 1 << 16
-"""What is kept of what ssh and the device write to the standard error: its end."""
+"""Bytes that are kept of the standard error of ssh and the device. The last bytes are kept."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Text = Annotated[str, msgspec.Meta(max_length=TEXT)]
@@ -47,11 +47,11 @@ T = TypeVar("T")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of what a device says; a field that is not listed is an error."""
+    """Base of all answers. An unknown field is an error."""
 
 
 class Fault(Answer, frozen=True, kw_only=True):
-    """What `agent` refuses (see `agent.Refused`)."""
+    """A refusal of `agent` (see `agent.Refused`)."""
 
     kind: Literal["full", "os", "folder", "foreign", "venv", "pip", "packages", "died", "cut", "damaged"]
     text: Text
@@ -59,7 +59,7 @@ class Fault(Answer, frozen=True, kw_only=True):
 
 
 class Message(Answer, frozen=True, kw_only=True):
-    """One line of `agent`: exactly one of these."""
+    """One line of `agent`. Exactly one field is set."""
 
     ok: msgspec.Raw = msgspec.Raw()
     error: Fault | None = None
@@ -67,7 +67,7 @@ class Message(Answer, frozen=True, kw_only=True):
 
 
 class Hello(Answer, frozen=True, kw_only=True):
-    """`agent.hello`."""
+    """Answer of `agent.hello`. `free`: bytes on the disk. `installed`: version of each distribution."""
 
     root: Folder
     python: Version
@@ -77,49 +77,49 @@ class Hello(Answer, frozen=True, kw_only=True):
 
 
 class Cleaned(Answer, frozen=True, kw_only=True):
-    """`agent.clean`."""
+    """Answer of `agent.clean`."""
 
     removed: bool
     root: Folder
 
 
 class Missing(Answer, frozen=True, kw_only=True):
-    """`agent.missing`: bytes of each content that are there."""
+    """Answer of `agent.missing`. `missing`: the received bytes of each incomplete content."""
 
     missing: Annotated[dict[Digest, Count], msgspec.Meta(max_length=DIGESTS)]
     free: Count
 
 
 class Stored(Answer, frozen=True, kw_only=True):
-    """`agent.receive`."""
+    """Answer of `agent.receive`: the number of stored files."""
 
     stored: Count
 
 
 class Installed(Answer, frozen=True, kw_only=True):
-    """`agent.install`."""
+    """Answer of `agent.install`: the path of the environment's interpreter."""
 
     python: Folder
 
 
 class Started(Answer, frozen=True, kw_only=True):
-    """`agent.start`."""
+    """Answer of `agent.start`."""
 
     state: Literal["started", "running", "done"]
 
 
 class Size(Answer, frozen=True, kw_only=True):
-    """`agent.read`, before the bytes."""
+    """Answer of `agent.read`, before the bytes of the file."""
 
     size: Count
 
 
 class Nothing(Answer, frozen=True, kw_only=True):
-    """`agent.assemble` and `agent.forget`."""
+    """Answer of `agent.assemble` and `agent.forget`."""
 
 
 class Failure(Answer, frozen=True, kw_only=True):
-    """A user's error of a job; `family` is its class in `errors.FAMILIES`."""
+    """A user's error that a job raised. `family`: its class in `errors.FAMILIES`."""
 
     family: Annotated[str, msgspec.Meta(max_length=40)]
     what: Text
@@ -128,14 +128,14 @@ class Failure(Answer, frozen=True, kw_only=True):
 
 
 class Written(Answer, frozen=True, kw_only=True):
-    """A file that a job wrote."""
+    """A file that a job wrote. `size`: bytes."""
 
     sha256: Digest
     size: Count
 
 
 class JobResult(Answer, frozen=True, kw_only=True):
-    """``result.json`` of a job: `ok` (JSON) and `files` by name, or the `error`."""
+    """``result.json`` of a job: the return value `ok` (JSON) and the `files` by name, or the `error`."""
 
     ok: msgspec.Raw = msgspec.Raw()
     files: Annotated[dict[Name, Written], msgspec.Meta(max_length=FILES)] = {}
@@ -143,24 +143,24 @@ class JobResult(Answer, frozen=True, kw_only=True):
 
 
 class Followed(Answer, frozen=True, kw_only=True):
-    """`agent.follow`."""
+    """Answer of `agent.follow`."""
 
     result: JobResult
 
 
 def breach(device: object, what: str, allowed: str) -> IntegrityError:
-    """The error for `what` a `device` sent, where only what is `allowed` would be believed."""
+    """Return the error for a `device` that sent `what`. `allowed`: the accepted form or limit."""
     return IntegrityError(
         f"{device} sent {what}.", f"Allowed: {allowed}.",
-        f"Check what answers there. `edgewright targets clean {device}` removes edgewright from it; the next run "
-        "installs it again.",
+        "Check which program answers on the device. Then remove edgewright from it: "
+        f"`edgewright targets clean {device}`. The next run installs it again.",
     )  # fmt: skip
 
 
 def decode(content: bytes | msgspec.Raw, kind: type[T], device: object, what: str) -> T:
-    """`content` (JSON) as a `kind`; `IntegrityError` where it is none. `what` is for the message: "its greeting"."""
+    """Decode `content` (JSON) as `kind`. `what` is for the message ("an answer"). Raises `IntegrityError`."""
     try:
-        # For any object there is nothing that a hook could say.
+        # A plain object has no fields that the hook could explain.
         return msgspec.json.decode(content, type=kind, dec_hook=None if kind is object else section)
     except RecursionError:
         reason = "it is nested too deeply"
@@ -170,15 +170,18 @@ def decode(content: bytes | msgspec.Raw, kind: type[T], device: object, what: st
 
 
 def message(line: bytes, device: object) -> Message:
-    """One line of an answer."""
+    """Decode one line of an answer. Raises `IntegrityError` if it does not set exactly one field."""
     found = decode(line, Message, device, "an answer")
     if bool(bytes(found.ok)) + (found.error is not None) + (found.progress is not None) != 1:
-        raise breach(device, "an answer that says several things, or nothing", 'one of "ok", "error", "progress"')
+        raise breach(device, "an answer with several parts, or with none", 'one of "ok", "error", "progress"')
     return found
 
 
 def value(content: msgspec.Raw, device: object) -> Any:
-    """What a job returned: plain data of bounded size, in which each number is finite and each text bounded."""
+    """Decode the return value of a job: plain data with finite numbers and texts of limited length.
+
+    Raises `IntegrityError` if a limit is exceeded.
+    """
     if len(content) > VALUE_BYTES:
         raise breach(device, f"a result of {len(content)} bytes", f"{VALUE_BYTES} bytes")
     found = decode(content, object, device, "a result")
@@ -190,7 +193,7 @@ def value(content: msgspec.Raw, device: object) -> Any:
 
 
 def require_plain(found: Any, device: object) -> None:
-    """Refuse data with a text that is too long, or with a number that is not finite or has more than 63 bits."""
+    """Raise `IntegrityError` for a text that is too long, a number that is not finite, or one above 63 bits."""
     if isinstance(found, Mapping):
         for name, item in found.items():
             require_plain(name, device)
@@ -207,7 +210,7 @@ def require_plain(found: Any, device: object) -> None:
 
 
 def require_files(files: Mapping[str, Written], most_bytes: int, device: object) -> None:
-    """Refuse files that are larger together than `most_bytes`, or with a name by which one could land elsewhere."""
+    """Raise `IntegrityError` if the files exceed `most_bytes` in total, or if a name leads out of the job's folder."""
     total = sum(about.size for about in files.values())
     if total > most_bytes:
         raise breach(device, f"results of {total} bytes", f"{most_bytes} bytes for this job")
@@ -226,5 +229,5 @@ def require_files(files: Mapping[str, Written], most_bytes: int, device: object)
         ):
             raise breach(
                 device, f"a result named '{name[:PART]}'",
-                "names below the job's own folder, each once, none of them below another file",
+                "names inside the job's folder, each once, and no file inside another file",
             )  # fmt: skip

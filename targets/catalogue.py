@@ -1,4 +1,4 @@
-"""Targets by name: this machine, a built-in description, a user's TOML file; what may be meant by an unknown name."""
+"""Find a target by name: this machine, a built-in description, or the user's TOML file. Suggest similar names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .target import THIS_MACHINE, Target, parse
 
 
 def names() -> tuple[str, ...]:
-    """What `load` takes by name: ``this-machine`` and the built-in descriptions, sorted."""
+    """Return the names that `load` accepts: ``this-machine`` and the built-in targets, sorted."""
     return (THIS_MACHINE, *devices.names())
 
 
 def load(name: str) -> Target:
-    """The target called `name`: detected, built in, or the path of a TOML file.
+    """Return the target `name`: this machine, a built-in target, or the path of a TOML file.
 
-    Raises `UsageError` (with what may be meant) for an unknown one, `InvalidInput` for a file that is not a target.
+    Raises `UsageError` with similar names for an unknown target, and `InvalidInput` for a file that is not a target.
     """
     if name == THIS_MACHINE:
         return detect.this_machine()
@@ -39,15 +39,15 @@ def load(name: str) -> Target:
         raise UsageError(
             f"Unknown target '{name}'.",
             f"Known targets: {', '.join(names())}.",
-            (f"Did you mean {near}? " if near else "") + "A device of your own: give the path of its TOML file.",
+            (f"Did you mean {near}? " if near else "") + "For your own device, give the path of its TOML file.",
         )
     return devices.read(name)
 
 
 def _near(name: str, aliases: dict[str, str]) -> list[str]:
-    """What may be meant by `name`: the targets that have all of its words, else the nearest spelling.
+    """Return the targets that contain all words of `name`, else the target with the most similar spelling.
 
-    A number tells one device from another ("raspberry-pi-3"), so a name without one of the numbers is not near.
+    A number distinguishes devices ("raspberry-pi-3"), so a target without one of the numbers is not similar.
     """
     words = _words(name)
     if within := [target for target in names() if words and words <= _words(target)]:
@@ -87,7 +87,7 @@ def _from_file(path: Path) -> Target:
 
 def _unknown(path: Path, field: str, name: str, known: Iterable[str]) -> InvalidInput:
     return InvalidInput(
-        f"{path} is not a valid target: there is no '{name}' - at `$.{field}`.",
-        f"There: {', '.join(sorted(known))}.",
-        "Correct the field that is named; `edgewright targets show x86-vnni` shows an example.",
+        f"{path} is not a valid target: unknown name '{name}' - at `$.{field}`.",
+        f"Known names: {', '.join(sorted(known))}.",
+        "Correct this field. `edgewright targets show x86-vnni` shows an example.",
     )

@@ -1,4 +1,4 @@
-"""What a device with an NVIDIA GPU has for inference and for measuring, what it lacks, and how to get it."""
+"""Check a device with an NVIDIA GPU: installed and missing software, clocks, memory, sensors, and how to fix each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .files import meminfo, text
 from .target import Target
 
 LITTLE_MEMORY = 2 << 30
-"""Less free memory than this is worth a word: building an engine takes some hundred MiB beside the model."""
+"""Bytes. Less free memory gives a note, because building an engine needs some hundred MiB in addition to the model."""
 
 
 MODULES = {
@@ -23,11 +23,11 @@ MODULES = {
     "tensorrt_rtx": ("tensorrt_rtx",),
     "cuda": ("cuda.bindings.runtime", "cuda.cudart"),
 }
-"""Where each is found; cuda-python's places are those since 12.6, and before."""
+"""Import paths of each module. cuda-python has two: from version 12.6 on, and before."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that was looked at: in words what is there or not, and where it can be bettered, how (a command)."""
+    """One result of the check. `what`: the finding. `fix`: the command that improves it, if there is one."""
 
     state: Literal["ok", "missing", "note"]
     what: str
@@ -35,7 +35,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Interpreter(NamedTuple):
-    """This Python: its version, the modules that matter and that it finds, whether the system's are hidden from it."""
+    """A Python: its version, the names in `MODULES` that it finds, and whether it ignores the system's packages."""
 
     python: str
     modules: frozenset[str]
@@ -43,7 +43,7 @@ class Interpreter(NamedTuple):
 
 
 def this_interpreter() -> Interpreter:
-    """The Python that runs this. Modules are looked for; of a dotted one only what stands above it is imported."""
+    """Return the running Python. Modules are searched without an import; only parents of a dotted name are imported."""
     found = frozenset(name for name, places in MODULES.items() if any(map(_is_there, places)))
     configuration = (text(Path(sys.prefix, "pyvenv.cfg")) or "").lower().replace(" ", "")
     isolated = sys.prefix != sys.base_prefix and "include-system-site-packages=true" not in configuration
@@ -53,12 +53,12 @@ def this_interpreter() -> Interpreter:
 def _is_there(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except (ImportError, OSError):  # what stands above it is missing or broken
+    except (ImportError, OSError):  # a parent package is missing or broken
         return False
 
 
 def checkup(machine: Target, root: Path = Path("/"), interpreter: Interpreter | None = None) -> tuple[Check, ...]:
-    """What there is to say about `machine`, whose files lie below `root`; nothing where it has no NVIDIA GPU."""
+    """Return the checks of `machine`, whose files are below `root`; empty without an NVIDIA GPU."""
     here = interpreter or this_interpreter()
     if jetson.is_jetson(root):
         parts = (_release(machine), _tensorrt(root, here), _cuda(machine, here), _clocks(machine, root), _memory(root))
@@ -73,11 +73,13 @@ def _release(machine: Target) -> Iterator[Check]:
     if release is None or release.l4t is None:
         yield Check(
             state="note",
-            what="The release of Jetson Linux is hidden, as in a container.",
+            what="The release of Jetson Linux is not visible. A container hides it.",
             fix="docker run -v /etc/nv_tegra_release:/etc/nv_tegra_release:ro --security-opt systempaths=unconfined",
         )
     elif release.jetpack is None:
-        yield Check(state="note", what=f"Unknown JetPack, L4T r{release.l4t}: edgewright goes by what it finds.")
+        yield Check(
+            state="note", what=f"JetPack of L4T r{release.l4t} is not known. edgewright uses the installed versions."
+        )
     else:
         yield Check(state="ok", what=f"JetPack {release.jetpack}, L4T r{release.l4t}")
 
@@ -97,14 +99,14 @@ def _tensorrt(root: Path, here: Interpreter) -> Iterator[Check]:
     elif here.isolated:
         yield Check(
             state="missing",
-            what="TensorRT's Python bindings are installed in the system, which this environment does not see",
-            fix="python3 -m venv --system-site-packages DIR, and install edgewright there",
+            what="TensorRT's Python bindings are installed, but this virtual environment ignores system packages",
+            fix="python3 -m venv --system-site-packages DIR, then install edgewright in it",
         )
     else:
         yield Check(
             state="missing",
             what=f"TensorRT's Python bindings are installed, but not for this Python {here.python}",
-            fix="run edgewright with the system's own python3",
+            fix="run edgewright with the system's python3",
         )
 
 
@@ -122,10 +124,10 @@ def _cuda(machine: Target, here: Interpreter) -> Iterator[Check]:
         return
     cuda = next((s.cuda for s in machine.software if s.cuda), None)
     major, _, minor = (cuda or "").partition(".")
-    # From 13 on cuda-python goes with every CUDA of its major version.
+    # From version 13 on, cuda-python works with every CUDA of the same major version.
     pin = f"=={major}.*" if major.isdigit() and int(major) >= 13 else f"=={major}.{minor[:1]}.*" if cuda else ""
     yield Check(
-        state="missing", what="cuda-python, which the TensorRT session runs on", fix=f"pip install 'cuda-python{pin}'"
+        state="missing", what="cuda-python, which the TensorRT session needs", fix=f"pip install 'cuda-python{pin}'"
     )
 
 
@@ -133,20 +135,22 @@ def _clocks(machine: Target, root: Path) -> Iterator[Check]:
     modes = jetson.modes(root)
     wanted = machine.power_mode or modes.fastest
     if modes.name is None:
-        yield Check(state="note", what="The power mode is not known: nvpmodel's files are missing or hidden.")
+        yield Check(
+            state="note", what="The power mode is not known: nvpmodel's files are missing, or a container hides them."
+        )
     elif wanted in (None, modes.name):
         yield Check(state="ok", what=f"power mode {modes.name}, the fastest")
     else:
         yield Check(
             state="note",
-            what=f"power mode {modes.name}; measurements are marked unless it is {wanted}",
+            what=f"power mode {modes.name}: latencies are marked as unreliable, except in {wanted}",
             fix=f"sudo nvpmodel -m {modes.all[str(wanted)]}" if wanted in modes.all else "sudo nvpmodel -q",
         )
     held = sensors.gpu_is_held(root)
     if held is False:
-        yield Check(state="note", what="the clocks go up and down with the load", fix="sudo jetson_clocks")
+        yield Check(state="note", what="the clocks change with the load", fix="sudo jetson_clocks")
     elif held:
-        yield Check(state="ok", what="the GPU's clock is held at its limit")
+        yield Check(state="ok", what="the GPU clock is fixed at its limit")
 
 
 def _memory(root: Path) -> Iterator[Check]:
@@ -157,11 +161,11 @@ def _memory(root: Path) -> Iterator[Check]:
     what = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB of memory free"
     what += "" if swap is None else f", {swap / 2**30:.1f} GiB of swap" if swap else ", no swap"
     if free < LITTLE_MEMORY:
-        fix = "sudo systemctl set-default multi-user.target && sudo reboot, which starts without a desktop"
+        fix = "sudo systemctl set-default multi-user.target && sudo reboot (starts without a desktop)"
         yield Check(state="note", what=what, fix=fix)
     elif swap == 0 and total < 9 << 30:
         fix = "sudo fallocate -l 4G /swap && sudo chmod 600 /swap && sudo mkswap /swap && sudo swapon /swap"
-        yield Check(state="note", what=f"{what}: building an engine may need some", fix=fix)
+        yield Check(state="note", what=f"{what}: building an engine can need swap", fix=fix)
     else:
         yield Check(state="ok", what=what)
 
@@ -173,8 +177,8 @@ def _power(root: Path) -> Iterator[Check]:
     elif any((root / "sys/class/powercap").glob("intel-rapl:*")):
         yield Check(
             state="note",
-            what="the processor counts its energy (RAPL), but only the administrator may read it",
-            fix="sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj, until the next start",
+            what="the processor counts its energy (RAPL), but only the administrator can read it",
+            fix="sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj (until the next boot)",
         )
     else:
-        yield Check(state="note", what="no sensor of power: reports have no energy")
+        yield Check(state="note", what="no power sensor: reports have no energy")

@@ -1,4 +1,4 @@
-"""A target in words: what the device has, what that means for a model, and how to measure on it."""
+"""A target as text: the device, the consequences for a model, and how to measure on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .target import SYSTEM_BYTES, Gpu, HardwarePrecision, PowerMode, Software, T
 
 
 def describe(target: Target) -> str:
-    """The target in words, a line a fact, at most 100 columns, for ``edgewright targets show``."""
+    """Return the text of ``edgewright targets show``: one fact per line, at most 100 columns."""
     lines = [textwrap.fill(one_line(f"{target.name}: {target.title}"), 100, subsequent_indent=" " * 15)]
     lines += [_line(label, text) for label, text in _facts(target)]
     return "\n".join(lines)
@@ -50,39 +50,45 @@ def _gpu_facts(target: Target, gpu: Gpu) -> Iterator[tuple[str, str]]:
     if left and gpu.shared_memory:
         yield (
             "for a model",
-            f"about {left / 2**30:.1f} GiB: CPU and GPU share the memory, {SYSTEM_BYTES >> 30} GiB are allowed for the "
-            "system and CUDA",
+            f"about {left / 2**30:.1f} GiB: CPU and GPU share the memory, {SYSTEM_BYTES >> 30} GiB are reserved for "
+            "the system and CUDA",
         )
     elif left:
-        yield "for a model", f"{left / 1e9:.0f} GB of the GPU's own"
+        yield "for a model", f"{left / 1e9:.0f} GB of GPU memory"
     if target.dla_cores:
         yield "DLA", f"{target.dla_cores} core{'s' if target.dla_cores > 1 else ''}"
 
 
 def _gpu_advice(target: Target, gpu: Gpu) -> Iterator[tuple[str, str]]:
     if "int8" in gpu.precisions:
-        yield "use", "INT8 by Q/DQ in the graph, the rest in FP16, float32 where FP16 overflows."
+        yield (
+            "use",
+            "INT8 by Q/DQ pairs in the graph; FP16 for the other layers; float32 for values that overflow in FP16.",
+        )
     elif "f16" in gpu.precisions:
-        yield "use", "FP16, and float32 where it overflows."
+        yield "use", "FP16, and float32 for values that overflow in FP16."
     if target.dla_cores:
         yield (
             "use",
-            "The DLA to spare the GPU and energy, not for speed: INT8 and FP16, static shapes; what it does not know "
-            "falls back to the GPU.",
+            "The DLA to free the GPU and save energy, not for speed. It needs INT8 or FP16 and static shapes. Layers "
+            "that it does not support run on the GPU.",
         )
     titles: dict[HardwarePrecision, str] = {"int8": "INT8", "bf16": "BF16", "fp8": "FP8", "fp4": "FP4"}
     missing = [title for precision, title in titles.items() if precision not in gpu.precisions]
     if missing:
         yield "never", f"{', '.join(missing)}: this GPU has no units for {'them' if len(missing) > 1 else 'it'}."
     if gpu.shared_memory and not target.dla_cores:
-        yield "never", "DLA: there is none."
-    yield "never", "A plan from elsewhere: it is bound to the TensorRT build and the GPU, so it is built on the device."
+        yield "never", "DLA: this device has none."
+    yield (
+        "never",
+        "A plan from another machine: it works only with its TensorRT build and GPU. Build the plan on the device.",
+    )
     if target.power_modes:
         mode = target.power_mode or fastest_mode(tuple(mode.name for mode in target.power_modes))
         yield (
             "to measure",
-            f"sudo nvpmodel -m ID, the ID that /etc/nvpmodel.conf gives {mode}; then sudo jetson_clocks, which holds "
-            "the clocks at that mode's maximum.",
+            f"sudo nvpmodel -m ID, with the ID of {mode} in /etc/nvpmodel.conf. Then sudo jetson_clocks, which fixes "
+            "the clocks at the maximum of this mode.",
         )
 
 

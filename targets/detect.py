@@ -1,6 +1,6 @@
-"""The machine that runs this, as a target: instruction sets, cores and memory that this process may really use, GPU.
+"""Detect this machine as a target: instruction sets, the cores and memory that this process may use, and the GPU.
 
-A Jetson says more about itself (see ``jetson``); a GPU in an x86 host is asked for by ``nvidia-smi``.
+``jetson`` adds the facts of a Jetson. ``nvidia-smi`` reports a GPU in an x86 host.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _Arch = Literal["x86_64", "aarch64"]
 
 
 class Cpu(NamedTuple):
-    """What ``/proc/cpuinfo`` says: the model's name, instruction sets, physical cores."""
+    """A CPU by ``/proc/cpuinfo``: model name, instruction sets, number of physical cores."""
 
     name: str
     isa: tuple[Isa, ...]
@@ -35,15 +35,15 @@ class Cpu(NamedTuple):
 
 @functools.cache
 def physical_cores() -> int:
-    """The physical cores that this process may use: what a runtime gets where nothing else is asked for."""
-    return _cpu_only(Path("/"), None).cores or 1  # a session asks for this: it must not wait for nvidia-smi
+    """Return the number of physical cores that this process may use: the default number of threads of a runtime."""
+    return _cpu_only(Path("/"), None).cores or 1  # sessions call this: it must not wait for nvidia-smi
 
 
 def this_machine(root: Path = Path("/"), cpus: frozenset[int] | None = None) -> Target:
-    """This machine as a target named ``this-machine``.
+    """Return this machine as a target named ``this-machine``.
 
-    `root` holds ``proc``, ``sys`` and what else is read; `cpus` are the logical CPUs to count (default: the process's
-    affinity). Of a recorded machine (another `root`) nvidia-smi is not asked: it has a GPU only as a known Jetson.
+    `root`: folder with ``proc``, ``sys`` and the other files. `cpus`: logical CPUs to count; default: the affinity of
+    the process. For a recorded machine (another `root`), nvidia-smi does not run, so only a known Jetson has a GPU.
     """
     machine = _cpu_only(root, cpus)
     if jetson.is_jetson(root):
@@ -52,7 +52,7 @@ def this_machine(root: Path = Path("/"), cpus: frozenset[int] | None = None) -> 
         machine = replace(machine, title=f"{machine.title}, {gpu.name}", gpu=gpu)
     if machine.gpu is None:
         return machine
-    # An x86 host with a GPU need not mean it for inference: TensorRT counts where it is installed.
+    # An x86 host may have a GPU for other purposes: TensorRT is a runtime only if it is installed.
     chosen = machine.arch == "aarch64" or find_spec("tensorrt") or find_spec("tensorrt_rtx")
     return replace(machine, runtimes=runtimes_for(machine.arch, machine.isa, machine.gpu)) if chosen else machine
 
@@ -63,7 +63,7 @@ def _cpu_only(root: Path, cpus: frozenset[int] | None) -> Target:
     if not cpuinfo.is_file():
         return _elsewhere(arch)
     content = cpuinfo.read_text(errors="replace")
-    if root != Path("/"):  # a recorded machine need not be of this one's architecture
+    if root != Path("/"):  # a recorded machine can have another architecture
         arch = "aarch64" if "CPU implementer" in content else "x86_64"
     cpu = parse_cpuinfo(content, _affinity() if cpus is None else cpus)
     board = jetson.board(root).model
@@ -84,9 +84,9 @@ def _cpu_only(root: Path, cpus: frozenset[int] | None) -> Target:
 
 
 def runtimes_for(arch: _Arch, isa: tuple[Isa, ...], gpu: Gpu | None = None) -> tuple[TargetRuntime, ...]:
-    """The runtimes, precisions and INT8 schemes that suit a CPU with these instruction sets, TensorRT for `gpu` first.
+    """Return runtimes, precisions and INT8 schemes for a CPU with these instruction sets; with `gpu`, TensorRT first.
 
-    Beside TensorRT on Arm there is ONNX Runtime; OpenVINO's f16 gains nothing next to a GPU.
+    With TensorRT on Arm, ONNX Runtime is the only CPU runtime: next to a GPU, OpenVINO's f16 gains nothing.
     """
     cpu = _cpu_runtimes(arch, isa, gpu is None)
     if gpu is None:
@@ -111,10 +111,10 @@ def _cpu_runtimes(arch: _Arch, isa: tuple[Isa, ...], alone: bool) -> tuple[Targe
 
 
 def parse_cpuinfo(text: str, cpus: frozenset[int] | None = None) -> Cpu:
-    """Read the text of ``/proc/cpuinfo``. `cpus`: count only these logical CPUs; None counts all.
+    """Parse the text of ``/proc/cpuinfo``. `cpus`: count only these logical CPUs; None counts all.
 
-    Instruction sets are those that every counted CPU has. Two threads of a core count once where the kernel tells which
-    core a CPU belongs to (x86); elsewhere each CPU is a core.
+    Instruction sets are those of every counted CPU. On x86 the kernel reports the core of each CPU, so two threads of a
+    core count once. Elsewhere each CPU counts as a core.
     """
     blocks = list(_blocks(text))
     counted = [b for b in blocks if cpus is None or int(b["processor"]) in cpus] or blocks
@@ -149,7 +149,7 @@ def _affinity() -> frozenset[int] | None:
 
 
 def _elsewhere(arch: _Arch) -> Target:
-    # macOS and others: no /proc. Every 64-bit Arm has NEON; more is not guessed.
+    # macOS and others have no /proc. Every 64-bit Arm has NEON; other instruction sets are unknown.
     isa: tuple[Isa, ...] = ("neon",) if arch == "aarch64" else ()
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     return Target(
@@ -172,7 +172,7 @@ def _memory(root: Path) -> int | None:
 
 
 def _cpu_quota(root: Path) -> float | None:
-    """The CPUs' worth of time that control groups grant, or None where they set no limit."""
+    """Return the CPU quota of the control groups in CPUs, or None without a limit."""
     quotas = []
     for value in _cgroup_values(root, "cpu.max"):
         quota, _, period = value.partition(" ")
@@ -185,7 +185,7 @@ def _cpu_quota(root: Path) -> float | None:
 
 
 def _cgroup_values(root: Path, name: str, old: str = "") -> list[str]:
-    """The values of a control group file, from this process's group up to the root; `old`: its place in version 1."""
+    """Return the values of a control group file from this process's group to the root. `old`: its path in version 1."""
     mount = root / "sys/fs/cgroup"
     own = PurePosixPath("/")
     for line in (text(root / "proc/self/cgroup") or "").splitlines():

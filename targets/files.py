@@ -1,4 +1,4 @@
-"""Files of the kernel and the system, read below a root so that a recorded machine can stand in for this one."""
+"""Read files of the kernel and the system below a root, so that tests can use a recorded machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def text(path: Path) -> str | None:
-    """The content of `path`, stripped of blanks at its ends; None where it is missing or cannot be read now.
+    """Return the stripped content of `path`; None if it is missing or cannot be read now.
 
-    A sensor whose chip is switched off fails to be read (EAGAIN, EINVAL) though its file is there.
+    A sensor whose chip is off has a file, but reading it fails (EAGAIN, EINVAL).
     """
     try:
         return path.read_text(errors="replace").strip()
@@ -17,7 +17,7 @@ def text(path: Path) -> str | None:
 
 
 def number(path: Path) -> float | None:
-    """The number in `path`; None where it is missing, cannot be read now, or holds no number."""
+    """Return the number in `path`; None if the file is missing, cannot be read now, or contains no number."""
     try:
         return float(text(path) or "")
     except ValueError:
@@ -25,6 +25,6 @@ def number(path: Path) -> float | None:
 
 
 def meminfo(root: Path) -> dict[str, int]:
-    """``/proc/meminfo`` in bytes, by the kernel's names ("MemTotal")."""
+    """Return ``/proc/meminfo`` in bytes, by the kernel's names ("MemTotal")."""
     rows = (line.split() for line in (text(root / "proc/meminfo") or "").splitlines())
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) > 1 and row[1].isdigit()}

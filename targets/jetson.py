@@ -1,8 +1,8 @@
-"""What a Jetson says about itself: board and module, release of Jetson Linux (L4T), packages, power mode.
+"""Facts of a Jetson: board and module, release of Jetson Linux (L4T), packages, power mode.
 
-Read from files alone: ``/proc/device-tree``, ``/etc/nv_tegra_release``, dpkg's status, nvpmodel's configuration and
-status. JetPack's own package, where it is installed, says more than any table of releases. An unknown release between
-known ones is called by what they share ("6.2.x"); any other keeps its number and goes on.
+All facts come from files: ``/proc/device-tree``, ``/etc/nv_tegra_release``, dpkg's status, nvpmodel's configuration and
+status. The version of an installed JetPack package has priority over the table of releases. An unknown release between
+known ones gets their common part ("6.2.x"). Any other unknown release keeps its number.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from .files import text
 from .target import Gpu, PowerMode, Software, Target, fastest_mode
 
 CHIPS = {"33": "tegra210", "24": "tegra186", "25": "tegra194", "35": "tegra234", "38": "tegra264"}
-"""The chip by ``/sys/devices/soc0/soc_id``, which a container shows though its device tree is masked."""
+"""The chip by ``/sys/devices/soc0/soc_id``, which is visible in a container even if the device tree is hidden."""
 
 CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
-"""The compute capability of each chip's GPU, for boards that no built-in description knows."""
+"""The compute capability of each chip's GPU, for boards without a built-in target."""
 
 JETPACKS = {
     "35.1.0": "5.0.2", "35.2.1": "5.1", "35.3.1": "5.1.1", "35.4.1": "5.1.2", "35.5.0": "5.1.3", "35.6.0": "5.1.4",
     "35.6.1": "5.1.5", "35.6.2": "5.1.5", "36.3.0": "6.0", "36.4.0": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1",
     "36.4.7": "6.2.1", "36.5.0": "6.2.2", "38.2.0": "7.0", "38.2.1": "7.0", "38.4.0": "7.1", "39.2.0": "7.2",
 }  # fmt: skip
-"""JetPack by release of Jetson Linux, in order: NVIDIA's Jetson Linux archive."""
+"""JetPack by release of Jetson Linux, in order. Source: NVIDIA's Jetson Linux archive."""
 
 TENSORRT = re.compile(r"libnvinfer\d+")
 PACKAGES = ("nvidia-l4t-core", "nvidia-jetpack", "nvidia-jetpack-runtime", "python3-libnvinfer", "cuda-cudart")
 
 
 class Board(NamedTuple):
-    """`model` by the device tree ("" where it has none), `modules` ("p3767-0005"), `chip` ("tegra234")."""
+    """A board. `model`: name in the device tree, or "". `modules`: part numbers ("p3767-0005"). `chip`: "tegra234"."""
 
     model: str
     modules: tuple[str, ...]
@@ -41,7 +41,7 @@ class Board(NamedTuple):
 
 
 class Modes(NamedTuple):
-    """nvpmodel's state: the name and ID of the mode in force (None where not known), and all modes by name."""
+    """nvpmodel's state: name and ID of the current mode (None if not known), and the IDs of all modes by name."""
 
     name: str | None
     id: int | None
@@ -49,25 +49,25 @@ class Modes(NamedTuple):
 
     @property
     def fastest(self) -> str | None:
-        """The name of the fastest mode of this board."""
+        """Return the name of the fastest mode of this board."""
         return fastest_mode(tuple(self.all))
 
 
 def is_jetson(root: Path = Path("/")) -> bool:
-    """Whether this is a Jetson: its device tree, its release file, or in a container its kernel's name says so."""
+    """Whether this is a Jetson, by the device tree, the release file or, in a container, the kernel's name."""
     release = text(root / "proc/sys/kernel/osrelease") or ""
     return bool(board(root).chip or l4t(root)) or "tegra" in release
 
 
 def board(root: Path = Path("/")) -> Board:
-    """The board by its device tree; where a container hides that, by ``/sys/devices/soc0``, without part numbers."""
+    """Return the board from the device tree; in a container from ``/sys/devices/soc0``, without part numbers."""
     words = (text(root / "proc/device-tree/compatible") or "").split("\0")
     chips = [w.removeprefix("nvidia,") for w in words if w.startswith("nvidia,tegra")]
     soc = root / "sys/devices/soc0"
     if not chips and text(soc / "family") == "Tegra":
         chips = [CHIPS.get(text(soc / "soc_id") or "", "")]
     chip = next((chip for chip in chips if chip in CAPABILITIES), chips[0] if chips else "")
-    # "nvidia,p3768-0000+p3767-0005-super": carrier board, module. The carrier is left out where the module stands.
+    # "nvidia,p3768-0000+p3767-0005-super": carrier board, module. If a module is named, the carrier is ignored.
     numbers = [re.findall(r"p\d{4}-\d{4}", w) for w in words if w.startswith("nvidia,p")]
     modules = dict.fromkeys(found[-1] for found in numbers if found)
     model = (text(root / "proc/device-tree/model") or "").rstrip("\0").strip()
@@ -77,10 +77,10 @@ def board(root: Path = Path("/")) -> Board:
 
 
 def l4t(root: Path = Path("/")) -> str | None:
-    """The release of Jetson Linux ("36.4.3"), or None where nothing tells it.
+    """Return the release of Jetson Linux ("36.4.3"), or None if it is not known.
 
-    ``/etc/nv_tegra_release`` begins "# R36 (release), REVISION: 4.3, GCID: ..."; without it the package nvidia-l4t-core
-    has the version "36.4.3-20250107174145".
+    ``/etc/nv_tegra_release`` begins with "# R36 (release), REVISION: 4.3, GCID: ...". Without this file, the version of
+    the package nvidia-l4t-core is used ("36.4.3-20250107174145").
     """
     found = re.search(r"R(\d+)\s*\(release\).*?REVISION:\s*([\d.]+)", text(root / "etc/nv_tegra_release") or "")
     if found:
@@ -89,7 +89,7 @@ def l4t(root: Path = Path("/")) -> str | None:
 
 
 def packages(root: Path = Path("/")) -> dict[str, str]:
-    """The installed Debian packages that matter here (`PACKAGES`, TensorRT's libraries) and their versions."""
+    """Return the versions of the installed Debian packages in `PACKAGES` and of TensorRT's libraries."""
     found: dict[str, str] = {}
     for paragraph in (text(root / "var/lib/dpkg/status") or "").split("\n\n"):
         name = re.match(r"Package: (\S+)", paragraph)
@@ -102,10 +102,10 @@ def packages(root: Path = Path("/")) -> dict[str, str]:
 
 
 def software(root: Path, known: tuple[Software, ...] = ()) -> Software:
-    """What is installed here; the releases that the board's description names (`known`) fill in what no file says.
+    """Return the installed software. Values that no file reports come from the target's releases (`known`).
 
-    Of several that fit the L4T release the longest wins. JetPack is None where its package is not installed and the
-    release is far from all known ones (see `jetpack_of`).
+    If several releases match the L4T release, the longest match is used. JetPack is None if its package is not
+    installed and the release is far from all known ones (see `jetpack_of`).
     """
     release, installed = l4t(root), packages(root)
     fitting = [v for v in known if release and v.l4t and f"{release}.".startswith(f"{v.l4t}.")]
@@ -125,9 +125,9 @@ def software(root: Path, known: tuple[Software, ...] = ()) -> Software:
 
 
 def jetpack_of(release: str) -> str | None:
-    """JetPack of a release of Jetson Linux: exact where it is known ("36.4.4": "6.2.1"), else never a wrong figure.
+    """Return the JetPack version of a Jetson Linux release: exact if known ("36.4.4" -> "6.2.1"), never a guess.
 
-    What stands between two known releases, or behind the last of its series ("36.4"), has what they share ("6.2.x",
+    A release between two known ones, or after the last one of its series ("36.4"), gets their common part ("6.2.x",
     "6.x"). None for another major version.
     """
     number = _number(release)
@@ -152,11 +152,11 @@ def _number(release: str) -> tuple[int, int, int]:
 
 
 def modes(root: Path = Path("/")) -> Modes:
-    """The power mode in force and all that nvpmodel knows; empty where it is not installed or hidden by a container.
+    """Return the current power mode and all modes; empty if nvpmodel is not installed or a container hides its files.
 
-    ``/var/lib/nvpmodel/status`` holds "pmode:0002 fmode:quiet", ``/etc/nvpmodel.conf`` lines like
-    "< POWER_MODEL ID=2 NAME=MAXN_SUPER >" and the default, "< PM_CONFIG DEFAULT=1 >", which is in force until a mode
-    was chosen.
+    ``/var/lib/nvpmodel/status`` contains "pmode:0002 fmode:quiet". ``/etc/nvpmodel.conf`` contains lines such as
+    "< POWER_MODEL ID=2 NAME=MAXN_SUPER >" and the default "< PM_CONFIG DEFAULT=1 >". The default applies until the user
+    chooses a mode.
     """
     configuration = _without_comments(text(root / "etc/nvpmodel.conf") or "")
     every: dict[str, int] = {}
@@ -172,7 +172,7 @@ def modes(root: Path = Path("/")) -> Modes:
 
 
 def gpu_cap_mhz(root: Path, mode: str) -> int | None:
-    """The GPU clock that nvpmodel's configuration allows in the mode called `mode`; None where it sets no limit."""
+    """Return the GPU clock limit of the power mode `mode` in MHz by nvpmodel's configuration; None without a limit."""
     configuration = _without_comments(text(root / "etc/nvpmodel.conf") or "")
     body = re.search(rf"<\s*POWER_MODEL\s+[^>]*NAME\s*=\s*{re.escape(mode)}\s*>([^<]*)", configuration)
     cap = re.search(r"^GPU\s+MAX_FREQ\s+(\d+)", body[1], re.M) if body else None
@@ -180,11 +180,11 @@ def gpu_cap_mhz(root: Path, mode: str) -> int | None:
 
 
 def as_target(root: Path, machine: Target) -> Target:
-    """`machine` (CPU and memory are known) with what a Jetson adds: module, GPU, DLA, power modes, software."""
+    """Return `machine` (with CPU and memory) completed by module, GPU, DLA, power modes and software of the Jetson."""
     found = board(root)
     like = next((t for t in devices.every() if set(t.modules) & set(found.modules)), None)
     if like is None and found.model and not found.modules:
-        # A device tree without NVIDIA's part numbers (a carrier of another maker), or a container: name and memory.
+        # The device tree has no NVIDIA part numbers (carrier of another maker, container): compare name and memory.
         named = [t for t in devices.every() if t.modules and t.model and t.model in found.model]
         like = next((t for t in named if _near(t.memory_bytes, machine.memory_bytes)), None)
     chip = CAPABILITIES.get(found.chip)
@@ -223,14 +223,17 @@ def _notes(found: Board, variant: Software, known: bool, capability: str | None)
     if not known:
         named = ", ".join(found.modules) or found.model or found.chip
         notes.append(
-            f"This board ({named}) has no description: DLA cores and clocks are not known."
+            f"This board ({named}) has no built-in target, so its DLA cores and clocks are not known."
             if named
-            else "The device tree is hidden and the board not known; in Docker: --security-opt systempaths=unconfined."
+            else "The board is not known, because the device tree is hidden. In Docker, add: "
+            "--security-opt systempaths=unconfined"
         )
     if capability is None:
         notes.append("The GPU's compute capability is not known.")
     if variant.l4t and not variant.jetpack:
-        notes.append(f"JetPack of L4T r{variant.l4t} is not known to this version; nothing depends on it.")
+        notes.append(
+            f"JetPack of L4T r{variant.l4t} is not known to this version of edgewright. This has no other effect."
+        )
     return tuple(notes)
 
 

@@ -1,8 +1,8 @@
-"""One job on a device: the module that `agent.start` runs on a FOLDER, and that outlives the connection.
+"""One job on a device. `agent.start` runs this module on a FOLDER, and it continues without a connection.
 
-It holds the folder's lock while it works, so that it runs at most once and everybody can tell that it does; the
-function of ``request.json`` runs in a child as on the host. ``result.json`` is what is left: "ok" or "error", and the
-SHA-256 and size of each file in ``out/``, all within the bounds of `answers`.
+The job holds the folder's lock while it runs, so it runs at most once and others can see that it runs. The function in
+``request.json`` runs in a child process, as on the host. The job writes ``result.json``: "ok" or "error", and the
+SHA-256 and size of each file in ``out/``, within the limits of `answers`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from edgewright.core import child, errors, files
 from . import answers
 
 PROGRESS_S = 0.5
-"""Progress is written at most so often: the device has better to do."""
+"""Shortest time between two progress reports, in seconds, to save work on the device."""
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run: "module:function" with `kwargs`, and its folder for output as the argument named `into`."""
+    """A function to run: "module:function" with `kwargs`. The argument named `into` receives its output folder."""
 
     target: str
     kwargs: dict[str, Any] = {}
@@ -35,7 +35,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main(folder: Path) -> None:
-    """Run the job in `folder` unless it was begun before."""
+    """Run the job in `folder`, if it was not started before."""
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (folder / "started").exists():
@@ -72,16 +72,18 @@ def _run(request: JobRequest, folder: Path) -> dict[str, Any]:
 
 
 def _text(text: str) -> str:
-    # A file's name that is no UTF-8 is in it as surrogates, which JSON cannot hold.
+    # A file name that is not UTF-8 becomes surrogates, which JSON cannot represent.
     return text.encode(errors="replace").decode()[: answers.TEXT]
 
 
 def _written(out: Path) -> dict[str, dict[str, Any]]:
-    """The plain files in `out`; what is a link, which the host would get as a file from elsewhere, is an error."""
+    """Return SHA-256 and size of the plain files in `out`. A link raises an error: it could lead out of the folder."""
     names = files.tree(out)
     if len(names) > answers.FILES:
         raise errors.RuntimeFailed(
-            f"The job wrote {len(names)} files.", f"At most {answers.FILES} are sent back.", "Split the work."
+            f"The job wrote {len(names)} files.",
+            f"The limit is {answers.FILES} files.",
+            "Split the work into several jobs.",
         )
     found = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as ``nvidia-smi`` tells of them: the one reader of that program."""
+"""Read the NVIDIA GPUs of this machine from ``nvidia-smi``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIELDS = ("name", "driver_version", "memory.total", "compute_cap")
 
 
 class Found(NamedTuple):
-    """A GPU by nvidia-smi; what it does not tell is None (drivers before 510 know no compute capability)."""
+    """A GPU by nvidia-smi. Fields that it does not report are None (drivers before 510: compute capability)."""
 
     name: str
     driver: str | None = None
@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 @functools.cache
 def gpus() -> tuple[Found, ...]:
-    """The NVIDIA GPUs of this machine in the driver's order; empty where there is no driver. Asked once a process."""
+    """Return the NVIDIA GPUs of this machine in the driver's order; empty without a driver. Runs once per process."""
     if not shutil.which("nvidia-smi"):
         return ()
     for fields in (FIELDS, FIELDS[:-1]):
@@ -37,9 +37,11 @@ def gpus() -> tuple[Found, ...]:
 
 
 def parse(text: str) -> tuple[Found, ...]:
-    """Read what ``nvidia-smi --query-gpu=... --format=csv,noheader,nounits`` prints for `FIELDS` or all but the last.
+    """Parse the output of ``nvidia-smi --query-gpu=... --format=csv,noheader,nounits`` for `FIELDS`.
 
-    What it cannot tell stands in brackets ("[N/A]"; the memory of a GPU that shares the CPU's).
+    The last field, the compute capability, can be absent.
+
+    Unknown values are in brackets ("[N/A]", for example the memory of a GPU that shares the CPU's memory).
     """
     rows = [[word.strip() for word in line.split(",")] for line in text.splitlines()]
     return tuple(_found(row) for row in rows if len(row) >= len(FIELDS) - 1)
@@ -51,7 +53,7 @@ def _found(row: list[str]) -> Found:
 
 
 def as_gpu(found: Found) -> Gpu | None:
-    """The GPU as a target holds it, or None where its compute capability is not known."""
+    """Return `found` as the GPU of a target, or None if its compute capability is not known."""
     if found.compute_capability is None:
         return None
     return Gpu(
@@ -62,10 +64,10 @@ def as_gpu(found: Found) -> Gpu | None:
 
 
 def precisions(capability: str) -> tuple[HardwarePrecision, ...]:
-    """The number formats that a GPU of this compute capability ("8.7") has units for.
+    """Return the number formats that a GPU of this compute capability ("8.7") computes in hardware.
 
-    From the table "Hardware and Precision" of TensorRT's support matrix (8.2 to 10): no INT8 in 5.x, 6.0 and 6.2, FP16
-    from 5.3 on but not in 6.1, TF32 and BF16 from 8.0, FP8 from 8.9, FP4 from 10.0.
+    Source: the table "Hardware and Precision" of TensorRT's support matrix (8.2 to 10): no INT8 in 5.x, 6.0 and 6.2,
+    FP16 from 5.3 on but not in 6.1, TF32 and BF16 from 8.0, FP8 from 8.9, FP4 from 10.0.
     """
     at = _version(capability)
     found: list[HardwarePrecision] = ["f32"]

@@ -1,10 +1,10 @@
-"""Work on a device: edgewright installed there, files pushed and pulled, jobs that outlive a connection.
+"""Work on a device: install edgewright there, send and fetch files, run jobs that continue without a connection.
 
     with connect(Device(address="nano@jetson.local")) as device:
         device.run(JobRequest(target="edgewright.bench.device:about"), Path("here"))
 
-Files are known by their SHA-256 and sent once; a cut one is sent on from where it was cut. A job is known by the digest
-of what is asked: a client that was killed and gives the same command again finds it running, or done.
+A file is identified by its SHA-256 and sent once. An interrupted transfer continues at the last byte. A job is
+identified by the digest of its request: after an interruption, the same command finds the job running or finished.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ FOLDER = "~/.cache/edgewright-remote"
 CHUNK = 1 << 18
 MIB = 1 << 20
 AT_ONCE = answers.DIGESTS
-"""Contents that the device is asked about in one question."""
+"""Contents in one request to the device."""
 ATTEMPTS = 20
-"""A push or pull that was cut so often, with not a byte more each time, is given up."""
+"""A transfer stops after this number of attempts without progress."""
 T = TypeVar("T")
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """How a device is reached and what may be done there.
+    """How to reach a device and how to use it.
 
-    `identity`: a private key for ssh. `python`: the device's interpreter, 3.10 or newer. `wheels`: a local folder of
-    wheels for it, where the device reaches no package index. `folder`: where everything lies on the device. `clean`:
-    remove all of it after the run. `patience_s`: how long a lost connection is waited for.
+    `identity`: private key for ssh. `python`: the device's interpreter, 3.10 or newer. `wheels`: local folder of wheels
+    for a device without a package index. `folder`: folder of all files on the device. `clean`: remove this folder after
+    the run. `patience_s`: seconds to wait for a lost connection.
     """
 
     address: str
@@ -58,14 +58,14 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.contextmanager
 def connect(device: Device, progress: Progress | None = None) -> Iterator[Remote]:
-    """The device, with this version of edgewright installed; `Device.clean` is done on leaving, however that is."""
+    """Connect and install this version of edgewright. On exit, also after an error, `Device.clean` takes effect."""
     with _connection(device) as connection:
         try:
             yield _install(connection, device, progress)
         except BaseException:
             if device.clean:
                 connection.patience_s = min(connection.patience_s, 20.0)
-                with contextlib.suppress(errors.EdgewrightError):  # the first error is the one to tell
+                with contextlib.suppress(errors.EdgewrightError):  # report the first error
                     _ask(connection, "clean", answers.Cleaned, root=device.folder)
             raise
         if device.clean:
@@ -73,31 +73,31 @@ def connect(device: Device, progress: Progress | None = None) -> Iterator[Remote
 
 
 def clean(device: Device) -> bool:
-    """Remove everything of edgewright from the device and end its jobs; False where there was nothing."""
+    """Remove edgewright's folder from the device and end its jobs; False if there was no folder."""
     with _connection(device) as connection:
         return _ask(connection, "clean", answers.Cleaned, root=device.folder).removed
 
 
 class Remote:
-    """A device that is ready to work. Made by `connect`."""
+    """A device that is ready to work. `connect` returns it."""
 
     def __init__(self, connection: ssh.Connection, root: str, python: str) -> None:
         self.connection, self.root, self._python = connection, root, python
         self.interpreter = connection.python
         self._digests: dict[tuple[str, int, int], str] = {}
         self._jobs: list[str] = []
-        self._client = secrets.token_hex(8)  # tells this run's own lost connections from other runs at work
+        self._client = secrets.token_hex(8)  # distinguishes lost connections of this run from other runs
 
     def push_files(self, paths: Sequence[str], progress: Progress | None = None) -> list[str]:
-        """The paths on the device of these files, which are sent where they are not there yet."""
+        """Send the files that the device does not have; return their paths on the device."""
         found = {self._digest(Path(path)): Path(path) for path in paths}
         self._push(found, progress)
         return [f"{self.root}/files/{self._digest(Path(path))}" for path in paths]
 
     def push_folders(self, folders: Sequence[Path], progress: Progress | None = None) -> list[str]:
-        """The paths on the device of these folders, which are sent where they are not there yet.
+        """Send the folders that the device does not have; return their paths on the device.
 
-        A bundle keeps its suffix, by which its missing manifest is found out.
+        A bundle keeps its suffix, so the device notices a missing manifest.
         """
         trees: dict[str, dict[str, str]] = {}
         content: dict[str, Path] = {}
@@ -121,12 +121,11 @@ class Remote:
         fresh: bool = False,
         most_bytes: int = answers.RESULT_BYTES,
     ) -> Any:
-        """Run what is `asked` on the device and return what it returns; the files that it wrote are put into `out`.
+        """Run the function `asked` on the device and return its value. Its files are copied into `out`.
 
-        The function may take ``progress``, as in a `child`.
-        `fresh`: what an earlier client was answered is not good enough. `most_bytes`: of all files that it writes.
-        Raises what it raised there, `RuntimeFailed` where the job died, `IntegrityError` for an answer that no job of
-        ours gives, and the connection's errors.
+        The function may take ``progress``, as in a `child`. `fresh`: ignore an earlier result. `most_bytes`: limit for
+        all files of the job. Raises the error of the function, `RuntimeFailed` if the job died, `IntegrityError` for an
+        invalid answer, and the errors of the connection.
         """
         request = msgspec.to_builtins(asked)
         identity = msgspec.json.encode([request, self._python], order="deterministic")
@@ -142,7 +141,7 @@ class Remote:
 
         result = self._follow(key, report)
         if result.error is not None:
-            self.forget([key])  # a failure is no result to be found again
+            self.forget([key])  # a repeated command must not find this failure
             raise self._error(result.error)
         address = self.connection.address
         value = answers.value(result.ok, address)
@@ -151,11 +150,11 @@ class Remote:
         return value
 
     def forget(self, keys: Sequence[str] | None = None) -> None:
-        """Remove jobs on the device (default: all that this client asked for): asked again, they are done anew."""
+        """Remove jobs on the device (default: all jobs of this client). A repeated request then runs again."""
         self.ask("forget", answers.Nothing, root=self.root, keys=list(self._jobs if keys is None else keys))
 
     def ask(self, verb: str, kind: type[T], **arguments: Any) -> T:
-        """A verb of `agent`, whose answer is a `kind`, with the device's refusals as user's errors."""
+        """Run a verb of `agent` and return its answer as `kind`. Refusals are raised as errors for the user."""
         return _ask(self.connection, verb, kind, **arguments)
 
     def _follow(self, key: str, progress: Progress) -> answers.JobResult:
@@ -167,7 +166,7 @@ class Remote:
     def _error(self, error: answers.Failure) -> errors.EdgewrightError:
         if (family := errors.FAMILIES.get(error.family)) is None:
             return answers.breach(
-                self.connection.address, f"an error of the kind '{error.family}'", ", ".join(errors.FAMILIES)
+                self.connection.address, f"an error of the unknown kind '{error.family}'", ", ".join(errors.FAMILIES)
             )
         local = {digest: path for (path, _, _), digest in self._digests.items()}
         what, why, fix = (_renamed(text, self.root, local) for text in (error.what, error.why, error.fix))
@@ -190,38 +189,38 @@ class Remote:
             todo = sum(sizes[digest] - have for digest, have in lacking.items())
             if todo > free:
                 raise DiskFull(
-                    f"No space left on {self.connection.address}: {todo / MIB:.1f} MiB are to be sent.",
-                    f"{free / MIB:.1f} MiB are free where {self.root} lies.",
-                    "Free space on the device, or keep the files elsewhere: --device-folder DIR",
+                    f"No space left on {self.connection.address}: {todo / MIB:.1f} MiB are needed.",
+                    f"{free / MIB:.1f} MiB are free on the disk of {self.root}.",
+                    "Free space on the device, or name a folder on another disk: --device-folder DIR",
                 )
             tries, least = (0, todo) if todo < least else (tries + 1, least)
             if tries > ATTEMPTS:
                 raise ssh.Lost(
                     f"Files could not be sent to {self.connection.address}.",
-                    "The connection was cut at every try, with nothing sent.", "Check the network.",
+                    "The connection broke at every attempt, before any byte arrived.", "Check the network.",
                 )  # fmt: skip
             self._send(content, lacking, sizes, progress)
 
     def _lacking(self, sizes: Mapping[str, int]) -> tuple[dict[str, int], int]:
-        """Of contents with these sizes those that are not there, with the bytes that are, and the disk's free bytes."""
+        """Return the incomplete contents with the bytes already on the device, and the free bytes of its disk."""
         digests = sorted(sizes)
         lacking: dict[str, int] = {}
         free = 0
         for begin in range(0, max(len(digests), 1), AT_ONCE):
             asked = digests[begin : begin + AT_ONCE]
-            said = self.ask("missing", answers.Missing, root=self.root, digests=asked, client=self._client)
-            if strange := said.missing.keys() - set(asked):
+            answer = self.ask("missing", answers.Missing, root=self.root, digests=asked, client=self._client)
+            if strange := answer.missing.keys() - set(asked):
                 raise answers.breach(
-                    self.connection.address, f"the digest {min(strange)}", "those that it was asked about"
+                    self.connection.address, f"the digest {min(strange)}", "only digests from the request"
                 )
-            lacking |= {digest: min(have, sizes[digest]) for digest, have in said.missing.items()}
-            free = said.free
+            lacking |= {digest: min(have, sizes[digest]) for digest, have in answer.missing.items()}
+            free = answer.free
         return lacking, free
 
     def _send(
         self, content: Mapping[str, Path], lacking: dict[str, int], sizes: dict[str, int], progress: Progress | None
     ) -> None:
-        """One try to send what is lacking; what the connection lets through stays there."""
+        """Try once to send the missing contents. Bytes that arrive stay on the device."""
         total = sum(sizes[digest] for digest in lacking)
         sent = sum(lacking.values())
 
@@ -243,15 +242,15 @@ class Remote:
             pipe.flush()
 
         def read(answer: IO[bytes]) -> None:
-            said = self.connection.message(answer)
-            answers.decode(said.ok, answers.Stored, self.connection.address, "an answer to 'receive'")
+            found = self.connection.message(answer)
+            answers.decode(found.ok, answers.Stored, self.connection.address, "an answer to 'receive'")
 
         try:
             self.connection.once({"verb": "receive", "root": self.root, "client": self._client}, read, feed)
         except ssh.Dropped as dropped:
             self.connection.wait_after(dropped)
         except ssh.Refusal as refusal:
-            if refusal.kind not in ("cut", "damaged"):  # these are sent again
+            if refusal.kind not in ("cut", "damaged"):  # these files are sent again
                 raise ssh.refused(refusal, self.connection.address) from None
 
     def _pull(self, key: str, written: Mapping[str, answers.Written], out: Path) -> None:
@@ -260,7 +259,7 @@ class Remote:
         if total > free:
             raise DiskFull(
                 f"No space left in {out} for the results of {self.connection.address}: {total / MIB:.1f} MiB.",
-                f"{free / MIB:.1f} MiB are free there.", "Free disk space, or choose another folder.",
+                f"{free / MIB:.1f} MiB are free there.", "Free disk space, or choose another output folder.",
             )  # fmt: skip
         for name, about in written.items():
             final = out / name
@@ -275,21 +274,21 @@ class Remote:
                 part.unlink()
             else:
                 raise IntegrityError(
-                    f"{name} does not arrive from {self.connection.address} as it lies there (SHA-256 differs).",
-                    "", "Check the device's disk.",
+                    f"{name} from {self.connection.address} arrived damaged {ATTEMPTS} times.",
+                    "Its SHA-256 differs from the one that the device reported.", "Check the disk of the device.",
                 )  # fmt: skip
 
     def _fetch(self, key: str, name: str, about: answers.Written, file: BinaryIO) -> None:
-        """Append what is missing of a job's file; what has come stays where the connection drops."""
+        """Append the missing bytes of a job's file. Received bytes stay if the connection drops."""
         if (offset := file.tell()) > about.size:  # the rest of another file
             offset = file.truncate(0)
 
         def read(answer: IO[bytes]) -> None:
-            said = self.connection.message(answer)
-            size = answers.decode(said.ok, answers.Size, self.connection.address, "an answer to 'read'").size
+            found = self.connection.message(answer)
+            size = answers.decode(found.ok, answers.Size, self.connection.address, "an answer to 'read'").size
             if size != about.size:
                 raise answers.breach(
-                    self.connection.address, f"{size} bytes of {name}", f"the {about.size} of its list"
+                    self.connection.address, f"{size} bytes of {name}", f"{about.size} bytes, as it announced"
                 )
             left = size - offset
             while left:
@@ -311,11 +310,11 @@ def _connection(device: Device) -> ssh.Connection:
 
 
 def _install(connection: ssh.Connection, device: Device, progress: Progress | None) -> Remote:
-    """Edgewright on the device: its folder, the wheel of this installation, what the wheel needs."""
-    said = _ask(connection, "hello", answers.Hello, root=device.folder, names=wheel.names())
-    machine = wheel.Machine(python=said.python, arch=said.arch)
-    lacking, pins = wheel.lacking(machine, said.installed), wheel.pins(machine)
-    remote = Remote(connection, said.root, "")
+    """Install on the device: edgewright's folder, the wheel of this installation, and missing requirements."""
+    hello = _ask(connection, "hello", answers.Hello, root=device.folder, names=wheel.names())
+    machine = wheel.Machine(python=hello.python, arch=hello.arch)
+    lacking, pins = wheel.lacking(machine, hello.installed), wheel.pins(machine)
+    remote = Remote(connection, hello.root, "")
     packed = wheel.pack()
     digest = hashlib.sha256(packed).hexdigest()
     with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
@@ -324,27 +323,27 @@ def _install(connection: ssh.Connection, device: Device, progress: Progress | No
     wheels = _push_wheels(remote, device.wheels, machine, progress)
     if progress:
         progress(0, 1, "installing")
-    # Another interpreter, or another choice of packages, is another environment.
+    # Each interpreter and each set of packages has its own environment.
     about = msgspec.json.encode([digest, device.python, machine, lacking, pins, wheels])
     try:
-        made = connection.ask(
-            "install", answers.Installed, root=said.root, digest=hashlib.sha256(about).hexdigest()[:16], wheel=digest,
+        environment = connection.ask(
+            "install", answers.Installed, root=hello.root, digest=hashlib.sha256(about).hexdigest()[:16], wheel=digest,
             lacking=lacking, pins=pins, wheels=wheels,
         )  # fmt: skip
     except ssh.Refusal as refusal:
         raise ssh.refused(refusal, connection.address, wheel.download(machine)) from None
-    return Remote(connection, said.root, made.python)
+    return Remote(connection, hello.root, environment.python)
 
 
 def _push_wheels(remote: Remote, folder: str | None, machine: wheel.Machine, progress: Progress | None) -> str | None:
-    """The name on the device of the folder of wheels that the user gave, which is sent."""
+    """Send the user's folder of wheels; return its name on the device, or None without a folder."""
     if folder is None:
         return None
     here = files.absolute(folder)
     if not any(here.glob("*.whl")):
         raise InvalidInput(
-            f"There are no wheels in {here}.", "--wheels names a folder of .whl files for the device's Python.",
-            f"Fill it: {wheel.download(machine)}",
+            f"The folder {here} contains no wheels.", "--wheels needs .whl files for the device's Python.",
+            f"Download them: {wheel.download(machine)}",
         )  # fmt: skip
     (path,) = remote.push_folders([here], progress)
     return PurePosixPath(path).name
@@ -364,13 +363,13 @@ def _refusals(connection: ssh.Connection) -> Iterator[None]:
 
 
 def _opened(part: Path) -> BinaryIO:
-    """The file that a result goes to, open at its end; a link that lies there is not followed but replaced."""
+    """Open the file of a result at its end. A link with this name is replaced, not followed."""
     if part.is_symlink():
         part.unlink()
     return os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666), "ab")
 
 
 def _renamed(text: str, root: str, local: Mapping[str, str]) -> str:
-    """`text` with the files that were sent by their names here; `local`: digest -> path."""
+    """Replace paths of sent files in `text` by their local paths. `local`: digest -> path."""
     sent = re.compile(re.escape(f"{root}/files/") + "([0-9a-f]{64})")
     return sent.sub(lambda found: local.get(found[1], found[0]), text)

@@ -1,11 +1,11 @@
-"""Clocks, heat, throttling, power and energy of the machine, from the kernel's files.
+"""Clocks, temperatures, throttling, power and energy of the machine, from the kernel's files.
 
-Everything is read below a root, so that a recorded machine can stand in for this one. A sensor that is missing, hidden
-by a container or readable by the administrator alone is None (or left out of a mapping), never zero.
+Everything is read below a root, so tests can use a recorded machine. A sensor is None (or absent from a mapping), never
+zero, if it is missing, if a container hides it, or if only the administrator can read it.
 
-Sources: the kernel's documents of cpufreq, devfreq, thermal, powercap (RAPL) and hwmon (ina3221, ina238), and NVIDIA's
-Jetson Linux Developer Guide, "Platform Power and Performance" (rails, over-current events, load of the GPU). Read from
-recorded trees in tests; nobody has compared the figures with a power meter on a Jetson yet.
+Sources: the kernel's documentation of cpufreq, devfreq, thermal, powercap (RAPL) and hwmon (ina3221, ina238), and
+NVIDIA's Jetson Linux Developer Guide, "Platform Power and Performance" (rails, over-current events, GPU load). Tests
+read generated file trees. The figures were not compared with a power meter on a Jetson yet.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ ROOT = Path("/")
 CPUS = "sys/devices/system/cpu"
 
 GPU_DEVFREQ = re.compile(r"\d+\.(gpu|ga10b|gv11b|gp10b|gm20b)|gpu-gpc-\d+")
-"""Names of the GPU among the devices of devfreq: Orin, Xavier, TX2, Nano by chip, and Thor's graphics clusters."""
+"""Names of the GPU in devfreq: Orin, Xavier, TX2 and Nano by chip, and Thor's graphics clusters."""
 
 TOTAL_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")
-"""Rails that carry a whole module or board: where there is one, the others are parts of it."""
+"""Rails that supply a complete module or board. The other rails are then parts of it."""
 PARTIAL_RAILS = ("VDDQ_VDD2_1V8AO",)
-"""Rails behind another one that is measured too (AGX Orin: behind VIN_SYS_5V0)."""
+"""Rails that another measured rail supplies (AGX Orin: VIN_SYS_5V0)."""
 
 INTERVAL_S = 0.1
-"""Between two readings of a rail: ten a second cost a Jetson's core some percent of its time at most (i2c)."""
+"""Seconds between two readings of a rail. Ten readings per second cost a few percent of one core on a Jetson (i2c)."""
 
 
 class GpuClock(NamedTuple):
-    """The GPU now: its clock, the highest that the power mode allows, and the share of time that it was busy."""
+    """The GPU: its current clock, the limit of the power mode, and the share of busy time in percent."""
 
     mhz: float
     cap_mhz: float | None
@@ -44,15 +44,16 @@ class GpuClock(NamedTuple):
 
 
 def cpu_mhz(root: Path = ROOT) -> float | None:
-    """The clock of the fastest core now."""
+    """Return the current clock of the fastest core in MHz; None if not known."""
     return _highest_mhz(root, "scaling_cur_freq")
 
 
 def cpu_cap_mhz(root: Path = ROOT) -> float | None:
-    """The clock that a busy core should reach here, or None where none is promised.
+    """Return the clock in MHz that a busy core should reach, or None if no clock is guaranteed.
 
-    The base frequency where the driver tells it (intel_pstate): above it is turbo, which depends on heat and on how
-    many cores are busy. Elsewhere on x86 nothing tells turbo from what is promised. On Arm it is the limit in force.
+    This is the base frequency if the driver reports it (intel_pstate). Turbo above it depends on temperature and on the
+    number of busy cores. Other x86 drivers do not separate turbo from the base frequency. On Arm it is the current
+    limit.
     """
     base = _highest_mhz(root, "base_frequency")
     driver = text(root / CPUS / "cpu0/cpufreq/scaling_driver") or ""
@@ -62,12 +63,12 @@ def cpu_cap_mhz(root: Path = ROOT) -> float | None:
 
 
 def governor(root: Path = ROOT) -> str | None:
-    """How the first core's clock is governed."""
+    """Return the frequency governor of the first core; None if not known."""
     return text(root / CPUS / "cpu0/cpufreq/scaling_governor") or None
 
 
 def gpu_clock(root: Path = ROOT) -> GpuClock | None:
-    """The clock of a Jetson's GPU; None elsewhere. `load_percent` where the driver has it (in tenths of a percent)."""
+    """Return the clock and load of a Jetson's GPU; None on other machines. The driver gives the load in 0.1%."""
     place = _gpu_devfreq(root)
     mhz = _mhz(place / "cur_freq") if place else None
     if place is None or mhz is None:
@@ -78,14 +79,14 @@ def gpu_clock(root: Path = ROOT) -> GpuClock | None:
 
 
 def gpu_is_held(root: Path = ROOT) -> bool | None:
-    """Whether a Jetson's GPU may not go below the clock that is its limit, as ``jetson_clocks`` sets it."""
+    """Whether a Jetson's GPU clock is fixed at its limit, as ``jetson_clocks`` does; None on other machines."""
     place = _gpu_devfreq(root)
     low, high = (_mhz(place / name) if place else None for name in ("min_freq", "max_freq"))
     return None if low is None or high is None else low >= high
 
 
 def temperatures(root: Path = ROOT) -> dict[str, float]:
-    """Degrees Celsius of every thermal zone that answers. A zone whose part is switched off fails or tells -256."""
+    """Return degrees Celsius by thermal zone. A zone that is off cannot be read or gives -256; it is left out."""
     found = {}
     for place in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         kind, milli = text(place / "type"), number(place / "temp")
@@ -95,21 +96,21 @@ def temperatures(root: Path = ROOT) -> dict[str, float]:
 
 
 def throttled_ms(root: Path = ROOT) -> float | None:
-    """Milliseconds since boot that x86 cores and packages were held back by heat or power, summed up."""
+    """Return the sum of milliseconds since boot in which heat or power throttled x86 cores and packages."""
     paths = (root / CPUS).glob("cpu[0-9]*/thermal_throttle/*_throttle_total_time_ms")
     times = [value for path in paths if (value := number(path)) is not None]
     return sum(times) if times else None
 
 
 def over_current_events(root: Path = ROOT) -> int | None:
-    """How often since boot a Jetson's protection cut the clocks for too much current or too low voltage (soctherm)."""
+    """Return how often since boot a Jetson reduced its clocks because of over-current or under-voltage (soctherm)."""
     counts = [number(path) for path in (root / "sys/class/hwmon").glob("hwmon*/oc*_event_cnt")]
     found = [int(count) for count in counts if count is not None]
     return sum(found) if found else None
 
 
 def throttling(root: Path = ROOT) -> tuple[str, ...]:
-    """The cooling devices that hold clocks back now, by name; fans do not count."""
+    """Return the names of cooling devices that reduce clocks now; fans are ignored."""
     found = []
     for place in sorted((root / "sys/class/thermal").glob("cooling_device*")):
         kind = text(place / "type") or ""
@@ -120,14 +121,14 @@ def throttling(root: Path = ROOT) -> tuple[str, ...]:
 
 
 class Rail(NamedTuple):
-    """A measured supply. Its power is the product of `parts` (files) times `scale`, in watts."""
+    """A measured supply. Its power in watts is the product of the values in `parts` (files) and `scale`."""
 
     name: str
     parts: tuple[Path, ...]
     scale: float
 
     def watts(self) -> float | None:
-        """The power now."""
+        """Return the current power in watts; None if a file cannot be read."""
         product = self.scale
         for part in self.parts:
             value = number(part)
@@ -138,10 +139,10 @@ class Rail(NamedTuple):
 
 
 def rails(root: Path = ROOT) -> tuple[Rail, ...]:
-    """The power rails that the board measures: INA3221 and INA238 chips in hwmon, or the iio layout before JetPack 5.
+    """Return the measured power rails: INA3221 and INA238 chips in hwmon, or the iio layout before JetPack 5.
 
-    In hwmon an INA3221 gives millivolt and milliampere (channels 1 to 3; 4 to 6 are its shunts), an INA238 microwatt. A
-    channel that is not connected is called NC.
+    In hwmon, an INA3221 gives millivolts and milliamperes (channels 1 to 3; 4 to 6 are its shunts). An INA238 gives
+    microwatts. A channel that is not connected has the name NC.
     """
     found = []
     for place in sorted((root / "sys/class/hwmon").glob("hwmon*")):
@@ -151,7 +152,7 @@ def rails(root: Path = ROOT) -> tuple[Rail, ...]:
                 parts = (place / f"in{channel}_input", place / f"curr{channel}_input")
                 found.append(Rail(text(place / f"in{channel}_label") or "", parts, 1e-6))
         elif chip.startswith("ina2"):
-            # Thor's INA238 sits at the board's input and has no label; what another chip measures is not known.
+            # Thor's INA238 is at the board's input and has no label. The rail of other chips is not known.
             name = text(place / "in1_label") or ("VIN" if chip == "ina238" else chip)
             found.append(Rail(name, (place / "power1_input",), 1e-6))
     for place in sorted((root / "sys/bus/i2c/drivers/ina3221x").glob("*/iio:device*")):
@@ -162,7 +163,7 @@ def rails(root: Path = ROOT) -> tuple[Rail, ...]:
 
 
 def total(found: tuple[Rail, ...]) -> tuple[Rail, ...]:
-    """The rails whose sum is the whole module: the input rail alone where there is one, else all that are not parts."""
+    """Return the rails whose sum is the power of the module: the input rail, or all rails that are not parts."""
     for name in TOTAL_RAILS:
         for rail in found:
             if rail.name == name:
@@ -171,20 +172,20 @@ def total(found: tuple[Rail, ...]) -> tuple[Rail, ...]:
 
 
 class Counter(NamedTuple):
-    """An energy counter of RAPL in microjoule that starts again from zero above `range_uj`."""
+    """An energy counter of RAPL in microjoules. It restarts from zero above `range_uj`."""
 
     name: str
     path: Path
     range_uj: float
 
     def joules(self, before: float, after: float) -> float:
-        """The energy between two readings, with at most one wrap between them."""
+        """Return the energy in joules between two readings in microjoules, with at most one restart between them."""
         used = after - before
         return (used if used >= 0 else used + self.range_uj) / 1e6
 
 
 def counters(root: Path = ROOT) -> tuple[Counter, ...]:
-    """RAPL's counters of whole packages. Since Linux 5.10 only the administrator may read them: then there is none."""
+    """Return RAPL's counters of packages. Since Linux 5.10, only the administrator can read them; otherwise empty."""
     found = []
     for place in sorted((root / "sys/class/powercap").glob("intel-rapl:*")):
         name, energy = text(place / "name") or "", number(place / "energy_uj")
@@ -195,11 +196,11 @@ def counters(root: Path = ROOT) -> tuple[Counter, ...]:
 
 
 class Meter:
-    """Measures mean power over spans of time: ``with meter: work()``, any number of times.
+    """Measures the mean power over one or more time spans: ``with meter: work()``.
 
-    Counters are read before and after a span. Rails have no counter: a thread of this process reads them (and the clock
-    of the GPU) ten times a second and at both ends, and the power is integrated by the trapezoidal rule. The chip
-    averages over some milliseconds itself. On a machine with neither, a span costs nothing and `watts` is None.
+    Counters are read before and after a span. Rails have no counter. A thread reads them and the GPU clock ten times
+    per second and at both ends of the span. The power is integrated by the trapezoidal rule. The chip itself averages
+    over a few milliseconds. Without rails and counters, a span costs nothing and `watts` is None.
     """
 
     def __init__(self, root: Path = ROOT, interval_s: float = INTERVAL_S) -> None:
@@ -215,19 +216,19 @@ class Meter:
 
     @property
     def source(self) -> str | None:
-        """What was measured: a rail, a sum of rails, or RAPL's packages; None where nothing can be."""
+        """The measured source: a rail, a sum of rails, or RAPL's packages; None without a sensor."""
         if self._rails:
             return " + ".join(rail.name for rail in self._rails)
         return f"RAPL {' + '.join(counter.name for counter in self._counters)}" if self._counters else None
 
     @property
     def watts(self) -> float | None:
-        """Mean power over all spans so far."""
+        """Mean power in watts over all spans so far; None before the first span."""
         return self._joules / self._seconds if self._seconds > 0 else None
 
     @property
     def gpu(self) -> GpuClock | None:
-        """The GPU while it was measured: median clock and load, and the limit."""
+        """The GPU during the spans: median clock and load, and the last limit."""
         if not self._gpu:
             return None
         loads = [clock.load_percent for clock in self._gpu if clock.load_percent is not None]
@@ -268,7 +269,7 @@ class Meter:
             for counter, first, last in zip(self._counters, self._before, after)
             if first is not None and last is not None
         ]
-        if len(used) == len(self._counters):  # else a package is missing, and the sum would be too small
+        if len(used) == len(self._counters):  # without one package, the sum would be too small
             self._joules += sum(used)
             self._seconds += seconds
 

@@ -1,8 +1,8 @@
-"""A device reached by the OpenSSH client: its configuration, agent, jump hosts and known hosts are the user's own.
+"""Reach a device with the OpenSSH client. The user's configuration, agent, jump hosts and known hosts apply.
 
-`Connection.ask` runs one verb of `agent` on the device. Host keys are always checked and nothing is ever asked for;
-what OpenSSH says when it fails becomes an error that tells what to do. A connection that is lost on the way is made
-again, with growing pauses, until nothing has come of it for `patience_s`.
+`Connection.ask` runs one verb of `agent` on the device. Host keys are always checked, and ssh never asks for input. An
+error of OpenSSH becomes a message with a remedy. A lost connection is opened again, with growing pauses, until nothing
+arrived for `patience_s` seconds.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from edgewright.core.errors import (
 from . import answers
 
 CONFIG = "EDGEWRIGHT_SSH_CONFIG"
-"""Names a configuration file for `ssh -F` instead of the user's own."""
+"""Environment variable with a configuration file for `ssh -F`, instead of the user's."""
 
 CONNECT_S, ALIVE_S, ALIVE_COUNT = 10, 5, 3
-"""A host that does not answer for so long is not there; a connection that is silent for 15 s is lost."""
+"""Seconds until a host counts as unreachable; seconds and number of checks until a silent connection counts as lost."""
 
 OPTIONS = {
     "BatchMode": "yes", "StrictHostKeyChecking": "yes", "ConnectTimeout": CONNECT_S, "ServerAliveInterval": ALIVE_S,
@@ -56,23 +56,23 @@ BOOT = (
     "exec(sys.stdin.buffer.read(int(sys.argv[1])))"
 )
 MARK_WITHIN = 1 << 16
-"""Bytes that login scripts may print before `agent` answers."""
+"""Bytes that login scripts may print before the answer of `agent`."""
 SSH_FAILED = 255
 WORDS = 300
-"""Characters of a line of ssh's, or of a program on the device, that are repeated in a message."""
+"""Characters of an error line of ssh or of a program on the device that a message shows."""
 T = TypeVar("T")
 
 
 class Unreachable(Unavailable):
-    """There is no way to the device, or it cannot be worked on: no artifact can be measured there."""
+    """The device cannot be reached or used, so no artifact can be measured on it."""
 
 
 class Lost(TimedOut):
-    """The connection was lost and could not be made again in time."""
+    """The connection was lost and did not come back in time."""
 
 
 class Dropped(Exception):
-    """The connection was lost on the way: try again. `error` is what to tell where it does not come back."""
+    """The connection was lost: try again. `error`: the error to report if it does not come back."""
 
     def __init__(self, error: EdgewrightError) -> None:
         super().__init__(error.what)
@@ -80,7 +80,7 @@ class Dropped(Exception):
 
 
 class Refusal(Exception):
-    """The device's program refused: see `agent.Refused`."""
+    """The program on the device refused a request (see `agent.Refused`)."""
 
     def __init__(self, fault: answers.Fault) -> None:
         super().__init__(fault)
@@ -88,7 +88,7 @@ class Refusal(Exception):
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a device is: `host` (a name, an address, or an alias of the SSH configuration), and what is not default."""
+    """The address of a device. `host`: a name, an IP address, or an alias of the SSH configuration."""
 
     host: str
     user: str | None = None
@@ -106,38 +106,38 @@ _ADDRESS = re.compile(
 
 
 def parse(text: str) -> Address:
-    """The address in ``user@host``, ``user@host:port``, ``user@[v6]:port`` or ``ssh://user@host:port``.
+    """Parse ``user@host``, ``user@host:port``, ``user@[v6]:port`` or ``ssh://user@host:port``.
 
-    Raises `UsageError` for anything else; a leading ``-``, which ssh would read as an option, is no host.
+    Raises `UsageError` for other texts. A host must not begin with ``-``, because ssh reads that as an option.
     """
     match = _ADDRESS.fullmatch(text)
     port = int(match["port"]) if match and match["port"] else None
     if not match or (port is not None and not 0 < port < 65536):
         raise UsageError(
-            f"'{text}' is no address of a device.",
-            "It is user@host, user@host:port or ssh://user@host:port; host may be an alias of your SSH configuration.",
-            "For example: --on nano@jetson.local",
+            f"'{text}' is not the address of a device.",
+            "Allowed: user@host, user@host:port, ssh://user@host:port. The host can be an alias of your SSH config.",
+            "Write for example: --on nano@jetson.local",
         )
     return Address(host=match["six"] or match["host"], user=match["user"], port=port)
 
 
 class Connection:
-    """A device that answers verbs of `agent`. Use as a context manager: leaving it ends the shared connection."""
+    """A connection to a device that runs verbs of `agent`. Use it as a context manager; exit closes the connection."""
 
     def __init__(
         self, address: Address, *, identity: Path | None = None, python: str = "python3", patience_s: float = 120.0
     ) -> None:
         if not shutil.which("ssh"):
             raise Unavailable(
-                "The program 'ssh' is not installed.", "Devices are reached by OpenSSH.",
-                "Install the OpenSSH client, e.g.: sudo apt-get install openssh-client",
+                "The program 'ssh' is not installed.", "edgewright reaches devices with OpenSSH.",
+                "Install the OpenSSH client, for example: sudo apt-get install openssh-client",
             )  # fmt: skip
         if identity is not None and not identity.is_file():
-            raise InvalidInput(f"There is no key file {identity}.", "--identity names it.", "Check the path.")
+            raise InvalidInput(f"The key file {identity} does not exist.", "--identity names it.", "Check the path.")
         self.address, self.python, self.patience_s = address, python, patience_s
         self._identity = identity
         self._known = False
-        # Short: the path of a socket has at most 104 characters.
+        # A short path, because the path of a socket has at most 104 characters.
         self._sockets = tempfile.mkdtemp(prefix="edgewright-", dir="/tmp" if Path("/tmp").is_dir() else None)  # noqa: S108 - 0700
         self._since: float | None = None
         self._pause = 0.0
@@ -163,9 +163,9 @@ class Connection:
         hold: bool = False,
         **arguments: Any,
     ) -> T:
-        """The "ok" of a verb as a `kind` (see `answers`), asked again after a lost connection.
+        """Run a verb and return its "ok" as `kind` (see `answers`). A lost connection repeats the verb.
 
-        `progress` is called with what it reports before; `hold` keeps its standard input open until it ends.
+        `progress`: called with each progress report. `hold`: keep the standard input of the verb open until it ends.
         """
 
         def read(answer: IO[bytes]) -> T:
@@ -183,7 +183,7 @@ class Connection:
         return self.retry(lambda: self.once({"verb": verb, **arguments}, read, hold=hold))
 
     def message(self, answer: IO[bytes]) -> answers.Message:
-        """The next line of an answer; `Refusal` where it is one, `EOFError` at a cut."""
+        """Return the next line of an answer. Raises `Refusal`, `EOFError` at the end, `IntegrityError` if invalid."""
         line = answer.readline(answers.LINE_BYTES)
         if not line.endswith(b"\n"):
             if len(line) == answers.LINE_BYTES:
@@ -195,7 +195,7 @@ class Connection:
         return found
 
     def retry(self, step: Callable[[], T]) -> T:
-        """What `step` returns, repeated while the connection drops; `Lost` where nothing came of it for too long."""
+        """Return the result of `step`. Repeats it if the connection drops; raises `Lost` after `patience_s` seconds."""
         while True:
             try:
                 found = step()
@@ -206,18 +206,18 @@ class Connection:
                 return found
 
     def steady(self) -> None:
-        """Say that something came through: patience begins anew."""
+        """Note that data arrived: the waiting time starts again."""
         self._since, self._pause = None, 0.0
 
     def wait_after(self, dropped: Dropped) -> None:
-        """Pause before the next try, longer each time; `Lost` where patience is at its end."""
+        """Pause before the next attempt, longer each time. Raises `Lost` after `patience_s` seconds."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         if now - self._since > self.patience_s:
             raise Lost(
                 f"The connection to {self.address} was lost and did not come back within {self.patience_s:g} s.",
                 dropped.error.why or dropped.error.what,
-                "What runs there goes on: give the same command again to go on from there.",
+                "The job on the device continues. Run the same command again to continue.",
             ) from None
         self._pause = min(max(2 * self._pause, 0.1), 3.0)
         time.sleep(self._pause)
@@ -229,21 +229,25 @@ class Connection:
         feed: Callable[[BinaryIO], None] | None = None,
         hold: bool = False,
     ) -> T:
-        """Run one verb once: `feed` writes what follows the request, `read` reads the answer.
+        """Run one verb once. `feed` writes the data after the request, `read` reads the answer.
 
-        Raises `Dropped` where the connection is lost, `Refusal` for what the device's program refuses, and the user's
-        error where there is no way to the device.
+        Raises `Dropped` if the connection is lost, `Refusal` if the program on the device refuses, and an error for the
+        user if the device cannot be reached.
         """
         program = _program()
         remote = shlex.join([self.python, "-I", "-S", "-c", BOOT, str(len(program))])
         command = [*self._ssh("-T"), "--", self.address.host, f"exec {remote}"]
-        said = _Said()
+        errors = _ErrorOutput()
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said.into, env={**os.environ, "LC_ALL": "C"}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors.into,
+            env={**os.environ, "LC_ALL": "C"},
         ) as process:
-            os.close(said.into)
+            os.close(errors.into)
             assert process.stdin is not None and process.stdout is not None
-            # Its own thread: the device may refuse, and say so, before it has read everything.
+            # A separate thread, because the device can refuse before it has read everything.
             writer = threading.Thread(
                 target=_write, args=(process.stdin, program + msgspec.json.encode(request) + b"\n", feed, hold),
                 daemon=True,
@@ -256,7 +260,7 @@ class Connection:
             except EOFError:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(ALIVE_S)
-                raise self._failure(process.poll(), said.text()) from None
+                raise self._failure(process.poll(), errors.text()) from None
             finally:
                 process.kill()
                 process.stdout.close()
@@ -288,13 +292,13 @@ class Connection:
                 raise EOFError
             if seen > MARK_WITHIN:
                 raise RuntimeFailed(
-                    f"{self.address} printed {seen} bytes and more before it answered.",
-                    f"A login script may print {MARK_WITHIN} bytes.",
-                    "Let it print nothing where no terminal is (~/.bashrc, ~/.profile, ForceCommand on the device).",
+                    f"{self.address} printed more than {seen} bytes before its answer.",
+                    f"Login scripts may print up to {MARK_WITHIN} bytes.",
+                    "Change ~/.bashrc, ~/.profile or ForceCommand on the device: print only if there is a terminal.",
                 )  # fmt: skip
 
     def _failure(self, code: int | None, text: str) -> Exception:
-        # OpenSSH may report success of a session that was cut; a program that has answered before does not just end.
+        # OpenSSH can report success for a session that broke. A program that answered before does not end like that.
         cut = code == 0 and self._known and not text
         if code not in (SSH_FAILED, None, -9) and not cut:
             return _no_python(text, code, self.python, self.address)
@@ -303,7 +307,7 @@ class Connection:
 
 
 def explain(text: str, address: Address) -> tuple[EdgewrightError, bool]:
-    """What OpenSSH's words mean, and whether trying again is in vain. Words: OpenSSH 7.2 to 10."""
+    """Return the error for a text of OpenSSH (7.2 to 10), and whether it is permanent, so that a retry is useless."""
     last = _last(text)
     target = str(address)
     port = f"-p {address.port} " if address.port else ""
@@ -311,76 +315,80 @@ def explain(text: str, address: Address) -> tuple[EdgewrightError, bool]:
         found = re.search(r"SHA256:[A-Za-z0-9+/=]{1,64}", text)
         return IntegrityError(
             f"The host key of {target} has changed{f' to {found[0]}' if found else ''}.",
-            "Either the device was set up anew, or somebody stands between you and it. Nothing was sent.",
-            f"If you know why: compare the fingerprint on the device, then ssh-keygen -R '{_known_name(address)}' and "
-            f"ssh {port}{_login(address)} once.",
+            "The device was installed again, or another machine answers in its place. edgewright sent nothing.",
+            f"If you expect a new key, compare the fingerprint with the one on the device. Then run: ssh-keygen -R "
+            f"'{_known_name(address)}', and once: ssh {port}{_login(address)}",
         ), True  # fmt: skip
     if "Host key verification failed" in text or re.search(r"No \S+ host key is known for", text):
         return IntegrityError(
             f"The host key of {target} is not known.",
-            "edgewright talks to no device whose key you have not accepted.",
-            f"Connect once by hand and compare the fingerprint with the device's own: ssh {port}{_login(address)}",
+            "edgewright connects only to devices whose key you accepted.",
+            f"Connect once by hand and compare the fingerprint with the one on the device: ssh {port}{_login(address)}",
         ), True  # fmt: skip
     if "Permission denied" in text or "Too many authentication failures" in text:
         return Unreachable(
-            f"{target} refused to log in{f' {address.user}' if address.user else ''}.", last,
-            f"Check the user's name; install your key: ssh-copy-id {port}{_login(address)} (or --identity FILE)",
+            f"{target} refused the login{f' of {address.user}' if address.user else ''}.", last,
+            f"Check the user name. Install your key: ssh-copy-id {port}{_login(address)}, or name one: --identity FILE",
         ), True  # fmt: skip
     if "Could not resolve hostname" in text or "Name or service not known" in text:
         return Unreachable(
-            f"The name '{address.host}' is not known.", last, "Check the name, or give the device's address."
+            f"The host name '{address.host}' is not known.",
+            last,
+            "Check the name, or give the IP address of the device.",
         ), False
     if "Connection refused" in text:
         return Unreachable(
             f"{target} refuses connections.", last,
-            "Start the SSH server on the device, or give its port: user@host:port",
+            "Start the SSH server on the device, or name its port: user@host:port",
         ), False  # fmt: skip
     if re.search(r"No route to host|Network is unreachable|timed out|Host is down", text):
         return Unreachable(
             f"{target} does not answer.", last,
-            "Check that the device is on, on this network, and not behind a firewall.",
+            "Check that the device is on and in this network, and that no firewall blocks it.",
         ), False  # fmt: skip
     if re.search(
         r"Bad configuration option|terminating, \d+ bad|Can't open user config|Bad owner or permissions", text
     ):
-        return InvalidInput("OpenSSH refuses its configuration.", last, "Correct the file that it names."), True
+        return InvalidInput("OpenSSH rejects its configuration.", last, "Correct the file that OpenSSH names."), True
     if "UNPROTECTED PRIVATE KEY FILE" in text:
-        return InvalidInput("OpenSSH refuses the private key.", last, "Make it yours alone: chmod 600 FILE"), True
+        return InvalidInput(
+            "OpenSSH rejects the private key.", last, "Remove the access of other users: chmod 600 FILE"
+        ), True
     return Unavailable(f"The connection to {target} was lost.", last, "Try again."), False
 
 
 def refused(refusal: Refusal, address: Address, download: str = "") -> EdgewrightError:
-    """The user's error for what the device's program refused; `download`: the command that fetches wheels for it."""
+    """Return the user's error for a refusal of the device. `download`: the command that downloads wheels for it."""
     text, what = refusal.text, refusal.what
     if refusal.kind == "full":
         return DiskFull(
             f"No space left on {address} while writing {what}.", text,
-            "Free space on the device, or keep the files elsewhere: --device-folder DIR",
+            "Free space on the device, or name a folder on another disk: --device-folder DIR",
         )  # fmt: skip
     if refusal.kind == "folder":
         return Unreachable(
-            f"The folder {what} cannot be made on {address}: {text}.", "All that edgewright keeps there lies in it.",
-            "Name a folder that the user may write: --device-folder DIR",
+            f"The folder {what} cannot be created on {address}: {text}.", "edgewright keeps all its files there.",
+            "Name a folder that the user can write: --device-folder DIR",
         )  # fmt: skip
     if refusal.kind == "foreign":
         return UsageError(
-            f"The folder {what} on {address} holds something that edgewright did not make.",
-            "It is filled and removed as a whole.", "Name another one: --device-folder DIR",
+            f"The folder {what} on {address} contains files that are not from edgewright.",
+            "edgewright removes its folder with all files in it.", "Name another folder: --device-folder DIR",
         )  # fmt: skip
     if refusal.kind in ("venv", "pip", "packages"):
-        lacking = f" what is missing there: {what}" if what else " a Python environment"
+        lacking = f"the missing packages: {what}" if what else "a Python environment"
         return Unreachable(
-            f"{address} cannot install{lacking}.", text,
-            f"Without a package index there: {download or 'fetch wheels for its Python'}, then --wheels DIR. Else: "
-            "sudo apt-get install python3-venv python3-pip",
+            f"{address} cannot install {lacking}.", text,
+            f"If the device has no package index, run here: {download or 'pip download -d DIR ...'}; then add "
+            "--wheels DIR. Otherwise run on the device: sudo apt-get install python3-venv python3-pip",
         )  # fmt: skip
     if refusal.kind == "died":
         return RuntimeFailed(
             f"The job on {address} ended without a result.",
             f"It was killed, or the device restarted. Last line of its log: {text[:200]}",
-            f"Give the command again; the log on the device: {what}/log",
+            f"Run the command again. The log on the device is {what}/log",
         )
-    return RuntimeFailed(f"{address} failed: {text}.", what, "Look at the device, then give the command again.")
+    return RuntimeFailed(f"{address} failed: {text}.", what, "Check the device, then run the command again.")
 
 
 def _no_python(text: str, code: int | None, python: str, address: Address) -> EdgewrightError:
@@ -388,19 +396,19 @@ def _no_python(text: str, code: int | None, python: str, address: Address) -> Ed
         return Unreachable(
             f"{python} on {address} is Python {found[1]}.",
             f"edgewright needs {'.'.join(map(str, OLDEST))} or newer.",
-            "Install a newer one on the device and name it: --python PATH",
+            "Install a newer Python on the device and name it: --python PATH",
         )
     if code in (126, 127):
         return Unreachable(
             f"{address} has no program '{python}'.", _last(text) if text else f"exit code {code}",
-            "Install Python 3.10 or newer there, or name it: --python PATH",
+            "Install Python 3.10 or newer on the device, or name it: --python PATH",
         )  # fmt: skip
-    return RuntimeFailed(f"{python} on {address} ended with code {code}.", _last(text), "Look at the device.")
+    return RuntimeFailed(f"{python} on {address} ended with exit code {code}.", _last(text), "Check the device.")
 
 
 def _last(text: str) -> str:
-    """The last line of a text that says something."""
-    return next((line.strip()[:WORDS] for line in reversed(text.splitlines()) if line.strip()), "It said nothing.")
+    """Return the last line of `text` that is not empty."""
+    return next((line.strip()[:WORDS] for line in reversed(text.splitlines()) if line.strip()), "It printed nothing.")
 
 
 def _login(address: Address) -> str:
@@ -417,7 +425,7 @@ def _program() -> bytes:
 
 
 def _write(pipe: IO[bytes], request: bytes, feed: Callable[[BinaryIO], None] | None, hold: bool) -> None:
-    with contextlib.suppress(OSError, ValueError):  # the other side is gone: its answer, or the lack of one, says why
+    with contextlib.suppress(OSError, ValueError):  # the other side is gone; the answer or its absence gives the reason
         pipe.write(request)
         pipe.flush()
         if feed:
@@ -426,18 +434,18 @@ def _write(pipe: IO[bytes], request: bytes, feed: Callable[[BinaryIO], None] | N
             pipe.close()
 
 
-class _Said:
-    """The end of what is written to the descriptor `into`, read in a thread of its own so that nobody waits for us."""
+class _ErrorOutput:
+    """Keeps the last bytes written to the descriptor `into`. A thread reads them, so that writers never wait."""
 
     def __init__(self) -> None:
         source, self.into = os.pipe()
         self._end = b""
-        # A proxy that ssh started may hold the other end until the shared connection ends.
+        # A proxy that ssh started can keep the other end open until the shared connection ends.
         self._reader = threading.Thread(target=self._read, args=(source,), daemon=True)
         self._reader.start()
 
     def text(self) -> str:
-        """What was written, of a program that has ended."""
+        """Return the text of a program that has ended."""
         self._reader.join(1.0)
         return self._end.decode(errors="replace").strip()
 

@@ -1,4 +1,4 @@
-"""A target: a device as data, and the text of a TOML file that describes one."""
+"""The struct of a target, the parser of its TOML file, and the comparison of a target with a machine."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ THIS_MACHINE = "this-machine"
 NAME = r"^[a-z0-9_-]+$"
 
 _DECISIVE = frozenset({"avx512f", "vnni", "amx_int8", "dotprod", "i8mm"})
-"""Instruction sets that change which kernels a runtime picks for f32 and INT8, so a machine that has one more than the
-target gives other latencies, and (VNNI, which does not saturate) other INT8 answers."""
+"""Instruction sets that decide which kernels a runtime chooses for f32 and INT8. With one more of them, a machine gives
+other latencies. With VNNI it also gives other INT8 outputs, because VNNI does not saturate."""
 
 
 Isa = Literal[
     "avx2", "avx512f", "avx_vnni", "avx512_vnni", "vnni", "avx512_bf16", "amx_int8", "amx_bf16",
     "neon", "fp16", "dotprod", "i8mm", "bf16",
 ]  # fmt: skip
-"""Instruction sets that matter here, by the Linux kernel's x86 names; "vnni" stands for either of the two VNNI, the
-names after it are Arm's (the kernel says asimd, asimdhp, asimddp)."""
+"""Instruction sets that change the choice of kernels. x86 names are the Linux kernel's; "vnni" means either of the two
+VNNI sets. The last five are Arm's (the kernel calls the first three asimd, asimdhp and asimddp)."""
 
 
 class TargetRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A runtime that the device has: precisions of what is not quantized, and the INT8 schemes that suit it there.
+    """A runtime of the device: precisions for the layers that are not quantized, and suitable INT8 schemes.
 
-    What may be named here is what the built-in descriptions name; `catalogue` looks at those of users.
+    Allowed names are those of the built-in targets. `catalogue` checks the files of users.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=NAME)]
@@ -39,16 +39,16 @@ class TargetRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 HardwarePrecision = Literal["f32", "tf32", "f16", "bf16", "int8", "fp8", "fp4"]
-"""Number formats that a GPU's units compute in. That one is here does not say that edgewright builds for it."""
+"""Number formats that a GPU computes in hardware. edgewright does not build for all of them."""
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An NVIDIA GPU.
 
-    `model`: a part of its name by nvidia-smi ("H200") where the description is of one model, empty where it is of a
-    generation. `precisions`: what exists in hardware (the compute capability decides). `shared_memory`: it has no
-    memory of its own but the CPU's. `memory_bytes`: its own memory, None where shared or not fixed. `max_mhz`: the
-    highest clock by the data sheet.
+    `model`: a part of its name in nvidia-smi ("H200") for a target of one model, empty for a target of a generation.
+    `precisions`: number formats in hardware, decided by the compute capability. `shared_memory`: the GPU uses the
+    memory of the CPU. `memory_bytes`: memory of the GPU alone, None if it is shared or not fixed. `max_mhz`: highest
+    clock in the data sheet.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class PowerMode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A power mode by its name in ``/etc/nvpmodel.conf``; IDs differ between releases, so they are read on the device.
+    """A power mode by its name in ``/etc/nvpmodel.conf``. IDs differ between releases, so they are read on the device.
 
-    `watts` is the mode's budget, None for one without a limit (MAXN). `cores`, `cpu_mhz` and `gpu_mhz` are its caps,
-    None where they are not documented.
+    `watts`: power budget, None without a limit (MAXN). `cores`, `cpu_mhz`, `gpu_mhz`: limits of the mode, None if they
+    are not documented.
     """
 
     name: str
@@ -76,7 +76,7 @@ class PowerMode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Software(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A release of the device's system and what comes with it. `l4t` is a version or the beginning of several."""
+    """A release of the device's system and its software. `l4t`: a version, or the prefix of several versions."""
 
     jetpack: str | None = None
     l4t: str | None = None
@@ -89,10 +89,10 @@ class Software(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A device.
 
-    `aliases`: other names that `load` takes for it. `model`: a part of the board's own name ("Raspberry Pi 5") where
-    the description is of one board, empty where it is of a class; `modules`: NVIDIA's part numbers of a Jetson
-    ("p3767-0005"), which hold on any carrier board. `memory_bytes` and `cores` (physical) are None where the class has
-    no fixed figure. `power_mode`: the mode that figures are wanted in, None for the fastest one.
+    `aliases`: other names that `catalogue.load` accepts. `model`: a part of the board's name ("Raspberry Pi 5") for a
+    target of one board, empty for a class of devices. `modules`: NVIDIA's part numbers of a Jetson ("p3767-0005"),
+    valid on any carrier board. `memory_bytes`, `cores` (physical): None if the class has no fixed value. `power_mode`:
+    the mode to measure in, None for the fastest mode.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -115,7 +115,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def parse(text: str, what: str) -> Target:
-    """A target from the text of a TOML file; `InvalidInput` names the field that is wrong. `what` is for messages."""
+    """Parse the text of a TOML file. `what` names the file in messages. Raises `InvalidInput` with the wrong field."""
     toml = _toml()
     try:
         content = toml.loads(text)
@@ -131,16 +131,16 @@ def parse(text: str, what: str) -> Target:
         raise InvalidInput(
             f"{what} is not a valid target: {error}.",
             "A target needs name, title, arch (x86_64 or aarch64) and at least one [[runtimes]] with a name.",
-            "Correct the field that is named; `edgewright targets show x86-vnni` shows an example.",
+            "Correct this field. `edgewright targets show x86-vnni` shows an example.",
         ) from None
 
 
 def matches(target: Target, machine: Target) -> bool:
-    """Whether figures measured on `machine` hold for `target`: same architecture, board and decisive instructions.
+    """Whether figures measured on `machine` are valid for `target`: same architecture, board, decisive instructions.
 
-    A machine that can more is no match either: its runtimes pick faster kernels than the device would. Of a target with
-    a GPU its compute capability and model decide, and on a Jetson the module: modules that share a compute capability
-    differ in cores and clocks. How many CPU cores are online is a power mode's business there.
+    A machine with more instruction sets does not match, because runtimes choose faster kernels on it. For a GPU, the
+    compute capability and model decide. For a Jetson, the module decides, because modules with the same compute
+    capability differ in cores and clocks. The number of online CPU cores is ignored there: a power mode sets it.
     """
     if target.name == machine.name:
         return True
@@ -164,16 +164,16 @@ def _same_gpu(target: Target, machine: Target) -> bool:
         return bool(set(target.modules) & set(machine.modules))
     if target.model not in machine.model or want.model not in have.name:
         return False
-    # Of a board that tells no part number, the memory tells the modules of one name apart.
+    # Without a part number, the memory distinguishes modules with the same name.
     if want.shared_memory and target.memory_bytes and machine.memory_bytes:
         return 0.75 * target.memory_bytes < machine.memory_bytes <= target.memory_bytes
     return True
 
 
 def fastest_mode(names: tuple[str, ...]) -> str | None:
-    """The name of the fastest power mode: MAXN_SUPER, MAXN, else the most watts, and of those the most cores.
+    """Return the fastest power mode: MAXN_SUPER, MAXN, else the mode with the most watts and then the most cores.
 
-    Not the highest ID: on an Orin Nano that is its slowest mode. None where no name tells its power.
+    The highest ID is not the fastest mode: on an Orin Nano it is the slowest. None if no name states a power.
     """
 
     def rank(name: str) -> tuple[int, int, int]:
@@ -190,14 +190,15 @@ def fastest_mode(names: tuple[str, ...]) -> str | None:
 
 
 SYSTEM_BYTES = 2 << 30
-"""What is allowed for the system, a desktop and CUDA itself where CPU and GPU share the memory. A round figure of ours,
-not NVIDIA's; on the device `free -m` tells the real one."""
+"""Memory that is reserved for the system, a desktop and CUDA if CPU and GPU share the memory. This is an estimate, not
+a figure from NVIDIA. On the device, `free -m` prints the real value."""
 
 
 def memory_for_model(target: Target) -> int | None:
-    """The bytes that a model with its engine and buffers may take on the device; None where they are not known.
+    """Return the bytes that a model with its engine and buffers may use on the device; None if not known.
 
-    The GPU's own memory; where it shares the CPU's, the board's less `SYSTEM_BYTES` (at least half of it).
+    This is the memory of the GPU. If CPU and GPU share the memory, it is the memory of the board minus `SYSTEM_BYTES`,
+    and at least half of it.
     """
     if target.gpu and not target.gpu.shared_memory:
         return target.gpu.memory_bytes
@@ -207,7 +208,7 @@ def memory_for_model(target: Target) -> int | None:
 
 
 def _toml() -> Any:
-    # The standard library has a TOML reader from Python 3.11 on; the same code is on PyPI as tomli for 3.10.
+    # The standard library reads TOML from Python 3.11 on. For 3.10, the package tomli has the same code.
     if sys.version_info >= (3, 11):
         import tomllib
 

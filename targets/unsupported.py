@@ -1,4 +1,4 @@
-"""Devices that people ask for and that no target stands for: said in words, since their names resemble others'."""
+"""Devices without a target that users ask for. Their names resemble those of targets, so each has its own message."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 _JETSON = "Use a Jetson from Xavier on; `edgewright targets` lists them."
 _OTHERS = "Targets are CPUs and NVIDIA GPUs: `edgewright targets` lists them."
-_MEASURE = "Measure on the device (--on USER@HOST), which says what it is, or give the path of a TOML file about it."
+_MEASURE = "Measure on the device with --on USER@HOST, or describe it in a TOML file and give its path."
 
 
 class Unsupported(NamedTuple):
-    """A device by its `name` (a pattern of lower-case letters and digits), `what` is missing, `why`, and a `fix`."""
+    """A device without a target. `name`: a pattern of lower-case letters and digits; the others: the message."""
 
     name: str
     what: str
@@ -20,13 +20,15 @@ class Unsupported(NamedTuple):
 
 
 def _old_jetson(name: str, title: str, gpu: str) -> Unsupported:
-    why = f"Its {gpu} GPU computes no INT8, and its last release is JetPack 4; targets begin with JetPack 5."
+    why = (
+        f"Its {gpu} GPU has no INT8 units, and its last release is JetPack 4. edgewright supports JetPack 5 and later."
+    )
     return Unsupported(f"(nvidia)?(jetson)?{name}", f"the {title} is not supported", why, _JETSON)
 
 
 def _old_pi(name: str, title: str, core: str) -> Unsupported:
-    why = f"Its {core} has neither fp16 nor dot product, which the built-in targets for Arm have."
-    return Unsupported(f"(raspberry|r)?pi{name}", f"there is no description of the {title}", why, _MEASURE)
+    why = f"Its {core} has no fp16 and no dot product. The built-in targets for Arm need both."
+    return Unsupported(f"(raspberry|r)?pi{name}", f"the {title} has no built-in target", why, _MEASURE)
 
 
 _KNOWN = (
@@ -38,20 +40,20 @@ _KNOWN = (
     _old_pi(r"(4.*|cm4.*)", "Raspberry Pi 4", "Cortex-A72"),
     Unsupported(
         r"(raspberry|r)?pi(zero|1|2).*", "this Raspberry Pi is not supported",
-        "Its processor or its system has 32 bits; the runtimes need 64-bit Arm.", _OTHERS,
+        "Its processor or system is 32-bit. The runtimes need 64-bit Arm.", _OTHERS,
     ),
     Unsupported(
         r".*(coral|edgetpu).*", "the Edge TPU is not supported",
-        "It runs only files of Google's own compiler, which edgewright does not write.", _OTHERS,
+        "It runs only files from Google's compiler. edgewright does not write them.", _OTHERS,
     ),
     Unsupported(
         r".*hailo.*", "Hailo's processors are not supported",
-        "They run only files of Hailo's own compiler, which edgewright does not write.", _OTHERS,
+        "They run only files from Hailo's compiler. edgewright does not write them.", _OTHERS,
     ),
 )  # fmt: skip
 
 
 def find(name: str) -> Unsupported | None:
-    """The device of this name in any spelling ("Jetson Nano", "jetson_tx2-nx", "nano"), or None."""
+    """Return the unsupported device `name` in any spelling ("Jetson Nano", "jetson_tx2-nx", "nano"), or None."""
     letters = re.sub(r"[^a-z0-9]", "", name.lower())
     return next((device for device in _KNOWN if re.fullmatch(device.name, letters)), None)

@@ -1,10 +1,10 @@
-"""What is installed on a device: this very installation of edgewright as a wheel, and what that requires.
+"""The packages to install on a device: this installation of edgewright as a wheel, and its requirements.
 
-An editable checkout and an installed package give the same wheel: the files that the interpreter imports, with the
-metadata of the distribution. The demo's weights stay here; no device needs them.
+An editable checkout and an installed package give the same wheel: the files that the interpreter imports, and the
+metadata of the distribution. The demo's weights are left out, because devices do not need them.
 
-Requirements are read and compared here, by `packaging`: the device says which versions it has, and gets a list of what
-it lacks, and the versions of ``pins.txt`` to install.
+The host compares the requirements with `packaging`. The device reports its versions. It then receives the list of
+missing packages and the versions in ``pins.txt``.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ PINS = "pins.txt"
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """A device to install on: CPython on Linux, of this version ("3.10.12") and architecture ("aarch64")."""
+    """A device: CPython on Linux with this version ("3.10.12") and architecture ("aarch64")."""
 
     python: str
     arch: str
 
     def markers(self) -> dict[str, str]:
-        """The environment that markers are evaluated in; without an extra."""
+        """Return the environment for the evaluation of markers, without an extra."""
         python = self.python.removesuffix("+")  # built from a checkout
         return {
             "implementation_name": "cpython", "implementation_version": python, "os_name": "posix",
@@ -50,7 +50,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pack() -> bytes:
-    """The wheel (a ZIP by the binary distribution format of PyPA), the same bytes for the same files."""
+    """Return the wheel (a ZIP in PyPA's binary distribution format); equal files give equal bytes."""
     about = _distribution()
     root = Path(str(importlib.resources.files("edgewright")))
     info = f"edgewright-{about.version}.dist-info"
@@ -68,12 +68,12 @@ def pack() -> bytes:
 
 
 def names() -> list[str]:
-    """The distributions that edgewright requires on any device."""
+    """Return the distributions that edgewright requires on any device."""
     return sorted({need.name for need in _required() if not _of_extra(need)})
 
 
 def lacking(machine: Machine, installed: Mapping[str, str]) -> list[str]:
-    """What edgewright requires on `machine` and is not met by the `installed` versions: "name>=version"."""
+    """Return the requirements on `machine` that the `installed` versions do not meet, as "name>=version"."""
     return [
         f"{need.name}{need.specifier}"
         for need in requirements(machine)
@@ -82,12 +82,12 @@ def lacking(machine: Machine, installed: Mapping[str, str]) -> list[str]:
 
 
 def requirements(machine: Machine) -> list[Requirement]:
-    """What edgewright requires on `machine`, extras left out."""
+    """Return the requirements of edgewright on `machine`, without extras."""
     return [need for need in _required() if need.marker is None or need.marker.evaluate(machine.markers())]
 
 
 def pins(machine: Machine) -> list[str]:
-    """The versions that are installed on `machine`, of all that may be: "name==version"."""
+    """Return the versions in ``pins.txt`` for `machine`, as "name==version"."""
     text = importlib.resources.files(__package__).joinpath(PINS).read_text(encoding="utf-8")
     found = _parsed(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
     return [
@@ -96,7 +96,7 @@ def pins(machine: Machine) -> list[str]:
 
 
 def download(machine: Machine) -> str:
-    """The command that fetches the wheels of `pins` into a folder, on any machine that reaches a package index."""
+    """Return the pip command that downloads the wheels of `pins` into a folder, on a machine with a package index."""
     python = ".".join(machine.python.split(".")[:2])
     platforms = " ".join(f"--platform {tag}_{machine.arch}" for tag in ("manylinux_2_28", "manylinux2014"))
     return (
@@ -107,13 +107,13 @@ def download(machine: Machine) -> str:
 
 @functools.cache
 def _required() -> tuple[Requirement, ...]:
-    """What the metadata of this installation says, extras included."""
+    """Return the requirements in the metadata of this installation, extras included."""
     found = _parsed(_distribution().requires or ())
     for need in found:
         if (need.url or need.extras) and not _of_extra(need):
-            raise _unreadable(str(need), "a device gets plain versions of plain distributions")
+            raise _unreadable(str(need), "a requirement with a URL or an extra cannot be installed on a device")
     if not found:
-        raise _unreadable("Requires-Dist", "there is none")
+        raise _unreadable("Requires-Dist", "the metadata has no such field")
     return tuple(found)
 
 
@@ -129,12 +129,12 @@ def _parsed(lines: Iterable[str]) -> list[Requirement]:
 
 
 def _of_extra(need: Requirement) -> bool:
-    """Whether only an extra asks for it, whatever the machine is."""
+    """Whether `need` belongs to an extra, on any machine."""
     return need.marker is not None and "extra" in str(need.marker)
 
 
 def _meets(version: str, need: Requirement) -> bool:
-    """Whether an installed version will do; one that is no version of Python's (as some systems make) will not."""
+    """Whether the installed `version` meets `need`. An invalid version, as on some systems, does not."""
     versions = require("packaging.version", "host")
     try:
         found = versions.Version(version)
@@ -147,13 +147,14 @@ def _distribution() -> importlib.metadata.Distribution:
     try:
         return importlib.metadata.distribution("edgewright")
     except importlib.metadata.PackageNotFoundError:
-        raise _unreadable("the metadata of edgewright", "it is not installed, only found on the path") from None
+        raise _unreadable("the metadata of edgewright", "edgewright is on the path but not installed") from None
 
 
 def _unreadable(what: str, why: str) -> InvalidInput:
     return InvalidInput(
-        f"This installation of edgewright does not tell what it requires: {what}.", f"{why}.".replace("..", "."),
-        "Install edgewright again; a requirement that cannot be read is not left out.",
+        f"A requirement of this installation of edgewright cannot be read: '{what}'.",
+        f"{why[:1].upper()}{why[1:]}.".replace("..", "."),
+        "Install edgewright again.",
     )  # fmt: skip
 
 

@@ -120,48 +120,48 @@ def pickled(outside: Path) -> bytes:
     return pickle.dumps(_Payload(outside / "unpickled"))
 
 
-@attack(4, "holds a torch program", device=True)
+@attack(4, "contains a torch program", device=True)
 def a_bundle_of_a_torch_program(folder: Path, outside: Path) -> list[str]:
     return run(bundle(folder, {"reference.pt2": pickled(outside)}, "torch"))
 
 
-@attack(4, "holds a torch program", device=True)
+@attack(4, "contains a torch program", device=True)
 def an_artifact_of_a_torch_program(folder: Path, outside: Path) -> list[str]:
     return run(bundle(folder, {"reference.pt2": pickled(outside)}, "torch", manifest=False))
 
 
-@attack(4, "holds a torch program")
+@attack(4, "contains a torch program")
 def a_torch_program_that_is_to_be_measured(folder: Path, outside: Path) -> list[str]:
     edge = bundle(folder, {"reference.pt2": pickled(outside), "reference.code": b"0" * 64}, "torch")
     Image.new("RGB", (8, 8)).save(folder / "a.png")
     return ["bench", str(edge), str(edge), "--data", str(folder), "-o", str(folder / "out")]
 
 
-@attack(4, "outside of the file", device=True)
+@attack(4, "outside the file", device=True)
 def external_data_that_climbs(folder: Path, outside: Path) -> list[str]:
     secret(outside)
     return run(bundle(folder, {"model.onnx": graph(external("../../outside/secret.bin")).SerializeToString()}))
 
 
-@attack(4, "outside of the file", device=True)
+@attack(4, "outside the file", device=True)
 def external_data_by_an_absolute_path(folder: Path, outside: Path) -> list[str]:
     return run(bundle(folder, {"model.onnx": graph(external(str(secret(outside)))).SerializeToString()}))
 
 
-@attack(4, "outside of the file", device=True)
+@attack(4, "outside the file", device=True)
 def external_data_in_the_working_directory(folder: Path, outside: Path) -> list[str]:
     """A model that comes as bytes looks for its data in the working directory: the name of a file there is enough."""
     return run(bundle(folder, {"model.onnx": graph(external("pyproject.toml")).SerializeToString()}))
 
 
-@attack(4, "outside of the file", device=True)
+@attack(4, "outside the file", device=True)
 def external_data_at_an_address_in_memory(folder: Path, outside: Path) -> list[str]:
     """ONNX Runtime's own mark for tensors in memory: the offset is a pointer."""
     tensor = external("*/_ORT_MEM_ADDR_/*", offset="4096", length="36")
     return run(bundle(folder, {"model.onnx": graph(tensor).SerializeToString()}))
 
 
-@attack(4, "outside of the file", device=True)
+@attack(4, "outside the file", device=True)
 def external_data_of_a_constant_in_a_subgraph(folder: Path, outside: Path) -> list[str]:
     constant = helper.make_node("Constant", [], ["inner"], value=external(str(secret(outside)), "inner"))
     inner = helper.make_graph([constant], "b", [], [helper.make_tensor_value_info("inner", TensorProto.FLOAT, [3, 3])])
@@ -170,14 +170,14 @@ def external_data_of_a_constant_in_a_subgraph(folder: Path, outside: Path) -> li
     return run(bundle(folder, {"model.onnx": graph(identity(), [test, branch]).SerializeToString()}))
 
 
-@attack(4, "outside of the file", device=True)
+@attack(4, "outside the file", device=True)
 def external_data_in_a_function(folder: Path, outside: Path) -> list[str]:
     constant = helper.make_node("Constant", [], ["inner"], value=external(str(secret(outside)), "inner"))
     function = helper.make_function("mine", "F", [], ["inner"], [constant], [helper.make_opsetid("", 13)])
     return run(bundle(folder, {"model.onnx": graph(identity(), functions=[function]).SerializeToString()}))
 
 
-@attack(4, "outside of the file", device=True)
+@attack(4, "outside the file", device=True)
 def external_data_whose_mark_is_written_with_spare_bytes(folder: Path, outside: Path) -> list[str]:
     """Numbers may be padded in protobuf: a search for the usual bytes of `data_location` would miss it."""
     usual = graph(external(str(secret(outside)))).SerializeToString()
@@ -200,13 +200,13 @@ def external_data_whose_mark_is_written_with_spare_bytes(folder: Path, outside: 
     return run(bundle(folder, {"model.onnx": bytes(content)}))
 
 
-@attack(4, "is no ONNX file", device=True)
+@attack(4, "is not an ONNX file", device=True)
 def a_model_in_the_runtimes_own_format(folder: Path, outside: Path) -> list[str]:
     """ONNX Runtime takes bytes for its own format (flatbuffers) where they say so at byte 4, whatever the name."""
     return run(bundle(folder, {"model.onnx": struct.pack("<I", 24) + b"ORTM" + bytes(64)}))
 
 
-@attack(4, "is no OpenVINO IR")
+@attack(4, "is not an OpenVINO IR")
 def an_onnx_file_that_is_called_ir(folder: Path, outside: Path) -> list[str]:
     """OpenVINO reads what the content is, and its ONNX reader opens external data."""
     content = graph(external(str(secret(outside)))).SerializeToString()
@@ -257,7 +257,7 @@ def a_model_that_is_a_pipe(folder: Path, outside: Path) -> list[str]:
     return run(edge)
 
 
-@attack(4, "describes another model")
+@attack(4, "describe different models")
 def a_manifest_that_shows_another_model(folder: Path, outside: Path) -> list[str]:
     edge = bundle(folder, {"model.onnx": graph(identity()).SerializeToString()})
     manifest = json.loads((edge / "manifest.json").read_text())

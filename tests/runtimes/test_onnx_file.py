@@ -56,7 +56,7 @@ def test_a_whole_file_passes_and_an_external_tensor_is_named() -> None:
             outside.data_location = TensorProto.EXTERNAL
         else:
             outside.external_data.add(key="location", value="weights.bin")
-        with pytest.raises(IntegrityError, match="keeps the tensor 'weights' outside"):
+        with pytest.raises(IntegrityError, match="tensor 'weights' is outside"):
             onnx_file.require_whole(model(outside).SerializeToString(), "model.onnx")
 
 

@@ -147,7 +147,7 @@ def test_openvino_that_takes_another_precision_is_found_out(
     monkeypatch.setattr(runtime, "_precisions", lambda: ("f32", "bf16", "f16"))
     options = Options(runtime="openvino", precision=missing.pop())
     runtime.build(model, options, tmp_path)
-    with pytest.raises(Unavailable, match="took another precision"):
+    with pytest.raises(Unavailable, match="chose another precision"):
         runtime.load(Contents(tmp_path), options)
 
 
@@ -197,7 +197,7 @@ def test_a_damaged_artifact_is_a_named_failure(name: str, build: Callable[..., P
     folder = build(name)
     for file in folder.glob("model.*"):
         file.write_bytes(b"garbage")
-    with pytest.raises(IntegrityError, match=r"is no (ONNX file|OpenVINO IR)"):
+    with pytest.raises(IntegrityError, match=r"is not an (ONNX file|OpenVINO IR)"):
         registry.module(name).load(Contents(folder), Options(runtime=name))
     for file in folder.glob("model.*"):
         file.write_bytes(b"<net name='x'/>" if file.suffix == ".xml" else b"\x08\x07")  # well-formed, and no model

@@ -218,9 +218,7 @@ def test_what_is_no_bundle_is_named(kind: str, tmp_path: Path) -> None:
         path.write_text("x")
     elif kind == "folder":
         path.mkdir()
-    with pytest.raises(
-        InvalidInput, match="There is no bundle at" if kind == "missing" else "is not a bundle"
-    ) as caught:
+    with pytest.raises(InvalidInput, match="does not exist" if kind == "missing" else "is not a bundle") as caught:
         edgewright.open(path)
     assert str(path) in caught.value.what
 

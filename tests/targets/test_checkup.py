@@ -35,7 +35,7 @@ def test_a_ready_orin_nano_is_told_what_it_has_and_how_to_get_its_full_clocks(tm
     assert one(found, "JetPack 6.2.1, L4T r36.4.4").state == "ok"
     assert one(found, "TensorRT 10.3.0.30").state == "ok"
     assert one(found, "power mode 15W").fix == "sudo nvpmodel -m 2", "MAXN_SUPER has the ID 2 here"
-    assert one(found, "clocks go up and down").fix == "sudo jetson_clocks"
+    assert one(found, "clocks change with the load").fix == "sudo jetson_clocks"
     assert one(found, "5.6 of 7.4 GiB of memory free, 3.7 GiB of swap").state == "ok"
     assert one(found, "VDD_IN").state == "ok"
 
@@ -43,7 +43,7 @@ def test_a_ready_orin_nano_is_told_what_it_has_and_how_to_get_its_full_clocks(tm
 def test_held_clocks_are_seen(tmp_path: Path) -> None:
     boards.orin_nano(tmp_path)
     boards.write(tmp_path, "sys/class/devfreq/17000000.gpu/min_freq", 612_000_000)
-    assert one(looked_at(tmp_path), "held at its limit").state == "ok"
+    assert one(looked_at(tmp_path), "fixed at its limit").state == "ok"
 
 
 def test_bindings_that_an_environment_hides(tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_little_memory_and_no_swap_are_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_release_and_a_container_are_no_failure(tmp_path: Path) -> None:
-    assert one(looked_at(boards.future(tmp_path / "a")), "Unknown JetPack, L4T r44.1.2").state == "note"
+    assert one(looked_at(boards.future(tmp_path / "a")), "JetPack of L4T r44.1.2 is not known").state == "note"
     found = looked_at(boards.container(tmp_path / "b"))
     assert one(found, "power mode is not known").state == "note"
-    assert one(found, "no sensor of power").state == "note"
+    assert one(found, "no power sensor").state == "note"
 
 
 def test_a_pc_with_a_gpu_and_one_without(tmp_path: Path) -> None:

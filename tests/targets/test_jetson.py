@@ -141,7 +141,7 @@ def test_a_module_that_is_not_known_borrows_nothing_from_its_namesakes(tmp_path:
     assert holding(machine) == []
     assert machine.gpu is not None
     assert (machine.gpu.compute_capability, machine.dla_cores) == ("8.7", 0)
-    assert "This board (p3701-0008) has no description" in " ".join(machine.notes)
+    assert "This board (p3701-0008) has no built-in target" in " ".join(machine.notes)
 
 
 def test_a_gpu_in_a_pc_counts_where_tensorrt_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,12 +75,13 @@ def test_shown_within_100_columns(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
-        ("jetson-orin-nano", ("FP8, FP4: this GPU has no units", "DLA: there is none", "about 6.0 GiB", "MAXN_SUPER",
+        ("jetson-orin-nano", ("FP8, FP4: this GPU has no units", "DLA: this device has none",
+                              "about 6.0 GiB", "MAXN_SUPER",
                               "jetson_clocks", "INT8 by Q/DQ", "JetPack 6.2.x (L4T 36.4): CUDA 12.6, TensorRT 10.3.0")),
-        ("jetson-orin-nx", ("2 cores", "to spare the GPU", "FP8, FP4")),
-        ("jetson-agx-thor", ("fp8, fp4", "DLA: there is none", "1575 MHz")),
+        ("jetson-orin-nx", ("2 cores", "to free the GPU", "FP8, FP4")),
+        ("jetson-agx-thor", ("fp8, fp4", "DLA: this device has none", "1575 MHz")),
         ("jetson-xavier-nx", ("BF16, FP8, FP4", "Python is 3.8", "MODE_20W_6CORE")),
-        ("h200", ("141 GB of the GPU's own", "tensorrt", "FP4: this GPU has no units for it")),
+        ("h200", ("141 GB of GPU memory", "tensorrt", "FP4: this GPU has no units for it")),
     ],
 )  # fmt: skip
 def test_what_a_device_means_for_a_model(name: str, facts: tuple[str, ...]) -> None:
@@ -150,7 +151,7 @@ def test_a_name_with_another_number_is_another_device(name: str) -> None:
         ("jetson-tx2, tx2, Jetson TX2 NX, jetson-tx2-nx, tx2i", "Jetson TX2", "Pascal"),
         ("raspberry-pi-3, Raspberry Pi 3B+, rpi3", "Raspberry Pi 3", "Cortex-A53"),
         ("raspberry-pi-4, Pi 4, raspberry-pi-4b-8gb", "Raspberry Pi 4", "Cortex-A72"),
-        ("raspberry-pi-zero, Raspberry Pi Zero W, raspberry-pi-2", "Raspberry Pi", "32 bits"),
+        ("raspberry-pi-zero, Raspberry Pi Zero W, raspberry-pi-2", "Raspberry Pi", "32-bit"),
         ("raspberry-pi-zero-2-w", "Raspberry Pi Zero 2", "Cortex-A53"),
         ("coral, google-coral-dev-board, edge-tpu", "Edge TPU", "compiler"),
         ("hailo-8, hailo8l, raspberry-pi-5-hailo", "Hailo", "compiler"),
