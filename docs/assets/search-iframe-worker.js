@@ -1,6 +1,6 @@
 /* The theme's search runs in a worker and shows the sections that have every word of a query. This script adds two things:
-   1. Questions. Words that say nothing ("my", "the", "when") are left out, endings are cut ("slower" finds "slow"), and where
-      no section has all words, those of the section that fits best remain.
+   1. Questions. Words without meaning ("my", "the", "when") are left out and endings are cut ("slower" finds "slow").
+      The search gets the words that the best section has: rare words count more, words of a title three times.
    2. file://. Browsers start no worker there, so the search runs in a hidden frame with the interface of a worker. */
 (() => {
   const EMPTY = new Set(
@@ -29,7 +29,6 @@
     if (said.length < 2) return input
     const full = said.filter(word => !EMPTY.has(word))
     const words = [...new Set((full.length ? full : said).map(stem))].map(word => " " + word)
-    if (sections.some(section => words.every(word => section.all.includes(word)))) return words.join("").trim()
     const weights = words.map(word => {
       const found = sections.filter(section => section.all.includes(word)).length
       return found ? Math.log(1 + sections.length / found) : 0
