@@ -118,19 +118,15 @@ def optimize(
     """Build the candidates for `target`, measure them, and write the reports and the chosen bundle to `out`.
 
     - `source`, `budget`: see `edgewright optimize --help`. `data`: a folder of images.
-    - `checkpoint`: a file with the weights of `source`. `spec`: a TOML file with the model's description; default the
-      file next to the model.
-    - `split`: the split of `data` to validate on. `calibration`: a folder of calibration images; default a split of
-      `data`.
+    - `checkpoint`: the weights of `source`. `spec`: a TOML with the model's description (default: next to the model).
+    - `split`: of `data`, to validate on. `calibration`: a folder of calibration images (default: a split of `data`).
     - `target`: the name of a device, default this machine. `on`: a device ("user@host") that measures instead of this
       machine; it is then the target. `isa`: instruction sets of the target, if it has fewer than described ("avx2").
-    - `recipe`: which variants to try, as a `Recipe` or a TOML file. `mixed_precision`, `strict`, `effort` and
-      `within_s` replace its values.
+    - `recipe`: a `Recipe` or a TOML file. `mixed_precision`, `strict`, `effort` and `within_s` replace its values.
     - `mixed_precision`: if INT8 loses too much, try it with the most sensitive blocks in float.
     - `strict`: stop at an unreadable image and at every other warning about the data.
     - `effort`: "quick" tries only fast methods, "normal" everything that can change the choice, "thorough" everything.
-    - `within_s`: seconds. Begin nothing that would make the run longer. The export, the reference and one float
-      artifact are always built.
+    - `within_s`: seconds after which nothing begins. Export, reference and one float artifact are always built.
     - `remeasure`: measure latency again, even if the store has it.
     - `trust_checkpoint`: allow checkpoints that run code when they are loaded (pickle).
     - `watch`: receives the progress (see `Watch`).
