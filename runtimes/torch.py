@@ -1,8 +1,8 @@
-"""torch: the reference. Float32 with TF32 off, on CUDA where there is a device, else on the CPU, which is said.
+"""torch as the reference: float32 with TF32 off, on CUDA or else on the CPU. The description states the device.
 
-A program of torch.export is opened only by the machine that wrote it: ``torch.export.load`` unpickles parts of one and
-evaluates expressions in it, so that a foreign program runs code. `save` puts a code beside it, made with this machine's
-own key (`core.machine_key`); without that code nothing of it reaches torch.
+Only the machine that wrote a program of torch.export may open it, because ``torch.export.load`` unpickles and evaluates
+parts of the file, which can run code. `save` adds a code made with this machine's key (`core.machine_key`). Without a
+valid code, torch receives no byte of the program.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WHY = "torch is the full-precision reference."
 
 
 class Handle(NamedTuple):
-    """An exported program as a module, and where it runs."""
+    """An exported program as a module, with its device and number of threads."""
 
     torch: Any
     module: Any
@@ -43,7 +43,7 @@ class Handle(NamedTuple):
 
 
 def probe() -> Probe:
-    """What torch can do on this machine."""
+    """Return the abilities of torch on this machine."""
     try:
         torch = require(_NAME, "host")
     except (Unavailable, ImportError) as error:
@@ -53,14 +53,14 @@ def probe() -> Probe:
 
 
 def save(program: Any, folder: Path) -> None:
-    """Write the exported `program` into `folder`, with the code by which this machine knows it again."""
+    """Write the exported `program` into `folder`, with the code that proves that this machine wrote it."""
     torch, packed = require(_NAME, "host"), io.BytesIO()
     torch.export.save(program, packed)
     _write(folder, packed.getvalue())
 
 
 def is_own(folder: Path) -> bool:
-    """Whether the program in `folder` was written by this machine, or there is none."""
+    """Whether this machine wrote the program in `folder`; also True if there is no program."""
     try:
         return not (folder / MODEL).exists() or bool(_content(Contents(folder)))
     except (InvalidInput, IntegrityError):
@@ -68,7 +68,7 @@ def is_own(folder: Path) -> bool:
 
 
 def build(model: Path, options: Options, folder: Path) -> None:
-    """Take `model`, a program that `save` wrote on this machine (.pt2), as it is."""
+    """Copy `model`, a program that `save` wrote on this machine (.pt2), unchanged."""
     require_precision(options, _PRECISIONS, _WHY)
     if model.suffix != ".pt2":
         raise InvalidInput(
@@ -78,8 +78,10 @@ def build(model: Path, options: Options, folder: Path) -> None:
 
 
 def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
-    """Open an artifact. Raises `Unavailable` (library, precision), `RuntimeFailed` (program refused), and
-    `IntegrityError` for a program that another machine wrote; `trust` is about native code and changes nothing here.
+    """Open an artifact. `trust` concerns native code and has no effect here.
+
+    Raises `Unavailable` (library, precision), `RuntimeFailed` (program rejected), and `IntegrityError` for a program
+    that another machine wrote.
     """
     torch = require(_NAME, "host")
     require_precision(options, _PRECISIONS, _WHY)
@@ -100,11 +102,11 @@ def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
 
 
 def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
-    """All outputs for `x`; a program that returns one tensor gives one."""
+    """Return all outputs for the batch `x`, also if the program returns a single tensor. Raises `RuntimeFailed`."""
     torch = handle.torch
     try:
         with _exact(torch, handle.threads), torch.inference_mode():
-            # torch warns about memory that it may not write to.
+            # torch warns about read-only memory.
             tensor = torch.from_numpy(x if x.flags.writeable else x.copy()).to(handle.device)
             outputs = handle.module(tensor)
             outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
@@ -114,7 +116,7 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
 
 
 def describe(handle: Handle) -> dict[str, Any]:
-    """What really runs; `note` says where a CPU stands in for the GPU."""
+    """Describe what runs: precision, threads, device; "note" if the reference runs on the CPU."""
     described = {
         "precision": "f32",
         "threads": handle.threads,
@@ -131,18 +133,18 @@ def _write(folder: Path, content: bytes) -> None:
 
 
 def _signed(content: bytes) -> bytes:
-    """What the code is made of: a code of a TensorRT plan must not pass for one of a program."""
+    """Return the bytes to sign. The prefix prevents the use of a TensorRT plan's code for a program."""
     return b"torch program " + hashlib.sha256(content).digest()
 
 
 def _content(contents: Contents) -> bytes:
-    """The program's bytes, if this machine wrote them; else `IntegrityError`."""
+    """Return the bytes of the program. Raises `IntegrityError` if this machine did not write them."""
     content = contents.read(MODEL)
     if CODE not in contents or not machine_key.is_own(contents.read(CODE).decode(errors="replace"), _signed(content)):
         raise IntegrityError(
             f"{contents.folder / MODEL} was not written by this machine.",
-            "Loading a torch program runs code that comes with it. Nothing of it was loaded.",
-            "Give the original model or an ONNX file instead; an older store of edgewright is emptied by "
+            "Loading a torch program can run code in the file, so it was not loaded.",
+            "Give the original model or an ONNX file instead. If the file is in an older store of edgewright, run: "
             "`edgewright cache prune --all`.",
         )
     return content
@@ -150,7 +152,7 @@ def _content(contents: Contents) -> bytes:
 
 @contextlib.contextmanager
 def _exact(torch: Any, threads: int) -> Iterator[None]:
-    """Full float32 and deterministic kernels for the time of a call; the process's own settings come back after."""
+    """Use full float32 and deterministic kernels for one call, then restore the settings of the process."""
     matmul, cores = torch.get_float32_matmul_precision(), torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -1,8 +1,8 @@
 """TensorRT on an NVIDIA GPU: `tensorrt` 8.6 to 11 (Jetson, servers) or `tensorrt_rtx`.
 
-An artifact holds the ONNX file; a plan belongs to one device and is built there (`build` with a GPU at hand, or
-`finish`). Nothing here was run on a GPU yet: parsing and building are tested with `tensorrt_rtx` on a CPU, the session
-against a stand-in that answers as TensorRT's interface says, and every name used against the bindings of each version.
+An artifact contains the ONNX file. A plan belongs to one device, which builds it (`finish`). Nothing here was run on a
+GPU yet. Parsing and building are tested with `tensorrt_rtx` on a CPU, the session with a simulated library, and every
+used name with the real bindings of each version.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .engine import Engine
 MODEL = "model.onnx"
 TRAITS = Traits(
     on_device=True, threads=False, builder=True, typed_graph=True,
-    beside_int8="f16",  # NVIDIA's rule: what stays unquantized is FP16
+    beside_int8="f16",  # NVIDIA's rule: layers that are not quantized are FP16
     # Vectorized formats: kCHW32 in INT8, kHWC8 in FP16 (NVIDIA, TensorRT's "Data Format Descriptions"); in float32
     # (TF32) four channels fill the 16 bytes that tensor cores want (NVIDIA, "Matrix Multiplication Background").
     blocks={"int8": 32, "f16": 8, "bf16": 8, "f32": 4},
@@ -38,7 +38,7 @@ _PRECISIONS: tuple[Precision, ...] = ("f32", "f16")
 
 
 class Handle(NamedTuple):
-    """A loaded plan, and what it was made with."""
+    """A loaded plan, the properties that it is bound to, and its options."""
 
     engine: Engine
     maker: plan.Maker
@@ -46,7 +46,7 @@ class Handle(NamedTuple):
 
 
 def probe() -> Probe:
-    """What TensorRT can do on this machine."""
+    """Return the abilities of TensorRT on this machine."""
     try:
         found = library.bindings()
     except Unavailable as error:
@@ -59,22 +59,22 @@ def probe() -> Probe:
 
 
 def identity() -> str:
-    """What a plan of this machine is bound to, in words: library, GPU, driver, and whose key signs it."""
+    """Return the properties that a plan of this machine is bound to: library, GPU, driver and key fingerprint."""
     found = probe()
     return f"{found.version}, {found.device}, {machine_key.fingerprint()}"
 
 
 def build(model: Path, options: Options, folder: Path) -> None:
-    """Put the ONNX file into `folder`: all that can be made of it anywhere. The plan is `finish`'s work."""
-    require_precision(options, _PRECISIONS, "TensorRT computes in these, and in INT8 where the file says so.")
+    """Copy the ONNX file into `folder`. This works on any machine; `finish` builds the plan on the device."""
+    require_precision(options, _PRECISIONS, "TensorRT also computes in INT8 if the file is quantized.")
     files.write(folder / MODEL, model.read_bytes())
 
 
 def finish(folder: Path, options: Options, progress: Progress | None = None) -> dict[str, Any]:
-    """Build the plan for this device into `folder`, beside its ONNX file; returns what the builder said.
+    """Build the plan for this device into `folder`, next to its ONNX file. Return the builder's report.
 
-    Takes minutes; the timing cache, kept per device and build, makes the next one shorter. Raises `Unavailable` without
-    TensorRT or GPU, `RuntimeFailed` where parser or builder refuse the model, `OutOfResources`.
+    This takes minutes. The timing cache, kept per device and build, makes the next build shorter. Raises `Unavailable`
+    without TensorRT or GPU, `RuntimeFailed` if the parser or builder rejects the model, `OutOfResources`.
     """
     trt, gpu = library.bindings(), cuda.device()
     here = _maker(trt, gpu)
@@ -94,15 +94,15 @@ def finish(folder: Path, options: Options, progress: Progress | None = None) -> 
 
 
 def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
-    """Open a plan, which must be this device's own (see `plan.read`) unless `trust`.
+    """Open a plan. Without `trust`, this device must have built it (see `plan.read`).
 
     Raises `Unavailable` (library, GPU, no plan yet, another build's plan), `IntegrityError`, `RuntimeFailed`.
     """
     if plan.PLAN not in contents:
         raise Unavailable(
-            f"{contents.folder} holds no plan yet.",
+            f"{contents.folder} contains no TensorRT plan yet.",
             "TensorRT compiles a model on the device that runs it.",
-            "On the device: edgewright compile BUNDLE -o NEW",
+            "Build the plan on the device: edgewright compile BUNDLE -o NEW",
         )
     trt, gpu = library.bindings(), cuda.device()
     here = _maker(trt, gpu)
@@ -111,7 +111,7 @@ def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
 
 
 def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
-    """All outputs for `x`."""
+    """Return all outputs for the batch `x`."""
     return handle.engine.run(x)
 
 
@@ -121,7 +121,7 @@ def close(handle: Handle) -> None:
 
 
 def describe(handle: Handle) -> dict[str, Any]:
-    """What really runs: `census` counts the plan's layers by precision, and copies between formats ("reformat")."""
+    """Describe what runs. "census" counts the plan's layers by precision, and copies between formats ("reformat")."""
     return {
         "precision": handle.options.precision,
         "device": f"{handle.maker.device}, sm_{handle.maker.compute_capability.replace('.', '')}",
@@ -139,7 +139,7 @@ def _maker(trt: Any, gpu: cuda.Device) -> plan.Maker:
 
 
 def _timing_cache(maker: plan.Maker) -> Path:
-    # Not `core.store`, which needs what devices do not have.
+    # Not `core.store`, because its packages are not installed on devices.
     home = os.environ.get("EDGEWRIGHT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "edgewright")
     name = hashlib.sha256(encode(maker)).hexdigest()[:16]
     return files.absolute(home) / "timing" / f"{name}.cache"

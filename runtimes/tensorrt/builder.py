@@ -1,7 +1,7 @@
-"""From an ONNX file to a plan: parse, configure, build.
+"""Parse an ONNX file, configure TensorRT's builder, and build a plan.
 
-The network is strongly typed where the version knows that (10 and later): the types in the file decide what runs in
-which precision. Before, the builder gets the precisions as flags and may still choose float32 for a layer.
+From TensorRT 10 on, the network is strongly typed: the types in the file decide the precision of each layer. Before,
+the builder receives the precisions as flags and may choose float32 for a layer.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 PARSED = "parsed"
-"""What progress is told when the parser has taken the file."""
+"""The progress message after the parser accepted the file."""
 
 _PLACES = re.compile(r"\[checkMacros.*|\s*In \w+ at /_src\S*")
-"""Lines of the library's own source, and what it says of CUDA on a machine without a GPU."""
+"""References to the library's source code in messages."""
 _MEMORY = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What the parser says of a node: its name and operator, empty where it is not about one.
+    """An error of the parser. `node`, `operator`: the node, or empty if the error is not about a node.
 
-    `origin`: the layer that the node belongs to, where that was looked up.
+    `origin`: the layer of the node in the source model, if known.
     """
 
     node: str
@@ -43,7 +43,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Rejected(RuntimeFailed):
-    """The parser refused the file; `problems` names the nodes."""
+    """The parser rejected the file. `problems`: the errors with their nodes."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -51,16 +51,16 @@ class Rejected(RuntimeFailed):
         where = f" at {first.operator} '{first.node}'" if first.node else ""
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         super().__init__(
-            f"TensorRT's parser refuses the model{where}{more}.",
+            f"TensorRT's parser rejects the model{where}{more}.",
             first.text,
-            "`edgewright compile --target NAME` checks a file against all of TensorRT's rules.",
+            "Check the file against all rules of TensorRT: `edgewright compile --target NAME`.",
         )
 
 
 class Job(NamedTuple):
-    """What is built: the bytes of an ONNX file in `precision` (of what it does not quantize) with `builder`'s settings.
+    """One build: the bytes of an ONNX file, the `precision` of its float layers, and the options of the builder.
 
-    `ahead_of_time`: for this compute capability ("8.6") instead of the device at hand (`tensorrt_rtx` only).
+    `ahead_of_time`: build for this compute capability ("8.6") instead of this device (`tensorrt_rtx` only).
     """
 
     model: bytes
@@ -71,11 +71,10 @@ class Job(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A plan and what the builder said.
+    """A plan and the builder's report.
 
-    `outputs`: the model's, in its order. `fallback`: layers that DLA cannot take and the GPU runs instead.
-
-    `memory`: bytes of "activation" and "weights" as the builder counts them, where it says so.
+    `outputs`: the model's outputs in order. `layers`: their number. `fallback`: layers that DLA does not support, so
+    the GPU runs them. `memory`: bytes of "activation" and "weights", if the builder reports them.
     """
 
     plan: bytes
@@ -88,10 +87,10 @@ class Built(NamedTuple):
 
 
 def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
-    """Build the plan of `job`. Takes seconds to many minutes; `progress` is told the builder's own phases.
+    """Build the plan of `job`. This takes seconds to many minutes. `progress` receives the builder's phases.
 
-    Raises `Rejected` (the parser), `Unavailable` (the version or device lacks what is asked for), `OutOfResources`,
-    `RuntimeFailed` (the builder).
+    Raises `Rejected` (parser), `Unavailable` (the version or device does not support an option), `OutOfResources`,
+    `RuntimeFailed` (builder).
     """
     lines: list[Line] = []
     builder = trt.Builder(library.logger(trt, lines))
@@ -113,7 +112,7 @@ def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
 
 
 def create_network(trt: Any, builder: trt.Builder, job: Job) -> trt.INetworkDefinition:
-    """An empty network that takes its types from the file where the version can."""
+    """Create an empty network, strongly typed if the version supports it."""
     kinds = trt.NetworkDefinitionCreationFlag
     if hasattr(kinds, "STRONGLY_TYPED") and not _weakly(trt, job):
         return builder.create_network(flags=1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -123,12 +122,12 @@ def create_network(trt: Any, builder: trt.Builder, job: Job) -> trt.INetworkDefi
 
 
 def _weakly(trt: Any, job: Job) -> bool:
-    # Before 11 DLA takes no strongly typed network; from 11 on there is no other.
+    # Before version 11, DLA does not support strongly typed networks. From 11 on, every network is strongly typed.
     return job.builder.dla is not None and hasattr(trt.BuilderFlag, "FP16")
 
 
 def parse(trt: Any, network: trt.INetworkDefinition, model: bytes, lines: list[Line]) -> None:
-    """Parse the ONNX file `model` into `network`; raises `Rejected`, `IntegrityError` for data outside of the file."""
+    """Parse the ONNX file `model` into `network`. Raises `Rejected`, or `IntegrityError` for data outside the file."""
     require_whole(model, "The ONNX file")
     parser = trt.OnnxParser(network, library.logger(trt, lines))
     if not parser.parse(model):
@@ -144,12 +143,12 @@ def _problem(error: trt.ParserError) -> Problem:
 def configure(
     trt: Any, builder: trt.Builder, network: trt.INetworkDefinition, job: Job, progress: Progress | None
 ) -> trt.IBuilderConfig:
-    """How to build: precisions, memory, effort, device, timing cache, shapes."""
+    """Create the builder configuration: precisions, memory, effort, device, timing cache, shapes."""
     config, wanted = builder.create_builder_config(), job.builder
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the census; costs nothing at run time
     if hasattr(config, "builder_optimization_level"):  # from 8.6 on
         config.builder_optimization_level = wanted.optimization_level
-    config.clear_flag(trt.BuilderFlag.TF32)  # what is float32 in the file is meant
+    config.clear_flag(trt.BuilderFlag.TF32)  # float32 in the file means full float32
     if wanted.workspace_bytes:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, wanted.workspace_bytes)
     if wanted.sparse:
@@ -162,7 +161,7 @@ def configure(
         _target(trt, config, job.ahead_of_time)
     else:
         cache = config.create_timing_cache(job.timing_cache)
-        if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another device: begin with an empty one
+        if not config.set_timing_cache(cache, ignore_mismatch=False):  # cache of another device: use an empty one
             config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
     if progress is not None:
         watch(trt, config, progress)
@@ -182,9 +181,9 @@ def _allow(trt: Any, config: trt.IBuilderConfig, network: trt.INetworkDefinition
 def _use_dla(trt: Any, builder: trt.Builder, config: trt.IBuilderConfig, core: int) -> None:
     if not core < builder.num_DLA_cores:
         raise Unavailable(
-            f"DLA core {core} was asked for.",
-            f"This device has {builder.num_DLA_cores or 'no'} DLA cores that TensorRT {trt.__version__} can use.",
-            "Leave out `dla` of the builder options.",
+            f"DLA core {core} is not available.",
+            f"This device has {builder.num_DLA_cores or 'no'} DLA cores for TensorRT {trt.__version__}.",
+            "Remove `dla` from the builder options.",
         )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core
@@ -198,9 +197,9 @@ def _fallback(config: trt.IBuilderConfig, layers: list[trt.ILayer]) -> tuple[str
 def _target(trt: Any, config: trt.IBuilderConfig, capability: str) -> None:
     if not hasattr(trt, "ComputeCapability"):
         raise Unavailable(
-            f"{library.identity(trt)} builds for the GPU at hand only.",
-            "Building ahead of time needs TensorRT for RTX.",
-            "pip install 'edgewright[tensorrt-rtx]'",
+            f"{library.identity(trt)} builds only for the GPU of this machine.",
+            "A build for another GPU needs TensorRT for RTX.",
+            "Install it: pip install 'edgewright[tensorrt-rtx]'",
         )
     known = {name: value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
     name = f"SM{capability.replace('.', '')}"
@@ -208,7 +207,7 @@ def _target(trt: Any, config: trt.IBuilderConfig, capability: str) -> None:
         raise Unavailable(
             f"{library.identity(trt)} does not build for compute capability {capability}.",
             f"It builds for: {', '.join(sorted(known))}.",
-            "Ask for one of these.",
+            "Choose one of these.",
         )
     config.num_compute_capabilities = 1
     config.set_compute_capability(known[name], 0)
@@ -226,7 +225,7 @@ def _open_batch(builder: trt.Builder, config: trt.IBuilderConfig, network: trt.I
 
 
 def watch(trt: Any, config: trt.IBuilderConfig, progress: Progress) -> None:
-    """Tell the builder's phases to `progress`: the outermost phase counts, the innermost is named. From 10 on."""
+    """Report the builder's phases to `progress`: steps of the outermost phase, name of the innermost. From 10 on."""
     if not hasattr(trt, "IProgressMonitor"):
         return
 
@@ -237,17 +236,17 @@ def watch(trt: Any, config: trt.IBuilderConfig, progress: Progress) -> None:
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self.phases[phase_name] = (0, num_steps)
-            self.tell(phase_name)
+            self.report(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             self.phases[phase_name] = (step, self.phases.get(phase_name, (0, 0))[1])
-            self.tell(phase_name)
+            self.report(phase_name)
             return True
 
         def phase_finish(self, phase_name: str) -> None:
             self.phases.pop(phase_name, None)
 
-        def tell(self, phase_name: str) -> None:
+        def report(self, phase_name: str) -> None:
             done, total = next(iter(self.phases.values()))
             progress(done, total, phase_name)
 

@@ -1,4 +1,4 @@
-"""How many layers of a plan run in which precision, from the engine inspector's JSON."""
+"""Count the layers of a plan by precision, from the engine inspector's JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ _TYPES = (
     ("Int8", "int8"), ("FP8", "fp8"), ("E4M3", "fp8"), ("FP4", "fp4"), ("BFloat16", "bf16"), ("BF16", "bf16"),
     ("Half", "f16"), ("FP16", "f16"), ("Float", "f32"), ("FP32", "f32"),
 )  # fmt: skip
-"""Parts of the inspector's names of formats ("Int8 NC/32HW32", "Half") and what we call the type; the order counts."""
+"""Parts of the inspector's format names ("Int8 NC/32HW32", "Half") and our type names. The order matters."""
 
 
 def count(text: str) -> dict[str, int]:
-    """Layers by the type that they read ("int8", "f16", "f32", ...), and "reformat": copies that change type or layout.
+    """Count layers by input type ("int8", "f16", "f32", ...), and copies that change type or layout as "reformat".
 
-    A layer that reads several types counts as the lowest of them: its other inputs are biases or scales. `text` is
-    what ``get_engine_information(JSON)`` gives with detailed profiling verbosity; layers without types are "unknown".
+    A layer with several input types counts as the lowest one, because its other inputs are biases or scales. `text`:
+    the result of ``get_engine_information(JSON)`` with detailed profiling verbosity. Layers without types are
+    "unknown".
     """
     found: Counter[str] = Counter()
     for layer in json.loads(text).get("Layers", []):

@@ -1,8 +1,8 @@
-"""A model parsed and built ahead of time, without a GPU, by TensorRT for RTX.
+"""Parse and build a model ahead of time without a GPU, with TensorRT for RTX.
 
-It has TensorRT's own ONNX parser and a builder that needs no device. What it refuses, TensorRT on a Jetson most likely
-refuses too; what it builds has not been measured, and its kernels are not Jetson's. Run it in a child: a graph that
-breaks the rules can crash the builder.
+TensorRT for RTX has TensorRT's ONNX parser and a builder that needs no device. TensorRT on a Jetson most likely rejects
+the same files. The built plan is not measured, and its kernels are not those of a Jetson. Run this in a child process,
+because a graph that breaks the rules can crash the builder.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from . import builder, library
 from .builder import Problem
 
 NEAREST = {"7.2": "7.5", "8.7": "8.0", "9.0": "8.9", "10.0": "12.0", "11.0": "12.0"}
-"""Compute capabilities that TensorRT for RTX does not build for, and the one that is nearest: Orin's 8.7 has the shared
-memory of 8.0, Xavier's 7.2 the instructions of 7.5, Hopper's 9.0 those of 8.9 and more, Thor's 11.0 those of 12.0."""
+"""The nearest compute capability for those that TensorRT for RTX does not build for. Orin's 8.7 has the shared memory
+of 8.0, Xavier's 7.2 the instructions of 7.5, Hopper's 9.0 those of 8.9 and more, Thor's 11.0 those of 12.0."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What parser and builder made of a model.
+    """The result of parser and builder for a model.
 
-    `compute_capability` is what it was built for; bytes are as the builder counts them. `problems` are the parser's,
-    `reason` says why the builder failed.
+    `compute_capability`: the one that was used. The builder reports the bytes. `problems`: errors of the parser.
+    `reason`: why the builder failed.
     """
 
     library: str
@@ -47,12 +47,12 @@ def ahead_of_time(
 ) -> Check:
     """Parse and build the ONNX file `model` for a GPU of `compute_capability` ("8.7"), or the nearest.
 
-    Raises `Unavailable` where TensorRT for RTX is not installed.
+    Raises `Unavailable` if TensorRT for RTX is not installed.
     """
     options = msgspec.convert(options, type=Options) if isinstance(options, dict) else options
     trt = library.bindings("tensorrt_rtx")
     nearest = NEAREST.get(compute_capability, compute_capability)
-    # DLA and sparsity are the device's: neither exists here.
+    # DLA and sparsity need the device.
     wanted = replace(options.builder or Builder(), dla=None, sparse=False)
     job = builder.Job(
         model=Path(model).read_bytes(), precision=options.precision, builder=wanted, ahead_of_time=nearest
@@ -71,7 +71,7 @@ def ahead_of_time(
 
 
 def crashed(error: EdgewrightError, compute_capability: str, parsed: bool) -> Check:
-    """The check of a model at which the child process that ran `ahead_of_time` ended; `parsed`: behind the parser."""
+    """Return the check of a model that crashed `ahead_of_time`. `parsed`: whether the crash came after the parser."""
     nearest = NEAREST.get(compute_capability, compute_capability)
     reason = f"{error.what} {error.why}"
     return Check(library="tensorrt_rtx", compute_capability=nearest, parsed=parsed, built=False, reason=reason)

@@ -1,4 +1,4 @@
-"""CUDA through cuda-python: a device's facts, a stream, pinned buffers, a captured graph. No PyTorch."""
+"""CUDA through cuda-python, without PyTorch: device properties, streams, pinned buffers, captured graphs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Device(NamedTuple):
 
 
 def cudart() -> Any:
-    """The module of the CUDA runtime's functions; raises `Unavailable` where cuda-python is not installed."""
+    """Return the module of the CUDA runtime functions. Raises `Unavailable` if cuda-python is not installed."""
     for place in MODULES["cuda"]:
         try:
             return importlib.import_module(place)
@@ -32,24 +32,24 @@ def cudart() -> Any:
             continue
     raise Unavailable(
         "The Python package 'cuda-python' is not installed.",
-        "TensorRT's sessions move images to the GPU with it.",
-        "Install the version of your CUDA: pip install 'cuda-python==12.6.*' (JetPack 6), '==13.*' (JetPack 7).",
+        "TensorRT sessions need it to copy images to the GPU.",
+        "Install the version for your CUDA: pip install 'cuda-python==12.6.*' (JetPack 6), '==13.*' (JetPack 7).",
     )
 
 
 def device(number: int = 0) -> Device:
-    """The GPU; raises `Unavailable` where there is none, or no driver for it."""
+    """Return the GPU. Raises `Unavailable` if there is no GPU or no driver."""
     cuda = cudart()
     try:
         error, count = cuda.cudaGetDeviceCount()
-        words = _words(cuda, error)
+        text = _error_text(cuda, error)
     except RuntimeError as missing:  # cuda-python 12 raises where there is no driver to load
-        error, count, words = None, 0, str(missing)
+        error, count, text = None, 0, str(missing)
     if error != cuda.cudaError_t.cudaSuccess or not count:
         raise Unavailable(
             "There is no NVIDIA GPU that CUDA can use.",
-            f"CUDA says: {words.rstrip('.')}.",
-            "Run this on the device. On any machine `edgewright compile --target NAME` builds and checks.",
+            f"CUDA says: {text.rstrip('.')}.",
+            "Run this on the device. On other machines, check a file with `edgewright compile --target NAME`.",
         )
     about = check(cuda, cuda.cudaGetDeviceProperties(number), "read the GPU's properties")
     driver = check(cuda, cuda.cudaDriverGetVersion(), "read the driver's version")
@@ -58,16 +58,17 @@ def device(number: int = 0) -> Device:
 
 
 def check(cuda: Any, answer: tuple[Any, ...], doing: str) -> Any:
-    """What a CUDA function returned behind its error code; raises `OutOfResources` or `RuntimeFailed` for an error."""
+    """Return the values of a CUDA call without its error code. Raises `OutOfResources` or `RuntimeFailed` on error."""
     error, *values = answer
     if error != cuda.cudaError_t.cudaSuccess:
         kind = OutOfResources if error == cuda.cudaError_t.cudaErrorMemoryAllocation else RuntimeFailed
-        raise kind(f"CUDA failed to {doing}.", f"CUDA says: {_words(cuda, error)}.", "Close what else uses the GPU.")
+        text = _error_text(cuda, error)
+        raise kind(f"CUDA failed to {doing}.", f"CUDA says: {text}.", "Close other programs that use the GPU.")
     return values[0] if len(values) == 1 else tuple(values) or None
 
 
 class Buffer:
-    """A tensor in two places: `host`, an array in pinned memory, and `device`, an address on the GPU."""
+    """Memory for a tensor: `host` is an array in pinned memory, `device` an address on the GPU."""
 
     def __init__(self, cuda: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._cuda = cuda
@@ -93,23 +94,23 @@ class Buffer:
         check(self._cuda, copied, "copy the answer from the GPU")
 
     def free(self) -> None:
-        """Give both memories back."""
+        """Free the memory on the host and on the GPU."""
         self._cuda.cudaFree(self.device)
         self._cuda.cudaFreeHost(self._pinned)
 
 
 def stream(cuda: Any) -> Any:
-    """A new stream that does not wait for the default one (which cannot be captured)."""
+    """Create a stream that does not wait for the default stream, which cannot be captured."""
     return check(cuda, cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking), "create a stream")
 
 
 def synchronize(cuda: Any, stream: Any) -> None:
-    """Wait until all that was queued is done."""
+    """Wait until all queued work is done."""
     check(cuda, cuda.cudaStreamSynchronize(stream), "run the model")
 
 
 def capture(cuda: Any, stream: Any, queue: Any) -> Any:
-    """What ``queue()`` puts on `stream`, as a graph that one call launches; None where it cannot be captured."""
+    """Capture the work that ``queue()`` puts on `stream` as a CUDA graph. Return None if capture is not possible."""
     mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
     check(cuda, cuda.cudaStreamBeginCapture(stream, mode), "begin a capture")
     try:
@@ -119,16 +120,16 @@ def capture(cuda: Any, stream: Any, queue: Any) -> Any:
         failed = True
     error, graph = cuda.cudaStreamEndCapture(stream)
     if failed or error != cuda.cudaError_t.cudaSuccess:
-        cuda.cudaGetLastError()  # a failed capture leaves its error behind
+        cuda.cudaGetLastError()  # clear the error of the failed capture
         return None
     try:
         return check(cuda, cuda.cudaGraphInstantiateWithFlags(graph, 0), "instantiate the graph")
     finally:
-        cuda.cudaGraphDestroy(graph)  # the instance has all of it
+        cuda.cudaGraphDestroy(graph)  # the instance keeps what it needs
 
 
 def destroy(cuda: Any, graph: Any) -> None:
-    """Free what `capture` made."""
+    """Free a graph of `capture`."""
     cuda.cudaGraphExecDestroy(graph)
 
 
@@ -143,6 +144,6 @@ def _view(address: int, size: int) -> np.ndarray:
     return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
 
 
-def _words(cuda: Any, error: Any) -> str:
+def _error_text(cuda: Any, error: Any) -> str:
     _, text = cuda.cudaGetErrorString(error)
     return text.decode() if isinstance(text, bytes) else str(text)

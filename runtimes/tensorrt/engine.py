@@ -1,4 +1,4 @@
-"""A plan that runs: preallocated pinned buffers, one stream, and where it can be captured one CUDA graph a call."""
+"""Run a plan with preallocated pinned buffers, one stream and, if capture works, one CUDA graph per call."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """A deserialized plan for one input, one batch at a time; one thread at a time may use it.
+    """A deserialized plan with one input. Only one thread at a time may use it.
 
-    Buffers and graph are made for the first batch size that is run, and anew where it changes. `outputs`: the model's
-    outputs in its own order; a plan lists them in any.
+    Buffers and CUDA graph are created for the first batch size, and again if the batch size changes. `outputs`: names
+    of the model's outputs in the model's order, because a plan can list them in another order.
     """
 
     def __init__(self, trt: Any, plan: bytes, outputs: Sequence[str]) -> None:
@@ -38,17 +38,19 @@ class Engine:
         self._context: trt.IExecutionContext = context
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         self.inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-        made = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
-        if sorted(made) != sorted(outputs):
+        found = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+        if sorted(found) != sorted(outputs):
             raise RuntimeFailed(
-                f"The plan gives {', '.join(made)}.", f"The model gives {', '.join(outputs)}.", "Build the plan again."
+                f"The plan has the outputs {', '.join(found)}.",
+                f"The model has the outputs {', '.join(outputs)}.",
+                "Build the plan again.",
             )
         self.outputs = list(outputs)
         self._stream = cuda.stream(self._cuda)
         self._bound: _Bound | None = None
 
     def run(self, x: np.ndarray) -> list[np.ndarray]:
-        """All outputs for `x`, as copies that are the caller's to keep."""
+        """Return all outputs for the batch `x`, as copies."""
         bound = self._bind(x.shape)
         np.copyto(bound.input.host, x, casting="equiv")
         if bound.graph is not None:
@@ -60,17 +62,17 @@ class Engine:
 
     @property
     def captured(self) -> bool:
-        """Whether calls launch a CUDA graph; known after the first."""
+        """Whether calls launch a CUDA graph. Valid after the first call."""
         return self._bound is not None and self._bound.graph is not None
 
     def layers(self) -> str:
-        """The engine inspector's account of all layers, as JSON."""
+        """Return the engine inspector's description of all layers, as JSON."""
         inspector = self._engine.create_engine_inspector()
         found: str = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
         return found
 
     def close(self) -> None:
-        """Free the GPU's memory and the stream; closing twice is fine."""
+        """Free the GPU memory and the stream. A second call has no effect."""
         self._unbind()
         if self._stream is not None:
             self._cuda.cudaStreamDestroy(self._stream)
@@ -94,7 +96,7 @@ class Engine:
                 if not self._context.set_tensor_address(name, int(buffers[-1].device)):
                     raise self._failure(f"take the memory of {name}")
             first, outputs = buffers[0], buffers[1:]
-            self._queue(first, outputs)  # the first run may allocate, which a capture does not allow
+            self._queue(first, outputs)  # the first run can allocate memory, which a capture forbids
             cuda.synchronize(self._cuda, self._stream)
             graph = cuda.capture(self._cuda, self._stream, lambda: self._queue(first, outputs))
         except EdgewrightError:
@@ -121,7 +123,7 @@ class Engine:
 
 
 class _Bound(NamedTuple):
-    """Buffers of one input shape, and the graph that was captured with them."""
+    """Buffers for one input shape, and the CUDA graph that uses them."""
 
     input: cuda.Buffer
     outputs: list[cuda.Buffer]

@@ -1,9 +1,9 @@
-"""A plan on disk: ``model.plan`` and ``plan.json``, which says what built it and proves who did.
+"""A plan on disk: ``model.plan`` and ``plan.json``, with the build environment and a proof of origin.
 
-Deserializing a plan equals running native code from whoever made it (NVIDIA's own words), and TensorRT finds no
-tampering. So before its bytes reach the library a plan must be, by its SHA-256, what was written; be of this very build
-of TensorRT and this kind of GPU; and carry a code (HMAC-SHA256, RFC 2104) made with this machine's own key, which never
-leaves it. A plan from elsewhere is refused unless the user trusts it.
+Loading a plan runs native code from its author (NVIDIA's documentation), and TensorRT does not detect tampering. So
+three checks come before the library receives the bytes. The SHA-256 must match. The TensorRT build, GPU and driver must
+match. The plan must have a code (HMAC-SHA256, RFC 2104) made with this machine's key, which never leaves the machine. A
+plan of another machine is rejected, except if the user trusts it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMING_CACHE = "timing.cache"
 
 
 class Maker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a plan is tied to: the library's build, the GPU, its driver's CUDA, the processor's architecture."""
+    """The environment that a plan is bound to: library build, GPU, CUDA version of the driver, CPU architecture."""
 
     library: str
     device: str
@@ -36,9 +36,9 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``plan.json``. `outputs`: the model's, in its order. `timing_cache`: SHA-256 of the one beside it.
+    """``plan.json``. `outputs`: the model's outputs in order. `timing_cache`: SHA-256 of the timing cache.
 
-    `code`: HMAC of all the rest with the key of the machine that built it.
+    `code`: HMAC of all other fields with the key of the machine that built the plan.
     """
 
     schema_version: int = 1
@@ -50,7 +50,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def write(folder: Path, plan: bytes, timing_cache: bytes, outputs: tuple[str, ...], maker: Maker) -> None:
-    """Write a plan that this machine built into `folder`, and the timings that it was chosen by."""
+    """Write a plan that this machine built, and its timing cache, into `folder`."""
     sha256, timings = (hashlib.sha256(content).hexdigest() for content in (plan, timing_cache))
     about = About(sha256=sha256, timing_cache=timings, maker=maker, outputs=outputs)
     files.write(folder / PLAN, plan)
@@ -59,8 +59,10 @@ def write(folder: Path, plan: bytes, timing_cache: bytes, outputs: tuple[str, ..
 
 
 def timing_cache(contents: Contents, here: Maker) -> bytes:
-    """The timings among `contents` if this machine measured them with the same build; else none. They go to native
-    code."""
+    """Return the timing cache in `contents` if this machine measured it with the same build, else b"".
+
+    TensorRT reads a timing cache with native code, so a cache of another machine is not used.
+    """
     try:
         about, content = _about(contents), contents.read(TIMING_CACHE)
     except (InvalidInput, IntegrityError):
@@ -70,16 +72,16 @@ def timing_cache(contents: Contents, here: Maker) -> bytes:
 
 
 def read(contents: Contents, here: Maker, trust: bool = False) -> tuple[bytes, tuple[str, ...]]:
-    """The plan among `contents`, checked, and the model's outputs in order; `here` is what would build it now.
+    """Return the checked plan in `contents` and the model's outputs in order. `here`: the environment of this machine.
 
-    Raises `IntegrityError` for other bytes than were written, and (unless `trust`) for another machine's plan;
-    `Unavailable` for one of another build, GPU or driver.
+    Raises `IntegrityError` for changed bytes and, without `trust`, for a plan of another machine. Raises `Unavailable`
+    for a plan of another build, GPU or driver.
     """
     folder, about, plan = contents.folder, _about(contents), contents.read(PLAN)
     if hashlib.sha256(plan).hexdigest() != about.sha256:
         raise IntegrityError(
             f"{folder / PLAN} is damaged: its SHA-256 is not the one in {ABOUT}.",
-            "A plan is native code; nothing of it was loaded.",
+            "A plan is native code, so it was not loaded.",
             "Copy the folder again, or build the plan on this device: edgewright compile BUNDLE -o NEW",
         )
     if differences := [
@@ -89,14 +91,14 @@ def read(contents: Contents, here: Maker, trust: bool = False) -> tuple[bytes, t
     ]:
         raise Unavailable(
             f"The plan in {folder} was built for another device or TensorRT: {', '.join(differences)}.",
-            "A plan runs only where the same build of TensorRT, GPU and driver are. Nothing of it was loaded.",
-            "Build it on this device: edgewright compile BUNDLE -o NEW",
+            "A plan needs the same TensorRT build, GPU and driver. It was not loaded.",
+            "Build the plan on this device: edgewright compile BUNDLE -o NEW",
         )
     if not trust and not _is_own(about):
         raise IntegrityError(
             f"The plan in {folder} was not built on this machine.",
-            "Loading a plan runs native code from whoever made it. Nothing of it was loaded.",
-            "Build it here: edgewright compile BUNDLE -o NEW; or, if you trust its maker, --trust-plan.",
+            "Loading a plan runs native code from its author, so it was not loaded.",
+            "Build the plan here: edgewright compile BUNDLE -o NEW. If you trust the author, add --trust-plan.",
         )
     return plan, about.outputs
 
