@@ -30,7 +30,7 @@ class Lines:
         self._rows = list(rows)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        indent = LABEL if options.max_width >= NARROW else 2
+        indent = width_of(word for word, _ in self._rows) if options.max_width >= NARROW else 2
         for word, text in self._rows:
             start = label(word, indent)
             first = " " * (start.cell_len - indent)  # a label that is wider than the indent leaves less for the text
@@ -40,9 +40,14 @@ class Lines:
                 yield joined(Text(" " * indent), line)
 
 
-def label(word: str, width: int = LABEL) -> Text:
+def width_of(words: Iterable[str]) -> int:
+    """The columns for these words: `LABEL`, or more for a longer one."""
+    return max(LABEL, *(len(word) + 2 for word in words), 0)
+
+
+def label(word: str, width: int) -> Text:
     """`word` with a colon in its style, padded to `width` columns and followed by a space at least."""
-    found = Text(one_line(f"{word}:" if word else ""), style=STYLES.get(word, "dim"))
+    found = Text().append(one_line(f"{word}:" if word else ""), STYLES.get(word, "dim"))
     return found.append(" " * max(width - found.cell_len, 1 if word else 0))
 
 

@@ -10,10 +10,10 @@ from edgewright.core.text import one_line
 from .target import SYSTEM_BYTES, Gpu, HardwarePrecision, PowerMode, Software, Target, fastest_mode, memory_for_model
 
 
-def describe(target: Target) -> str:
-    """Return the text of ``edgewright targets show``: one fact per line, at most 100 columns."""
-    lines = [textwrap.fill(one_line(f"{target.name}: {target.title}"), 100, subsequent_indent=" " * 15)]
-    lines += [_line(label, text) for label, text in _facts(target)]
+def describe(target: Target, width: int = 100) -> str:
+    """Return the text of ``edgewright targets show``: one fact per line, wrapped at `width` columns."""
+    lines = [textwrap.fill(one_line(f"{target.name}: {target.title}"), width, subsequent_indent=" " * 15)]
+    lines += [_line(label, text, width) for label, text in _facts(target)]
     return "\n".join(lines)
 
 
@@ -108,8 +108,8 @@ def _software(variant: Software) -> str:
     return ": ".join(part for part in (head, rest) if part)
 
 
-def _line(label: str, text: str) -> str:
+def _line(label: str, text: str, width: int) -> str:
     return textwrap.fill(
-        one_line(text), 100, initial_indent=f"{label:<15}", subsequent_indent=" " * 15, break_long_words=False,
+        one_line(text), width, initial_indent=f"{label:<15}", subsequent_indent=" " * 15, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip

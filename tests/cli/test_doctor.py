@@ -35,7 +35,7 @@ def test_wrong_kernels_are_named_with_what_to_do(
     assert check["fix"] == "pip install --upgrade onnxruntime"
     assert run_command(["doctor"]) == 0
     out = capfd.readouterr().out
-    assert "do: pip install --upgrade onnxruntime" in out and max(map(len, out.splitlines())) <= 100
+    assert "do:       pip install --upgrade onnxruntime" in out and max(map(len, out.splitlines())) <= 100
 
 
 def test_a_self_test_that_fails_is_a_line_and_not_the_end(

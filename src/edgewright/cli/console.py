@@ -67,8 +67,10 @@ def print_rows(screen: Screen, rows: Iterable[tuple[str, Text]]) -> None:
     if screen.is_terminal:
         screen.print(lines.Lines(rows))
         return
+    rows = list(rows)
+    width = lines.width_of(word for word, _ in rows)
     for word, text in rows:
-        screen.print(lines.joined(lines.label(word), text), soft_wrap=True)
+        screen.print(lines.joined(lines.label(word, width), text), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import textwrap
 from typing import TYPE_CHECKING
 
 from edgewright.cli import options as o
@@ -11,18 +10,15 @@ from edgewright.cli import options as o
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rich.text import Text
-
     from edgewright.cli.console import Screen
     from edgewright.runtimes.options import Probe
     from edgewright.targets.checkup import Check
-
-COLORS = {"ok": "green", "missing": "yellow", "note": "cyan"}
 
 
 def doctor(as_json: o.JsonOption = False) -> None:
     """Show what this machine has, which runtimes work and what is missing."""
     from edgewright import __version__
+    from edgewright.bench.lines import Lines
     from edgewright.cli import console
     from edgewright.core.lazy import version
     from edgewright.runtimes import registry
@@ -49,16 +45,15 @@ def doctor(as_json: o.JsonOption = False) -> None:
     screen = console.output()
     screen.print_line(("bold", "edgewright"), f" {__version__}, Python {platform.python_version()}")
     screen.print()
-    screen.print(*describe(machine).split("\n"), sep="\n")
+    screen.print(*describe(machine, screen.width).split("\n"), sep="\n")
     _show_checks(screen, checks)
     _head(screen, "runtimes")
-    for name, probe in probes.items():
-        state = f"{probe.version} on {probe.device}: {', '.join(probe.precisions)}"
-        screen.print(_line(name, "green" if probe.available else "yellow", state if probe.available else probe.why))
+    screen.print(Lines([(name, console.line(_state(probe))) for name, probe in probes.items()]))
     missing = [name for name, found in host.items() if found is None]
     _head(screen, "building and measuring")
-    install = f"missing: {', '.join(missing)}; pip install 'edgewright[host]'"
-    screen.print_line(f"  {install if missing else 'everything is installed'}")
+    install = f"{', '.join(missing)}. Run: pip install 'edgewright[host]'"
+    row = ("missing", install) if missing else ("ok", "all libraries are installed")
+    screen.print(Lines([(row[0], console.line(row[1]))]))
 
 
 def _kernels(probes: Mapping[str, Probe]) -> Iterator[Check]:
@@ -89,23 +84,16 @@ def _head(screen: Screen, title: str) -> None:
 
 
 def _show_checks(screen: Screen, checks: tuple[Check, ...]) -> None:
+    from edgewright.bench.lines import Lines
+    from edgewright.cli import console
+
     if checks:
         _head(screen, "this device")
     for check in checks:
-        screen.print(_line(check.state, COLORS[check.state], check.what, width=8))
-        if check.fix:
-            screen.print(_line("", "", f"do: {check.fix}", width=8))
+        rows = [(check.state, check.what), *([("do", check.fix)] if check.fix else [])]
+        screen.print(Lines([(word, console.line(text)) for word, text in rows]))
 
 
-def _line(label: str, color: str, content: str, width: int = 12) -> Text:
-    """A label and its text within `width`, with later lines below the text."""
-    from rich.text import Text
-
-    from edgewright.core.text import one_line
-
-    indent = " " * (width + 3)
-    text = textwrap.fill(
-        one_line(content), 100, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
-    return Text(f"  {label:<{width}} ", style=color) + Text(text[len(indent) :], style="default")
+def _state(probe: Probe) -> str:
+    """Version, device and precisions of an available runtime; else why it is not available."""
+    return f"{probe.version} on {probe.device}: {', '.join(probe.precisions)}" if probe.available else probe.why

@@ -52,7 +52,8 @@ def show(
     if as_json:
         console.print_json(found)
     else:
-        console.output().print(*describe(found).split("\n"), sep="\n")
+        screen = console.output()
+        screen.print(*describe(found, screen.width).split("\n"), sep="\n")
 
 
 @app.command(cls=Command)
