@@ -214,9 +214,9 @@ MODEL_COPIES = {
     "resnet18.tensorrt.onnx": ("squeezenet.int8.onnx",),
 }  # fmt: skip
 COPIES = {
-    "photos": ("cifar10", "imagenet", "more"), "coco": ("mine",), "resnet18.edge": ("float.edge", "a.edge", "out/resnet18.edge"),
-    "int8.edge": ("b.edge",), "detector.edge": ("out/yolo11n.edge",), "slim": ("d",),
-    "out": ("main",),
+    "photos": ("cifar10", "imagenet", "more"), "coco": ("mine",),
+    "resnet18.edge": ("float.edge", "a.edge", "out/resnet18.edge"), "int8.edge": ("b.edge",),
+    "detector.edge": ("out/yolo11n.edge",), "slim": ("d",), "out": ("main",),
 }  # fmt: skip
 
 
