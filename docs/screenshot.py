@@ -1,6 +1,7 @@
 """Take the pictures of reports: ``python docs/screenshot.py build/demo/report.html docs/images/report.png``.
 
-``--from TEXT`` begins the picture at the heading with this text; ``--height`` is the picture's height in pixels.
+``--from TEXT`` begins the picture at the heading with this text; ``--height`` is the picture's height in pixels. A PNG
+instead of a page, as ``edgewright run --save-images`` draws it, is enlarged three times.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ def main() -> None:
     parser.add_argument("--from", dest="heading", default="", help="heading to begin at")
     parser.add_argument("--height", type=int, default=1290)
     asked = parser.parse_args()
+    if asked.page.suffix == ".png":
+        enlarge(asked.page, asked.picture)
+        return
     with sync_playwright() as library:
         browser = library.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": asked.height}, device_scale_factor=1)
@@ -37,6 +41,14 @@ def main() -> None:
         page.screenshot(path=asked.picture, full_page=True, clip=clip)
         browser.close()
     smaller(asked.picture)
+
+
+def enlarge(drawn: Path, picture: Path) -> None:
+    """Store a small image three times as wide and high, pixel by pixel."""
+    from PIL import Image
+
+    with Image.open(drawn) as image:
+        image.resize((3 * image.width, 3 * image.height), Image.Resampling.NEAREST).save(picture, optimize=True)
 
 
 def smaller(picture: Path) -> None:
