@@ -127,7 +127,7 @@ def _require_known(model: onnx.ModelProto, name: str) -> None:
         )
     if own := Counter(f"{n.domain}.{n.op_type}" for n in every if n.domain not in STANDARD):
         raise InvalidInput(
-            f"{name} has operators of one single runtime: {_words(own)}.",
+            f"{name} has operators that only one runtime knows: {_words(own)}.",
             "No other runtime reads them, and quantizers do not recognize their layers.",
             "Save the file at the level ORT_ENABLE_BASIC, or export the original model.",
         )

@@ -52,7 +52,7 @@ RUNS, CHOICES = 3, 3
 NEAR = 0.05
 """Two shares of the latency are equal if they differ by less than this, or by less than a quarter of the saving."""
 REACHED = 0.97
-"""From this share of the wanted speedup on nothing more is removed: the steps of channel counts are coarser."""
+"""If the speedup reaches this share of the goal, nothing more is removed: the steps of channel counts are coarser."""
 
 
 T = TypeVar("T")
