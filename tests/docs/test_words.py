@@ -22,9 +22,7 @@ import yaml
 from edgewright.cli.application import application
 
 STYLE = finder.ROOT / ".vale/styles/Edgewright"
-NOT_YET: tuple[str, ...] = (
-    "CONTRIBUTING.md", "src/edgewright/cli/", "runtimes/", "bench/", "targets/", "edgewright ",
-)  # fmt: skip
+NOT_YET: tuple[str, ...] = ("bench/", "runtimes/tensorrt/", "runtimes/torch.py")
 """Beginnings of the names of texts that are not rewritten yet."""
 
 
