@@ -231,7 +231,11 @@ def test_a_command_runs(
     assert all(path.exists() for path in written)
 
 
-GATES = [command for command in RUN if re.match("edgewright gate out/ (?!.*--compare accuracy).*(?:--baseline|p[0-9]+ <=)", command)]
+GATES = [
+    command
+    for command in RUN
+    if re.match("edgewright gate out/ (?!.*--compare accuracy).*(?:--baseline|p[0-9]+ <=)", command)
+]
 
 
 @pytest.mark.parametrize("example", GATES)
