@@ -1,10 +1,10 @@
-"""The choice: of what is proven inside the budget the fastest, or why there is none.
+"""The choice: the fastest variant that is confirmed within the budget, or why there is none.
 
 The rule, in order:
 
-1. Inside the budget are measured variants that meet every term and have no error in the audit.
-2. Of them those *proven* inside (`budget.standing`: the bad end of each score's interval meets its term). If none is,
-   all that are inside by their measured values.
+1. Within the budget are measured variants that meet every term and have no error in the audit.
+2. Of them those *confirmed* within it (`budget.standing`: the bad end of each score's interval meets its term). If none
+   is, all that are within it by their measured values.
 3. Of these the fastest, and all that are not measurably slower than it, by the rounds that both were measured in:
    within `TIE` always, beyond `WORTH` never, since a wide interval shows a busy machine, and not two equals.
 4. Of these those that none of the others is proven more accurate than, image by image.
@@ -207,7 +207,7 @@ def _doubts(best: Measurement, budget: Budget, images: int | None) -> Iterator[s
             f"on {accuracy.images} images the loss may be {loss:.2f}, above the margin of {margin}."
         )
     if best.latency and not best.latency.valid:
-        yield f"Its latency is unreliable ({best.latency.why})."
+        yield f"The latency of {best.id} is unreliable ({best.latency.why})."
 
 
 def _faster(one: Measurement, best: Measurement, images: int | None) -> str:

@@ -65,6 +65,11 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
+def with_unit(value: float, unit: str, digits: int = 2) -> str:
+    """A score with its unit: "99.00%", "12.30 px"."""
+    return f"{value:.{digits}f}{'' if unit == '%' else ' '}{unit}".rstrip()
+
+
 def signed(value: float, digits: int = 2) -> str:
     """A difference with its sign (a real minus); what rounds to zero has none."""
     text = f"{abs(value):.{digits}f}"

@@ -152,9 +152,10 @@ def _point(m: Measurement, axis: Axis, found: tuple[float, float, float]) -> dic
     return {
         "id": m.id, "runtime": m.runtime, "precision": "int8" if quantized else m.precision,
         "x": m.latency.p50_ms, "x_low": interval.low, "x_high": interval.high, "y": y, "y_low": y_low, "y_high": y_high,
-        "y_text": f"\N{DOWNWARDS ARROW} {value:.1f} {axis.unit}", "p50": f"{figures.ms(m.latency.p50_ms)} ms",
+        "y_text": f"\N{DOWNWARDS ARROW} {figures.with_unit(value, axis.unit, 1)}",
+        "p50": f"{figures.ms(m.latency.p50_ms)} ms",
         "p90": f"{figures.ms(m.latency.p90_ms)} ms" if m.latency.p90_ms else "too few samples",
-        "accuracy": f"{value:.2f} {axis.unit}",
+        "accuracy": figures.with_unit(value, axis.unit),
         "difference": figures.delta(m.accuracy.delta if m.accuracy else None) or "no labels",
         "size": figures.size(m.size_bytes), "faster": figures.times(m.speedup) or "unknown",
     }  # fmt: skip
@@ -229,7 +230,7 @@ def _rules(report: Report, low: float, high: float) -> Iterable[dict[str, Any]]:
     lines = [("reference", level), ("budget", _budget_level(report))]
     for name, at in lines:
         if at is not None and low <= at <= high:
-            data, y = [{"at": at, "label": f"{name} {axis.sign * at:.2f} {axis.unit}"}], _field("at:Q")
+            data, y = [{"at": at, "label": f"{name} {figures.with_unit(axis.sign * at, axis.unit)}"}], _field("at:Q")
             yield _layer("rule", {"y": y}, data, style=name)
             side: dict[str, Any] = {"align": "left", "x": 0, "dx": 4, "dy": -7 if name == "reference" else 11}
             for style in ("smallhalo", f"{name}label"):

@@ -200,7 +200,7 @@ def test_names_a_faster_one_that_is_not_proven() -> None:
 
 def test_doubts_are_told() -> None:
     noisy = variant("a", 2.0, latency=Latency(samples=9, p50_ms=2.0, valid=False, why="noise"))
-    assert "latency is unreliable (noise)" in choose([noisy], None, budget.parse(LIMITS)).why
+    assert "The latency of a is unreliable (noise)" in choose([noisy], None, budget.parse(LIMITS)).why
     free = choose([variant("a", 2.0, low=-1.8)], None, budget.parse("p50 <= 9ms"))
     assert free.proven is None
     assert (
