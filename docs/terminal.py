@@ -169,7 +169,7 @@ def draw(command: str, output: str, width: int, theme: str) -> str:
     """The SVG of a terminal with `width` columns in which `command` printed `output` (with ANSI colors)."""
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.assemble(("$ ", "bold green"), (command, "bold")), soft_wrap=False)
-    console.print(Text.from_ansi(output))
+    console.print(Text.from_ansi(output), "")  # an empty line below, for the frame
     svg = console.export_svg(title=command, theme=THEMES[theme], code_format=FORMAT, unique_id=f"t{width}{theme[0]}")
     background = "#{:02x}{:02x}{:02x}".format(*THEMES[theme].background_color)
     return "\n".join(_smaller(svg.replace("BACKGROUND", background).replace("TITLE", html.escape(command)))) + "\n"
