@@ -105,14 +105,14 @@ def saturation(saturated: np.ndarray, exact: np.ndarray, pairs: int, spec: Model
     """How much 16-bit sums, as on x86 without VNNI, change the answers against exact sums."""
     if not pairs:
         return Finding(level="ok", code="saturation", text="No sum of two products can overflow 16 bits.")
-    text = f"Without VNNI {pairs} pairs of weights can overflow 16 bits: {{}} exact sums."
+    text = f"Without VNNI {pairs} pairs of weights can overflow 16 bits. Against exact sums: {{}}."
     return _alike("saturation", saturated, exact, SATURATION, spec, text)
 
 
 def parity(answered: np.ndarray, expected: np.ndarray, precisions: Sequence[Precision], spec: ModelSpec) -> Finding:
     """How near the runtime's answers are to what its graph says, computed without any fusion; in what it computes."""
     limits = min(PARITY[precision] for precision in precisions)
-    return _alike("runtime-parity", answered, expected, limits, spec, "The runtime gives {} the ONNX graph.")
+    return _alike("runtime-parity", answered, expected, limits, spec, "Runtime against ONNX graph: {}.")
 
 
 def batch(
@@ -148,8 +148,8 @@ def _alike(
 ) -> Finding:
     same, what, db = tasks.of(spec).metric.likeness(answers, reference, spec)
     if db is None:
-        text = text.format(f"{same:.1f}% of {what} of")
+        text = text.format(f"{same:.1f}% of {what} match")
         return _graded(code, same, (limits.warning_percent, limits.error_percent), text)
-    near = "equal scores" if db == statistics.MAX_SQNR_DB else f"{db:.1f} dB"
-    text = text.format(f"the same answer for {same:.1f}% of {what} and {near} as")
+    near = "equal scores" if db == statistics.MAX_SQNR_DB else f"SQNR {db:.1f} dB"
+    text = text.format(f"same answer for {same:.1f}% of {what}, {near}")
     return _graded(code, db, (limits.warning_db, limits.error_db), text)
