@@ -138,7 +138,7 @@ def test_wrong_int8_kernels_are_a_warning_with_what_to_do(
     found = look(quantized("ort-x86", "minmax"), images, tmp_path)
     assert named(found) == {"int8-kernels": "warning"}
     (finding,) = (finding for finding in found if finding.code == "int8-kernels")
-    assert "4 layers that the file quantizes run in float" in finding.text and "1.25 (Python 3.11" in finding.text
+    assert "4 quantized layers run in float" in finding.text and "1.25 (Python 3.11" in finding.text
 
 
 def test_wrong_kernels_of_the_host_are_not_those_of_the_device_that_answered(tmp_path: Path) -> None:
