@@ -1,9 +1,11 @@
-"""Session in, numbers out: what an artifact is worth, with the evidence.
+"""Measure artifacts, compare them, and write reports.
 
-``results`` (what report.json holds), ``statistics`` (pure, with sources), ``worker`` (what runs in the serving child),
-``device`` (what a device is asked to do), ``latency`` (interleaved, by LoadGen's rules), ``accuracy`` (paired with the
-reference), ``environment`` (the machine and the load beside it), ``budget`` (terms, checks, the choice;
-``budget_text``: as people write them), ``gate`` (a report against a budget), ``baseline`` (against an earlier one).
-The writers, one a format: ``report_json``, ``markdown``, ``html`` (with ``plots``), ``console``; ``figures`` is how
-all of them write numbers.
+Content: ``results`` (the content of report.json), ``worker`` (runs in the serving child process), ``device`` (runs on a
+device), ``latency`` (interleaved, by the rules of MLPerf LoadGen), ``accuracy`` (paired with the reference),
+``environment`` (the machine and its load), ``budget`` (terms and checks), ``budget_text`` (budgets as people type
+them), ``choice`` (the variant to ship), ``gate`` (a report against a budget), ``baseline`` (a report against an earlier
+one).
+
+There is one writer per format: ``report_json``, ``markdown``, ``html`` (with ``plots``) and ``console``. All of them
+format numbers with ``figures``.
 """

@@ -1,4 +1,4 @@
-"""What an artifact answers on an image set; a task's `metric` makes scores of it."""
+"""Run an artifact on an image set. The task's `metric` computes scores from the outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCORES = "accuracy.json"
 
 Outputs = NDArray[np.float32]
 Answer = Callable[[Path, Sequence[str], Path, Progress | None], Any]
-"""Answers images (files) with the artifact in a folder, here or on a device: writes `OUTPUTS` to another folder."""
+"""Runs the artifact in a folder on images (files), here or on a device, and writes `OUTPUTS` to another folder."""
 
 
 def evaluate(
@@ -39,11 +39,12 @@ def evaluate(
     progress: Progress | None = None,
     answer: Answer | None = None,
 ) -> None:
-    """Run `artifact` over the images (files) in a child, by the session that devices run.
+    """Run `artifact` on the images (files) in a child process, with the session code that devices use.
 
     Writes ``outputs.npy`` to `folder`: the rows of each image that the task's metric reads, in the given order (see
-    `worker.predict`). Raises `InvalidInput` where there are no images, `RuntimeFailed` for answers that are none, and
-    what the child's limits raise. `answer` does the work where it is not to be done on this machine within `limits`.
+    `worker.predict`). `answer` does this work elsewhere, for example on a device; then `limits` do not apply. Raises
+    `InvalidInput` if there are no images, `RuntimeFailed` for outputs that are not finite, and the errors of the
+    child's limits.
     """
     if not paths:
         raise InvalidInput("There are no images to evaluate on.", "Accuracy needs at least one.", "Name another split.")
@@ -57,21 +58,21 @@ def evaluate(
 
 
 def _kind(artifact: Path) -> Kind:
-    """Of the warm process that has most of what this one's runtime imports."""
+    """The kind of warm process that has imported most of the modules of this artifact's runtime."""
     try:
         return "heavy" if registry.traits(artifacts.read(artifact).options.runtime).reference else "light"
-    except (OSError, EdgewrightError):  # the child says what is wrong
+    except (OSError, EdgewrightError):  # the child reports the error
         return "light"
 
 
 def load_outputs(folder: Path) -> Outputs:
-    """What `evaluate` wrote to `folder`, mapped rather than read."""
+    """Return the outputs that `evaluate` wrote to `folder`, as a memory-mapped array."""
     outputs: Outputs = np.load(folder / OUTPUTS, mmap_mode="r", allow_pickle=False)
     return outputs
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child is asked for: folders of outputs for `items`; `reference` is None where they are its own."""
+    """The request to the child: folders of outputs for `items`. `reference` is None for the reference's own outputs."""
 
     answers: str
     reference: str | None
@@ -81,7 +82,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def score(request: dict[str, Any], folder: str) -> None:
-    """Write ``accuracy.json``: the scores by the task's metric; runs in a child."""
+    """Compute the scores with the task's metric and write ``accuracy.json``. Runs in a child process."""
     asked = msgspec.convert(request, ScoreRequest)
     spec = convert(asked.spec, ModelSpec)
     metric, outputs = tasks.of(spec).metric, load_outputs(Path(asked.answers))

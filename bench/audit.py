@@ -1,8 +1,8 @@
-"""The audit: what a mean accuracy does not show. Each check is a pure function that returns one `Finding`.
+"""The audit finds problems that mean accuracy does not show. Each check is a pure function that returns one `Finding`.
 
-Answers are what `worker.predict` writes: of a classifier the first output (images, classes), of a detector its boxes
-(boxes, 7). How alike two sets of answers are the task's metric says: in SQNR (dB) for a classifier, for a detector in
-percent of the boxes that are found again. docs/reference/audit.md lists the checks.
+Outputs are those of `worker.predict`: for a classifier the first output (images, classes), for a detector its boxes
+(boxes, 7). The task's metric computes the similarity of two sets of outputs: SQNR (dB) for a classifier, the percentage
+of matched boxes for a detector. docs/reference/audit.md lists the checks.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ KINDS: dict[str, type[EdgewrightError]] = {
     "saturation": GateFailed, "confidence": GateFailed, "runtime-parity": RuntimeFailed, "batch-rows": RuntimeFailed,
     "batch-size": RuntimeFailed, "calibration-leak": InvalidInput,
 }  # fmt: skip
-"""What an "error" of a check ends the `audit` verb with."""
+"""The error that the `audit` verb raises if a check has the level "error"."""
 
 Precision = Literal["int8", "f32", "bf16", "f16"]
 Level = Literal["ok", "warning", "error"]
 
 
 class Limits(NamedTuple):
-    """From which likeness on a check warns, and from which on it is an error: in dB, and in percent of the answers."""
+    """Limits of similarity: below `warning` a check warns, below `error` it is an error. In dB and in percent of
+    outputs."""
 
     warning_db: float
     error_db: float
@@ -44,11 +45,12 @@ PARITY: dict[Precision, Limits] = {
     "bf16": Limits(12.0, 6.0, 90.0, 75.0),
     "int8": Limits(18.0, 12.0, 85.0, 70.0),
 }
-"""A runtime against the exact computation of its graph. In INT8 values that stand between two steps of a grid fall to
-either side, and one that fell differently moves others: healthy files of the zoo keep 26 to 44 dB, bf16 19 to 50."""
+"""Limits for a runtime against the exact computation of its graph. In INT8, a value between two quantization steps can
+round to either side, and this changes other values. Correct files of the zoo have 26 to 44 dB in INT8 and 19 to 50 dB
+in bf16."""
 
 SATURATION = Limits(30.0, 20.0, 97.0, 90.0)
-"""Answers with the sums cut to 16 bits against the exact ones; of a file with 7-bit weights they are equal."""
+"""Limits for outputs with sums saturated to 16 bits against exact sums. With 7-bit weights both are equal."""
 
 BATCH: dict[Precision, tuple[float, float]] = {
     "f32": (80.0, 60.0),
@@ -56,13 +58,13 @@ BATCH: dict[Precision, tuple[float, float]] = {
     "bf16": (35.0, 20.0),
     "int8": (30.0, 15.0),
 }
-"""dB: raw outputs of one image in another place or size of a batch. In float another order of additions costs the last
-of its 24 bits (140 dB); in INT8 the same may let a value between two steps fall to the other side, so that a few of
-some ten thousand values are one step off."""
+"""Limits in dB for raw outputs of one image at another position in a batch, or in a batch of another size. In float,
+another order of additions changes the last of 24 bits (140 dB). In INT8, the same effect can round a value to the other
+side, so that a few of about ten thousand values differ by one step."""
 
 
 def error(findings: Iterable[Finding]) -> EdgewrightError | None:
-    """What the gravest of `findings` ends a command with; None where none is an error."""
+    """Return the error of the first finding with the level "error", or None if there is none."""
     wrong = [finding for finding in findings if finding.level == "error"]
     if not wrong:
         return None
@@ -73,16 +75,17 @@ def error(findings: Iterable[Finding]) -> EdgewrightError | None:
 
 
 def split(found: Iterable[Finding]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """`found` as (what a reader should know, checks that were passed)."""
+    """Split `found` into (findings to report, passed checks)."""
     every = list(found)
     return tuple(f for f in every if f.level != "ok"), tuple(f for f in every if f.level == "ok")
 
 
 def census(asked: Mapping[str, int], described: Mapping[str, Any]) -> Finding:
-    """Whether the layers that a file quantizes run in INT8.
+    """Check that the quantized layers of a file run in INT8.
 
-    `asked`: layers by precision as the graph has them (`graph.census.layers`); `described`: the runtime's own account.
-    Where a runtime's INT8 kernels are wrong and none was used, that is the finding (`int8-kernels`).
+    `asked`: the number of layers of each precision in the graph (`graph.census.layers`). `described`: the runtime's
+    description of what it runs. If edgewright avoids a runtime's INT8 kernels because they are incorrect, the finding
+    has the code `int8-kernels`.
     """
     ran: Mapping[str, int] = described.get("layers", {})
     if fault := described.get("unfused"):
@@ -102,7 +105,8 @@ def census(asked: Mapping[str, int], described: Mapping[str, Any]) -> Finding:
 
 
 def saturation(saturated: np.ndarray, exact: np.ndarray, pairs: int, spec: ModelSpec) -> Finding:
-    """How much 16-bit sums, as on x86 without VNNI, change the answers against exact sums."""
+    """Check how much 16-bit sums, as on x86 without VNNI, change the outputs. `pairs`: pairs of weights that can
+    overflow."""
     if not pairs:
         return Finding(level="ok", code="saturation", text="No sum of two products can overflow 16 bits.")
     text = f"Without VNNI {pairs} pairs of weights can overflow 16 bits. Against exact sums: {{}}."
@@ -110,7 +114,10 @@ def saturation(saturated: np.ndarray, exact: np.ndarray, pairs: int, spec: Model
 
 
 def parity(answered: np.ndarray, expected: np.ndarray, precisions: Sequence[Precision], spec: ModelSpec) -> Finding:
-    """How near the runtime's answers are to what its graph says, computed without any fusion; in what it computes."""
+    """Check how similar the runtime's outputs are to the unfused computation of its graph.
+
+    `precisions`: those that the runtime computes in. The lowest limits of them apply.
+    """
     limits = min(PARITY[precision] for precision in precisions)
     return _alike("runtime-parity", answered, expected, limits, spec, "Runtime against ONNX graph: {}.")
 
@@ -119,7 +126,7 @@ def batch(
     code: Literal["batch-rows", "batch-size"], pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     precisions: Sequence[Precision], what: str,
 ) -> Finding:  # fmt: skip
-    """Whether raw outputs of the same images agree, each a pair; `what` says how they were made."""
+    """Check that each pair of raw outputs, of the same images, is similar. `what`: how they were computed."""
     worst = min(statistics.sqnr_db(found, truth) for truth, found in pairs)
     limits = min(BATCH[precision] for precision in precisions)
     same = "equal" if worst == statistics.MAX_SQNR_DB else f"similar to {worst:.1f} dB"
@@ -127,7 +134,7 @@ def batch(
 
 
 def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Finding:
-    """How the confidence moved: of a classifier in its first answer, of a detector in the boxes found again."""
+    """Check the shift of confidence scores: of a classifier's top class, of a detector's matched boxes."""
     moved = tasks.of(spec).metric.confidence(answers, reference, spec)
     if moved is None:
         text = "The reference has no answer with a score high enough to compare."
@@ -138,7 +145,7 @@ def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> F
 
 
 def _graded(code: str, value: float, limits: tuple[float, float], text: str) -> Finding:
-    """A finding on `value`, of which more is better: fine from the first of `limits` on, an error below the second."""
+    """A finding on `value`; more is better. From the first of `limits` on it is "ok", below the second an "error"."""
     level: Level = "ok" if value >= limits[0] else "warning" if value >= limits[1] else "error"
     return Finding(level=level, code=code, text=text)
 

@@ -1,6 +1,7 @@
-"""A report against an earlier one: the same model on the same images, accuracy image by image, latency of one machine.
+"""Compare a report with an earlier one: accuracy image by image, and latency if both are from the same machine.
 
-A part that cannot be compared is reported with its reason. It never counts as equal.
+Both reports must be of the same model and the same images. A part that cannot be compared is reported with its reason.
+It never counts as equal.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from edgewright.tasks.scores import Accuracy, unpack
 from .results import Environment, Latency, Measurement, Report
 
 Part = Literal["accuracy", "latency"]
-"""What of two reports is compared."""
+"""The parts of two reports that are compared."""
 
 SLOWER = 1.05
-"""A latency counts as changed when the intervals are apart by more than this factor: other days differ by as much."""
+"""A latency counts as changed if the two intervals are apart by more than this factor. Between days, latencies of
+unchanged files differ as much."""
 
 ROUNDING = 0.01
-"""Points that no table shows: per-image results may miss their score by as much, and a loss counts from there on."""
+"""Points that no table shows. The mean of per-image results may differ from the score by this much, and a loss counts
+from here on."""
 
 CONFIDENCE = 0.95
 _FLIPS = 9999
-_BLOCK = 4_000_000  # signs of one array of the sign-flip test
+_BLOCK = 4_000_000  # signs in one array of the sign-flip test
 
 REPORT, BASELINE = "the report", "the baseline"
 OTHER_MACHINE = "Measure the baseline on this machine too, or compare accuracy alone (--compare accuracy)."
@@ -42,7 +45,7 @@ Floats = NDArray[np.float64]
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why something was not compared: what it is `about`, `why`, and how to `fix` it."""
+    """The reason why a part was not compared. `about`: the part. `fix`: what to do."""
 
     about: Literal["model", "data", "accuracy", "latency"]
     why: str
@@ -50,7 +53,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(NamedTuple):
-    """What got worse, what was not compared, and what else there is to say."""
+    """The result of a comparison: `failures` (what got worse), the parts that were not compared, and `notes`."""
 
     failures: tuple[str, ...] = ()
     not_compared: tuple[Reason, ...] = ()
@@ -60,9 +63,9 @@ class Comparison(NamedTuple):
 def compare(
     report: Report, baseline: Report, now: Measurement, margin: float, parts: tuple[Part, ...]
 ) -> Comparison:  # fmt: skip
-    """The measured variant `now` of `report` against what `baseline` chose (else its variant of the same id).
+    """Compare the measured variant `now` of `report` with the one that `baseline` chose, or else with the same id.
 
-    `margin`: how much of the primary score may be lost, in its unit. `parts`: what is compared.
+    `margin`: the accepted loss of the primary score, in its unit. `parts`: the parts to compare.
     """
     chosen = baseline.choice.id if baseline.choice and baseline.choice.id else now.id
     before = next((m for m in baseline.measurements if m.id == chosen), None)
@@ -87,7 +90,7 @@ def compare(
 
 
 def _other_subject(report: Report, baseline: Report) -> Iterator[Reason]:
-    """Why the two are about different models or images."""
+    """Yield the reasons why the reports are about different models or different images."""
     for name in ("name", "task", "classes"):
         ours, theirs = getattr(report.model, name), getattr(baseline.model, name)
         if ours != theirs:
@@ -141,7 +144,8 @@ def _accuracy(metric: Metric, now: Accuracy | None, before: Accuracy | None, mar
 
 
 def _by_agreement(now: Accuracy, before: Accuracy, margin: float) -> Comparison:
-    """Without labels agreement is compared as a figure, since a report does not hold it image by image."""
+    """Compare agreement, for images without labels. Agreement has no per-image results in a report, so only the value
+    counts."""
     if (now.score is None) != (before.score is None):
         whose = "the report's" if now.score is None else "the baseline's"
         return _missing("accuracy", f"{whose} images have no labels, but those of the other report have", UNLABELLED)
@@ -154,7 +158,7 @@ def _by_agreement(now: Accuracy, before: Accuracy, margin: float) -> Comparison:
 
 
 def _doubt(found: Accuracy) -> str:
-    """Say why the per-image results of `found` do not support its score; empty if they do."""
+    """Return why the per-image results of `found` do not agree with its score, or "" if they do."""
     assert found.score is not None
     try:
         if found.contributions is None:
@@ -165,16 +169,16 @@ def _doubt(found: Accuracy) -> str:
     if len(numbers) != found.images:
         return f"has per-image results of {len(numbers)} images, not {found.images}"
     mean = float(numbers.mean()) if len(numbers) else float("nan")
-    if not abs(mean - found.score) <= ROUNDING:  # NaN too
+    if not abs(mean - found.score) <= ROUNDING:  # the condition is also true for NaN
         return f"has per-image results of another score ({mean:.2f}%, not {found.score:.2f}%)"
     return ""
 
 
 def _paired(metric: Metric, now: Accuracy, before: Accuracy) -> tuple[float, float]:
-    """(one-sided upper bound of what was gained, in the score's unit; probability of so large a loss by chance).
+    """Return (one-sided upper bound of the change, in the score's unit; probability of such a loss by chance).
 
-    The bound is the task's own (`difference`). Where only few images differ it says too much, so that the change must
-    not be chance by the sign-flip test either.
+    The task computes the bound (`difference`). If few images differ, the bound alone claims too much. Therefore a loss
+    must also be significant by the sign-flip test.
     """
     assert now.contributions is not None and before.contributions is not None
     ours, theirs = (unpack(text).astype(np.float64) for text in (now.contributions, before.contributions))
@@ -185,10 +189,10 @@ def _paired(metric: Metric, now: Accuracy, before: Accuracy) -> tuple[float, flo
 
 
 def _chance(difference: Floats) -> float:
-    """How often a mean is as low when each sign is left to chance (Fisher's sign-flip test, 1935), one-sided.
+    """Return the one-sided probability of a mean as low as this if the signs are random.
 
-    It needs no normal distribution: of four images that differ and all got worse it says 1 in 16. For right and wrong
-    it is McNemar's exact test.
+    This is Fisher's sign-flip test (1935). It needs no normal distribution. If four images differ and all are worse,
+    the result is 1 in 16. For right and wrong answers, it is McNemar's exact test.
     """
     differing = difference[difference != 0]
     if not len(differing):
@@ -221,7 +225,7 @@ def _latency(here: Environment, there: Environment, now: Measurement, before: Me
 def _settings(
     here: Environment, there: Environment, now: Measurement, before: Measurement
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Of what decides a latency beside the artifact (machine, threads): name, ours and theirs where they differ."""
+    """Yield differences of machine and threads, which also affect latency: (name, value here, value there)."""
     for name in ("cpu", "arch", "cores", "physical_cores", "board", "power_mode"):
         if getattr(here, name) != getattr(there, name):
             yield name.replace("_", " "), getattr(here, name), getattr(there, name)

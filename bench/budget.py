@@ -1,11 +1,12 @@
-"""Budgets: what may be lost and what must be reached, e.g. ``top1 >= -1.0, p95 <= 10ms, size <= 5MB, speedup >= 2``.
+"""Budgets, such as ``top1 >= -1.0, p95 <= 10ms, size <= 5MB, speedup >= 2``.
 
-Terms are separated by commas (or semicolons, line ends, "and") and must all be met. The primary score of a task
-(``top1`` of classifiers, ``map`` of detectors) without a unit is the difference to the reference on the same images, of
-a percentage in points; with its unit (``top1 >= 75%``) the score itself.
-``confidence <= 0.02`` bounds how far a detector's scores may move. A term is
-checked with the measured value; ``@95%`` behind it (``@99%`` behind percentiles) demands that the bad end of the
-confidence interval meets it.
+A budget is a list of terms. A comma, a semicolon, a line end or "and" separates two terms. A variant must meet all of
+them. Each task has a primary score (``top1`` for classifiers, ``map`` for detectors). Without a unit, a term on it
+limits the difference to the reference on the same images, in points if the score is a percentage. With the score's unit
+(``top1 >= 75%``), the term limits the score itself. ``confidence <= 0.02`` limits the shift of a detector's scores.
+
+A term checks the measured value. With ``@95%`` after it (``@99%`` for percentiles), the less favorable bound of the
+confidence interval must meet the term.
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ UNITS: dict[str, dict[str, float]] = {
     "/s": {"/s": 1.0, "": 1.0},
     "": {"": 1.0},
 }
-"""Units of a metric (its own first) and how many of its own they are."""
+"""Units of a metric, its own first, each as a number of its own units."""
 Standing = Literal["proven", "inside", "outside"]
-"""Of an accuracy against a budget: proven inside, inside by the measured value alone, outside or unknown."""
+"""The accuracy of a variant against a budget. `inside`: only the measured value meets it. `proven`: the interval does.
+"""
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """One term: `metric` must be at least (``>=``) or at most (``<=``) `value`, in the metric's own unit.
 
-    `compares`: with labels, since the metric is the primary score of a task. Of that `absolute` says the score itself,
-    else it is the difference to the reference.
+    `compares`: the metric is the primary score of a task, which needs labels. `absolute`: the term limits the score
+    itself, not its difference to the reference. `confidence`: in percent, if the interval must meet the term.
     """
 
     text: str
@@ -60,13 +62,15 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed budget; `text` in one spelling. Without limits everything is inside: for code, no user can write it."""
+    """A parsed budget; `text` has one spelling. Only code can create a budget without limits, which every variant
+    meets."""
 
     text: str = ""
     limits: tuple[Limit, ...] = ()
 
     def margin(self) -> float:
-        """The loss of the primary score that the budget allows, for the verdict; 1.0 where it does not say."""
+        """Return the accepted loss of the primary score, in its unit, for the verdict; 1.0 if the budget has no such
+        term."""
         for limit in self.limits:
             if limit.compares and not limit.absolute:
                 return max(0.0, -limit.value if limit.at_least else limit.value)
@@ -74,21 +78,21 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def judges_accuracy(self) -> bool:
-        """Whether a term compares with labels or boxes; latency and agreement alone need none."""
+        """Whether a term needs labels or boxes. Terms on latency and agreement do not."""
         return any(limit.compares for limit in self.limits)
 
 
 def parse(text: str) -> Budget:
-    """Read a budget; `UsageError` points at what is wrong in it and says what is allowed. An empty one is wrong too.
+    """Parse a budget as people type and paste it (`budget_text`). The texts of the result have one spelling.
 
-    Read as people type and paste it (`budget_text`); the texts of what comes back have one spelling.
+    Raises `UsageError` with the position of the error and the allowed values, also for an empty budget.
     """
     plain = budget_text.plain(text)
     if not plain.strip():
         raise UsageError(
             "The budget is empty.",
-            "Nothing would be checked (a variable that is not set looks like this).",
-            "Write e.g. 'top1 >= -1.0', or leave the budget out.",
+            "A budget needs at least one term. An unset variable also gives an empty budget.",
+            "Write e.g. 'top1 >= -1.0', or omit the budget.",
         )
     _require_points(plain)
     limits = tuple(_parse_term(plain, part, start) for start, part in budget_text.parts(plain))
@@ -134,13 +138,13 @@ def _parse_term(text: str, part: str, start: int) -> Limit:
         what = f"'{operator}' does not fit {metric}" if operator else f"'{better}' is missing after {metric}"
         raise _refuse(text, where, length, what, _write(_turned(metric, operator, rest), metric))
     if found is None or found["value"] is None:
-        what = f"'{rest}' is no number" if rest else "the number is missing"
+        what = f"'{rest}' is not a number" if rest else "the number is missing"
         raise _refuse(text, where, length, what, _write(None, metric))
     return _limit(text, start + match.start("rest"), found, metric)
 
 
 def _without_operator(part: str) -> re.Match[str] | None:
-    """A term whose operator was forgotten: the longest name of a metric at its beginning, and the rest."""
+    """Match a term without an operator: the longest name of a metric at its beginning, and the rest."""
     for name in (part[: space.start()] for space in reversed([*re.finditer(r"\s+", part)])):
         if budget_text.metric(name):
             return re.compile(rf"(?P<name>{re.escape(name)})(?P<operator>)(?P<rest>.*)", re.DOTALL).fullmatch(part)
@@ -171,7 +175,9 @@ def _limit(text: str, start: int, match: re.Match[str], metric: str) -> Limit:
         term = _spelled(metric, number, name)
         fix = f"Write '{term} @{known_at}%' or '{term}'." if known_at else f"Write '{term}'."
         at = start + match.string.index("@")
-        raise _refuse(text, at, len(match.string) - match.string.index("@"), "there is no such interval", fix)
+        raise _refuse(
+            text, at, len(match.string) - match.string.index("@"), f"there is no interval at {confidence}%", fix
+        )
     behind = f" @{confidence}%" if confidence else ""
     return Limit(
         text=_spelled(metric, number, name) + behind,
@@ -186,7 +192,7 @@ def _limit(text: str, start: int, match: re.Match[str], metric: str) -> Limit:
 
 
 def _units(about: Metric) -> dict[str, float]:
-    """The units of a metric and how many of its own they are; of a task's score its own is the difference's."""
+    """The units of a metric, each as a number of its own units. For a task's score: those of the difference."""
     of_score = about.score is not None and about.unit != "points"
     return {"": 1.0, about.unit: 1.0} if of_score else UNITS[about.unit]
 
@@ -196,17 +202,17 @@ def _spelled(metric: str, number: str, unit: str) -> str:
 
 
 def _out_of_range(about: Metric, value: float, absolute: bool) -> str:
-    """Why no accuracy or difference can be this; empty where it can."""
+    """Return why an accuracy or a difference cannot have this value, or ""."""
     if not math.isfinite(value):
         return "this number is too large"
     if about.score is None or about.score.unit != "%":
         return ""
     if absolute and value <= 0:
-        return "with % this is the accuracy itself, which is never negative"
+        return "with %, this is the accuracy itself, which must be above 0%"
     if absolute and value > 100:
         return "an accuracy is at most 100%"
     if not absolute and value > 20:
-        return "without % this is the difference to the reference in points"
+        return "without %, this is the difference to the reference in points, at most 20"
     return ""
 
 
@@ -219,22 +225,22 @@ def _refuse(text: str, start: int, length: int, what: str, fix: str) -> UsageErr
     return UsageError(f"Budget '{whole}': {what}.", f"At '{at or whole}', column {start + 1}.", fix)
 
 
-# --- what to write instead: only what can be read, and means the same -------------------------------------------------
+# --- advice: only terms that can be parsed and have the same meaning ------------------------------------------------
 
 
 def _require_points(text: str) -> None:
-    """Refuse a decimal comma, or commas between thousands: a comma ends a term, and no term begins with a digit."""
+    """Refuse a decimal comma and a thousands separator. A comma ends a term, and no term begins with a digit."""
     found = _COMMA.search(text)
     if found is None:
         return
     readings = [text for text in (_COMMA.sub(".", text), _THOUSANDS.sub("", text)) if not _COMMA.search(text)]
     spelled = [f"'{budget.text}'" for one in readings if (budget := _readable(one))]
     fix = f"Write {' or '.join(spelled)}." if spelled else "Write numbers as in 'top1 >= -1.5'."
-    raise _refuse(text, found.start(), 1, "a comma separates terms, and is no decimal point", fix)
+    raise _refuse(text, found.start(), 1, "a comma separates terms and is not a decimal point", fix)
 
 
 def _no_metric(text: str, start: int, name: str, operator: str, rest: str) -> UsageError:
-    """The error for a name that is no metric, with what was meant where that can be known."""
+    """Return the error for an unknown metric, with the intended term if it is clear."""
     number, turned = _REST.fullmatch(name), budget_text.metric(rest)
     if number and number["value"] and turned and operator in (">=", "<="):  # "10ms >= p95"
         other = f"{turned} {_BETTER[operator == '<=']} {name}"
@@ -243,7 +249,7 @@ def _no_metric(text: str, start: int, name: str, operator: str, rest: str) -> Us
         metric = budget_text.metric(suffix["stem"])
         if metric and operator in ("", _better(metric)):
             fix = _write(f"{metric} {_better(metric)} {rest}{suffix['unit']}", metric)
-            return _refuse(text, start, len(name), "a unit belongs behind the number", fix)
+            return _refuse(text, start, len(name), "the unit belongs after the number", fix)
     answer = budget_text.answer(name)
     fix = _instead(answer, operator, rest) if answer else f"Allowed: {', '.join(metrics.known())}."
     return _refuse(text, start, len(name), f"'{name}' is no metric", fix)
@@ -258,7 +264,7 @@ def _instead(answer: budget_text.Answer, operator: str, rest: str) -> str:
 
 
 def _meant(answer: budget_text.Answer, metric: str, operator: str, rest: str) -> str | None:
-    """The term that `metric` makes of what was written about another name; None where it would mean another thing."""
+    """Return the term on `metric` that has the meaning of the written one, or None if there is none."""
     match = _REST.fullmatch(rest)
     if not answer.same or not match or match["value"] is None:
         return None
@@ -284,7 +290,7 @@ def _meant(answer: budget_text.Answer, metric: str, operator: str, rest: str) ->
 
 
 def _turned(metric: str, operator: str, rest: str) -> str | None:
-    """A term with the operator that fits: of an accuracy "<= 1" is a loss of one point, ">= -1"."""
+    """Return the term with the correct operator. For an accuracy, "<= 1" means a loss of one point: ">= -1"."""
     match = _REST.fullmatch(rest)
     if match is None or match["value"] is None:
         return None
@@ -295,14 +301,14 @@ def _turned(metric: str, operator: str, rest: str) -> str | None:
 
 
 def _loss(metric: str, match: re.Match[str]) -> str:
-    """A positive number of points, or percent of the images, as the difference that a budget writes."""
+    """Return the term for a loss in points (or percent of the images), as a negative difference."""
     unit, confidence = match["unit"].removesuffix("%"), match["confidence"]
     number = re.sub(r"[\s+]", "", match["value"])
     return f"{metric} >= -{number}{unit}" + (f" @{confidence}%" if confidence else "")
 
 
 def _write(term: str | None, metric: str) -> str:
-    """The advice to write `term`; where it is no term that can be read, an example for `metric`."""
+    """Return the advice to write `term`, or an example for `metric` if `term` cannot be parsed."""
     if term and (budget := _readable(term)):
         return f"Write '{budget.text}'."
     return f"Write e.g. '{metric} {_better(metric)} {_EXAMPLES.get(metrics.known()[metric].unit, '1.0')}'."
@@ -316,12 +322,12 @@ def _readable(text: str) -> Budget | None:
 
 
 def default(task: str) -> Budget:
-    """The default budget of a task."""
+    """Return the default budget of a task."""
     return parse(tasks.get(task).metric.DEFAULT_BUDGET)
 
 
 def require_task(budget: Budget, task: str) -> None:
-    """Raise `UsageError` for a term that belongs to another task."""
+    """Raise `UsageError` for a term on the score of another task."""
     right = metrics.of_task(task).name
     wrong = next((limit for limit in budget.limits if limit.compares and limit.metric != right), None)
     if wrong is not None:
@@ -336,15 +342,16 @@ def require_task(budget: Budget, task: str) -> None:
 
 
 def check(measurement: Measurement, reference: Reference | None, budget: Budget) -> tuple[Term, ...]:
-    """Each term of the budget against one measurement: met, missed or unknown, and by how much."""
+    """Check each term of the budget for one measurement: met, missed or unknown, and the distance to the limit."""
     return tuple(_check(measurement, reference, limit) for limit in budget.limits)
 
 
 def standing(accuracy: Accuracy | None, budget: Budget) -> Standing:
-    """Where answers of this accuracy stand, by the terms about answers alone; those about size and speed are left out.
+    """Return the state of an accuracy by the terms on answers. Terms on size and speed do not count here.
 
-    "inside": the measured value meets each of them. "proven": so does the bad end of each score's interval (`bounds`).
-    Agreement, SQNR and confidence have no interval and count as measured. Without such a term all is proven.
+    `inside`: the measured value meets each term. `proven`: the less favorable bound of each score's interval does too
+    (`bounds`). Agreement, SQNR and confidence have no interval, so their measured values count. Without a term on
+    answers, the result is `proven`.
     """
     row = Measurement(id="", variant="", runtime="", precision="", status="ok", accuracy=accuracy)
     limits = [limit for limit in budget.limits if limit.compares or limit.metric in metrics.OF_ANSWERS]
@@ -354,9 +361,10 @@ def standing(accuracy: Accuracy | None, budget: Budget) -> Standing:
 
 
 def bounds(accuracy: Accuracy | None, limit: Limit) -> Estimate | None:
-    """What a term on a score is about, with its interval: the difference to the reference, or the score itself.
+    """Return the value and interval that a term on a score limits: the difference to the reference, or the score
+    itself.
 
-    Each end is one-sided at 95 % (of a score's own interval at 97.5 %). None where there is no interval.
+    Each bound is one-sided at 95% (97.5% for the interval of the score itself). None if there is no interval.
     """
     if accuracy is None or accuracy.primary not in accuracy.scores:
         return None
@@ -372,7 +380,7 @@ def bounds(accuracy: Accuracy | None, limit: Limit) -> Estimate | None:
 
 
 def is_proven(accuracy: Accuracy | None, limit: Limit) -> bool:
-    """Whether the bad end of the interval meets a term on a score."""
+    """Whether the less favorable bound of the interval meets a term on a score."""
     found = bounds(accuracy, limit)
     return found is not None and (found.low - limit.value if limit.at_least else limit.value - found.high) >= -1e-9
 
@@ -386,13 +394,13 @@ def _check(measurement: Measurement, reference: Reference | None, limit: Limit) 
     met = by >= -1e-9
     latency = measurement.latency
     if not met and limit.metric in LATENCIES and latency and not latency.valid:
-        # Load beside it only ever slows a model down: what was fast enough under load is, what was not may be.
+        # Load from other processes only makes a model slower. A term that is met under load would also be met without.
         return msgspec.structs.replace(term, value=value, by=by, why=f"the latency is unreliable: {latency.why}")
     return msgspec.structs.replace(term, status="met" if met else "missed", value=value, by=by)
 
 
 def _value(measurement: Measurement, reference: Reference | None, limit: Limit) -> tuple[float | None, str]:
-    """The figure that a limit is about (the bad end of its interval where a confidence is asked), or None and why."""
+    """Return the value that a limit checks (with a confidence: the less favorable bound), or None with the reason."""
     if measurement.status != "ok":
         return None, measurement.reason or f"the variant is {measurement.status}, not measured"
     if limit.compares:
@@ -447,7 +455,7 @@ def _speedup(measurement: Measurement, reference: Reference | None, limit: Limit
 
 
 def describe(term: Term) -> str:
-    """A term as one line: what the budget asks, the measured value, by how much it is missed."""
+    """Return a term as one line: the term, the measured value, and the distance to the limit if it is missed."""
     if term.value is None or term.limit is None:
         return f"{term.text}: unknown ({term.why})"
     found = f"{term.text}: {quantity(term.value, term.unit)}"

@@ -1,4 +1,4 @@
-"""Budgets as people type and paste them: characters, separators, other names of metrics, and what is no metric."""
+"""Budgets as people type and paste them: characters, separators, other names of metrics, and names without a metric."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgewright import tasks
 
 from . import metrics
 
-# One character for one, so that columns stay. Full-width forms (U+FF01 to U+FF5E) are ASCII 0xFEE0 further on.
+# One character replaces one, so columns stay. Full-width forms (U+FF01 to U+FF5E) are ASCII plus 0xFEE0.
 _CHARACTERS = {
     **{0xFEE0 + code: code for code in range(0x21, 0x7F)},
     **dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63, 0x2796), "-"),  # hyphens, dashes, minus signs
@@ -52,9 +52,9 @@ UNITS = {
 
 
 class Answer(NamedTuple):
-    """What to write instead of a name that is no metric: (metric, what it is) each, and why not the name itself.
+    """The advice for a name that is not a metric: `metrics` as (metric, description), and in `note` the reason.
 
-    `same`: the metrics are what was meant, so that the number can stay. `lost`: the number is a loss. `share`: a number
+    `same`: the metrics have the intended meaning, so the number stays. `lost`: the number is a loss. `share`: a number
     up to one is a share of one.
     """
 
@@ -77,40 +77,40 @@ def _other(metric: str, what: str, note: str) -> Answer:
 _ANSWERS: tuple[tuple[str, Answer], ...] = (
     ("latency time inferencetime inference runtime delay lat latencyms responsetime duration ms", _LATENCY),
     ("speed faster performance", _SPEED),
-    ("max maximum worst worstcase p100 maxlatency latencymax", _other("p99", "", "The slowest sample is no evidence")),
-    ("min minimum minlatency latencymin best", _other("p50", "median", "The fastest sample is no evidence")),
-    ("snr psnr cosine similarity", _other("sqnr", "of the outputs, in dB", "Of similarities this one is measured")),
+    ("max maximum worst worstcase p100 maxlatency latencymax", _other("p99", "", "The slowest sample is not reliable")),
+    ("min minimum minlatency latencymin best", _other("p50", "median", "The fastest sample is not reliable")),
+    ("snr psnr cosine similarity", _other("sqnr", "of the outputs, in dB", "edgewright measures this similarity")),
     ("conf scorethreshold threshold",
-     _other("confidence", "how far scores may move", "A threshold is no budget metric")),
+     _other("confidence", "the shift of scores", "A threshold is not a budget metric")),
     ("params parameters weights flops macs gflops gmacs",
-     _other("size", "of the file", "Only what is measured is a budget metric")),
+     _other("size", "of the file", "A budget metric must be a measured value")),
     ("vram gpumemory gpumem cudamemory", _other("memory", "of the process", "Memory of a GPU is not measured")),
-    ("energy power watt watts joule energymj", _other("p50", "median latency", "Energy is in the report alone")),
+    ("energy power watt watts joule energymj", _other("p50", "median latency", "Energy is only in the report")),
 )  # fmt: skip
 _ACCURACY = "accuracy acc score testaccuracy valaccuracy evalaccuracy quality"
 _LOSS = "loss drop accuracyloss accuracydrop lossofaccuracy degradation regression delta accloss accdrop"
 _UNMEASURED = (
     "f1 f1score precision recall auc roc auroc balancedaccuracy errorrate error err wer rmse mae miou iou dice"
 )
-_MEASURED = "Of accuracies these are measured"
+_MEASURED = "edgewright measures these accuracies"
 
 
 class Names(NamedTuple):
-    """What is known of names, as `key` writes them: `aliases`, names of a metric that can mean nothing else, and
-    `answers` to what people write that is no metric, or could be several."""
+    """The known names, normalized by `key`. `aliases`: other names of a metric, with only one meaning. `answers`:
+    advice for names that are not a metric or could be several."""
 
     aliases: dict[str, str]
     answers: dict[str, Answer]
 
 
 def names() -> Names:
-    """What is known with the tasks that there are now."""
+    """Return the names for all installed tasks."""
     return _names(tuple(tasks.names()))
 
 
 @functools.cache
 def _names(known: tuple[str, ...]) -> Names:
-    """`known`: the tasks."""
+    """`known`: the names of the tasks."""
     spoken = metrics.vocabularies()
     scores = tuple((score, words.models) for score, words in spoken)
     answers = [*_ANSWERS]
@@ -128,12 +128,13 @@ def _names(known: tuple[str, ...]) -> Names:
 
 
 def plain(text: str) -> str:
-    """`text` with one spelling of signs, comparisons, spaces and separators, of the same length."""
+    """Return `text` with one spelling of signs, comparisons, spaces and separators. The length stays the same."""
     return text.translate(_CHARACTERS)
 
 
 def parts(text: str) -> Iterator[tuple[int, str]]:
-    """(column from zero, term) between commas, semicolons, line ends, ``&`` and the word "and"; a term may be empty."""
+    """Yield (column from zero, term). Commas, semicolons, line ends, ``&`` and "and" separate terms. A term may be
+    empty."""
     lead = len(text) - len(text.lstrip())
     text = text.rstrip()
     start = lead
@@ -144,24 +145,24 @@ def parts(text: str) -> Iterator[tuple[int, str]]:
 
 
 def key(name: str) -> str:
-    """A name in lower case without all that people separate its parts with: "mAP@[.5:.95]" is "map595"."""
+    """Return a name in lower case without separators: "mAP@[.5:.95]" becomes "map595"."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def metric(name: str) -> str | None:
-    """The metric that `name` is a name of and of no other; None where there is none."""
+    """Return the metric with this name or alias, or None."""
     return names().aliases.get(key(name))
 
 
 def answer(name: str) -> Answer | None:
-    """What to write instead of `name`, which is no metric; None where nothing is near."""
+    """Return advice for `name`, which is not a metric, or None if no known name is similar."""
     found, (aliases, answers) = key(name), names()
     if re.fullmatch(r"p\d+", found) and found not in answers:
         choices = tuple((one, "median" if one == "p50" else "") for one in ("p50", "p90", "p95", "p99"))
-        return Answer(choices, "Of percentiles these are measured", same=False)
+        return Answer(choices, "edgewright measures these percentiles", same=False)
     if found in answers:
         return answers[found]
-    digits = re.sub(r"\D", "", found)  # another number or unit is another thing, not a slip
+    digits = re.sub(r"\D", "", found)  # another number or unit is a different metric, not a typing error
     pool = [name for name in (*aliases, *answers) if re.sub(r"\D", "", name) == digits and not name.endswith("ms")]
     near = get_close_matches(found, pool, 1, 0.75)
     if not near:

@@ -1,6 +1,6 @@
-"""Whether the reference answers better than chance on its data. If it does not, accuracy is unreliable.
+"""Check whether the reference answers better than chance on its data. If it does not, accuracy is unreliable.
 
-The check itself is the task's (`tasks/<name>/metric.py`, `at_chance`).
+The check itself is in the task (`tasks/<name>/metric.py`, `at_chance`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ADVICE = (
 def at_chance(
     outputs: Outputs, items: Sequence[Item], spec: ModelSpec, accuracy: Accuracy | None, budget: Budget
 ) -> Finding | None:
-    """The finding that the reference with these `outputs` and this `accuracy` on `items` is at chance, else None.
+    """Return a finding if the reference with these `outputs` and this `accuracy` on `items` is at chance, else None.
 
-    Unlabelled images give none. It is an "error" where the budget judges accuracy, else a "warning": latency and
-    agreement with the reference need no labels.
+    Images without labels give None. The level is "error" if the budget judges accuracy, else "warning", because latency
+    and agreement with the reference need no labels.
     """
     if accuracy is None or accuracy.score is None:
         return None

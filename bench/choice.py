@@ -1,16 +1,17 @@
-"""The choice: the fastest variant that is confirmed within the budget, or why there is none.
+"""The choice: the fastest variant that is confirmed within the budget, or the reason why there is none.
 
-The rule, in order:
+The steps, in order:
 
-1. Within the budget are measured variants that meet every term and have no error in the audit.
-2. Of them those *confirmed* within it (`budget.standing`: the bad end of each score's interval meets its term). If none
-   is, all that are within it by their measured values.
-3. Of these the fastest, and all that are not measurably slower than it, by the rounds that both were measured in:
-   within `TIE` always, beyond `WORTH` never, since a wide interval shows a busy machine, and not two equals.
-4. Of these those that none of the others is proven more accurate than, image by image.
-5. Uniform ones before mixed precision, which is harder to understand and to repeat.
-6. If they are proven inside by a score, the one that takes less memory; else, and of equal memory, the one whose
-   accuracy is nearest to proven.
+1. Keep the measured variants that are within the budget: they meet every term and have no error in the audit.
+2. Keep those that are *confirmed* within the budget: the less favorable bound of each score's interval meets its term
+   (`budget.standing`). If none is confirmed, keep all of step 1.
+3. Keep the fastest, and all that are not measurably slower, by the rounds that both were measured in. A ratio up to
+   `TIE` always counts as equal. A ratio above `WORTH` always counts as slower, because a wide interval then shows a
+   busy machine and not two equal variants.
+4. Remove each variant that another one is measurably more accurate than, image by image.
+5. Prefer uniform precision to mixed precision, which is harder to understand and to repeat.
+6. If the accuracy is confirmed, choose the variant with less memory. Otherwise, and for equal memory, choose the one
+   whose accuracy is closest to confirmed.
 """
 
 from __future__ import annotations
@@ -28,18 +29,20 @@ from .results import Choice, Finding, Measurement, Reference, Term, Unproven, fa
 from .sample_size import images_to_decide
 
 TIE = 1.03
-"""Medians closer than this factor count as equal: copies of one file, measured in one run, differ by as much."""
+"""Medians within this factor count as equal. Copies of one file, measured in one run, differ as much."""
 LIGHTER = 1.05
 """Memory within this factor counts as equal."""
 WORTH = 1.05
-"""Faster by more than this factor is worth something: nothing makes up for it, and an unproven variant is named."""
+"""A variant that is faster by more than this factor counts as faster in any case. If it is inconclusive, it is named.
+"""
 
 Compare = Callable[[Measurement, Measurement], Estimate | None]
-"""How much more accurate the first is than the second, paired: above zero is better; each end is one-sided at 95 %."""
+"""Returns how much more accurate the first is than the second, paired. Above zero is better. Each bound is one-sided at
+95%."""
 
 
 def paired(one: Measurement, other: Measurement) -> Estimate | None:
-    """A `Compare` by what each image contributed to both scores; None where that is not known."""
+    """A `Compare` with the per-image contributions to both scores. None if they are unknown."""
     ours, theirs = one.accuracy, other.accuracy
     metric = metrics.known().get(ours.primary) if ours else None
     if not (ours and theirs and ours.contributions and theirs.contributions and metric and metric.task):
@@ -58,11 +61,12 @@ def choose(
     findings: Sequence[Finding] = (),
     compare: Compare = paired,
 ) -> Choice:
-    """What to ship by the rule above, and why; pure, on plain data.
+    """Return the variant to ship by the steps above, and the reason. A pure function on plain data.
 
-    An unknown term is not met, and what the audit found in error is left out. Where nothing is inside, the choice has
-    no id, and names the nearest variant and what it misses. With an error among the `findings` on data and reference
-    nothing is chosen. What is not proven, and how many images would prove it, stands in `unproven` and in `why`.
+    A term with an unknown value is not met. A variant with an error in the audit is not chosen. If no variant is within
+    the budget, the choice has no id, but names the nearest variant and the terms that it misses. If one of `findings`
+    (on data and reference) is an error, nothing is chosen. `unproven` and `why` report inconclusive accuracy, and the
+    number of images that would decide.
     """
     if codes := dict.fromkeys(finding.code for finding in findings if finding.level == "error"):
         return Choice(why=f"Nothing is chosen, because the data or the reference has an error: {', '.join(codes)}.")
@@ -89,7 +93,7 @@ def choose(
 
 
 def _best(tied: Sequence[Measurement], by_memory: bool, compare: Compare) -> Measurement:
-    """Of variants that are as fast: steps 4 to 6 of the rule."""
+    """Choose between variants that are equally fast: steps 4 to 6."""
     left = [m for m in tied if not any(_is_better(other, m, compare) for other in tied if other is not m)]
     left = [m for m in left if not m.float_layers] or left
     weights = [_memory(m) for m in left]
@@ -99,21 +103,21 @@ def _best(tied: Sequence[Measurement], by_memory: bool, compare: Compare) -> Mea
 
 
 def _is_better(one: Measurement, other: Measurement, compare: Compare) -> bool:
-    """Whether `one` is proven more accurate than the `other`."""
+    """Whether `one` is measurably more accurate than the `other`."""
     return (found := compare(one, other)) is not None and found.low > 0
 
 
 def _fastest(among: Sequence[Measurement]) -> Measurement:
-    """The one that no other was faster than, in pairs."""
+    """Return the variant that no other is faster than, in paired rounds."""
     best, seen = min(among, key=lambda m: (_p50(m), m.id)), set[str]()
-    while best.id not in seen:  # three of almost one speed may each be faster than the next
+    while best.id not in seen:  # the order of three similar speeds can be circular
         seen.add(best.id)
         best = max(among, key=lambda m: (_ratio(best, m).value, m is best))
     return best
 
 
 def _ratio(one: Measurement, other: Measurement) -> Estimate:
-    """How many times faster the `other` is: by the rounds that both were measured in, else by medians."""
+    """Return how many times faster the `other` is: by the rounds that both were measured in, else by medians."""
     assert one.latency and other.latency
     if found := faster(one.latency, other.latency):
         return found
@@ -130,13 +134,13 @@ def _is_as_fast(one: Measurement, fastest: Measurement) -> bool:
 
 
 def _memory(measurement: Measurement) -> int:
-    """Bytes at the peak, or of the file where that was not measured; 0 where neither is known."""
+    """Return the peak memory in bytes, or the file size if it was not measured; 0 if both are unknown."""
     return measurement.peak_memory_bytes or measurement.size_bytes or 0
 
 
 def _lost(measurement: Measurement) -> tuple[float, float]:
-    """Order of accuracy without a comparison in pairs: by what may be lost to the reference (by the score where that is
-    not known), then by how often the answers are the reference's; less is better."""
+    """Sort key of accuracy without a paired comparison; lower is better. First the possible loss against the reference
+    (or the score, if the loss is unknown), then the agreement with the reference."""
     accuracy = measurement.accuracy
     if accuracy is None:
         return 0.0, 0.0
@@ -148,7 +152,7 @@ def _lost(measurement: Measurement) -> tuple[float, float]:
 
 
 def _loss(accuracy: Accuracy) -> float | None:
-    """The bad end of the difference to the reference, as a loss; None without one."""
+    """Return the less favorable bound of the difference to the reference, as a loss; None without a difference."""
     if accuracy.delta is None:
         return None
     return -accuracy.delta.low if _is_more_better(accuracy) else accuracy.delta.high
@@ -171,7 +175,7 @@ def _lead(best: Measurement, fastest: Measurement, of: str, compare: Compare) ->
 
 
 def _against(best: Measurement, fastest: Measurement, compare: Compare) -> str:
-    """Why `best` is preferred to the `fastest`, which is not measurably faster."""
+    """Return why `best` is preferred to the `fastest`, which is not measurably faster."""
     if (found := compare(best, fastest)) and _is_better(best, fastest, compare):
         return f"is less accurate by {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
     if fastest.float_layers and not best.float_layers:
@@ -190,7 +194,7 @@ def _of(count: int, every: int, proven: bool, budget: Budget) -> str:
 
 
 def _doubts(best: Measurement, budget: Budget, images: int | None) -> Iterator[str]:
-    """What the choice rests on that is not proven; `images` would prove that it is inside."""
+    """Yield why the choice is not certain. `images`: the number of images that would decide."""
     accuracy = best.accuracy
     terms = [limit for limit in budget.limits if limit.compares and not is_proven(accuracy, limit)]
     loss = _loss(accuracy) if accuracy else None
@@ -240,12 +244,12 @@ def _nothing(
 
 
 def _errors(measurement: Measurement) -> list[str]:
-    """What the audit found in error: such a variant is not chosen."""
+    """Return the errors that the audit found. A variant with an error is not chosen."""
     return [f"{finding.code}: {finding.text}" for finding in measurement.findings if finding.level == "error"]
 
 
 def _shortfall(term: Term) -> float:
-    """How far a term is missed, relative to its limit (differences in points: to one point)."""
+    """Return by how much a term is missed, relative to its limit (a difference in points: relative to one point)."""
     if term.status == "met":
         return 0.0
     if term.by is None or term.limit is None:

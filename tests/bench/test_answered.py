@@ -216,7 +216,7 @@ def test_latencies_that_cannot_be_read_are_refused(text: bytes, tmp_path: Path) 
 def test_frames_without_one_answer_are_refused(tmp_path: Path) -> None:
     seen = msgspec.structs.replace(SEEN, camera=Watched(samples="000-camera.npy", rounds=(2,)))
     for frames in (np.full(2, np.nan), np.array([1.0, np.inf])):
-        with pytest.raises(IntegrityError, match=f"{SENT}frames of a"):
+        with pytest.raises(IntegrityError, match=f"{SENT}frame times of a"):
             observe(tmp_path / "out", seen, np.full(5, 0.01), frames)
 
 

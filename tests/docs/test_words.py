@@ -22,7 +22,7 @@ import yaml
 from edgewright.cli.application import application
 
 STYLE = finder.ROOT / ".vale/styles/Edgewright"
-NOT_YET: tuple[str, ...] = ("bench/", "runtimes/tensorrt/", "runtimes/torch.py")
+NOT_YET: tuple[str, ...] = ("bench/",)
 """Beginnings of the names of texts that are not rewritten yet."""
 
 
