@@ -212,6 +212,8 @@ def problems(text: Text) -> list[str]:
         wrong.append(f"{text.file}: a comment `not run: why` or `slow` must be directly above a fence")
     for fence in fences:
         at = text.at(fence.span[0])
+        if not fence.body.strip():
+            wrong.append(f"{at}: the block is empty")
         if fence.mark == "not run" and not fence.reason:
             wrong.append(f"{at}: say why: <!-- not run: why -->")
         if fence.language == "bash":
@@ -221,7 +223,7 @@ def problems(text: Text) -> list[str]:
                 (json.loads if fence.language == "json" else yaml.safe_load)(fence.body)
             except (ValueError, yaml.YAMLError) as error:
                 wrong.append(f"{at}: no valid {fence.language}: {' '.join(str(error).split())}; correct it, or {MARK}")
-        elif fence.language not in ("", "python", "toml", *SHOWN):
+        elif fence.language not in ("python", "toml", *SHOWN):
             wrong.append(f"{at}: no block is in '{fence.language}': take bash, python, toml or {', '.join(SHOWN)}")
     return wrong
 
