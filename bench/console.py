@@ -1,6 +1,6 @@
-"""The report as a table on a terminal of any width: marks and words say all that colors say.
+"""The report as a table for a terminal of any width. Marks and words carry all information that colors carry.
 
-Around the table each line begins with a word that says what it is, e.g. ``skipped:`` or ``chosen:`` (`bench.lines`).
+Each line around the table begins with a word, such as ``skipped:`` or ``chosen:`` (`bench.lines`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ SCORE = "score"
 COLUMNS = {
     SCORE: 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7,
 }  # fmt: skip
-"""Columns of figures and their least width in characters."""
+"""Columns of figures and their minimum width in characters."""
 DROPPED = ("p90 ms", "agree", "size", "difference", "faster")
-"""The columns that a narrow terminal leaves out, in this order."""
+"""The columns that a narrow terminal omits, in this order."""
 WIDE = 100
-"""From this width on no column is left out: a longer name is cut."""
+"""From this width on, no column is omitted. Names that are too long are shortened."""
 LEAST_NAME = 24
-"""Where the name would get fewer columns than the longest name and this, it has a line of its own."""
+"""Minimum width of the column of names in a wide terminal."""
 MARKS = {"chosen": ">", "built": "-", "worse": "!", "undecided": "?", "unreliable": "~"}
 MEANINGS = {
     "chosen": "chosen",
@@ -42,7 +42,7 @@ MEANINGS = {
     "undecided": "inconclusive",
     "unreliable": "unreliable latency",
 }
-"""What each mark in the table says."""
+"""The explanation of each mark below the table."""
 COLORS = {"not_worse": "green", "worse": "red", "undecided": "yellow"}
 
 
@@ -52,7 +52,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def render(report: Report) -> RenderableType:
-    """The report as something that rich can print: a heading, the table, what to know about it, the choice."""
+    """Return the report as a rich renderable: heading, table, notes and choice."""
     parts: list[RenderableType] = [Lines(_heading(report)), _Figures(report)]
     if figures.paced(report):
         parts.append(_pace(report))
@@ -60,7 +60,7 @@ def render(report: Report) -> RenderableType:
 
 
 def _after_table(report: Report) -> Iterable[Row]:
-    """What to know about the figures and the choice: (word, text)."""
+    """Yield the rows after the table, about figures and choice: (word, text)."""
     for found, names, reason in figures.unmeasured(report):
         where = f" in {found.stage}" if found.stage else ""
         text = _text(names, "bold" if found.status == "failed" else "")
@@ -114,8 +114,8 @@ class _Row(NamedTuple):
 
 
 class _Figures:
-    """The table of all variants with figures, as wide as the terminal has room: fewer columns on a narrow one, and on
-    a very narrow one each name has a line of its own."""
+    """The table of all variants with figures. A narrow terminal gets fewer columns. A very narrow one also gets a line
+    of its own for each name."""
 
     def __init__(self, report: Report) -> None:
         self._rows = list(_rows(report))
@@ -138,7 +138,7 @@ class _Figures:
             yield Lines([("marks", _text("   ".join(f"{MARKS[name]} {MEANINGS[name]}" for name in self._marks)))])
 
     def _fitting(self, width: int, name: int) -> tuple[str, ...] | None:
-        """The columns beside names of this width; None where too few fit."""
+        """Return the columns that fit next to names of this width, or None if too few fit."""
         columns = list(COLUMNS)
         if width >= WIDE:
             return tuple(columns)
@@ -165,7 +165,7 @@ class _Figures:
         return table
 
     def _stacked(self, columns: Sequence[str]) -> Iterable[Text]:
-        """Each name on a line of its own, its figures below."""
+        """Yield each name on a line of its own, with its figures below."""
         widths = {name: self._width(name) for name in columns}
         yield _text("  " + " ".join(f"{self._titles[name]:>{widths[name]}}" for name in columns), "bold")
         for row in self._rows:
@@ -179,7 +179,7 @@ class _Figures:
 
 
 def _used(report: Report) -> list[str]:
-    """The marks that the table of `report` shows."""
+    """Return the marks that the table of `report` shows."""
     shown = [found for found in report.measurements if figures.has_figures(found)]
     verdicts = {found.accuracy.delta.verdict for found in shown if found.accuracy and found.accuracy.delta}
     used = {
@@ -229,7 +229,7 @@ def _row(found: Measurement, chosen: bool) -> _Row:
 
 
 def _difference(delta: Delta | None) -> Text:
-    """A difference to the reference with its interval, and the mark of its verdict."""
+    """Return a difference to the reference with its interval, and the mark of its verdict."""
     if delta is None:
         return Text()
     mark = MARKS.get(delta.verdict, "")
@@ -237,7 +237,7 @@ def _difference(delta: Delta | None) -> Text:
 
 
 def _pace(report: Report) -> Table:
-    """Latency at a camera's rate and energy, if they were measured."""
+    """Return the table of latency at a camera's rate and of energy."""
     rate, source = figures.rate(report), figures.energy_source(report)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("", width=1, min_width=1)
@@ -254,5 +254,5 @@ def _pace(report: Report) -> Table:
 
 
 def _text(text: str, style: str = "") -> Text:
-    """Literal text on one line: names and reasons come from outside."""
+    """Return `text` as literal text on one line, because names and reasons come from outside."""
     return Text(one_line(text), style=style)

@@ -1,7 +1,7 @@
-"""What a device is asked to do, by name and with plain data: describe itself, answer images, measure latencies.
+"""The functions that edgewright calls on a device, with plain data: describe it, answer images, measure latencies.
 
-`edgewright.targets.job` runs these on the device, which has numpy, Pillow, msgspec and a runtime; what is made of the
-answers (accuracy against labels, percentiles, intervals) is made where the report is written.
+`edgewright.targets.job` runs them on the device, which needs numpy, Pillow, msgspec and a runtime. The machine that
+writes the report computes accuracy, percentiles and intervals from the results.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ OBSERVED, DESCRIBED = "observed.json", "described.json"
 
 
 def about(folder: str) -> dict[str, Any]:
-    """The device: its `environment`, itself as a target (`machine`), and `runtimes` (name -> what it can do here).
+    """Return the device's `environment`, its description as a target (`machine`), and its `runtimes` (name ->
+    abilities).
 
-    `unit` tells it from others of its kind: a digest of systemd's machine id, empty where there is none.
+    `unit` identifies the device among others of its kind: a digest of systemd's machine id, or "" if there is none.
     """
-    del folder  # every job has one; this one writes nothing
+    del folder  # the caller gives every job a folder; this one writes nothing
     runtimes = {name: registry.module(name).probe() for name in registry.shipped()}
     unit = Path("/etc/machine-id")
     digest = files.sha256(unit)[:16] if unit.is_file() else ""
     if any(found.available and registry.traits(name).on_device for name, found in runtimes.items()):
-        digest = f"{digest}-{machine_key.fingerprint()}"  # whose key a plan is made with decides where it loads
+        digest = f"{digest}-{machine_key.fingerprint()}"  # a plan loads only on the machine whose key signed it
     found = {
         "unit": digest,
         "environment": environment.describe(),
@@ -45,9 +46,9 @@ def about(folder: str) -> dict[str, Any]:
 
 
 def answer(artifact: str, images: Sequence[str], folder: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Answer `images` (files) with `artifact`, as `worker.predict` does, into ``outputs.npy`` of `folder`.
+    """Answer `images` (files) with `artifact`, as `worker.predict` does, and write ``outputs.npy`` to `folder`.
 
-    ``described.json`` beside it is what really ran: precision, threads, device.
+    ``described.json``, in the same folder, has what actually ran: precision, threads, device.
     """
     worker.open_artifact(artifact, images[:1])
     answered = worker.predict(images, str(Path(folder, accuracy.OUTPUTS)), progress)
@@ -62,9 +63,9 @@ def observe(
     folder: str,
     progress: Progress | None = None,
 ) -> None:
-    """`latency.observe` with the `setup` as plain data (its `rules`, `limits`, `target`).
+    """Call `latency.observe` with the `setup` as plain data (its `rules`, `limits`, `target`).
 
-    The limits are those of each artifact; `folder` gets ``observed.json`` too.
+    The limits apply to each artifact. Also writes ``observed.json`` to `folder`.
     """
     how = latency.Setup(
         rules=msgspec.convert(setup["rules"], latency.Rules), limits=msgspec.convert(setup["limits"], Limits),

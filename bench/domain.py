@@ -1,11 +1,12 @@
-"""Whether calibration images are of the kind that is evaluated on: image by image a few plain numbers, compared.
+"""Check whether calibration images are similar to the evaluation images, by a few numbers for each image.
 
-Of each image: the mean and the deviation of each colour channel, the sharpness (the mean step between neighbouring
-pixels at the model's own resolution), its pixels, and width over height. Each number is compared between the two sets
-by the two-sample Kolmogorov-Smirnov statistic D: the largest difference of the two shares of images below any value, 0
-for equal sets and 1 for sets that do not overlap. A difference counts where it is both sure (the p value, times the
-number of statistics, is below `SURE`) and large (D at least `LARGE`): honest splits of a set are not both, and with
-thousands of images the smallest difference is sure.
+The numbers: mean and standard deviation of each color channel, sharpness, number of pixels, and width over height.
+Sharpness is the mean difference of neighboring pixels at the model's input resolution.
+
+The two-sample Kolmogorov-Smirnov statistic D compares the two sets for each number. D is 0 for equal sets and 1 for
+sets that do not overlap. A difference counts if it is both significant (p value times the number of statistics below
+`SURE`) and large (D at least `LARGE`). With thousands of images, even a tiny difference is significant. Random splits
+of one set are not both.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from .results import Finding
 SURE, LARGE = 1e-4, 0.35
 
 IMAGES = 100
-"""Images per set that are compared, spread evenly over its list; the cost is their decoding."""
+"""Number of images compared per set, at even distances in its list. Decoding them takes most of the time."""
 
 FEW = 64
-"""Fewer calibration images get a warning: one image in n + 1 exceeds a range that is the extreme of n images."""
+"""With fewer calibration images, a check warns. With n images, about one image in n + 1 exceeds their range."""
 
 NAMES = (
     "mean red", "mean green", "mean blue", "deviation of red", "deviation of green", "deviation of blue", "sharpness",
@@ -37,18 +38,18 @@ NAMES = (
 
 
 def describe(path: str, size: tuple[int, int]) -> np.ndarray:
-    """The numbers `NAMES` of an image file; `size`: the model's input, (width, height) in pixels."""
+    """Return the numbers `NAMES` of an image file. `size`: the model's input as (width, height) in pixels."""
     image = open_image(path)
     width, height = image.size
     small = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR), np.float32)
-    grey = small.mean(2)
-    steps = np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
+    gray = small.mean(2)
+    steps = np.abs(np.diff(gray, axis=0)).mean() + np.abs(np.diff(gray, axis=1)).mean()
     flat = small.reshape(-1, 3)
     return np.array([*flat.mean(0), *flat.std(0), steps, width * height, width / height], np.float64)
 
 
 def compare(calibration: np.ndarray, evaluation: np.ndarray) -> Finding:
-    """The finding on two sets of numbers (images, `NAMES`)."""
+    """Return the finding for two arrays of numbers, each (images, `NAMES`)."""
     from scipy.stats import ks_2samp
 
     found = [ks_2samp(calibration[:, k], evaluation[:, k]) for k in range(len(NAMES))]
@@ -69,7 +70,7 @@ def compare(calibration: np.ndarray, evaluation: np.ndarray) -> Finding:
 
 
 def look(calibration: Sequence[str], evaluation: Sequence[str], size: tuple[int, int]) -> Finding:
-    """`compare` for image files."""
+    """Call `compare` for image files."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ours, theirs = (
             np.stack(list(pool.map(lambda path: describe(path, size), spread(paths, IMAGES))))
@@ -79,7 +80,7 @@ def look(calibration: Sequence[str], evaluation: Sequence[str], size: tuple[int,
 
 
 def few(images: int) -> Finding:
-    """Whether there are enough different calibration images."""
+    """Check that there are enough different calibration images."""
     left = f"about one image in {images + 1} exceeds a calibrated range"
     if images < FEW:
         text = f"Only {images} different calibration images: {left}. Use at least {FEW}."

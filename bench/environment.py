@@ -1,4 +1,4 @@
-"""The machine that measures: what it is, what else it was doing meanwhile, and how it was clocked."""
+"""The machine that measures: its properties, its other load, and its clocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIBRARIES = (
     "timm", "ultralytics", "ultralytics-opencv-headless", "onnx", "onnxslim", "nncf",
 )  # fmt: skip
 
-# Kernel names of the instruction sets that decide what a precision costs, and our names for them.
+# Kernel names of the instruction sets that affect the latency of a precision, and edgewright's names for them.
 ISA = {
     "avx2": "avx2", "avx512f": "avx512", "avx512_vnni": "avx512_vnni", "avx_vnni": "avx_vnni",
     "avx512_bf16": "avx512_bf16", "amx_tile": "amx", "amx_int8": "amx_int8", "amx_bf16": "amx_bf16", "asimd": "neon",
@@ -34,15 +34,16 @@ ISA = {
 MAX_OTHER_PERCENT = 10.0
 MAX_STEAL_PERCENT = 5.0
 MAX_FREQUENCY_DROP = 0.2
-"""Beyond these a latency is marked invalid: others' share of the cores, the hypervisor's, and the fall of the clock."""
+"""Beyond these limits, a latency is unreliable: the other processes' share of the cores, the hypervisor's share, and
+the decrease of the clock."""
 MIN_OF_CAP = 0.9
 MIN_GPU_LOAD = 10.0
-"""Clocks below this share of their limit mark a latency; that of the GPU only where it was busy so many percent of the
-time: an artifact that runs on the CPU leaves it idle."""
+"""A clock below this share of its limit makes a latency unreliable. The GPU's clock counts only if the GPU was busy for
+`MIN_GPU_LOAD` percent of the time, because an artifact on the CPU leaves the GPU idle."""
 
 
 def describe() -> Environment:
-    """This machine and its software, without its load."""
+    """Return the description of this machine and its software, without its load."""
     cpuinfo = _cpuinfo()
     flags = set((cpuinfo.get("flags") or cpuinfo.get("Features") or "").split())
     return Environment(
@@ -66,12 +67,12 @@ def describe() -> Environment:
 
 
 def usable_cores() -> int:
-    """Logical cores that this process may run on."""
+    """Return the number of logical cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Sample(NamedTuple):
-    """Counters of the machine at one moment: CPU seconds since boot, of all cores together."""
+    """Counters of the machine at one moment. CPU times are in seconds since boot, summed over all cores."""
 
     busy_s: float
     steal_s: float
@@ -85,8 +86,8 @@ class Sample(NamedTuple):
 
 
 def sample() -> Sample:
-    """Read the kernel's counters now (a few file reads, no waiting)."""
-    frequency = sensors.cpu_mhz()  # first: the clock of an idle core falls within milliseconds
+    """Read the kernel's counters now: a few file reads without waiting."""
+    frequency = sensors.cpu_mhz()  # first, because the clock of an idle core decreases within milliseconds
     words = (text(Path("/proc/stat")) or "cpu 0 0 0 0 0 0 0 0").splitlines()[0].split()[1:9]
     user, nice, system, idle, iowait, irq, softirq, steal = (int(word) / os.sysconf("SC_CLK_TCK") for word in words)
     busy = user + nice + system + irq + softirq
@@ -97,7 +98,7 @@ def sample() -> Sample:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that process `pid` has used, all threads; 0 where it is gone."""
+    """Return the CPU seconds that process `pid` has used in all its threads, or 0 if the process has ended."""
     stat = text(Path(f"/proc/{pid}/stat"))
     if stat is None:
         return 0.0
@@ -106,9 +107,10 @@ def cpu_seconds(pid: int) -> float:
 
 
 def load_of(spans: Iterable[tuple[Sample, Sample, float]]) -> Load | None:
-    """The load beside a measurement: spans of (before, after, CPU seconds that the measured process used itself).
+    """Return the machine's load during a measurement.
 
-    None without spans or where the kernel's counters stand still.
+    Each span is (before, after, CPU seconds of the measured process). None without spans, or if the kernel's counters
+    do not change.
     """
     all_spans = list(spans)
     total = sum(after.total_s - before.total_s for before, after, _ in all_spans)
@@ -139,9 +141,9 @@ def load_of(spans: Iterable[tuple[Sample, Sample, float]]) -> Load | None:
 
 
 def with_clocks(load: Load, gpu: GpuClock | None, target: Target | None, root: Path = Path("/")) -> Load:
-    """`load` with what clocks and power mode were, and what they should be: by `target` where it says, else by sysfs.
+    """Return `load` with the clocks and the power mode, and with their required values.
 
-    `gpu` is the GPU as it was watched meanwhile.
+    `gpu`: the GPU during the measurement. The required values are those of `target`, or else of sysfs.
     """
     modes = jetson.modes(root)
     wanted = (target.power_mode if target else None) or modes.fastest
@@ -159,9 +161,9 @@ def with_clocks(load: Load, gpu: GpuClock | None, target: Target | None, root: P
 
 
 def objection(load: Load | None, clocks: bool = True) -> str | None:
-    """Why latencies measured under this load are unreliable, as text; None where they are reliable.
+    """Return why latencies under this load are unreliable, or None if they are reliable.
 
-    With `clocks` False a low clock is no reason: between the frames of a camera it may fall.
+    With `clocks` False, a low clock is not a reason, because it may decrease between the frames of a camera.
     """
     if load is None:
         return None
@@ -183,7 +185,7 @@ def objection(load: Load | None, clocks: bool = True) -> str | None:
 
 
 def _below_target(load: Load) -> Iterable[str]:
-    """Where the machine is set to run slower than the target: power mode, GPU clock."""
+    """Yield the settings that make the machine slower than the target: power mode, GPU clock."""
     mode, wanted = load.power_mode, load.power_mode_wanted
     if mode and wanted and mode != wanted:
         yield f"the power mode is {mode}, not the target's {wanted}"
@@ -192,7 +194,7 @@ def _below_target(load: Load) -> Iterable[str]:
 
 
 def _below_limits(load: Load) -> Iterable[str]:
-    """Clocks that did not reach the limit that the machine is set to."""
+    """Yield the clocks that did not reach their limit."""
     parts = [("CPU", load.frequency_median_mhz, load.frequency_cap_mhz)]
     if (load.gpu_load_percent or 0) >= MIN_GPU_LOAD:
         parts.append(("GPU", load.gpu_mhz, load.gpu_cap_mhz))
@@ -241,7 +243,8 @@ def _os() -> str:
 
 
 def _throttled_ms() -> float:
-    """Time that the control group (CPU quota) and the processor's own protection (heat, power) held cores back."""
+    """Return the milliseconds for which the CPU quota of the control group, or the processor's protection against heat
+    and power, stopped or slowed cores."""
     total = sensors.throttled_ms() or 0.0
     for line in (text(Path("/sys/fs/cgroup/cpu.stat")) or "").splitlines():
         if line.startswith("throttled_usec "):

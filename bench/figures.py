@@ -1,4 +1,4 @@
-"""How every report writes figures: units, digits, signs. An absent figure is an empty string."""
+"""How every report formats figures: units, digits, signs. A missing figure is an empty string."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MINUS = "\N{MINUS SIGN}"
 VERDICTS: dict[Verdict, str] = {"not_worse": "not worse", "worse": "worse", "undecided": "inconclusive"}
 
 EMULATED = "emulated"
-"""The code of the finding that a variant's accuracy is not of its own runtime."""
+"""The code of the finding for an accuracy that was emulated on another runtime."""
 
 AUDIT = frozenset(
     {
@@ -31,22 +31,22 @@ _LEVELS = ("error", "warning", "note", "ok")
 
 
 def metric(report: Report) -> str:
-    """What the task's primary score is called: mAP of a detector, top-1 of a classifier."""
+    """Return the title of the task's primary score, such as "mAP" or "Top-1"."""
     return score(report).title
 
 
 def score(report: Report) -> Score:
-    """The primary score of the report's task."""
+    """Return the primary score of the report's task."""
     return tasks.get(report.model.task).metric.SCORES[0]
 
 
 def column(report: Report) -> str:
-    """The heading of the column of the primary score, with its unit: "Top-1 %"."""
+    """Return the heading of the primary score's column, with its unit: `Top-1 %`."""
     return f"{tasks.get(report.model.task).report.HEADING} {score(report).unit}"
 
 
 def others(report: Report, found: Accuracy | None) -> list[tuple[str, float]]:
-    """The scores that stand below the primary one: (title, value)."""
+    """Return the scores that are shown below the primary one: (title, value)."""
     task = tasks.get(report.model.task)
     titles = {one.name: one.title for one in task.metric.SCORES}
     values = found.scores if found else {}
@@ -54,37 +54,37 @@ def others(report: Report, found: Accuracy | None) -> list[tuple[str, float]]:
 
 
 def ms(value: float | None) -> str:
-    """Milliseconds with three digits, without the unit."""
+    """Return milliseconds with three digits, without the unit."""
     if value is None:
         return ""
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """A percentage, without the sign of percent."""
+    """Return a percentage without the percent sign."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
 def with_unit(value: float, unit: str, digits: int = 2) -> str:
-    """A score with its unit: "99.00%", "12.30 px"."""
+    """Return a score with its unit: "99.00%", "12.30 px"."""
     return f"{value:.{digits}f}{'' if unit == '%' else ' '}{unit}".rstrip()
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A difference with its sign (a real minus); what rounds to zero has none."""
+    """Return a difference with its sign (a real minus). A value that rounds to zero has no sign."""
     text = f"{abs(value):.{digits}f}"
     return text if float(text) == 0 else f"{'+' if value > 0 else MINUS}{text}"
 
 
 def delta(found: Delta | None, digits: int = 2) -> str:
-    """A difference in points with its interval."""
+    """Return a difference in points with its interval."""
     if found is None:
         return ""
     return f"{signed(found.value, digits)} [{signed(found.low, digits)}, {signed(found.high, digits)}]"
 
 
 def size(value: int | float | None) -> str:
-    """Bytes in decimal units with three digits."""
+    """Return a number of bytes in decimal units with three digits."""
     if value is None:
         return ""
     for scale, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
@@ -95,49 +95,49 @@ def size(value: int | float | None) -> str:
 
 
 def times(found: Ratio | None) -> str:
-    """A speed-up: 2.31x."""
+    """Return a speedup: "2.31x"."""
     if found is None:
         return ""
     return f"{found.value:.1f}x" if found.value >= 9.995 else f"{found.value:.2f}x"
 
 
 def energy(value: float | None) -> str:
-    """Energy in millijoule with three digits, without the unit."""
+    """Return an energy in mJ with three digits, without the unit."""
     return ms(value)
 
 
 def missed(camera: Latency) -> str:
-    """How many of a camera's frames got no answer in time: "3 of 130"."""
+    """Return the number of a camera's frames without an answer in time: "3 of 130"."""
     return f"{camera.missed} of {camera.frames}"
 
 
 def pace(camera: Latency | None) -> tuple[str, str, str]:
-    """Median, p90 (``~``: unreliable) and missed frames of a latency at a camera's rate."""
+    """Return the median, p90 (``~``: unreliable) and missed frames of a latency at a camera's rate."""
     if camera is None:
         return ("", "", "")
     return (("" if camera.valid else "~") + ms(camera.p50_ms), ms(camera.p90_ms), missed(camera))
 
 
 def paced(report: Report) -> list[tuple[str, Reference | Measurement]]:
-    """What was measured at a camera's rate, or with its energy, by name; the reference first. Else nothing."""
+    """Return (name, result) of all results at a camera's rate or with an energy, the reference first."""
     every: list[tuple[str, Reference | Measurement]] = [("reference", report.reference)] if report.reference else []
     every += [(found.id, found) for found in by_speed(report)]
     return [(name, found) for name, found in every if found.camera or found.energy_mj is not None]
 
 
 def rate(report: Report) -> str:
-    """The camera's rate that was measured at: "30"; empty where there was none."""
+    """Return the camera's rate in frames per second: "30". Empty if there was no camera scenario."""
     found = next((found.camera.rate_hz for _, found in paced(report) if found.camera), None)
     return "" if found is None else f"{found:g}"
 
 
 def energy_source(report: Report) -> str:
-    """What the energies are of, e.g. "VDD_IN"; empty where none was measured."""
+    """Return the source of the energies, such as "VDD_IN". Empty if no energy was measured."""
     return next((found.energy_source for _, found in paced(report) if found.energy_source), "") or ""
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value of a budget's term with its unit."""
+    """Return a value of a budget term with its unit."""
     if unit == "bytes":
         return size(value)
     if unit == "points":
@@ -150,12 +150,12 @@ def quantity(value: float, unit: str) -> str:
 
 
 def settings(found: Measurement) -> str:
-    """Runtime, precision and scheme in a few words, each once."""
+    """Return runtime, precision and scheme, without repetitions."""
     return " · ".join(dict.fromkeys(part for part in (found.runtime, found.precision, found.scheme) if part))
 
 
 def words(value: Any) -> str:
-    """A value of provenance or options on one line: mappings as "key value, key value", long lists shortened."""
+    """Format a value of provenance or options on one line: mappings as "key value, key value", long lists shortened."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {words(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -167,14 +167,14 @@ def words(value: Any) -> str:
 
 
 def by_speed(report: Report) -> list[Measurement]:
-    """The measurements as tables list them: from the fastest on, then built, skipped, failed ones."""
+    """Return the measurements in the order of tables: the fastest first, then built, skipped and failed ones."""
     order = {"ok": 0, "built": 1, "skipped": 2, "failed": 3}
     fast = {m.id: (m.latency.p50_ms if m.latency and m.latency.p50_ms else float("inf")) for m in report.measurements}
     return sorted(report.measurements, key=lambda m: (order[m.status], fast[m.id], m.id))
 
 
 def unmeasured(report: Report) -> list[tuple[Measurement, str, str]]:
-    """What was not measured: a measurement, the names of all that have its status, stage and reason, and the reason."""
+    """Return (measurement, names, reason) of variants without a measurement, grouped by status, stage and reason."""
     groups: dict[tuple[str, str | None, str], list[Measurement]] = {}
     for found in by_speed(report):
         if found.status != "ok":
@@ -183,12 +183,12 @@ def unmeasured(report: Report) -> list[tuple[Measurement, str, str]]:
 
 
 def has_figures(found: Measurement) -> bool:
-    """Whether a measurement has figures for the columns of a table: it was measured, or its answers were emulated."""
+    """Whether a measurement has figures for a table: it was measured, or its answers were emulated."""
     return found.status == "ok" or found.accuracy is not None
 
 
 def reason(found: Measurement, report: Report) -> str:
-    """Why a measurement was not made; of what is only built, what is known of it instead."""
+    """Return why a measurement was not made. For a variant that is only built, return its known properties."""
     known = [sentence(finding) for finding in found.findings if finding.code != EMULATED]
     if found.status == "built" and known:
         return " ".join(known)
@@ -196,7 +196,7 @@ def reason(found: Measurement, report: Report) -> str:
 
 
 def sentence(finding: Finding) -> str:
-    """The text of a finding, and behind it the names that it leaves out: "... (a.jpg, b.jpg, c.jpg ...)"."""
+    """Return the text of a finding, followed by names that the text omits: "... (a.jpg, b.jpg, c.jpg ...)"."""
     if all(name in finding.text for name in finding.names):
         return finding.text
     more = " ..." if (finding.count or 0) > len(finding.names) else ""
@@ -204,32 +204,32 @@ def sentence(finding: Finding) -> str:
 
 
 def audited(report: Report) -> list[tuple[str, Finding]]:
-    """What was found, the gravest first, each with its variant, "data" or "reference"."""
+    """Return all findings, the most severe first, each with its variant, "data" or "reference"."""
     every = [("reference" if f.code.startswith("reference") else "data", f) for f in report.findings]
     every += [(m.id, f) for m in report.measurements for f in m.findings]
     return sorted(every, key=lambda found: _LEVELS.index(found[1].level))
 
 
 def alarms(report: Report) -> list[Finding]:
-    """Errors and warnings on the data and the reference, errors first: what a reader must see before any figure."""
+    """Return errors and warnings on the data and the reference, errors first. Reports show them before any figure."""
     found = [finding for finding in report.findings if finding.level in ("error", "warning")]
     return sorted(found, key=lambda finding: _LEVELS.index(finding.level))
 
 
 def about_data(report: Report) -> list[Finding]:
-    """Notes on the data: what was done with some of its images, boxes or files."""
+    """Return notes on the data: changes to some of its images, boxes or files."""
     return [finding for finding in report.findings if finding.level == "note" and finding.count is not None]
 
 
 def passed(report: Report) -> list[tuple[str, str]]:
-    """Checks that were passed, by name: of the data what was found, of variants by how many."""
+    """Return (name, text) of passed checks. Of variants, the text is their number."""
     found = [(finding.code, finding.text) for finding in report.passed]
     counts = Counter(finding.code for m in report.measurements for finding in m.passed)
     return found + [(code, f"{count} variant{'s' if count > 1 else ''}") for code, count in counts.items()]
 
 
 def of_variants(report: Report) -> list[Finding]:
-    """Errors and warnings of the audit of variants: for each check the gravest, its variant and how many share it."""
+    """Return errors and warnings of the audit of variants: for each check the most severe, and how many share it."""
     found: dict[str, list[tuple[str, Finding]]] = {}
     for id, finding in audited(report):
         if finding.level != "note" and finding.code in AUDIT:
@@ -243,7 +243,7 @@ def _of_variant(id: str, finding: Finding, others: int) -> Finding:
 
 
 def doubts(report: Report) -> list[str]:
-    """What else (see `alarms`, `of_variants`) a reader must know before using the figures: a note each."""
+    """Return the other notes (see `alarms`, `of_variants`) that a reader needs to judge the figures."""
     found = [*_unreliable(report), *_shifted(report)]
     if report.reference and report.reference.why:
         found.append(f"{report.reference.why.rstrip('.')}.")
@@ -257,7 +257,7 @@ def doubts(report: Report) -> list[str]:
 
 
 def _unreliable(report: Report) -> Iterator[str]:
-    """Which latencies are unreliable, and why."""
+    """Yield which latencies are unreliable, and why."""
     timed = [m for m in report.measurements if m.latency]
     invalid = [m for m in timed if m.latency and not m.latency.valid]
     if invalid and (first := invalid[0].latency):
@@ -271,7 +271,7 @@ def _unreliable(report: Report) -> Iterator[str]:
 
 
 def _shifted(report: Report) -> Iterator[str]:
-    """How far the confidence scores of variants moved, where they did."""
+    """Yield by how much the confidence scores of variants changed, if they did."""
     shifted = [m for m in report.measurements if m.accuracy and (c := m.accuracy.confidence) and c.verdict == "shifted"]
     if shifted:
         worst = max(shifted, key=lambda m: abs(_shift(m)))

@@ -1,4 +1,4 @@
-"""The images on which an artifact and its reference disagree most, with both answers drawn, for the HTML report."""
+"""The images on which an artifact and its reference differ most, with both answers drawn, for the HTML report."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from edgewright.vision.image import open_image
 from .accuracy import Outputs
 
 SIDE = 520
-"""The longer side of a picture in pixels: boxes are told apart, and six pairs stay below a megabyte."""
+"""The longer side of a picture in pixels. Boxes are distinguishable, and six pairs stay below 1 MB."""
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """One image with both answers, the reference's and the chosen artifact's, as base64 JPEG files and as text."""
+    """One image with the answers of the reference and of the chosen artifact, as base64 JPEG files and as text."""
 
     name: str
     reference: str
@@ -30,10 +30,10 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def worst(found: Outputs, reference: Outputs, paths: Sequence[str], spec: ModelSpec, count: int = 6) -> list[Pair]:
-    """The `count` images whose answers are the farthest apart, the farthest first; those that agree are left out.
+    """Return the `count` images whose answers differ most, the largest difference first. Equal answers are omitted.
 
-    `found` and `reference` are the answers on the images `paths`, as the task's metric reads them. Empty for a task
-    that shows no pictures.
+    `found` and `reference` are the answers on the images `paths`, in the form of the task's metric. The result is empty
+    for a task without pictures.
     """
     task = tasks.of(spec)
     if not task.report.GALLERY:

@@ -1,4 +1,4 @@
-"""The gate: a report against a budget, and against an earlier report, with statistics rather than bare numbers."""
+"""The gate checks a report against a budget and against an earlier report, with statistics."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BOTH: tuple[Part, ...] = ("accuracy", "latency")
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a gate found; `id` is the variant that was checked.
+    """The result of a gate; `id` is the variant that was checked.
 
-    "failed": `failures` says what missed the budget or got worse. "not compared": nothing did, but something that was
-    asked for has no evidence, and `not_compared` says what and how to get it. `passed` is true for "passed" alone.
+    "failed": `failures` has the missed terms and the losses. "not compared": no check failed, but a requested
+    comparison has no evidence. `not_compared` has the reasons and what to do. `passed` is true only for "passed".
     """
 
     verdict: Verdict
@@ -46,15 +46,16 @@ def gate(
 ) -> Gate:
     """Check the chosen variant of `report` (or `id`) against `budget`, and against the chosen one of `baseline`.
 
-    A term of the budget that cannot be checked fails, and so does a report whose data or reference is in error. Against
-    the baseline it fails where the variant is
+    A term of the budget that cannot be checked fails. A report with an error in its data or reference also fails.
+    Against the baseline, the gate fails in two cases:
 
-    - less accurate: by more points than the budget allows, or, paired image by image, by more than chance (the 95%
-      one-sided upper bound of the change is below zero);
-    - slower: p50 or p90 beyond both intervals and 5%, both measured on the same machine with the same threads.
+    - The variant is less accurate: by more points than the budget allows, or, paired image by image, by more than
+      chance. "More than chance" means that the 95% one-sided upper bound of the change is below zero.
+    - The variant is slower: p50 or p90 is beyond both intervals and 5%, on the same machine with the same threads.
 
-    The gate never passes without evidence. If a part is not compared and nothing failed, the verdict is "not compared".
-    `compare`: the part that is compared (default: both). Raises `UsageError` where there is nothing to check.
+    The gate never passes without evidence. If a part is not compared and no check failed, the verdict is "not
+    compared". `compare`: the part to compare (default: both). Raises `UsageError` if there is nothing to check, and
+    `InvalidInput` for an unknown `id`.
     """
     _require_something(report, budget, baseline, compare)
     found = _checked(report, id)
@@ -85,7 +86,7 @@ def _verdict(id: str | None, terms: tuple[Term, ...], failures: list[str], compa
 
 
 def _is_error(finding: Finding, budget: Budget) -> bool:
-    """Whether a finding on data or reference is an error under `budget`, which need not be the report's own."""
+    """Whether a finding on data or reference is an error under `budget`, which may not be the report's own."""
     return finding.level == "error" or (finding.code == chance.CODE and budget.judges_accuracy)
 
 

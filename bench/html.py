@@ -1,8 +1,7 @@
-"""The report and the table of sensitivities, each as one HTML file that needs nothing else: styles, plots and their
-JavaScript are inside.
+"""The report and the table of sensitivities, each as one HTML file with its styles, plots and JavaScript inside.
 
-A page's content security policy forbids every request and every script but ours, which it names by hash. Names and
-reasons from outside are escaped by the templates.
+A page's content security policy forbids all requests and all scripts except ours, which it names by hash. The templates
+escape names and reasons from outside.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ _SCRIPT = "vega.js"
 
 
 def write(report: Report, path: Path, gallery: Sequence[Pair] = ()) -> None:
-    """Write the report to `path`, atomically; with the pictures of the `gallery`, if there are some."""
+    """Write the report to `path`, atomically, with the pictures of the `gallery`."""
     files.write(path, render(report, gallery))
 
 
 def render(report: Report, gallery: Sequence[Pair] = ()) -> str:
-    """The report as a page, in light and dark, readable on a phone; about 1 MB, nearly all of it the plots' library."""
+    """Return the report as a page for light and dark mode and small screens: about 1 MB, mostly plotting code."""
     charts = {"pareto": plots.pareto(report), "latencies": plots.latencies(report)}
     return _page(
         "report.html.j2",
@@ -52,7 +51,7 @@ def render(report: Report, gallery: Sequence[Pair] = ()) -> str:
 
 
 def sensitivity(found: Sensitivity) -> str | None:
-    """The plot and table of sensitivity against time saved as a page of its own; None without times."""
+    """Return a page with the plot and table of sensitivity against saved time, or None without times."""
     plot = plots.sensitivity(found)
     if plot is None:
         return None
@@ -77,14 +76,14 @@ def _page(template: str, charts: dict[str, dict[str, Any] | None], **values: Any
 
 
 def _printable(value: Any) -> Any:
-    """What a template prints: text from outside without control characters, as on a terminal."""
+    """Return a template's value for the page: text from outside without control characters, as on a terminal."""
     return plain(value) if type(value) is str else value
 
 
 def _policy(*scripts: str) -> str:
-    """The content security policy of a page with these scripts and no others.
+    """Return the content security policy of a page with only these scripts.
 
-    Plots need no ``eval`` (vega-embed's option ``ast``), but set their styles inline.
+    Plots need no ``eval`` (vega-embed's option ``ast``), but they set inline styles.
     """
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts if script)
     return "; ".join(
@@ -101,14 +100,14 @@ def _policy(*scripts: str) -> str:
 
 @functools.cache
 def _library() -> str:
-    """Vega, Vega-Lite and vega-embed in one script that needs no network.
+    """Return Vega, Vega-Lite and vega-embed as one script that needs no network.
 
-    To bundle them takes seconds: that is done once, and kept in the store.
+    Bundling takes seconds, so the store keeps the result.
     """
     try:
         kept = Store().stage("plots", {"vl-convert": version("vl-convert-python")}, _keep_bundle).path
         return (kept / _SCRIPT).read_text("utf-8")
-    except (OSError, EdgewrightError):  # nowhere to keep it
+    except (OSError, EdgewrightError):  # the store is not writable
         return _bundle()
 
 
@@ -122,7 +121,7 @@ def _bundle() -> str:
 
 
 def _inline(spec: dict[str, Any]) -> str:
-    """JSON that cannot end the script element that it stands in."""
+    """Return JSON that cannot end its script element."""
     text = json.dumps(_printable_deep(spec), separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,16 +1,17 @@
-"""Latency and energy of several artifacts in one interleaved run, by the rules of MLPerf LoadGen's single stream.
+"""Measure latency and energy of several artifacts in one interleaved run.
 
-Where a camera's rate is asked for, rounds with frames at fixed times follow, idle between them.
+The scenario is the single stream of MLPerf LoadGen. If a camera's rate is given, rounds with frames at fixed times
+follow; the device is idle between these frames.
 
-Each artifact is served by a child process of its own. They are opened one after another (cold start, memory), warmed up
-until steady, and then measured in rounds: every round gives each artifact one short slice of time, in an order that
-changes, so that slow and fast seconds of the machine fall on all alike. After `Rules.rounds` of them only contenders go
-on: those that may be the fastest by the pairs of rounds. Since one process may be faster than another of the same
-artifact for all of its life, they go on in new processes. The parent sleeps meanwhile, idle children wait on a pipe;
-where there are power rails to read (a Jetson), a thread of the parent reads them ten times a second.
+A separate child process serves each artifact. The processes open one after another (cold start, memory) and warm up
+until latency is steady. Then they are measured in rounds. Every round gives each artifact one short time slice, in
+random order, so that slow seconds of the machine affect all artifacts equally. After `Rules.rounds` rounds, only the
+contenders continue: artifacts that may be the fastest by the pairs of rounds. Two processes of one artifact can differ
+for all of their life, so contenders continue in new processes. The parent sleeps during a slice, and the idle children
+wait on a pipe. On machines with power sensors (a Jetson), a thread of the parent reads them ten times per second.
 
-`observe` measures and needs numpy alone, so that it can run on a device; `timings` makes the figures out of what it
-wrote, with scipy; `measure_interleaved` is both.
+`observe` measures and needs only numpy, so that it can run on a device. `timings` computes the figures from its files
+with scipy. `measure_interleaved` does both.
 """
 
 from __future__ import annotations
@@ -39,37 +40,41 @@ from .results import Latency, Load, Ratio, faster
 
 WORKER = "edgewright.bench.worker"
 STEPS = ("preprocess", "runtime", "postprocess")
-"""Of a call, in their order: before the runtime's call, that call, and after it."""
+"""The steps of a call in order: before the runtime's call, that call, and after it."""
 CAMERA_ROUNDS = 4
 LEAD_S, DEVICE_LEAD_S = 0.008, 0.1
-"""Of each slice, the time of the first calls, which are not counted; a GPU that slept needs longer to wake up."""
+"""Seconds at the start of each slice whose calls do not count. An idle GPU takes longer to reach its speed."""
 DEVICE_SLICES = 5
-"""So much longer are slices on a GPU."""
+"""Factor of a slice's length on a GPU."""
 LEAST = 3
-"""Calls of a slice, more where the rounds of all are to give `Rules.enough` samples."""
+"""Minimum number of calls per slice. It is higher if the rounds must give `Rules.enough` samples."""
 LAUNCH, LAUNCHES_KNOWN = 0.01, 12
-"""How much processes of one artifact differ (`statistics.launch_spread`), and how many degrees of freedom it is worth.
+"""Prior of the relative spread between processes of one artifact (`statistics.launch_spread`), and its degrees of
+freedom.
 
-Two copies each of three files differed by 1.0, 2.3 and 2.5 % on an idle machine; what a run itself sees corrects it.
+Two copies each of three files differed by 1.0, 2.3 and 2.5% on an idle machine. The observations of a run update it.
 """
 OF_MEDIAN = 1.2
-"""The standard deviation of a median of a few values, against that of their mean."""
+"""The standard deviation of a median of a few values, relative to that of their mean."""
 SLOW_START_S = 3.0
 """An artifact that takes longer to open is not opened again."""
 QUIET_S = 1.0
-"""Seconds between two reports of progress: drawing them needs a core."""
+"""Seconds between two progress reports, because drawing them takes CPU time."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How long to measure each artifact.
 
-    All take part in `rounds` of `slice_s` each, and go on until they have `min_count` samples: 130 support p95 at 99 %
-    confidence; a percentile that its samples do not support is left out. Then contenders alone go on, `rounds` in each
-    of `launches` processes and more in the last, until `min_duration_s`, or, from two processes on, until each paired
-    interval of theirs against the fastest is no wider than `within`. `inside`: the ids that may be contenders; None:
-    all. `enough`: the samples of the others, where p95 of them is not asked for. Nothing is measured for longer than
-    `max_duration_s`. `rate_hz`: frames a second of a camera, in rounds of
-    their own with `camera_frames` in all; None: no such rounds.
+    All artifacts take part in `rounds` rounds of `slice_s` seconds each, and continue until they have `min_count`
+    samples. 130 samples support p95 at 99% confidence. A percentile without enough samples is omitted.
+
+    Then only contenders continue: `rounds` rounds in each of `launches` processes, and more rounds in the last one.
+    They stop after `min_duration_s`. From two processes on, they also stop when each paired interval against the
+    fastest is no wider than `within`.
+
+    `inside`: the ids that may be contenders; None: all. `enough`: the samples of the others, if their p95 is not
+    needed. `max_duration_s` limits every artifact. `rate_hz`: frames per second of a camera, measured in separate
+    rounds with `camera_frames` frames in total; None: no such rounds.
     """
 
     min_duration_s: float = 3.0
@@ -88,10 +93,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was observed of one artifact, or the `reason` why nothing was.
+    """The timing of one artifact, or the `reason` why there is none.
 
-    `speedup` is against the artifact that was named as reference. `samples` is a .npy file (float64 seconds) in the
-    folder of the run. `stage` tells where it failed: "load", "latency" or "camera". `energy_mj`: see `Measurement`.
+    `speedup` is against the reference artifact. `samples` is a .npy file (float64 seconds) in the folder of the run.
+    `stage` is the step that failed: "load", "latency" or "camera". `energy_mj`: see `Measurement`.
     """
 
     id: str
@@ -109,10 +114,10 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Samples of one way to be asked, before any statistics, and what the machine did meanwhile.
+    """Samples of one scenario before any statistics, and the state of the machine at that time.
 
-    `samples`: a .npy file (float64 seconds) in the folder of the run, the rounds one after another, `rounds` their
-    lengths, `launches` the number of rounds that each process did. `watts`: mean power, by `power_source`.
+    `samples`: a .npy file (float64 seconds) in the folder of the run, with the rounds in order. `rounds`: the number of
+    samples of each round. `launches`: the number of rounds of each process. `watts`: mean power, by `power_source`.
     """
 
     samples: str
@@ -124,10 +129,10 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was seen of one artifact; or where (`stage`) and why (`reason`) it failed.
+    """The observations of one artifact, or the step (`stage`) that failed and the `reason`.
 
-    `parts_s`: the seconds that each of `STEPS` takes of the median call. `camera`: of the frames of a camera, a missed
-    one is NaN.
+    `parts_s`: the seconds of each of `STEPS` in the median call. `camera`: samples of the camera scenario, with NaN for
+    missed frames.
     """
 
     id: str
@@ -151,10 +156,10 @@ Observe = Callable[
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """How and where artifacts are measured: by `measure`, or here by `observe`, whose children have `limits`.
+    """How and where to measure: with `measure`, or here with `observe`, whose children have `limits`.
 
-    `target`: the device that the figures are for, whose power mode and clocks the machine must have for them to be
-    evidence.
+    `target`: the device that the figures are for. The figures are reliable only if the machine has its power mode and
+    clocks.
     """
 
     rules: Rules = field(default_factory=Rules)
@@ -164,7 +169,7 @@ class Setup:
 
 
 Span = tuple[environment.Sample, environment.Sample, float]
-"""The machine before and after a slice, and the CPU seconds that the measured process used in it."""
+"""The machine before and after a slice, and the CPU seconds of the measured process in it."""
 
 
 @dataclass(kw_only=True)
@@ -208,7 +213,7 @@ class _Subject:
         return sum(map(len, self.rounds)) < wanted and self.seconds() < rules.max_duration_s
 
     def medians(self) -> list[float]:
-        """Seconds of a call in each round."""
+        """Return the seconds of each call in each round."""
         return _medians([part.sum(axis=1) for part in self.rounds])
 
 
@@ -221,10 +226,10 @@ def measure_interleaved(
     reference: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Timing]:
-    """Measure all `artifacts` (id -> artifact or bundle folder) on `images` (files, a handful) against each other.
+    """Measure all `artifacts` (id -> artifact or bundle folder) on `images` (a few files) in turn.
 
     Writes the samples and the children's logs to `folder`. An artifact that crashes, hangs or runs out of memory gets a
-    `Timing` with its reason; the others go on. `reference` names the artifact that speedups are relative to.
+    `Timing` with the reason, and the others continue. Speedups are against the artifact with the id `reference`.
     """
     if setup.measure:
         seen = setup.measure(artifacts, images, folder, setup.rules, setup.target, progress)
@@ -240,7 +245,7 @@ def observe(
     setup: Setup,
     progress: Progress | None = None,
 ) -> list[Observed]:
-    """The half of `measure_interleaved` that opens and asks the artifacts, on this machine."""
+    """Open and measure the artifacts on this machine: the first half of `measure_interleaved`."""
     rules = setup.rules
     folder.mkdir(parents=True, exist_ok=True)
     subjects = [
@@ -267,7 +272,7 @@ def observe(
 def timings(
     observed: Sequence[Observed], folder: Path, reference: str | None = None, rate_hz: float | None = None
 ) -> dict[str, Timing]:
-    """The figures of what `observe` wrote to `folder`; speedups are against the artifact that `reference` names."""
+    """Compute the figures from what `observe` wrote to `folder`. Speedups are against the artifact `reference`."""
     rounds = {seen.id: _samples(seen.whole, folder) for seen in observed}
     run = _Run.of([(seen.whole, rounds[seen.id]) for seen in observed if seen.whole])
     found = {seen.id: _timing(seen, rounds[seen.id], run, folder, rate_hz) for seen in observed}
@@ -280,11 +285,11 @@ def timings(
 
 
 def contenders(medians: Mapping[str, Sequence[float]], confidence: float = 0.99) -> dict[str, float]:
-    """Those that may be the fastest, and how wide the interval of their ratio to the fastest is (0.03: 3 %).
+    """Return the artifacts that may be the fastest, each with the relative width of its interval against the fastest.
 
-    `medians`: of each artifact those of its rounds, the same rounds of all. The fastest is the one with the lowest
-    ratio to the others in the middle of the rounds; out are those that are slower beyond doubt. It is compared with
-    itself: width 0. Needs numpy alone.
+    `medians`: for each artifact the medians of its rounds; all must have the same rounds. The fastest artifact has the
+    lowest ratio to the others in the median round, and the width 0. An artifact that is significantly slower is left
+    out. A width of 0.03 means 3%. Needs only numpy.
     """
     logs = np.log([list(rounds) for rounds in medians.values()])
     ids = list(medians)
@@ -299,7 +304,7 @@ def contenders(medians: Mapping[str, Sequence[float]], confidence: float = 0.99)
 
 
 def _start(subjects: Sequence[_Subject], images: Sequence[str], limits: Limits) -> None:
-    """Processes with the images in memory, two at a time: none is measured yet."""
+    """Start new processes and load the images, two processes at a time, because no measurement is running."""
 
     def read(subject: _Subject) -> None:
         try:
@@ -311,7 +316,7 @@ def _start(subjects: Sequence[_Subject], images: Sequence[str], limits: Limits) 
     for subject in subjects:
         subject.close()
         subject.stage = "load"
-        subject.child = Child(subject.log, limits)  # not in a thread of the pool: it would die with its thread
+        subject.child = Child(subject.log, limits)  # not in the pool: it would end with its thread
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(read, subjects))
 
@@ -366,12 +371,12 @@ def _rounds(subjects: Sequence[_Subject], images: Sequence[str], setup: Setup, p
         _start(again, images, setup.limits)
         for subject in again:
             _open(subject, rules)
-        # Who is out stays out: so the rounds of all are the same ones, counted from the first.
+        # An artifact that is out does not return, so all have the same rounds, counted from the first.
         turn = [s for s in turn if s.child and (s in open_ or s.wants_samples(rules, s in rivals))]
 
 
 def _rivals(turn: Sequence[_Subject], rules: Rules) -> tuple[list[_Subject], list[_Subject]]:
-    """Those that may be the fastest, and of them those that are measured on since that is not known well enough."""
+    """Return the artifacts that may be the fastest, and those of them whose interval is not narrow enough yet."""
     able = [subject for subject in turn if rules.inside is None or subject.id in rules.inside]
     if not able:
         return [], []
@@ -420,7 +425,7 @@ def _measure(subject: _Subject, rules: Rules) -> None:
 
 
 def _slice(subject: _Subject, seconds: float, least: int = 0) -> statistics.Floats:
-    """Seconds of each of `STEPS` (columns) of each call."""
+    """Return the seconds of each of `STEPS` (columns) for each call (rows)."""
     assert subject.child is not None
     lead_s = DEVICE_LEAD_S if subject.on_device else LEAD_S
     answer = subject.child.call(f"{WORKER}:latency_slice", seconds=seconds, min_count=max(least, LEAST), lead_s=lead_s)
@@ -459,14 +464,14 @@ def _observed(subject: _Subject, folder: Path, number: int, target: Target | Non
 
 
 def _of_median(calls: statistics.Floats) -> list[float]:
-    """What the median call takes in each step: the mean of the middle fifth of calls."""
+    """Return the seconds of each step in the median call: the mean over the middle fifth of the calls."""
     whole = calls.sum(axis=1)
     low, high = np.quantile(whole, [0.4, 0.6])
     return [float(step) for step in calls[(whole >= low) & (whole <= high)].mean(axis=0)]
 
 
 def _samples(watched: Watched | None, folder: Path) -> list[statistics.Floats]:
-    """The samples, an array a round."""
+    """Return the samples as one array per round."""
     if watched is None:
         return []
     merged: statistics.Floats = np.load(folder / watched.samples, allow_pickle=False)
@@ -474,7 +479,7 @@ def _samples(watched: Watched | None, folder: Path) -> list[statistics.Floats]:
 
 
 class _Run(NamedTuple):
-    """What the artifacts of a run say together: how slow the machine was in each round, how much processes differ."""
+    """How slow the machine was in each round of a run (`levels`), and how much processes differ (`spread`)."""
 
     levels: statistics.Floats
     spread: float
@@ -491,7 +496,7 @@ class _Run(NamedTuple):
         return cls(levels, statistics.launch_spread(launches, LAUNCH, LAUNCHES_KNOWN))
 
     def median(self, rounds: Sequence[statistics.Floats]) -> float:
-        """The median of all samples, as if all rounds had been as the one in the middle."""
+        """Return the median of all samples, corrected to the machine's median round."""
         return float(np.median(np.concatenate([part / level for part, level in zip(rounds, self.levels)])))
 
 
@@ -507,7 +512,7 @@ def _timing(
         id=seen.id,
         latency=latency,
         camera=_camera_latency(seen.image, seen.camera, frames, rate_hz) if seen.camera and rate_hz else None,
-        # Back to back the machine works all the time, so one inference takes its mean time's share of the power.
+        # Calls follow each other without pause, so one inference takes power for the mean latency.
         energy_mj=round(watts * latency.mean_ms, 4) if watts is not None and latency.mean_ms else None,
         energy_source=whole.power_source if watts is not None else None,
         cold_start_ms=round(median(seen.cold_starts_ms), 3),
@@ -575,7 +580,7 @@ def _power(watched: Watched) -> dict[str, Any]:
 
 
 def summarize(rounds: Sequence[statistics.Floats], confidence: float = 0.99, spread: float = 0.0) -> Latency:
-    """The `Latency` of samples (float64 seconds) of rounds: the percentiles that they support, with intervals.
+    """Return the `Latency` of samples (float64 seconds) in rounds: the supported percentiles with intervals.
 
     `spread`: see `statistics.percentile`.
     """

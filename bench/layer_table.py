@@ -1,8 +1,8 @@
-"""A table of what each layer costs on a machine, and from it the latency of a model whose layers were narrowed.
+"""A table of the time of each layer on a machine, and the predicted latency of a model with narrower layers.
 
-Layers are timed on the runtime itself, in the real precision, by its profiler (`graph.probe`), at a few widths each;
-between them times are interpolated. A model's latency is not the sum of its layers, so two measured networks, the model
-itself and a narrower one, anchor the prediction.
+The runtime's profiler measures the layers in the real precision (`graph.probe`), at a few widths each. Times for other
+widths are interpolated. A model's latency is not the sum of its layers. Therefore the latencies of two networks
+calibrate the prediction: the model itself and a narrower one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .profile import has_profiler
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
 """Shares of a layer's channels at which it is measured."""
 FIXED = 4
-"""So few channels are an image's or a mask's: nothing is taken from them."""
+"""A layer with so few channels keeps them all, because they are those of an image or a mask."""
 QUANTILE = 0.0
-"""Of a kernel's times the least: other work on the machine only adds to them, and adds more to the longer ones."""
+"""The smallest of a kernel's times is used. Other work on the machine only adds time, and adds more to long kernels."""
 _BEGIN = re.compile(r"spread(\d+)(?=$|_)")
 _AROUND = re.compile(r"(?:spread|in|mean|keep|kept|flat|next)\d+(?=$|_)")
 _INT8 = re.compile(r"_[IiUu]8$| [ui]8$")
@@ -40,7 +40,7 @@ _MAIN = (
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a layer took: microseconds of its own kernels, the main one's name, and whether that computes in INT8."""
+    """The time of a layer: microseconds of its kernels, the main kernel's name, and whether it computes in INT8."""
 
     microseconds: float
     kernel: str
@@ -48,7 +48,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def grid(layer: Layer, block: int) -> list[Layer]:
-    """`layer` at every pair of the widths that it is measured at, itself first; widths are multiples of `block`."""
+    """Return `layer` at every pair of its measured widths, the layer itself first. Widths are multiples of `block`."""
     if layer.is_depthwise:
         return [narrowed(layer, width, width) for width in widths(layer.cin, block, layer.groups)]
     return [
@@ -59,26 +59,26 @@ def grid(layer: Layer, block: int) -> list[Layer]:
 
 
 def widths(channels: int, block: int, groups: int = 1) -> list[int]:
-    """The numbers of channels to measure at, from `channels` down."""
+    """Return the numbers of channels to measure at, from `channels` down."""
     if channels <= max(FIXED, block):
         return [channels]
     if 1 < groups < channels:
-        return [channels]  # of a layer in groups nothing is taken
+        return [channels]  # grouped layers keep their channels
     rounded = {max(block, round(share * channels / block) * block) for share in WIDTHS[1:]}
     return [channels, *sorted((width for width in rounded if width < channels), reverse=True)]
 
 
 def time_layers(model: Path, count: int, options: Options, folder: Path, rounds: int = 4, each: int = 10) -> list[Cost]:
-    """The cost of each of the `count` layers of a probe (an ONNX file by `graph.probe`), measured here.
+    """Measure the cost of each of the `count` layers of a probe (an ONNX file of `graph.probe`) on this machine.
 
-    Builds the artifact into `folder`. Raises `Unavailable` where the runtime has no profiler, `RuntimeFailed` where it
-    does not tell the time of a layer.
+    Builds the artifact into `folder`. Raises `Unavailable` if the runtime has no profiler, and `RuntimeFailed` if the
+    profile lacks a layer.
     """
     if not has_profiler(options.runtime):
         raise Unavailable(
-            f"{options.runtime} tells no times of its kernels here.",
-            "A table of layers is measured with the profilers of ONNX Runtime and OpenVINO.",
-            "Prune by the table of one of these, or by the number of multiplications.",
+            f"{options.runtime} reports no kernel times on this machine.",
+            "A latency table needs the profiler of ONNX Runtime or OpenVINO.",
+            "Prune with the table of one of these runtimes, or by the number of multiplications.",
         )
     runtime = registry.module(options.runtime)
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,12 +90,12 @@ def time_layers(model: Path, count: int, options: Options, folder: Path, rounds:
 
 
 def costs(kernels: Sequence[Kernel], count: int) -> list[Cost]:
-    """The costs of a probe's layers from its `kernels`: those that do a layer's work, without what moves its data."""
+    """Return the costs of a probe's layers from its `kernels`, without kernels that only move data."""
     own: list[list[Kernel]] = [[] for _ in range(count)]
     main: list[Kernel | None] = [None] * count
     owner = None
     for kernel in kernels:
-        # By the place, not the name: what runtimes make of several nodes may be called after none of them.
+        # By position, not by name, because a fused kernel may have the name of none of its nodes.
         owner = next((int(m[1]) for name in kernel.names if (m := _BEGIN.match(name))), owner)
         if owner is None or kernel.kind.startswith(_MOVES) or _AROUND.match(kernel.names[0]):
             continue
@@ -104,9 +104,9 @@ def costs(kernels: Sequence[Kernel], count: int) -> list[Cost]:
             main[owner] = kernel
     if (missing := next((i for i, kernel in enumerate(main) if kernel is None), None)) is not None:
         raise RuntimeFailed(
-            f"The profiler tells no kernel of layer {missing} of {count}.",
-            "The runtime replaced it by something else, or named it otherwise than the versions that are known.",
-            "Report it with the version of the runtime; another runtime of the target may do.",
+            f"The profiler reports no kernel of layer {missing} of {count}.",
+            "This version of the runtime may replace the layer or use another name for it.",
+            "Use another runtime of the target. Please report the problem with the version of the runtime.",
         )
     return [
         Cost(
@@ -119,29 +119,31 @@ def costs(kernels: Sequence[Kernel], count: int) -> list[Cost]:
 
 
 class Network(NamedTuple):
-    """A network that was measured: what the table says of its layers, and its latency from image to answer."""
+    """A measured network: the sum of its layers in the table, and its latency from image to answer."""
 
     microseconds: float
     ms: float
 
 
 class Table(NamedTuple):
-    """What measured layers cost, and `block`: the channels that the runtime computes at once (`channel_block`)."""
+    """The costs of measured layers. `block`: the number of channels that the runtime computes at once
+    (`channel_block`)."""
 
     costs: Mapping[Layer, Cost]
     block: int
 
     def microseconds(self, layer: Layer, of: Layer | None = None) -> float:
-        """What `layer` takes; where it was not measured itself, interpolated between the widths measured of layer `of`.
+        """Return the time of `layer`. If it was not measured, interpolate between the widths of the measured layer
+        `of`.
 
-        Channels count as filled up to a whole `block`; between measured widths times are linear in inputs and in
-        outputs, below the least they go on so. Raises `InvalidInput` where the table has neither.
+        Channels are rounded up to a multiple of `block`. Times are linear in input and output channels between measured
+        widths, and are extrapolated below the smallest. Raises `InvalidInput` if the table has neither layer.
         """
         if layer in self.costs:
             return self.costs[layer].microseconds
         if of is None or not all(point in self.costs for point in grid(of, self.block)):
             raise InvalidInput(
-                f"The latency table has no layer {layer}.", "It holds what was measured.", "Measure it first."
+                f"The latency table has no layer {layer}.", "It contains only measured layers.", "Measure it first."
             )
         cins, couts = (widths(channels, self.block, of.groups) for channels in (of.cin, of.cout))
         cin, cout = self._filled(layer.cin, of.cin), self._filled(layer.cout, of.cout)
@@ -155,22 +157,23 @@ class Table(NamedTuple):
 
 
 def predict(microseconds: float, wide: Network, narrow: Network) -> float:
-    """The latency in ms of a narrowed network whose layers take `microseconds` by the table.
+    """Return the latency in ms of a narrowed network whose layers take `microseconds` by the table.
 
-    Measured were a network, at first the unchanged one, and one that is narrower; between them, and beyond, latency
-    follows the table: it knows where time goes, they know how much of it does not (additions, pools, calls, caches that
-    layers share). Where the narrower one was not faster nothing is: the network is bound by something else than widths.
+    Two networks were measured: `wide`, at first the unchanged one, and `narrow`. The latency is linear in the table's
+    time through these two points. The table has the time of the layers. The two measurements have the time of
+    everything else, such as additions, pools, calls and shared caches. If `narrow` is not faster, the result is the
+    latency of `wide`, because the widths do not limit this network.
     """
     layers, saved = wide.microseconds - narrow.microseconds, wide.ms - narrow.ms
     if layers <= 0 or saved <= 0:
         return wide.ms
-    # At most in proportion: less than nothing is never left.
+    # At most in proportion, so that the rest of the time is never negative.
     each = min(saved / layers, wide.ms / wide.microseconds)
     return wide.ms - each * (wide.microseconds - microseconds)
 
 
 def _linear(at: float, points: list[tuple[int, float]]) -> float:
-    """The value at `at` of the line through the two `points` around it (or nearest to it), never below zero."""
+    """Return the value at `at` on the line through the two nearest `points`, never below zero."""
     points = sorted(points)
     if len(points) == 1:
         return points[0][1]

@@ -1,4 +1,4 @@
-"""The report as Markdown for a pull request: the choice, one table, the rest folded away."""
+"""The report as Markdown for a pull request: the choice, one table, and details in folded sections."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ALIGN = (":-:", ":--", "--:", "--:", ":--", *["--:"] * 6)
 LINKS = re.compile(
     r"(?<=@)(?=\w)|(?<=#)(?=\d)|(?<=\bGH)(?=-\d)|(?<=:)(?=//)|(?<=\bwww)(?=\.)|(?<=:)(?=[\w+\\-]+:)", re.IGNORECASE
 )
-"""Where GitHub's mentions, issue numbers, bare addresses and emoji codes can be parted so that they are only text. A
-backslash does not help: GitHub looks for them in the finished text."""
+"""Positions that separate GitHub's mentions, issue numbers, bare addresses and emoji codes into plain text. A backslash
+does not help, because GitHub searches for them in the rendered text."""
 PARTED = "&#8203;"
-"""A space of no width."""
+"""A space without width."""
 
 
 def write(report: Report, path: Path) -> None:
@@ -33,7 +33,7 @@ def write(report: Report, path: Path) -> None:
 
 
 def render(report: Report) -> str:
-    """The report as GitHub-flavored Markdown. Names and reasons from outside cannot break out of their cells."""
+    """Return the report as GitHub-flavored Markdown. Names and reasons from outside stay inside their cells."""
     target = report.target.title or report.target.name
     errors, warnings = (
         [_alarm(f) for f in figures.alarms(report) if f.level == level] for level in ("error", "warning")
@@ -134,7 +134,7 @@ def _details(report: Report) -> Iterable[tuple[str, str]]:
 
 
 def _pace(report: Report) -> Iterable[tuple[str, str]]:
-    """Latency at a camera's rate and energy, where they were measured."""
+    """Return the section on latency at a camera's rate and energy, if they were measured."""
     rate, source = figures.rate(report), figures.energy_source(report)
     rows = [("Variant", "p50 ms", "p90 ms", "Missed", "mJ an inference"), (":--", *["--:"] * 4)]
     for name, found in figures.paced(report):
@@ -154,6 +154,6 @@ def _mark(status: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Text from outside as plain text: no HTML, markup or link, no new cell or line, nobody notified."""
+    """Return text from outside as plain text: without HTML, markup, links, cell or line breaks, or mentions."""
     text = " ".join(plain(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return LINKS.sub(PARTED, re.sub(r"([\\`*_\[\]|#~!$])", r"\\\1", text))

@@ -1,4 +1,4 @@
-"""What a budget may be about: figures that every model has, and the primary score of each task."""
+"""The metrics of budgets: those of every model, and the primary score of each task."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ LATENCIES = ("p50", "p90", "p95", "p99", "mean")
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric of budgets: its own unit, whether more of it is better, the confidence (percent) of its interval.
+    """A metric of budgets. `unit`: its own unit. `at_least`: more is better. `confidence`: of its interval, in percent.
 
-    Of a task's primary `score` the unit is that of its difference to the reference, and `models` says what has it.
+    `score` is the task's primary score, if it is one. Then `unit` is the unit of its difference to the reference, and
+    `models` describes the models that have it.
     """
 
     name: str
@@ -35,18 +36,18 @@ GENERAL = (
     Metric(name="throughput", unit="/s", at_least=True), Metric(name="cold_start", unit="ms"),
     Metric(name="size", unit="bytes"), Metric(name="memory", unit="bytes"),
 )  # fmt: skip
-"""Of every model, whatever its task."""
+"""The metrics of every model, whatever its task."""
 OF_ANSWERS = frozenset({"agreement", "sqnr", "confidence"})
-"""Those of `GENERAL` that are of the answers, and known before anything is timed."""
+"""The metrics in `GENERAL` that depend only on answers. They are known before any latency is measured."""
 
 
 def known() -> Mapping[str, Metric]:
-    """All metrics by name, those of tasks first."""
+    """Return all metrics by name, those of tasks first."""
     return _known(tuple(tasks.names()))
 
 
 def of_task(task: str) -> Metric:
-    """The metric of a task; `InvalidInput` for a task that there is not."""
+    """Return the primary metric of a task. Raises `InvalidInput` for an unknown task."""
     score = tasks.get(task).metric.SCORES[0]
     return known()[score.name]
 
@@ -57,13 +58,13 @@ def is_score(name: str) -> bool:
 
 
 def title(name: str) -> str:
-    """What tables call a task's primary score; "score" where no task has it."""
+    """Return the title of a task's primary score in tables, or "score" if no task has it."""
     found = known().get(name)
     return found.score.title if found and found.score else "score"
 
 
 def vocabularies() -> list[tuple[str, Vocabulary]]:
-    """(name of the primary score, how people write of it) of each task."""
+    """Return (name of the primary score, vocabulary) for each task."""
     every = [tasks.get(name).metric for name in tasks.names()]
     return [(metric.SCORES[0].name, metric.VOCABULARY) for metric in every]
 

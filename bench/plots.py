@@ -1,6 +1,6 @@
-"""The plots of the HTML report as Vega-Lite specifications: data, drawn in the browser.
+"""The plots of the HTML report as Vega-Lite specifications with their data. The browser draws them.
 
-Colours come from the page's theme.
+Colors come from the theme of the page.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from .budget import parse
 from .results import Latency, Measurement, Report, Sensitivity
 
 LOG_FROM = 6.0
-"""Latencies that span more than this factor are drawn on a logarithmic axis."""
+"""Latencies that span more than this factor get a logarithmic axis."""
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.4.1.json"
 _TYPES = {"Q": "quantitative", "N": "nominal"}
 ROOM_BELOW, ROOM_BELOW_AGREEMENT = 8.0, 20.0
-"""Points below the reference that the accuracy axis reaches at most; what lies deeper is drawn at its lower edge."""
+"""Maximum range of the accuracy axis below the reference, in points. Lower values are drawn at the lower edge."""
 
 
 def pareto(report: Report) -> dict[str, Any] | None:
-    """Accuracy against median latency with intervals, frontier, reference, budget and choice; None without figures."""
+    """Plot accuracy against median latency, with intervals, frontier, reference, budget and choice; None without
+    figures."""
     rows = _points(report)
     if not rows:
         return None
@@ -36,7 +37,7 @@ def pareto(report: Report) -> dict[str, Any] | None:
     for row in sorted(rows, key=lambda row: row["x"]):
         row["out"] = row["y"] < low
         if row["out"] and row["x"] < named[-1] * 1.1:
-            row["y_text"] = ""  # it would stand on its neighbour's; the tooltip has it
+            row["y_text"] = ""  # it would overlap the neighbor's label; the tooltip has it
         elif row["out"]:
             named.append(row["x"])
         row["y_drawn"] = max(row["y"], low)
@@ -53,7 +54,7 @@ def pareto(report: Report) -> dict[str, Any] | None:
 
 
 def latencies(report: Report) -> dict[str, Any] | None:
-    """Latency distributions: for each variant the middle half, p5 to p95, the median and the quantiles as dots."""
+    """Plot latency distributions: for each variant the middle half, p5 to p95, the median, and quantiles as ticks."""
     found: list[tuple[str, Latency]] = [
         (m.id, m.latency) for m in figures.by_speed(report) if m.latency and len(m.latency.quantiles_ms) >= 21
     ]
@@ -83,7 +84,7 @@ def latencies(report: Report) -> dict[str, Any] | None:
 
 
 def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
-    """Sensitivity against time saved, a dot a layer (a block where there are no layers); None without times."""
+    """Plot sensitivity against saved time, one dot per layer (or per block without layers); None without times."""
     rows = [
         {
             "layer": ", ".join(row.layers), "kind": ", ".join(row.operators), "saved": row.saved_ms,
@@ -166,14 +167,14 @@ def _labelled(report: Report) -> bool:
 
 
 def _reference_score(report: Report) -> float | None:
-    """Where the reference's score stands on the vertical axis."""
+    """Return the position of the reference's score on the vertical axis."""
     accuracy = report.reference.accuracy if report.reference else None
     return _axis(report).sign * accuracy.score if accuracy and accuracy.score is not None else None
 
 
 def _accuracy(report: Report, m: Measurement) -> tuple[float, float, float] | None:
-    """Where it stands on the vertical axis, with its interval: the primary score with the paired bounds of its
-    difference, or agreement."""
+    """Return a variant's position on the vertical axis, with its interval: the primary score with the paired bounds of
+    its difference, or the agreement."""
     if m.accuracy is None:
         return None
     if not _labelled(report):
@@ -208,10 +209,10 @@ def _accuracy_domain(report: Report, rows: list[dict[str, Any]]) -> tuple[float,
 
 
 def _budget_level(report: Report) -> float | None:
-    """Where the budget's accuracy term stands on the vertical axis."""
+    """Return the position of the budget's accuracy term on the vertical axis."""
     try:
         limits = parse(report.budget).limits
-    except UsageError:  # none, or of a later version with terms that this one does not know: no line for them
+    except UsageError:  # no budget, or one with terms of a later version: draw no line
         return None
     reference = _reference_score(report)
     for limit in limits:
@@ -249,7 +250,7 @@ def _intervals(x: dict[str, Any], y: dict[str, Any]) -> Iterable[dict[str, Any]]
     vertical = {"x": x, "y": _field("y_low:Q"), "y2": {"field": "y_high"}}
     level = {"x": _field("x_low:Q"), "x2": {"field": "x_high"}, "y": y}
     for ends in (vertical, level):
-        # Clipped: what an interval took beside the plot was taken from the plot's width, until nothing was left of it.
+        # Clipped, because an interval outside the plot would reduce the plot's width, down to zero.
         yield _layer("rule", ends, only="!datum.out", style="interval", clip=True)
 
 
@@ -272,7 +273,8 @@ def _marks(x: dict[str, Any], y: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 def _label(x: dict[str, Any], y: dict[str, Any], rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The chosen variant's name. Nothing is faster and better, so the space up and to the left of it is free."""
+    """Draw the chosen variant's name up and to the left of it. No variant is both faster and better, so this space is
+    free."""
     at = next((row["x"] for row in rows if row["chosen"]), None)
     if at is None:
         return
@@ -286,7 +288,7 @@ def _label(x: dict[str, Any], y: dict[str, Any], rows: list[dict[str, Any]]) -> 
 
 
 def _domain(values: list[float]) -> tuple[float, float]:
-    """Ends of a latency axis: logarithmic where the low one is above 0. Room at the left is for the lines' names."""
+    """Return the ends of a latency axis, with room for the lines' names. Logarithmic if the low end is above 0."""
     low, high = min(values), max(values)
     return (low / 1.5, high * 1.15) if low > 0 and high / low > LOG_FROM else (0.0, high * 1.08)
 
@@ -310,7 +312,7 @@ def _box_tooltip() -> list[dict[str, Any]]:
 
 
 def _field(named: str, **more: Any) -> dict[str, Any]:
-    """A channel of an encoding: "saved:Q" is the field `saved`, a quantity; N is a name."""
+    """Return a channel of an encoding: "saved:Q" is the field `saved`, a quantity; N is a name."""
     name, _, kind = named.partition(":")
     return {"field": name, "type": _TYPES[kind], **more}
 
@@ -318,7 +320,7 @@ def _field(named: str, **more: Any) -> dict[str, Any]:
 def _layer(
     mark: str, encoding: dict[str, Any], data: list[dict[str, Any]] | None = None, only: str = "", **style: Any
 ) -> dict[str, Any]:
-    """Marks of one kind, for the rows of `data` (default: the plot's own) for which the expression `only` holds."""
+    """Return marks of one kind for the rows of `data` (default: the plot's own) that meet the expression `only`."""
     layer: dict[str, Any] = {"mark": {"type": mark, **style}, "encoding": encoding}
     if data is not None:
         layer["data"] = {"values": data}
@@ -328,7 +330,7 @@ def _layer(
 
 
 def _spec(layers: list[dict[str, Any]], rows: list[dict[str, Any]], description: str, height: int) -> dict[str, Any]:
-    """The layers over their common `rows`; without colours, which the page has for light and for dark."""
+    """Return the layers over their common `rows`. The page has the colors, for light and dark mode."""
     return {
         "$schema": _SCHEMA, "description": description, "width": "container", "height": height,
         "data": {"values": rows}, "layer": layers,

@@ -1,4 +1,4 @@
-"""Where the time of an artifact goes: its kernels, by the runtime's own profiler, several artifacts in turn."""
+"""Measure the time of an artifact's kernels with the runtime's own profiler, several artifacts in turn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE = "profile.json"
 
 
 def has_profiler(runtime: str) -> bool:
-    """Whether a runtime has a verb `profile`. TensorRT has none: its layer times were never read on a GPU."""
+    """Whether a runtime has a function `profile`. TensorRT has none: its layer times were never read on a GPU."""
     return hasattr(registry.module(runtime), "profile")
 
 
@@ -30,10 +30,10 @@ def profile(
     count: int = 12,
     progress: Progress | None = None,
 ) -> None:
-    """Write ``profile.json`` into `folder`: for each artifact (id -> folder) its kernels; runs in a child.
+    """Profile each artifact (id -> folder) and write ``profile.json`` to `folder`. Runs in a child process.
 
-    The artifacts are profiled in turn, `rounds` times with `count` inferences on `image` each, so that drift of the
-    machine falls on all alike; a kernel's time is the median of the rounds' medians.
+    The artifacts take turns for `rounds` rounds with `count` inferences on `image` each, so that drift of the machine
+    affects all equally. A kernel's time is the median of the rounds' medians.
     """
     found: dict[str, list[list[Kernel]]] = {id: [] for id in profiled}
     for number in range(rounds):
@@ -53,16 +53,16 @@ def profile(
 
 
 def read(folder: Path) -> dict[str, list[Kernel]]:
-    """The ``profile.json`` of a stage."""
+    """Read the ``profile.json`` of a stage."""
     return msgspec.json.decode((folder / FILE).read_bytes(), type=dict[str, list[Kernel]])
 
 
 def attribute(kernels: list[Kernel], owners: Mapping[str, int], parts: int) -> list[float]:
-    """The microseconds of each of `parts` parts of a model; `owners` tells the part of each node and tensor by name.
+    """Return the microseconds of each of `parts` parts of a model. `owners`: the part of each node and tensor, by name.
 
-    Runtimes name a kernel after a node or tensor of the model and add to it ("conv1/WithoutBiases", "conv1_nchwc"), so
-    the longest beginning that is known counts. What has no known name (a reorder of memory) belongs to the next kernel
-    that has one, and at the end to the last.
+    Runtimes name a kernel after a node or tensor of the model and add a suffix ("conv1/WithoutBiases", "conv1_nchwc").
+    Therefore the longest known prefix counts. A kernel without a known name (a reorder of memory) belongs to the next
+    kernel that has one, or at the end to the last.
     """
     times, waiting, last = [0.0] * parts, 0.0, None
     for kernel in kernels:

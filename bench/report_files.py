@@ -1,4 +1,4 @@
-"""Reports by their files, as a user names them: read, written in another format, gated. Without the pipeline."""
+"""Reports by their file names: read, write in another format, and check with the gate. Independent of the pipeline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .results import Report
 PathLike = str | os.PathLike[str]
 ANOTHER = "Name another path: -o PATH"
 WRITERS = {".json": "report_json", ".md": "markdown", ".html": "html"}
-"""The module that writes a format, by the ending of its files."""
+"""The modules that write the formats, by file extension."""
 
 
 def read_report(path: PathLike) -> Report:

@@ -1,4 +1,4 @@
-"""``report.json``: written whole or not at all, read with its version checked."""
+"""Write and read ``report.json``. Writing is atomic; reading checks the schema version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .results import SCHEMA_VERSION, Report
 
 
 def render(report: Report) -> str:
-    """The report as indented JSON."""
+    """Return the report as indented JSON."""
     return encode(report).decode()
 
 
@@ -26,7 +26,7 @@ def write(report: Report, path: Path) -> None:
 
 
 def read(path: Path) -> Report:
-    """Read a report; `InvalidInput` where it is missing, no report, or of a newer schema version."""
+    """Read a report. Raises `InvalidInput` if it is missing, not a report, or of a newer schema version."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -44,7 +44,7 @@ def read(path: Path) -> Report:
 
 
 def parse(content: bytes, what: str) -> Report:
-    """A report from its JSON, of this schema version or an older one; `InvalidInput` for anything else."""
+    """Parse a report's JSON, of this or an older schema version. Raises `InvalidInput` for anything else."""
     try:
         said = msgspec.json.decode(content, type=dict[str, Any])
         version = msgspec.convert(said.get("schema_version", 1), int)

@@ -1,7 +1,7 @@
-"""Older files of ``report.json``, made ones of this schema.
+"""Convert older files of ``report.json`` to the current schema.
 
-Schema 1 had a field for each score of an accuracy (`top1`, `top1_interval`, `top5`, `map`, `ap50` ...), one `delta`
-beside them, and of a classifier `right`: a bit an image (`numpy.packbits`, base64).
+Schema 1 had a field for each score of an accuracy (`top1`, `top1_interval`, `top5`, `map`, `ap50` ...) and one `delta`.
+A classifier also had `right`: one bit per image (`numpy.packbits`, base64).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _UNREADABLE = "?"
 
 
 def upgrade(report: dict[str, Any]) -> dict[str, Any]:
-    """`report`, the JSON of a file of schema 1, as schema 2 has it; what is no report stays none."""
+    """Convert `report`, the JSON of a schema 1 file, to schema 2. JSON that is not a report stays invalid."""
     model, reference = report.get("model"), report.get("reference")
     task = model.get("task", "classify") if isinstance(model, dict) else "classify"
     primary = tasks.get(task).metric.SCORES[0].name if task in tasks.names() else ""
@@ -49,7 +49,7 @@ def _accuracy(old: dict[str, Any], primary: str) -> dict[str, Any]:
 
 
 def _contributions(right: Any, images: Any) -> str:
-    """Bits of right and wrong as 100 and 0; what cannot be read stays so, which a gate says."""
+    """Convert bits of right and wrong to 100 and 0. Unreadable text stays as it is, and the gate reports it."""
     try:
         bits = np.frombuffer(base64.b64decode(right, validate=True), np.uint8)
         if len(bits) != -(-images // 8):

@@ -18,15 +18,15 @@ from edgewright.tasks.scores import Accuracy, Interval
 from .report_fields import MEANINGS
 
 SCHEMA_VERSION = 2
-"""Of ``report.json``. 1: an accuracy had a field a task's score, and bits of a classifier's right answers."""
+"""Version of the schema. Version 1 had a field for each score, and bits for a classifier's right answers."""
 
 Status = Literal["ok", "failed", "built", "skipped"]
-"""ok: measured; failed: `reason` says why; built: there is an artifact, but it cannot be measured on this machine;
-skipped: it could not change the choice, `reason` says why, or there was no time."""
+""""ok": measured. "failed": see `reason`. "built": the artifact exists, but cannot be measured on this machine.
+"skipped": it could not change the choice, or the time limit was reached; see `reason`."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of the structs here: frozen, keyword-only, absent figures absent in the file."""
+    """Base of the structs in this module: frozen, keyword-only, without absent fields in the file."""
 
 
 class Ratio(Result, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class Latency(Result, frozen=True, kw_only=True):
 
 
 def faster(base: Latency, other: Latency, confidence: float = 0.95) -> Estimate | None:
-    """How many times faster `other` is than `base`, by the rounds that both were measured in; None with too few."""
+    """Return how many times faster `other` is than `base`, by the rounds that both took part in; None with too few."""
     spread = math.hypot(base.launch_spread, other.launch_spread)
     return ratio_of_rounds(base.rounds_p50_ms, other.rounds_p50_ms, confidence, spread)
 
@@ -224,7 +224,7 @@ class Part(Result, frozen=True, kw_only=True):
 
     @property
     def saved_ms(self) -> float | None:
-        """How much faster it is in INT8; less than zero: slower."""
+        """How many ms faster it is in INT8. Negative if it is slower."""
         return None if self.float_ms is None or self.int8_ms is None else self.float_ms - self.int8_ms
 
 
@@ -364,7 +364,7 @@ class Report(Result, frozen=True, kw_only=True):
     docs/reference/report-schema.md has the meaning of each field. `created` is ISO 8601 in UTC.
     """
 
-    # A factory, since a plain default would be left out of the file: every file carries its version.
+    # a factory, because a plain default would be omitted from the file, and every file needs its version
     schema_version: int = msgspec.field(default_factory=lambda: SCHEMA_VERSION)
     created: str
     model: ModelInfo

@@ -1,4 +1,4 @@
-"""How many images would prove that a variant is inside a budget: a power calculation from what was observed."""
+"""The number of images that would confirm a variant within a budget: a power calculation from the observations."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from edgewright.tasks.scores import Accuracy, unpack
 from .budget import Budget, Limit, bounds, is_proven
 
 CONFIDENCE_Z, POWER_Z = 1.645, 0.842
-"""Of a normal distribution: one-sided 95 % confidence, and 80 % of the tries that show what is there."""
+"""Quantiles of the normal distribution: one-sided 95% confidence, and 80% power."""
 MOST = 10_000_000
-"""More images are none that anyone would take."""
+"""Larger numbers of images are not practical, so they are not reported."""
 
 
 def images_to_decide(accuracy: Accuracy | None, reference: Accuracy | None, budget: Budget) -> int | None:
-    """Images in all, rounded up to two digits, on which each term on a score would be proven, if the rest stays.
+    """Return the total number of images, rounded up to two digits, that would confirm each term on a score.
 
-    With 80 % probability, where the difference and its spread are as observed (Connett, Smith & McHugh, "Sample size
-    and power for pair-matched case-control studies", 1987). None where no number would: a value at the limit, or
-    without an interval.
+    The probability is 80% if the difference and its spread are as observed (Connett, Smith & McHugh, "Sample size and
+    power for pair-matched case-control studies", 1987). None if no number is enough: the value is at the limit or has
+    no interval.
     """
     if accuracy is None:
         return None
@@ -44,17 +44,18 @@ def _images(accuracy: Accuracy, reference: Accuracy | None, limit: Limit) -> flo
     if distance <= 1e-9 or not math.isfinite(half):
         return None
     discordant = None if limit.absolute else _discordance(accuracy, reference)
-    if discordant is None:  # from the interval's width, which shrinks with the root of the images
+    if discordant is None:  # from the width of the interval, which is proportional to 1 / sqrt(images)
         spread, least = half * math.sqrt(accuracy.images) / CONFIDENCE_Z, 0.0
-    else:  # of equal answers too the bound is z^2 / (n + z^2) away
+    else:  # with equal answers, the bound is still z^2 / (n + z^2) away
         spread, least = discordant, CONFIDENCE_Z**2 * max(100 / distance - 1, 0.0)
     return max(least, ((CONFIDENCE_Z + POWER_Z) * spread / distance) ** 2)
 
 
 def _discordance(accuracy: Accuracy, reference: Accuracy | None) -> float | None:
-    """Standard deviation in points of an image's difference, of answers that are right or wrong; None of others.
+    """Return the standard deviation of the difference per image, in points.
 
-    Half an image is added to either side: that few images differ is no proof that none would.
+    None for scores that are not right or wrong (0 or 100) for each image. Half an image is added to each side, because
+    few differing images do not show that others are equal.
     """
     if accuracy.contributions is None or reference is None or reference.contributions is None:
         return None

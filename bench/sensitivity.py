@@ -1,4 +1,4 @@
-"""The table of a network's blocks and layers: what each loses in INT8, what each saves. JSON, a page, a terminal."""
+"""The table of a network's blocks and layers with the loss and the saved time of each in INT8: JSON, HTML, terminal."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 JSON, PAGE = "sensitivity.json", "sensitivity.html"
 WIDEST, KIND = 30, 12
-"""Characters of a layer's name on a terminal, from its end, and of its operators: 100 columns with the figures."""
+"""Characters of a layer's name (from its end) and of its operators on a terminal: 100 columns with the figures."""
 
 
 def write(found: Sensitivity, folder: Path) -> list[Path]:
-    """Write ``sensitivity.json``, and where times are known the plot ``sensitivity.html``, into `folder`."""
+    """Write ``sensitivity.json`` to `folder`, and the plot ``sensitivity.html`` if times are known."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {JSON: msgspec.json.format(msgspec.json.encode(found), indent=1), PAGE: html.sensitivity(found)}
     written = {folder / name: text for name, text in texts.items() if text is not None}
@@ -34,7 +34,7 @@ def write(found: Sensitivity, folder: Path) -> list[Path]:
 
 
 def show(found: Sensitivity, console: Console) -> None:
-    """Print the layers, those that lose most first; blocks where there are no layers."""
+    """Print the layers, or blocks if there are no layers, the most sensitive first."""
     rows = found.layers or found.blocks
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("layer" if found.layers else "block", no_wrap=True)
@@ -53,7 +53,7 @@ def show(found: Sensitivity, console: Console) -> None:
 
 
 def cells(row: Part) -> list[str]:
-    """A row of the table: layer, operator, SQNR and loss alone, loss of all but it, milliseconds."""
+    """A row of the table: layer, operator, SQNR and loss alone, loss of all others, milliseconds."""
     name = one_line(row.layers[0] if len(row.layers) == 1 else f"{row.layers[0]} +{len(row.layers) - 1}")
     name = name if len(name) <= WIDEST else f"...{name[-WIDEST + 3 :]}"
     saved = row.saved_ms

@@ -1,7 +1,8 @@
-"""What runs in the serving child process: the artifact, opened as a device opens it, asked by the parent.
+"""The serving child process. It opens the artifact as a device does, and the parent calls its functions.
 
-`edgewright.core.child.Child.call` runs these functions by name. The open session stays in the process between calls;
-timings go back as bytes of float64 seconds. Nothing here imports torch: the session imports the one runtime it needs.
+`edgewright.core.child.Child.call` runs these functions by name. The open session stays in the process between calls.
+Timings are returned as bytes of float64 seconds. This module does not import torch. The session imports only the
+runtime of the artifact.
 """
 
 from __future__ import annotations
@@ -20,26 +21,27 @@ from edgewright.core.errors import RuntimeFailed
 
 LEAD_CALLS, LEAD_NS, MOST_NS = 2, 20_000_000, 250_000_000
 AT_ONCE = 8
-"""Images that are answered at once for accuracy where the model leaves the batch open."""
+"""Batch size for accuracy if the model has a dynamic batch."""
 
 _open: dict[str, Any] = {}
-"""The session, and the images in memory, of this process."""
+"""The session of this process, and the images in memory."""
 
 
 def read_images(images: Sequence[str]) -> None:
-    """Decode `images` (files) and keep them, before an artifact is opened: others may be at it at the same time."""
+    """Decode `images` (files) and keep them, before an artifact is opened. Other processes may run meanwhile."""
     from edgewright.vision.image import open_image
 
     _open["pixels"] = [np.asarray(open_image(image)) for image in images]
 
 
 def open_artifact(path: str, images: Sequence[str] = ()) -> dict[str, Any]:
-    """Open the artifact or bundle at `path` and answer once; keep the session and the decoded `images` (files).
+    """Open the artifact or bundle at `path` and answer once. Keep the session and the decoded `images` (files).
 
-    Without `images` those that `read_images` read.
+    Without `images`, use those of `read_images`.
 
-    Returns the process id, `image` (the images' sizes in words) and `cold_start_ms`: from before the session module and
-    its runtime are imported to the first answer, without the interpreter's own start and the decoding of the image.
+    Returns the process id, `image` (the image sizes as text) and `cold_start_ms`. The cold start begins before the
+    import of the session module and its runtime, and ends with the first answer. It excludes the start of the
+    interpreter and the decoding of the image.
     """
     if images:
         read_images(images)
@@ -62,12 +64,14 @@ def open_artifact(path: str, images: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def latency_slice(seconds: float, min_count: int = 1, lead_s: float = 0.0) -> bytes:
-    """Back-to-back single-stream timings for `seconds`, at least `min_count` if they fit into a quarter of a second.
+    """Measure single-stream calls without pause.
 
-    Float64 seconds as bytes, three a call: what comes before the call of the runtime, that call, and what comes after;
-    together they are the time from the image in memory to the answer, as an application calls a session. The first
-    calls, for `lead_s`, two at least if they are not slow, are not counted: another process had the caches and the
-    cores until now.
+    This takes `seconds`, or longer for `min_count` calls, up to a quarter of a second.
+
+    Returns float64 seconds as bytes, three per call: before the runtime's call, that call, and after it. Their sum is
+    the time from the image in memory to the answer, as for an application that calls a session. The first calls, for
+    `lead_s` seconds (at least two if they are not slow), do not count, because another process used the caches and
+    cores before.
     """
     session, pixels = _open["session"], _open["pixels"]
     watch: _Watch = _open["watch"] or _Watch(session)
@@ -92,7 +96,7 @@ def latency_slice(seconds: float, min_count: int = 1, lead_s: float = 0.0) -> by
 
 
 class _Watch:
-    """Stands in for a session's `run` and notes when it was called last and when it returned (ns); costs 0.2 us."""
+    """Replaces a session's `run` and records the start and end of its last call (ns). This costs 0.2 µs."""
 
     def __init__(self, session: Any) -> None:
         self._run, self.begin, self.end = session.run, 0, 0
@@ -106,11 +110,11 @@ class _Watch:
 
 
 def camera_slice(rate_hz: float, frames: int) -> bytes:
-    """Timings of `frames` images that come at fixed times, `rate_hz` a second: float64 seconds as bytes.
+    """Measure `frames` images that come at fixed times, `rate_hz` per second. Returns float64 seconds as bytes.
 
-    Each counts from the frame's arrival to its answer. Between frames the process sleeps, as one does that waits for a
-    camera: what waking up costs, and clocks that fell meanwhile, are in it. Where the next frames came before an answer
-    was ready, the newest is taken and those it overwrote are NaN. A few frames before the first are not counted.
+    Each time counts from the arrival of the frame to its answer. Between frames the process sleeps, like one that waits
+    for a camera. The times include the cost of waking up and of clocks that decreased in between. If more frames arrive
+    before an answer is ready, the newest is used and the others are NaN. A few frames before the first do not count.
     """
     session, pixels = _open["session"], _open["pixels"]
     clock = time.perf_counter_ns
@@ -131,30 +135,30 @@ def camera_slice(rate_hz: float, frames: int) -> bytes:
 
 
 def describe() -> dict[str, Any]:
-    """What really runs in the open session: see `Session.describe`."""
+    """Return what the open session runs: see `Session.describe`."""
     described: dict[str, Any] = _open["session"].describe()
     return described
 
 
 def memory() -> int:
-    """Peak resident memory of this whole serving process in bytes (VmHWM): interpreter, runtime, weights, images."""
+    """Return the peak resident memory of this process in bytes (VmHWM): interpreter, runtime, weights and images."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeFailed("The kernel does not tell this process's peak memory.", "/proc/self/status has no VmHWM.")
+    raise RuntimeFailed("The kernel does not report this process's peak memory.", "/proc/self/status has no VmHWM.")
 
 
 def predict(images: Sequence[str], out: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Answer all `images` (files) as the session does; write what accuracy is computed of to `out` (.npy, float32).
+    """Answer all `images` (files) as the session does. Write the rows for the accuracy to `out` (.npy, float32).
 
-    What that is the task says: of a classifier the scores (images, classes), of a detector every box that its spec
-    counts for accuracy (boxes, 7). Raises `RuntimeFailed` where an answer is not finite.
+    The task defines the rows: for a classifier the scores (images, classes), for a detector all boxes that its spec
+    counts for accuracy (boxes, 7). Raises `RuntimeFailed` if an answer is not finite.
     """
     session, raw = _open["session"], Path(f"{out}.rows")
     spec, rows = session.spec, tasks.of(session.spec).decode.rows
     step, width, done = spec.input.batch or min(AT_ONCE, session.most), 0, 0
     try:
-        with raw.open("wb") as file:  # how many rows there will be is not known, and all together may be large
+        with raw.open("wb") as file:  # the number of rows is unknown, and all of them together may be large
             for start in range(0, len(images), step):
                 part = list(images[start : start + step])
                 for outputs, sizes in session.outputs(part):

@@ -49,7 +49,7 @@ def test_every_layer_is_timed_in_its_own_precision(runtime: str, scheme: str | N
 
 
 def test_a_runtime_without_a_profiler_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="tensorrt tells no times"):
+    with pytest.raises(Unavailable, match="tensorrt reports no kernel times"):
         time_layers(tmp_path / "no.onnx", 1, Options(runtime="tensorrt"), tmp_path)
 
 

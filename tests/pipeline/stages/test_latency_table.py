@@ -67,5 +67,5 @@ def test_a_killed_table_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_runtime_without_a_profiler_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="tensorrt tells no times"):
+    with pytest.raises(Unavailable, match="tensorrt reports no kernel times"):
         latency_table.measure(StageRunner(store=Store(tmp_path)), [FIRST], Options(runtime="tensorrt"), None, "here")
