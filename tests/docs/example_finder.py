@@ -272,12 +272,12 @@ def _is_script(text: Text) -> bool:
 def strays(text: Text) -> list[str]:
     """Places in `text` that look like an example and belong to none that was found.
 
-    The front matter of a page, headings, the texts of links and the lists of pages may name a verb.
+    The front matter of a page, headings, the texts of links and pictures, and the lists of pages may name a verb.
     """
     spans = [example.span for example in examples(text)]
     spans += [fence.span for fence in fenced(text) if fence.language in ("bash", *SHOWN)]
     if not text.is_code:
-        names = r"\A---\n.*?\n---\n|^#+ [^\n]*|\[[^\]]*\]\("
+        names = r"\A---\n.*?\n---\n|^#+ [^\n]*|\[[^\]]*\]\(|<img\b[^>]*>"
         names += r"|^[^\n]*\]\([\w-]+\.md\)[^\n]*" if re.fullmatch(r"docs/.*/index\.md", text.file) else ""
         spans += [match.span() for match in re.finditer(names, text.body, re.MULTILINE | re.DOTALL)]
     public = "|".join(edgewright.__all__)
