@@ -1,5 +1,5 @@
-"""Data sets: which images there are, what they show, and that calibration and evaluation share none.
+"""Data sets: their images and labels, and splits without common images for calibration and evaluation.
 
-``sets`` (folders of images read, divided and compared; labels matched to a model's classes), ``table``
+Content: ``sets`` (reads, divides and compares folders of images, and matches labels to a model's classes), ``table``
 (``labels.csv``), ``digits`` (the built-in demo set).
 """

@@ -1,4 +1,4 @@
-"""Boxes of a detection set, and what the readers of the three annotation layouts share."""
+"""The boxes of a detection set, and code that the readers of the three annotation layouts share."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .remarks import Remark
 class Box(msgspec.Struct, frozen=True):
     """One annotated object.
 
-    `label` indexes the classes of its set. The corners are in pixels of the image, and may be outside it. `area` is in
-    square pixels, of the mask where COCO has one, else of the box: it decides between small, medium and large. A
-    `crowd` is not an object to find: detections on it count neither for nor against.
+    `label`: the index of a class of the set. The corners are in pixels and can be outside the image. `area`, in square
+    pixels, decides between small, medium and large objects. It is the area of the COCO mask if there is one, else of
+    the box. `crowd`: not an object to find, so detections on it count neither as right nor as wrong.
     """
 
     label: int
@@ -33,9 +33,9 @@ class Box(msgspec.Struct, frozen=True):
 class Annotated(msgspec.Struct, frozen=True, kw_only=True):
     """One image: its absolute path and its boxes.
 
-    `size` is the (width, height) that the annotations say the image has; None if they say nothing. `relative`: the
-    corners and areas of `boxes` are parts of the upright image's width and height (YOLO), and become pixels in fit.py.
-    `where` is the place of the image in the annotations, for errors ("instances.json, images[3] (id 7)").
+    `size`: (width, height) in the annotations, or None if they have none. `relative`: the corners and areas of `boxes`
+    are fractions of the upright image's width and height (YOLO); fit.py converts them to pixels. `where`: the place of
+    the image in the annotations, for error messages ("instances.json, images[3] (id 7)").
     """
 
     path: str
@@ -48,9 +48,8 @@ class Annotated(msgspec.Struct, frozen=True, kw_only=True):
 class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a reader: the images in a stable order, the class names, and remarks.
 
-    `ordered`: the place of a name in `classes` is the class index that the annotations themselves give it (YOLO, COCO);
-    False if the names are sorted since the annotations have no order (VOC), or where the indices have no names
-    (YOLO).
+    `ordered`: the position of a name in `classes` is the class index in the annotations (YOLO, COCO). It is False if
+    the names are sorted because the annotations have no order (VOC), or if the indices have no names (YOLO).
     """
 
     images: tuple[Annotated, ...]
@@ -60,16 +59,16 @@ class Annotations(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Absent(InvalidInput):
-    """None of the images that the annotations of a split list is there: another part of the set was not downloaded."""
+    """No image of the split in the annotations exists: probably only another part of the set was downloaded."""
 
 
 def wrong(where: str, what: str, allowed: str) -> InvalidInput:
-    """The error for one place (file, and line or index) of an annotation file."""
+    """Return the error for one place (file, and line or index) of an annotation file."""
     return InvalidInput(f"{where}: {what}.", f"Expected: {allowed}.", "Correct the annotations.")
 
 
 def text_of(path: Path) -> str:
-    """The text of an annotation file; raises `InvalidInput` if it is missing or no UTF-8."""
+    """Return the text of an annotation file. Raises `InvalidInput` if it is missing or not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -80,7 +79,7 @@ def text_of(path: Path) -> str:
 
 
 def box(label: int, corners: Sequence[float], area: float | None = None, crowd: bool = False) -> Box | None:
-    """A box of x1, y1, x2, y2 in pixels, or None if it has no area (its sides are zero or negative)."""
+    """Return a box from x1, y1, x2, y2 in pixels, or None if it has no area (its sides are zero or negative)."""
     x1, y1, x2, y2 = corners
     found = (x2 - x1) * (y2 - y1)
     if not (x2 > x1 and y2 > y1 and math.isfinite(found)):
@@ -89,7 +88,7 @@ def box(label: int, corners: Sequence[float], area: float | None = None, crowd: 
 
 
 def turned(box: Box, orientation: int, size: tuple[int, int]) -> Box:
-    """`box` of an image of (width, height) `size`, as it lies after the image is turned by an EXIF `orientation`."""
+    """Return `box`, of an image with `size` (width, height), after the image is rotated by an EXIF `orientation`."""
     (x1, y1, x2, y2), (width, height) = (box.x1, box.y1, box.x2, box.y2), size
     if orientation in (2, 3):
         x1, x2 = width - x2, width - x1
@@ -105,10 +104,10 @@ def turned(box: Box, orientation: int, size: tuple[int, int]) -> Box:
 
 
 def undone(orientation: int) -> int:
-    """The orientation that turns back what `orientation` turns."""
+    """Return the inverse of `orientation`."""
     return {6: 8, 8: 6}.get(orientation, orientation)
 
 
 def finite(values: Sequence[float]) -> bool:
-    """Whether all of `values` are finite numbers."""
+    """Whether all `values` are finite numbers."""
     return all(math.isfinite(value) for value in values)

@@ -1,4 +1,4 @@
-"""Shared by the built-in sets: files by their names, and a folder that they replace completely."""
+"""Code that the built-in sets share: write files by name into a folder, and replace the folder completely."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Named = tuple[str, bytes]
 
 @contextlib.contextmanager
 def replacing(folder: Path, names: Collection[str], what: str) -> Iterator[Path]:
-    """A new folder that replaces `folder` when the block ends without an error.
+    """Yield a new folder that replaces `folder` if the block ends without an error.
 
-    Raises `InvalidInput` if anything but `names` is in `folder`. `what`: the images, as text.
+    Raises `InvalidInput` if `folder` contains anything except `names`. `what`: the images, as text.
     """
     folder = files.absolute(folder)
     if folder.exists() and (other := {p.name for p in folder.iterdir()} - set(names)):
@@ -42,7 +42,7 @@ def replacing(folder: Path, names: Collection[str], what: str) -> Iterator[Path]
 
 
 def write(folder: Path, named: Iterable[Named]) -> None:
-    """Write files below `folder`."""
+    """Write files to `folder`."""
     for name, content in named:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def write(folder: Path, named: Iterable[Named]) -> None:
 
 
 def png(image: Image.Image, **how: int) -> bytes:
-    """`image` as a PNG file."""
+    """Return `image` as a PNG file."""
     content = io.BytesIO()
     image.save(content, "PNG", **how)
     return content.getvalue()

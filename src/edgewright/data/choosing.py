@@ -1,4 +1,4 @@
-"""Which images of a set are taken, and which two sets share: by pixels, or by names where there are many."""
+"""Choose images of a set, and find images that two sets share: by pixels, or by names for large sets."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def require_disjoint(calibration: ImageSet, evaluation: ImageSet) -> None:
 
 
 def divide(images: ImageSet, count: int, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-    """`images` as (calibration, evaluation): `count` images as `choose` chooses them, and all the others.
+    """Split `images` into (calibration, evaluation): `count` images that `choose` selects, and all others.
 
-    A copy of a chosen image may be among the others: see `apart`. Raises `InvalidInput` if that leaves nothing to
-    evaluate on.
+    A copy of a chosen image can be among the others: see `apart`. Raises `InvalidInput` if no image is left for
+    evaluation.
     """
     found, broken = choose(images, count, seed)
     used = {item.path for item in (*found.items, *broken)}
@@ -52,7 +52,7 @@ def divide(images: ImageSet, count: int, seed: int = 0) -> tuple[ImageSet, Image
 
 
 def apart(calibration: ImageSet, evaluation: ImageSet) -> ImageSet:
-    """`evaluation` without copies of images in `calibration`. Raises `InvalidInput` if nothing is left."""
+    """Return `evaluation` without copies of images in `calibration`. Raises `InvalidInput` if nothing is left."""
     seen = set(calibration.digests)
     left = tuple(item for item, digest in zip(evaluation.items, evaluation.digests) if digest not in seen)
     if not left:
@@ -65,11 +65,10 @@ def apart(calibration: ImageSet, evaluation: ImageSet) -> ImageSet:
 
 
 def choose(images: ImageSet, count: int, seed: int = 0, step: photos.Step | None = None) -> tuple[ImageSet, list[Item]]:
-    """`count` different, readable images of a larger set, each class in proportion; and those that cannot be read.
+    """Choose `count` different, readable images, each class in proportion. Also return those that cannot be read.
 
-    The choice depends on the files' names (below their common folder) and `seed`, and only images that are chosen are
-    decoded: a million images take as much work as a thousand. In place of a copy of a chosen image, or of one that
-    cannot be read, the next is taken.
+    The choice depends on the file names (below their common folder) and `seed`. Only chosen images are decoded, so a
+    million images take as much work as a thousand. If a chosen image is a copy or cannot be read, the next one is used.
     """
     items = images.items
     order = iter(_drawn(items, count, seed))
@@ -85,13 +84,13 @@ def choose(images: ImageSet, count: int, seed: int = 0, step: photos.Step | None
 
 
 def spread(items: Sequence[T], count: int) -> tuple[T, ...]:
-    """At most `count` of `items`, evenly out of the list: sets of images are sorted by class."""
+    """Return at most `count` of `items`, at even distances in the list, because sets of images are sorted by class."""
     count = min(count, len(items))
     return tuple(items[index * len(items) // count] for index in range(count))
 
 
 def _drawn(items: Sequence[Item], count: int, seed: int) -> list[int]:
-    """The places of `items` in the order in which they are taken: first `count`, each class in proportion, then the
+    """Return the positions of `items` in the order of the choice: first `count`, each class in proportion, then the
     rest."""
     paths = [item.path for item in items]
     start = len(os.path.commonpath([min(paths), max(paths)])) if len(paths) > 1 else 0
@@ -105,7 +104,7 @@ def _drawn(items: Sequence[Item], count: int, seed: int) -> list[int]:
 
 
 def _shares(sizes: Mapping[int | None, int], total: int) -> dict[int | None, int]:
-    """`total` divided in proportion to `sizes` by the largest remainder (ties to the lower label)."""
+    """Divide `total` in proportion to `sizes` by the largest remainder (ties go to the lower label)."""
     everything = sum(sizes.values())
     shares = {label: total * size // everything for label, size in sizes.items()}
     by_remainder = sorted(sizes, key=lambda label: (-(total * sizes[label] % everything), label is None, label or 0))

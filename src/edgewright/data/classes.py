@@ -1,4 +1,4 @@
-"""From the classes of a data set to those of a model: by name where the model has names, else by a stated rule."""
+"""Map the classes of a data set to those of a model: by name if the model has names, else by a documented rule."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ _WORDNET = re.compile(r"n\d{8}")
 
 
 def match_labels(images: ImageSet, spec: ModelSpec) -> ImageSet:
-    """`images` with the labels as indices of the model's classes, and boxes in the pixels that the model sees.
+    """Return `images` with labels as indices of the model's classes, and boxes in the pixels that the model sees.
 
-    The model's own class names decide where they are the set's (case and ``_`` for a space do not matter). Else:
+    If the set uses the model's own class names, these decide (case, and ``_`` for a space, do not matter). Otherwise:
 
-    - A file that lists its classes (YOLO, COCO, ``classes.txt``) lists them in the order of the indices, whatever they
-      are called.
-    - Sorted names of folders or annotations are the model's classes in this order, as torchvision's ImageFolder numbers
-      them, where the model has no names and the counts agree, or where all are WordNet ids of ImageNet.
-    - Folders that are numbers are indices of the model's classes, unless the model has no names and torchvision would
-      have numbered them otherwise (as text: 0, 1, 10, 2).
+    - If a file lists the classes (YOLO, COCO, ``classes.txt``), their order is the order of the indices.
+    - If folders or annotations have the names, the sorted names are the model's classes, as in torchvision's
+      ImageFolder. This needs a model without names and with the same number of classes, or WordNet ids of ImageNet.
+    - If folders have numbers as names, the numbers are class indices. Exception: the model has no names, and
+      torchvision would sort the numbers differently (as text: 0, 1, 10, 2).
 
-    Raises `InvalidInput` if images have no labels, where labels do not match, or where two of these rules apply and
-    differ. In a detection set the labels are those of the boxes, and a class that no box has need not match.
+    Raises `InvalidInput` if images have no labels, if labels do not match, or if two of these rules apply and differ.
+    In a detection set, the labels are those of the boxes, and a class without boxes need not match.
     """
     if any(item.label is None and item.boxes is None for item in images.items):
         raise InvalidInput(
@@ -53,7 +52,7 @@ def match_labels(images: ImageSet, spec: ModelSpec) -> ImageSet:
 
 
 def _used(images: ImageSet) -> list[int]:
-    """The classes that must match the model's: all of them, in a detection set those that a box has."""
+    """Return the classes that must match the model's: all, or in a detection set those that a box has."""
     if all(item.boxes is None for item in images.items):
         return list(range(len(images.classes)))
     return sorted({box.label for item in images.items for box in item.boxes or ()})
@@ -72,7 +71,7 @@ def _relabelled(item: Item, index: Mapping[int, int], images: ImageSet, spec: Mo
 
 
 def _class_indices(images: ImageSet, spec: ModelSpec, used: Sequence[int]) -> tuple[dict[int, int], list[Remark]]:
-    """For each of the `used` classes of the set the index of the model's class, and a remark on the rule."""
+    """Return the index of the model's class for each of the `used` classes of the set, and a remark on the rule."""
     by_name = _unique(spec)
     every = [_plain(name) for name in images.classes]
     names = [every[k] for k in used]
@@ -95,12 +94,12 @@ def _class_indices(images: ImageSet, spec: ModelSpec, used: Sequence[int]) -> tu
 
 
 def _by_place(images: ImageSet, spec: ModelSpec, used: Sequence[int], every: Sequence[str]) -> list[int]:
-    """Classes in the order of the file that lists them."""
+    """Match classes in the order of the file that lists them."""
     if not spec.labels and len(every) == spec.classes:
         return list(used)
     in_order = all(is_index(name) and int(name) == k for k, name in enumerate(every))
     if spec.labels and in_order and len(every) <= spec.classes:
-        return list(used)  # the indices themselves stand for names
+        return list(used)  # the indices are used as names
     if spec.labels and all(map(is_index, every)):
         what = f"its classes are numbers ({', '.join(every[:4])} ...), and the model has other class names"
         raise _mismatch(images, spec, what)
@@ -108,7 +107,7 @@ def _by_place(images: ImageSet, spec: ModelSpec, used: Sequence[int], every: Seq
 
 
 def _by_number(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> tuple[list[int], list[Remark]]:
-    """Folders that are numbers."""
+    """Match folders that are named by numbers."""
     numbers = [int(name) for name in names]
     if len(set(numbers)) < len(numbers):
         raise _mismatch(images, spec, "two classes are the same number")
@@ -135,8 +134,8 @@ def _by_number(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> tuple
 
 
 def _ranks(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> list[list[int]]:
-    """The places of `names` sorted as text and as numbers, among all classes of the set; where it lacks some of the
-    model's, among these as they would be called: 0, 1, 2 ..."""
+    """Return the positions of `names` sorted as text and as numbers, among all classes of the set. If the set lacks
+    some of the model's classes, they are added as numbers: 0, 1, 2 ..."""
     every = list(images.classes)
     if len(every) < spec.classes:
         every = [str(number) for number in range(spec.classes)]
@@ -171,8 +170,8 @@ def _plain(name: str) -> str:
 
 
 def _unique(spec: ModelSpec) -> dict[str, int]:
-    """The model's classes by name, without names that it has twice (ImageNet has two "crane"): a match would be a
-    guess."""
+    """Return the model's classes by name, without names that occur twice (ImageNet has two "crane"), which are
+    ambiguous."""
     counts = Counter(_plain(label) for label in spec.labels)
     return {plain: k for k, label in enumerate(spec.labels) if counts[plain := _plain(label)] == 1}
 

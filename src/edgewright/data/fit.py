@@ -1,4 +1,4 @@
-"""Annotations against the images themselves: sizes, EXIF orientation, and boxes that cannot be meant so."""
+"""Check annotations against the images: sizes, EXIF orientation, and boxes with impossible numbers."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from .items import Item
 from .remarks import NAMED, Remark, remark
 
 NEAR = 2.0
-"""A box may reach beyond its image by so many pixels, or by `PART` of its side: tools round, and VOC counts from 1."""
+"""Accepted distance of a box beyond its image, in pixels, or as `PART` of its side. Tools round, and VOC counts from 1.
+"""
 PART = 0.01
 
 FEWEST = 3
-"""Fewer boxes do not show what their numbers mean."""
+"""Fewer boxes are not enough to recognize wrong numbers."""
 
 MANY = 0.3
-"""Where more than this part of the boxes reach beyond their images, and none does if its numbers are read otherwise,
-they are meant otherwise."""
+"""If more than this fraction of boxes reach beyond their images, and none does with the numbers read as corners, the
+numbers are corners."""
 
 
 def fit(annotations: Annotations) -> tuple[tuple[Item, ...], list[Remark]]:
-    """The items of a detection set, boxes in pixels of the upright images, and remarks on boxes that reach outside.
+    """Return the items of a detection set, boxes in pixels of the upright images, and remarks on boxes outside.
 
-    Only the files' headers are read; a file that has none keeps no boxes, and is left out where it is decoded. Raises
-    `InvalidInput` where an image has another size than the annotations say, or where boxes hold other numbers than
-    their format says.
+    Only the headers of the files are read. A file without a readable header keeps no boxes, and is left out later.
+    Raises `InvalidInput` if an image has another size than in the annotations, or if boxes contain other numbers than
+    their format defines.
     """
     headers = photos.headers([image.path for image in annotations.images])
     _require_sizes(annotations.images, headers)
@@ -48,7 +49,7 @@ def fit(annotations: Annotations) -> tuple[tuple[Item, ...], list[Remark]]:
 
 
 def as_stored(item: Item) -> Item:
-    """`item` with its boxes in pixels of the stored image, for a model that sees photos without turning them."""
+    """Return `item` with boxes in pixels of the stored image, for a model that sees photos without EXIF rotation."""
     if item.orientation == 1 or item.boxes is None or item.size is None:
         return item
     boxes = tuple(turned(box, undone(item.orientation), item.size) for box in item.boxes)
@@ -65,7 +66,7 @@ def _item(image: Annotated, header: photos.Header | None) -> Item:
             Box(b.label, b.x1 * width, b.y1 * height, b.x2 * width, b.y2 * height, b.area * width * height, b.crowd)
             for b in boxes
         )
-    elif image.size == header.size != size:  # the annotations were made on the image as it is stored
+    elif image.size == header.size != size:  # the annotations are for the image as stored
         boxes = tuple(turned(box, header.orientation, header.size) for box in boxes)
     return Item(image.path, None, boxes, header.orientation, size)
 
@@ -88,7 +89,7 @@ def _require_sizes(images: Sequence[Annotated], headers: Sequence[photos.Header 
 
 
 def _require_no_corners_as_sizes(images: Sequence[Annotated], items: Sequence[Item]) -> None:
-    """Raise where widths and heights are the coordinates of the second corner: [x1, y1, x2, y2] for [x, y, w, h]."""
+    """Raise if widths and heights are coordinates of the second corner: [x1, y1, x2, y2] instead of [x, y, w, h]."""
     every = [
         (image, box, item.size)
         for image, item in zip(images, items)

@@ -1,4 +1,4 @@
-"""Folders as torchvision's ImageFolder reads them: a folder a class, or a flat folder of unlabeled images."""
+"""Read folders like torchvision's ImageFolder: one folder per class, or a flat folder of unlabeled images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .remarks import remark
 from .splits import role
 
 ORDER = "classes.txt"
-"""The class folders' names in the order of the model's classes, one a line: where that is not their own order."""
+"""The file with the names of class folders in the order of the model's classes, one per line. It replaces sorting."""
 
 
 def splits(folder: Path) -> list[str]:
-    """The folders of `folder` that are splits; raises `InvalidInput` if other folders or images are next to them."""
+    """Return the split folders in `folder`. Raises `InvalidInput` if other folders or images are next to them."""
     every = listing.folders(folder)
     found = [name for name in every if role(name)]
     beside = [name for name in every if name not in found]
@@ -34,8 +34,8 @@ def splits(folder: Path) -> list[str]:
 
 
 def inner(folder: Path) -> Path:
-    """`folder`, or the one folder in it that only wraps what it holds: ``images/``, ``train/`` in ``train/``, or a
-    folder of splits."""
+    """Return `folder`, or the only folder in it if that only wraps its content: ``images/``, ``train/`` in ``train/``,
+    or a folder of splits."""
     while len(every := listing.folders(folder)) == 1 and not listing.below(folder, deep=False).images:
         below = listing.folders(folder / every[0])
         wraps = every[0].casefold() == "images" or (role(every[0]) and role(every[0]) == role(folder.name))
@@ -47,10 +47,10 @@ def inner(folder: Path) -> Path:
 
 
 def read(root: Path, split: str) -> ImageSet:
-    """The images of `root`, or of its split folder `split`; classes are numbered over all splits of `root`.
+    """Return the images of `root`, or of its split folder `split`. Classes are numbered over all splits of `root`.
 
-    A class has the images in its folder at any depth. Raises `InvalidInput` if it has none, where loose images are
-    next to class folders, or where the folders look like splits.
+    A class has the images in its folder at any depth. Raises `InvalidInput` for a class without images, for loose
+    images next to class folders, and for folders that look like splits.
     """
     folder = inner(root / split) if split else root
     classes, loose = listing.folders(folder), listing.below(folder, deep=False)

@@ -1,4 +1,4 @@
-"""The files below a folder: which are images, and which are not read."""
+"""List the files below a folder: images, and files that are not read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from .remarks import Remark, remark
 _DOCUMENTS = (
     ".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".names", ".data", ".html", ".log", ".pdf", ".rst",
 )  # fmt: skip
-"""Files that are next to images in any data set: annotations, licenses, notes."""
+"""Files that are usual next to images: annotations, licenses, notes."""
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Paths of images, sorted, of the other files, and of what is not a file: links that lead nowhere, pipes."""
+    """Sorted paths of images, of other files, and of what is not a file: broken links, pipes."""
 
     images: tuple[str, ...]
     others: tuple[str, ...]
     dead: tuple[str, ...] = ()
 
     def left_out(self) -> list[Remark]:
-        """Remarks on files that are no documents, such as images in a format that is not read, and on dead links."""
+        """Return remarks on broken links, and on unread files that are not documents, such as unsupported image
+        formats."""
         found = [path for path in self.others if Path(path).suffix.lower() not in _DOCUMENTS]
         kinds = Counter(Path(path).suffix.lower() or "without an extension" for path in found)
         what = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
@@ -41,11 +42,11 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 def below(folder: Path, *, deep: bool = True, inside: Sequence[Path] = ()) -> Listing:
-    """The files in `folder`, and (`deep`) in the folders below it, whose links are followed as torchvision does.
+    """List the files in `folder` and, if `deep`, in the folders below it. Links are followed as in torchvision.
 
-    An image is a file with one of `SUFFIXES` in upper or lower case, or one without an extension whose first bytes are
-    those of an image. Hidden files and files of systems (``.DS_Store``, ``__MACOSX``) are left out. A link to a folder
-    that contains it, or to one of `inside`, is not followed.
+    An image is a file with one of `SUFFIXES` in upper or lower case, or a file without an extension that begins with
+    the bytes of an image. Hidden files and files of the system (``.DS_Store``, ``__MACOSX``) are left out. A link to a
+    folder that contains it, or to one of `inside`, is not followed.
     """
     images, others, dead = list[str](), list[str](), list[str]()
     for path, is_file in _files(str(folder), deep, tuple(map(_identity, inside))):
@@ -54,13 +55,13 @@ def below(folder: Path, *, deep: bool = True, inside: Sequence[Path] = ()) -> Li
 
 
 def folders(folder: Path) -> list[str]:
-    """The names of the folders in `folder`, links followed, sorted as text."""
+    """Return the names of the folders in `folder`, sorted as text. Links are followed."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not _is_hidden(entry.name) and entry.is_dir())
 
 
 def _files(folder: str, deep: bool, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, bool]]:
-    """Each path that is not a folder, and whether it is a regular file."""
+    """Yield each path that is not a folder, and whether it is a regular file."""
     identity = _identity(folder)
     if identity in above:
         return

@@ -1,4 +1,4 @@
-"""The files that annotations name, found in listings of the image folders: no name ever reaches the disk."""
+"""Find the files that annotations name in listings of the image folders. No name from annotations reaches the disk."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from . import listing
 from .remarks import Remark, remark
 
 _DEEPEST = 64
-"""So many folders of a name count; the quadratic time for more would only serve an attack."""
+"""Limit of folders in a name. More folders take quadratic time, which only an attack would use."""
 
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]+://")
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio writes before the name of a file that was uploaded."""
+"""The prefix that Label Studio adds to the name of an uploaded file."""
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The path of a file, and how its name led there: as written, by its end only, or in other capitals."""
+    """The path of a file, and how it was found: by the name as written, by the end of the name, or with other case."""
 
     path: str
     by: Literal["name", "end", "capitals"] = "name"
 
 
 class Lookup:
-    """The files of several folders, of which the first that has a name counts; each is listed when it is needed."""
+    """The files of several folders. The first folder that contains a name counts. Each is listed when it is needed."""
 
     def __init__(self, folders: Sequence[Path], *, deep: bool = True) -> None:
         self.folders = tuple(dict.fromkeys(folders))
@@ -41,9 +41,9 @@ class Lookup:
         self._listed: dict[Path, _Names] = {}
 
     def find(self, name: str) -> Found | None:
-        """The file that `name` means: the name itself, else the longest end of it that one of the folders has.
+        """Return the file for `name`: the name itself, or else the longest end of it that exists in one of the folders.
 
-        A backslash separates folders as ``/`` does. So neither an absolute path nor ``..`` points outside the folders.
+        A backslash separates folders like ``/``. So neither an absolute path nor ``..`` points outside the folders.
         """
         for spelling in _spellings(name.replace("\\", "/")):
             whole = not is_outside(name) and spelling == name.replace("\\", "/")
@@ -53,7 +53,7 @@ class Lookup:
         return None
 
     def with_stem(self, stem: str) -> list[str]:
-        """The images that are called `stem` (which may name folders) and an image's suffix, or just `stem`."""
+        """Return the images called `stem` (which can contain folders) with an image extension, or exactly `stem`."""
         for names in self._names():
             if found := names.stems.get(stem):
                 return found
@@ -64,7 +64,7 @@ class Lookup:
         return [found_as_it_is.path] if found_as_it_is else []
 
     def listings(self) -> list[listing.Listing]:
-        """The listings of the folders that were needed."""
+        """Yield the listings of the folders that were needed."""
         return [names.listing for names in self._listed.values()]
 
     def _names(self) -> Iterator[_Names]:
@@ -106,7 +106,7 @@ class _Names:
 
 
 def ends(name: str) -> list[str]:
-    """The ends of the path `name`, longest first, without what leads upward: a/../b/c gives b/c and c."""
+    """Return the ends of the path `name`, longest first, without parts that lead upward: a/../b/c gives b/c and c."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")][-_DEEPEST:]
     if ".." in parts:
         parts = parts[len(parts) - parts[::-1].index("..") :]
@@ -114,19 +114,19 @@ def ends(name: str) -> list[str]:
 
 
 def is_outside(name: str) -> bool:
-    """Whether the path `name` is absolute (of any system), an address, or climbs with '..'."""
+    """Whether the path `name` is absolute (on any system), a URL, or leads upward with '..'."""
     plain = name.replace("\\", "/")
     return bool(_ABSOLUTE.match(plain)) or ".." in plain.split("/")
 
 
 def without_suffix(name: str) -> str:
-    """`name` without the last dot of its last part and the text after it."""
+    """Return `name` without the last dot of its last part and the text after it."""
     head, dot, tail = name.rpartition(".")
     return head if dot and "/" not in tail and head and not head.endswith("/") else name
 
 
 def place_remarks(found: Sequence[tuple[str, Found]]) -> list[Remark]:
-    """Remarks on (name, file) where the name did not lead straight to the file."""
+    """Return remarks on pairs of (name, file) if the name was not found as written."""
     by = defaultdict[str, list[str]](list)
     for name, one in found:
         by[one.by].append(name)
@@ -142,7 +142,7 @@ def place_remarks(found: Sequence[tuple[str, Found]]) -> list[Remark]:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """`name`, and what else tools write for it: Label Studio's addresses and prefixes."""
+    """Yield `name` and its variants from other tools: Label Studio's URLs and prefixes."""
     yield name
     plain = unquote(name.rpartition("?d=")[2])
     if plain != name:
@@ -153,7 +153,7 @@ def _spellings(name: str) -> Iterator[str]:
 
 
 def _folded(name: str) -> str:
-    """`name` without the difference of capitals, and of the two ways to encode an accent (macOS writes the longer)."""
+    """Return `name` without differences of case and of accent encoding (macOS writes decomposed characters)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

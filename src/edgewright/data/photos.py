@@ -1,7 +1,7 @@
-"""The image files of a set: their sizes and orientations, and (decoded) the digests of their pixels.
+"""The image files of a set: their sizes, orientations and the digests of their decoded pixels.
 
-Files are looked at in as many threads as there are cores, since Pillow's decoders and hashlib release the lock, and a
-file in one state is decoded once in a process.
+There is one thread per core, because Pillow's decoders and hashlib release the lock. A process decodes an unchanged
+file only once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from edgewright.core.errors import EdgewrightError
 
 T = TypeVar("T")
 Step = Callable[[int, int], None]
-"""Called with the images that are done, and all."""
+"""Called with the number of finished images and the total."""
 
 _AT_ONCE = 256
-"""Images whose results are in memory at a time: a list of a million images is not queued at once."""
+"""Limit of images with results in memory, so that a list of a million images is not queued at once."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class Header(msgspec.Struct, frozen=True):
 
     @property
     def upright(self) -> tuple[int, int]:
-        """The (width, height) of the image as its orientation wants it shown."""
+        """The (width, height) of the image after EXIF rotation."""
         width, height = self.size
         return (height, width) if image_files.swaps(self.orientation) else (width, height)
 
@@ -43,10 +43,11 @@ class Header(msgspec.Struct, frozen=True):
 class Photo(msgspec.Struct, frozen=True):
     """A decoded file: the SHA-256 of its pixels, its stored size, Pillow's color mode, EXIF orientation.
 
-    `problem`: why it is none.
+    `problem`: why the file is not a usable image.
 
-    Pixels and not file bytes: a copy saved as another lossless format, or with other metadata, is the same image. The
-    orientation counts, since it may change what a model sees. A file that cannot be used counts by its bytes.
+    The digest is of pixels, not of file bytes: a copy in another lossless format, or with other metadata, is the same
+    image. The orientation is included, because it can change the model's input. For an unusable file, the digest is of
+    its bytes.
     """
 
     digest: str
@@ -57,12 +58,12 @@ class Photo(msgspec.Struct, frozen=True):
 
 
 def headers(paths: Sequence[str]) -> list[Header | None]:
-    """The header of each file, its pixels not decoded; None if the file is no readable image."""
+    """Return the header of each file without decoding pixels; None if the file is not a readable image."""
     return _each(_header, paths)
 
 
 def look(paths: Sequence[str], step: Step | None = None) -> list[Photo]:
-    """Each file decoded. It costs 0.3 ms for CIFAR's JPEG files, 4.5 ms for a lossless 299x299 WebP."""
+    """Return each file decoded. This takes 0.3 ms for CIFAR's JPEG files, and 4.5 ms for a lossless 299x299 WebP."""
     return _each(_photo, paths, step)
 
 
@@ -82,11 +83,11 @@ def _header(path: str) -> Header | None:
             image = image_files.opened(file)
             if image.format != "PNG":
                 return Header(image.size, image_files.orientation(image))
-        photo = _photo(path)  # the EXIF chunk of a PNG file may be behind the pixels
+        photo = _photo(path)  # the EXIF chunk of a PNG file may be after the pixels
         return None if photo.problem else Header(photo.size, photo.orientation)
     except MemoryError:
         raise
-    except Exception:  # Pillow's parsers let anything out; that the file cannot be used is said where it is decoded
+    except Exception:  # Pillow's parsers raise any kind of error; the decoder reports that the file is unusable
         return None
 
 
@@ -103,7 +104,7 @@ def _photo(path: str) -> Photo:
 
 @functools.lru_cache(maxsize=1 << 17)
 def _photo_once(path: str, *_state: int) -> Photo:
-    """The photo of a file in this state: a run asks for those of its images several times."""
+    """Return the photo of a file in this state. Cached, because a run needs the same images several times."""
     try:
         image = image_files.read(Path(path), path)
         if error := image_files.unusable(image.size, image.mode, lambda: path):

@@ -1,4 +1,4 @@
-"""Boxes that cannot be meant as they are written, whichever format they come from."""
+"""Find boxes with impossible numbers, in any format."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .boxes import Annotated
 from .remarks import Remark, remark
 
 FEWEST = 3
-"""Fewer boxes do not show what their numbers mean."""
+"""Fewer boxes are not enough to recognize wrong numbers."""
 
 _SMALLEST = 2
-"""In images of so few pixels a box of one pixel is a large one."""
+"""In images with so few pixels, a box of one pixel is large."""
 
 
 def duplicates(images: Sequence[Annotated]) -> list[Remark]:
-    """A remark on boxes that are twice in an image, with the same class and corners. They are kept."""
+    """Return a remark on boxes that occur twice in an image, with the same class and corners. They are kept."""
     places = list[str]()
     for image in images:
         corners = [(box.label, box.x1, box.y1, box.x2, box.y2) for box in image.boxes]
@@ -27,14 +27,14 @@ def duplicates(images: Sequence[Annotated]) -> list[Remark]:
 
 
 def without_area(places: Sequence[str]) -> list[Remark]:
-    """A remark on boxes whose sides are zero or negative, which were left out."""
+    """Return a remark on boxes whose sides are zero or negative. They were left out."""
     return remark("warning", "boxes-without-area", places, "{count|box|boxes} without an area: left out.")
 
 
 def require_pixels(
     boxes: Sequence[Sequence[float]], sizes: Iterable[tuple[int, int] | None], where: Callable[[], str]
 ) -> None:
-    """Raise `InvalidInput` at `where`, the place of the first of `boxes`, where all numbers are parts of the image."""
+    """Raise `InvalidInput` at `where`, the place of the first of `boxes`, if all numbers are fractions of the image."""
     if len(boxes) < FEWEST or not all(0 <= value <= 1 for numbers in boxes for value in numbers):
         return
     declared = [size for size in sizes if size]

@@ -1,4 +1,4 @@
-"""Remarks: what readers noticed in a data set without stopping. Each becomes a finding of the report."""
+"""Remarks: problems in a data set that do not stop the reader. Each becomes a finding of the report."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Literal
 import msgspec
 
 NAMED = 3
-"""How many names a remark holds."""
+"""Limit of names in a remark."""
 
 
 class Remark(msgspec.Struct, frozen=True, kw_only=True):
-    """Something noticed in a data set.
+    """A problem in a data set.
 
-    `code` is a stable name (docs/reference/data.md), `text` a sentence with the count, `names` the first few places.
+    `code`: a stable name (docs/reference/data.md). `text`: a sentence with the count. `names`: the first few places.
     """
 
     level: Literal["note", "warning", "error"]
@@ -26,9 +26,9 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def remark(level: Literal["note", "warning", "error"], code: str, names: Sequence[str], text: str) -> list[Remark]:
-    """A remark on the files or places `names`, of which the first are kept; none if there are none.
+    """Return a remark on the files or places `names`, with the first of them. Return none if `names` is empty.
 
-    ``{count|box is|boxes are}`` in `text` becomes the number and the words for one or for several.
+    ``{count|box is|boxes are}`` in `text` becomes the number and the singular or plural words.
     """
     if not names:
         return []
@@ -37,11 +37,11 @@ def remark(level: Literal["note", "warning", "error"], code: str, names: Sequenc
 
 
 def counted(text: str, count: int) -> str:
-    """`text` with `count` in the place of ``{count|box is|boxes are}``, and the words for one or for several."""
+    """Replace ``{count|box is|boxes are}`` in `text` by `count` and the singular or plural words."""
     return re.sub(r"\{count\|([^|}]*)\|([^}]*)\}", lambda found: f"{count} {found[1 if count == 1 else 2]}", text)
 
 
 def merged(remarks: Iterable[Remark]) -> tuple[Remark, ...]:
-    """`remarks` without repetitions, the most severe first."""
+    """Return `remarks` without repetitions, the most severe first."""
     order = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(dict.fromkeys(remarks), key=lambda one: order[one.level]))

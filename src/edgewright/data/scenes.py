@@ -1,8 +1,8 @@
 """The built-in detection set: scenes composed of scikit-learn's handwritten digits, with COCO annotations.
 
-Digits of varied size, rotation, color and overlap are on plain, graded, striped or clouded backgrounds among lines,
-ellipses and blots that are no digits. A split's scenes use only the digits of that split (see `digits`), and a scene
-depends only on its split and its number.
+Digits of varied size, rotation, color and overlap are drawn on plain, gradient, striped or cloudy backgrounds. Lines,
+ellipses and blots between them are not digits. The scenes of a split use only the digits of that split (see `digits`).
+A scene depends only on its split and its number.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from . import built_in, digits
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COUNTS = {"calib": 100, "test": 400}
-"""Scenes of each split that the demo writes; training asks for ``train`` too."""
+"""Number of scenes in each split of the demo. Training also uses ``train``."""
 
 SIDES = (112, 224)
-"""The least and the greatest width and height of a scene, in pixels."""
+"""Minimum and maximum width and height of a scene, in pixels."""
 DIGITS = (1, 9)
-"""How many digits a scene has."""
+"""Minimum and maximum number of digits in a scene."""
 SIZES = (14.0, 90.0)
-"""The height of a digit's 8 rows in pixels, before rotation; small ones are as likely as large ones (by logarithm)."""
+"""Height of a digit's 8 rows in pixels, before rotation. The distribution is uniform in the logarithm."""
 ROTATION = 25.0
 OVERLAP = 0.25
-"""The largest intersection of two digits' boxes, over the area of the smaller."""
+"""Maximum intersection of two digits' boxes, relative to the smaller area."""
 CONTRAST = 70.0
-"""The least difference between a digit's brightness and that of what is below it, of 255."""
+"""Minimum difference between the brightness of a digit and its background, of 255."""
 _INK = 64
-"""From this opacity (of 255) on a pixel belongs to the digit: boxes are drawn tightly around these."""
+"""Pixels with at least this opacity (of 255) belong to the digit. Boxes fit tightly around them."""
 
 Corners = tuple[int, int, int, int]
 
@@ -42,8 +42,8 @@ Corners = tuple[int, int, int, int]
 def write(folder: Path, counts: Mapping[str, int] = COUNTS) -> None:
     """Write ``folder/<split>/instances.json`` and ``folder/<split>/NNNNN.png`` for each split of `counts`.
 
-    A set that is there already is replaced completely; a folder with anything else in it is `InvalidInput`. Raises
-    `Unavailable` without scikit-learn.
+    An existing set is replaced completely. Raises `InvalidInput` for a folder with other files, and `Unavailable`
+    without scikit-learn.
     """
     with built_in.replacing(folder, {"train", *COUNTS}, "scenes") as new:
         for split, count in counts.items():
@@ -51,13 +51,13 @@ def write(folder: Path, counts: Mapping[str, int] = COUNTS) -> None:
 
 
 def draw(split: str, count: int) -> Iterator[built_in.Named]:
-    """The files of a split: ``<split>/NNNNN.png`` and ``<split>/instances.json``."""
+    """Yield the files of a split: ``<split>/NNNNN.png`` and ``<split>/instances.json``."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number in range(count):
         image, found = scene(split, number)
         name = f"{number:05}.png"
-        yield f"{split}/{name}", built_in.png(image, compress_level=1)  # grain hardly compresses: trying takes long
+        yield f"{split}/{name}", built_in.png(image, compress_level=1)  # noise hardly compresses, and trying takes long
         images.append({"id": number, "file_name": name, "width": image.width, "height": image.height})
         for index, (x1, y1, x2, y2) in found:
             annotations.append(
@@ -72,7 +72,7 @@ def draw(split: str, count: int) -> Iterator[built_in.Named]:
 
 
 def scene(split: str, number: int) -> tuple[Image.Image, list[tuple[int, Corners]]]:
-    """Scene `number` of `split` as an RGB image, and the class and box (x1, y1, x2, y2) of each digit in it."""
+    """Return scene `number` of `split` as an RGB image, and the class and box (x1, y1, x2, y2) of each digit in it."""
     random = np.random.default_rng([("train", "calib", "test").index(split), number])
     pixels, labels = _digits(split)
     width, height = (int(random.integers(SIDES[0], SIDES[1] + 1)) for _ in range(2))
@@ -95,7 +95,7 @@ _CACHE: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
 
 def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The digits of one split, read once."""
+    """Return the digits of one split, read once."""
     if not _CACHE:
         pixels, labels, splits = digits.load()
         for name in set(splits):
@@ -104,11 +104,11 @@ def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     return _CACHE[split]
 
 
-# --- what is no digit
+# --- background and distractors
 
 
 def _background(random: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """(height, width, 3) float32: one of four kinds, between two colors."""
+    """Return a background (height, width, 3) float32: one of four kinds, between two colors."""
     first, second = random.uniform(0, 255, (2, 3))
     y, x = np.mgrid[:height, :width]
     angle = random.uniform(0, math.pi)
@@ -128,7 +128,7 @@ def _background(random: np.random.Generator, width: int, height: int) -> np.ndar
 
 
 def _clutter(random: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
-    """Lines, arcs, ellipses and rectangles as thick as digits' strokes."""
+    """Draw lines, arcs, ellipses and rectangles as thick as the strokes of digits."""
     height, width = canvas.shape[:2]
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
@@ -155,15 +155,15 @@ def _clutter(random: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
 
 
 def _shape(random: np.random.Generator, pixels: np.ndarray, side: int) -> np.ndarray:
-    """The opacity (0..1) of a digit, scaled, rotated and cut to its ink."""
+    """Return the opacity (0..1) of a digit, scaled, rotated and cropped to its ink."""
     low, high = math.log(SIZES[0]), math.log(min(SIZES[1], 0.8 * side))
     height = math.exp(random.uniform(low, high))
     width = height * random.uniform(0.75, 1.2)
-    wide = np.pad(pixels, 2)  # so that no stroke ends at the edge when it is scaled and turned
+    wide = np.pad(pixels, 2)  # so that no stroke ends at the edge after scaling and rotation
     size = (max(8, round(width * 1.5)), max(8, round(height * 1.5)))
     big = Image.fromarray(wide).resize(size, Image.Resampling.BICUBIC)
     turned = big.rotate(random.uniform(-ROTATION, ROTATION), Image.Resampling.BICUBIC, expand=True)
-    # A steeper edge than the enlargement's blur, which leaves the strokes as they were written.
+    # A steeper edge than the blur of the enlargement, so the strokes keep their width.
     opacity = np.clip((np.asarray(turned, np.float32) / 255 - 0.25) / 0.35, 0, 1)
     ink = opacity > _INK / 255
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
@@ -173,7 +173,7 @@ def _shape(random: np.random.Generator, pixels: np.ndarray, side: int) -> np.nda
 def _place(
     random: np.random.Generator, shape: tuple[int, ...], size: tuple[int, int], taken: list[Corners]
 ) -> tuple[int, int] | None:
-    """The left upper corner for a digit of (height, width) `shape`; None if 20 tries find no room."""
+    """Return the upper left corner for a digit of (height, width) `shape`; None if 20 tries find no space."""
     (height, width), (across, down) = shape, size
     if width > across or height > down:
         return None
@@ -191,7 +191,7 @@ def _shared(a: Corners, b: Corners) -> float:
 
 
 def _paint(random: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, box: Corners) -> None:
-    """Lay a digit on `canvas` in a color that stands out from what is there."""
+    """Draw a digit on `canvas` in a color that contrasts with the background."""
     x1, y1, x2, y2 = box
     part = canvas[y1:y2, x1:x2]
     below = float(part.mean())

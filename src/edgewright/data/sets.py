@@ -1,11 +1,11 @@
-"""Image sets: which layout a folder has, its splits, and its images.
+"""Image sets: the layout of a folder, its splits, and its images.
 
-Six layouts are read. Three hold a class an image: a folder a class, a flat folder of unlabeled images (folders.py), a
-table ``labels.csv`` (table.py). Three hold boxes: COCO's JSON (coco.py), YOLO's text files (yolo.py), Pascal VOC's XML
-(voc.py). Each may are below split folders (``train``, ``test`` ...). A mix of two
-layouts is an error. Whatever a reader left out or could read in several ways becomes a remark.
+There are six layouts. Three have one class per image: one folder per class, a flat folder of unlabeled images
+(folders.py), and a table ``labels.csv`` (table.py). Three have boxes: COCO's JSON (coco), YOLO's text files (yolo) and
+Pascal VOC's XML (voc). Each layout can be below split folders (``train``, ``test`` ...). A mix of two layouts is an
+error. If a reader omits something or finds something ambiguous, it adds a remark.
 
-Other packages import everything that they need from this module.
+Other packages import everything from this module.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = [
 
 COCO, YOLO, VOC = "COCO", "YOLO", "VOC"
 READERS: dict[str, ModuleType] = {COCO: coco, YOLO: yolo, VOC: voc}
-"""The layouts that hold boxes. Each module has `marks`, `splits`, `images` and `read`."""
+"""The layouts with boxes. Each module has `marks`, `splits`, `images` and `read`."""
 
 
 def splits(folder: Path) -> list[str]:
-    """The splits that `folder` has, sorted: its split folders, or those that its table or annotations name; or none."""
+    """Return the sorted splits of `folder`: its split folders, or those that its table or annotations name."""
     folder = _root(folder)
     layout = _layout(folder)
     if layout in READERS:
@@ -50,15 +50,15 @@ def splits(folder: Path) -> list[str]:
 
 
 def read(folder: Path, split: str | None = None) -> ImageSet:
-    """The images of `folder`, of one `split` where it has splits. Raises `InvalidInput` if any of it is unclear.
+    """Read the images of `folder`, or of one `split`. Raises `InvalidInput` if anything is ambiguous.
 
-    A split must be named if there are several; a single one is taken.
+    If there are several splits, you must name one. A single split is used without a name.
     """
     return _read(folder, split, with_boxes=True)
 
 
 def listed(folder: Path, split: str | None = None) -> ImageSet:
-    """As `read`, but no annotation of boxes is read: for choosing a few images of many. Items have no boxes."""
+    """Read without annotations of boxes, to choose a few images of many. Items have no boxes."""
     return _read(folder, split, with_boxes=False)
 
 
@@ -86,7 +86,7 @@ def _read(folder: Path, split: str | None, with_boxes: bool) -> ImageSet:
 
 
 def annotated_near(images: ImageSet) -> str:
-    """Where annotations of boxes are that were not read because another folder was named; "" if there are none."""
+    """Return where unread annotations of boxes are, if the user named another folder; "" if there are none."""
     first = Path(images.items[0].path)
     for folder in list(first.parents)[:4]:
         for layout, reader in READERS.items():
@@ -96,7 +96,7 @@ def annotated_near(images: ImageSet) -> str:
 
 
 def _root(folder: Path) -> Path:
-    """The data folder, or the only folder in it, which wraps it."""
+    """Return the data folder, or the only folder in it if that wraps its content."""
     folder = absolute(folder)
     if not folder.is_dir():
         what, do = "does not exist", "Correct the path."
@@ -107,7 +107,7 @@ def _root(folder: Path) -> Path:
 
 
 def chosen(folder: Path, names: Sequence[str], split: str | None) -> str:
-    """Which of the splits `names` of `folder` is meant by `split`, by any of its names; "" where it has none."""
+    """Return which of the splits `names` of `folder` `split` means, by any of its names; "" without splits."""
     if split is None and len(names) > 1:
         raise InvalidInput(f"{folder} has the splits {', '.join(names)}.", "You must choose one.", "Name the split.")
     if split is None or split in names:
@@ -120,14 +120,14 @@ def chosen(folder: Path, names: Sequence[str], split: str | None) -> str:
 
 
 def _layout(folder: Path) -> str | None:
-    """Which annotations or table `folder` itself holds; None if it has only folders and images."""
+    """Return which annotations or table `folder` itself contains; None if it has only folders and images."""
     found = [(layout, mark) for layout, reader in READERS.items() for mark in reader.marks(folder)[:1]]
     if table.present(folder):
         found.append((TABLE, TABLE))
-    if len(found) > 1:  # Ultralytics' download of COCO has labels/ beside annotations/: the description says more
+    if len(found) > 1:  # Ultralytics' download of COCO has labels/ next to annotations/, and the description has more
         found = [one for one in found if one != (YOLO, PAIR)]
     if len(found) == 1 and found[0][0] in READERS:
-        # A description of the whole set may be above the split folders that it describes (Roboflow's data.yaml).
+        # A description of the complete set can be above the split folders (Roboflow's data.yaml).
         described = found[0][0] if READERS[found[0][0]].splits(folder) else None
         below = {name: _layout(folder / name) for name in listing.folders(folder) if role(name)}
         found += [
@@ -143,7 +143,7 @@ def _layout(folder: Path) -> str | None:
 
 
 def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_boxes: bool) -> ImageSet:
-    """A detection set in `folder`: the data folder `root` itself, or its split folder."""
+    """Read a detection set in `folder`: the data folder `root` itself, or its split folder."""
     inner = split if folder == root else chosen(folder, reader.splits(folder), None)
     if not with_boxes:
         items = tuple(Item(path, None) for path in reader.images(folder, inner))
@@ -165,7 +165,7 @@ def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_bo
         )
     items, remarks = fit(found)
     images = ImageSet(name=root.name, split=split, items=items, classes=found.classes, order="file")
-    if not found.ordered and reader is yolo:  # rows hold indices, and nothing names them
+    if not found.ordered and reader is yolo:  # rows contain indices without names
         images = msgspec.structs.replace(images, classes=(), order="index")
     elif not found.ordered:
         images = _numbered_over_all(root, reader, images) if folder != root else images
@@ -174,7 +174,7 @@ def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_bo
 
 
 def _numbered_over_all(root: Path, reader: ModuleType, found: ImageSet) -> ImageSet:
-    """`found` with sorted classes numbered over all splits of `root`: one that lacks a class shifts no others."""
+    """Renumber the sorted classes of `found` over all splits of `root`, so that a missing class shifts no others."""
     every = set(found.classes)
     for name in folders.splits(root):
         if reader.marks(root / name):

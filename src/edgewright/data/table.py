@@ -1,6 +1,6 @@
 """The table ``labels.csv``: columns ``file``, ``label`` (name or index) or ``label0`` (index), optionally ``split``.
 
-A column of whole floats (``3.0``, as pandas writes integers next to missing values) holds indices.
+A column of integers written as floats (``3.0``, as pandas does next to missing values) contains indices.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ TABLE = "labels.csv"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One row, with its line number in the file; `split` is empty if there is none.
+    """One row, with its line number in the file. `split` is empty if there is none.
 
-    `is_bare`: the label is an index of the model's classes, whatever these are called (the column ``label0``).
+    `is_bare`: the label is an index of the model's classes, whatever their names are (the column ``label0``).
     """
 
     line: int
@@ -37,7 +37,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def rows(path: Path) -> list[Row]:
-    """The rows of a labels.csv; further columns are ignored. Raises `InvalidInput` that names the file and the line."""
+    """Return the rows of a labels.csv. Other columns are ignored. Raises `InvalidInput` with the file and the line."""
     line = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -61,7 +61,7 @@ def rows(path: Path) -> list[Row]:
 
 
 def present(folder: Path) -> bool:
-    """Whether `folder` has a table; raises `InvalidInput` for a link to nowhere, or what is not a regular file."""
+    """Whether `folder` has a table. Raises `InvalidInput` for a broken link and for anything but a regular file."""
     path = folder / TABLE
     if os.path.lexists(path) and not path.is_file():
         what = "is a link to a file that does not exist" if path.is_symlink() else "is not a regular file"
@@ -70,21 +70,21 @@ def present(folder: Path) -> bool:
 
 
 def splits(folder: Path) -> list[str]:
-    """The splits that the table in `folder` names, sorted."""
+    """Return the splits that the table in `folder` names, sorted."""
     return sorted({row.split for row in rows(folder / TABLE)} - {""})
 
 
 def read(root: Path, folder: Path, split: str) -> ImageSet:
-    """The images that the table in `folder` (`root` or its split folder) lists, for `split` where it names splits.
+    """Return the images in the table of `folder` (`root` or its split folder), for `split` if the table names splits.
 
-    Classes are numbered over all rows, so that a split which lacks a class does not shift the others.
+    Classes are numbered over all rows, so that a split without a class does not shift the others.
     """
     path = folder / TABLE
     every = rows(path)
     has_splits = any(row.split for row in every)
     if has_splits and (bare := next((row for row in every if not row.split), None)):
         raise wrong(path, bare.line, "the split is empty", "a split in every row")
-    # Split folders have tables of their own, whose classes are numbered together.
+    # Split folders have their own tables, whose classes are numbered together.
     others = [root / name / TABLE for name in folders.splits(root)] if folder != root else []
     labels = {row.label for row in every} | {row.label for one in others if one.is_file() for row in rows(one)}
     numbers = all(map(is_index, labels))
@@ -107,7 +107,7 @@ def read(root: Path, folder: Path, split: str) -> ImageSet:
 
 
 def wrong(path: Path, line: int, what: str, allowed: str) -> InvalidInput:
-    """The error for a line of the table."""
+    """Return the error for a line of the table."""
     return InvalidInput(f"{path}, line {line}: {what}.", f"Expected: {allowed}.", "Correct the table.")
 
 
@@ -117,7 +117,7 @@ def is_index(text: str) -> bool:
 
 
 def _row(path: Path, line: int, values: Mapping[Any, Any], label: str) -> Row:
-    if None in values or None in values.values():  # csv's marks for too many values, and for too few
+    if None in values or None in values.values():  # csv's marks for too many and too few values
         raise wrong(path, line, "the number of values differs from the header's", "one value per column")
     plain = {name: value.strip() for name, value in values.items()}
     if not plain["file"] or not plain[label]:
@@ -128,7 +128,7 @@ def _row(path: Path, line: int, values: Mapping[Any, Any], label: str) -> Row:
 
 
 def _whole(path: Path, found: list[Row]) -> list[Row]:
-    """`found` with labels such as 3.0 as 3, where all are numbers; raises where most are and the rest is missing."""
+    """Return `found` with labels such as 3.0 as 3, if all are numbers. Raises if most are and others are missing."""
     numbers = [row for row in found if _FLOAT.fullmatch(row.label)]
     if missing := next((row for row in found if _MISSING.fullmatch(row.label)), None) if numbers else None:
         raise wrong(
@@ -142,7 +142,7 @@ def _whole(path: Path, found: list[Row]) -> list[Row]:
 
 
 _MISSING = re.compile(r"nan|none|null|n/?a|-\d+(\.\d*)?|\d+(\.\d*)?e[+-]?\d+", re.IGNORECASE)
-"""What stands for no label, or for a number that is not an index, in a column of numbers."""
+"""Texts in a column of numbers that mean "no label", or a number that is not an index."""
 
 _FLOAT = re.compile(r"\d+(\.\d*)?")
 
@@ -152,7 +152,7 @@ def _plain(label: str) -> str:
 
 
 def _contained(path: Path, row: Row) -> str:
-    """The absolute path of a row's file, which is next to the table or in images/; links are the user's own."""
+    """Return the absolute path of a row's file, next to the table or in images/. Links of the user are followed."""
     folder, name = path.parent, row.file
     if "\\" in name and not (folder / name).exists():
         name = PureWindowsPath(name).as_posix()
