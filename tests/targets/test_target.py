@@ -80,7 +80,7 @@ def test_shown_within_100_columns(name: str) -> None:
                               "jetson_clocks", "INT8 by Q/DQ", "JetPack 6.2.x (L4T 36.4): CUDA 12.6, TensorRT 10.3.0")),
         ("jetson-orin-nx", ("2 cores", "to free the GPU", "FP8, FP4")),
         ("jetson-agx-thor", ("fp8, fp4", "DLA: this device has none", "1575 MHz")),
-        ("jetson-xavier-nx", ("BF16, FP8, FP4", "Python is 3.8", "MODE_20W_6CORE")),
+        ("jetson-xavier-nx", ("BF16, FP8, FP4", "has Python 3.8", "MODE_20W_6CORE")),
         ("h200", ("141 GB of GPU memory", "tensorrt", "FP4: this GPU has no units for it")),
     ],
 )  # fmt: skip
