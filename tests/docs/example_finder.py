@@ -319,7 +319,9 @@ def modules() -> list[tuple[str, str]]:
 
 
 def _all(pattern: str) -> list[tuple[str, str]]:
-    every = ((text, match) for text in texts() for match in re.finditer(pattern, text.body))
+    """Matches outside of the tags of pictures, whose text is HTML."""
+    bodies = ((text, re.sub(r"<img\b[^>\n]*>", lambda tag: " " * len(tag[0]), text.body)) for text in texts())
+    every = ((text, match) for text, body in bodies for match in re.finditer(pattern, body))
     return [(match.group(), text.at(match.start())) for text, match in every]
 
 
