@@ -19,8 +19,8 @@ from .results import Finding
 CODE = "reference-at-chance"
 
 _ADVICE = (
-    "The accuracy in this report is unreliable. Look at some answers (`edgewright run`), then correct the data, the "
-    "preprocessing or the weights."
+    "The accuracy in this report is unreliable. Check the preprocessing (used: {spec.input.preprocess}), the class "
+    "order and the weights. If your training prepared images in another way, describe it in a TOML file (--spec)."
 )
 
 
@@ -38,6 +38,6 @@ def at_chance(
     if found is None:
         return None
     return Finding(
-        level="error" if budget.judges_accuracy else "warning", code=CODE, text=f"{found.why} {_ADVICE}",
-        count=found.seen,
+        level="error" if budget.judges_accuracy else "warning", code=CODE, count=found.seen,
+        text=f"{found.why} {_ADVICE.format(spec=spec)}",
     )  # fmt: skip

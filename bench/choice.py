@@ -169,9 +169,9 @@ def _is_more_better(accuracy: Accuracy) -> bool:
 def _lead(best: Measurement, fastest: Measurement, of: str, compare: Compare) -> str:
     if best is fastest:
         return f"The only {of}." if of.startswith("variant ") else f"The fastest of {of}."
-    times = f"{_p50(fastest):.3g} ms against {_p50(best):.3g} ms"
+    times = f"{_p50(fastest):.3g} ms and {_p50(best):.3g} ms"
     against = _against(best, fastest, compare)
-    return f"Chosen from {of}. {fastest.id} is not measurably faster ({times}) and {against}."
+    return f"Chosen from {of}. {fastest.id} is equally fast within the uncertainty ({times}) and {against}."
 
 
 def _against(best: Measurement, fastest: Measurement, compare: Compare) -> str:

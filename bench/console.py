@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SCORE = "score"
 COLUMNS = {
-    SCORE: 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 6, "size": 7,
+    SCORE: 5, "difference": 17, "agree": 5, "p50 ms": 6, "p90 ms": 6, "faster": 7, "size": 7,
 }  # fmt: skip
 """Columns of figures and their minimum width in characters."""
 DROPPED = ("p90 ms", "agree", "size", "difference", "faster")
@@ -38,8 +38,8 @@ MARKS = {"chosen": ">", "built": "-", "worse": "!", "undecided": "?", "unreliabl
 MEANINGS = {
     "chosen": "chosen",
     "built": "built, not measured",
-    "worse": "worse than the reference",
-    "undecided": "inconclusive",
+    "worse": "loses more than the budget allows",
+    "undecided": "inconclusive: the interval includes the limit",
     "unreliable": "unreliable latency",
 }
 """The explanation of each mark below the table."""
@@ -219,7 +219,7 @@ def _row(found: Measurement, chosen: bool) -> _Row:
         "agree": Text(figures.percent(accuracy.agreement, 1) if accuracy else ""),
         "p50 ms": Text(doubt + figures.ms(latency.p50_ms) if latency and latency.p50_ms else ""),
         "p90 ms": Text(figures.ms(latency.p90_ms) if latency else ""),
-        "faster": Text(figures.times(found.speedup)),
+        "faster": Text(doubt * bool(found.speedup) + figures.times(found.speedup)),
         "size": Text(figures.size(found.size_bytes)),
     }
     return _Row(

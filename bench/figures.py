@@ -265,8 +265,8 @@ def _unreliable(report: Report) -> Iterator[str]:
         which = which if len(timed) > 1 else "The latency is"
         why = first.why if len(invalid) == 1 else f"{invalid[0].id}: {first.why}"
         yield (
-            f"{which} unreliable, marked with ~ ({why}). The variants were measured in turn, so their order is more "
-            "reliable than the milliseconds."
+            f"{which} unreliable, marked with ~ ({why}). The variants were measured in turn: compare them by the "
+            "column faster, and do not compare the milliseconds with other runs."
         )
 
 

@@ -115,7 +115,7 @@ def fit(model: str, images: list[str], out: str, count: int = 16, progress: Tick
         changed = replaced(source, {silu.name: fits[silu.name]})
         loss = divergence(exact, sensitivity.answers(changed, feeds, optimize=True), calibration.spec)
         rows.append(Replaceable(name=silu.name, values=values[silu.name], loss=loss))
-        tick(len(silus) + done + 1, 2 * len(silus), "loss of each HardSwish")
+        tick(len(silus) + done + 1, 2 * len(silus), "measure each HardSwish")
     rows.sort(key=lambda row: row.loss / row.values)
     found = Fitted(images=len(exact[0]), functions=tuple(rows))
     core_files.write(Path(out, WEIGHTS), save(fits))

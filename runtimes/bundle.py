@@ -168,7 +168,7 @@ def verified(folder: Path) -> Contents:
 
 def no_bundle(path: Path) -> InvalidInput:
     """Return the error for a path that is not a bundle."""
-    inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []
+    inside = sorted((path if path.is_dir() else path.parent).glob(f"*{SUFFIX}"))
     return InvalidInput(
         f"{path} is not a bundle." if path.exists() else f"The bundle {path} does not exist.",
         f"A bundle is a folder with {MANIFEST} and {artifact.FILE}, as `edgewright optimize` writes it.",

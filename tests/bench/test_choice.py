@@ -172,11 +172,11 @@ def test_says_why_and_what_is_not_proven() -> None:
     assert (sure.proven, sure.unproven) == (True, ())
     assert sure.why == "The only variant confirmed within the budget 'top1 >= -1.0' (2 tried)."
     tied = choose([variant("less", 2.0, wins=ELEVEN), variant("more", 2.05, wins=TWELVE)], None, limits)
-    assert "less is not measurably faster (2 ms against 2.05 ms) and is less accurate by 8.33 [" in tied.why
+    assert "less is equally fast within the uncertainty (2 ms and 2.05 ms) and is less accurate by 8.33 [" in tied.why
     heavy = choose([variant("heavy", 2.0), variant("light", 2.05, memory=50)], None, limits)
     assert "needs more memory (100 MB against 50 MB)" in heavy.why
     uniform = choose([mixed("mixed", 2.0), exact("f32", 2.04)], None, limits)
-    assert "mixed is not measurably faster (2 ms against 2.04 ms) and uses mixed precision" in uniform.why
+    assert "mixed is equally fast within the uncertainty (2 ms and 2.04 ms) and uses mixed precision" in uniform.why
     alone = choose([variant("a", 2.0, low=-1.4)], None, limits)
     assert alone.proven is False
     assert alone.why == (

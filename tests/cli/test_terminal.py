@@ -47,7 +47,7 @@ def test_a_report_keeps_names_figures_and_notes_at_every_width(width: int) -> No
 def test_no_meaning_is_in_a_color_alone() -> None:
     text = "\n".join(shown(report(evil=False), 100))
     verdicts = {m.accuracy.delta.verdict for m in report(evil=False).measurements if m.accuracy and m.accuracy.delta}
-    for verdict, mark, meaning in (("worse", "!", "worse than"), ("undecided", "?", "inconclusive")):
+    for verdict, mark, meaning in (("worse", "!", "loses more"), ("undecided", "?", "inconclusive")):
         assert (verdict in verdicts) == (f"{mark} {meaning}" in text)
     worse = Delta(value=-3.0, low=-4.0, high=-2.0, verdict="worse", margin=1.0)
     assert reports._difference(worse).plain.startswith("!")

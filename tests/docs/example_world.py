@@ -216,7 +216,7 @@ MODEL_COPIES = {
 COPIES = {
     "photos": ("cifar10", "imagenet", "more"), "coco": ("mine",),
     "resnet18.edge": ("float.edge", "a.edge", "out/resnet18.edge"), "int8.edge": ("b.edge",),
-    "detector.edge": ("out/yolo11n.edge",), "slim": ("d",), "out": ("main",),
+    "detector.edge": ("out/yolo11n.edge", "out/best.edge"), "slim": ("d",), "out": ("main",),
 }  # fmt: skip
 
 

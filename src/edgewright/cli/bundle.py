@@ -32,6 +32,8 @@ def inspect(path: Bundle, as_json: o.JsonOption = False) -> None:
         "model": f"{manifest.name} ({spec.task.kind}, {spec.classes} classes)",
         "source": spec.source,
         "input": f"{spec.input.dtype} {spec.input.layout} {spec.input.height}x{spec.input.width}",
+        "prepares": str(spec.input.preprocess),
+        "classes": ", ".join(spec.labels[:6]) + (" ..." if len(spec.labels) > 6 else "") or "without names",
         "runtime": f"{options.runtime}, {artifact.read(path).precision}, {options.threads or 'all'} threads",
         "size": f"{figures.size(files.size(path))} in {len(manifest.files)} files",
         "created": manifest.created,

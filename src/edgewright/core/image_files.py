@@ -70,7 +70,11 @@ def read(path: Path, name: str) -> Image.Image:
         # Checked first: a FIFO would block the reader, and the errno for a folder explains nothing.
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
-            do = "Give the paths of the images in it." if path.is_dir() else "Give the path of an image file."
+            do = (
+                f"Give the paths of the images in it, for example {path}/*"
+                if path.is_dir()
+                else "Give the path of an image file."
+            )
             raise InvalidInput(f"{name} {what}.", "An image file was expected.", do)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:

@@ -150,7 +150,8 @@ def _sorted(images: ImageSet, spec: ModelSpec) -> list[Remark]:
         return []
     text = (
         "The model has no class names. {count|class|classes} of the data set are numbered in sorted order, as "
-        "torchvision's ImageFolder does."
+        "torchvision's ImageFolder does. To get names instead of numbers from the bundle, add `labels` to the TOML "
+        "file."
     )
     return remark("note", "class-order", list(images.classes), text)
 

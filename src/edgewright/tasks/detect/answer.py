@@ -65,7 +65,7 @@ class Detections:
 
     def lines(self, top: int = 0) -> list[Line]:
         """The number of objects, then one line per object. `top` has no effect."""
-        found: list[Line] = [(("bold", str(len(self))), " objects")]
+        found: list[Line] = [(("bold", str(len(self))), " object" if len(self) == 1 else " objects")]
         for d in self:
             corners = " ".join(f"{value:7.1f}" for value in d.box)
             found.append((f"  {d.label:<16} {d.score:6.1%}  ", ("dim", corners)))
