@@ -30,7 +30,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ratio(Result, frozen=True, kw_only=True):
-    """How many times faster than the reference: the ratio of median latencies, with a 95% interval."""
+    """Speedup over the reference: the ratio of median latencies, with a 95% interval."""
 
     value: float
     low: float
@@ -42,13 +42,13 @@ class Latency(Result, frozen=True, kw_only=True):
 
     - `scenario` "single_stream": one image after the other. "camera": `frames` images come at fixed times, `rate_hz`
       per second, and the device is idle between them. Latency then starts when the image arrives. `missed` counts
-      images without an answer before the next image came: answered later, or replaced by a newer image.
+      images that had no answer when the next image came. They are answered later, or a newer image replaces them.
     - A percentile and its interval are absent if `samples` are too few for `confidence`.
     - `preprocess_p50_ms`, `runtime_p50_ms` and `postprocess_p50_ms` are the parts of the median call.
     - `rounds_p50_ms` has the median of each round. Artifacts of the same run are compared round by round (`faster`).
     - `launches` is the number of processes; `launch_spread` is the standard deviation between them, relative to the
       median.
-    - `valid` False: the figures are unreliable, `why` gives the reason.
+    - `valid` False: the figures are unreliable, and `why` gives the reason.
     """
 
     samples: int
@@ -93,10 +93,10 @@ def faster(base: Latency, other: Latency, confidence: float = 0.95) -> Estimate 
 
 
 class Finding(Result, frozen=True, kw_only=True):
-    """One result of a check of the data or of an artifact; `code` is its stable name (docs/reference/audit.md).
+    """The result of a check of the data or of an artifact. `code` is its stable name (docs/reference/audit.md).
 
-    "ok": the check was passed. A variant with an "error" is not chosen. If the report itself has an "error", no variant
-    is chosen. `count`: the number of images, boxes or files; `names`: the first three of them.
+    "ok": the check passed. A variant with an "error" is not chosen. If the report itself has an "error", no variant is
+    chosen. `count`: the number of images, boxes or files; `names`: the names of the first three.
     """
 
     level: Literal["ok", "note", "warning", "error"]
@@ -107,7 +107,7 @@ class Finding(Result, frozen=True, kw_only=True):
 
 
 class Term(Result, frozen=True, kw_only=True):
-    """One term of a budget, checked: `value` against `limit`. `by` is the distance to the limit, negative if missed."""
+    """The check of one budget term: `value` against `limit`. `by` is the distance to the limit, negative if missed."""
 
     text: str
     metric: str
@@ -120,11 +120,11 @@ class Term(Result, frozen=True, kw_only=True):
 
 
 class Measurement(Result, frozen=True, kw_only=True):
-    """The observations of one artifact, or the reason why there are none (`status`, `stage`, `reason`).
+    """The figures of one artifact, or the reason why there are none (`status`, `stage`, `reason`).
 
     `energy_mj` covers everything that `energy_source` measures, such as a module's input or the processor's package,
     including idle parts. `described` has the settings that the runtime reports as used. `float_layers`: the layers that
-    mixed precision keeps in float, with the rest of their block.
+    mixed precision keeps in float, together with the other layers of their blocks.
     """
 
     id: str
@@ -155,7 +155,7 @@ class Measurement(Result, frozen=True, kw_only=True):
 
 
 class Reference(Result, frozen=True, kw_only=True):
-    """The full-precision model that everything is compared with. `why`: the reason for the CPU instead of a GPU."""
+    """The full-precision model that all artifacts are compared with. `why`: why the CPU was used instead of a GPU."""
 
     runtime: str
     device: str
@@ -174,9 +174,9 @@ class Reference(Result, frozen=True, kw_only=True):
 
 
 class Unproven(Result, frozen=True, kw_only=True):
-    """A variant within the budget as measured, whose accuracy is inconclusive.
+    """A variant whose measured values are within the budget, but whose accuracy is inconclusive.
 
-    `images`: about how many images a decision needs; None if the accuracy is too near the limit for any number.
+    `images`: the approximate number of images that a decision needs; None if the accuracy is too close to the limit.
     """
 
     id: str
@@ -186,10 +186,11 @@ class Unproven(Result, frozen=True, kw_only=True):
 class Choice(Result, frozen=True, kw_only=True):
     """The artifact to ship, and the reason.
 
-    `id` None: no artifact meets the budget; `nearest` comes closest and `misses` these terms. Without `nearest`,
-    nothing was measured, or the data or the reference has an error (`Report.errors`). `proven`: whether the accuracy of
-    the chosen artifact is confirmed within the budget; None if the budget limits no score. `unproven`: the chosen
-    artifact if it is not confirmed, and the fastest one that would be chosen if it were.
+    `id` None: no artifact meets the budget. Then `nearest` is the artifact that comes closest, and `misses` has the
+    terms that it misses. Without `nearest`, no artifact was measured, or the data or the reference has an error
+    (`Report.errors`). `proven`: whether the accuracy of the chosen artifact is confirmed within the budget; None if the
+    budget limits no score. `unproven`: the chosen artifact if it is not confirmed, and the fastest artifact that would
+    be chosen if it were confirmed.
     """
 
     id: str | None = None
@@ -243,7 +244,7 @@ class Sensitivity(Result, frozen=True, kw_only=True):
 
 
 class ModelInfo(Result, frozen=True, kw_only=True):
-    """The model under work."""
+    """The model that was optimized or measured."""
 
     name: str
     task: str = "classify"
@@ -255,7 +256,7 @@ class ModelInfo(Result, frozen=True, kw_only=True):
 
 
 class TargetInfo(Result, frozen=True, kw_only=True):
-    """The device that the artifacts are for. `measured` False: this machine is another device; `why` says how."""
+    """The device that the artifacts are for. `measured` False: this machine differs from it, and `why` says how."""
 
     name: str
     title: str = ""
@@ -273,7 +274,7 @@ class CalibrationInfo(Result, frozen=True, kw_only=True):
 
 
 class DataInfo(Result, frozen=True, kw_only=True):
-    """The images that accuracy was measured on. `digest` is of their pixels, `truth` of their labels and boxes."""
+    """The images that accuracy was measured on. `digest`: of their pixels. `truth`: of their labels and boxes."""
 
     name: str
     split: str | None = None
@@ -286,11 +287,11 @@ class DataInfo(Result, frozen=True, kw_only=True):
 
 
 class Load(Result, frozen=True, kw_only=True):
-    """Load and clocks of the machine while latency was measured; percentages are of all cores.
+    """Load and clocks of the machine while latency was measured. Percentages are shares of all cores.
 
-    `frequency_median_mhz`: the clock of the fastest core at the end of each time slice. `gpu_cap_mhz`: the limit that
-    was in force. `gpu_wanted_mhz`: the limit in the power mode that the target names (`power_mode_wanted`).
-    Temperatures are of the hottest zone.
+    `frequency_median_mhz`: the clock of the fastest core at the end of each time slice. `gpu_cap_mhz`: the limit of the
+    GPU's clock during the measurement. `gpu_wanted_mhz`: the limit in the power mode that the target names
+    (`power_mode_wanted`). Temperatures are those of the hottest zone.
     """
 
     other_cpu_percent: float | None = None
@@ -315,7 +316,7 @@ class Load(Result, frozen=True, kw_only=True):
 
 
 class Gpu(Result, frozen=True, kw_only=True):
-    """An NVIDIA GPU, as nvidia-smi names it."""
+    """An NVIDIA GPU, with the values that nvidia-smi prints."""
 
     name: str
     driver: str | None = None
@@ -324,9 +325,9 @@ class Gpu(Result, frozen=True, kw_only=True):
 
 
 class Environment(Result, frozen=True, kw_only=True):
-    """The machine and the software that measured. `cores`: those that the process may use.
+    """The machine and the software of the measurement. `cores`: the cores that the process may use.
 
-    `board`, `release` (JetPack and L4T) and `power_mode` are of a Jetson. `temperature_c`: of the hottest zone.
+    A Jetson has `board`, `release` (JetPack and L4T) and `power_mode`. `temperature_c`: that of the hottest zone.
     """
 
     cpu: str

@@ -22,8 +22,8 @@ from edgewright.tasks.detect.answer import Detection, Detections
 from edgewright.tasks.detect.spec import AnchorLevel, Detect
 
 INTRODUCTION = """
-`import edgewright` costs milliseconds: a name is imported when you use it. The first two groups need numpy, Pillow,
-msgspec and one runtime. The third needs `edgewright[host]`.
+`import edgewright` takes milliseconds, because edgewright imports a name only when you use it. The first two groups need
+numpy, Pillow, msgspec and one runtime. The third group needs `edgewright[host]`.
 """
 
 
@@ -43,12 +43,12 @@ def groups() -> tuple[Group, ...]:
     functions["edgewright.optimize"] = functions.pop("edgewright.api.optimize")
     first = "edgewright.optimize"
     return (
-        Group("On a device", "Open a bundle and ask it about images.", {
+        Group("On a device", "Open a bundle and run it on images.", {
             "edgewright.open": edgewright.open, "edgewright.Session": edgewright.Session,
             "Classification": Classification, "Prediction": Prediction, "Detections": Detections,
             "Detection": Detection,
         }),
-        Group("The description of a model", "`session.spec`, and what is stored in an exported ONNX file.", {
+        Group("The description of a model", "The classes of `session.spec`. An exported ONNX file stores them in its metadata.", {
             "edgewright.ModelSpec": ModelSpec, "Input": Input, "Preprocess": Preprocess, "Classify": Classify,
             "Detect": Detect, "AnchorLevel": AnchorLevel,
         }),

@@ -15,8 +15,8 @@ from edgewright.cli.application import PANELS, application
 
 TYPES = {Path: "path", str: "text", int: "integer", float: "number", bool: "flag"}
 INTRODUCTION = """
-Every command prints its help with `--help`. Options may be written in any order. Results are printed on standard
-output, progress and errors on standard error; [Exit codes](exit-codes.md) lists what a command ends with.
+Every command prints its help with `--help`. You can write options in any order. Commands print results on standard
+output, and progress and errors on standard error. [Exit codes](exit-codes.md) lists the exit codes.
 """
 
 

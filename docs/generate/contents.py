@@ -12,7 +12,7 @@ import yaml
 
 FOLDERS = {
     "tutorials": ("Tutorials", "Lessons from installation to a measured bundle. Each names the files that it needs."),
-    "how-to": ("How-to guides", "Steps for one task: a device, a CI job, your own data, a lost point of accuracy."),
+    "how-to": ("How-to guides", "Steps for one goal: a device, a CI job, your own data, a loss of accuracy."),
     "reference": ("Reference", "Every command, option, field, exit code and Python name."),
     "explanation": ("Explanation", "How edgewright measures, quantizes and chooses, and why."),
     "benchmarks": ("Benchmarks", "Measured figures, each with the command, the date and the machine."),

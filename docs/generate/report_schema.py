@@ -20,9 +20,9 @@ schema = json.loads(resources.files("edgewright.schemas").joinpath("report.schem
 print(schema["title"])
 ```
 
-Fields in bold are always there. A figure that was not measured is absent; it is never zero. A file of an older schema
-version is read, a newer one is refused. `edgewright.api.read_report` returns a report as Python objects with the same
-names.
+Every report has the fields in bold. A figure that was not measured is absent; it is never zero. edgewright reads files
+of older schema versions and refuses newer ones. `edgewright.api.read_report` returns a report as Python objects with
+the same names.
 """
 UNITS = {
     "ms": "ms", "s": "s", "per_s": "1/s", "bytes": "bytes", "mhz": "MHz", "hz": "Hz", "percent": "%",

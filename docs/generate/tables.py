@@ -103,20 +103,20 @@ def _notes(group: list[Target]) -> str:
 # --- support ----------------------------------------------------------------------------------------------------------
 
 LEVELS = {
-    "measured": "the tests build it, run it and judge its answers or its figures on x86-64",
+    "measured": "the tests build it, run it and check its answers or its figures on x86-64",
     "executed": "the tests run it on x86-64 with small networks",
-    "emulated": "the tests compute its answers on x86-64; it never ran on its own hardware",
-    "accepted": "the vendor's parser and builder accept it without the hardware; it never ran",
+    "emulated": "the tests compute its answers on x86-64, but it never ran on its own hardware",
+    "accepted": "the vendor's parser and builder accept it without the hardware, but it never ran",
     "untested": "no test builds or runs it",
 }
 SUPPORT = """
-This page says which combinations the tests cover. It comes from `tests/docs/support.toml`; a test compares that file
+This page says which combinations the tests cover. Its source is `tests/docs/support.toml`. A test compares that file
 with the targets, the schemes and the tests that it names.
 """
 OPERATORS = """
-edgewright reads ONNX files of operator sets 7 to 26. Networks that are generated of the operators below are exported
-and quantized under every scheme (`tests/graphs`); their INT8 answers stay near the float ones. Other operators are
-kept as they are and run in float.
+edgewright reads ONNX files of operator sets 7 to 26. `tests/graphs` generates networks from the operators below, exports
+them and quantizes them with every scheme. The tests check that the INT8 answers are close to the float answers.
+edgewright does not change other operators. They run in float.
 """
 
 
@@ -132,7 +132,7 @@ def support() -> str:
     machines = [(row["name"], row["tested"], _file(row)) for row in table["machines"]]
     parts += ["## Machines", text.table(("Machine", "What is tested", "Test"), machines)]
     parts += ["## ONNX operators", OPERATORS, ", ".join(text.code(name) for name in _operators())]
-    return text.page("Support matrix", "Which task, runtime, precision, Python and machine is tested, and how.", *parts)
+    return text.page("Support matrix", "The tasks, runtimes, precisions, Python versions and machines that are tested, and how.", *parts)
 
 
 def _artifact(row: dict[str, str]) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def _by_path(name: str) -> Any:
 
 CODES = """
 Every command ends with one of these codes. An error prints three lines on standard error: what happened, why, and
-what to do. In Python the same error is an exception of the class in the table; all of them are
+what to do. In Python the same error is an exception of the class in the table. All these classes are subclasses of
 `edgewright.EdgewrightError`.
 """
 DEBUG = """
@@ -179,13 +179,13 @@ DEBUG = """
 
 ## Use in CI
 
-A gate that fails ends with 1, so that the job fails:
+If a gate fails, the command ends with exit code 1, so the CI job fails too:
 
 ```bash
 edgewright gate out/ --budget "top1 >= -1.0"
 ```
 
-Treat 9 as a failure too: nothing was found to be worse, but nothing was compared.
+Treat exit code 9 as a failure too: the gate found no loss, but could not compare everything.
 """
 
 

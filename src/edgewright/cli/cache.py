@@ -38,7 +38,7 @@ def list_entries(as_json: o.JsonOption = False) -> None:
 @app.command(cls=Command)
 def prune(
     days: Annotated[
-        float, typer.Option(min=0, metavar="N", help="Remove results that were not used for N days.")
+        float, typer.Option(min=0, metavar="N", help="Remove results that are older than N days.")
     ] = 30.0,
     everything: Annotated[bool, typer.Option("--all", help="Remove all results.")] = False,
 ) -> None:

@@ -47,10 +47,10 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A score minus the reference's on the same images, in the score's unit; for a percentage in points.
+    """The difference of a score to the reference on the same images, in the score's unit (points for a percentage).
 
     `low` and `high` are one-sided bounds at `confidence`; at 0.95 both together are a two-sided 90% interval. `margin`
-    is the loss, a positive number, that the `verdict` is about.
+    is the loss that the `verdict` allows, as a positive number.
     """
 
     value: float
@@ -70,7 +70,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ClassConfidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Of one class: boxes of the reference that were found again, and their mean scores there and here."""
+    """For one class: the boxes of the reference that were found again, and their mean scores in both models."""
 
     index: int
     matched: int
@@ -79,11 +79,11 @@ class ClassConfidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class Confidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the scores of a detector moved: each box of the reference (score at least 0.25) with the one that finds it.
+    """Change of a detector's scores: each box of the reference (score at least 0.25) against the box that finds it.
 
-    `matched` and `lost` count boxes; `before` and `after` are mean scores of the matched ones at the reference and
-    here, `shift` is their difference, whose size `verdict` compares with `margin`. mAP does not see a common shift of
-    all scores; a threshold in an application does.
+    `matched` and `lost` count boxes. `before` and `after` are the mean scores of the matched boxes in the reference and
+    in this variant. `shift` is their difference, and `verdict` compares its absolute value with `margin`. mAP does not
+    show a common shift of all scores, but such a shift moves boxes across a score threshold.
     """
 
     matched: int
@@ -97,17 +97,17 @@ class Confidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Accuracy over `images`. Without labels it holds only the comparison with the reference.
+    """Accuracy over `images`. Without labels it contains only the comparison with the reference.
 
-    `scores` by their names; budgets and gates judge the `primary` one (docs/reference/budget.md). A classifier has
-    `top1` and `top5`; a detector has `map` (COCO's mAP 50-95), `ap50`, `ap75` and the mAP of small, medium and large
-    boxes. `agreement`: percent of the images with the reference's top class; for a detector of the
-    boxes of the reference (score at least 0.25) that are found again. `sqnr_db`: power of the reference's outputs over
-    the power of the difference. `confidence`: how scores of answers moved. `results` names where the outputs for each
-    image are kept.
+    `scores` has the scores by name. Budgets and gates check the `primary` score (docs/reference/budget.md). A
+    classifier has `top1` and `top5`; a detector has `map` (COCO's mAP 50-95), `ap50`, `ap75` and the mAP of small,
+    medium and large boxes. `agreement`: percentage of the images with the reference's top class; for a detector,
+    percentage of the reference's boxes (score at least 0.25) that are found again. `sqnr_db`: power of the reference's
+    outputs over the power of the difference. `confidence`: change of the scores. `results`: the place of the outputs
+    for each image.
 
-    Two reports are compared image by image by `contributions`: a number an image in the data's order (float32, little
-    endian, base64), whose mean is the primary score. Of top-1 it is 0 or 100.
+    `edgewright gate` uses `contributions` to compare two reports image by image. It has one number per image in the
+    data's order (float32, little endian, base64). Their mean is the primary score. For top-1 each number is 0 or 100.
     """
 
     images: int
