@@ -22,7 +22,7 @@ from edgewright.tasks.detect.answer import Detection, Detections
 from edgewright.tasks.detect.spec import AnchorLevel, Detect
 
 INTRODUCTION = """
-`import edgewright` takes milliseconds, because edgewright imports a name only when you use it. The first two groups need
+`import edgewright` takes milliseconds, because it imports a name only when you use it. The first two groups need
 numpy, Pillow, msgspec and one runtime. The third group needs `edgewright[host]`.
 """
 
@@ -48,7 +48,7 @@ def groups() -> tuple[Group, ...]:
             "Classification": Classification, "Prediction": Prediction, "Detections": Detections,
             "Detection": Detection,
         }),
-        Group("The description of a model", "The classes of `session.spec`. An exported ONNX file stores them in its metadata.", {
+        Group("The description of a model", "The classes of `session.spec`, which an ONNX file of edgewright contains.", {
             "edgewright.ModelSpec": ModelSpec, "Input": Input, "Preprocess": Preprocess, "Classify": Classify,
             "Detect": Detect, "AnchorLevel": AnchorLevel,
         }),

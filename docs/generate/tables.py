@@ -114,7 +114,7 @@ This page says which combinations the tests cover. Its source is `tests/docs/sup
 with the targets, the schemes and the tests that it names.
 """
 OPERATORS = """
-edgewright reads ONNX files of operator sets 7 to 26. `tests/graphs` generates networks from the operators below, exports
+edgewright reads ONNX files of operator sets 7 to 26. `tests/graphs` generates networks from these operators, exports
 them and quantizes them with every scheme. The tests check that the INT8 answers are close to the float answers.
 edgewright does not change other operators. They run in float.
 """
@@ -132,7 +132,11 @@ def support() -> str:
     machines = [(row["name"], row["tested"], _file(row)) for row in table["machines"]]
     parts += ["## Machines", text.table(("Machine", "What is tested", "Test"), machines)]
     parts += ["## ONNX operators", OPERATORS, ", ".join(text.code(name) for name in _operators())]
-    return text.page("Support matrix", "The tasks, runtimes, precisions, Python versions and machines that are tested, and how.", *parts)
+    return text.page(
+        "Support matrix",
+        "The tasks, runtimes, precisions, Python versions and machines that are tested, and how.",
+        *parts,
+    )
 
 
 def _artifact(row: dict[str, str]) -> tuple[str, ...]:

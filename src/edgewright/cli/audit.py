@@ -29,7 +29,7 @@ CalibrationOption = Annotated[
 RuntimeOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", rich_help_panel=o.GOAL, help="onnxruntime (default) or openvino. A bundle has its own."
+        metavar="NAME", rich_help_panel=o.GOAL, help="onnxruntime (default) or openvino. A bundle uses its own runtime."
     ),
 ]
 NumImagesOption = Annotated[int, typer.Option(min=1, metavar="N", rich_help_panel=o.IN, help="Images to use, at most.")]
@@ -49,11 +49,11 @@ def audit(
 ) -> None:
     """Check a file for problems that mean accuracy does not show.
 
-    The checks cover the precision that really runs, batches, confidence scores, 16-bit overflow on CPUs without VNNI
-    and the calibration images. Each check prints its level, its name and a figure; see docs/reference/audit.md.
+    The checks cover the precision that the runtime uses, batches, confidence scores, 16-bit saturation on CPUs without
+    VNNI and the calibration images. Each check prints its level, its name and a figure. See docs/reference/audit.md.
 
-    An error sets the exit code: 1 if answers are lost, 3 if calibration images are evaluated on, 6 if the runtime
-    does not compute the graph.
+    An error sets the exit code: 1 if answers are lost, 3 if a calibration image is also a validation image, 6 if the
+    runtime's answers differ from those of the graph.
 
         edgewright audit resnet18.int8.onnx --data photos/ --reference resnet18.onnx
         edgewright audit resnet18.int8.onnx --data photos/ --isa avx2

@@ -41,8 +41,8 @@ def bench(
 ) -> None:
     """Measure the latency and accuracy of bundles and compare them with the first one.
 
-    The bundles are measured in turn on this machine, or with --on on a device. If the connection to the device is
-    lost, the command reconnects and continues.
+    The command measures the bundles in turns on this machine, or on a device with --on. If the connection to the device
+    is lost, the command reconnects and continues.
 
         edgewright bench float.edge int8.edge --data photos/ -o out/
         edgewright bench float.edge int8.edge --data photos/ -o out/ --on nano@jetson.local

@@ -37,12 +37,10 @@ def list_entries(as_json: o.JsonOption = False) -> None:
 
 @app.command(cls=Command)
 def prune(
-    days: Annotated[
-        float, typer.Option(min=0, metavar="N", help="Remove results that are older than N days.")
-    ] = 30.0,
+    days: Annotated[float, typer.Option(min=0, metavar="N", help="Remove results that are older than N days.")] = 30.0,
     everything: Annotated[bool, typer.Option("--all", help="Remove all results.")] = False,
 ) -> None:
-    """Remove old results, and files of interrupted runs."""
+    """Remove old results, and temporary files of interrupted runs."""
     from edgewright.cli import console
     from edgewright.core.store import Store
 

@@ -38,7 +38,7 @@ RuntimeOption = Annotated[
     typer.Option(
         metavar="NAME",
         rich_help_panel=o.GOAL,
-        help="onnxruntime, openvino or tensorrt. Default: the first one of the target.",
+        help="onnxruntime, openvino or tensorrt. Default: the first runtime of the target.",
     ),
 ]
 PrecisionOption = Annotated[
@@ -78,9 +78,9 @@ def compile(
 ) -> None:
     """Compile an ONNX model for one runtime into a bundle for `edgewright run`.
 
-    For a Jetson or another NVIDIA device, this machine checks the file: TensorRT's rules for Q/DQ graphs, NVIDIA's
-    parser and builder (if tensorrt-rtx is installed), layer precisions and memory. The device then builds its plan from
-    the bundle.
+    For a Jetson or another NVIDIA device, the command checks the file on this machine. It checks TensorRT's rules for
+    Q/DQ graphs, layer precisions and memory. If tensorrt-rtx is installed, it also runs NVIDIA's parser and builder.
+    The device then builds its plan from the bundle.
 
         edgewright compile resnet18.int8.onnx --runtime openvino -o resnet18.edge
         edgewright compile resnet18.tensorrt.onnx --target jetson-orin-nano --images photos/calib -o resnet18.edge

@@ -49,9 +49,9 @@ def demo(
 ) -> None:
     """Run the whole job on a small model and handwritten digits. It needs no network.
 
-    The images are part of scikit-learn; training, calibration and test images are disjoint. The demo trains the
-    classifier on this machine. The detector is a YOLO11n with weights that come with edgewright; it needs Ultralytics.
-    At the end the bundle answers three test images, as on a device.
+    The images are part of scikit-learn. Training, calibration and test images are disjoint. The demo trains the
+    classifier on this machine. The detector is a YOLO11n with weights that come with edgewright. It needs Ultralytics.
+    At the end the demo runs the bundle on three test images, as on a device.
 
         edgewright demo
         edgewright demo --task detect -o scenes/

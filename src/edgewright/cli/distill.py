@@ -37,7 +37,7 @@ TrainDataOption = Annotated[
     typer.Option(
         metavar="DIR",
         rich_help_panel=o.IN,
-        help="Training images. Default: the train or calib split of --data, else most of it.",
+        help="Training images. Default: the train or calib split of --data, else three quarters of --data.",
     ),
 ]
 LabelsOption = Annotated[
@@ -69,7 +69,7 @@ BatchOption = Annotated[
 StudentCheckpointOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", rich_help_panel=o.IN, help="Start weights of the student. Default: those of its library."
+        metavar="FILE", rich_help_panel=o.IN, help="First weights of the student. Default: the weights of its library."
     ),
 ]
 SeedOption = Annotated[
@@ -102,9 +102,9 @@ def distill(
 ) -> None:
     """Train a smaller model with yours as teacher, on your own images. Labels are optional.
 
-    The student sees the same crops as the teacher. It learns the teacher's class probabilities (of a detector: its head
-    outputs) and where the teacher's feature maps are strong. A tenth of the images is held out to choose the best
-    epoch. The same command continues after an interruption. See docs/how-to/distill.md.
+    The student sees the same crops as the teacher. It learns the teacher's class probabilities (for a detector: its
+    head outputs) and its feature maps. A tenth of the images is held out to choose the best epoch. The same command
+    continues after an interruption. See docs/how-to/distill.md.
 
         edgewright distill timm:resnet18 --student timm:mobilenetv3_small_050 --data photos/ --train-time 20m -o small
         edgewright optimize small --data photos/ -o out/

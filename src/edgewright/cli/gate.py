@@ -23,14 +23,16 @@ def gate(
     path: o.ReportArgument,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="TERMS", rich_help_panel=o.GOAL, help="Budget to check. Default: the one in the report."),
+        typer.Option(
+            metavar="TERMS", rich_help_panel=o.GOAL, help="Budget to check. Default: the budget of the report."
+        ),
     ] = None,
     baseline: Annotated[
         Path | None,
         typer.Option(
             metavar="REPORT",
             rich_help_panel=o.GOAL,
-            help="An earlier report: fail if the choice is slower or worse than there.",
+            help="An earlier report: fail if the chosen variant is slower or worse than in it.",
         ),
     ] = None,
     compare: Annotated[
@@ -41,8 +43,8 @@ def gate(
 ) -> None:
     """Exit with 1 if the chosen variant is over budget, or slower or worse than in an earlier report.
 
-    The exit code is 9 if nothing failed, but accuracy or latency could not be compared: another model, data set or
-    machine, or a report without per-image results.
+    The exit code is 9 if nothing failed, but accuracy or latency could not be compared. The reason is another model,
+    data set or machine, or a report without per-image results.
 
         edgewright gate out/ --budget "top1 >= -1.0, p95 <= 10ms"
         edgewright gate out/ --baseline main/report.json

@@ -66,11 +66,11 @@ def optimize(
     """Find the fastest variant of a model for a device, within an accuracy budget.
 
     The command exports the model to ONNX, quantizes it to INT8 for the target's runtimes and compiles each variant. It
-    measures latency, with all variants in turn, and accuracy against the full-precision reference on the same images.
-    It writes the fastest variant within the budget as a bundle, and a report on all variants.
+    measures the latency of all variants in turns. It compares their accuracy with the full-precision reference on the
+    same images. It writes the fastest variant within the budget as a bundle, and a report on all variants.
 
-    Variants that cannot change the choice are skipped; the report gives the reason. Finished steps are stored, so the
-    same command continues after an interruption.
+    The command skips variants that cannot change the choice. The report gives the reason. Finished steps are stored, so
+    the same command continues after an interruption.
 
         edgewright optimize timm:resnet18 --data photos/ --target raspberry-pi-5 -o out/
         edgewright optimize "timm:resnet18?num_classes=10" --checkpoint best.safetensors --data photos/ -o out/

@@ -125,7 +125,7 @@ CalibrationOption = Annotated[
     typer.Option(
         metavar="DIR",
         rich_help_panel=IN,
-        help="Calibration images. Default: the calib or train split of --data, else a part of it that is set aside.",
+        help="Calibration images. Default: the calib or train split of --data, else a part of --data that is set aside.",
     ),
 ]
 StudentOption = Annotated[
@@ -138,13 +138,15 @@ StudentOption = Annotated[
 ]
 SchemeOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", rich_help_panel=GOAL, help="INT8 scheme. Default: the first one of the target."),
+    typer.Option(metavar="NAME", rich_help_panel=GOAL, help="INT8 scheme. Default: the first scheme of the target."),
 ]
 SpeedupOption = Annotated[
-    float | None, typer.Option(metavar="X", rich_help_panel=HOW_FAR, help="Prune until X times faster, e.g. 1.5.")
+    float | None,
+    typer.Option(metavar="X", rich_help_panel=HOW_FAR, help="Prune until the model is X times as fast, e.g. 1.5."),
 ]
 LatencyOption = Annotated[
-    float | None, typer.Option(metavar="MS", rich_help_panel=HOW_FAR, help="Prune until at most MS milliseconds.")
+    float | None,
+    typer.Option(metavar="MS", rich_help_panel=HOW_FAR, help="Prune until the latency is at most MS milliseconds."),
 ]
 RatioOption = Annotated[
     float | None,
@@ -157,7 +159,7 @@ BlocksOption = Annotated[
     typer.Option(
         metavar="N",
         rich_help_panel=HOW_FAR,
-        help="Remove N whole residual blocks, the least important ones. With --speedup or --latency they go first.",
+        help="Remove the N least important residual blocks. With --speedup or --latency, blocks are removed first.",
     ),
 ]
 SparsityOption = Annotated[
@@ -168,10 +170,13 @@ SparsityOption = Annotated[
 ]
 RoundsOption = Annotated[
     int,
-    typer.Option(metavar="N", rich_help_panel=HOW_FAR, help="Prune in N rounds; each trains and measures the model."),
+    typer.Option(
+        metavar="N", rich_help_panel=HOW_FAR, help="Prune in N rounds. Each round trains and measures the model."
+    ),
 ]
 LeastOption = Annotated[
-    float, typer.Option(metavar="SHARE", rich_help_panel=HOW_FAR, help="Share of channels that every layer keeps.")
+    float,
+    typer.Option(metavar="SHARE", rich_help_panel=HOW_FAR, help="Smallest share of channels that every layer keeps."),
 ]
 ImportanceOption = Annotated[
     str,
@@ -201,7 +206,9 @@ RecoveryEpochsOption = Annotated[
 ]
 TrainTimeOption = Annotated[
     str | None,
-    typer.Option(metavar="TIME", rich_help_panel=TRAINING, help="As many epochs as fit into this time, e.g. 20m."),
+    typer.Option(
+        metavar="TIME", rich_help_panel=TRAINING, help="Train as many epochs as fit into this time, e.g. 20m."
+    ),
 ]
 RecoveryRateOption = Annotated[
     float | None,
@@ -223,7 +230,7 @@ OnOption = Annotated[
     ),
 ]
 IdentityOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", rich_help_panel=ON, help="Private key. Default: the one that ssh uses.")
+    Path | None, typer.Option(metavar="FILE", rich_help_panel=ON, help="Private key. Default: the key that ssh uses.")
 ]
 PythonOption = Annotated[
     str | None,
@@ -244,7 +251,9 @@ FolderOption = Annotated[
 ]
 CleanOption = Annotated[
     bool,
-    typer.Option("--clean", rich_help_panel=ON, help="Remove these files afterwards, but not the device's own key."),
+    typer.Option(
+        "--clean", rich_help_panel=ON, help="Remove all files from the device afterwards, except its own key."
+    ),
 ]
 ReportArgument = Annotated[
     Path,

@@ -36,7 +36,7 @@ RuntimeOption = Annotated[
     typer.Option(
         metavar="NAME",
         rich_help_panel=o.GOAL,
-        help="Runtime to measure with. Default: the first one of the target.",
+        help="Runtime to measure with. Default: the first runtime of the target.",
     ),
 ]
 PrecisionOption = Annotated[
@@ -75,9 +75,9 @@ def prune(
 ) -> None:
     """Remove channels from a model until it is fast enough, then train it with the original as teacher.
 
-    Each layer is timed at several widths on this machine, in INT8 if the target runs INT8. The channels with the least
-    importance for the time they cost are removed. The pruned model is then compiled and measured against the original.
-    export, optimize and distill accept the output folder as SOURCE. See docs/how-to/prune.md.
+    The command times each layer at several widths on this machine, in INT8 if the target runs INT8. It removes the
+    channels that have the least importance for the time that they cost. It then compiles the pruned model and measures
+    it against the original. export, optimize and distill accept the output folder as SOURCE. See docs/how-to/prune.md.
 
         edgewright prune timm:resnet18 --data photos/ --speedup 1.8 --train-time 30m -o slim
         edgewright optimize slim --data photos/ -o out/

@@ -21,7 +21,7 @@ def report(
 ) -> None:
     """Print a report as a table, or write it as Markdown or HTML.
 
-    Markdown is for a pull request. HTML is one file that needs no network.
+    Use Markdown in a pull request. HTML is one file that needs no network.
 
         edgewright report out/
         edgewright report out/report.json -o report.html

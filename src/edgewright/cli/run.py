@@ -16,7 +16,9 @@ def run(
     top: Annotated[int, typer.Option(min=1, metavar="N", rich_help_panel=o.OUT, help="Labels to print per image.")] = 3,
     score: Annotated[
         float | None,
-        typer.Option(min=0, max=1, metavar="X", rich_help_panel=o.OUT, help="Least score of a detection, from 0 to 1."),
+        typer.Option(
+            min=0, max=1, metavar="X", rich_help_panel=o.OUT, help="Lowest score of a detection, from 0 to 1."
+        ),
     ] = None,
     save_images: Annotated[
         Path | None,
@@ -32,7 +34,7 @@ def run(
 ) -> None:
     """Classify images, or detect objects in them, with a bundle.
 
-    This needs only the runtime of the bundle, not torch.
+    The command needs only the runtime of the bundle, not torch.
 
         edgewright run resnet18.edge photo.jpg
         edgewright run detector.edge street.jpg --save-images drawn/

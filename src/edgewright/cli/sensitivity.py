@@ -56,10 +56,10 @@ def sensitivity(
     strict: o.StrictOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Show what each layer loses in INT8, and the time it saves.
+    """Show how much accuracy each layer loses in INT8, and how much time it saves.
 
-    The loss is measured twice: with only this layer in INT8, and with all other layers in INT8. Times come from the
-    profiler of the runtime on this machine. The HTML page plots sensitivity against time saved.
+    The command measures the loss twice: with only this layer in INT8, and with all other layers in INT8. Times come
+    from the profiler of the runtime on this machine. The HTML page plots the loss against the saved time.
 
         edgewright sensitivity timm:mobilenetv3_large_100 --data photos/ -o out/
         edgewright sensitivity net.onnx --data photos/ --method minmax
