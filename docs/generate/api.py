@@ -48,7 +48,7 @@ def groups() -> tuple[Group, ...]:
             "Classification": Classification, "Prediction": Prediction, "Detections": Detections,
             "Detection": Detection,
         }),
-        Group("The description of a model", "The classes of `session.spec`, which an ONNX file of edgewright contains.", {
+        Group("The description of a model", "The classes of `session.spec`, stored in each exported ONNX file.", {
             "edgewright.ModelSpec": ModelSpec, "Input": Input, "Preprocess": Preprocess, "Classify": Classify,
             "Detect": Detect, "AnchorLevel": AnchorLevel,
         }),

@@ -125,7 +125,7 @@ CalibrationOption = Annotated[
     typer.Option(
         metavar="DIR",
         rich_help_panel=IN,
-        help="Calibration images. Default: the calib or train split of --data, else a part of --data that is set aside.",
+        help="Calibration images. Default: the calib or train split of --data, else a part of --data.",
     ),
 ]
 StudentOption = Annotated[
