@@ -116,9 +116,9 @@ def test_what_cannot_be_exported_is_named(here: Path) -> None:
     three = {"spec_file": str(here / "three.toml")}
     with pytest.raises(RuntimeFailed, match="cannot trace Branches"):
         run(here, "Branches", **three)
-    with pytest.raises(InvalidInput, match=r"answers with \[N, 3\], \[N, 3, 16, 20\]"):
+    with pytest.raises(InvalidInput, match=r"gives outputs \[N, 3\], \[N, 3, 16, 20\]"):
         run(here, "Pair", **three)
-    with pytest.raises(InvalidInput, match=r"answers with \[N, 4\]"):
+    with pytest.raises(InvalidInput, match=r"gives outputs? \[N, 4\]"):
         run(here, **three)
     with pytest.raises(InvalidInput, match="The input, preprocess, classes of"):
         run(here, spec_file=None)
