@@ -84,7 +84,7 @@ class Outcome:
     - `report`: the reference, all measurements and the choice.
     - `files`: the path of each written file: "report" (HTML), "markdown", "json" and, if there is one, "bundle".
     - `best`: the chosen bundle, or None if no variant was chosen.
-    - `missed`: the error that the command line would end with, if no variant meets the budget; else None.
+    - `missed`: the error that the command would end with if no variant meets the budget; else None.
     """
 
     report: Report
@@ -119,19 +119,22 @@ def optimize(
 
     - `source`, `budget`: see `edgewright optimize --help`. `data`: a folder of images.
     - `checkpoint`: the weights of `source`. `spec`: a TOML with the model's description (default: next to the model).
-    - `split`: of `data`, to validate on. `calibration`: a folder of calibration images (default: a split of `data`).
+    - `split`: the split of `data` to validate on. `calibration`: a folder of calibration images (default: a split of
+      `data`).
     - `target`: the name of a device, default this machine. `on`: a device ("user@host") that measures instead of this
-      machine; it is then the target. `isa`: instruction sets of the target, if it has fewer than described ("avx2").
+      machine and is then the target. `isa`: the instruction sets of the target ("avx2"), if it has fewer than its
+      description says.
     - `recipe`: a `Recipe` or a TOML file. `mixed_precision`, `strict`, `effort` and `within_s` replace its values.
-    - `mixed_precision`: if INT8 loses too much, try it with the most sensitive blocks in float.
+    - `mixed_precision`: if INT8 loses too much accuracy, also try it with the most sensitive blocks in float.
     - `strict`: stop at an unreadable image and at every other warning about the data.
-    - `effort`: "quick" tries only fast methods, "normal" everything that can change the choice, "thorough" everything.
-    - `within_s`: seconds after which nothing begins. Export, reference and one float artifact are always built.
+    - `effort`: "quick" tries only fast methods, "normal" every variant that can change the choice, "thorough" every
+      variant.
+    - `within_s`: the time limit of the run in seconds. Export, reference and one float artifact are always built.
     - `remeasure`: measure latency again, even if the store has it.
     - `trust_checkpoint`: allow checkpoints that run code when they are loaded (pickle).
     - `watch`: receives the progress (see `Watch`).
 
-    Returns the `Outcome`. A candidate that fails becomes a row of the report. Raises an `EdgewrightError` for invalid
+    Returns the `Outcome`. A variant that fails becomes a row of the report. Raises an `EdgewrightError` for invalid
     input, an unavailable device or library, and a full disk.
     """
     given = {"mixed_precision": mixed_precision, "strict": strict, "effort": effort, "within_s": within_s}
@@ -208,9 +211,9 @@ def quantize(
 ) -> dict[str, Any]:
     """Quantize the float ONNX file `model` to the INT8 file `out`.
 
-    `calibration`: a folder of images, of which `num_images` are used. `seed`: of the choice of images and of training
-    methods. `scheme`, `method`: see `edgewright quantize --help`; None is the first method that fits the scheme.
-    `strict` and `watch` are those of `optimize`.
+    `calibration`: a folder of images, of which `num_images` are used. `seed`: the seed for the choice of images and for
+    training methods. `scheme`, `method`: see `edgewright quantize --help`; None is the first method that fits the
+    scheme. `strict` and `watch` are those of `optimize`.
 
     Returns the provenance: scheme, method and image set. Raises `InvalidInput` for a model that is already quantized,
     and for too few images.
@@ -246,7 +249,7 @@ def distill(
     """Train the model `student` on the outputs of `source` for your images. The folder `out` is then a source itself.
 
     - `train_data`: training images; default the split train or calib of `data`, else three quarters of it.
-    - `labels`: whether to train on the labels, too; default if every image has one.
+    - `labels`: whether to train on the labels too; default: True if every image has one.
     - `schedule`: the length and settings of the training. `seed`: of the training.
     - `student_checkpoint`: a file with the first weights of the student.
     - `checkpoint`, `spec`, `split`, `trust_checkpoint`, `strict`, `watch`: as in `optimize`.
@@ -292,10 +295,10 @@ def prune(
     """Prune channels of `source`, train the rest on its outputs, and measure. The folder `out` is then a source itself.
 
     - `wanted`: how much to prune.
-    - `target`, `runtime`, `scheme`: the latency that counts is that of the first INT8 artifact for these. With
-      `precision`, it is that of the first float artifact.
+    - `target`, `runtime`, `scheme`: `prune` measures the first INT8 artifact for these. With `precision`, it measures
+      the first float artifact instead.
     - `train_data`: training images; default the split train or calib of `data`, else three quarters of it.
-    - `schedule`: the length and settings of the training; None trains nothing. `seed`: of the training.
+    - `schedule`: the length and settings of the training; None for no training. `seed`: of the training.
     - `checkpoint`, `spec`, `split`, `trust_checkpoint`, `strict`, `watch`: as in `optimize`.
 
     A killed call continues where it stopped. Returns latencies (ms) and accuracy before and after. Raises as `optimize`
@@ -372,15 +375,15 @@ def compile(
 ) -> tuple[Manifest, Checked | None]:
     """Compile the ONNX file `model` (with its ModelSpec inside) for one runtime, and write the bundle `out`.
 
-    - `target`: a device; its first runtime is the default. `runtime` and `precision` name others. If `target` is
-      another machine, nothing runs. A file for TensorRT is then checked by TensorRT's parser and builder.
+    - `target`: a device. `runtime`: default its first runtime. `precision`: default that of the target. If `target` is
+      another machine, `compile` does not run the model. TensorRT's parser and builder then check a file for TensorRT.
     - `threads`: CPU threads; 0 is one per physical core.
     - `normalize`: "host" normalizes pixels before the graph, "graph" inside it.
-    - `images`: a folder of images that FP16 for TensorRT is checked on.
+    - `images`: a folder of images to check FP16 for TensorRT on.
     - `max_batch`: the largest batch of a TensorRT plan.
     - `watch`: as in `optimize`.
 
-    If `model` is a bundle, it is completed with the parts that only this device can build: its TensorRT plan.
+    If `model` is a bundle, `compile` adds the part that only this device can build: its TensorRT plan.
 
     Returns the bundle's manifest, and for TensorRT the results of its checks. Raises `InvalidInput` for a file that
     TensorRT refuses, and `UsageError` for options that do not apply.
@@ -458,7 +461,7 @@ def bench(
 ) -> Outcome:
     """Measure `bundles` in one interleaved run on this machine, or on the device `on` ("user@host").
 
-    The first bundle is the reference. `fps`: the frame rate of a camera; latency is then measured at this rate, too.
+    The first bundle is the reference. `fps`: the frame rate of a camera, at which latency is also measured.
     `data`, `split`, `budget`, `recipe`, `strict` and `watch` are those of `optimize`. The reports are written to the
     folder `out`.
 
@@ -485,7 +488,7 @@ def bench(
 def clean_device(on: Device | str) -> bool:
     """Remove edgewright and its files from the device `on` ("user@host"), and end its processes there.
 
-    Returns False if there was nothing. Raises `Unavailable` if the device does not answer.
+    Returns False if the device had no files. Raises `Unavailable` if the device does not answer.
     """
     device = _device(on)
     assert device is not None
