@@ -13,7 +13,7 @@ Decoder = Literal[
     "boxes", "dfl", "yolov5", "yolox", "nanodet", "fastestdet", "yolo-fastestv2", "yunet", "ultraface", "set",
     "end2end", "anchors",
 ]  # fmt: skip
-"""The layouts of outputs; `Detect` says what each is."""
+"""The names of the output layouts. `Detect` describes each."""
 
 
 class AnchorLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,10 +48,10 @@ class Detect(
       (2x - 0.5 cells from the cell's corner), width and height ((2w)^2 of the size), then of each size objectness, then
       class scores that the sizes share; all after their sigmoid or softmax.
     - "yunet": for each stride class scores (N, cells, C), then for each objectness (N, cells, 1), then boxes (N, cells,
-      4) as in "yolox"; landmarks (N, cells, 10) may follow and are not read. The score is the root of class score x
-      objectness, each clipped to 0..1 (OpenCV's FaceDetectorYN).
-    - "ultraface": class scores (N, A, C) of which class 0 is the background, which is never found, then (N, A, 4):
-      x1, y1, x2, y2 relative to the input (Ultra-Light-Fast-Generic-Face-Detector, RFB and slim).
+      4) as in "yolox"; landmarks (N, cells, 10) may follow, and edgewright does not read them. The score is the root of
+      class score x objectness, each clipped to 0..1 (OpenCV's FaceDetectorYN).
+    - "ultraface": class scores (N, A, C), then (N, A, 4): x1, y1, x2, y2 relative to the input. Class 0 is the
+      background and is never found (Ultra-Light-Fast-Generic-Face-Detector, RFB and slim).
     - "set": one (N, queries, 4+C): box center, width and height relative to the input, class scores; no suppression
       (RT-DETR).
     - "end2end": one (N, boxes, 6): x1, y1, x2, y2 in input pixels, score, class; no suppression (YOLO26).
