@@ -143,7 +143,7 @@ def test_reads_budgets_as_people_type_and_paste_them(text, plain):
         ("acuracy >= 95%", "Write 'top1 >= 95%'"),
         ("latency <= 10ms", "Write 'p50 <= 10ms' .median., 'p95 <= 10ms' or 'mean <= 10ms'"),
         ("latency", "Use p50 .median., p95 or mean"),
-        ("map50 >= -1", "mAP at IoU 0.5 alone is no budget metric. Use map .mAP 50-95."),
+        ("map50 >= -1", "mAP at IoU 0.5 alone is not a budget metric. Use map .mAP 50-95."),
         ("AP50 >= 60%", "mAP at IoU 0.5 alone"),
         ("loss <= 1%", "Write 'top1 >= -1' .classifiers. or 'map >= -1' .detectors."),
         ("top1_drop <= 0.5", "Write 'top1 >= -0.5'"),

@@ -115,7 +115,7 @@ def test_a_detector_at_chance(points, boxes, found):
     assert (seen is not None) is found
     if seen:
         assert (seen.level, seen.code, seen.count) == ("error", CODE, boxes)
-        assert f"{points:.2f} %" in seen.text
+        assert f"{points:.2f}%" in seen.text
 
 
 def outputs_for(answers, classes):
@@ -139,7 +139,7 @@ def test_a_budget_without_accuracy_only_warns(text, level):
     items = [Item(f"{index}.jpg", label) for index, label in enumerate(labels)]
     found = at_chance(outputs, items, SPEC, score(outputs, items, SPEC), budget.parse(text))
     assert found and (found.level, found.count) == (level, 60), "images without a label do not count"
-    assert "gets 0 of 60 images right (top-1 0.0 %), and guessing among 100 classes gets 1 %" in found.text
+    assert "gets 0 of 60 images right (top-1 0.0%), and guessing among 100 classes gets 1%" in found.text
     for cause in ("another order", "preprocessing", "not trained"):
         assert cause in found.text
 

@@ -1,4 +1,4 @@
-"""What a data set is once it is read: images in a stable order with their labels or boxes."""
+"""A data set after reading: images in a stable order with their labels or boxes."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Item(msgspec.Struct, frozen=True):
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The images of one split, in a stable order.
 
-    `classes` names what the labels index; empty if labels are bare indices of the model's classes, or absent.
-    `order` says where the places of `classes` come from: a file that lists them in the order of the indices ("file"),
-    the sorted names of class folders or of annotations ("sorted"), or the indices themselves ("index").
+    `classes`: the names of the labels; empty if labels are bare indices of the model's classes, or absent. `order`: the
+    source of the order of `classes`. "file": a file lists them in the order of the indices. "sorted": sorted names of
+    class folders or annotations. "index": the indices themselves.
     """
 
     name: str
@@ -51,13 +51,13 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @functools.cached_property
     def digests(self) -> list[str]:
-        """A SHA-256 of each image's decoded pixels (see `photos.Photo`), in the order of the items, taken once."""
+        """The SHA-256 of each image's decoded pixels (see `photos.Photo`), in the order of the items, computed once."""
         return [photo.digest for photo in photos.look(self.paths)]
 
     def only(self, items: Iterable[Item]) -> ImageSet:
-        """This set with no other images than `items`."""
+        """Return this set with only `items` as images."""
         return msgspec.structs.replace(self, items=tuple(items))
 
     def noticed(self, remarks: Iterable[Remark]) -> ImageSet:
-        """This set with further `remarks`."""
+        """Return this set with additional `remarks`."""
         return msgspec.structs.replace(self, remarks=merged((*self.remarks, *remarks)))

@@ -1,21 +1,22 @@
-"""What a task of vision is: one folder a task, and nothing about it anywhere else.
+"""The tasks of vision. Each task has one folder with all code about it.
 
-`get` is the only place that asks which task a model has. A task is a package with these modules; `contract` gives their
-signatures. The light ones run on devices with numpy, the others on the host and import heavy libraries in functions.
+Only `get` selects code by the task of a model. A task is a package with the modules below; `contract` has their
+signatures. The light modules run on devices with numpy. The others run on the host and import heavy libraries inside
+functions.
 
-| half | module | says |
+| half | module | content |
 | --- | --- | --- |
 | light | `spec` | the task's section of ModelSpec |
-| | `decode` | outputs of the graph -> answers, and the rows that accuracy is computed of |
-| | `answer` | the answer's fields, `to_json()`, one line for a terminal |
-| | `draw` | the answer on the image |
-| host | `fit` | whether a description fits what a model answers |
-| | `truth` | what a data set must hold for it |
+| | `decode` | outputs of the graph -> answers, and rows for the accuracy |
+| | `answer` | the answer's fields, `to_json()`, lines for a terminal |
+| | `draw` | draws the answer on the image |
+| host | `fit` | checks a description against a model's outputs |
+| | `truth` | the labels that a data set needs |
 | | `metric` | scores with names, units, direction; contributions of images; paired difference; default budget |
-| | `loss` | how far two outputs are apart: for choosing ranges, sensitivity, parity |
-| | `training` | losses of training, against a teacher and from labels; torch |
-| | `protect` | what stays in float, and what is repaired after quantization |
-| | `report` | its columns, its plot axis, what the gallery shows |
+| | `loss` | the distance between two outputs: for choosing ranges, sensitivity, parity |
+| | `training` | training losses, against a teacher and from labels; torch |
+| | `protect` | what stays in float, and what is corrected after quantization |
+| | `report` | columns, plot axis and pictures of reports |
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ if TYPE_CHECKING:
     from . import contract
 
 GROUP = "edgewright.tasks"
-"""Entry points of this group name packages of tasks from outside: ``rotation = "my_package.rotation"``."""
+"""Group of entry points for tasks from other packages: ``rotation = "my_package.rotation"``."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task: its name and its package. Its parts are imported when they are asked for."""
+    """A task: its name and its package. Its modules are imported on first use."""
 
     name: str
     package: str
@@ -67,48 +68,48 @@ class Task:
 
     @property
     def fit(self) -> contract.Fit:
-        """Whether a description fits what a model answers."""
+        """Checks of a description against a model's outputs."""
         return cast("contract.Fit", self._part("fit"))
 
     @property
     def truth(self) -> contract.Truth:
-        """What a data set must hold."""
+        """Requirements on the labels of a data set."""
         return cast("contract.Truth", self._part("truth"))
 
     @property
     def metric(self) -> contract.Metric:
-        """Scores, their differences, what each image contributes."""
+        """Scores, their differences, and the contribution of each image."""
         return cast("contract.Metric", self._part("metric"))
 
     @property
     def report(self) -> contract.Report:
-        """What reports call and show of it."""
+        """Texts and pictures for reports."""
         return cast("contract.Report", self._part("report"))
 
     @property
     def draw(self) -> contract.Draw:
-        """The answer on the image."""
+        """Drawing answers on images."""
         return cast("contract.Draw", self._part("draw"))
 
     @property
     def loss(self) -> contract.Loss:
-        """How far two outputs are apart."""
+        """Distances between two outputs."""
         return cast("contract.Loss", self._part("loss"))
 
     @property
     def training(self) -> contract.Training:
-        """How a network of the task is trained: torch."""
+        """Training a network of the task: torch."""
         return cast("contract.Training", self._part("training"))
 
     @property
     def protect(self) -> contract.Protect:
-        """What stays in float, and what is repaired."""
+        """What stays in float, and what is corrected after quantization."""
         return cast("contract.Protect", self._part("protect"))
 
 
-@functools.cache  # a session asks for each image
+@functools.cache  # cached, because a session calls it for each image
 def get(name: str) -> Task:
-    """The task called `name`. Raises `InvalidInput` that lists the known ones."""
+    """Return the task called `name`. Raises `InvalidInput` with the known names."""
     if NAME.fullmatch(name):
         if name in _own():
             return Task(name, f"{__name__}.{name}")
@@ -119,18 +120,18 @@ def get(name: str) -> Task:
 
 
 def of(spec: ModelSpec) -> Task:
-    """The task of a model."""
+    """Return the task of a model."""
     return get(spec.task.kind)
 
 
 def names() -> list[str]:
-    """The tasks that there are, sorted: edgewright's own and those of installed packages."""
+    """Return the names of all tasks, sorted: edgewright's own and those of installed packages."""
     return list(_names(tuple(sys.path)))
 
 
 @functools.cache
 def _names(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Cached, since reading what all installed packages say takes 10 ms, and a budget asks several times a term."""
+    """Cached, because reading the entry points takes 10 ms, and a budget needs them several times per term."""
     return tuple(sorted({*_own(), *(point.name for point in _foreign())}))
 
 
@@ -140,6 +141,6 @@ def _own() -> tuple[str, ...]:
 
 
 def _foreign() -> Iterable[EntryPoint]:
-    from importlib import metadata  # slow to import, and edgewright's own tasks need it not
+    from importlib import metadata  # slow to import, and not needed for edgewright's own tasks
 
     return metadata.entry_points(group=GROUP)

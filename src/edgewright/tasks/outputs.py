@@ -1,4 +1,4 @@
-"""From what a network gives to scores: what classifiers and detectors share."""
+"""Convert a network's outputs to scores, for classifiers and detectors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import numpy as np
 from edgewright.core.errors import RuntimeFailed
 
 Rule = Literal["softmax", "sigmoid", "none"]
-"""What turns outputs into probabilities ("none": they are already)."""
+"""The function that turns outputs into probabilities ("none": they are probabilities)."""
 
 
 def probabilities(logits: np.ndarray, rule: Rule) -> np.ndarray:
-    """`logits` (..., classes) as float32 scores, without overflow. Raises `RuntimeFailed` if one is not finite."""
+    """Convert `logits` (..., classes) to float32 scores, without overflow.
+
+    Raises `RuntimeFailed` if one is not finite.
+    """
     x = np.asarray(logits, np.float32)
-    with np.errstate(invalid="ignore"):  # inf - inf: reported below, by name
+    with np.errstate(invalid="ignore"):  # inf - inf: reported below with the image's name
         if rule == "softmax":
             x = np.exp(x - x.max(axis=-1, keepdims=True))
             x /= x.sum(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What the metric of a task says: scores with names, their differences, what each image contributes."""
+"""The results of a task's metric: named scores, differences, and the contribution of each image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Better = Literal["higher", "lower"]
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """A score that a task has: its `name` in budgets and report.json, its `title` in tables and texts.
+    """A score of a task: its `name` in budgets and report.json, its `title` in tables and texts.
 
-    `unit` is that of the score itself; in a budget a number with it is the score, one without the difference to the
-    reference, so that it must not be empty.
+    `unit` is that of the score itself. In a budget, a number with this unit limits the score, and a number without it
+    limits the difference to the reference. Therefore the unit must not be empty.
     """
 
     name: str
@@ -28,10 +28,11 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
-    """How people write of a task's primary score in a budget.
+    """Names that people use for a task's primary score in a budget.
 
-    `models`: what has this score ("classifiers"). `names`: other names of the score, in lower case without signs, apart
-    by spaces. `others`: names that are other things: (names, what the primary score is in short, why not the name).
+    `models`: the models with this score ("classifiers"). `names`: other names of the score, in lower case without
+    signs, separated by spaces. `others`: names of different scores, each as (names, description of the primary score,
+    reason).
     """
 
     models: str
@@ -40,7 +41,7 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A confidence interval. The field that has it says of which value, and at which confidence."""
+    """A confidence interval. The field that contains it defines the value and the confidence."""
 
     low: float
     high: float
@@ -131,8 +132,8 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Paired(msgspec.Struct, frozen=True, kw_only=True):
-    """How a difference to the reference is judged: the loss `margin` (in the primary score's unit), at which confidence
-    each bound is one-sided, and the seed of the resamples."""
+    """How to judge a difference to the reference: the accepted loss `margin` (in the primary score's unit), the
+    confidence of each one-sided bound, and the seed of the resampling."""
 
     margin: float = 1.0
     confidence: float = 0.95
@@ -150,8 +151,8 @@ class AtChance(NamedTuple):
 
 
 class Likeness(NamedTuple):
-    """How alike two sets of answers are: percent of `what` that are the same, and the SQNR of the outputs where it says
-    more."""
+    """The similarity of two sets of answers: the percentage of equal `what`, and the SQNR of the outputs if it is
+    useful."""
 
     percent: float
     what: str
@@ -159,8 +160,8 @@ class Likeness(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """How the mean score of answers moved: of `what` it is, `before` and `after`; by how much it may move with neither
-    warning nor error, and without an error."""
+    """The mean score of `what`, `before` and `after`. `limits`: the accepted shifts without a warning and without an
+    error."""
 
     what: str
     before: float
@@ -169,10 +170,10 @@ class Moved(NamedTuple):
 
 
 def pack(numbers: NDArray[np.floating[Any]]) -> str:
-    """Numbers as float32 (little endian) in base64: how a report keeps what each image contributes."""
+    """Encode numbers as float32 (little endian) in base64, as a report stores the contributions of images."""
     return base64.b64encode(numbers.astype("<f4").tobytes()).decode()
 
 
 def unpack(text: str) -> NDArray[np.float32]:
-    """Read what `pack` wrote; raise `ValueError` for any other text."""
+    """Decode what `pack` encoded. Raises `ValueError` for any other text."""
     return np.frombuffer(base64.b64decode(text, validate=True), "<f4")

@@ -1,4 +1,4 @@
-"""Losses of training that several tasks share; each takes tensors of N images and gives the mean over images."""
+"""Training losses that several tasks use. Each takes tensors of N images and returns the mean over images."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TINY = 1e-6
 
 
 def bernoulli(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """The divergence of the probabilities sigmoid(`given`) from sigmoid(`wanted`), element by element.
+    """Return the divergence of the probabilities sigmoid(`given`) from sigmoid(`wanted`), for each element.
 
-    Binary cross entropy less the teacher's own entropy, so that it is zero where both agree.
+    It is the binary cross entropy minus the teacher's own entropy, so it is zero if both agree.
     """
     p = wanted.sigmoid()
     own = F.binary_cross_entropy_with_logits(wanted, p, reduction="none")
@@ -23,7 +23,7 @@ def bernoulli(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def relative(given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """The energy of the error over that of what varies in `wanted`, the mean over channels (axis 1)."""
+    """Return the energy of the error relative to the variance of `wanted`, as the mean over channels (axis 1)."""
     given, wanted = given.float(), wanted.float()
     others = [axis for axis in range(wanted.ndim) if axis != 1]
     variance = (wanted - wanted.mean(others, keepdim=True)).square().mean(others)

@@ -1,1 +1,1 @@
-"""Image classification: one class of many for an image."""
+"""Image classification: one class per image."""

@@ -1,4 +1,4 @@
-"""What a classifier answers: the best classes of an image."""
+"""The answer of a classifier: the best classes of an image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Prediction(msgspec.Struct, frozen=True):
 class Classification(msgspec.Struct, frozen=True):
     """The best classes of one image.
 
-    `top`: a `Prediction` for each, best first. Of equal scores the lower index comes first, as in argmax.
+    `top`: one `Prediction` each, best first. For equal scores, the lower index comes first, as in argmax.
     """
 
     top: tuple[Prediction, ...]
@@ -45,11 +45,11 @@ class Classification(msgspec.Struct, frozen=True):
         return self.top[0].score
 
     def to_json(self, top: int = 3) -> dict[str, Any]:
-        """The best `top` classes as plain data."""
+        """Return the best `top` classes as plain data."""
         return {"top": [{"label": p.label, "index": p.index, "score": p.score} for p in self.top[:top]]}
 
     def lines(self, top: int = 3) -> list[Line]:
-        """The best `top` classes in one line."""
+        """Return the best `top` classes as one line."""
         first, *rest = self.top[:top]
         others = "".join(f", {p.label} {p.score:.1%}" for p in rest)
         return [(("bold", first.label), f" {first.score:.1%}", ("dim", others))]

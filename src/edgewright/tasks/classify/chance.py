@@ -1,9 +1,9 @@
-"""Whether a classifier is at chance.
+"""Check whether a classifier is at chance.
 
-Of n labeled images, C classes and k right answers, it is at chance where guessing explains k and a weak model does
-not: P(X >= k) > 5% for X ~ Binomial(n, 1/C), and P(X <= k) < 5% for X ~ Binomial(n, u) with
-u = 1/C + (1 - 1/C) / 4, a quarter of the way from chance to perfect. So few images give no verdict. It is at chance,
-too, where all images get one class and at least `OTHERS` of them have another label.
+There are n labeled images, C classes and k right answers. The model is at chance if guessing explains k and a weak
+model does not: P(X >= k) > 5% for X ~ Binomial(n, 1/C), and P(X <= k) < 5% for X ~ Binomial(n, u). Here u = 1/C + (1 -
+1/C) / 4, a quarter of the way from chance to perfect. With few images, there is no verdict. The model is also at chance
+if all images get one class and at least `OTHERS` of them have another label.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 SIGNIFICANCE = 0.05
-"""Of both tests."""
+"""Significance level of both tests."""
 USEFUL = 0.25
-"""A weak but useful model is so far from chance (0) to perfect (1)."""
+"""A weak but useful model is this far from chance (0) to perfect (1)."""
 OTHERS = 8
-"""So many images must have another label than the one class that all images get."""
+"""Minimum number of images with another label than the one class that all images get."""
 _CAUSES = (
     "Likely causes: the classes of the data set are in another order than the model's, preprocessing differs from "
     "training, or the weights are not trained."
@@ -23,7 +23,7 @@ _CAUSES = (
 
 
 def of_answers(answers: np.ndarray, labels: np.ndarray, classes: int, right: int) -> str | None:
-    """The reason why a classifier with `right` of these class indices right is at chance; None if it is not."""
+    """Return why a classifier with these answers is at chance; None if it is not."""
     images = len(labels)
     if classes < 2 or not images:
         return None
@@ -36,8 +36,8 @@ def of_answers(answers: np.ndarray, labels: np.ndarray, classes: int, right: int
     if not _guesses(right, images, classes):
         return None
     return (
-        f"The reference gets {right} of {images} images right (top-1 {100 * right / images:.1f} %), and guessing among "
-        f"{classes} classes gets {100 / classes:.2g} %. {_CAUSES}"
+        f"The reference gets {right} of {images} images right (top-1 {100 * right / images:.1f}%), and guessing among "
+        f"{classes} classes gets {100 / classes:.2g}%. {_CAUSES}"
     )
 
 

@@ -1,4 +1,4 @@
-"""From a classifier's outputs to labels and scores."""
+"""Convert a classifier's outputs to labels and scores."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .answer import Classification, Prediction
 def read(
     outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]] = (), score: float | None = None
 ) -> list[Classification]:
-    """One `Classification` a row of the first output, which must hold (N, classes) values.
+    """Return one `Classification` per row of the first output, which must have (N, classes) values.
 
-    `sizes` and `score` mean nothing here. Raises `InvalidInput` if the shape differs from the spec's, and
-    `RuntimeFailed` where a value is not finite.
+    `sizes` and `score` have no effect. Raises `InvalidInput` if the shape differs from the spec's, and `RuntimeFailed`
+    if a value is not finite.
     """
     logits = _logits(outputs, spec)
     values = probabilities(logits, section.of(spec).scores)
@@ -30,7 +30,7 @@ def read(
 
 
 def threshold(spec: ModelSpec, score: Any) -> float | None:
-    """None; raises `InvalidInput` if a least score is given."""
+    """Return None. Raises `InvalidInput` if the caller gives a minimum score."""
     if score is not None:
         raise InvalidInput(
             f"score={one_line(repr(score))} was given to a classifier.",
@@ -41,14 +41,14 @@ def threshold(spec: ModelSpec, score: Any) -> float | None:
 
 
 def evaluated(spec: ModelSpec) -> ModelSpec:
-    """`spec` as accuracy is measured: as it is."""
+    """Return `spec` unchanged."""
     return spec
 
 
 def rows(
     outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], names: Sequence[str], first: int
 ) -> np.ndarray:
-    """The scores as the network gives them, (images, classes). Raises `RuntimeFailed` if one is not finite."""
+    """Return the network's scores, (images, classes). Raises `RuntimeFailed` if one is not finite."""
     logits = _logits(outputs, spec)
     bad = ~np.isfinite(logits).all(axis=1)
     if bad.any():
@@ -61,12 +61,12 @@ def rows(
 
 
 def row_bytes(spec: ModelSpec) -> int:
-    """The bytes of the rows of an image."""
+    """Return the number of bytes of an image's row."""
     return 4 * spec.classes
 
 
 def check_rows(rows: np.ndarray, spec: ModelSpec, images: int) -> tuple[str, str] | None:
-    """(the error in the rows of `images` images, what they must be); None if they are valid."""
+    """Check rows of `images` images. Return (the error, the allowed values), or None if they are valid."""
     shape = (images, spec.classes)
     return None if rows.shape == shape else (f"answers of shape {rows.shape}", f"{shape}")
 
@@ -83,7 +83,7 @@ def _logits(outputs: list[np.ndarray], spec: ModelSpec) -> np.ndarray:
 
 
 def _top(logits: np.ndarray, values: np.ndarray, spec: ModelSpec) -> Classification:
-    # Ranked by the logits: scores of a confident model saturate to equal values.
+    # Ranked by logits, because the scores of a confident model saturate to equal values.
     k = max(1, min(section.of(spec).top, len(logits)))
     candidates = np.flatnonzero(logits >= np.partition(logits, -k)[-k])
     best = candidates[np.argsort(-logits[candidates], kind="stable")][:k].tolist()

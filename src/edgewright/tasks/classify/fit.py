@@ -1,7 +1,7 @@
-"""Whether a classifier's outputs are what its description says, and whether its scores are probabilities already.
+"""Check a classifier's outputs against its description, and find out whether its scores are already probabilities.
 
-Then nothing may be put on top of them: a Softmax on top of probabilities hides how sure a model is (93.9% of ten
-classes becomes 22%), and nothing fails.
+Probabilities must not get another function. A Softmax on top of them hides the confidence of a model without an error:
+93.9% among ten classes becomes 22%.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from edgewright.core.spec import ModelSpec
 from . import spec as section
 
 _SUM = 1e-2
-"""How far from 1 the probabilities of an image may add up: INT8 and FP16 files round each."""
+"""Accepted difference from 1 of the sum of an image's probabilities, because INT8 and FP16 files round each."""
 
 
 def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int, real: bool = True) -> None:
-    """Raise `InvalidInput` where the outputs of one run of `origin` over `images` are not (N, classes) scores."""
+    """Raise `InvalidInput` if the outputs of one run of `origin` over `images` are not (N, classes) scores."""
     if len(outputs) != 1 or outputs[0].size != images * spec.classes:
         shapes = ", ".join(f"[{', '.join(map(str, ('N', *array.shape[1:])))}]" for array in outputs)
         raise InvalidInput(
@@ -34,12 +34,11 @@ def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int
 def settle(
     answers: np.ndarray, spec: ModelSpec, function: str, said: Mapping[str, Any], certain: bool
 ) -> tuple[ModelSpec, tuple[str, ...]]:
-    """`spec` with the rule for its scores, and what to note.
+    """Return `spec` with the function for its scores, and notes.
 
-    `answers`: the outputs (images, classes) for the parity images. `function`: Softmax or Sigmoid where they come out
-    of one, else empty. `said`: what the user wrote of them, which is kept. `certain`: the source is known to give
-    logits unless it shows otherwise; where it is not, outputs that could be either raise `InvalidInput`, which asks for
-    the rule.
+    `answers`: the outputs (images, classes) for the parity images. `function`: Softmax or Sigmoid if the outputs are
+    its result, else empty. `said`: the user's settings, which are kept. `certain`: the source gives logits unless the
+    outputs contradict. If it is False, ambiguous outputs raise `InvalidInput`, and the user must set the function.
     """
     own, rule = section.of(spec).scores, said.get("scores")
     inside = bool(np.isfinite(answers).all() and answers.min() >= -1e-6 and answers.max() <= 1 + 1e-3)
@@ -80,7 +79,7 @@ def settle(
 
 
 def _scaled(answers: np.ndarray) -> bool:
-    """Whether the scores of all images add up to the same number, which is not 1."""
+    """Whether the scores of all images have the same sum, and this sum is not 1."""
     sums = answers.sum(axis=1)
     several = answers.shape[1] > 1 and len(sums) > 1 and answers.min() >= 0 and sums[0] > 1.5
     return bool(several and np.ptp(sums) <= 1e-2 * sums[0] and np.ptp(answers, axis=0).max() > 0)

@@ -1,4 +1,4 @@
-"""How far the answers of two classifiers are apart."""
+"""The distance between the answers of two classifiers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from . import spec as own
 
 
 def divergence(exact: Outputs, found: Outputs, spec: ModelSpec) -> float:
-    """For logits: the Kullback-Leibler divergence of the probabilities, in nats per image, so that errors count by how
-    they can change the answer. For other scores: the energy of the error relative to that of the scores.
-    """
+    """For logits: the Kullback-Leibler divergence of the probabilities, in nats per image. It weights errors by their
+    effect on the answer. For other scores: the energy of the error relative to that of the scores."""
     if own.of(spec).scores != "softmax":
         return relative(exact, found)
     from scipy.special import log_softmax
@@ -23,7 +22,7 @@ def divergence(exact: Outputs, found: Outputs, spec: ModelSpec) -> float:
 
 
 def changes(exact: Outputs, found: Outputs, spec: ModelSpec) -> np.ndarray:
-    """Of logits the probability that moves to other classes (the total variation distance) in each image; (images,)."""
+    """Return, for logits, the total variation distance of each image's probabilities, else `divergence`; (images,)."""
     if own.of(spec).scores != "softmax":
         return each_image(exact, found, spec, divergence)
     from scipy.special import softmax
@@ -33,27 +32,27 @@ def changes(exact: Outputs, found: Outputs, spec: ModelSpec) -> np.ndarray:
 
 
 def agreement(exact: Outputs, found: Outputs) -> float | None:
-    """Percent of images with the same top-1 class."""
+    """Return the percentage of images with the same top-1 class."""
     a, b = (x[0].reshape(len(x[0]), -1).argmax(axis=1) for x in (exact, found))
     return 100 * float((a == b).mean())
 
 
 def align(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """`candidate` as it is: each score has its place."""
+    """Return `candidate` unchanged, because the order of scores has a meaning."""
     return candidate
 
 
 def stable(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Both as they are."""
+    """Return both unchanged."""
     return reference, candidate
 
 
 def same(reference: np.ndarray, candidate: np.ndarray, tie: float) -> dict[str, np.ndarray]:
-    """`top1_agreement`: which images get the same class; two closer than `tie` are the same."""
+    """Return `top1_agreement`: which images get the same class. Two scores closer than `tie` count as equal."""
     rows = np.arange(len(reference))
     return {"top1_agreement": reference.max(1) - reference[rows, candidate.argmax(1)] <= tie}
 
 
 def energy(exact: np.ndarray, found: np.ndarray, spec: ModelSpec) -> tuple[float, float]:
-    """The energy of an output and that of its error."""
+    """Return the energy of an output and of its error."""
     return energies(exact, found)

@@ -1,4 +1,4 @@
-"""Top-1 and top-5 of a classifier, paired with the reference's on the same images. Outputs are (images, classes)."""
+"""Top-1 and top-5 of a classifier, and the paired comparison with its reference. Outputs are (images, classes)."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ VOCABULARY = Vocabulary(
     others=(("top5 acc5 top5accuracy accuracy5 top3 top10", "classifiers", "Only the first answer counts"),),
 )
 SHIFT = (0.05, 0.15)
-"""How far the mean confidence may move: beyond is a warning, an error."""
+"""Accepted shifts of the mean confidence: a larger one is a warning, or an error."""
 
 
 def score(outputs: Outputs, items: Sequence[Item], spec: ModelSpec) -> Accuracy:
-    """Top-1 and top-5 on the labeled ones of `items`, without a reference; no score where none has a label.
+    """Return top-1 and top-5 on the labeled ones of `items`, without a reference. There is no score without labels.
 
-    Raises `RuntimeFailed` for outputs that are not finite, `InvalidInput` for labels that the model has no class for.
+    Raises `RuntimeFailed` for outputs that are not finite, and `InvalidInput` for labels without a class of the model.
     """
     require_finite(outputs)
     rows, labels = _labelled(outputs, items)
@@ -69,10 +69,9 @@ def score(outputs: Outputs, items: Sequence[Item], spec: ModelSpec) -> Accuracy:
 def compare(
     outputs: Outputs, reference: Outputs, items: Sequence[Item], spec: ModelSpec, paired: Paired = PAIRED
 ) -> Accuracy:
-    """`score`, and what compares with the reference's outputs for the same images: delta, agreement, SQNR.
+    """Return the result of `score`, and the comparison with the reference: delta, agreement, SQNR.
 
-    Without labels there is no delta. Raises `InvalidInput` if the two are not outputs for the same images and
-    classes.
+    Without labels there is no delta. Raises `InvalidInput` if the two are not outputs for the same images and classes.
     """
     if outputs.shape != reference.shape:
         raise InvalidInput(
@@ -102,30 +101,30 @@ def compare(
 
 
 def difference(ours: NDArray[np.floating], theirs: NDArray[np.floating], confidence: float = 0.95) -> Estimate:
-    """The change of top-1 in points from the contributions `theirs` to `ours`; each bound is one-sided."""
+    """Return the difference of top-1 in points, from the contributions `theirs` to `ours`. Each bound is one-sided."""
     found = statistics.paired_difference(ours > 0, theirs > 0, confidence)
     return Estimate(*(part * 100 for part in found))
 
 
 def at_chance(outputs: Outputs, items: Sequence[Item], accuracy: Accuracy) -> AtChance | None:
-    """Whether the labels of `items` say that a model with these outputs and this accuracy guesses; see `chance`."""
+    """Return why a model with these outputs and this accuracy only guesses, or None; see `chance`."""
     labels = np.array([-1 if item.label is None else item.label for item in items])
     rows = labels >= 0
-    # The count of right answers is the accuracy's own, which has its own rule for ties.
+    # The count of right answers is that of the accuracy, which has its own rule for ties.
     right = round((accuracy.score or 0.0) / 100 * accuracy.images)
     why = chance.of_answers(outputs.argmax(1)[rows], labels[rows], outputs.shape[1], right)
     return AtChance(why, int(rows.sum())) if why else None
 
 
 def likeness(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Likeness:
-    """How many images have the same answer, and the SQNR."""
+    """Return the percentage of images with the same answer, and the SQNR."""
     return Likeness(
         100 * statistics.agreement(answers, reference), "the images", statistics.sqnr_db(answers, reference)
     )
 
 
 def confidence(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Moved | None:
-    """How the mean score of the first answer moved."""
+    """Return the shift of the mean score of the top class."""
     before, after = (
         float(probabilities(np.asarray(part), of(spec).scores).max(1).mean()) for part in (reference, answers)
     )
@@ -133,12 +132,12 @@ def confidence(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Moved |
 
 
 def chosen(outputs: Outputs, places: Sequence[int]) -> Outputs:
-    """Of the answers on all images those on the ones at `places`, in their order."""
+    """Return the outputs of only the images at `places`, in their order."""
     return np.array(outputs[list(places)])
 
 
 def require_finite(outputs: Outputs) -> None:
-    """Raise `RuntimeFailed` that tells how many rows hold a NaN or an infinity."""
+    """Raise `RuntimeFailed` with the number of rows that contain a NaN or an infinity."""
     bad = sum(int((~np.isfinite(outputs[i : i + 4096]).all(axis=1)).sum()) for i in range(0, len(outputs), 4096))
     if bad:
         raise RuntimeFailed(
@@ -149,7 +148,7 @@ def require_finite(outputs: Outputs) -> None:
 
 
 def _labelled(outputs: Outputs, items: Sequence[Item]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The rows that have a label, and their labels."""
+    """Return the rows that have a label, and their labels."""
     given = [item.label for item in items]
     if len(given) != len(outputs):
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Of a classifier nothing stays in float but what a method or a runtime wants so."""
+"""A classifier needs no layer in float, except for a method or a runtime."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def nodes(model: onnx.ModelProto) -> list[str]:
-    """None."""
+    """Return no nodes."""
     return []
 
 
 def score_layers(model: onnx.ModelProto, spec: ModelSpec) -> list[onnx.NodeProto]:
-    """None: what is compared are scores of one image, which an error takes from alike."""
+    """Return no layers: only the scores of one image are compared, and an error lowers them alike."""
     return []

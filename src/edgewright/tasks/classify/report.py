@@ -1,4 +1,4 @@
-"""What reports call and show of a classifier."""
+"""Texts and pictures of a classifier for reports."""
 
 from __future__ import annotations
 

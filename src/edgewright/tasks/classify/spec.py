@@ -13,7 +13,7 @@ from edgewright.tasks.outputs import Rule
 class Classify(
     Section, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="classify"
 ):
-    """How a classifier's outputs are read.
+    """How to read a classifier's outputs.
 
     `scores`: the function that turns them into probabilities; "none" if they are probabilities. `top`: the number of
     classes in an answer. `classes`: the number of classes. `labels`: their names, or empty.
@@ -31,6 +31,6 @@ SECTION = Classify
 
 
 def of(spec: ModelSpec) -> Classify:
-    """The section of a model that is known to be a classifier."""
+    """Return the section of a model that must be a classifier."""
     assert isinstance(spec.task, Classify), spec.task
     return spec.task

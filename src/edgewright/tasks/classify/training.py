@@ -1,4 +1,4 @@
-"""How classifiers are trained: against a teacher, and with a class for each image."""
+"""The training of classifiers: against a teacher, and with a class for each image."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ CLASSES = truth.CLASSES
 
 
 def view(spec: ModelSpec) -> View:
-    """Random crops, which have the class wherever they are; not where evaluation pads, or takes the image as it is."""
+    """Return random crops, which keep the class. If evaluation pads the image or does not resize it, there are no
+    crops."""
     return "crop" if spec.preprocess.resize in ("shorter", "exact") else "whole"
 
 
 def exported(spec: ModelSpec) -> Callable[[Tensors], list[torch.Tensor]] | None:
-    """What gives the scores as an export does: they are the first output."""
+    """Return the function to the scores of an export: they are the first output."""
     return lambda given: [given[0].flatten(1)]
 
 
 def require_comparable(spec: ModelSpec) -> None:
-    """Every classifier can learn from another one."""
+    """Every classifier can be distilled from another one."""
 
 
 def distillation(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: float) -> torch.Tensor:
-    """Kullback and Leibler's divergence of softened class probabilities, times the temperature squared so that its
-    gradients do not shrink (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
+    """Return the Kullback-Leibler divergence of softened class probabilities, times the squared temperature.
 
-    Scores "sigmoid": of each class separately; "none": the outputs are probabilities already.
+    The factor keeps the size of the gradients (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
+    With the scores "sigmoid", the divergence is computed for each class. With "none", the outputs are already
+    probabilities.
     """
     scores, ours, theirs = own.of(spec).scores, given[0].flatten(1), wanted[0].flatten(1)
     if scores == "sigmoid":
@@ -47,7 +49,7 @@ def distillation(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: 
 
 
 def divergence(given: Tensors, wanted: Tensors, spec: ModelSpec) -> torch.Tensor | None:
-    """Of logits the divergence of the probabilities in nats, summed over images; None for other scores."""
+    """Return, for logits, the divergence of the probabilities in nats, summed over images; None for other scores."""
     if own.of(spec).scores != "softmax":
         return None
     p, q = (F.log_softmax(x[0].flatten(1), 1) for x in (wanted, given))
@@ -55,8 +57,9 @@ def divergence(given: Tensors, wanted: Tensors, spec: ModelSpec) -> torch.Tensor
 
 
 def directions(answers: Tensors, spec: ModelSpec, generator: torch.Generator) -> dict[torch.Tensor, torch.Tensor]:
-    """Of logits the gradient of the log probability of a class drawn from the model: a direction of the Fisher
-    information, such that squared products with it add up to twice the divergence.
+    """Return, for logits, the gradient of the log probability of a class drawn from the model.
+
+    This is a direction of the Fisher information. Squared products with it add up to twice the divergence.
     """
     if own.of(spec).scores != "softmax":
         return {}
@@ -66,7 +69,7 @@ def directions(answers: Tensors, spec: ModelSpec, generator: torch.Generator) ->
 
 
 def label_loss(given: Tensors, labels: torch.Tensor, spec: ModelSpec, reduction: str = "mean") -> torch.Tensor:
-    """The cross entropy of the classes `labels` (N,): the mean or, with `reduction` "sum", the sum over images."""
+    """Return the cross entropy of the classes `labels` (N,): the mean or (`reduction` "sum") the sum over images."""
     scores, logits = own.of(spec).scores, given[0].flatten(1)
     if scores == "softmax":
         return F.cross_entropy(logits, labels, reduction=reduction)
@@ -78,5 +81,5 @@ def label_loss(given: Tensors, labels: torch.Tensor, spec: ModelSpec, reduction:
 
 
 def classes(given: Tensors) -> torch.Tensor:
-    """The class that each image gets, (N,)."""
+    """Return the predicted class of each image, (N,)."""
     return given[0].flatten(1).argmax(1)

@@ -1,4 +1,4 @@
-"""What a data set must hold for classification: a class an image."""
+"""The labels that classification needs: one class per image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TURNED = ""
 
 
 def found(images: ImageSet) -> ImageSet:
-    """`images` as they are: the readers of data sets know this truth."""
+    """Return `images` unchanged, because the readers of data sets know these labels."""
     return images
 
 
@@ -22,5 +22,6 @@ def known(item: Item) -> bool:
 
 
 def match(images: ImageSet, spec: ModelSpec) -> ImageSet:
-    """`images` with labels as indices of the model's classes; `InvalidInput` where some have none or do not match."""
+    """Return `images` with labels as indices of the model's classes. Raises `InvalidInput` if labels are missing or
+    differ."""
     return sets.match_labels(images, spec)

@@ -14,19 +14,19 @@ import numpy as np
 from .spec import AnchorLevel
 
 _MAX_LOG = math.log(1000 / 16)
-"""A box is at most so much larger than its anchor; torchvision's ``bbox_xform_clip``."""
+"""Maximum factor of a box's size against its anchor; torchvision's ``bbox_xform_clip``."""
 
 
 def count(levels: tuple[AnchorLevel, ...]) -> int:
-    """How many anchors all `levels` have together."""
+    """Return the number of anchors of all `levels`."""
     return sum(level.rows * level.columns * len(level.sizes) for level in levels)
 
 
 @lru_cache(maxsize=16)
 def grid(levels: tuple[AnchorLevel, ...], offset: float) -> np.ndarray:
-    """(anchors, 4) float32, not to be written: center x, center y, width and height in input pixels.
+    """Return (anchors, 4) float32, read-only: center x, center y, width and height in input pixels.
 
-    Level by level, row by row, column by column, in the order of the sizes. `offset` as in `Detect`.
+    Ordered by level, row, column and size. `offset` as in `Detect`.
     """
     made = [np.zeros((0, 4), np.float32)]
     for level in levels:
@@ -42,9 +42,10 @@ def grid(levels: tuple[AnchorLevel, ...], offset: float) -> np.ndarray:
 
 
 def decode(deltas: np.ndarray, anchors: np.ndarray, coding: tuple[float, float, float, float]) -> np.ndarray:
-    """Boxes (K, 4) float32 x1, y1, x2, y2 in input pixels, from the network's `deltas` (K, 4) for `anchors` (K, 4).
+    """Return boxes (K, 4) float32 x1, y1, x2, y2 in input pixels, from the network's `deltas` (K, 4) for `anchors` (K,
+    4).
 
-    `coding` as in `Detect`; `anchors` are rows of `grid`. Boxes may reach beyond the image.
+    `coding` as in `Detect`; `anchors` are rows of `grid`. Boxes can reach beyond the image.
     """
     deltas = deltas / np.asarray(coding, np.float32)
     with np.errstate(over="ignore"):  # a broken output gives a box at the edge, which is cut off

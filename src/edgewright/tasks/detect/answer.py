@@ -1,4 +1,4 @@
-"""What a detector answers: the objects in an image."""
+"""The answer of a detector: the objects in an image."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ class Detections:
         return (self[k] for k in range(len(self)))
 
     def rows(self, image: int) -> np.ndarray:
-        """(N, 7) float32: the number `image`, the box in pixels, the score and the class. mAP is computed from it."""
+        """Return (N, 7) float32: the number `image`, the box in pixels, the score, the class. mAP uses these rows."""
         number = np.full((len(self), 1), image, np.float32)
         return np.hstack([number, self.boxes, self.scores[:, None], self.indices[:, None]]).astype(np.float32)
 
     def to_json(self, top: int = 0) -> dict[str, Any]:
-        """Every object as plain data. `top` has no effect."""
+        """Return every object as plain data. `top` has no effect."""
         return {"boxes": [{"label": d.label, "index": d.index, "score": d.score, "box": list(d.box)} for d in self]}
 
     def lines(self, top: int = 0) -> list[Line]:
-        """The number of objects, then one line per object. `top` has no effect."""
+        """Return the number of objects, then one line per object. `top` has no effect."""
         found: list[Line] = [(("bold", str(len(self))), " object" if len(self) == 1 else " objects")]
         for d in self:
             corners = " ".join(f"{value:7.1f}" for value in d.box)

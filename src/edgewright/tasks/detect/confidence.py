@@ -1,4 +1,4 @@
-"""How the scores of the same boxes moved between two detectors."""
+"""The shift of the scores of matched boxes between two detectors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""From a detector's outputs to boxes in the original image, with labels and scores.
+"""Convert a detector's outputs to boxes in the original image, with labels and scores.
 
-Suppression is that of torchvision's ``batched_nms``; the limit on candidates is Ultralytics'. torchvision's own
-detectors limit them further: so many boxes of each class (SSD) or of each feature map (RetinaNet) enter suppression.
-Boxes of low score can differ by that.
+Suppression is that of torchvision's ``batched_nms``, and the limit on candidates is Ultralytics'. torchvision's own
+detectors have a limit for each class (SSD) or feature map (RetinaNet), so boxes with a low score can differ.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _ROW, _AT_ONCE = 7, 65536
 
 
 def evaluated(spec: ModelSpec) -> ModelSpec:
-    """`spec` of a detector with the thresholds of an evaluation: mAP wants boxes of low scores too."""
+    """Return `spec` with the thresholds of an evaluation, because mAP also needs boxes with low scores."""
     d = section.of(spec)
     several = d.multi_label or d.multi_label_eval
     return spec.with_task(score=d.score_eval, multi_label=several)
@@ -54,12 +53,12 @@ def threshold(spec: ModelSpec, score: Any) -> float | None:
 def read(
     outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], score: float | None = None
 ) -> list[Detections]:
-    """The objects of each image, from the outputs of one run over N images, read as its section says.
+    """Return the objects of each image, from the outputs of one run over N images.
 
-    `sizes`: (width, height) of the N original images. `score`: the least score, instead of the spec's.
+    `sizes`: (width, height) of the N original images. `score`: the minimum score, instead of the spec's.
 
-    Raises `InvalidInput` if the outputs have other shapes than the decoder takes, or do not belong to N images, and
-    `RuntimeFailed` where a value that is read is not finite.
+    Raises `InvalidInput` if the outputs have other shapes than the decoder needs, or do not belong to N images, and
+    `RuntimeFailed` if a value is not finite.
     """
     d = section.of(spec)
     arrays = shapes.checked(outputs, spec, d, len(sizes))
@@ -70,13 +69,13 @@ def read(
 def rows(
     outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], names: Sequence[str], first: int
 ) -> np.ndarray:
-    """The boxes that count for accuracy, (boxes, 7): image (`first` and on), x1, y1, x2, y2, score, class."""
+    """Return the boxes for the accuracy, (boxes, 7): image (from `first` on), x1, y1, x2, y2, score, class."""
     found = read(outputs, evaluated(spec), sizes)
     return np.concatenate([one.rows(number) for number, one in enumerate(found, first)])
 
 
 def row_bytes(spec: ModelSpec) -> int:
-    """The most bytes of the rows of an image."""
+    """Return the maximum number of bytes of an image's rows."""
     return 4 * _ROW * section.of(spec).most
 
 

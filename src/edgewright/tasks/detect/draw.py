@@ -1,4 +1,4 @@
-"""Boxes and labels drawn on an image."""
+"""Draw boxes and labels on an image."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .answer import Detection, Detections
 
 
 def draw(image: Image.Image, answer: Detections) -> Image.Image:
-    """A copy of `image` as RGB with each box of `answer`, its label and its score in percent.
+    """Return a copy of `image` as RGB with each box of `answer`, its label and its score in percent.
 
-    `answer` holds boxes in this image's pixels. The best box is drawn last, on top of the others. A class has the same
-    color in every image.
+    The boxes of `answer` are in pixels of this image. The best box is drawn last, on top of the others. A class has the
+    same color in every image.
     """
     canvas, taken = Canvas(image), list[Rectangle]()
-    for item in answer:  # the best choose their place first
+    for item in answer:  # the best boxes place their labels first
         taken.append(canvas.place(_text(item), canvas.corners(item.box), taken))
     order = range(len(answer) - 1, -1, -1)
     for k in order:
         canvas.rectangle(canvas.corners(answer[k].box), class_color(answer[k].index))
-    for k in order:  # after all boxes: no line crosses a label
+    for k in order:  # after all boxes, so no line crosses a label
         canvas.label(_text(answer[k]), taken[k], class_color(answer[k].index))
     return canvas.image
 

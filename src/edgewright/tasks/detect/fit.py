@@ -1,4 +1,4 @@
-"""Whether a detector's outputs are what its description says. Shapes that a device cannot read are refused before."""
+"""Check a detector's outputs against its description, so that shapes that a device cannot read are refused early."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from .spec import Detect
 
 
 def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int, real: bool = True) -> None:
-    """Raise `InvalidInput` where the outputs of one run of `origin` over `images` cannot be read as `spec` says.
+    """Raise `InvalidInput` if the outputs of one run of `origin` over `images` cannot be read by `spec`.
 
-    Its decoder must take them, and of `real` images they must look like probabilities (or logits) where it says so.
+    The decoder must accept the shapes. For `real` images, the values must look like probabilities or logits, as
+    described.
     """
     size = (spec.input.width, spec.input.height)
     try:
@@ -35,7 +36,7 @@ def require(outputs: list[np.ndarray], spec: ModelSpec, origin: str, images: int
 def settle(
     answers: np.ndarray, spec: ModelSpec, function: str, said: Mapping[str, Any], certain: bool
 ) -> tuple[ModelSpec, tuple[str, ...]]:
-    """`spec` as it is: `require` looked at the scores."""
+    """Return `spec` unchanged, because `require` checked the scores."""
     return spec, ()
 
 
@@ -57,7 +58,7 @@ def _require_scores(outputs: list[np.ndarray], spec: ModelSpec, origin: str) -> 
 
 
 def _class_outputs(outputs: list[np.ndarray], d: Detect) -> list[np.ndarray]:
-    """What of the outputs of each decoder are scores, before any function."""
+    """The outputs of each decoder that are scores, before any function."""
     first = np.asarray(outputs[0], np.float32)
     if first.ndim == (3 if d.decoder == "fastestdet" else 2):
         first = first[None]  # some exporters drop the axis of a batch of one

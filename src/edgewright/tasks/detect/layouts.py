@@ -1,7 +1,7 @@
-"""From one image's outputs to boxes in input pixels: every layout that `Detect` names, in numpy.
+"""Convert one image's outputs to boxes in input pixels, for every layout of `Detect`, in numpy.
 
-Scores are compared with the threshold as the network gives them, and boxes are computed for what survives only: of 8400
-cells some hundred do.
+The threshold is compared with the raw scores of the network, and boxes are computed only for cells above it: a few
+hundred of 8,400.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .shapes import require_finite
 from .spec import Detect
 
 MAX_CANDIDATES = 30_000
-"""So many of the best boxes of an image enter suppression, as in Ultralytics."""
+"""Maximum number of an image's best boxes that enter suppression, as in Ultralytics."""
 
 Decoded = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Boxes (K, 4) xyxy in input pixels, scores (K,), classes (K,), best first."""
@@ -63,7 +63,7 @@ def _yolov5(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) 
 
 
 def _yunet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
-    """As OpenCV's ``FaceDetectorYN`` decodes it (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector")."""
+    """Decode like OpenCV's ``FaceDetectorYN`` (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector")."""
     levels = len(d.strides)
     kinds, objects, raw = (np.concatenate(arrays[k * levels : (k + 1) * levels]) for k in range(3))
     values = np.sqrt(np.clip(scored(kinds, d), 0, 1) * np.clip(scored(objects, d), 0, 1))
@@ -78,7 +78,7 @@ def _ultraface(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: floa
 
 
 def _yolo_fastestv2(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
-    """As the ncnn sample of dog-qiuqiu/Yolo-FastestV2 decodes it; its boxes are those of YOLOv5."""
+    """Decode like the ncnn sample of dog-qiuqiu/Yolo-FastestV2. Its boxes are those of YOLOv5."""
     boxes, scores = [], []
     for array, level in zip(arrays, d.anchors):
         n = len(level.sizes)
@@ -124,7 +124,7 @@ def _end2end(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float)
 def _anchors(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
     rows, deltas = arrays
     if d.scores == "softmax":
-        # No class has more than its share against the background alone. That costs no exponentials; the margin is for
+        # No class has more than its share against the background alone. This needs no exponentials; the margin is for
         # their rounding.
         likely = np.flatnonzero(rows[:, 1:].max(axis=1) - rows[:, 0] >= _raw(least, d) - 1e-3)
         chosen, classes, scores = _best(scored(rows[likely], d)[:, 1:], least, d.multi_label)
@@ -143,15 +143,15 @@ DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Detect, float], Decod
 
 
 def _best(values: np.ndarray, least: float, several: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cells, classes and values of (cells, classes) `values` not below `least`, best first, ties in their order."""
+    """Return cells, classes and values of (cells, classes) `values` not below `least`, best first, ties in order."""
     if values.flags.c_contiguous:
-        # Numpy is slow to find the largest of each short row: one pass over all, then the few that count.
+        # Numpy finds the largest value of short rows slowly, so one pass over all values selects the few that count.
         require_finite(values)
         likely = np.zeros(len(values), bool)
         likely[np.flatnonzero(values >= least) // values.shape[1]] = True
         cells = np.flatnonzero(likely)
     else:
-        most = values.max(axis=1)  # NaN where there is one
+        most = values.max(axis=1)  # NaN if the row has one
         require_finite(most)
         cells = np.flatnonzero(most >= least)
     some = values[cells]
@@ -165,39 +165,42 @@ def _best(values: np.ndarray, least: float, several: bool) -> tuple[np.ndarray, 
 
 
 def _raw(least: float, d: Detect) -> float:
-    """The value of a class output that stands for the score `least`."""
+    """Return the value of a class output for the score `least`."""
     if d.scores == "none":
         return least
     return -math.inf if least <= 0 else math.inf if least >= 1 else math.log(least / (1 - least))
 
 
 def scored(values: np.ndarray, d: Detect) -> np.ndarray:
-    """Class outputs as scores."""
+    """Return class outputs as scores."""
     return probabilities(values, d.scores)
 
 
 def from_centre(boxes: np.ndarray) -> np.ndarray:
-    """Center, width and height (K, 4) as x1, y1, x2, y2."""
+    """Convert center, width and height (K, 4) to x1, y1, x2, y2."""
     require_finite(boxes)
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
 def _from_offsets(raw: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
-    """Boxes from offsets of the center from the cell and logs of width and height (K, 4), in strides (YOLOX, YuNet)."""
+    """Return boxes from center offsets and logs of width and height (K, 4), in strides (YOLOX, YuNet)."""
     x, y, stride = _grid(spec.input.height, spec.input.width, d.strides)[cells].T
-    # Bounded, so that a broken output gives a box over the whole image instead of infinity.
+    # Bounded, so that an invalid output gives a box over the complete image instead of infinity.
     width, height = (np.exp(np.minimum(raw[:, 2:4], 20)) * stride[:, None]).T
     return from_centre(np.stack([(raw[:, 0] + x) * stride, (raw[:, 1] + y) * stride, width, height], axis=1))
 
 
 def from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
-    """Boxes from logits (K, 4 x bins) of the distances left, up, right, down of the cells' centers, in strides: each
-    distance is the mean of its bins' numbers under softmax (generalized focal loss, Li et al. 2020), or is given."""
+    """Return boxes from the distances left, up, right and down of the cells' centers, in strides.
+
+    The input is (K, 4 x bins) logits. Each distance is the mean of its bin numbers under softmax (generalized focal
+    loss, Li et al. 2020), or with one bin the value itself.
+    """
     require_finite(logits)
     distances = logits
     if d.bins > 1:
-        # Bins ahead of boxes: numpy is slow to reduce along a short last axis.
+        # Bins are the first axis, because numpy reduces a short last axis slowly.
         each = np.ascontiguousarray(logits.T).reshape(4, d.bins, -1)
         weights = np.exp(each - each.max(axis=1, keepdims=True))
         sums = _moments(d.bins) @ weights
@@ -213,7 +216,7 @@ def from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: De
 
 @lru_cache(maxsize=16)
 def _moments(bins: int) -> np.ndarray:
-    """(2, bins) float32: ones, and the bins' numbers."""
+    """Return (2, bins) float32: ones, and the bin numbers."""
     both = np.stack([np.ones(bins), np.arange(bins)]).astype(np.float32)
     both.setflags(write=False)
     return both
@@ -221,7 +224,7 @@ def _moments(bins: int) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _grid(height: int, width: int, strides: tuple[int, ...]) -> np.ndarray:
-    """(cells, 3) float32: column, row and stride of each cell, stride by stride, row by row."""
+    """Return (cells, 3) float32: column, row and stride of each cell, stride by stride, row by row."""
     levels = []
     for stride in strides:
         y, x = np.mgrid[: math.ceil(height / stride), : math.ceil(width / stride)]

@@ -1,4 +1,4 @@
-"""How far what two detectors answer is apart."""
+"""The distance between the answers of two detectors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from . import spec as own
 from .decode import read
 
 BOX_SCORE = 0.1
-"""Boxes of the float model from here on are looked at: there are too few above a detector's usual threshold."""
+"""Minimum score of the float model's boxes, because too few are above a detector's usual threshold."""
 
 
 def divergence(exact: Outputs, found: Outputs, spec: ModelSpec) -> float:
-    """Over the float model's boxes: the score less what is left of it, relative to all scores.
+    """Return the score that the float model's boxes lose, relative to the sum of all scores.
 
-    A box is found again by the one of its class with the largest intersection over union, which counts as a factor.
+    The matching box is that of the same class with the largest intersection over union (IoU). The IoU is a factor of
+    the remaining score.
     """
     size = (spec.input.width, spec.input.height)
     total, lost = 1e-12, 0.0
@@ -34,20 +35,20 @@ def divergence(exact: Outputs, found: Outputs, spec: ModelSpec) -> float:
 
 
 def changes(exact: Outputs, found: Outputs, spec: ModelSpec) -> np.ndarray:
-    """The share of the boxes' scores that each image loses; (images,)."""
+    """Return the relative loss of scores for each image; (images,)."""
     return each_image(exact, found, spec, divergence)
 
 
 def agreement(exact: Outputs, found: Outputs) -> float | None:
-    """None: an image has no one class."""
+    """Return None, because an image has more than one class."""
     return None
 
 
 def align(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """`candidate` (a row an image) in the order of `reference`, where the order of what was found means nothing.
+    """Return `candidate` (one row per image) in the order of `reference`, for detectors with a set of boxes as output.
 
-    A detector that answers with a set sorts its queries by a score, where rounding swaps neighbors. Each of its
-    queries is paired with the reference's so that the sum of their differences is least (Hungarian algorithm).
+    Such a detector sorts its queries by a score, and rounding swaps neighbors. The Hungarian algorithm pairs the
+    queries so that the sum of their differences is minimal.
     """
     if own.of(spec).decoder != "set" or reference.shape != candidate.shape:
         return candidate
@@ -58,7 +59,7 @@ def align(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.n
     for row, a, b in zip(out, reference, candidate):
         first, second = a.reshape(-1, 4 + spec.classes), b.reshape(-1, 4 + spec.classes)
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
-            row[:] = b  # the comparison says what is wrong with it
+            row[:] = b  # the comparison reports the error
             continue
         _, order = linear_sum_assignment(cdist(first, second, "chebyshev"))
         row[:] = second[order].reshape(row.shape)
@@ -66,7 +67,7 @@ def align(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> np.n
 
 
 def stable(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Both, of a detector that answers with a set query by query: without a tenth, which near ties replace."""
+    """Return both, for sets without the 10% of queries that near ties can replace."""
     if own.of(spec).decoder != "set":
         return reference, candidate
     ours, theirs = (x.reshape(-1, 4 + spec.classes) for x in (reference, align(reference, candidate, spec)))
@@ -76,14 +77,14 @@ def stable(reference: np.ndarray, candidate: np.ndarray, spec: ModelSpec) -> tup
 
 
 def same(reference: np.ndarray, candidate: np.ndarray, tie: float) -> dict[str, np.ndarray]:
-    """Nothing that is the same or not in an image."""
+    """Return no measure, because an image has no single answer."""
     return {}
 
 
 def energy(exact: np.ndarray, found: np.ndarray, spec: ModelSpec) -> tuple[float, float]:
-    """The energy of an output and that of its error; of a set of queries that of the median query.
+    """Return the energy of an output and of its error; for sets, those of the median query.
 
-    Near ties change a few queries; an error changes all of them.
+    Near ties change only a few queries, but an error changes all of them.
     """
     if own.of(spec).decoder != "set":
         return energies(exact, found)

@@ -1,7 +1,7 @@
-"""Which boxes of two sets are the same: by the rules of COCO against labeled ones, and greedily between two detectors.
+"""Match boxes of two sets: by the rules of COCO with labeled boxes, and greedily between two detectors.
 
 Boxes are one float32 array (M, 7) for a set of images: image index, x1, y1, x2, y2 in pixels of the image, score,
-class. A row that holds a number which is not finite can match nothing: it counts as a false positive.
+class. A row with a value that is not finite matches nothing, so it counts as a false positive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Ints = NDArray[np.integer[Any]]
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", "class")
 MOST = 100
-"""Detections of one image and one class that count, the best first: COCO's maxDets."""
+"""Maximum number of detections per image and class, best first: COCO's maxDets."""
 IOUS = np.linspace(0.5, 0.95, 10)
 
 
@@ -37,7 +37,7 @@ class Matches(NamedTuple):
 
 
 def groups(rows: NDArray[Any]) -> Iterator[tuple[tuple[int, int], Ints]]:
-    """((class, image), the rows of it), ordered; within a group the best score first, equal ones in their order."""
+    """Yield ((class, image), its rows), ordered. Within a group, the best score is first, and ties keep their order."""
     order = np.lexsort((-rows[:, 5], rows[:, 0], rows[:, 6]))
     keys = rows[order][:, [6, 0]].astype(np.int64)
     if not len(rows):
@@ -48,7 +48,7 @@ def groups(rows: NDArray[Any]) -> Iterator[tuple[tuple[int, int], Ints]]:
 
 
 def matches(found: Boxes, items: Sequence[Item], classes: int) -> list[Matches]:
-    """COCOeval's matches over all sizes, a class each (its evaluator in C++ keeps them to itself)."""
+    """Return COCOeval's matches over all sizes, for each class. The evaluator in C++ does not expose them."""
     rows = clean(found)
     truth: dict[tuple[int, int], list[Box]] = {}
     objects = np.zeros((classes, len(items)), np.int64)
@@ -75,10 +75,10 @@ def _by_score(rows: Floats, parts: list[tuple[Ints, NDArray[np.bool_], NDArray[n
 
 
 def _matched(rows: Floats, truth: list[Box]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(hit, ignored) of one image and class, each (IoUs, detections), by the rules of COCOeval.evaluateImg.
+    """Return (hit, ignored) of one image and class, each (IoUs, detections), by the rules of COCOeval.evaluateImg.
 
-    A detection, the best score first, takes the free object with the largest IoU (the later of equal ones), else a
-    crowd, which stays free and makes it ignored.
+    Detections are matched in order of score. Each takes the free object with the largest IoU (the later of equal ones),
+    or else a crowd. A crowd stays free, and the detection is ignored.
     """
     hit, ignored = np.zeros((2, len(IOUS), len(rows)), bool)
     if not truth or not len(rows):
@@ -101,7 +101,7 @@ def _matched(rows: Floats, truth: list[Box]) -> tuple[NDArray[np.bool_], NDArray
 
 
 def best_pairs(own: NDArray[Any], other: NDArray[Any], iou: float) -> list[tuple[int, int]]:
-    """(row of `own`, row of `other`) of boxes that match, greedily, each at most once; an IoU of at least `iou`."""
+    """Return pairs (row of `own`, row of `other`) of greedily matched boxes with an IoU of at least `iou`."""
     overlaps = _ious(own.astype(np.float64), other.astype(np.float64))
     i, j = np.nonzero(overlaps >= iou)  # false for NaN
     pairs, used = list[tuple[int, int]](), (set[int](), set[int]())
@@ -115,7 +115,7 @@ def best_pairs(own: NDArray[Any], other: NDArray[Any], iou: float) -> list[tuple
 
 
 def _ious(own: Floats, other: Floats) -> Floats:
-    """IoU (len(own), len(other))."""
+    """Return the IoU (len(own), len(other))."""
     low = np.maximum(own[:, None, 1:3], other[None, :, 1:3])
     high = np.minimum(own[:, None, 3:5], other[None, :, 3:5])
     common = np.clip(high - low, 0, None).prod(axis=2)
@@ -125,7 +125,7 @@ def _ious(own: Floats, other: Floats) -> Floats:
 
 
 def require_objects(items: Sequence[Item]) -> None:
-    """Raise `InvalidInput` where no item has an object to find."""
+    """Raise `InvalidInput` if no item has an object to find."""
     if not any(not box.crowd for item in items for box in item.boxes or ()):
         raise InvalidInput(
             f"None of the {len(items)} images has a box.",
@@ -135,21 +135,21 @@ def require_objects(items: Sequence[Item]) -> None:
 
 
 def clean(found: Boxes) -> Floats:
-    """The rows as float64, with those that hold a number which is not finite made ones that match nothing."""
+    """Return the rows as float64. Rows with a value that is not finite are changed so that they match nothing."""
     rows = found.astype(np.float64)
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
-        # COCO's matching takes an IoU that is NaN for a match; a box without a size matches nothing.
+        # COCO's matching treats an IoU of NaN as a match, but a box without a size matches nothing.
         rows[bad, 1:5] = 0
         rows[bad, 5] = np.nan_to_num(rows[bad, 5], nan=0, posinf=1, neginf=0)
     return rows
 
 
 def sides(rows: Floats) -> Floats:
-    """x1, y1, width, height."""
+    """Return x1, y1, width, height."""
     return np.concatenate([rows[:, 1:3], rows[:, 3:5] - rows[:, 1:3]], axis=1)
 
 
 def xywh(box: Box) -> list[float]:
-    """x1, y1, width, height of a labeled box."""
+    """Return x1, y1, width, height of a labeled box."""
     return [box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1]

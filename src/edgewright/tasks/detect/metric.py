@@ -1,6 +1,6 @@
-"""COCO's mAP of a detector, its paired difference to the reference's, and how the scores of its boxes moved.
+"""COCO's mAP of a detector, its paired difference to the reference, and the shift of the scores of its boxes.
 
-Outputs are boxes as `matching` describes them.
+Outputs are boxes as described in `matching`.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ VOCABULARY = Vocabulary(
     "cocomap ap ap5095 ap595 ap05095 boxap meanaverageprecision",
     others=(
         ("map50 ap50 map05 map5 ap05 ap5 map50b metricsmap50b bboxmap50", "mAP 50-95",
-         "mAP at IoU 0.5 alone is no budget metric"),
-        ("map75 ap75 map075 ap075", "mAP 50-95", "mAP at IoU 0.75 alone is no budget metric"),
+         "mAP at IoU 0.5 alone is not a budget metric"),
+        ("map75 ap75 map075 ap075", "mAP 50-95", "mAP at IoU 0.75 alone is not a budget metric"),
         ("maps mapm mapl mapsmall mapmedium maplarge aps apm apl", "boxes of all sizes",
-         "mAP of one size of boxes is no budget metric"),
+         "mAP of one size of boxes is not a budget metric"),
     ),
 )  # fmt: skip
 MARGIN = 0.02
-"""A mean score that moved by more is said to be shifted."""
+"""A larger change of the mean score counts as "shifted"."""
 SHIFT = (0.02, 0.1)
-"""How far the mean score of the boxes may move: beyond is a warning, an error."""
+"""Accepted shifts of the boxes' mean score: a larger one is a warning, or an error."""
 
 
 def score(outputs: Boxes, items: Sequence[Item], spec: ModelSpec) -> Accuracy:
-    """mAP and its parts on images with boxes; no score where `items` have none.
+    """Return mAP and its parts on images with boxes. There is no score if `items` have no boxes.
 
-    Raises `InvalidInput` if the images are annotated and hold no box at all.
+    Raises `InvalidInput` if the images are annotated but contain no box.
     """
     if all(item.boxes is None for item in items):
         return Accuracy(images=len(items), primary=MAP)
@@ -83,9 +83,9 @@ def score(outputs: Boxes, items: Sequence[Item], spec: ModelSpec) -> Accuracy:
 def compare(
     outputs: Boxes, reference: Boxes, items: Sequence[Item], spec: ModelSpec, paired: Paired = PAIRED
 ) -> Accuracy:
-    """`score`, and what compares with the boxes of the reference on the same images: delta, agreement, confidence.
+    """Return the result of `score`, and the comparison with the reference: delta, agreement, confidence.
 
-    Without labels there is no delta. Boxes of the reference with a score from that of the spec on are compared.
+    Without labels there is no delta. The comparison uses the reference's boxes with at least the spec's score.
     """
     result = score(outputs, items, spec)
     found = dict(result.scores)
@@ -111,32 +111,32 @@ def compare(
 
 
 def difference(ours: NDArray[np.floating], theirs: NDArray[np.floating], confidence: float = 0.95) -> Estimate:
-    """The change of mAP in points from the contributions `theirs` to `ours`; each bound is one-sided."""
+    """Return the difference of mAP in points, from the contributions `theirs` to `ours`. Each bound is one-sided."""
     return statistics.mean_difference(ours, theirs, confidence)
 
 
 def at_chance(outputs: Boxes, items: Sequence[Item], accuracy: Accuracy) -> AtChance | None:
-    """Whether the boxes of `items` say that a detector with this accuracy finds them by chance only; see `chance`."""
+    """Return why a detector with this accuracy on the boxes of `items` is at chance, or None; see `chance`."""
     boxes = sum(not box.crowd for item in items for box in item.boxes or ())
     why = chance.of_boxes(accuracy.score or 0.0, boxes)
     return AtChance(why, boxes) if why else None
 
 
 def likeness(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Likeness:
-    """How many boxes of the reference are found again."""
+    """Return the percentage of the reference's boxes that are matched."""
     moved = _moved(answers, reference, spec)
     boxes = moved.matched + moved.lost
     return Likeness(100 * moved.matched / boxes if boxes else 100.0, "the boxes")
 
 
 def confidence(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Moved | None:
-    """How the mean score of the boxes that are found again moved; None if there is none."""
+    """Return the shift of the mean score of matched boxes; None if there are none."""
     moved = _moved(answers, reference, spec)
     return Moved("matched boxes", moved.before, moved.after, SHIFT) if moved.matched else None
 
 
 def chosen(outputs: Boxes, places: Sequence[int]) -> Boxes:
-    """Of the answers on all images those on the ones at `places`, renumbered in their order."""
+    """Return the boxes of only the images at `places`, renumbered in their order."""
     parts = [np.array(outputs[outputs[:, 0] == place]) for place in places]
     for number, part in enumerate(parts):
         part[:, 0] = number

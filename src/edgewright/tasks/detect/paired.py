@@ -1,7 +1,7 @@
-"""mAP of weighted images, and from it how two detectors differ on the same images and what each image contributes.
+"""mAP of weighted images, the difference of two detectors on the same images, and the contribution of each image.
 
-Matches do not depend on the other images: they are made once, and precision and recall counted again with each image's
-weight. With weights of one this is exactly the mAP of `average_precision`.
+Matches do not depend on other images, so they are computed once. Precision and recall are computed again with the
+weight of each image. With weights of one, the result is exactly the mAP of `average_precision`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .matching import IOUS, Boxes, Floats, Ints, Matches, matches, require_objec
 
 RESAMPLES = 1000
 _RECALLS = np.linspace(0.0, 1.0, 101)
-_BLOCK = 4_000_000  # numbers of one array of the bootstrap: 32 MB
-_MANY = 100  # images with objects of a class; from there on its precision without one of them is linear enough
+_BLOCK = 4_000_000  # size of one array of the bootstrap: 32 MB
+_MANY = 100  # images with objects of a class; above it, the precision without one image is linear enough
 
 
 def paired_difference(
@@ -29,11 +29,12 @@ def paired_difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """The mAP (IoU 0.50 to 0.95) of `found` minus that of `reference` in points, with a paired bootstrap over images.
+    """Return the mAP (IoU 0.50 to 0.95) of `found` minus that of `reference` in points, by a paired bootstrap over
+    images.
 
-    A resample draws as many images as there are, with replacement, the same ones for both; a class without an object in
-    it is left out of both means. Each bound is one-sided at `confidence` (the percentile bootstrap of Efron &
-    Tibshirani, 1993), and the interval holds the value. Where every resample has the same difference it is empty.
+    A resample draws as many images as there are, with replacement, the same ones for both. A class without an object in
+    the resample is in neither mean. Each bound is one-sided at `confidence` (percentile bootstrap, Efron & Tibshirani,
+    1993), and the interval contains the value. If every resample has the same difference, the interval is empty.
     """
     require_objects(items)
     ours, theirs = matches(found, items, classes), matches(reference, items, classes)
@@ -52,20 +53,20 @@ def paired_difference(
 
 
 def contributions(found: Boxes, items: Sequence[Item], classes: int) -> Floats:
-    """What each image contributes to the mAP of `found`: numbers in points (I,), whose mean is that mAP.
+    """Return the contribution of each image to the mAP of `found`, in points (I,). The mean is the mAP.
 
-    A contribution is the mAP plus the image's influence, I - 1 times what leaving the image out takes from the mAP,
-    less the mean of the influences: the jackknife's pseudo-values (Tukey, 1958) without their correction of the bias.
-    So two detectors are compared on the same images as two means of paired numbers are. The variance that follows is
-    too large rather than too small (Efron & Stein, "The Jackknife Estimate of Variance", 1981), which matters where a
-    class has few images: there a bootstrap is too sure.
+    The contributions are the jackknife's pseudo-values (Tukey, 1958) without bias correction: the mAP plus the
+    influence of the image, minus the mean influence. The influence is I - 1 times the loss of mAP without the image. So
+    two detectors are compared like two means of paired numbers. The variance is rather too large than too small (Efron
+    & Stein, "The Jackknife Estimate of Variance", 1981). This matters for classes with few images, where a bootstrap
+    gives too narrow intervals.
     """
     require_objects(items)
     present = [one for one in matches(found, items, classes) if one.objects.any()]
     total, counted, value = np.zeros(len(items)), np.zeros(len(items)), 0.0
     for one in present:
         whole, without = _without_each(one)
-        left = one.objects < one.objects.sum()  # without its only image a class is in no mean
+        left = one.objects < one.objects.sum()  # without its only image, a class is in no mean
         value += whole / len(present)
         total += np.where(left, without, 0.0)
         counted += left
@@ -74,9 +75,9 @@ def contributions(found: Boxes, items: Sequence[Item], classes: int) -> Floats:
 
 
 def weighted_map(matches: Sequence[Matches], weights: Ints) -> Floats:
-    """mAP in percent (B,) of sets in which image i occurs weights[b, i] times; `weights` (B, I).
+    """Return the mAP in percent (B,) of sets in which image i occurs weights[b, i] times; `weights` (B, I).
 
-    Precision can only peak at a hit, so it is looked at there alone: COCOeval.accumulate gives the same value.
+    Precision can only peak at a hit, so only hits are evaluated. COCOeval.accumulate gives the same value.
     """
     total, counted = np.zeros(len(weights)), np.zeros(len(weights))
     for one in matches:
@@ -107,12 +108,12 @@ def _weighted_ap(one: Matches, weights: Ints, objects: Ints) -> Floats:
 
 
 def _without_each(one: Matches) -> tuple[float, Floats]:
-    """The average precision (0 to 1, the mean over the IoUs), and that without each image (I,).
+    """Return the average precision (0 to 1, the mean over the IoUs), and that without each image (I,).
 
-    A class with objects in many images changes little by one of them: by the first derivative.
+    For a class with many images, the first derivative gives the change without one image.
     """
     hits = np.flatnonzero(one.hit.any(axis=0))
-    last = hits[-1] + 1 if len(hits) else 0  # what comes later lies behind all recall
+    last = hits[-1] + 1 if len(hits) else 0  # later positions are beyond all recall
     used = np.union1d(one.image[:last], np.flatnonzero(one.objects))
     small = Matches(
         np.searchsorted(used, one.image[:last]), one.hit[:, :last], one.ignored[:, :last], one.objects[used]
@@ -133,11 +134,11 @@ def _without_each(one: Matches) -> tuple[float, Floats]:
 
 
 def _derivatives(one: Matches) -> Floats:
-    """Derivative (I,) of the average precision (0 to 1, the mean over the IoUs) by the weight of each image.
+    """Return the derivative (I,) of the average precision (0 to 1, the mean over the IoUs) by the weight of each image.
 
-    With weights w the interpolated precision of a hit is that of the next peak, hits / count up to there; hits, count
-    and the number of objects are sums of weights, so that the derivative by the weight of one detection is a sum over
-    the peaks behind it.
+    With weights w, the interpolated precision of a hit is that of the next peak: hits / count up to the peak. Hits,
+    count and the number of objects are sums of weights. So the derivative by the weight of one detection is a sum over
+    later peaks.
     """
     total = np.zeros(len(one.objects))
     objects = float(one.objects.sum())
@@ -160,12 +161,12 @@ def _derivatives(one: Matches) -> Floats:
 
 
 def _sums_from(values: Floats) -> Floats:
-    """The sum from each position on, and a zero behind the last."""
+    """Return the sum from each position on, and a zero at the end."""
     return np.append(np.cumsum(values[::-1])[::-1], 0.0)
 
 
 def _levels(recall: Floats) -> Ints:
-    """How many of the 101 recall levels each recall reaches (searchsorted from the right, several times faster)."""
+    """Return how many of the 101 recall levels each recall reaches (like searchsorted from the right, but faster)."""
     k = (recall * 100).astype(np.int64)
     above = np.append(_RECALLS, np.inf)
     return k + (above[k] <= recall) + (above[k + 1] <= recall)

@@ -1,7 +1,7 @@
-"""What of a detector stays in float: its last layers and all that decodes boxes from them, found by what the graph is.
+"""Find the part of a detector that stays in float: its last layers, and all nodes that decode boxes from them.
 
-Box distances and class logits have other ranges than features: in INT8 scores fall while mAP may look fine. Names are
-no guide: they differ from one export to the next.
+Box distances and class logits have other ranges than features. In INT8, scores become lower although mAP may look fine.
+The graph's structure decides, because node names differ between exports.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ _MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"})
 
 
 def nodes(model: onnx.ModelProto) -> list[str]:
-    """The names of the nodes of a detector's head: the last layers on each path to an output, and every node after one.
+    """Return the names of the nodes of a detector's head: the last layers on each path to an output, and all later
+    nodes.
 
-    The convolution that turns a distribution over distances into its mean (DFL: one output channel, behind a Softmax)
-    is decoding and no layer.
+    The convolution that computes the mean of a distribution over distances (DFL: one output channel, after a Softmax)
+    is part of the decoding, not a layer.
     """
     return [node.name for node, _ in _head(model)]
 
 
 def score_layers(model: onnx.ModelProto, spec: ModelSpec) -> list[onnx.NodeProto]:
-    """The last convolutions of a detector that tell its classes, or whether there is an object: by their channels.
+    """Return a detector's last convolutions that predict classes or objectness, by their number of channels.
 
-    One channel is an object's, as many as there are classes are theirs; four are left alone, since they may be a box.
-    None if scores are shares of a softmax, and none for a head that tells boxes and classes in one layer (NanoDet),
-    or has several anchors a cell, or whose last layers are no convolutions.
+    One channel predicts objectness, and as many channels as classes predict classes. Four channels may be a box, so
+    they are left out. There are none if scores come from a softmax, if one layer predicts boxes and classes (NanoDet),
+    if a cell has several anchors, or if the last layers are not convolutions.
     """
     if own.of(spec).scores == "softmax":
         return []
@@ -45,7 +46,7 @@ def score_layers(model: onnx.ModelProto, spec: ModelSpec) -> list[onnx.NodeProto
 
 
 def _last_layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The layers among the nodes that `nodes` names."""
+    """Return the layers among the nodes that `nodes` names."""
     return [node for node, is_layer in _head(model) if is_layer]
 
 
@@ -53,7 +54,7 @@ def _head(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, bool]]:
     graph = model.graph
     constants = constants_of(graph)
     makers = producers_of(graph)
-    leads: set[str] = set()  # tensors from which a later layer is reached
+    leads: set[str] = set()  # tensors that lead to a later layer
     found = []
     for node in reversed(graph.node):
         layer = (

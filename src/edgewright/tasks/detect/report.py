@@ -1,4 +1,4 @@
-"""What reports call and show of a detector: where it and its reference disagree, with the boxes of both."""
+"""Texts and pictures of a detector for reports: images where it and its reference differ, with the boxes of both."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ IOU = 0.5
 
 
 def disagreement(found: Boxes, reference: Boxes, images: int, spec: ModelSpec) -> NDArray[np.float64]:
-    """Of each image: the scores of boxes that one of the two has alone, and the differences of those that match.
+    """Return for each image the scores of unmatched boxes plus the score differences of matched boxes.
 
-    A box counts from the spec's score on; a match has the same class and an IoU of at least 0.5.
+    Boxes with at least the spec's score count. A match has the same class and an IoU of at least 0.5.
     """
     floor = of(spec).score
     gaps = np.zeros(images)
@@ -42,7 +42,7 @@ def disagreement(found: Boxes, reference: Boxes, images: int, spec: ModelSpec) -
 
 
 def picture(image: Image.Image, rows: Boxes, scale: float, spec: ModelSpec) -> Image.Image:
-    """`image`, shrunk to `scale` of its size, with the boxes in `rows` that count."""
+    """Return `image`, reduced by `scale`, with the boxes in `rows` that count."""
     kept = _counted(rows, spec)
     kept = kept[np.argsort(-kept[:, 5], kind="stable")]
     boxes = Detections(kept[:, 1:5] * np.float32(scale), kept[:, 5], kept[:, 6].astype(np.int64), spec.labels)
@@ -50,7 +50,7 @@ def picture(image: Image.Image, rows: Boxes, scale: float, spec: ModelSpec) -> I
 
 
 def caption(reference: Boxes, found: Boxes, spec: ModelSpec) -> str:
-    """How many boxes count on an image, by the reference and by the chosen artifact."""
+    """Return the number of boxes that count on an image, for the reference and the chosen artifact."""
     ours, theirs = len(_counted(found, spec)), len(_counted(reference, spec))
     return f"{theirs} boxes by the reference, {ours} by the chosen one"
 

@@ -1,4 +1,4 @@
-"""A detector's outputs as each layout needs them, and the error that says which layout would fit."""
+"""The shapes of a detector's outputs for each layout, and the error that names a layout that fits."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from . import anchors as anchor_boxes
 from .spec import Decoder, Detect
 
 Shape = tuple["int | None", ...]
-"""One image's output; None: any length."""
+"""The shape of one image's output; None: any length."""
 
 
 def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
-    """The outputs that `d.decoder` reads, for one image, in order."""
+    """Return the output shapes that `d.decoder` reads, for one image, in order."""
     c, i = spec.classes, spec.input
     cells = [math.ceil(i.height / s) * math.ceil(i.width / s) for s in d.strides]
     single: dict[str, Shape] = {
@@ -46,10 +46,10 @@ def _shapes(d: Detect, spec: ModelSpec) -> list[Shape]:
 
 
 def checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) -> list[np.ndarray]:
-    """The outputs of a run over `images` as float32 with N first.
+    """Return the outputs of a run over `images` as float32 with N first.
 
-    Raises `InvalidInput` if they have other shapes than the decoder of `d` takes, `RuntimeFailed` where a value is
-    not finite; of "boxes", "dfl" and "nanodet" `layouts` checks what it reads.
+    Raises `InvalidInput` if the decoder of `d` needs other shapes, and `RuntimeFailed` if a value is not finite. For
+    "boxes", "dfl" and "nanodet", `layouts` checks the values that it reads.
     """
     if d.scores == "softmax" and (d.decoder != "anchors" or spec.classes < 2):
         raise InvalidInput(
@@ -73,7 +73,7 @@ def checked(outputs: list[np.ndarray], spec: ModelSpec, d: Detect, images: int) 
 
 
 def require_finite(array: np.ndarray) -> None:
-    """Raise `RuntimeFailed` where a value of `array` is NaN or infinite."""
+    """Raise `RuntimeFailed` if a value of `array` is NaN or infinite."""
     flat = array.reshape(-1)
     with np.errstate(all="ignore"):
         finite = math.isfinite(np.dot(flat, flat))  # one pass; the exact test only where this one overflows

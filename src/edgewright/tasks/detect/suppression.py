@@ -1,4 +1,4 @@
-"""Of boxes of one class that overlap the best is kept, as torchvision's ``batched_nms`` does it."""
+"""Keep the best of overlapping boxes of one class, like torchvision's ``batched_nms``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 
-_BLOCK = 256  # boxes compared with one another at once
+_BLOCK = 256  # number of boxes that are compared at once
 
 
 def nms(boxes: np.ndarray, classes: np.ndarray, iou: float, most: int) -> np.ndarray:
-    """The positions of at most `most` boxes to keep, in order. `boxes` (N, 4) xyxy must be sorted, best first.
+    """Return the positions of at most `most` boxes to keep, in order. `boxes` (N, 4) xyxy must be sorted, best first.
 
-    A box goes where an earlier one of its class, itself kept, covers it with an intersection over union above `iou`.
-    Blocks of boxes are compared at once, and work ends with the last box that is needed.
+    A box is dropped if an earlier kept one of its class overlaps it with an intersection over union above `iou`. Blocks
+    of boxes are compared at once, and the function stops after the last box that it needs.
     """
     sides = np.ascontiguousarray(boxes.T)
     areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
@@ -41,10 +41,10 @@ def nms(boxes: np.ndarray, classes: np.ndarray, iou: float, most: int) -> np.nda
 def _covering(
     sides: np.ndarray, areas: np.ndarray, pairs: np.ndarray, rows: np.ndarray, columns: np.ndarray, iou: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Those `pairs` (place in `rows`, place in `columns`), in order, of boxes that overlap by more than `iou`.
+    """Return those `pairs` (place in `rows`, place in `columns`), in order, of boxes that overlap by more than `iou`.
 
-    `sides` (4, N): x1, y1, x2, y2 of all boxes; `pairs`, (rows, columns) bool, are those to compare. Of 20 objects with
-    8 boxes each those of one class are 5% of all.
+    `sides` (4, N): x1, y1, x2, y2 of all boxes. `pairs`, (rows, columns) bool: the pairs to compare. For 20 objects
+    with 8 boxes each, 5% of all pairs have the same class.
     """
     first, second = np.divmod(np.flatnonzero(pairs), len(columns))  # faster than nonzero in two dimensions
     one, other = rows[first], columns[second]
@@ -58,7 +58,7 @@ def _covering(
 
 @cache
 def _later() -> np.ndarray:
-    """(_BLOCK, _BLOCK) bool: the pairs of which the second is the later one."""
+    """Return (_BLOCK, _BLOCK) bool: the pairs with the second box after the first."""
     later = np.triu(np.ones((_BLOCK, _BLOCK), bool), 1)
     later.setflags(write=False)
     return later

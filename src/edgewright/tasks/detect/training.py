@@ -1,4 +1,4 @@
-"""How detectors are trained: against a teacher's head."""
+"""The training of detectors: against a teacher's head."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ CLASSES = truth.CLASSES
 
 
 def view(spec: ModelSpec) -> View:
-    """The evaluation's pixels enlarged or made smaller, and moved: boxes go with them."""
+    """Return zoom and shift of the evaluation's pixels. Boxes move with them."""
     return "zoom"
 
 
 def exported(spec: ModelSpec) -> Callable[[Tensors], list[torch.Tensor]] | None:
-    """What makes of the maps of a dense head what its export gives; None of other heads."""
+    """Return the function from the maps of a dense head to its export's outputs; None for other heads."""
     d = own.of(spec)
     return (lambda maps: [joined(maps)]) if d.decoder == "dfl" and not d.transposed else None
 
 
 def require_comparable(spec: ModelSpec) -> None:
-    """Raise `InvalidInput` for a detector that answers with a set of boxes."""
+    """Raise `InvalidInput` for a detector with a set of boxes as output."""
     decoder = own.of(spec).decoder
     if decoder in ("set", "end2end"):
         raise InvalidInput(
@@ -42,7 +42,7 @@ def require_comparable(spec: ModelSpec) -> None:
 
 
 def distillation(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: float) -> torch.Tensor:
-    """How far a head is from the teacher's: cell by cell or anchor by anchor, else the error's energy."""
+    """Return the distance to the teacher's head: by cell or anchor if possible, else the energy of the error."""
     detect = own.of(spec)
     if detect.decoder == "dfl":
         return dense(joined(given), joined(wanted), detect)
@@ -52,27 +52,27 @@ def distillation(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: 
 
 
 def divergence(given: Tensors, wanted: Tensors, spec: ModelSpec) -> torch.Tensor | None:
-    """None: the error's energy tells enough."""
+    """Return None, because the energy of the error is enough."""
     return None
 
 
 def directions(answers: Tensors, spec: ModelSpec, generator: torch.Generator) -> dict[torch.Tensor, torch.Tensor]:
-    """None: random directions are enough."""
+    """Return no directions, because random ones are enough."""
     return {}
 
 
 def joined(maps: Tensors) -> torch.Tensor:
-    """The maps of a dense head (N, values, height, width), a stride each, as the (N, values, cells) of its export."""
+    """Convert the maps of a dense head (N, values, height, width), one per stride, to its export (N, values, cells)."""
     return torch.cat([t.flatten(2) for t in maps], 2)
 
 
 def dense(given: torch.Tensor, wanted: torch.Tensor, detect: Detect) -> torch.Tensor:
-    """The raw head of YOLOv8 and later, (N, 4 x bins + classes, cells): classes and box distributions.
+    """Return the loss for the raw head of YOLOv8 and later, (N, 4 x bins + classes, cells).
 
-    A cell counts as much as there is to see in it: by the teacher's best class score, for classes by the student's too
-    where that is higher (what it alone sees is to go away). Distances to the four sides are compared as distributions
-    over bins (Zheng et al. 2022, "Localization Distillation for Dense Object Detection"), plain distances (`bins` 1)
-    by their difference in strides. Normalized by the sum of the teacher's scores, an object's worth.
+    The weight of a cell is the teacher's best class score. For classes, the student's score counts if it is higher, so
+    that false detections are corrected. Distances to the four sides are compared as distributions over bins (Zheng et
+    al. 2022, "Localization Distillation for Dense Object Detection"), and plain distances (`bins` 1) by their
+    difference in strides. The sum of the teacher's scores normalizes the loss.
     """
     sides = 4 * detect.bins
     seen = wanted[:, sides:].sigmoid().amax(1)  # (N, cells)
@@ -88,9 +88,10 @@ def dense(given: torch.Tensor, wanted: torch.Tensor, detect: Detect) -> torch.Te
 
 
 def anchored(given: Tensors, wanted: Tensors, detect: Detect) -> torch.Tensor:
-    """The head of SSD and RetinaNet: class scores (N, anchors, classes), box shifts (N, anchors, 4).
+    """Return the loss for the head of SSD and RetinaNet: class scores (N, anchors, classes), box shifts (N, anchors,
+    4).
 
-    Weighted as in `dense`; with softmax class 0 is the background, in which there is nothing to see.
+    Weights as in `dense`. With softmax, class 0 is the background and does not count.
     """
     if detect.scores == "softmax":
         seen, imagined = (1 - t.softmax(2)[..., 0] for t in (wanted[0], given[0].detach()))

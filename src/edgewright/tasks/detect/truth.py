@@ -1,4 +1,4 @@
-"""What a data set must hold for detection: boxes, which may be none for an image."""
+"""The labels that detection needs: the boxes of each image, which may be none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TURNED = ", and their boxes were rotated back with them"
 
 
 def found(images: ImageSet) -> ImageSet:
-    """`images` as they are: the readers of data sets know this truth."""
+    """Return `images` unchanged, because the readers of data sets know these labels."""
     return images
 
 
@@ -22,5 +22,5 @@ def known(item: Item) -> bool:
 
 
 def match(images: ImageSet, spec: ModelSpec) -> ImageSet:
-    """`images` with the labels of boxes as indices of the model's classes; `InvalidInput` where they do not match."""
+    """Return `images` with box labels as indices of the model's classes. Raises `InvalidInput` if they do not match."""
     return sets.match_labels(images, spec)
