@@ -41,7 +41,7 @@ SESSION = {
     "quantize": f"{PROGRAM} quantize model.onnx --calibration photos/train -o int8.onnx",
     "compile": f"{PROGRAM} compile int8.onnx --runtime openvino -o int8.edge",
     "audit": f"{PROGRAM} audit int8.onnx --data photos/ --reference model.onnx --runtime openvino",
-    "bench": f"{PROGRAM} bench int8.edge int8.edge --data photos/ -o compared/",
+    "bench": f"{PROGRAM} bench out/digits.edge int8.edge --data photos/ -o compared/",
     "run": f"{PROGRAM} run int8.edge photos/val/zero/0048.png photos/val/one/0021.png",
     "sensitivity": f"{PROGRAM} sensitivity model.onnx --data photos/ --method minmax",
     "prune": f"{PROGRAM} prune {SOURCE} --data photos/ --ratio 0.3 --epochs 2 -o slim",
