@@ -45,7 +45,8 @@ SESSION = {
     "run": f"{PROGRAM} run int8.edge photos/val/zero/0048.png photos/val/one/0021.png",
     "sensitivity": f"{PROGRAM} sensitivity model.onnx --data photos/ --method minmax",
     "prune": f"{PROGRAM} prune {SOURCE} --data photos/ --ratio 0.3 --epochs 2 -o slim",
-    "distill": f"{PROGRAM} distill {SOURCE} --student timm:resnet10t --data photos/ --epochs 1 -o small",
+    "distill": f'{PROGRAM} distill {SOURCE} --student "timm:resnet10t?num_classes=10&pretrained=false" '
+    "--data photos/ --epochs 1 -o small",
     "doctor": f"{PROGRAM} doctor",
     "targets": f"{PROGRAM} targets show jetson-orin-nano",
     "bundle": f"{PROGRAM} bundle inspect int8.edge",

@@ -189,8 +189,8 @@ If a gate fails, the command ends with exit code 1, so the CI job fails too:
 edgewright gate out/ --budget "top1 >= -1.0"
 ```
 
-Exit code 9 means that the gate found no loss, but could not compare everything. Decide in your CI job whether this is a failure
-or a warning. The [workflow for GitHub](../how-to/ci-github.md) shows a warning.
+Exit code 9 means that the gate found no loss, but could not compare everything. Decide in your CI job whether this is a
+failure or a warning. The [workflow for GitHub](../how-to/ci-github.md) shows a warning.
 """
 
 
