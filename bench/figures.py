@@ -261,12 +261,14 @@ def _unreliable(report: Report) -> Iterator[str]:
     timed = [m for m in report.measurements if m.latency]
     invalid = [m for m in timed if m.latency and not m.latency.valid]
     if invalid and (first := invalid[0].latency):
+        if len(timed) == 1:
+            yield f"The latency is unreliable, marked with ~ ({first.why})."
+            return
         which = "All latencies are" if len(invalid) == len(timed) else f"{len(invalid)} of {len(timed)} latencies are"
-        which = which if len(timed) > 1 else "The latency is"
-        why = first.why if len(invalid) == 1 else f"{invalid[0].id}: {first.why}"
+        which = f"1 of {len(timed)} latencies is" if len(invalid) == 1 else which
         yield (
-            f"{which} unreliable, marked with ~ ({why}). The variants were measured in turn: compare them by the "
-            "column faster, and do not compare the milliseconds with other runs."
+            f"{which} unreliable, marked with ~ ({invalid[0].id}: {first.why}). The variants were measured in turn: "
+            "compare them by the column faster, and do not compare the milliseconds with other runs."
         )
 
 

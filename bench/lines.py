@@ -34,7 +34,7 @@ class Lines:
         for word, text in self._rows:
             start = label(word, indent)
             first = " " * (start.cell_len - indent)  # a label wider than the indent leaves less room for the text
-            line, *more = Text(first).append_text(text).wrap(console, options.max_width - indent) or [Text()]
+            line, *more = Text(first).append_text(text).wrap(console, max(1, options.max_width - indent)) or [Text()]
             yield joined(start, line[len(first) :])
             for line in more:
                 yield joined(Text(" " * indent), line)

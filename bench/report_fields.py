@@ -7,7 +7,8 @@ _SIZES = {
     "peak_memory_bytes": "Peak memory of the process that measured it.",
     "cold_start_ms": "Time from the import of the runtime to the first answer.",
     "camera": "Latency with images at a camera's rate, if you set `fps`.",
-    "energy_mj": "Energy of one inference in back-to-back calls, of everything that `energy_source` measures.",
+    "energy_mj": "Energy of one inference, measured over back-to-back calls. It includes all that `energy_source` "
+    "measures.",
     "energy_source": "The sensor that measured the energy.",
 }
 _MATCHED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,8 @@ def release_notes() -> ModuleType:
 
 def test_the_version_is_written_once(release_notes: ModuleType) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert "version" not in project["project"] and "version:" not in (ROOT / "CITATION.cff").read_text().splitlines()
+    assert "version" not in project["project"]
+    assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     assert release_notes.version() == edgewright.__version__
 
 
@@ -44,11 +46,17 @@ def test_the_notes_of_a_release_are_its_section_of_the_changelog(
 
 
 def test_a_tag_that_is_not_the_version_stops_the_release(
-    release_notes: ModuleType, capsys: pytest.CaptureFixture[str]
+    release_notes: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(release_notes, "ROOT", tmp_path)
+    monkeypatch.setattr(release_notes, "version", lambda: "1.2.0")
+    (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
     assert release_notes.main(["v99.0.0"]) == 1
     assert "v99.0.0" in capsys.readouterr().err
-    assert release_notes.main([]) == 0 and "###" in capsys.readouterr().out
+    assert release_notes.main(["v1.2.0"]) == 0 and "- old" in capsys.readouterr().out
+    assert release_notes.main([]) == 0 and "- new" in capsys.readouterr().out
+    (tmp_path / "CHANGELOG.md").write_text(CHANGELOG.replace("- new", ""))
+    assert release_notes.main([]) == 1 and "Unreleased" in capsys.readouterr().err
 
 
 def check_schema(kind: str, *files: Path) -> subprocess.CompletedProcess[str]:
@@ -58,7 +66,7 @@ def check_schema(kind: str, *files: Path) -> subprocess.CompletedProcess[str]:
 
 def test_github_reads_the_workflows(tmp_path: Path) -> None:
     workflows = sorted((ROOT / ".github/workflows").glob("*.yml"))
-    assert len(workflows) == 2
+    assert workflows
     done = check_schema("github-workflows", *workflows)
     assert done.returncode == 0, done.stdout
     (tmp_path / "wrong.yml").write_text(workflows[0].read_text().replace("runs-on", "run-on"))

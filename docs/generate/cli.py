@@ -98,7 +98,7 @@ def _metavar(parameter: Any) -> str:
 
 
 def _type(parameter: Any) -> str:
-    kind = parameter.type_descriptor.annotation if parameter.type_descriptor else None
+    kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
     if parameter.param_type_name == "option" and parameter.is_flag:
         return "flag"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):

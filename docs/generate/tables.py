@@ -114,7 +114,7 @@ This page says which combinations the tests cover. Its source is `tests/docs/sup
 with the targets, the schemes and the tests that it names.
 """
 OPERATORS = """
-edgewright reads ONNX files of operator sets 7 to 26. `tests/graphs` generates networks from these operators, exports
+The tests cover ONNX files of operator sets 7 to 26. `tests/graphs` generates networks from these operators, exports
 them and quantizes them with every scheme. The tests check that the INT8 answers are close to the float answers.
 edgewright does not change other operators. They run in float.
 """

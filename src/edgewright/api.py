@@ -119,16 +119,14 @@ def optimize(
 
     - `source`, `budget`: see `edgewright optimize --help`. `data`: a folder of images.
     - `checkpoint`: the weights of `source`. `spec`: a TOML with the model's description (default: next to the model).
-    - `split`: the split of `data` to validate on. `calibration`: a folder of calibration images (default: a split of
-      `data`).
+    - `split`: the split of `data` to validate on. `calibration`: a folder of images (default: another split).
     - `target`: the name of a device, default this machine. `on`: a device ("user@host") that measures instead of this
       machine and is then the target. `isa`: the instruction sets of the target ("avx2"), if it has fewer than its
       description says.
     - `recipe`: a `Recipe` or a TOML file. `mixed_precision`, `strict`, `effort` and `within_s` replace its values.
     - `mixed_precision`: if INT8 loses too much accuracy, also try it with the most sensitive blocks in float.
-    - `strict`: stop at an unreadable image and at every other warning about the data.
-    - `effort`: "quick" tries only fast methods, "normal" every variant that can change the choice, "thorough" every
-      variant.
+    - `strict`: stop at the first warning about the data, such as an unreadable image.
+    - `effort`: "quick" tries fast methods, "normal" what can change the choice, "thorough" everything.
     - `within_s`: the time limit of the run in seconds. Export, reference and one float artifact are always built.
     - `remeasure`: measure latency again, even if the store has it.
     - `trust_checkpoint`: allow checkpoints that run code when they are loaded (pickle).

@@ -98,7 +98,7 @@ def test_hovering_a_point_tells_what_it_is(show):
 def test_a_budget_that_nothing_meets_is_said_first(show):
     page, _, said = show(nothing_inside)
     assert said == []
-    assert "Nothing is inside the budget" in page.locator("#verdict").inner_text()
+    assert "Nothing is within the budget" in page.locator("#verdict").inner_text()
     assert page.locator("tr.chosen").count() == 0
 
 

@@ -211,9 +211,9 @@ def test_every_report_shows_the_error_first_and_names_literally(tmp_path):
     assert "[red]b[/].jpg, c d.jpg ...)" in screen
     assert text.index(f"> **Error, {CODE}:** The reference gets 2") < text.index("| Variant")
     assert text.index("Nothing is chosen") < text.index("| Variant") < text.index("> **Warning, boxes-outside:** 4")
-    assert "No variant is inside the budget" not in text
+    assert "No variant is within the budget" not in text
     assert page.index(f"Error, {CODE}:") < page.index('id="verdict"') < page.index("Warning, boxes-outside:")
-    assert 'class="note error"' in page and "Nothing is inside the budget" not in page
+    assert 'class="note error"' in page and "Nothing is within the budget" not in page
     assert EVIL not in page and "<script>doc" not in text and "c\nd.jpg" not in text
     report_json.write(found, tmp_path / "report.json")
     assert report_json.read(tmp_path / "report.json") == found

@@ -266,7 +266,7 @@ def unknown(words: tuple[str, ...]) -> str:
 
 
 def _is_script(text: Text) -> bool:
-    return text.file.startswith("docs/tutorials/")
+    return text.file.startswith("docs/tutorials/") and not text.file.endswith("index.md")
 
 
 def strays(text: Text) -> list[str]:

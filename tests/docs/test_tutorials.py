@@ -11,7 +11,7 @@ from pathlib import Path
 import example_finder as finder
 import pytest
 
-TUTORIALS = [text for text in finder.texts() if text.file.startswith("docs/tutorials/first-")]
+TUTORIALS = [text for text in finder.texts() if finder._is_script(text)]
 LIMIT_S = 1200
 """Most seconds for a block."""
 

@@ -38,7 +38,7 @@ def test_halves_of_a_chunk_lose_equally_many() -> None:
     found = groups.find(net, outputs, images)
     by_name = {group.name: group for group in found.groups}
     assert by_name["first"].blocks == 2
-    assert "answers" in found.kept["head"]
+    assert "outputs" in found.kept["head"]
     gone = groups.indices(by_name["first"], torch.arange(16.0), 3)
     assert gone == [0, 1, 2, 8, 9, 10]
     narrow = groups.prune(net, outputs, images, {"first": gone}, found.groups)
@@ -148,7 +148,7 @@ def test_what_widths_cannot_reach_is_said() -> None:
     found = [made("a", 32), made("b", 32)]
     lost = {g.name: groups.lost(g, torch.ones(32)) for g in found}
     allowed = {g.name: choice.options(g, 8, 3.2) for g in found}
-    with pytest.raises(InvalidInput, match="its depth costs the rest"):
+    with pytest.raises(InvalidInput, match="depth costs the rest"):
         choice.choose(allowed, lost, by_hand(found, {"a": 0.1, "b": 0.1}), 0.5)
 
 
@@ -161,7 +161,7 @@ def test_what_must_stay_is_counted_in_channels() -> None:
 
 def test_a_ratio_that_takes_nothing_is_refused() -> None:
     assert choice.uniform([made("a", 32)], 0.3, {"a": 8}) == {"a": 8}
-    with pytest.raises(InvalidInput, match="takes nothing away"):
+    with pytest.raises(InvalidInput, match="removes nothing"):
         choice.uniform([made("a", 16)], 0.05, {"a": 8})
 
 

@@ -67,7 +67,8 @@ def demo(
         if as_json:
             console.print_json({"folder": str(save_data), "names": names})
         else:
-            console.output().print_line(("dim", "data:     "), f"{save_data}", ("dim", f" ({', '.join(names)})"))
+            shown = console.line(f"{save_data}", ("dim", f" ({', '.join(names)})"))
+            console.print_rows(console.output(), [("data", shown)])
         return
     what = {Task.classify: digits, Task.detect: scenes}[task]
     where = out or Path(what.FOLDER)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WIDEST = 100
 """Columns that a help text uses at most: longer lines are hard to read."""
+NARROWEST = 24
+"""Columns that it uses at least."""
 NAMES, NARROW = 26, 56
 """Columns for the names of options; with fewer columns than `NARROW` their help is on the lines below."""
 OTHER = "Other options"
@@ -45,7 +47,7 @@ def _print(command: Any, ctx: Any) -> None:
     from edgewright.cli import console
 
     screen = console.Screen()
-    for line in page(command, ctx, min(screen.width, WIDEST)):
+    for line in page(command, ctx, max(NARROWEST, min(screen.width, WIDEST))):
         screen.print(line, soft_wrap=True)
 
 
@@ -122,10 +124,11 @@ def _help(parameter: Any) -> str:
 
 def _value(parameter: Any) -> str:
     """What stands for an option's value: its metavar, else the values that are allowed."""
-    kind = parameter.type_descriptor.annotation if parameter.type_descriptor else None
+    kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
     if parameter.metavar is None and isinstance(kind, type) and issubclass(kind, enum.Enum):
         return "|".join(str(member.value) for member in kind)
-    return str(parameter.metavar or "TEXT")
+    choices = getattr(getattr(parameter, "type", None), "choices", None)  # before typer 0.20
+    return str(parameter.metavar or ("|".join(map(str, choices)) if choices else "TEXT"))
 
 
 def _metavar(parameter: Any) -> str:

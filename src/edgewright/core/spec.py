@@ -53,8 +53,9 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __str__(self) -> str:
         """One line for people: "exact to 64x64, bilinear, RGB / 255, mean 0.5 0.5 0.5, std 0.5 0.5 0.5"."""
-        steps = [] if self.resize == "none" else [f"{self.resize} to {'x'.join(map(str, self.resize_to))}"]
-        steps += [f"crop to {'x'.join(map(str, self.crop))}"] if self.crop not in (None, self.resize_to) else []
+        size = self.resize_to[:1] if self.resize == "shorter" else self.resize_to
+        steps = [] if self.resize == "none" else [f"{self.resize} to {'x'.join(map(str, size))}"]
+        steps += [f"crop to {'x'.join(map(str, self.crop))}"] if self.crop not in (None, size) else []
         steps += [self.interpolation, f"{self.color} / {self.divide:g}"]
         steps += [f"{name} {' '.join(f'{v:.4g}' for v in of)}" for name, of in (("mean", self.mean), ("std", self.std))]
         return ", ".join(steps)

@@ -44,7 +44,8 @@ def classifier(folder: Path, watch: Watch = quiet) -> None:
 def detector(folder: Path, watch: Watch = quiet) -> None:
     """Write a YOLO data set (``data.yaml``, ``images/``, ``labels/``) and ``best.pt``, an Ultralytics checkpoint.
 
-    Raises `InvalidInput` where anything but these names is in `folder`, `Unavailable` without Ultralytics.
+    Raises `InvalidInput` if anything but these names is in `folder`, `Unavailable` without scikit-learn or
+    Ultralytics.
     """
     runner = _runner(folder, watch)
     require("ultralytics", "ultralytics")

@@ -279,7 +279,7 @@ def test_the_main_job_compares_a_pruned_model_with_the_whole_one(folder: Path) -
     assert slim.size_bytes < whole.size_bytes
     assert slim.accuracy is not None and slim.accuracy.delta is not None, "paired with the reference"
     impossible = next(row for row in found.measurements if row.status == "failed")
-    assert impossible.stage == "prune" and "its depth costs the rest" in (impossible.reason or "")
+    assert impossible.stage == "prune" and "depth costs the rest" in (impossible.reason or "")
 
 
 class World:
@@ -297,7 +297,7 @@ class World:
             (wide, slow), (narrow, fast) = points[-2:]
             each = (slow - fast) / (wide - narrow) if slow > fast else 0.0
             if each <= 0 or slow - each * (wide - self.floor) > anchor.whole_ms / wanted:
-                raise InvalidInput("its depth costs the rest", "", "")
+                raise InvalidInput("depth costs the rest", "", "")
             width = wide - (slow - anchor.whole_ms / wanted) / each
             self.asked.append(width)
             return width, self.measured(width, 1 / wanted)
@@ -340,7 +340,7 @@ def test_what_cannot_be_is_refused_unless_something_was_measured(before: int) ->
 
     def choose(anchor: Anchor) -> tuple[str, Reached]:
         if len(made) == before:
-            raise InvalidInput("its depth costs the rest", "", "")
+            raise InvalidInput("depth costs the rest", "", "")
         made.append(1)
         return "first", Reached(2.0, 0.99, {}, 0.9)
 
