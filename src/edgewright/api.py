@@ -132,8 +132,7 @@ def optimize(
     - `trust_checkpoint`: allow checkpoints that run code when they are loaded (pickle).
     - `watch`: receives the progress (see `Watch`).
 
-    Returns the `Outcome`. A variant that fails becomes a row of the report. Raises an `EdgewrightError` for invalid
-    input, an unavailable device or library, and a full disk.
+    Returns the `Outcome`; failed variants are rows of the report. Raises `EdgewrightError`: see `core.errors`.
     """
     given = {"mixed_precision": mixed_precision, "strict": strict, "effort": effort, "within_s": within_s}
     plan, folder = _recipe(recipe, given), _writable(out)
