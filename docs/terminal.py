@@ -126,7 +126,8 @@ def record(names: list[str]) -> None:
         shown = {}
         for width in reversed(WIDTHS):
             run = _run(SESSION[name], folder, width)
-            shown[str(width)] = (run.stdout + (run.stderr if name == "error" else "")).strip("\n")
+            text = run.stdout + (run.stderr if name == "error" else "")
+            shown[str(width)] = text.strip("\n").replace(f"{folder}/", "")
             sys.stderr.write(f"{name} {width}: exit code {run.returncode}, {len(shown[str(width)])} characters\n")
         about = {"command": SESSION[name], "date": dt.date.today().isoformat(), "machine": machine}
         stored[name] = {**about, "output": shown}
