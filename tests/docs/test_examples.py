@@ -332,7 +332,7 @@ def test_sources_name_models_of_their_library() -> None:
 
 
 def test_options_that_are_named_exist() -> None:
-    known = set(table.OTHERS_OPTIONS) | {"--help", "--debug", "--version"}
+    known = set(table.OTHERS_OPTIONS) | {"--help", "--debug", "--version", "--install-completion", "--show-completion"}
     groups = [PROGRAM]
     while groups:
         for command in groups.pop().commands.values():
