@@ -31,7 +31,8 @@ SUBSTITUTIONS = (
     Substitution(r'"/model\.edge"', '"resnet18.edge"', "the bundle of a container"),
     Substitution(r"^(edgewright demo --save-data) \.$", r"\1 new", "the folder of the examples is not empty"),
     Substitution(
-        r'^(outcome = edgewright\.optimize\()"timm:resnet18"', rf'\1"{FACTORY}", spec="net.toml", recipe="here.toml"',
+        r'^(outcome = edgewright\.optimize\()"timm:resnet18[^"]*"(?:, checkpoint="best.safetensors")?',
+        rf'\1"{FACTORY}", spec="net.toml", recipe="here.toml"',
         "as on the command line",
     ),
     Substitution(

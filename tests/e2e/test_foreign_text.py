@@ -238,7 +238,8 @@ def test_the_check_of_a_file_is_printed_literally(screen: Callable[[], str]) -> 
 
     found = filled(Checked)
     for one in (found, msgspec.structs.replace(found, ahead_of_time=None, violations=())):
-        compile._show(one, EVERY)
+        rows = compile._checks(one, EVERY)
+        console.print_rows(console.output(), [(word, console.line(text)) for word, text in rows])
     text = screen()
     assert "[/red]" in text and ":smile:" in text
 

@@ -159,4 +159,4 @@ def test_the_audit_counts_what_could_have_been(asked: dict[str, int], ran: dict[
     found = audit.census(asked, {"layers": ran, "reorders": 2})
     assert found.level == level
     if asked.get("int8") and 2 * ran["int8"] < 20:
-        assert found.text.startswith(f"INT8 in {ran['int8']} of 20 layers")
+        assert found.text.startswith(f"{ran['int8']} of 20 layers run in INT8")

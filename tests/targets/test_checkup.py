@@ -109,7 +109,7 @@ def test_doctor_prints_it_within_100_columns(
     assert run_command(["doctor"]) == 0
     out = capfd.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
-    for fact in ("Jetson AGX Orin", "do: sudo apt install python3-libnvinfer", "missing", "2:4 sparsity"):
-        assert fact in out
+    for fact in ("Jetson AGX Orin", "sudo apt install python3-libnvinfer", "missing", "2:4 sparsity"):
+        assert fact in " ".join(out.split())
     assert run_command(["doctor", "--json"]) == 0
     assert '"state": "missing"' in capfd.readouterr().out

@@ -348,7 +348,7 @@ def test_what_cannot_be_is_refused_unless_something_was_measured(before: int) ->
     if before:
         assert pruning.approach(1.1, half, choose) == "first"
     else:
-        with pytest.raises(InvalidInput, match="its depth"):
+        with pytest.raises(InvalidInput, match="depth costs"):
             pruning.approach(1.1, half, choose)
 
 
