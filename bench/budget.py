@@ -159,7 +159,7 @@ def _limit(text: str, start: int, match: re.Match[str], metric: str) -> Limit:
     name = known.get(budget_text.UNITS.get(unit.lower(), unit).lower())
     if name is None:
         allowed = ", ".join(one for one in units if one)
-        what = f"'{unit}' is no unit of {metric}" if unit else f"{metric} needs a unit"
+        what = f"'{unit}' is not a unit of {metric}" if unit else f"{metric} needs a unit"
         span = match.span("unit" if unit else "value")
         raise _refuse(text, start + span[0], span[1] - span[0], what, f"Allowed: {allowed}.")
     value = float(number) * units[name]
@@ -252,7 +252,7 @@ def _no_metric(text: str, start: int, name: str, operator: str, rest: str) -> Us
             return _refuse(text, start, len(name), "the unit belongs after the number", fix)
     answer = budget_text.answer(name)
     fix = _instead(answer, operator, rest) if answer else f"Allowed: {', '.join(metrics.known())}."
-    return _refuse(text, start, len(name), f"'{name}' is no metric", fix)
+    return _refuse(text, start, len(name), f"'{name}' is not a metric", fix)
 
 
 def _instead(answer: budget_text.Answer, operator: str, rest: str) -> str:
@@ -332,7 +332,7 @@ def require_task(budget: Budget, task: str) -> None:
     wrong = next((limit for limit in budget.limits if limit.compares and limit.metric != right), None)
     if wrong is not None:
         raise UsageError(
-            f"Budget '{budget.text}': {wrong.metric} is no metric of this model.",
+            f"Budget '{budget.text}': {wrong.metric} is not a metric of this model.",
             f"Its task is {task}, whose metric is {right}.",
             f"Write '{wrong.text.replace(wrong.metric, right)}'.",
         )

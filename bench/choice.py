@@ -83,7 +83,7 @@ def choose(
     unproven = [*([] if proven else [best]), *unsure[:1]]
     about = [Unproven(id=m.id, images=_needed(m, reference, budget)) for m in unproven]
     tried = sum(m.status != "skipped" for m in measurements)
-    first = _lead(best, fastest, _of(len(among), tried, bool(proven), budget), compare)
+    first = _lead(best, fastest, len(among), _of(len(among), tried, bool(proven), budget), compare)
     quicker = [_faster(m, best, one.images) for m, one in zip(unproven, about) if m is not best]
     doubts = _doubts(best, budget, about[0].images if about and not proven else None)
     return Choice(
@@ -166,9 +166,9 @@ def _is_more_better(accuracy: Accuracy) -> bool:
 # --- why ----------------------------------------------------------------------------------------------------------
 
 
-def _lead(best: Measurement, fastest: Measurement, of: str, compare: Compare) -> str:
+def _lead(best: Measurement, fastest: Measurement, count: int, of: str, compare: Compare) -> str:
     if best is fastest:
-        return f"The only {of}." if of.startswith("variant ") else f"The fastest of {of}."
+        return f"The only {of}." if count == 1 else f"The fastest of {of}."
     times = f"{_p50(fastest):.3g} ms and {_p50(best):.3g} ms"
     against = _against(best, fastest, compare)
     return f"Chosen from {of}. {fastest.id} is equally fast within the uncertainty ({times}) and {against}."
@@ -187,7 +187,7 @@ def _against(best: Measurement, fastest: Measurement, compare: Compare) -> str:
 
 def _of(count: int, every: int, proven: bool, budget: Budget) -> str:
     if not budget.text:
-        return f"{count} measured variants"
+        return "measured variant" if count == 1 else f"{count} measured variants"
     how = "confirmed within" if proven and budget.judges_accuracy else "within"
     some = "variant" if count == 1 else f"{count} variants"
     return f"{some} {how} the budget '{budget.text}' ({every} tried)"

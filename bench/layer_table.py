@@ -26,7 +26,7 @@ from .profile import has_profiler
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
 """Shares of a layer's channels at which it is measured."""
 FIXED = 4
-"""A layer with so few channels keeps them all, because they are those of an image or a mask."""
+"""A layer with this few channels keeps all of them: they are the channels of an image or a mask."""
 QUANTILE = 0.0
 """The smallest of a kernel's times is used. Other work on the machine only adds time, and adds more to long kernels."""
 _BEGIN = re.compile(r"spread(\d+)(?=$|_)")

@@ -208,8 +208,8 @@ def quantize(
 ) -> dict[str, Any]:
     """Quantize the float ONNX file `model` to the INT8 file `out`.
 
-    `calibration`: a folder of images, of which `num_images` are used. `seed`: the seed for the choice of images and for
-    training methods. `scheme`, `method`: see `edgewright quantize --help`; None is the first method that fits the
+    `calibration`: a folder of images. The function uses `num_images` of them. `seed`: the seed for the choice of images
+    and for training methods. `scheme`, `method`: see `edgewright quantize --help`; None is the first method of the
     scheme. `strict` and `watch` are those of `optimize`.
 
     Returns the provenance: scheme, method and image set. Raises `InvalidInput` for a model that is already quantized,
@@ -426,7 +426,7 @@ def audit(
     """Check an ONNX file or bundle for errors that the mean accuracy does not show.
 
     - `file`: the ONNX file or bundle. `reference`: the float model to compare the scores with.
-    - `data`, `split`: the images, of which `num_images` are used. `calibration`: the folder that the model was
+    - `data`, `split`: the images. The audit uses `num_images` of them. `calibration`: the folder that the model was
       calibrated on.
     - `isa`: instruction sets of the target processor ("avx2"). `runtime`: default ONNX Runtime, or that of the bundle.
     - `strict`, `watch`: as in `optimize`.

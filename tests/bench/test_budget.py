@@ -109,11 +109,14 @@ def test_reads_budgets_as_people_type_and_paste_them(text, plain):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("top1 >= -1, p59 <= 10ms", "'p59' is no metric.*\nAt 'p59', column 13.\n.*Use p50 .median., p90, p95 or p99"),
+        (
+            "top1 >= -1, p59 <= 10ms",
+            "'p59' is not a metric.*\nAt 'p59', column 13.\n.*Use p50 .median., p90, p95 or p99",
+        ),
         ("p95 >= 10ms", "Write 'p95 <= 10ms'"),
         ("top1 -1.0", "'>=' is missing after top1.*\n.*\nWrite 'top1 >= -1.0'"),
         ("top1 <= 1", "Write 'top1 >= -1'"),
-        ("p95 <= 10MB", "'MB' is no unit of p95.*\n.*\nAllowed: ms, us, s"),
+        ("p95 <= 10MB", "'MB' is not a unit of p95.*\n.*\nAllowed: ms, us, s"),
         ("size <= 5", "size needs a unit"),
         ("top1 >= -1%", "Write 'top1 >= -1'"),
         ("top1 >= -1 percent", "Write 'top1 >= -1'"),
@@ -129,7 +132,7 @@ def test_reads_budgets_as_people_type_and_paste_them(text, plain):
         ("top1 >= -1 @90%", "Write 'top1 >= -1 @95%' or 'top1 >= -1'"),
         ("size <= 5MB @95%", "no interval at 95%.*\n.*\nWrite 'size <= 5MB'"),
         ("top1 >= -1 p95 <= 3ms", "more than one comparison"),
-        ("quick please", "'quick' is no metric.*\n.*\n.*Allowed: top1"),
+        ("quick please", "'quick' is not a metric.*\n.*\n.*Allowed: top1"),
         ("12 <= p95", "a term begins with its metric"),
         ("10ms >= p95", "Write 'p95 <= 10ms'"),
         ("top1 >= -1,0", "not a decimal point.*\nAt ',', column 11.\nWrite 'top1 >= -1.0'"),

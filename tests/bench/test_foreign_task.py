@@ -79,9 +79,9 @@ def test_its_score_is_a_metric_of_budgets() -> None:
     assert (found.margin(), found.judges_accuracy) == (1.5, True)
     with pytest.raises(UsageError, match=r"Write 'tilt <= 1.5'"):
         budget.parse("tilt >= 1.5")
-    with pytest.raises(UsageError, match=r"'rad' is no unit of tilt.*\n.*\nAllowed: deg"):
+    with pytest.raises(UsageError, match=r"'rad' is not a unit of tilt.*\n.*\nAllowed: deg"):
         budget.parse("tilt <= 1 rad")
-    with pytest.raises(UsageError, match=r"tilt is no metric of this model.*\n.*whose metric is top1"):
+    with pytest.raises(UsageError, match=r"tilt is not a metric of this model.*\n.*whose metric is top1"):
         budget.require_task(found, "classify")
 
 

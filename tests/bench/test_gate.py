@@ -127,7 +127,7 @@ def test_nothing_to_check_is_a_usage_error(base):
         gate(base, budget.parse("p50 <= 9ms"), compare="latency")
     with pytest.raises(UsageError, match="'size' cannot be compared"):
         gate(base, ALL, base, compare="size")
-    with pytest.raises(UsageError, match="map is no metric of this model"):
+    with pytest.raises(UsageError, match="map is not a metric of this model"):
         gate(base, budget.parse("map >= -1"))
 
 

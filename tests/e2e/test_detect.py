@@ -152,7 +152,7 @@ def test_a_detector_becomes_a_measured_bundle_that_answers_with_boxes(
 
 
 def test_a_metric_of_classifiers_is_refused(job: Path) -> None:
-    with pytest.raises(UsageError, match="top1 is no metric"):
+    with pytest.raises(UsageError, match="top1 is not a metric"):
         optimize(job, budget="top1 >= -1.0")
     assert not (job / "out").exists()
 

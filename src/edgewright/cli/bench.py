@@ -18,9 +18,7 @@ def bench(
     data: o.DataOption,
     out: Annotated[
         Path,
-        typer.Option(
-            "-o", "--out", metavar="DIR", rich_help_panel=o.OUT, help="Folder for the report (HTML, Markdown, JSON)."
-        ),
+        o.out("Folder for the report (HTML, Markdown, JSON)."),
     ],
     budget: o.BudgetOption = None,
     split: o.SplitOption = None,

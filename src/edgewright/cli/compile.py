@@ -21,9 +21,7 @@ ModelArgument = Annotated[
 ]
 OutOption = Annotated[
     Path,
-    typer.Option(
-        "-o", "--out", metavar="DIR", rich_help_panel=o.OUT, help="The bundle folder to write, e.g. resnet18.edge."
-    ),
+    o.out("The bundle folder to write, e.g. resnet18.edge."),
 ]
 TargetOption = Annotated[
     str | None,

@@ -23,13 +23,7 @@ TaskOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(
-        "-o",
-        "--out",
-        metavar="DIR",
-        rich_help_panel=o.OUT,
-        help="Folder for model, report and bundle. Default: build/demo, or build/demo-detect.",
-    ),
+    o.out("Folder for model, report and bundle. Default: build/demo, or build/demo-detect."),
 ]
 SaveDataOption = Annotated[
     Path | None,

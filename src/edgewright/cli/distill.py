@@ -24,13 +24,7 @@ DataOption = Annotated[
 ]
 OutOption = Annotated[
     Path,
-    typer.Option(
-        "-o",
-        "--out",
-        metavar="DIR",
-        rich_help_panel=o.OUT,
-        help="Folder for the student, a SOURCE for other commands.",
-    ),
+    o.out("Folder for the student, a SOURCE for other commands."),
 ]
 TrainDataOption = Annotated[
     Path | None,

@@ -12,9 +12,7 @@ from edgewright.cli import options as o
 
 def export(
     source: o.SourceArgument,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", rich_help_panel=o.OUT, help="The .onnx file to write.")
-    ],
+    out: Annotated[Path, o.out("The .onnx file to write.", "FILE")],
     data: Annotated[
         Path | None,
         typer.Option(metavar="DIR", rich_help_panel=o.IN, help="Images for the parity check. Default: random input."),

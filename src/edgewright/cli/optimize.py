@@ -11,13 +11,7 @@ from edgewright.cli import options as o
 
 OutOption = Annotated[
     Path,
-    typer.Option(
-        "-o",
-        "--out",
-        metavar="DIR",
-        rich_help_panel=o.OUT,
-        help="Folder for the bundle and the report (HTML, Markdown, JSON).",
-    ),
+    o.out("Folder for the bundle and the report (HTML, Markdown, JSON)."),
 ]
 RecipeOption = Annotated[
     Path | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 IN, GOAL, OUT, EFFORT = "What goes in", "Target and budget", "What comes out", "How much effort"
 HOW_FAR, TRAINING, ON = "How much to prune", "Training", "On a device over SSH"
 """The groups of options in the help."""
+
+
+def out(help_text: str, metavar: str = "DIR") -> Any:
+    """The option -o, --out of a command."""
+    return typer.Option("-o", "--out", metavar=metavar, rich_help_panel=OUT, help=help_text)
+
 
 SourceArgument = Annotated[
     str,

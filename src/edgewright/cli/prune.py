@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 OutOption = Annotated[
     Path,
-    typer.Option(
-        "-o",
-        "--out",
-        metavar="DIR",
-        rich_help_panel=o.OUT,
-        help="Folder for the pruned model, a SOURCE for other commands.",
-    ),
+    o.out("Folder for the pruned model, a SOURCE for other commands."),
 ]
 TargetOption = Annotated[
     str | None,

@@ -12,9 +12,7 @@ from edgewright.cli import options as o
 CalibrationOption = Annotated[
     Path, typer.Option("--calibration", metavar="DIR", rich_help_panel=o.IN, help="Calibration images.")
 ]
-OutOption = Annotated[
-    Path, typer.Option("-o", "--out", metavar="FILE", rich_help_panel=o.OUT, help="The INT8 .onnx file to write.")
-]
+OutOption = Annotated[Path, o.out("The INT8 .onnx file to write.", "FILE")]
 SchemeOption = Annotated[
     str,
     typer.Option(

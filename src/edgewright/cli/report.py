@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from edgewright.cli import options as o
 
 
@@ -14,9 +12,7 @@ def report(
     path: o.ReportArgument,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--out", metavar="FILE", rich_help_panel=o.OUT, help="Write this .md or .html file instead."
-        ),
+        o.out("Write this .md or .html file instead.", "FILE"),
     ] = None,
 ) -> None:
     """Print a report as a table, or write it as Markdown or HTML.

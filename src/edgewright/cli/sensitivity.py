@@ -15,13 +15,7 @@ DataOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(
-        "-o",
-        "--out",
-        metavar="DIR",
-        rich_help_panel=o.OUT,
-        help="Folder for sensitivity.json and sensitivity.html.",
-    ),
+    o.out("Folder for sensitivity.json and sensitivity.html."),
 ]
 TargetOption = Annotated[
     str | None,

@@ -21,7 +21,7 @@ _DOCUMENTS = (
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Sorted paths of images, of other files, and of what is not a file: broken links, pipes."""
+    """The sorted paths of images, of other files, and of entries that are not files (broken links, pipes)."""
 
     images: tuple[str, ...]
     others: tuple[str, ...]

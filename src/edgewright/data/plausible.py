@@ -13,7 +13,7 @@ FEWEST = 3
 """Fewer boxes are not enough to recognize wrong numbers."""
 
 _SMALLEST = 2
-"""In images with so few pixels, a box of one pixel is large."""
+"""In an image with at most this many pixels, a box of one pixel is large."""
 
 
 def duplicates(images: Sequence[Annotated]) -> list[Remark]:
