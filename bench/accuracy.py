@@ -25,7 +25,8 @@ WORKER = "edgewright.bench.worker"
 OUTPUTS = "outputs.npy"
 SCORES = "accuracy.json"
 
-Outputs = NDArray[np.float32]
+Outputs = NDArray[Any]
+"""The rows of all images; their type is that of the task's `decode.DTYPE`."""
 Answer = Callable[[Path, Sequence[str], Path, Progress | None], Any]
 """Runs the artifact in a folder on images (files), here or on a device, and writes `OUTPUTS` to another folder."""
 

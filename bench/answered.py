@@ -87,9 +87,10 @@ def answer(value: Any, folder: Path, spec: ModelSpec, images: int, device: objec
     """
     found = _convert(value, Answered, device, "a description of its answers")
     _require(found.images == images, device, f"answers to {found.images} images", f"{images}")
-    rows = _array(folder, OUTPUTS, np.dtype(np.float32), device)
+    decode = tasks.of(spec).decode
+    rows = _array(folder, OUTPUTS, np.dtype(decode.DTYPE), device)
     _require(rows.shape[:1] == (found.rows,), device, f"answers of shape {rows.shape}", f"{found.rows} rows")
-    if wrong := tasks.of(spec).decode.check_rows(rows, spec, images):
+    if wrong := decode.check_rows(rows, spec, images):
         raise breach(device, *wrong)
     text = _small(folder, DESCRIBED, answers.VALUE_BYTES, device)
     answers.value(msgspec.Raw(text), device)

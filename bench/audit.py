@@ -19,9 +19,13 @@ from edgewright.core.spec import ModelSpec
 
 from .results import Finding
 
+DRIFTS = ("classes", "boundary", "offset", "points", "scale")
+"""The codes of `tasks.scores.Drift`: differences from the reference that a task checks."""
+
 KINDS: dict[str, type[EdgewrightError]] = {
-    "saturation": GateFailed, "confidence": GateFailed, "runtime-parity": RuntimeFailed, "batch-rows": RuntimeFailed,
-    "batch-size": RuntimeFailed, "calibration-leak": InvalidInput,
+    "saturation": GateFailed, "confidence": GateFailed, **dict.fromkeys(DRIFTS, GateFailed),
+    "runtime-parity": RuntimeFailed, "batch-rows": RuntimeFailed, "batch-size": RuntimeFailed,
+    "calibration-leak": InvalidInput,
 }  # fmt: skip
 """The error that the `audit` verb raises if a check has the level "error"."""
 
@@ -131,6 +135,15 @@ def batch(
     limits = min(BATCH[precision] for precision in precisions)
     same = "equal" if worst == statistics.MAX_SQNR_DB else f"similar to {worst:.1f} dB"
     return _graded(code, worst, limits, f"{what}: outputs are {same} (limit: {limits[0]:.0f} dB).")
+
+
+def against_reference(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> list[Finding]:
+    """Check the answers against those of the float reference: the confidence scores, and what the task checks."""
+    found = [confidence(answers, reference, spec)]
+    for drift in tasks.of(spec).metric.drifts(answers, reference, spec):
+        limits = (-drift.limits[0], -drift.limits[1])
+        found.append(_graded(drift.code, -drift.value, limits, f"{drift.text} (limit: {drift.limits[0]:g})."))
+    return found
 
 
 def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Finding:

@@ -12,6 +12,7 @@ from edgewright import tasks
 from edgewright.core.statistics import Verdict
 from edgewright.tasks.scores import Accuracy, Delta, Score
 
+from .audit import DRIFTS
 from .results import Finding, Latency, Measurement, Ratio, Reference, Report
 
 MINUS = "\N{MINUS SIGN}"
@@ -22,7 +23,7 @@ EMULATED = "emulated"
 
 AUDIT = frozenset(
     {
-        "audit", "batch-rows", "batch-size", "census", "confidence", "runtime-parity", "saturation",
+        "audit", "batch-rows", "batch-size", "census", "confidence", "runtime-parity", "saturation", *DRIFTS,
     }
 )  # fmt: skip
 """Checks of variants whose errors and warnings are also printed below the table (docs/reference/audit.md)."""

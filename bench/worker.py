@@ -149,27 +149,28 @@ def memory() -> int:
 
 
 def predict(images: Sequence[str], out: str, progress: Progress | None = None) -> dict[str, Any]:
-    """Answer all `images` (files) as the session does. Write the rows for the accuracy to `out` (.npy, float32).
+    """Answer all `images` (files) as the session does. Write the rows for the accuracy to `out` (.npy).
 
     The task defines the rows: for a classifier the scores (images, classes), for a detector all boxes that its spec
     counts for accuracy (boxes, 7). Raises `RuntimeFailed` if an answer is not finite.
     """
     session, raw = _open["session"], Path(f"{out}.rows")
-    spec, rows = session.spec, tasks.of(session.spec).decode.rows
+    spec, decode = session.spec, tasks.of(session.spec).decode
+    dtype = np.dtype(decode.DTYPE)
     step, width, done = spec.input.batch or min(AT_ONCE, session.most), 0, 0
     try:
         with raw.open("wb") as file:  # the number of rows is unknown, and all of them together may be large
             for start in range(0, len(images), step):
                 part = list(images[start : start + step])
                 for outputs, sizes in session.outputs(part):
-                    found = np.ascontiguousarray(rows(outputs, spec, sizes, part, start), np.float32)
+                    found = np.ascontiguousarray(decode.rows(outputs, spec, sizes, part, start), dtype)
                     file.write(found.tobytes())
                     width, done = found.shape[1], done + len(found)
                 if progress:
                     progress(start + len(part), len(images), "images")
-        kept = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=(done, width))
+        kept = np.lib.format.open_memmap(out, mode="w+", dtype=dtype, shape=(done, width))
         if done:
-            kept[:] = np.memmap(raw, np.float32, "r", shape=(done, width))
+            kept[:] = np.memmap(raw, dtype, "r", shape=(done, width))
         kept.flush()
     finally:
         raw.unlink(missing_ok=True)

@@ -1,26 +1,30 @@
 """What every task gives: the main job, reports with its column, a gate that catches a worse artifact, answers, drawing.
 
-The third one is a plug-in, installed as an outside package would be: no file of the product knows of it.
+Each module in ``cases`` is one task. "colour" is a plug-in, installed as an outside package would be: no file of the
+product knows of it.
 """
 
 from __future__ import annotations
 
-import csv
-import importlib.util
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 from PIL import Image
+
+from . import cases
+from .cases.case import Case
 
 pytestmark = pytest.mark.xdist_group("contract")  # so that a main job runs once
 TESTS = Path(__file__).parent.parent
@@ -32,138 +36,16 @@ calibration_images = 32
 min_duration_s = 0.1
 min_count = 20
 """
-CLASSIFIER = """\
-name = "colours"
-labels = ["red", "green", "blue"]
-[input]
-height = 16
-width = 16
-[preprocess]
-resize = "exact"
-resize_to = [16, 16]
-[postprocess]
-scores = "softmax"
-"""
-COLOUR = """\
-name = "colours"
-task = "colour"
-[input]
-height = 16
-width = 16
-[preprocess]
-resize = "exact"
-resize_to = [16, 16]
-divide = 255.0
-"""
 
 
-class Case(NamedTuple):
-    """A task with a model that does it well: the ONNX file, what makes its weights worse, its description, what
-    writes its data into a folder, the heading of its column, what its answers say."""
-
-    task: str
-    model: Callable[[], onnx.ModelProto]
-    worsen: Callable[[dict[str, np.ndarray]], Any]
-    description: str
-    data: Callable[[Path], Any]
-    heading: str
-    primary: str
-    title: str
-    says: str
+def _cases() -> Iterator[Case]:
+    """The case of each module in ``cases``."""
+    for found in pkgutil.iter_modules(cases.__path__):
+        if found.name != "case":
+            yield importlib.import_module(f"{cases.__name__}.{found.name}").CASE
 
 
-def _load(path: str) -> Any:
-    name = f"contract_{Path(path).stem}"
-    spec = importlib.util.spec_from_file_location(name, TESTS / path)
-    assert spec is not None and spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    sys.modules[name] = found
-    spec.loader.exec_module(found)
-    return found
-
-
-tiny, squares = _load("tiny.py"), _load("e2e/test_detect.py")
-
-
-def _classifier() -> onnx.ModelProto:
-    """A convolution that keeps the colours, their means, and a layer that tells them apart."""
-    return _network(4 * np.eye(8, 3, dtype=np.float32), "logits")
-
-
-def _colours() -> onnx.ModelProto:
-    """The mean of each colour, from 0 to 1."""
-    return _network(np.eye(8, 3, dtype=np.float32), "colour")
-
-
-def _network(head: np.ndarray, output: str) -> onnx.ModelProto:
-    first = np.zeros((8, 3, 3, 3), np.float32)
-    for channel in range(3):
-        first[channel, channel, 1, 1] = 1
-    node, info = helper.make_node, helper.make_tensor_value_info
-    nodes = [
-        node("Conv", ["images", "first"], ["mixed"], "conv", pads=[1, 1, 1, 1]),
-        node("Relu", ["mixed"], ["positive"], "relu"),
-        node("GlobalAveragePool", ["positive"], ["means"], "pool"),
-        node("Flatten", ["means"], ["flat"], "flatten"),
-        node("Gemm", ["flat", "head"], [output], "head"),
-    ]
-    graph = helper.make_graph(
-        nodes, "colours", [info("images", TensorProto.FLOAT, [1, 3, 16, 16])],
-        [info(output, TensorProto.FLOAT, [1, 3])],
-        [numpy_helper.from_array(first, "first"), numpy_helper.from_array(head, "head")],
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-
-
-def _write_colours(folder: Path) -> None:
-    """Images of one colour with noise; ``colours.csv`` says which."""
-    random = np.random.default_rng(0)
-    for split in ("calib", "val"):
-        (folder / split).mkdir(parents=True)
-        rows = []
-        for number in range(40):
-            pixels = random.integers(20, 236, 3) + random.integers(-20, 20, (20, 24, 3))
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / split / f"{number:02}.png")
-            rows.append([f"{number:02}.png", *pixels.mean((0, 1)).round(3)])
-        with (folder / split / "colours.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(rows)
-
-
-def _write_squares(folder: Path) -> None:
-    for split, count, seed in (("calib", 32, 0), ("val", 24, 1)):
-        squares.write_scenes(folder / split, count, seed)
-
-
-def _no_blue(weights: dict[str, np.ndarray]) -> None:
-    weights["head"][:, 2] = 0
-
-
-def _boxes_aside(weights: dict[str, np.ndarray]) -> None:
-    weights["bias"][0] += 0.2
-
-
-def _darker(weights: dict[str, np.ndarray]) -> None:
-    weights["head"] *= 0.9
-
-
-CASES = {
-    case.task: case
-    for case in (
-        Case("classify", _classifier, _no_blue, CLASSIFIER, tiny.write_images, "Top-1", "top1", "top-1", "%"),
-        Case("detect", squares.squares, _boxes_aside, squares.SPEC, _write_squares, "mAP", "map", "mAP", "%"),
-        Case(
-            "colour",
-            _colours,
-            _darker,
-            COLOUR,
-            _write_colours,
-            "Colour error",
-            "colour_error",
-            "colour error",
-            "colour #",
-        ),
-    )
-}
+CASES = {case.task: case for case in _cases()}
 
 
 @pytest.fixture(scope="module")

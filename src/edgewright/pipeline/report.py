@@ -253,7 +253,7 @@ def _audit(state: RunState, build: Build) -> list[Finding]:
         found.append(audits.unaudited(missed.reason))
     if build.answers and state.reference.answers:
         answers, reference = (accuracy.load_outputs(entry.path) for entry in (build.answers, state.reference.answers))
-        found.append(audit.confidence(answers, reference, state.spec))
+        found += audit.against_reference(answers, reference, state.spec)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from edgewright.core.spec import ModelSpec
 from edgewright.core.statistics import Estimate
 
-from .scores import PAIRED, Accuracy, AtChance, Likeness, Moved, Paired, Score, Vocabulary
+from .scores import PAIRED, Accuracy, AtChance, Drift, Likeness, Moved, Paired, Score, Vocabulary
 
 if TYPE_CHECKING:
     import onnx
@@ -41,6 +41,9 @@ class Answer(Protocol):
 class Decode(Protocol):
     """`decode` turns outputs into answers. It is light and runs on devices."""
 
+    DTYPE: str
+    """The numpy type of the rows: "float32", or a smaller one for tasks with large answers."""
+
     @staticmethod
     def read(
         outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], score: float | None = None
@@ -68,7 +71,7 @@ class Decode(Protocol):
     def rows(
         outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]], names: Sequence[str], first: int
     ) -> np.ndarray:
-        """Return the rows for the accuracy, (rows, values) float32, of a batch whose first image has the number
+        """Return the rows for the accuracy, (rows, values) of `DTYPE`, of a batch whose first image has the number
         `first`.
 
         `names`: the names of the images, for errors. ``outputs.npy`` has the rows of all images in order. Raises the
@@ -190,6 +193,11 @@ class Metric(Protocol):
     @staticmethod
     def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Moved | None:
         """Return the shift of the answers' mean score; None if answers have no score, or none is high enough."""
+        ...
+
+    @staticmethod
+    def drifts(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> list[Drift]:
+        """Return the differences from the float reference that the primary score can hide, for the audit."""
         ...
 
     @staticmethod

@@ -169,6 +169,21 @@ class Moved(NamedTuple):
     limits: tuple[float, float]
 
 
+class Drift(NamedTuple):
+    """A difference between two sets of answers that an audit checks, such as a shift of masks.
+
+    `code`: the kind of difference. "classes": answers of one class changed to another. "boundary": outlines of regions.
+    "offset": the position, in pixels. "points": the position of one keypoint. "scale": the size of values, such as
+    depths. `text`: the difference for people, without a full stop at the end. A `value` above the first of `limits` is
+    a warning, above the second an error.
+    """
+
+    code: Literal["classes", "boundary", "offset", "points", "scale"]
+    text: str
+    value: float
+    limits: tuple[float, float]
+
+
 def pack(numbers: NDArray[np.floating[Any]]) -> str:
     """Encode numbers as float32 (little endian) in base64, as a report stores the contributions of images."""
     return base64.b64encode(numbers.astype("<f4").tobytes()).decode()

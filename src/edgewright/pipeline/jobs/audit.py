@@ -105,7 +105,7 @@ def audit_file(runner: StageRunner, asked: AuditRequest) -> Audited:
         float_artifact = compile_artifact(runner, plain, spec_of(plain), FLOAT, True)
         truth = evaluate(runner, float_artifact, asked.reference.name, images, here)
         ours, theirs = (accuracy.load_outputs(entry.path) for entry in (answers, truth))
-        found.append(audit.confidence(ours, theirs, spec))
+        found += audit.against_reference(ours, theirs, spec)
     findings, passed = audit.split([*image_sets.findings(evaluation), *found])
     return Audited(file=str(path), runtime=options.runtime, images=len(images.items), findings=findings, passed=passed)
 

@@ -15,6 +15,8 @@ from edgewright.tasks.outputs import probabilities
 from . import spec as section
 from .answer import Classification, Prediction
 
+DTYPE = "float32"
+
 
 def read(
     outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]] = (), score: float | None = None

@@ -19,6 +19,7 @@ from edgewright.tasks.scores import (
     Accuracy,
     AtChance,
     Delta,
+    Drift,
     Interval,
     Likeness,
     Moved,
@@ -129,6 +130,11 @@ def confidence(answers: Outputs, reference: Outputs, spec: ModelSpec) -> Moved |
         float(probabilities(np.asarray(part), of(spec).scores).max(1).mean()) for part in (reference, answers)
     )
     return Moved("the top answer", before, after, SHIFT)
+
+
+def drifts(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> list[Drift]:
+    """Return no drifts, because the primary score shows every change of an answer."""
+    return []
 
 
 def chosen(outputs: Outputs, places: Sequence[int]) -> Outputs:

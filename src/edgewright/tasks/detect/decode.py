@@ -22,6 +22,7 @@ from .answer import Detections
 from .spec import Detect
 from .suppression import nms
 
+DTYPE = "float32"
 _ROW, _AT_ONCE = 7, 65536
 
 

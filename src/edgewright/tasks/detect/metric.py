@@ -22,6 +22,7 @@ from edgewright.tasks.scores import (
     ClassConfidence,
     Confidence,
     Delta,
+    Drift,
     Likeness,
     Moved,
     Paired,
@@ -133,6 +134,11 @@ def confidence(answers: Boxes, reference: Boxes, spec: ModelSpec) -> Moved | Non
     """Return the shift of the mean score of matched boxes; None if there are none."""
     moved = _moved(answers, reference, spec)
     return Moved("matched boxes", moved.before, moved.after, SHIFT) if moved.matched else None
+
+
+def drifts(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> list[Drift]:
+    """Return no drifts, because mAP shows moved boxes and changed classes."""
+    return []
 
 
 def chosen(outputs: Boxes, places: Sequence[int]) -> Boxes:

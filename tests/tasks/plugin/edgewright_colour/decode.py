@@ -13,6 +13,8 @@ from edgewright.core.spec import ModelSpec
 from .answer import MeanColour
 from .spec import of
 
+DTYPE = "float32"
+
 
 def read(
     outputs: list[np.ndarray], spec: ModelSpec, sizes: Sequence[tuple[int, int]] = (), score: float | None = None

@@ -16,6 +16,7 @@ from edgewright.tasks.scores import (
     Accuracy,
     AtChance,
     Delta,
+    Drift,
     Likeness,
     Moved,
     Paired,
@@ -84,6 +85,11 @@ def likeness(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Lik
 def confidence(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> Moved | None:
     """Colours have no score of their own."""
     return None
+
+
+def drifts(answers: np.ndarray, reference: np.ndarray, spec: ModelSpec) -> list[Drift]:
+    """The error shows every change."""
+    return []
 
 
 def chosen(outputs: np.ndarray, places: Sequence[int]) -> np.ndarray:
