@@ -143,6 +143,10 @@ def test_a_device_answers_with_text_json_and_drawing(job: Job) -> None:
     said = job.run("run", str(bundle), str(image), "--save-images", "drawn")
     assert job.case.says in said.stdout
     assert json.loads(job.run("run", str(bundle), str(image), "--json").stdout)
+    (row,) = json.loads(job.run("run", str(bundle), str(image), "--format", "ultralytics").stdout)
+    assert row["image"] == str(image) and isinstance(row["summary"], list)
+    rows = json.loads(job.run("run", str(bundle), str(image), "--format", "coco").stdout)
+    assert all(isinstance(row["image_id"], int) for row in rows)
     (drawn,) = (job.folder / "drawn").iterdir()
     with Image.open(drawn) as after, Image.open(image) as before:
         assert after.size == before.size

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import edgewright
 from edgewright import tasks
@@ -25,9 +26,11 @@ def opened(bundle: Path, trust_plan: bool = False) -> edgewright.Session:
 
 def answer(
     session: edgewright.Session, images: Sequence[Path], top: int = 3, score: float | None = None,
-    save_images: Path | None = None, as_json: bool = False,
+    save_images: Path | None = None, form: str = "text",
 ) -> None:  # fmt: skip
     """Print the answer of `session` to each image, then close it. The rest are the options of `edgewright run`.
+
+    `form`: "text", or one of `FORMATS`.
 
     Raises `UsageError` for `score` with a task that has no scores.
     """
@@ -45,8 +48,8 @@ def answer(
         from edgewright.vision.draw import save
 
         saved = save(task.draw.draw, images, answers, save_images, spec.preprocess.turns)
-    if as_json:
-        console.print_json([{"image": str(path), **found.to_json(top)} for path, found in zip(images, answers)])
+    if form != "text":
+        console.print_json(FORMATS[form](images, answers, top))
         return
     screen = console.output()
     width = max(len(path.name) for path in images)
@@ -56,3 +59,28 @@ def answer(
         screen.print_line(f"{path.name:<{width}}  ", *first, *where)
         for line in rest:
             screen.print_line(*line)
+
+
+def _json(images: Sequence[Path], answers: Sequence[Any], top: int) -> list[dict[str, Any]]:
+    return [{"image": str(path), **found.to_json(top)} for path, found in zip(images, answers)]
+
+
+def _ultralytics(images: Sequence[Path], answers: Sequence[Any], top: int) -> list[dict[str, Any]]:
+    return [{"image": str(path), "summary": found.to_ultralytics()} for path, found in zip(images, answers)]
+
+
+def _coco(images: Sequence[Path], answers: Sequence[Any], top: int) -> list[dict[str, Any]]:
+    return [row for number, found in zip(_numbers(images), answers) for row in found.to_coco(number)]
+
+
+def _numbers(images: Sequence[Path]) -> Sequence[int]:
+    """Return COCO's ids of images: the numbers that are their names, or else their places in the command."""
+    stems = [path.stem for path in images]
+    named = [int(stem) for stem in stems if stem.isascii() and stem.isdigit()]
+    return named if len(set(named)) == len(images) else range(len(images))
+
+
+FORMATS: dict[str, Callable[[Sequence[Path], Sequence[Any], int], list[dict[str, Any]]]] = {
+    "json": _json, "ultralytics": _ultralytics, "coco": _coco,
+}  # fmt: skip
+"""The formats of `edgewright run --format`, as data for JSON: functions of the images, their answers and --top."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgewright.cli import options as o
+from edgewright.core.errors import UsageError
+
+
+class Format(str, Enum):
+    """How answers are printed."""
+
+    text = "text"
+    json = "json"
+    ultralytics = "ultralytics"
+    coco = "coco"
 
 
 def run(
@@ -30,7 +41,15 @@ def run(
             "--trust-plan", rich_help_panel=o.IN, help="Load a TensorRT plan of another machine. It is native code."
         ),
     ] = False,
-    as_json: o.JsonOption = False,
+    written: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            rich_help_panel=o.OUT,
+            help="text (default), json, ultralytics (the rows of Results.summary()), or coco (COCO's results).",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", rich_help_panel=o.OUT, help="The same as --format json.")] = False,
 ) -> None:
     """Classify images, or detect objects in them, with a bundle.
 
@@ -38,7 +57,13 @@ def run(
 
         edgewright run resnet18.edge photo.jpg
         edgewright run detector.edge street.jpg --save-images drawn/
+        edgewright run detector.edge street.jpg --format coco
     """
     from edgewright.cli.answer import answer, opened
 
-    answer(opened(bundle, trust_plan), images, top, score, save_images, as_json)
+    if as_json and written not in (None, Format.json):
+        raise UsageError(
+            f"--json and --format {written.value} were given.", "They exclude each other.", "Leave out one of them."
+        )
+    form = Format.json if as_json else written or Format.text
+    answer(opened(bundle, trust_plan), images, top, score, save_images, form.value)

@@ -37,6 +37,24 @@ class Answer(Protocol):
         """Return the lines for a terminal. The first line follows the image's name, the others are below it."""
         ...
 
+    def to_coco(self, image: int) -> list[dict[str, Any]]:
+        """Return rows of COCO's results format with `image` as image_id, and the model's class index as category_id.
+
+        Empty if COCO has no such result.
+        """
+        ...
+
+    def to_ultralytics(self) -> list[dict[str, Any]]:
+        """Return the rows of Ultralytics' ``Results.summary()``; empty if it has none for this task."""
+        ...
+
+    def to_supervision(self) -> Any:
+        """Return the type of supervision for this answer: ``Detections``, ``KeyPoints`` or ``Classifications``.
+
+        Raises `Unavailable` if supervision is not installed, and `InvalidInput` if it has no type for this answer.
+        """
+        ...
+
 
 class Decode(Protocol):
     """`decode` turns outputs into answers. It is light and runs on devices."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
+
+from edgewright.tasks import interchange
 
 if TYPE_CHECKING:
     from edgewright.tasks.contract import Line
@@ -53,3 +56,19 @@ class Classification(msgspec.Struct, frozen=True):
         first, *rest = self.top[:top]
         others = "".join(f", {p.label} {p.score:.1%}" for p in rest)
         return [(("bold", first.label), f" {first.score:.1%}", ("dim", others))]
+
+    def to_coco(self, image: int) -> list[dict[str, Any]]:
+        """Return a row per class of `top`, with `image` as its image_id. COCO's own results have no classes of
+        images."""
+        return [{"image_id": image, "category_id": p.index, "score": p.score} for p in self.top]
+
+    def to_ultralytics(self) -> list[dict[str, Any]]:
+        """Return the rows of Ultralytics' ``Results.summary()``, for at most five classes."""
+        return [interchange.summary_row(p.label, p.index, p.score) for p in self.top[:5]]
+
+    def to_supervision(self) -> Any:
+        """Return a ``supervision.Classifications`` of `top`. Raises `Unavailable` if supervision is not installed."""
+        return interchange.supervision().Classifications(
+            class_id=np.array([p.index for p in self.top]),
+            confidence=np.array([p.score for p in self.top], np.float32),
+        )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from edgewright.tasks import interchange
+
 if TYPE_CHECKING:
     from edgewright.tasks.contract import Line
 
@@ -70,3 +72,27 @@ class Detections:
             corners = " ".join(f"{value:7.1f}" for value in d.box)
             found.append((f"  {d.label:<16} {d.score:6.1%}  ", ("dim", corners)))
         return found
+
+    def to_coco(self, image: int) -> list[dict[str, Any]]:
+        """Return COCO's results: a row per object with `image` as its image_id, and x, y, width, height in pixels.
+
+        The category_id is the index of the model's class.
+        """
+        return [
+            {"image_id": image, "category_id": d.index, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": d.score}
+            for d in self
+            for x1, y1, x2, y2 in [d.box]
+        ]
+
+    def to_ultralytics(self) -> list[dict[str, Any]]:
+        """Return the rows of Ultralytics' ``Results.summary()``."""
+        return [interchange.summary_row(d.label, d.index, d.score, d.box) for d in self]
+
+    def to_supervision(self) -> Any:
+        """Return a ``supervision.Detections``. Raises `Unavailable` if supervision is not installed."""
+        return interchange.supervision().Detections(
+            xyxy=self.boxes,
+            confidence=self.scores,
+            class_id=self.indices.astype(int),
+            data={interchange.CLASS_NAME: interchange.class_names(self.indices, self.names)},
+        )
