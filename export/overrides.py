@@ -154,17 +154,18 @@ def merge(known: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def settle_bytes(fields: dict[str, Any], over: dict[str, Any]) -> None:
-    """If the model takes the image's bytes (uint8), set in `fields` that the graph normalizes.
+    """If the model takes the image's pixels (uint8 or int32), set in `fields` that the graph normalizes.
 
-    Raises `InvalidInput` if the user's `over` has a normalization, which is not possible before uint8.
+    Raises `InvalidInput` if the user's `over` has a normalization, which is not possible before integers.
     """
-    if fields.get("input", {}).get("dtype") != "uint8" or "preprocess" not in fields:
+    dtype = fields.get("input", {}).get("dtype")
+    if dtype not in ("uint8", "int32") or "preprocess" not in fields:
         return
     said = over.get("preprocess", {})
     asked = [key for key in ("divide", "mean", "std") if key in said]
     if asked and "normalize" not in said:
         raise InvalidInput(
-            f"The description has [preprocess] {', '.join(asked)}, but the model takes uint8.",
+            f"The description has [preprocess] {', '.join(asked)}, but the model takes {dtype}.",
             "The graph of such a model normalizes.",
             f"Remove {', '.join(asked)}.",
         )

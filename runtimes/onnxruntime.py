@@ -43,6 +43,11 @@ _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _OF_QUANTIZED = _INT8 | {"DynamicQuantizeMatMul", "QLinearAdd", "QLinearConcat"}
 """Operators of files without Q/DQ pairs. They always run in INT8 kernels."""
 _TYPES = {"float": "f32", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "int8": "i8"}
+_NUMPY: dict[str, Any] = {
+    "tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}  # fmt: skip
+"""Numpy types of inputs that are not float32."""
 
 
 class Handle(NamedTuple):
@@ -219,7 +224,7 @@ def _events(contents: Contents, options: Options, x: np.ndarray | None, count: i
         what = handle.session.get_inputs()[0]
         if x is None:
             shape = [side if isinstance(side, int) else 1 for side in what.shape]
-            x = np.zeros(shape, np.uint8 if "uint8" in what.type else np.float32)
+            x = np.zeros(shape, _NUMPY.get(what.type, np.float32))
         for _ in range(count):
             run(handle, x)
         events = json.loads(Path(handle.session.end_profiling()).read_text())

@@ -27,7 +27,7 @@ resize_to = [8, 8]
 
 def _model(path: Path, ending: str, shape: str = "N,4", opset: int = 17, kind: str = "float") -> Path:
     """A classifier of four classes by the mean colours; `ending` makes `y` out of the logits `l`."""
-    first = "f = Cast <to = 1> (x)" if kind == "uint8" else "f = Identity (x)"
+    first = "f = Cast <to = 1> (x)" if kind != "float" else "f = Identity (x)"
     model = parser.parse_model(f"""
     <ir_version: 8, opset_import: ["" : {opset}]>
     g ({kind}[N,3,8,8] x) => (float[{shape}] y)
@@ -128,16 +128,18 @@ def test_a_vector_that_nothing_describes_is_no_classifier(tmp_path: Path) -> Non
     assert _export(_model(tmp_path / "s.onnx", "y = Softmax <axis = 1> (l)"), bare).classes == 4
 
 
-def test_a_model_of_bytes_gets_the_pixels_as_they_are(tmp_path: Path) -> None:
-    path = _model(tmp_path / "m.onnx", "y = Identity (l)", kind="uint8")
+@pytest.mark.parametrize("kind", ["uint8", "int32"])
+def test_a_model_of_pixels_gets_the_pixels_as_they_are(tmp_path: Path, kind: str) -> None:
+    path = _model(tmp_path / "m.onnx", "y = Identity (l)", kind=kind)
     spec = _export(path)
-    assert (spec.input.dtype, spec.preprocess.normalize) == ("uint8", "graph")
+    assert (spec.input.dtype, spec.preprocess.normalize) == (kind, "graph")
     api.compile(tmp_path / "out/model.onnx", out=tmp_path / "m.edge", runtime="onnxruntime")
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    (wanted,) = onnx.reference.ReferenceEvaluator(str(path)).run(None, {"x": image.transpose(2, 0, 1)[None]})
+    x = image.transpose(2, 0, 1)[None].astype(kind)
+    (wanted,) = onnx.reference.ReferenceEvaluator(str(path)).run(None, {"x": x})
     with edgewright.open(str(tmp_path / "m.edge")) as session:
         assert session(image).index == wanted.argmax()
-    with pytest.raises(InvalidInput, match=r"(?s)has .preprocess. mean, but the model takes uint8"):
+    with pytest.raises(InvalidInput, match=rf"(?s)has .preprocess. mean, but the model takes {kind}"):
         _export(path, TOML + "mean = [0.5, 0.5, 0.5]")
 
 

@@ -114,6 +114,8 @@ def test_layouts_colours_and_uint8() -> None:
     nhwc = Input(height=16, width=16, dtype="uint8", layout="NHWC")
     np.testing.assert_array_equal(preprocess(image, graph, nhwc), pixels)
     assert preprocess(image, graph, nhwc).dtype == np.uint8
+    wide = preprocess(image, graph, msgspec.structs.replace(nhwc, dtype="int32"))
+    assert wide.dtype == np.int32 and np.array_equal(wide, preprocess(image, graph, nhwc))
     bgr = Preprocess(resize="none", color="BGR", divide=1.0, mean=(103.53, 116.28, 123.675))
     expected = pixels[..., ::-1].transpose(2, 0, 1).astype(np.float32) - np.float32(bgr.mean)[:, None, None]
     np.testing.assert_array_equal(preprocess(image, bgr, Input(height=16, width=16)), expected)

@@ -33,7 +33,7 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     - `interpolation`: "opencv" is OpenCV's INTER_LINEAR, as detectors are trained; the others are Pillow's.
     - `crop`: a center crop to (height, width). A smaller image is padded with zeros, after a letterbox with `pad`.
     - `divide`, `mean`, `std`: an input value is (pixel / divide - mean) / std, by channel. A pixel is from 0 to 255.
-    - `normalize`: "graph" means that the graph divides and normalizes; it takes uint8.
+    - `normalize`: "graph" means that the graph divides and normalizes; it takes the pixels, from 0 to 255.
     - `exif`: whether the EXIF orientation of a photo is applied first. OpenCV's imread applies it (and Ultralytics),
       and Pillow does not (nor timm and torchvision). None: as the library of `interpolation` does.
     """
@@ -81,7 +81,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     width: Side
     channels: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
     batch: Side | None = 1
-    dtype: Literal["float32", "uint8"] = "float32"
+    dtype: Literal["float32", "uint8", "int32"] = "float32"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     preprocess: Preprocess = Preprocess()
 
@@ -197,6 +197,8 @@ def inconsistency(spec: ModelSpec) -> str:
     pad = p.pad if isinstance(p.pad, tuple) else (p.pad,)
     if len(pad) not in (1, i.channels) or not all(0 <= level <= 255 for level in pad):
         return f"pad is {p.pad}: allowed is one gray level from 0 to 255, or one for each of {i.channels} channels"
+    if i.dtype != "float32" and p.normalize == "host":
+        return f'the input is {i.dtype}, which holds no normalized values: set normalize = "graph"'
     if p.divide <= 0 or not all(value > 0 for value in p.std):
         return "divide and std must be positive"
     if spec.labels and len(spec.labels) != spec.classes:

@@ -20,12 +20,12 @@ Align = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def random_input(model: onnx.ModelProto, batch: int = 2, seed: int = 0) -> np.ndarray:
-    """Seeded random images for the model's input: uint8 0..255 or float32 normal. `batch`: for a dynamic batch."""
+    """Seeded random images for the model's input: integers 0..255 or float32 normal. `batch`: for a dynamic batch."""
     image = inputs.image(model)
     shape = image.shape(image.batch or batch)
     random = np.random.default_rng(seed)
-    if image.dtype == "uint8":
-        return random.integers(0, 256, shape, np.uint8)
+    if image.dtype != "float32":
+        return random.integers(0, 256, shape, np.dtype(image.dtype).type)
     return random.standard_normal(shape, np.float32)
 
 

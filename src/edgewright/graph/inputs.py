@@ -36,13 +36,16 @@ def image(model: onnx.ModelProto, size: tuple[int, int] | None = None) -> Input:
         )
     tensor, name = found[0].type.tensor_type, found[0].name
     dims = shape(found[0])
-    kinds: dict[int, Any] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
+    kinds: dict[int, Any] = {
+        onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.INT32: "int32",
+    }  # fmt: skip
     layout = _layout(dims)
     if tensor.elem_type not in kinds or layout is None:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
         raise InvalidInput(
             f"The input '{name}' has type {kind} and shape {dims}: that is not an image.",
-            "An image input is float32 or uint8 and [batch, 1 or 3, height, width] or [batch, height, width, 1 or 3].",
+            "An image input is float32, uint8 or int32, and [batch, 1 or 3, height, width] or [batch, height, width, 1 "
+            "or 3].",
             "Export the model with such an input.",
         )
     channels, height, width = (dims[i] for i in ((1, 2, 3) if layout == "NCHW" else (3, 1, 2)))

@@ -15,6 +15,7 @@ pixels (14 of 187 COCO photos at 224; none with the shorter side resized), in ti
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -37,20 +38,21 @@ class Placement(msgspec.Struct, frozen=True):
 
 
 def preprocess(image: Picture, p: Preprocess, i: Input) -> np.ndarray:
-    """One image as the model takes it, without a batch axis: float32, or uint8 where the graph normalizes.
+    """One image as the model takes it, without a batch axis: the pixels in the input's type where the graph normalizes,
+    else float32.
 
     `image` as `open_picture` returns it. `p.mean` and `p.std` are in the order of the model's channels (`p.color`).
     Where `p.resize` is "shorter" and `p.resize_to` is not square, the image is scaled to just cover (height, width), as
     timm does. Raises `InvalidInput` if `p` and `i` contradict each other.
     """
-    out = np.empty(i.shape()[1:], _dtype(p))
+    out = np.empty(i.shape()[1:], _dtype(p, i))
     _fill(out, image, p, i)
     return out
 
 
 def batch(images: Sequence[ImageSource], spec: ModelSpec) -> np.ndarray:
     """All `images` opened, preprocessed and stacked in the model's layout, with N first; C-contiguous."""
-    out = np.empty(spec.input.shape(len(images)), _dtype(spec.preprocess))
+    out = np.empty(spec.input.shape(len(images)), _dtype(spec.preprocess, spec.input))
     for row, source in zip(out, images):
         _fill(row, open_picture(source, spec.preprocess.turns), spec.preprocess, spec.input)
     return out
@@ -76,8 +78,8 @@ def placement(size: tuple[int, int], p: Preprocess, i: Input) -> Placement:
     return Placement(scale_x, scale_y, left, top)
 
 
-def _dtype(p: Preprocess) -> type[np.uint8] | type[np.float32]:
-    return np.uint8 if p.normalize == "graph" else np.float32
+def _dtype(p: Preprocess, i: Input) -> np.dtype[Any]:
+    return np.dtype(i.dtype if p.normalize == "graph" else np.float32)
 
 
 def _fill(out: np.ndarray, image: Picture, p: Preprocess, i: Input) -> None:
@@ -110,7 +112,7 @@ def _fill(out: np.ndarray, image: Picture, p: Preprocess, i: Input) -> None:
 
 def _around(p: Preprocess, i: Input) -> np.ndarray:
     """The color outside the image, (channels, 1, 1), as the model takes it: a letterbox's, or black around a crop."""
-    color = np.empty((i.channels, 1, 1), _dtype(p))
+    color = np.empty((i.channels, 1, 1), _dtype(p, i))
     color[...] = np.reshape(p.pad if p.resize == "letterbox" else 0, (-1, 1, 1))
     if p.normalize == "host":
         _normalize(color, color.copy(), p)
