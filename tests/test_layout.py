@@ -45,7 +45,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 import edgewright
 trains = {  # what wraps torch; nothing imports it first
-    "edgewright.tasks.torch_losses", "edgewright.tasks.classify.training", "edgewright.tasks.detect.training",
+    "edgewright.core.torch_losses", "edgewright.tasks.classify.training", "edgewright.boxes.training",
 } | {
     "edgewright.quantize." + name
     for name in (

@@ -14,12 +14,13 @@ import text
 import edgewright
 from edgewright import api
 from edgewright.bench.results import Report
+from edgewright.boxes.spec import AnchorLevel, Head
 from edgewright.core import errors
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.tasks.classify.answer import Classification, Prediction
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.answer import Detection, Detections
-from edgewright.tasks.detect.spec import AnchorLevel, Detect
+from edgewright.tasks.detect.spec import Detect
 
 INTRODUCTION = """
 `import edgewright` takes milliseconds, because it imports a name only when you use it. The first two groups need
@@ -50,7 +51,7 @@ def groups() -> tuple[Group, ...]:
         }),
         Group("The description of a model", "The classes of `session.spec`, stored in each exported ONNX file.", {
             "edgewright.ModelSpec": ModelSpec, "Input": Input, "Preprocess": Preprocess, "Classify": Classify,
-            "Detect": Detect, "AnchorLevel": AnchorLevel,
+            "Detect": Detect, "Head": Head, "AnchorLevel": AnchorLevel,
         }),
         Group("On the machine that builds", "One function for each command. `edgewright.optimize` is the main job.", {
             first: functions.pop(first), "Outcome": api.Outcome, "Best": api.Best, "Report": Report, **functions,

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from edgewright.boxes.spec import Decoder
 from edgewright.core.description import TASK
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import flat, flat_input
 from edgewright.graph import clean, files, foreign, inference, inputs, metadata, precision, upgrade
 from edgewright.graph import outputs as output_pass
-from edgewright.tasks.detect.spec import Decoder
 
 from . import ultralytics_onnx
 from .loaded import Loaded, Original

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.boxes.decode import all_cells
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import batch, compare, cut
-from edgewright.tasks.detect.decode import all_cells
 from edgewright.tasks.detect.spec import Detect
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from edgewright import tasks
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
-from edgewright.tasks.torch_losses import Tensors, relative
+from edgewright.core.torch_losses import Tensors, relative
 
 
 def require_same_shapes(given: Tensors, wanted: Tensors, spec: ModelSpec) -> None:

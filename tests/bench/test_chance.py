@@ -17,11 +17,11 @@ from edgewright.bench.choice import choose
 from edgewright.bench.figures import sentence
 from edgewright.bench.gate import gate
 from edgewright.bench.results import Choice, Finding
+from edgewright.boxes.chance import of_boxes
 from edgewright.data.boxes import Box
 from edgewright.data.sets import Item
 from edgewright.tasks.classify.chance import of_answers
 from edgewright.tasks.classify.metric import score
-from edgewright.tasks.detect.chance import of_boxes
 from edgewright.tasks.scores import Accuracy, Scored
 
 BUDGET = budget.parse("top1 >= -1.0")

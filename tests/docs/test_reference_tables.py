@@ -15,6 +15,7 @@ import pytest
 from edgewright import tasks
 from edgewright.bench import audit, chance, figures, metrics
 from edgewright.bench.budget import UNITS
+from edgewright.boxes.spec import AnchorLevel, Decoder
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.pipeline.recipe import Recipe
 from edgewright.quantize import methods
@@ -23,7 +24,7 @@ from edgewright.runtimes.artifact import Artifact
 from edgewright.runtimes.bundle import Manifest
 from edgewright.runtimes.options import Builder, Options
 from edgewright.tasks.classify.spec import Classify
-from edgewright.tasks.detect.spec import AnchorLevel, Decoder, Detect
+from edgewright.tasks.detect.spec import Detect
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"

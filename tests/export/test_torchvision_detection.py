@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from edgewright.boxes import anchors
 from edgewright.core.errors import InvalidInput, Unavailable
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.export import exporter, overrides
 from edgewright.export.sources import torchvision, torchvision_detection
-from edgewright.tasks.detect import anchors
 from edgewright.tasks.detect.answer import Detections
 from edgewright.tasks.detect.decode import read
 from edgewright.tasks.detect.spec import of

@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+from edgewright.boxes.decode import all_cells
 from edgewright.core.description import structured
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
 from edgewright.core.spec import ModelSpec, convert, flat_input
@@ -20,7 +21,7 @@ from edgewright.graph import clean, compare, inputs, upcast, upgrade
 from edgewright.graph import files as onnx_files
 from edgewright.tasks.classify import spec as classify
 from edgewright.tasks.detect.answer import Detections
-from edgewright.tasks.detect.decode import all_cells, read
+from edgewright.tasks.detect.decode import read
 from edgewright.tasks.detect.spec import of
 from edgewright.vision import preprocess
 from edgewright.vision.image import open_image

@@ -219,9 +219,9 @@ def test_image_to_boxes(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch
     from safetensors.torch import load_file
 
     import edgewright
+    from edgewright.boxes.average_precision import average_precision
     from edgewright.data import sets
     from edgewright.demo import scenes, train_detector
-    from edgewright.tasks.detect.average_precision import average_precision
     from edgewright.vision.image import open_image
 
     recipe = Recipe(effort="thorough", runtimes=("openvino",), methods=scenes.RECIPE.methods, finalists=0)

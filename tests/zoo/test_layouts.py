@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edgewright import api
+from edgewright.boxes.average_precision import average_precision
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.data import sets
@@ -23,7 +24,6 @@ from edgewright.pipeline import images as image_sets
 from edgewright.runtimes import artifact, session
 from edgewright.runtimes.options import Options
 from edgewright.tasks.classify.spec import Classify
-from edgewright.tasks.detect.average_precision import average_precision
 from edgewright.tasks.detect.decode import evaluated
 
 from ..data import coco_writers, voc_writers, yolo_writers

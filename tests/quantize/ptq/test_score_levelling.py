@@ -9,9 +9,9 @@ import onnx
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
+from edgewright.boxes import protect
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.ptq import score_levelling
-from edgewright.tasks.detect import protect
 from edgewright.tasks.detect.spec import Detect
 
 CLASSES = 5

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.outputs import probabilities
 from edgewright.core.spec import Input, ModelSpec
 from edgewright.tasks.classify.decode import read
 from edgewright.tasks.classify.spec import Classify
-from edgewright.tasks.outputs import probabilities
 
 
 def spec(classes: int, kind: str = "softmax", top: int = 5, labels: tuple[str, ...] = ()) -> ModelSpec:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgewright.boxes.spec import AnchorLevel
+from edgewright.boxes.suppression import nms
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.tasks.detect.answer import Detections
 from edgewright.tasks.detect.decode import read
-from edgewright.tasks.detect.spec import AnchorLevel, Detect
-from edgewright.tasks.detect.suppression import nms
+from edgewright.tasks.detect.spec import Detect
 
 CLASSES, SIDE, STRIDES = 3, 64, (8, 16, 32)
 CELLS = [(SIDE // s) ** 2 for s in STRIDES]

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from boxes_sample import CLASSES, detections, scenes, spec
 
+from edgewright.boxes import paired
+from edgewright.boxes.average_precision import average_precision as score
+from edgewright.boxes.confidence import confidence_shift
+from edgewright.boxes.matching import matches
+from edgewright.boxes.paired import contributions, paired_difference, weighted_map
 from edgewright.core.errors import InvalidInput
 from edgewright.data.boxes import Box
 from edgewright.data.sets import Item, read
 from edgewright.tasks import scores
-from edgewright.tasks.detect import metric, paired
-from edgewright.tasks.detect.average_precision import average_precision as score
-from edgewright.tasks.detect.confidence import confidence_shift
-from edgewright.tasks.detect.matching import matches
-from edgewright.tasks.detect.paired import contributions, paired_difference, weighted_map
+from edgewright.tasks.detect import metric
 
 
 def by_pycocotools(found: np.ndarray, items: list[Item], classes: int) -> np.ndarray:

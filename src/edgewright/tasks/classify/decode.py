@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.outputs import probabilities
 from edgewright.core.spec import ModelSpec
 from edgewright.core.text import one_line
-from edgewright.tasks.outputs import probabilities
 
 from . import spec as section
 from .answer import Classification, Prediction

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgewright.core.losses import Outputs, each_image, energies, relative
 from edgewright.core.spec import ModelSpec
-from edgewright.tasks.losses import Outputs, each_image, energies, relative
 
 from . import spec as own
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from edgewright.core import statistics
 from edgewright.core.errors import InvalidInput, RuntimeFailed
+from edgewright.core.outputs import probabilities
 from edgewright.core.spec import ModelSpec
 from edgewright.core.statistics import Estimate
 from edgewright.data.sets import Item
-from edgewright.tasks.outputs import probabilities
 from edgewright.tasks.scores import (
     PAIRED,
     Accuracy,

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
+from edgewright.core.outputs import Rule
 from edgewright.core.spec import Count, ModelSpec, Section
-from edgewright.tasks.outputs import Rule
 
 
 class Classify(

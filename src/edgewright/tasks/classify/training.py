@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from edgewright.core.spec import ModelSpec
+from edgewright.core.torch_losses import TINY, Tensors, bernoulli
 from edgewright.tasks.contract import View
-from edgewright.tasks.torch_losses import TINY, Tensors, bernoulli
 
 from . import spec as own
 from . import truth

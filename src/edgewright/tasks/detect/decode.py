@@ -1,8 +1,4 @@
-"""Convert a detector's outputs to boxes in the original image, with labels and scores.
-
-Suppression is that of torchvision's ``batched_nms``, and the limit on candidates is Ultralytics'. torchvision's own
-detectors have a limit for each class (SSD) or feature map (RetinaNet), so boxes with a low score can differ.
-"""
+"""Convert a detector's outputs to boxes in the original image, with labels and scores."""
 
 from __future__ import annotations
 
@@ -11,16 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from edgewright.core.errors import InvalidInput
+from edgewright.boxes import decode as boxes
 from edgewright.core.spec import ModelSpec
-from edgewright.core.text import one_line
-from edgewright.vision.preprocess import placement
 
-from . import layouts, shapes
 from . import spec as section
 from .answer import Detections
-from .spec import Detect
-from .suppression import nms
 
 DTYPE = "float32"
 _ROW, _AT_ONCE = 7, 65536
@@ -28,27 +19,13 @@ _ROW, _AT_ONCE = 7, 65536
 
 def evaluated(spec: ModelSpec) -> ModelSpec:
     """Return `spec` with the thresholds of an evaluation, because mAP also needs boxes with low scores."""
-    d = section.of(spec)
-    several = d.multi_label or d.multi_label_eval
-    return spec.with_task(score=d.score_eval, multi_label=several)
+    return boxes.evaluated(spec)
 
 
 def threshold(spec: ModelSpec, score: Any) -> float | None:
-    """The least score of a detection that a caller gave, as a float; None if none was given.
-
-    Texts, arrays, tensors, decimals and booleans are refused, as is NaN, which would leave out every detection without
-    a word: `InvalidInput`.
-    """
-    if score is None:
-        return None
-    number = isinstance(score, (int, float, np.integer, np.floating)) and not isinstance(score, bool)
-    if not number or not 0 <= score <= 1:
-        raise InvalidInput(
-            f"score={one_line(repr(score))} is no score.",
-            "A score is an int or float (or one of numpy) from 0 to 1.",
-            "Give a number from 0 to 1.",
-        )
-    return float(score)
+    """Return the minimum score of a caller as a float; None if there is none. Raises `InvalidInput`, see
+    `boxes.decode`."""
+    return boxes.threshold(score)
 
 
 def read(
@@ -61,10 +38,9 @@ def read(
     Raises `InvalidInput` if the outputs have other shapes than the decoder needs, or do not belong to N images, and
     `RuntimeFailed` if a value is not finite.
     """
-    d = section.of(spec)
-    arrays = shapes.checked(outputs, spec, d, len(sizes))
-    least = d.score if score is None else score
-    return [_found([array[k] for array in arrays], spec, d, size, least) for k, size in enumerate(sizes)]
+    least = section.of(spec).score if score is None else score
+    found = boxes.read(outputs, spec, sizes, least)
+    return [Detections(one.boxes, one.scores, one.classes, spec.labels) for one in found]
 
 
 def rows(
@@ -99,37 +75,3 @@ def check_rows(rows: np.ndarray, spec: ModelSpec, images: int) -> tuple[str, str
             what = f"{len(bad)} boxes that are none, the first {bad[:1].tolist()}"
             return what, f"finite ones of {images} images and {spec.classes} classes"
     return None
-
-
-def all_cells(outputs: list[np.ndarray], spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (N, cells, 4) xyxy in input pixels and class scores (N, cells, C) of every cell, before any threshold.
-
-    For the decoders "boxes" and "dfl", whose answers can so be compared cell by cell. Raises as `read` does.
-    """
-    d = section.of(spec)
-    assert d.decoder in ("boxes", "dfl"), d
-    boxes, scores = [], []
-    for array in shapes.checked(outputs, spec, d, len(outputs[0]))[0]:
-        shapes.require_finite(array)
-        rows = array if d.transposed else array.T
-        width = 4 if d.decoder == "boxes" else 4 * d.bins
-        cells, raw = np.arange(len(rows)), rows[:, :width]
-        boxes.append(layouts.from_centre(raw) if d.decoder == "boxes" else layouts.from_distances(raw, cells, spec, d))
-        scores.append(layouts.scored(rows[:, width:], d))
-    return np.stack(boxes), np.stack(scores)
-
-
-def _found(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, size: tuple[int, int], least: float) -> Detections:
-    boxes, scores, classes = layouts.DECODERS[d.decoder](arrays, spec, d, least)
-    place = placement(size, spec.preprocess, spec.input)
-    corner = np.asarray((place.left, place.top) * 2, np.float32)
-    scale = np.asarray((place.scale_x, place.scale_y) * 2, np.float32)
-    if d.decoder == "anchors":  # torchvision compares the parts of boxes that are in the image
-        boxes = np.clip(boxes, corner, corner + np.asarray(size * 2, np.float32) * scale)
-    if d.decoder in ("set", "end2end") or d.iou >= 1:
-        keep = np.arange(min(d.most, len(scores)))
-    else:
-        keep = nms(boxes, classes, d.iou, d.most)
-    boxes = (boxes[keep] - corner) / scale
-    boxes = np.clip(boxes, 0, np.asarray(size * 2, np.float32))
-    return Detections(boxes, scores[keep], classes[keep], spec.labels)

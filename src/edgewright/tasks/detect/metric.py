@@ -11,6 +11,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewright.boxes import chance
+from edgewright.boxes.average_precision import average_precision
+from edgewright.boxes.confidence import Shift, confidence_shift
+from edgewright.boxes.matching import Boxes
+from edgewright.boxes.paired import contributions, paired_difference
 from edgewright.core import statistics
 from edgewright.core.spec import ModelSpec
 from edgewright.core.statistics import Estimate
@@ -32,11 +37,6 @@ from edgewright.tasks.scores import (
     pack,
 )
 
-from . import chance
-from .average_precision import average_precision
-from .confidence import Shift, confidence_shift
-from .matching import Boxes
-from .paired import contributions, paired_difference
 from .spec import of
 
 MAP = "map"

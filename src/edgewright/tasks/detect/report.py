@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgewright.boxes.matching import Boxes, best_pairs, groups
 from edgewright.core.spec import ModelSpec
 
 from .answer import Detections
 from .draw import draw
-from .matching import Boxes, best_pairs, groups
 from .spec import of
 
 HEADING = "mAP"

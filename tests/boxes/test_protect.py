@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewright.tasks.detect import protect
+from edgewright.boxes import protect
 
 
 def detector() -> onnx.ModelProto:

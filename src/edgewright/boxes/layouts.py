@@ -1,4 +1,4 @@
-"""Convert one image's outputs to boxes in input pixels, for every layout of `Detect`, in numpy.
+"""Convert one image's outputs to boxes in input pixels, for every layout of `Head`, in numpy.
 
 The threshold is compared with the raw scores of the network, and boxes are computed only for cells above it: a few
 hundred of 8,400.
@@ -9,75 +9,87 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
+from edgewright.core.outputs import probabilities
 from edgewright.core.spec import ModelSpec
-from edgewright.tasks.outputs import probabilities
 
 from . import anchors as anchor_boxes
 from .shapes import require_finite
-from .spec import Detect
+from .spec import Head
 
 MAX_CANDIDATES = 30_000
 """Maximum number of an image's best boxes that enter suppression, as in Ultralytics."""
 
-Decoded = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Boxes (K, 4) xyxy in input pixels, scores (K,), classes (K,), best first."""
+
+class Candidates(NamedTuple):
+    """Boxes (K, 4) xyxy in input pixels, scores (K,), classes (K,), best first.
+
+    `cells` (K,): the row of each in the network's outputs: a cell, an anchor or a query.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    cells: np.ndarray
 
 
-def _boxes(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _boxes(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     rows = arrays[0] if d.transposed else arrays[0].T
-    cells, classes, values = _best(rows[:, 4:], _raw(least, d), d.multi_label)
-    return from_centre(rows[cells, :4]), scored(values, d), classes
+    cells, classes, values = _best(rows[:, 4 : 4 + spec.classes], _raw(least, d), d.multi_label)
+    return Candidates(from_centre(rows[cells, :4]), scored(values, d), classes, cells)
 
 
-def _dfl(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _dfl(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     rows = arrays[0] if d.transposed else arrays[0].T
-    cells, classes, values = _best(rows[:, 4 * d.bins :], _raw(least, d), d.multi_label)
-    return from_distances(rows[cells, : 4 * d.bins], cells, spec, d), scored(values, d), classes
+    first = 4 * d.bins
+    cells, classes, values = _best(rows[:, first : first + spec.classes], _raw(least, d), d.multi_label)
+    return Candidates(from_distances(rows[cells, :first], cells, spec, d), scored(values, d), classes, cells)
 
 
-def _nanodet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _nanodet(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     levels = len(d.strides)
     cells, classes, values = _best(np.concatenate(arrays[:levels]), _raw(least, d), d.multi_label)
-    distances = np.concatenate(arrays[levels:])[cells]
-    return from_distances(distances, cells, spec, d), scored(values, d), classes
+    distances = np.concatenate(arrays[levels : 2 * levels])[cells]
+    return Candidates(from_distances(distances, cells, spec, d), scored(values, d), classes, cells)
 
 
-def _yolox(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _yolox(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     rows = arrays[0]
     likely = np.flatnonzero(rows[:, 4] >= _raw(least, d))  # no class score is above 1
-    values = scored(rows[likely, 4:], d)
+    values = scored(rows[likely, 4 : 5 + spec.classes], d)
     chosen, classes, scores = _best(values[:, :1] * values[:, 1:], least, d.multi_label)
     cells = likely[chosen]
-    return _from_offsets(rows[cells, :4], cells, spec, d), scores, classes
+    return Candidates(_from_offsets(rows[cells, :4], cells, spec, d), scores, classes, cells)
 
 
-def _yolov5(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _yolov5(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     rows = arrays[0]
     likely = np.flatnonzero(rows[:, 4] >= _raw(least, d))  # no class score is above 1
-    values = scored(rows[likely, 4:], d)
+    values = scored(rows[likely, 4 : 5 + spec.classes], d)
     chosen, classes, scores = _best(values[:, :1] * values[:, 1:], least, d.multi_label)
-    return from_centre(rows[likely[chosen], :4]), scores, classes
+    cells = likely[chosen]
+    return Candidates(from_centre(rows[cells, :4]), scores, classes, cells)
 
 
-def _yunet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _yunet(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     """Decode like OpenCV's ``FaceDetectorYN`` (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector")."""
     levels = len(d.strides)
     kinds, objects, raw = (np.concatenate(arrays[k * levels : (k + 1) * levels]) for k in range(3))
     values = np.sqrt(np.clip(scored(kinds, d), 0, 1) * np.clip(scored(objects, d), 0, 1))
     cells, classes, scores = _best(values, least, d.multi_label)
-    return _from_offsets(raw[cells], cells, spec, d), scores, classes
+    return Candidates(_from_offsets(raw[cells], cells, spec, d), scores, classes, cells)
 
 
-def _ultraface(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
-    scores, boxes = arrays
+def _ultraface(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
+    scores, boxes = arrays[:2]
     cells, classes, values = _best(np.ascontiguousarray(scores[:, 1:]), _raw(least, d), d.multi_label)
-    return boxes[cells] * _input_size(spec), scored(values, d), classes + 1
+    return Candidates(boxes[cells] * _input_size(spec), scored(values, d), classes + 1, cells)
 
 
-def _yolo_fastestv2(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _yolo_fastestv2(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     """Decode like the ncnn sample of dog-qiuqiu/Yolo-FastestV2. Its boxes are those of YOLOv5."""
     boxes, scores = [], []
     for array, level in zip(arrays, d.anchors):
@@ -92,10 +104,10 @@ def _yolo_fastestv2(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least:
         values = scored(rows[:, 4 * n :], d)
         scores.append((values[:, :n, None] * values[:, None, n:]).reshape(-1, spec.classes))
     cells, classes, best = _best(np.concatenate(scores), least, d.multi_label)
-    return from_centre(np.concatenate(boxes)[cells]), best, classes
+    return Candidates(from_centre(np.concatenate(boxes)[cells]), best, classes, cells)
 
 
-def _fastestdet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _fastestdet(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     channels, height, width = arrays[0].shape
     rows = arrays[0].reshape(channels, -1).T
     likely = np.flatnonzero(rows[:, 0] >= _raw(max(least, 0.0) ** (1 / 0.6), d))  # no class score is above 1
@@ -107,22 +119,22 @@ def _fastestdet(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: flo
     centre[:, 0] = (np.tanh(raw[:, 0]) + cells % width) / width
     centre[:, 1] = (np.tanh(raw[:, 1]) + cells // width) / height
     centre[:, 2:] = probabilities(raw[:, 2:], "sigmoid")
-    return from_centre(centre * _input_size(spec)), scores, classes
+    return Candidates(from_centre(centre * _input_size(spec)), scores, classes, cells)
 
 
-def _set(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
-    cells, classes, values = _best(arrays[0][:, 4:], _raw(least, d), d.multi_label)
-    return from_centre(arrays[0][cells, :4] * _input_size(spec)), scored(values, d), classes
+def _set(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
+    cells, classes, values = _best(arrays[0][:, 4 : 4 + spec.classes], _raw(least, d), d.multi_label)
+    return Candidates(from_centre(arrays[0][cells, :4] * _input_size(spec)), scored(values, d), classes, cells)
 
 
-def _end2end(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
+def _end2end(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
     rows = arrays[0]
     cells, _, values = _best(rows[:, 4:5], _raw(least, d), False)
-    return rows[cells, :4], scored(values, d), np.rint(rows[cells, 5]).astype(np.int64)
+    return Candidates(rows[cells, :4], scored(values, d), np.rint(rows[cells, 5]).astype(np.int64), cells)
 
 
-def _anchors(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float) -> Decoded:
-    rows, deltas = arrays
+def _anchors(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
+    rows, deltas = arrays[:2]
     if d.scores == "softmax":
         # No class has more than its share against the background alone. This needs no exponentials; the margin is for
         # their rounding.
@@ -132,10 +144,11 @@ def _anchors(arrays: list[np.ndarray], spec: ModelSpec, d: Detect, least: float)
     else:
         cells, classes, values = _best(rows, _raw(least, d), d.multi_label)
         scores = scored(values, d)
-    return anchor_boxes.decode(deltas[cells], anchor_boxes.grid(d.anchors, d.offset)[cells], d.coding), scores, classes
+    boxes = anchor_boxes.decode(deltas[cells], anchor_boxes.grid(d.anchors, d.offset)[cells], d.coding)
+    return Candidates(boxes, scores, classes, cells)
 
 
-DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Detect, float], Decoded]] = {
+DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Head, float], Candidates]] = {
     "boxes": _boxes, "dfl": _dfl, "yolov5": _yolov5, "yolox": _yolox, "nanodet": _nanodet, "fastestdet": _fastestdet,
     "yolo-fastestv2": _yolo_fastestv2, "yunet": _yunet, "ultraface": _ultraface, "set": _set, "end2end": _end2end,
     "anchors": _anchors,
@@ -164,14 +177,14 @@ def _best(values: np.ndarray, least: float, several: bool) -> tuple[np.ndarray, 
     return cells[rows[order]], classes[order], chosen[order]
 
 
-def _raw(least: float, d: Detect) -> float:
+def _raw(least: float, d: Head) -> float:
     """Return the value of a class output for the score `least`."""
     if d.scores == "none":
         return least
     return -math.inf if least <= 0 else math.inf if least >= 1 else math.log(least / (1 - least))
 
 
-def scored(values: np.ndarray, d: Detect) -> np.ndarray:
+def scored(values: np.ndarray, d: Head) -> np.ndarray:
     """Return class outputs as scores."""
     return probabilities(values, d.scores)
 
@@ -183,15 +196,15 @@ def from_centre(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
-def _from_offsets(raw: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
+def _from_offsets(raw: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Head) -> np.ndarray:
     """Return boxes from center offsets and logs of width and height (K, 4), in strides (YOLOX, YuNet)."""
-    x, y, stride = _grid(spec.input.height, spec.input.width, d.strides)[cells].T
+    x, y, stride = grid(spec.input.height, spec.input.width, d.strides)[cells].T
     # Bounded, so that an invalid output gives a box over the complete image instead of infinity.
     width, height = (np.exp(np.minimum(raw[:, 2:4], 20)) * stride[:, None]).T
     return from_centre(np.stack([(raw[:, 0] + x) * stride, (raw[:, 1] + y) * stride, width, height], axis=1))
 
 
-def from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Detect) -> np.ndarray:
+def from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: Head) -> np.ndarray:
     """Return boxes from the distances left, up, right and down of the cells' centers, in strides.
 
     The input is (K, 4 x bins) logits. Each distance is the mean of its bin numbers under softmax (generalized focal
@@ -205,9 +218,9 @@ def from_distances(logits: np.ndarray, cells: np.ndarray, spec: ModelSpec, d: De
         weights = np.exp(each - each.max(axis=1, keepdims=True))
         sums = _moments(d.bins) @ weights
         distances = (sums[:, 1] / sums[:, 0]).T
-    grid = _grid(spec.input.height, spec.input.width, d.strides)[cells]
+    places = grid(spec.input.height, spec.input.width, d.strides)[cells]
     boxes = np.empty(distances.shape, np.float32)
-    centre, stride = grid[:, :2] + 0.5, grid[:, 2:]
+    centre, stride = places[:, :2] + 0.5, places[:, 2:]
     np.subtract(centre, distances[:, :2], out=boxes[:, :2])
     np.add(centre, distances[:, 2:], out=boxes[:, 2:])
     boxes *= stride
@@ -223,15 +236,15 @@ def _moments(bins: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _grid(height: int, width: int, strides: tuple[int, ...]) -> np.ndarray:
+def grid(height: int, width: int, strides: tuple[int, ...]) -> np.ndarray:
     """Return (cells, 3) float32: column, row and stride of each cell, stride by stride, row by row."""
     levels = []
     for stride in strides:
         y, x = np.mgrid[: math.ceil(height / stride), : math.ceil(width / stride)]
         levels.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, stride)], axis=1))
-    grid = np.concatenate(levels).astype(np.float32)
-    grid.setflags(write=False)
-    return grid
+    cells = np.concatenate(levels).astype(np.float32)
+    cells.setflags(write=False)
+    return cells
 
 
 def _input_size(spec: ModelSpec) -> np.ndarray:

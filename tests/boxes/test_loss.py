@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgewright.boxes import loss
 from edgewright.core.spec import Input, ModelSpec, Preprocess
-from edgewright.tasks.detect import loss
 from edgewright.tasks.detect.spec import Detect
 
 

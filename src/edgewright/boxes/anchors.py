@@ -26,7 +26,7 @@ def count(levels: tuple[AnchorLevel, ...]) -> int:
 def grid(levels: tuple[AnchorLevel, ...], offset: float) -> np.ndarray:
     """Return (anchors, 4) float32, read-only: center x, center y, width and height in input pixels.
 
-    Ordered by level, row, column and size. `offset` as in `Detect`.
+    Ordered by level, row, column and size. `offset` as in `Head`.
     """
     made = [np.zeros((0, 4), np.float32)]
     for level in levels:
@@ -45,7 +45,7 @@ def decode(deltas: np.ndarray, anchors: np.ndarray, coding: tuple[float, float, 
     """Return boxes (K, 4) float32 x1, y1, x2, y2 in input pixels, from the network's `deltas` (K, 4) for `anchors` (K,
     4).
 
-    `coding` as in `Detect`; `anchors` are rows of `grid`. Boxes can reach beyond the image.
+    `coding` as in `Head`; `anchors` are rows of `grid`. Boxes can reach beyond the image.
     """
     deltas = deltas / np.asarray(coding, np.float32)
     with np.errstate(over="ignore"):  # a broken output gives a box at the edge, which is cut off

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from edgewright.boxes import anchors
+from edgewright.boxes.spec import AnchorLevel
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
-from edgewright.tasks.detect import anchors
 from edgewright.tasks.detect.decode import read
-from edgewright.tasks.detect.spec import AnchorLevel, Detect
+from edgewright.tasks.detect.spec import Detect
 
 LEVELS = (
     AnchorLevel(rows=2, columns=3, step=(16.0, 20.0), sizes=((10.0, 20.0), (30.0, 8.0))),
