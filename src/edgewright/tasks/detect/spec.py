@@ -9,7 +9,7 @@ from edgewright.core.spec import ModelSpec
 
 
 class Detect(Head, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="detect"):
-    """How a detector's outputs become boxes. `Head` describes the layouts and the fields."""
+    """How a detector's outputs become boxes in pixels of the image. `Head` describes the layouts and the fields."""
 
 
 SECTION = Detect
