@@ -10,15 +10,35 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 
+from . import runs
 from .remarks import Remark
+from .runs import Rle
 
 
-class Box(msgspec.Struct, frozen=True):
+class Skeleton(msgspec.Struct, frozen=True, kw_only=True):
+    """The keypoints of a set: their `names`, and pairs of indices that a drawing connects.
+
+    `flip`: the index of each point after a horizontal flip; empty if it is unknown. `sigmas`: COCO's falloff of each
+    point for the object keypoint similarity; empty if the set has none. `names` can be empty, too.
+    """
+
+    points: int
+    names: tuple[str, ...] = ()
+    edges: tuple[tuple[int, int], ...] = ()
+    flip: tuple[int, ...] = ()
+    sigmas: tuple[float, ...] = ()
+
+
+class Box(msgspec.Struct, frozen=True, omit_defaults=True):
     """One annotated object.
 
     `label`: the index of a class of the set. The corners are in pixels and can be outside the image. `area`, in square
     pixels, decides between small, medium and large objects. It is the area of the COCO mask if there is one, else of
     the box. `crowd`: not an object to find, so detections on it count neither as right nor as wrong.
+
+    The rest is None unless the task wants it (`Wants`). `polygons`: x1, y1, x2, y2 ... in pixels. `rle`: a mask of the
+    size of the image. `keypoints`: x and y in pixels, and the visibility: 0 not labeled, 1 hidden, 2 visible.
+    `corners`: the x and y of the four corners of a rotated box, in order.
     """
 
     label: int
@@ -28,6 +48,10 @@ class Box(msgspec.Struct, frozen=True):
     y2: float
     area: float
     crowd: bool = False
+    polygons: tuple[tuple[float, ...], ...] | None = None
+    rle: Rle | None = None
+    keypoints: tuple[tuple[float, float, int], ...] | None = None
+    corners: tuple[float, ...] | None = None
 
 
 class Annotated(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,18 +113,55 @@ def box(label: int, corners: Sequence[float], area: float | None = None, crowd: 
 
 def turned(box: Box, orientation: int, size: tuple[int, int]) -> Box:
     """Return `box`, of an image with `size` (width, height), after the image is rotated by an EXIF `orientation`."""
-    (x1, y1, x2, y2), (width, height) = (box.x1, box.y1, box.x2, box.y2), size
+    (ax, ay), (bx, by) = _turned(box.x1, box.y1, orientation, size), _turned(box.x2, box.y2, orientation, size)
+    found = Box(box.label, min(ax, bx), min(ay, by), max(ax, bx), max(ay, by), box.area, box.crowd)
+    if box.polygons is None and box.rle is None and box.keypoints is None and box.corners is None:
+        return found
+
+    def outline(values: tuple[float, ...]) -> tuple[float, ...]:
+        points = (_turned(x, y, orientation, size) for x, y in zip(values[::2], values[1::2]))
+        return tuple(value for point in points for value in point)
+
+    points = box.keypoints
+    return msgspec.structs.replace(
+        found,
+        polygons=None if box.polygons is None else tuple(map(outline, box.polygons)),
+        rle=None if box.rle is None else runs.turned(box.rle, orientation),
+        keypoints=None if points is None else tuple((*_turned(x, y, orientation, size), v) for x, y, v in points),
+        corners=None if box.corners is None else outline(box.corners),
+    )
+
+
+def scaled(box: Box, width: float, height: float) -> Box:
+    """Return `box`, whose numbers are fractions of an image, in pixels of an image of `width` and `height`."""
+    sides = (width, height)
+
+    def outline(values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(value * sides[k % 2] for k, value in enumerate(values))
+
+    points = box.keypoints
+    return Box(
+        box.label, box.x1 * width, box.y1 * height, box.x2 * width, box.y2 * height, box.area * width * height,
+        box.crowd, None if box.polygons is None else tuple(map(outline, box.polygons)), box.rle,
+        None if points is None else tuple((x * width, y * height, v) for x, y, v in points),
+        None if box.corners is None else outline(box.corners),
+    )  # fmt: skip
+
+
+def _turned(x: float, y: float, orientation: int, size: tuple[int, int]) -> tuple[float, float]:
+    """Return the point (x, y) of an image with `size` after the image is rotated by an EXIF `orientation`."""
+    width, height = size
     if orientation in (2, 3):
-        x1, x2 = width - x2, width - x1
+        x = width - x
     if orientation in (3, 4):
-        y1, y2 = height - y2, height - y1
+        y = height - y
     if orientation >= 5:
-        (x1, x2), (y1, y2) = (y1, y2), (x1, x2)
+        x, y = y, x
     if orientation in (6, 7):
-        x1, x2 = height - x2, height - x1
+        x = height - x
     if orientation in (7, 8):
-        y1, y2 = width - y2, width - y1
-    return Box(box.label, x1, y1, x2, y2, box.area, box.crowd)
+        y = width - y
+    return x, y
 
 
 def undone(orientation: int) -> int:

@@ -10,7 +10,7 @@ import msgspec
 from edgewright.core.errors import InvalidInput
 
 from . import photos
-from .boxes import Annotated, Annotations, Box, turned, undone
+from .boxes import Annotated, Annotations, Box, scaled, turned, undone
 from .items import Item
 from .remarks import NAMED, Remark, remark
 
@@ -49,11 +49,15 @@ def fit(annotations: Annotations) -> tuple[tuple[Item, ...], list[Remark]]:
 
 
 def as_stored(item: Item) -> Item:
-    """Return `item` with boxes in pixels of the stored image, for a model that sees photos without EXIF rotation."""
-    if item.orientation == 1 or item.boxes is None or item.size is None:
+    """Return `item` with boxes and `turn` for the stored image, for a model that sees photos without EXIF rotation."""
+    if item.orientation == 1 or item.size is None:
         return item
-    boxes = tuple(turned(box, undone(item.orientation), item.size) for box in item.boxes)
-    return msgspec.structs.replace(item, boxes=boxes)
+    back, size = undone(item.orientation), item.size
+    if item.pair is not None:
+        item = msgspec.structs.replace(item, turn=back if item.turn == 1 else 1)
+    if item.boxes is None:
+        return item
+    return msgspec.structs.replace(item, boxes=tuple(turned(box, back, size) for box in item.boxes))
 
 
 def _item(image: Annotated, header: photos.Header | None) -> Item:
@@ -62,10 +66,7 @@ def _item(image: Annotated, header: photos.Header | None) -> Item:
     width, height = size = header.upright
     boxes = image.boxes
     if image.relative:
-        boxes = tuple(
-            Box(b.label, b.x1 * width, b.y1 * height, b.x2 * width, b.y2 * height, b.area * width * height, b.crowd)
-            for b in boxes
-        )
+        boxes = tuple(scaled(box, width, height) for box in boxes)
     elif image.size == header.size != size:  # the annotations are for the image as stored
         boxes = tuple(turned(box, header.orientation, header.size) for box in boxes)
     return Item(image.path, None, boxes, header.orientation, size)

@@ -9,16 +9,21 @@ from typing import Literal
 import msgspec
 
 from . import photos
-from .boxes import Box
+from .boxes import Box, Skeleton
 from .remarks import Remark, merged
+from .wants import Wants
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """One image: its absolute path, its class index where it is labeled, its boxes in a detection set (else None).
 
     Boxes are in pixels of the upright image (as its EXIF orientation wants it shown), whose (width, height) is `size`;
-    `orientation` is the EXIF orientation. Both are known in a detection set only. `truth`: what a task reads from files
-    of its own, as numbers.
+    `orientation` is the EXIF orientation. Both are known only in a detection set and with a `pair`. `truth`: what a
+    task reads from files of its own, as numbers.
+
+    `pair`: the absolute path of the file that belongs to the image (`Wants.pair`); `pairs` opens it. `turn`: the EXIF
+    orientation by which the pixels of that file must be turned. `ids`: (value in the file, class) for each known value;
+    None if values are classes.
     """
 
     path: str
@@ -27,6 +32,9 @@ class Item(msgspec.Struct, frozen=True):
     orientation: int = 1
     size: tuple[int, int] | None = None
     truth: tuple[float, ...] | None = None
+    pair: str | None = None
+    turn: int = 1
+    ids: tuple[tuple[int, int], ...] | None = None
 
 
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -34,7 +42,9 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `classes`: the names of the labels; empty if labels are bare indices of the model's classes, or absent. `order`: the
     source of the order of `classes`. "file": a file lists them in the order of the indices. "sorted": sorted names of
-    class folders or annotations. "index": the indices themselves.
+    class folders or annotations. "index": the indices themselves. `skeleton`: the keypoints of a set that has some.
+    `folder`: the data folder. `wants`: the labels that were read; None if the task was not known. `unread`:
+    what the folder has for other tasks, such as "masks/", if the task was not known.
     """
 
     name: str
@@ -43,6 +53,10 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     classes: tuple[str, ...]
     order: Literal["file", "sorted", "index"] = "sorted"
     remarks: tuple[Remark, ...] = ()
+    skeleton: Skeleton | None = None
+    folder: str = ""
+    wants: Wants | None = None
+    unread: str = ""
 
     @property
     def paths(self) -> list[str]:

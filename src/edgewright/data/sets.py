@@ -28,6 +28,7 @@ from .fit import fit
 from .items import ImageSet, Item
 from .splits import role
 from .table import TABLE
+from .wants import Wants
 from .yolo.layouts import PAIR
 
 __all__ = [
@@ -49,20 +50,21 @@ def splits(folder: Path) -> list[str]:
     return table.splits(folder) if layout == TABLE else folders.splits(folder)
 
 
-def read(folder: Path, split: str | None = None) -> ImageSet:
+def read(folder: Path, split: str | None = None, wants: Wants | None = None) -> ImageSet:
     """Read the images of `folder`, or of one `split`. Raises `InvalidInput` if anything is ambiguous.
 
-    If there are several splits, you must name one. A single split is used without a name.
+    If there are several splits, you must name one. A single split is used without a name. `wants`: the labels to read;
+    None if the task is not known: then classes and boxes are read, and for other labels only the images are listed.
     """
-    return _read(folder, split, with_boxes=True)
+    return _read(folder, split, wants, with_boxes=True)
 
 
 def listed(folder: Path, split: str | None = None) -> ImageSet:
     """Read without annotations of boxes, to choose a few images of many. Items have no boxes."""
-    return _read(folder, split, with_boxes=False)
+    return _read(folder, split, None, with_boxes=False)
 
 
-def _read(folder: Path, split: str | None, with_boxes: bool) -> ImageSet:
+def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool) -> ImageSet:
     root = _root(folder)
     split = chosen(root, splits(root), split)
     below, layout = root, _layout(root)
@@ -82,7 +84,7 @@ def _read(folder: Path, split: str | None, with_boxes: bool) -> ImageSet:
             f"Images have the extension {' '.join(SUFFIXES)}.",
             f"Put images there: one folder per class, or a {TABLE}, or a flat folder without labels.",
         )
-    return msgspec.structs.replace(found, name=absolute(folder).name)
+    return msgspec.structs.replace(found, name=absolute(folder).name, folder=str(absolute(folder)), wants=wants)
 
 
 def annotated_near(images: ImageSet) -> str:

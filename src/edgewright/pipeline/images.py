@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,9 +15,11 @@ from edgewright.core.spec import ModelSpec
 from edgewright.core.store import key_of
 from edgewright.core.text import plain
 from edgewright.data import photos, sets
+from edgewright.data.boxes import Box
 from edgewright.data.remarks import NAMED, Remark, remark
 from edgewright.data.sets import ImageSet, Item
 from edgewright.data.splits import CALIBRATE_ON, EVALUATE_ON, LEARN_FROM, first, role
+from edgewright.data.wants import PLAIN, Wants
 from edgewright.pipeline.stages.runner import Watch, quiet
 
 MOST_TRAINING_IMAGES = 20_000
@@ -233,9 +235,27 @@ def _step(runner: Reading, what: str) -> Callable[[int, int], None]:
 
 
 def truth(images: ImageSet) -> str | None:
-    """A digest of the labels and boxes of `images`, which shows whether two reports have the same; None without any."""
-    known = [(i.label, i.boxes) if i.truth is None else (i.label, i.boxes, i.truth) for i in images.items]
+    """A digest of the labels of `images`, which shows whether two reports have the same; None without any.
+
+    Boxes are included with their masks and points, and pairs with the content of their files.
+    """
+    pairs = iter(photos.file_digests([item.pair for item in images.items if item.pair is not None]))
+    known = [_known(item, pairs) for item in images.items]
     return key_of("truth", {"items": known}) if any(one != (None, None) for one in known) else None
+
+
+def _known(item: Item, pairs: Iterator[str]) -> tuple[object, ...]:
+    """The labels of `item`, as they were encoded before boxes had masks and points. `pairs`: the next file's digest."""
+    boxes = None if item.boxes is None else [_plain_fields(box) for box in item.boxes]
+    known: tuple[object, ...] = (item.label, boxes)
+    if item.truth is not None:
+        known = (*known, item.truth)
+    return known if item.pair is None else (*known, next(pairs), item.turn, item.ids)
+
+
+def _plain_fields(box: Box) -> dict[str, object]:
+    fields = {name: getattr(box, name) for name in box.__struct_fields__}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def findings(images: ImageSet) -> list[Finding]:
@@ -257,10 +277,11 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
     _warn(images, turned, runner)
     images = images.noticed(turned)
     truth = tasks.of(spec).truth
+    images = wanted(images, truth.WANTS, runner)
     images = truth.found(images)
     if any(map(truth.known, images.items)):
         return truth.match(images, spec)
-    if all(item.label is None and item.boxes is None for item in images.items):
+    if all(item.label is None and item.boxes is None and item.pair is None for item in images.items):
         return images
     boxes = images.items[0].boxes is not None
     near = "" if boxes else sets.annotated_near(images)
@@ -270,6 +291,18 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
         f"Its task is {spec.task.kind}.{f' {near}.' if near else ''}",
         "Give that folder, or folders of splits like it." if near else "Give a data set for the model's task.",
     )
+
+
+def wanted(images: ImageSet, wants: Wants, runner: Reading = ALONE) -> ImageSet:
+    """`images` with the labels that a task wants, read again from their folder if they were read without the task."""
+    if images.wants == wants or not images.folder or (wants == PLAIN and not images.unread):
+        return images
+    found = sets.read(Path(images.folder), images.split or None, wants)
+    by_path = {item.path: item for item in found.items}
+    items = tuple(by_path.get(item.path, Item(item.path, None)) for item in images.items)
+    _warn(images, [one for one in found.remarks if one not in images.remarks], runner)
+    replaced = msgspec.structs.replace(found, items=items, split=images.split, name=images.name)
+    return replaced.noticed(images.remarks)
 
 
 def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
@@ -287,5 +320,10 @@ def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
 
 def has_labels(images: ImageSet, spec: ModelSpec | None = None) -> bool:
     """Whether every image has the labels that the model's task needs (`spec` None: that any task needs)."""
-    wanted = [tasks.of(spec)] if spec else map(tasks.get, tasks.names())
-    return any(all(map(task.truth.known, task.truth.found(images).items)) for task in wanted)
+    if spec is None and images.unread:
+        return True
+    for task in [tasks.of(spec)] if spec else map(tasks.get, tasks.names()):
+        read = wanted(images, task.truth.WANTS) if spec else images
+        if all(map(task.truth.known, task.truth.found(read).items)):
+            return True
+    return False

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from edgewright.data.sets import ImageSet, Item
+    from edgewright.data.wants import Wants
 
 View = Literal["crop", "zoom", "whole"]
 """How training changes images: random crops, zoom and shift of the evaluation's pixels, or no change."""
@@ -145,6 +146,8 @@ class Draw(Protocol):
 class Truth(Protocol):
     """`truth` checks the labels of a data set."""
 
+    WANTS: Wants
+    """The labels that the task reads."""
     NEEDS: str
     """The label that each image needs, as text: "a class an image"."""
     CLASSES: bool

@@ -5,7 +5,9 @@ from __future__ import annotations
 from edgewright.core.spec import ModelSpec
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet, Item
+from edgewright.data.wants import PLAIN
 
+WANTS = PLAIN
 NEEDS = "boxes"
 CLASSES = False
 TURNED = ", and their boxes were rotated back with them"

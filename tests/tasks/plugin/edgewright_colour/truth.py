@@ -10,8 +10,10 @@ import msgspec
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.data.sets import ImageSet, Item
+from edgewright.data.wants import PLAIN
 
 TABLE = "colours.csv"
+WANTS = PLAIN
 NEEDS = "a colour an image"
 CLASSES = False
 TURNED = ""
