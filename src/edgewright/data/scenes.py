@@ -19,6 +19,8 @@ from PIL import Image, ImageDraw
 from . import built_in, digits
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+REGIONS = ("background", *NAMES)
+"""The classes of the pixels of a map, by their index."""
 COUNTS = {"calib": 100, "test": 400}
 """Number of scenes in each split of the demo. Training also uses ``train``."""
 
@@ -71,13 +73,32 @@ def draw(split: str, count: int) -> Iterator[built_in.Named]:
     yield f"{split}/instances.json", json.dumps(content).encode()
 
 
+def draw_maps(split: str, count: int) -> Iterator[built_in.Named]:
+    """Yield the files of a split with a map of classes for each image: ``images/<split>/NNNNN.png`` and
+    ``masks/<split>/NNNNN.png``."""
+    for number in range(count):
+        image, _, regions = mapped(split, number)
+        yield f"images/{split}/{number:05}.png", built_in.png(image, compress_level=1)
+        yield f"masks/{split}/{number:05}.png", built_in.png(regions)
+
+
 def scene(split: str, number: int) -> tuple[Image.Image, list[tuple[int, Corners]]]:
     """Return scene `number` of `split` as an RGB image, and the class and box (x1, y1, x2, y2) of each digit in it."""
+    image, found, _ = mapped(split, number)
+    return image, found
+
+
+def mapped(split: str, number: int) -> tuple[Image.Image, list[tuple[int, Corners]], Image.Image]:
+    """Return the result of `scene`, and its map of classes: an image of the same size with one byte per pixel.
+
+    A byte is an index of `REGIONS`. Where digits overlap, it is that of the digit in front.
+    """
     random = np.random.default_rng([("train", "calib", "test").index(split), number])
     pixels, labels = _digits(split)
     width, height = (int(random.integers(SIDES[0], SIDES[1] + 1)) for _ in range(2))
     canvas = _background(random, width, height)
     canvas = _clutter(random, canvas)
+    regions = np.zeros((height, width), np.uint8)
     found: list[tuple[int, Corners]] = []
     for _ in range(int(random.integers(DIGITS[0], DIGITS[1] + 1))):
         chosen = int(random.integers(len(pixels)))
@@ -86,9 +107,11 @@ def scene(split: str, number: int) -> tuple[Image.Image, list[tuple[int, Corners
         if place is not None:
             box = (place[0], place[1], place[0] + mask.shape[1], place[1] + mask.shape[0])
             _paint(random, canvas, mask, box)
+            regions[box[1] : box[3], box[0] : box[2]][mask > 0.5] = labels[chosen] + 1
             found.append((int(labels[chosen]), box))
     grain = random.normal(0, random.uniform(0, 8), canvas.shape)
-    return Image.fromarray(np.clip(canvas + grain, 0, 255).astype(np.uint8)), found
+    image = Image.fromarray(np.clip(canvas + grain, 0, 255).astype(np.uint8))
+    return image, found, Image.fromarray(regions)
 
 
 _CACHE: dict[str, tuple[np.ndarray, np.ndarray]] = {}
