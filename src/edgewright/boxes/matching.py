@@ -6,7 +6,7 @@ class. A row with a value that is not finite matches nothing, so it counts as a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,11 @@ from edgewright.data.sets import Item
 Boxes = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer[Any]]
+
+Overlap = Callable[[Floats, list[Box]], Floats]
+"""A function of rows and labeled objects, all of one image and class: their likeness from 0 to 1 (rows, objects)."""
+Likeness = Callable[[Floats, Floats], Floats]
+"""A function of the rows of two models, all of one image and class: their likeness from 0 to 1 (rows, rows)."""
 
 COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", "class")
 MOST = 100
@@ -47,8 +52,16 @@ def groups(rows: NDArray[Any]) -> Iterator[tuple[tuple[int, int], Ints]]:
         yield (int(keys[start, 0]), int(keys[start, 1])), group
 
 
-def matches(found: Boxes, items: Sequence[Item], classes: int) -> list[Matches]:
-    """Return COCOeval's matches over all sizes, for each class. The evaluator in C++ does not expose them."""
+def matches(
+    found: Boxes, items: Sequence[Item], classes: int, overlap: Overlap | None = None, most: int = MOST
+) -> list[Matches]:
+    """Return COCOeval's matches over all sizes, for each class. The evaluator in C++ does not expose them.
+
+    `overlap`: how a row and a labeled object are compared; the IoU of boxes by default. Then a row can have more
+    columns. `most`: the maximum number of detections per image and class. Raises `InvalidInput` if no item has an
+    object to find.
+    """
+    require_objects(items)
     rows = clean(found)
     truth: dict[tuple[int, int], list[Box]] = {}
     objects = np.zeros((classes, len(items)), np.int64)
@@ -58,8 +71,8 @@ def matches(found: Boxes, items: Sequence[Item], classes: int) -> list[Matches]:
             objects[box.label, k] += not box.crowd
     parts: list[list[tuple[Ints, NDArray[np.bool_], NDArray[np.bool_]]]] = [[] for _ in range(classes)]
     for (label, image), every in groups(rows):
-        best = every[:MOST]
-        hit, ignored = _matched(rows[best], truth.get((label, image), []))
+        best = every[:most]
+        hit, ignored = _matched(rows[best], truth.get((label, image), []), overlap or boxes_overlap)
         parts[label].append((best, hit, ignored))
     return [_by_score(rows, parts[k], objects[k]) for k in range(classes)]
 
@@ -74,7 +87,7 @@ def _by_score(rows: Floats, parts: list[tuple[Ints, NDArray[np.bool_], NDArray[n
     return Matches(rows[every[order], 0].astype(np.int64), hit, ignored, objects)
 
 
-def _matched(rows: Floats, truth: list[Box]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _matched(rows: Floats, truth: list[Box], overlap: Overlap) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return (hit, ignored) of one image and class, each (IoUs, detections), by the rules of COCOeval.evaluateImg.
 
     Detections are matched in order of score. Each takes the free object with the largest IoU (the later of equal ones),
@@ -84,10 +97,8 @@ def _matched(rows: Floats, truth: list[Box]) -> tuple[NDArray[np.bool_], NDArray
     if not truth or not len(rows):
         return hit, ignored
     truth = sorted(truth, key=lambda box: box.crowd)
-    crowd = [int(box.crowd) for box in truth]
-    iou = require("faster_coco_eval.core.mask", "host").iou
-    ious = np.asarray(iou(sides(rows), np.array([xywh(box) for box in truth], np.float64), crowd))
-    plain = len(truth) - sum(crowd)
+    ious = overlap(rows, truth)
+    plain = len(truth) - sum(box.crowd for box in truth)
     for t, threshold in enumerate(IOUS):
         free = np.ones(plain, bool)
         for d in np.flatnonzero(ious.max(axis=1) >= threshold):
@@ -100,9 +111,21 @@ def _matched(rows: Floats, truth: list[Box]) -> tuple[NDArray[np.bool_], NDArray
     return hit, ignored
 
 
-def best_pairs(own: NDArray[Any], other: NDArray[Any], iou: float) -> list[tuple[int, int]]:
-    """Return pairs (row of `own`, row of `other`) of greedily matched boxes with an IoU of at least `iou`."""
-    overlaps = _ious(own.astype(np.float64), other.astype(np.float64))
+def boxes_overlap(rows: Floats, truth: list[Box]) -> Floats:
+    """Return the IoU (rows, objects) of boxes; for a crowd, the share of the row's area that is in it."""
+    iou = require("faster_coco_eval.core.mask", "host").iou
+    crowd = [int(box.crowd) for box in truth]
+    return np.asarray(iou(sides(rows), np.array([xywh(box) for box in truth], np.float64), crowd))
+
+
+def best_pairs(
+    own: NDArray[Any], other: NDArray[Any], iou: float, likeness: Likeness | None = None
+) -> list[tuple[int, int]]:
+    """Return pairs (row of `own`, row of `other`) of greedily matched boxes with an IoU of at least `iou`.
+
+    `likeness`: how two rows are compared; the IoU of boxes by default.
+    """
+    overlaps = (likeness or _ious)(own.astype(np.float64), other.astype(np.float64))
     i, j = np.nonzero(overlaps >= iou)  # false for NaN
     pairs, used = list[tuple[int, int]](), (set[int](), set[int]())
     for k in np.argsort(-overlaps[i, j], kind="stable"):

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgewright.core.statistics import Estimate
-from edgewright.data.sets import Item
 
-from .matching import IOUS, Boxes, Floats, Ints, Matches, matches, require_objects
+from .matching import Floats, Ints, Matches
 
 RESAMPLES = 1000
 _RECALLS = np.linspace(0.0, 1.0, 101)
@@ -22,37 +21,29 @@ _MANY = 100  # images with objects of a class; above it, the precision without o
 
 
 def paired_difference(
-    found: Boxes,
-    reference: Boxes,
-    items: Sequence[Item],
-    classes: int,
-    confidence: float = 0.95,
-    seed: int = 0,
+    ours: Sequence[Matches], theirs: Sequence[Matches], images: int, confidence: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """Return the mAP (IoU 0.50 to 0.95) of `found` minus that of `reference` in points, by a paired bootstrap over
-    images.
+    """Return the mAP (IoU 0.50 to 0.95) of `ours` minus that of `theirs` in points, by a paired bootstrap over images.
 
     A resample draws as many images as there are, with replacement, the same ones for both. A class without an object in
     the resample is in neither mean. Each bound is one-sided at `confidence` (percentile bootstrap, Efron & Tibshirani,
     1993), and the interval contains the value. If every resample has the same difference, the interval is empty.
     """
-    require_objects(items)
-    ours, theirs = matches(found, items, classes), matches(reference, items, classes)
-    once = np.ones((1, len(items)), np.int64)
+    once = np.ones((1, images), np.int64)
     value = float((weighted_map(ours, once) - weighted_map(theirs, once))[0])
     rng = np.random.default_rng(seed)
     largest = max((len(one.image) for one in (*ours, *theirs)), default=0)
-    block = max(1, _BLOCK // max(largest, len(items), 1))
+    block = max(1, _BLOCK // max(largest, images, 1))
     differences = list[Floats]()
     for start in range(0, RESAMPLES, block):
         size = min(block, RESAMPLES - start)
-        weights = rng.multinomial(len(items), np.full(len(items), 1 / len(items)), size=size)
+        weights = rng.multinomial(images, np.full(images, 1 / images), size=size)
         differences.append(weighted_map(ours, weights) - weighted_map(theirs, weights))
     low, high = np.quantile(np.concatenate(differences), [1 - confidence, confidence])
     return Estimate(value, min(float(low), value), max(float(high), value))
 
 
-def contributions(found: Boxes, items: Sequence[Item], classes: int) -> Floats:
+def contributions(found: Sequence[Matches], images: int) -> Floats:
     """Return the contribution of each image to the mAP of `found`, in points (I,). The mean is the mAP.
 
     The contributions are the jackknife's pseudo-values (Tukey, 1958) without bias correction: the mAP plus the
@@ -61,17 +52,21 @@ def contributions(found: Boxes, items: Sequence[Item], classes: int) -> Floats:
     & Stein, "The Jackknife Estimate of Variance", 1981). This matters for classes with few images, where a bootstrap
     gives too narrow intervals.
     """
-    require_objects(items)
-    present = [one for one in matches(found, items, classes) if one.objects.any()]
-    total, counted, value = np.zeros(len(items)), np.zeros(len(items)), 0.0
+    present = [one for one in found if one.objects.any()]
+    total, counted, value = np.zeros(images), np.zeros(images), 0.0
     for one in present:
         whole, without = _without_each(one)
         left = one.objects < one.objects.sum()  # without its only image, a class is in no mean
         value += whole / len(present)
         total += np.where(left, without, 0.0)
         counted += left
-    influences = (len(items) - 1) * (value - total / np.maximum(counted, 1))
+    influences = (images - 1) * (value - total / np.maximum(counted, 1))
     return np.asarray(100 * (value + influences - influences.mean()))
+
+
+def at(found: Sequence[Matches], iou: int) -> list[Matches]:
+    """Return the matches at only one IoU, the threshold at place `iou` in `IOUS`."""
+    return [one._replace(hit=one.hit[iou : iou + 1], ignored=one.ignored[iou : iou + 1]) for one in found]
 
 
 def weighted_map(matches: Sequence[Matches], weights: Ints) -> Floats:
@@ -104,7 +99,7 @@ def _weighted_ap(one: Matches, weights: Ints, objects: Ints) -> Floats:
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         reached = _levels(found / objects[:, None])
         total += (best * np.diff(reached, axis=1, prepend=0)).sum(axis=1)
-    return total / (len(_RECALLS) * len(IOUS))
+    return total / (len(_RECALLS) * len(one.hit))
 
 
 def _without_each(one: Matches) -> tuple[float, Floats]:
@@ -157,7 +152,7 @@ def _derivatives(one: Matches) -> Floats:
         each = np.where(hit, gain[behind], 0.0) - np.where(ignored, 0.0, cost[behind])
         each[at] += best / objects
         total += np.bincount(one.image, each, len(total)) - one.objects * (best.sum() / objects**2)
-    return total / len(IOUS)
+    return total / len(one.hit)
 
 
 def _sums_from(values: Floats) -> Floats:

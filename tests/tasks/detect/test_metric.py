@@ -84,7 +84,9 @@ def test_sizes_and_classes_without_objects_have_no_figure() -> None:
     )
     empty = score(np.zeros((0, 7), np.float32), items, 2)
     assert (empty.map, empty.map_large, empty.map_small) == (0, 0, None)
-    assert paired_difference(found, found[:0], items, 2)[0] == pytest.approx(100)
+    assert paired_difference(matches(found, items, 2), matches(found[:0], items, 2), len(items))[0] == pytest.approx(
+        100
+    )
 
 
 def test_rows_that_are_not_finite_match_nothing() -> None:
@@ -94,13 +96,18 @@ def test_rows_that_are_not_finite_match_nothing() -> None:
         assert score(np.array([bad], np.float32), items, 1).map == 0
     broken = np.array([[0, np.nan, 0, 200, 200, 0.9, 0], good], np.float32)
     assert score(broken, items, 1).map == pytest.approx(50), "it is a false positive before the right one"
-    assert paired_difference(broken, np.array([good], np.float32), items, 1).value == pytest.approx(-50)
+    assert paired_difference(
+        matches(broken, items, 1), matches(np.array([good], np.float32), items, 1), len(items)
+    ).value == pytest.approx(-50)
 
 
 def test_without_an_object_there_is_nothing_to_measure() -> None:
     items = [Item("a.png", None, ()), Item("b.png", None, (Box(0, 0, 0, 9, 9, 81, True),))]
     nothing = np.zeros((0, 7), np.float32)
-    for measure in (lambda: score(nothing, items, 1), lambda: paired_difference(nothing, nothing, items, 1)):
+    for measure in (
+        lambda: score(nothing, items, 1),
+        lambda: paired_difference(matches(nothing, items, 1), matches(nothing, items, 1), len(items)),
+    ):
         with pytest.raises(InvalidInput, match="None of the 2 images has a box"):
             measure()
 
@@ -136,13 +143,15 @@ def test_weights_are_copies_of_images() -> None:
 def test_paired_difference_is_the_difference_with_bounds_around_it() -> None:
     items = scenes(60)
     good, bad = detections(items, CLASSES, 0, 0.03), detections(items, CLASSES, 1, 0.15)
-    found = paired_difference(bad, good, items, CLASSES)
+    found = paired_difference(matches(bad, items, CLASSES), matches(good, items, CLASSES), len(items))
     assert found.value == pytest.approx(score(bad, items, CLASSES).map - score(good, items, CLASSES).map)
     assert found.low < found.value < found.high < 0
-    assert paired_difference(bad, good, items, CLASSES) == found, "the seed makes it repeatable"
-    wider = paired_difference(bad, good, items, CLASSES, confidence=0.99)
+    assert paired_difference(matches(bad, items, CLASSES), matches(good, items, CLASSES), len(items)) == found, (
+        "the seed makes it repeatable"
+    )
+    wider = paired_difference(matches(bad, items, CLASSES), matches(good, items, CLASSES), len(items), confidence=0.99)
     assert wider.low < found.low and wider.high > found.high
-    assert paired_difference(good, good, items, CLASSES) == (0, 0, 0)
+    assert paired_difference(matches(good, items, CLASSES), matches(good, items, CLASSES), len(items)) == (0, 0, 0)
 
 
 def test_pairing_is_narrower_than_two_separate_bootstraps() -> None:
@@ -150,7 +159,7 @@ def test_pairing_is_narrower_than_two_separate_bootstraps() -> None:
     good = detections(items, CLASSES, 0, 0.03)
     slightly = good.copy()
     slightly[::9, 1:5] += 3
-    found = paired_difference(slightly, good, items, CLASSES)
+    found = paired_difference(matches(slightly, items, CLASSES), matches(good, items, CLASSES), len(items))
     weights = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), size=400)
     alone = weighted_map(matches(good, items, CLASSES), weights)
     assert found.high - found.low < np.subtract(*np.quantile(alone, [0.95, 0.05])) / 2
@@ -159,9 +168,9 @@ def test_pairing_is_narrower_than_two_separate_bootstraps() -> None:
 def test_blocks_of_resamples_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     items = scenes(20)
     one, other = detections(items, CLASSES, 0), detections(items, CLASSES, 1)
-    whole = paired_difference(one, other, items, CLASSES)
+    whole = paired_difference(matches(one, items, CLASSES), matches(other, items, CLASSES), len(items))
     monkeypatch.setattr(paired, "_BLOCK", 3000)
-    assert paired_difference(one, other, items, CLASSES) == whole
+    assert paired_difference(matches(one, items, CLASSES), matches(other, items, CLASSES), len(items)) == whole
 
 
 # --- what each image contributes --------------------------------------------------------------------------------------
@@ -171,13 +180,13 @@ def test_blocks_of_resamples_do_not_change_the_result(monkeypatch: pytest.Monkey
 def test_contributions_have_the_map_as_their_mean(seed: int) -> None:
     items = scenes(seed=seed)
     found = detections(items, CLASSES, seed)
-    each = contributions(found, items, CLASSES)
+    each = contributions(matches(found, items, CLASSES), len(items))
     assert each.mean() == pytest.approx(score(found, items, CLASSES).map, abs=1e-9)
     held = metric.score(found, items, spec())
     numbers = scores.unpack(held.contributions)
     assert numbers == pytest.approx(each, rel=1e-6)
     assert float(numbers.mean(dtype=float)) == pytest.approx(held.score, abs=1e-4), "float32 keeps the mean"
-    assert contributions(found[:0], items, CLASSES) == pytest.approx(np.zeros(len(items)))
+    assert contributions(matches(found[:0], items, CLASSES), len(items)) == pytest.approx(np.zeros(len(items)))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -191,7 +200,7 @@ def test_contributions_are_what_leaving_each_image_out_takes(seed: int) -> None:
         rest.append(score(others, items[:k] + items[k + 1 :], CLASSES).map)
     lost = np.mean(rest) - np.array(rest)
     mean = score(found, items, CLASSES).map
-    assert contributions(found, items, CLASSES) == pytest.approx(mean + 13 * lost, abs=1e-6)
+    assert contributions(matches(found, items, CLASSES), len(items)) == pytest.approx(mean + 13 * lost, abs=1e-6)
 
 
 def test_contributions_to_classes_of_many_images_are_nearly_what_leaving_them_out_takes(
@@ -202,7 +211,10 @@ def test_contributions_to_classes_of_many_images_are_nearly_what_leaving_them_ou
     exact, linear = [], []
     for many, into in ((300, exact), (100, linear)):
         monkeypatch.setattr(paired, "_MANY", many)
-        into.append(contributions(one, items, CLASSES) - contributions(other, items, CLASSES))
+        into.append(
+            contributions(matches(one, items, CLASSES), len(items))
+            - contributions(matches(other, items, CLASSES), len(items))
+        )
     assert linear[0].std() == pytest.approx(exact[0].std(), rel=0.1)
     assert np.corrcoef(linear[0], exact[0])[0, 1] > 0.9
 
@@ -214,9 +226,11 @@ def test_contributions_give_the_interval_of_the_bootstrap(seed: int) -> None:
     slightly = good.copy()
     slightly[::9, 1:5] += 3
     for other in (bad, slightly):
-        difference = contributions(other, items, CLASSES) - contributions(good, items, CLASSES)
+        difference = contributions(matches(other, items, CLASSES), len(items)) - contributions(
+            matches(good, items, CLASSES), len(items)
+        )
         half = 1.645 * difference.std(ddof=1) / len(items) ** 0.5
-        sampled = paired_difference(other, good, items, CLASSES)
+        sampled = paired_difference(matches(other, items, CLASSES), matches(good, items, CLASSES), len(items))
         assert difference.mean() == pytest.approx(sampled.value, abs=1e-9)
         assert 2 * half == pytest.approx(sampled.high - sampled.low, rel=0.25)
 
@@ -278,6 +292,6 @@ def test_score_is_pycocotools_on_coco_and_the_bootstrap_takes_seconds(zoo: Path)
     found, reference = detections(items, 80, 0), detections(items, 80, 1)
     assert figures(found, items, 80) == pytest.approx(by_pycocotools(found, items, 80), abs=1e-4)
     start = time.process_time()
-    difference = paired_difference(found, reference, items, 80)
+    difference = paired_difference(matches(found, items, 80), matches(reference, items, 80), len(items))
     assert time.process_time() - start < 30  # 2 s; a guard against something quadratic, not a speed
     assert difference.value == pytest.approx(score(found, items, 80).map - score(reference, items, 80).map, abs=1e-9)

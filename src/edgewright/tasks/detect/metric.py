@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgewright.boxes import chance
 from edgewright.boxes.average_precision import average_precision
 from edgewright.boxes.confidence import Shift, confidence_shift
-from edgewright.boxes.matching import Boxes
+from edgewright.boxes.matching import Boxes, matches
 from edgewright.boxes.paired import contributions, paired_difference
 from edgewright.core import statistics
 from edgewright.core.spec import ModelSpec
@@ -77,7 +77,7 @@ def score(outputs: Boxes, items: Sequence[Item], spec: ModelSpec) -> Accuracy:
         images=len(items),
         scores={one.name: Scored(value=value) for one, value in zip(SCORES, every) if value is not None},
         primary=MAP,
-        contributions=pack(contributions(outputs, items, spec.classes)),
+        contributions=pack(contributions(matches(outputs, items, spec.classes), len(items))),
     )
 
 
@@ -91,7 +91,8 @@ def compare(
     result = score(outputs, items, spec)
     found = dict(result.scores)
     if MAP in found:
-        estimate = paired_difference(outputs, reference, items, spec.classes, paired.confidence, paired.seed)
+        ours, theirs = (matches(rows, items, spec.classes) for rows in (outputs, reference))
+        estimate = paired_difference(ours, theirs, len(items), paired.confidence, paired.seed)
         delta = Delta(
             value=estimate.value, low=estimate.low, high=estimate.high, margin=paired.margin,
             confidence=paired.confidence, verdict=statistics.verdict(estimate.low, estimate.high, paired.margin),
