@@ -26,7 +26,7 @@ def build(classes: int = 11) -> nn.Module:
         conv = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
         return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU())
 
-    class Residual(nn.Module):
+    class Residual(nn.Module):  # type: ignore[misc]
         def __init__(self, width: int) -> None:
             super().__init__()
             self.first, self.second = layer(width, width), layer(width, width)
@@ -34,7 +34,7 @@ def build(classes: int = 11) -> nn.Module:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + self.second(self.first(x))
 
-    class UNet(nn.Module):
+    class UNet(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             before = (3, *WIDTHS)

@@ -69,7 +69,7 @@ def train(out: Path, count: int, epochs: int) -> None:
             loss.backward()
             optimizer.step()
             schedule.step()
-            total += float(loss)
+            total += float(loss.detach())
         sys.stderr.write(f"epoch {epoch + 1}: loss {total / steps:.4f}, {time.monotonic() - began:.0f} s\n")
         if epoch + 1 == epochs or epoch % 4 == 3:
             safetensors.torch.save_file(_half(model), out, _facts(model, count, epochs, epoch + 1))
