@@ -158,6 +158,7 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
     spec, decode = session.spec, tasks.of(session.spec).decode
     dtype = np.dtype(decode.DTYPE)
     step, width, done = spec.input.batch or min(AT_ONCE, session.most), 0, 0
+    step = 1 if spec.preprocess.resize == "tiles" else step  # the session answers photo by photo
     try:
         with raw.open("wb") as file:  # the number of rows is unknown, and all of them together may be large
             for start in range(0, len(images), step):

@@ -25,6 +25,7 @@ from edgewright import tasks
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput, UsageError
 from edgewright.core.spec import ModelSpec
+from edgewright.vision import tiles as tiling
 from edgewright.vision.image import ImageSource, open_picture, size_of
 from edgewright.vision.preprocess import batch
 
@@ -164,16 +165,32 @@ class Session:
 
         Both are the arguments of `read`.
         """
+        if self.spec.preprocess.resize == "tiles":
+            yield from map(self._tiled, images)
+            return
         size = self.most
         for start in range(0, len(images), size):
             part = [open_picture(image, self.spec.preprocess.turns) for image in images[start : start + size]]
-            x = batch(part, self.spec)
-            sizes = [size_of(image) for image in part]
-            if self.spec.input.batch and len(part) < size:  # pad a fixed batch with zeros
-                filler = np.zeros((size - len(part), *self._row), self._dtype)
-                yield [output[: len(part)] for output in self.run(np.concatenate([x, filler]))], sizes
-            else:
-                yield self.run(x), sizes
+            yield self._filled(batch(part, self.spec)), [size_of(image) for image in part]
+
+    def _filled(self, x: np.ndarray) -> list[np.ndarray]:
+        """Run the rows of `x`, at most `most`. A fixed batch is filled with zeros."""
+        if not self.spec.input.batch or len(x) == self.most:
+            return self.run(x)
+        filler = np.zeros((self.most - len(x), *self._row), self._dtype)
+        return [output[: len(x)] for output in self.run(np.concatenate([x, filler]))]
+
+    def _tiled(self, image: ImageSource) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
+        """Return the outputs for one photo, joined from those of its tiles."""
+        photo, side = open_picture(image, self.spec.preprocess.turns), (self.spec.input.height, self.spec.input.width)
+        size = size_of(photo)
+        places = tiling.tiles(size, side, self.spec.overlap or 0)
+        found: list[list[np.ndarray]] = []
+        for start in range(0, len(places), self.most):
+            parts = [tiling.cut(photo, tile, side) for tile in places[start : start + self.most]]
+            found += map(list, zip(*self._filled(batch(parts, self.spec))))
+        layout = self.spec.input.layout
+        return [tiling.joined(parts, places, size, side, layout) for parts in zip(*found)], [size]
 
     def _misfit(self, x: np.ndarray) -> InvalidInput:
         wanted = (self.spec.input.batch or "any", *self._row)

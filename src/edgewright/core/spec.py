@@ -27,7 +27,8 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     - `resize`: "shorter" scales the shorter side to `resize_to[0]` (torchvision's Resize(int)); "exact" scales to the
       (height, width) `resize_to`; "letterbox" fits the image into `resize_to`, keeps its aspect ratio and fills the
-      rest with `pad`; "none" keeps the size.
+      rest with `pad`; "none" keeps the size; "tiles" keeps it, too, and a session runs the network on
+      overlapping parts of the input's size (tasks with `overlap` only).
     - `pad`: a gray level, or a color in the order of `color`. `align` "center" pads all sides, "corner" right and
       bottom.
     - `interpolation`: "opencv" is OpenCV's INTER_LINEAR, as detectors are trained; the others are Pillow's.
@@ -38,7 +39,7 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
       and Pillow does not (nor timm and torchvision). None: as the library of `interpolation` does.
     """
 
-    resize: Literal["shorter", "exact", "none", "letterbox"] = "shorter"
+    resize: Literal["shorter", "exact", "none", "letterbox", "tiles"] = "shorter"
     resize_to: tuple[Side, Side] = (256, 256)
     interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", "opencv"] = "bilinear"
     pad: int | tuple[int, int, int] = 114
@@ -54,7 +55,8 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __str__(self) -> str:
         """One line for people: "exact to 64x64, bilinear, RGB / 255, mean 0.5 0.5 0.5, std 0.5 0.5 0.5"."""
         size = self.resize_to[:1] if self.resize == "shorter" else self.resize_to
-        steps = [] if self.resize == "none" else [f"{self.resize} to {'x'.join(map(str, size))}"]
+        steps = [] if self.resize in ("none", "tiles") else [f"{self.resize} to {'x'.join(map(str, size))}"]
+        steps += ["tiles"] if self.resize == "tiles" else []
         steps += [f"crop to {'x'.join(map(str, self.crop))}"] if self.crop not in (None, size) else []
         steps += [self.interpolation, f"{self.color} / {self.divide:g}"]
         steps += [f"{name} {' '.join(f'{v:.4g}' for v in of)}" for name, of in (("mean", self.mean), ("std", self.std))]
@@ -148,6 +150,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """The names of the classes; empty if the model has none."""
         return getattr(self.task, "labels", ())
 
+    @property
+    def overlap(self) -> int | None:
+        """The pixels that neighboring tiles share at least; None if the task does not run on tiles."""
+        return getattr(self.task, "overlap", None)
+
     def label(self, index: int) -> str:
         """The name of class `index`; the index as text if the model has no names."""
         return self.labels[index] if self.labels else str(index)
@@ -186,7 +193,9 @@ def inconsistency(spec: ModelSpec) -> str:
     if i.height * i.width > MAX_PIXELS:
         return f"the input has {i.height}x{i.width} pixels, more than the allowed {MAX_PIXELS}"
     fixed = p.resize in ("exact", "letterbox")
-    result = p.crop or (p.resize_to if fixed else size if p.resize == "none" else None)
+    result = p.crop or (p.resize_to if fixed else size if p.resize in ("none", "tiles") else None)
+    if p.resize == "tiles" and (spec.overlap is None or p.crop or not 0 <= spec.overlap < min(size)):
+        return f'resize = "tiles" needs a task that runs on tiles, no crop, and an overlap below {min(size)} pixels'
     if result != size:
         shown = "no fixed size (set crop)" if result is None else f"{result[0]}x{result[1]}"
         return f"preprocessing gives {shown}, but the input is {i.height}x{i.width}"

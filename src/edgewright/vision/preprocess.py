@@ -24,6 +24,7 @@ from PIL import Image
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 
+from . import tiles
 from .image import ImageSource, Picture, open_image, open_picture, picture_of, size_of
 from .resize import Planes, bilinear, planes
 
@@ -90,6 +91,8 @@ def _fill(out: np.ndarray, image: Picture, p: Preprocess, i: Input) -> None:
     if i.channels != (1 if p.color == "L" else 3):
         raise _contradiction(f"the color order {p.color} does not give {i.channels} channels")
     image = _colored(image, p)
+    if p.resize == "tiles":  # one row holds one tile
+        image = tiles.center(image, (i.height, i.width))
     place = placement(size_of(image), p, i)
     rows = out if i.layout == "NHWC" else out.transpose(1, 2, 0)  # (height, width, channels), whatever is in memory
     pixels = _resized(image, p, _room(rows, size_of(image), place, p))
@@ -158,7 +161,7 @@ def _target(size: tuple[int, int], p: Preprocess) -> tuple[int, int]:
     Ultralytics' ``LetterBox`` for a letterbox, before its margins are added."""
     width, height = size
     to_height, to_width = p.resize_to
-    if p.resize == "none":
+    if p.resize in ("none", "tiles"):
         return size
     if p.resize == "exact":
         return to_width, to_height
