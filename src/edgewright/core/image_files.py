@@ -60,11 +60,11 @@ _TURNS = {
 }
 
 
-def read(path: Path, name: str) -> Image.Image:
+def read(path: Path, name: str, deep: bool = False) -> Image.Image:
     """The decoded image of a file, in its own color mode, not turned. The file is closed again.
 
     Raises `InvalidInput`, which calls the file `name`, if it is missing, corrupt, truncated, no image, too large, or
-    has 16 bits per channel.
+    has 16 bits per channel. `deep`: 16 bits are allowed, as in depth maps.
     """
     try:
         # Checked first: a FIFO would block the reader, and the errno for a folder explains nothing.
@@ -79,7 +79,7 @@ def read(path: Path, name: str) -> Image.Image:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise broken(name, "the file is empty")
-            return decoded(file, name)
+            return decoded(file, name, deep)
     except PermissionError as error:
         raise InvalidInput(f"{name} cannot be read.", str(error.strerror), "Change its permissions.") from None
     except OSError as error:
@@ -92,7 +92,7 @@ def read(path: Path, name: str) -> Image.Image:
         ) from None
 
 
-def decoded(file: BinaryIO | io.BytesIO, name: str) -> Image.Image:
+def decoded(file: BinaryIO | io.BytesIO, name: str, deep: bool = False) -> Image.Image:
     """As `read`, for an open file."""
     try:
         image = opened(file)
@@ -105,14 +105,14 @@ def decoded(file: BinaryIO | io.BytesIO, name: str) -> Image.Image:
         if isinstance(error, UnidentifiedImageError) or isinstance(error.__context__, UnidentifiedImageError):
             raise broken(name, _unknown(file)) from None
         raise broken(name, f"its header is corrupt ({error})") from error
-    return loaded(image, name)
+    return loaded(image, name, deep)
 
 
-def loaded(image: Image.Image, name: str) -> Image.Image:
+def loaded(image: Image.Image, name: str, deep: bool = False) -> Image.Image:
     """`image` with its pixels decoded. Raises as `read` does."""
     if image.width * image.height > MAX_PIXELS:
         raise bomb(name)
-    if _is_deep(image):
+    if not deep and _is_deep(image):
         raise unsupported(name, "has 16 bits per channel")
     try:
         image.load()
