@@ -48,6 +48,7 @@ OPENING = frozenset(
         "load_file",
         "loads",
         "fromfile",
+        "read_array",
         "memmap",
         "parse_from_file",
         "iterparse",
