@@ -52,14 +52,24 @@ def groups(rows: NDArray[Any]) -> Iterator[tuple[tuple[int, int], Ints]]:
         yield (int(keys[start, 0]), int(keys[start, 1])), group
 
 
+def counted(box: Box) -> bool:
+    """Whether a labeled box is an object to find. Detections on others are ignored."""
+    return not box.crowd
+
+
 def matches(
-    found: Boxes, items: Sequence[Item], classes: int, overlap: Overlap | None = None, most: int = MOST
+    found: Boxes,
+    items: Sequence[Item],
+    classes: int,
+    overlap: Overlap | None = None,
+    most: int = MOST,
+    counts: Callable[[Box], bool] = counted,
 ) -> list[Matches]:
     """Return COCOeval's matches over all sizes, for each class. The evaluator in C++ does not expose them.
 
     `overlap`: how a row and a labeled object are compared; the IoU of boxes by default. Then a row can have more
-    columns. `most`: the maximum number of detections per image and class. Raises `InvalidInput` if no item has an
-    object to find.
+    columns. `most`: the maximum number of detections per image and class. `counts`: whether a labeled object is to be
+    found. Raises `InvalidInput` if no item has an object to find.
     """
     require_objects(items)
     rows = clean(found)
@@ -68,11 +78,11 @@ def matches(
     for k, item in enumerate(items):
         for box in item.boxes or ():
             truth.setdefault((box.label, k), []).append(box)
-            objects[box.label, k] += not box.crowd
+            objects[box.label, k] += counts(box)
     parts: list[list[tuple[Ints, NDArray[np.bool_], NDArray[np.bool_]]]] = [[] for _ in range(classes)]
     for (label, image), every in groups(rows):
         best = every[:most]
-        hit, ignored = _matched(rows[best], truth.get((label, image), []), overlap or boxes_overlap)
+        hit, ignored = _matched(rows[best], truth.get((label, image), []), overlap or boxes_overlap, counts)
         parts[label].append((best, hit, ignored))
     return [_by_score(rows, parts[k], objects[k]) for k in range(classes)]
 
@@ -87,27 +97,30 @@ def _by_score(rows: Floats, parts: list[tuple[Ints, NDArray[np.bool_], NDArray[n
     return Matches(rows[every[order], 0].astype(np.int64), hit, ignored, objects)
 
 
-def _matched(rows: Floats, truth: list[Box], overlap: Overlap) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _matched(
+    rows: Floats, truth: list[Box], overlap: Overlap, counts: Callable[[Box], bool]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return (hit, ignored) of one image and class, each (IoUs, detections), by the rules of COCOeval.evaluateImg.
 
     Detections are matched in order of score. Each takes the free object with the largest IoU (the later of equal ones),
-    or else a crowd. A crowd stays free, and the detection is ignored.
+    or else one that does not count, and then the detection is ignored. A crowd stays free.
     """
     hit, ignored = np.zeros((2, len(IOUS), len(rows)), bool)
     if not truth or not len(rows):
         return hit, ignored
-    truth = sorted(truth, key=lambda box: box.crowd)
-    ious = overlap(rows, truth)
-    plain = len(truth) - sum(box.crowd for box in truth)
+    truth = sorted(truth, key=lambda box: not counts(box))
+    ious, crowds = overlap(rows, truth), [box.crowd for box in truth]
+    plain = sum(map(counts, truth))
     for t, threshold in enumerate(IOUS):
-        free = np.ones(plain, bool)
+        free = np.ones(len(truth), bool)
         for d in np.flatnonzero(ious.max(axis=1) >= threshold):
-            own = np.where(free, ious[d, :plain], -1.0)
-            if plain and own.max() >= threshold:
-                free[plain - 1 - int(own[::-1].argmax())] = False
-                hit[t, d] = True
-            elif plain < len(truth) and ious[d, plain:].max() >= threshold:
-                ignored[t, d] = True
+            own = np.where(free, ious[d], -1.0)
+            for kind, first, last in ((hit, 0, plain), (ignored, plain, len(truth))):
+                if last > first and own[first:last].max() >= threshold:
+                    taken = last - 1 - int(own[first:last][::-1].argmax())
+                    free[taken] = crowds[taken]
+                    kind[t, d] = True
+                    break
     return hit, ignored
 
 
