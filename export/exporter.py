@@ -88,7 +88,7 @@ def export(
     final = metadata.get_spec(model) or spec
     ending = scores.ending(model, final.outputs[0])
     table = said.get(description.table_of(final.task.kind), {})
-    final, more = tasks.of(final).fit.settle(answers, final, ending, table, certain=parsed.kind != "onnx")
+    final, more = tasks.of(final).fit.settle(answers, final, ending, table, certain=not parsed.is_graph)
     metadata.set_spec(model, final)
     step("writing")
     onnx_files.save(model, folder / MODEL)
@@ -113,11 +113,11 @@ def _check_arguments(source: ParsedSource, request: ExportRequest) -> None:
     if request.batch is not None and request.batch < 1:
         why = "It must be a number of images from 1, or none for a dynamic batch."
         raise UsageError(f"The batch is {request.batch}.", why, "Correct it.")
-    if source.kind == "onnx" and (request.checkpoint or source.options):
+    if source.is_graph and (request.checkpoint or source.options):
         raise UsageError(
             f"{source.name} was given with {'a checkpoint' if request.checkpoint else 'options'}.",
-            "An ONNX file contains its own weights and architecture.",
-            "Leave that out, or name the library's source instead of the .onnx.",
+            "The file contains its own weights and architecture.",
+            "Leave that out, or name the library's source instead of the file.",
         )
 
 
@@ -127,7 +127,7 @@ def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSp
 
     toml = overrides.find(request.checkpoint or ultralytics.own_file(source), request.spec_file)
     over = overrides.read(toml, named=request.spec_file is not None) if toml else {}
-    if source.kind == "onnx":
+    if source.is_graph:
         size = over.get("input", {})
         outputs, task = over.pop("outputs", ()), over.get("task")
         loaded = onnx.load(source.name, (size.get("height"), size.get("width")), outputs, task)
@@ -139,10 +139,10 @@ def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSp
     if "input" in fields:
         fields["input"] = {**fields["input"], "batch": request.batch}
     spec = overrides.build(fields, source.text)
-    if source.kind == "onnx":
+    if source.is_graph:
         scores.require_classes(loaded, over)
     for key in ("height", "width", "channels", "name", "dtype", "layout"):
-        if source.kind == "onnx" and loaded.spec["input"][key] != getattr(spec.input, key):
+        if source.is_graph and loaded.spec["input"][key] != getattr(spec.input, key):
             raise InvalidInput(
                 f"The description has input {key} {getattr(spec.input, key)}, but {source.name} has "
                 f"{loaded.spec['input'][key]}.",
@@ -162,7 +162,7 @@ def _to_onnx(
     source: ParsedSource, loaded: Loaded, spec: ModelSpec, reference: Path
 ) -> tuple[onnx.ModelProto, int | None, tuple[str, ...]]:
     """The model as ONNX with the batch of `spec`; the reference's batch (None: dynamic, or no reference); notes."""
-    if source.kind == "onnx":
+    if source.is_graph:
         return loaded.model, None, loaded.notes + _rebatch(loaded.model, spec)
     model, batch = _from_torch(loaded.model, spec, reference)
     notes = ("torch.export cannot make the batch dynamic: the reference takes 1 image at a time.",) if batch else ()
@@ -294,7 +294,7 @@ def _prove(
     truth = _original(loaded, spec, preprocess.batch(given, spec))
     final = metadata.get_spec(model) or spec
     x = preprocess.batch(given, final)
-    if source.kind == "onnx":  # a torch module was checked before the export
+    if source.is_graph:  # a torch module was checked before the export
         size = final.input.batch or 1
         tasks.of(final).fit.require(compare.run(model, np.resize(x, (size, *x.shape[1:]))), final, source.name, size)
     found = compare.answers(model, x, final.outputs)

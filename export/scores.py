@@ -27,7 +27,7 @@ def require_classes(loaded: Loaded, over: Mapping[str, Any]) -> None:
     """
     spec = loaded.spec
     described = over.get("task", spec.get("task", TASK)) != TASK or over.get("classes") or over.get("labels")
-    if described or "preprocess" in spec or ending(loaded.model, spec["outputs"][0]) == "Softmax":
+    if described or "task" in spec or ending(loaded.model, spec["outputs"][0]) == "Softmax":
         return
     count = spec.get("classes")
     numbers = f"{count} numbers" if count else "numbers"

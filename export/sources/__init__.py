@@ -21,7 +21,7 @@ def trainable(source: ParsedSource, checkpoint: str | None = None, trust: bool =
     """The torch module of `source`, with its own weights or those of the file `checkpoint`.
 
     `trust`: the checkpoint may be a pickle that runs code. Raises the errors of the library's module, and
-    `InvalidInput` for an ONNX file, which has no torch module.
+    `InvalidInput` for an ONNX or TFLite file, which has no torch module.
     """
     require_torch(source)
     require_allowed(source)
@@ -32,9 +32,10 @@ def trainable(source: ParsedSource, checkpoint: str | None = None, trust: bool =
 
 
 def require_torch(source: ParsedSource) -> None:
-    """Raise `InvalidInput` if `source` is an ONNX file."""
-    if source.kind == "onnx":
+    """Raise `InvalidInput` if `source` is a file with a graph."""
+    if source.is_graph:
+        kind = "an ONNX" if source.kind == "onnx" else "a TFLite"
         raise InvalidInput(
-            f"{source.name} is an ONNX file.", "Only the original model can be trained or pruned.",
+            f"{source.name} is {kind} file.", "Only the original model can be trained or pruned.",
             "Name its library's source instead: timm:NAME, ultralytics:NAME, torch:package.module:factory.",
         )  # fmt: skip

@@ -1,4 +1,5 @@
-"""An existing ONNX file: checked, cleaned, converted to a current operator set; its spec is read or derived."""
+"""An existing ONNX file, or the ONNX of a TFLite file: checked, cleaned, converted to a current operator set; its spec
+is read or derived."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from edgewright.core.spec import flat, flat_input
 from edgewright.graph import clean, files, foreign, inference, inputs, metadata, precision, upgrade
 from edgewright.graph import outputs as output_pass
 
-from . import ultralytics_onnx
+from . import tflite, ultralytics_onnx
 from .loaded import Loaded, Original
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 AS_IT_WAS = "the original ONNX file"
+CONVERTED = "the TFLite file, converted to ONNX"
 REWRITTEN = "the ONNX file with its integer, bfloat16 or float64 operators rewritten"
 DECODERS = ", ".join(get_args(Decoder))
 
@@ -40,7 +42,11 @@ def load(
     Raises `InvalidInput`, `IntegrityError` (see `graph.files.load`).
     """
     mended: list[str] = []
-    model = files.load(path, mend=lambda model, name: mended.extend(foreign.mend(model, name)))
+    told: dict[str, Any] = {}
+    if lite := path.endswith(tflite.SUFFIX):
+        model, told, converted = tflite.load(path)
+    else:
+        model, converted = files.load(path, mend=lambda model, name: mended.extend(foreign.mend(model, name))), ()
     clean.apply(model)
     inference.require(model, Path(path).name)
     if outputs:
@@ -48,13 +54,15 @@ def load(
     output_pass.require_arrays(model)
     half = precision.half(model)
     as_it_was = files.copy(model) if not mended and foreign.keeps_answers(model) else None
-    notes = (*mended, *foreign.plain(model, Path(path).name))
+    notes = (*converted, *mended, *foreign.plain(model, Path(path).name))
     upgrade.apply(model)
-    judged = Original(as_it_was or files.copy(model), AS_IT_WAS if as_it_was is not None else REWRITTEN, half)
+    words = CONVERTED if lite else AS_IT_WAS if as_it_was is not None else REWRITTEN
+    judged = Original(as_it_was or files.copy(model), words, half)
     stored = metadata.get_spec(model)
     spec: dict[str, Any] = flat(stored) if stored else {"name": Path(path).stem}
     found = inputs.image(model, _size(size, ultralytics_onnx.size_of(model)))
     spec["input"] = flat_input(found)
+    spec |= tflite.described(told, found)
     if stored is None and task is None and not outputs:
         said, more = ultralytics_onnx.read(model, found)
         spec, notes = spec | said, notes + more

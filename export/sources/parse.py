@@ -15,10 +15,12 @@ from edgewright.core.errors import UsageError
 
 EXAMPLES = (
     "timm:resnet18?num_classes=10, torchvision:squeezenet1_1, ultralytics:yolo11n, "
-    "torch:package.module:factory?width=0.5, torch:models.py:factory, or a path to an .onnx file or to a folder that "
-    "prune or distill wrote"
+    "transformers:NAME-or-folder, torch:package.module:factory?width=0.5, torch:models.py:factory, or a path to an "
+    ".onnx or .tflite file or to a folder that prune or distill wrote"
 )
-LIBRARIES = ("timm", "torchvision", "ultralytics")
+LIBRARIES = ("timm", "torchvision", "transformers", "ultralytics")
+GRAPHS = ("onnx", "tflite")
+"""Kinds of sources that are a file with a graph, which contains its own weights."""
 WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 PLAN = "plan.json"
 """The file that makes a folder a source (see `plan`)."""
@@ -32,6 +34,11 @@ class ParsedSource(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     options: dict[str, Any] = {}
     text: str = ""
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether the source is a file with a graph instead of a torch module."""
+        return self.kind in GRAPHS
 
 
 def parse(text: str) -> ParsedSource:
@@ -47,8 +54,9 @@ def parse(text: str) -> ParsedSource:
         return ParsedSource(kind=kind, name=name, options=values, text=text)
     if kind == "torch" and _FACTORY.fullmatch(name):
         return ParsedSource(kind="torch", name=name, options=values, text=text)
-    if body.endswith(".onnx"):
-        return ParsedSource(kind="onnx", name=body, options=values, text=text)
+    for graph in GRAPHS:
+        if body.endswith(f".{graph}"):
+            return ParsedSource(kind=graph, name=body, options=values, text=text)
     if (files.absolute(body) / PLAN).is_file():
         return ParsedSource(kind="plan", name=body, options=values, text=text)
     if body.endswith(WEIGHTS):

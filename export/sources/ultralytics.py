@@ -89,7 +89,7 @@ def file_of(name: str) -> Path | None:
 def own_file(source: ParsedSource) -> str | None:
     """The file of a parsed source, next to which its description may be: an .onnx, or `file_of` Ultralytics."""
     path = file_of(source.name) if source.kind == "ultralytics" else None
-    return str(path) if path else source.name if source.kind == "onnx" else None
+    return str(path) if path else source.name if source.is_graph else None
 
 
 def description(model: Any) -> dict[str, Any]:

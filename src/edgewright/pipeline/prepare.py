@@ -46,7 +46,7 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
     )
     require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)
-    may_be_int8 = job.source.parsed.kind == "onnx"  # other sources: missing calibration images stop before the export
+    may_be_int8 = job.source.parsed.is_graph  # other sources: missing calibration images stop before the export
     if not may_be_int8:
         _require_calibration(candidates, images)
     exported = export_source(runner, job, images)

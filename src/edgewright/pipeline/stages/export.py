@@ -52,7 +52,7 @@ def export(runner: StageRunner, source: Source, images: ImageSet | None, batch: 
         "batch": batch,
         "made_by": made_by("export", "graph"),
     }
-    if source.parsed.kind != "onnx":
+    if not source.parsed.is_graph:
         machine_key.key()  # it signs the reference: an error is better reported before the work
         runner = runner.with_torch
     return runner.run(
