@@ -72,8 +72,8 @@ def _relabelled(item: Item, index: Mapping[int, int], images: ImageSet, spec: Mo
 
 def _class_indices(images: ImageSet, spec: ModelSpec, used: Sequence[int]) -> tuple[dict[int, int], list[Remark]]:
     """Return the index of the model's class for each of the `used` classes of the set, and a remark on the rule."""
-    by_name = _unique(spec)
-    every = [_plain(name) for name in images.classes]
+    by_name = unique_names(spec)
+    every = [plain_name(name) for name in images.classes]
     names = [every[k] for k in used]
     remarks = list[Remark]()
     if all(name in by_name for name in names):
@@ -103,7 +103,7 @@ def _by_place(images: ImageSet, spec: ModelSpec, used: Sequence[int], every: Seq
     if spec.labels and all(map(is_index, every)):
         what = f"its classes are numbers ({', '.join(every[:4])} ...), and the model has other class names"
         raise _mismatch(images, spec, what)
-    raise _unmatched(images, spec, used, _unique(spec))
+    raise _unmatched(images, spec, used, unique_names(spec))
 
 
 def _by_number(images: ImageSet, spec: ModelSpec, names: Sequence[str]) -> tuple[list[int], list[Remark]]:
@@ -160,21 +160,22 @@ def _unmatched(images: ImageSet, spec: ModelSpec, used: Sequence[int], by_name: 
     if not spec.labels:
         what = f"the set has {len(images.classes)} classes, the model has {spec.classes}, without names"
         return _mismatch(images, spec, what)
-    unknown = next(images.classes[k] for k in used if _plain(images.classes[k]) not in by_name)
-    close = get_close_matches(_plain(unknown), by_name, 1)
+    unknown = next(images.classes[k] for k in used if plain_name(images.classes[k]) not in by_name)
+    close = get_close_matches(plain_name(unknown), by_name, 1)
     hint = f" (did you mean '{spec.labels[by_name[close[0]]]}'?)" if close else ""
     return _mismatch(images, spec, f"'{unknown}' is not a class of the model{hint}")
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a class name without differences of case, of spaces, and of ``_`` for a space."""
     return " ".join(name.casefold().replace("_", " ").split())
 
 
-def _unique(spec: ModelSpec) -> dict[str, int]:
+def unique_names(spec: ModelSpec) -> dict[str, int]:
     """Return the model's classes by name, without names that occur twice (ImageNet has two "crane"), which are
     ambiguous."""
-    counts = Counter(_plain(label) for label in spec.labels)
-    return {plain: k for k, label in enumerate(spec.labels) if counts[plain := _plain(label)] == 1}
+    counts = Counter(plain_name(label) for label in spec.labels)
+    return {plain: k for k, label in enumerate(spec.labels) if counts[plain := plain_name(label)] == 1}
 
 
 def _mismatch(images: ImageSet, spec: ModelSpec, what: str) -> InvalidInput:

@@ -33,6 +33,9 @@ ARRAYS = (".npy", ".npz")
 MILLIMETERS = 1000.0
 """Values per meter in a 16-bit PNG, if nothing else is known. KITTI has 256."""
 
+Ids = tuple[tuple[int, int], ...]
+"""(value in a file, class) of each known value."""
+
 
 def class_map(item: Item) -> NDArray[np.uint16]:
     """Return the class of each pixel of the image, (height, width); `IGNORE` where none is known.
@@ -57,7 +60,7 @@ def values(path: str) -> NDArray[np.uint32]:
         image = image.convert("RGB")
     if image.mode == "RGB":
         red, green, blue = (np.asarray(channel, np.uint32) for channel in image.split())
-        return red if _is_gray(red, green, blue) else red + 256 * green + 65536 * blue
+        return red + 256 * green + 65536 * blue
     if image.mode in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
         return np.asarray(image).astype(np.uint32)
     raise InvalidInput(
@@ -114,6 +117,14 @@ def restored(item: Item) -> Image.Image:
     return image if item.turn == 1 else Image.fromarray(np.ascontiguousarray(rotated(np.asarray(image), item.turn)))
 
 
+def scale_of(item: Item) -> int:
+    """Return how many times larger than its image the image to restore is, from the headers of both files."""
+    size = size_of(item.pair) if item.pair else None
+    if size is None or item.size is None:
+        return 1
+    return max(size) // max(item.size)
+
+
 def size_of(path: str) -> tuple[int, int] | None:
     """Return the (width, height) of a pair's file from its header; None if it cannot be read."""
     try:
@@ -131,6 +142,8 @@ def size_of(path: str) -> tuple[int, int] | None:
 def _classes(found: NDArray[np.uint32], item: Item) -> NDArray[np.uint16]:
     """Return the classes of the values in a file."""
     _require_size(found.shape, item)
+    if not any(value > 65535 for value, _ in item.ids or ()):
+        found = gray(found)
     if item.ids is None:
         known = np.where(found == BORDER, IGNORE, found)
         if int(found.max(initial=0)) > BORDER:
@@ -193,8 +206,10 @@ def _require_size(shape: tuple[int, ...], item: Item) -> None:
         )
 
 
-def _is_gray(red: NDArray[np.uint32], green: NDArray[np.uint32], blue: NDArray[np.uint32]) -> bool:
-    return bool((red == green).all() and (red == blue).all())
+def gray(found: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the gray levels of a color image with equal channels; other values as they are."""
+    levels = found & np.uint32(255)
+    return levels if int(found.max(initial=0)) > 65535 and bool((levels * 0x10101 == found).all()) else found
 
 
 def _no_depth(path: str, mode: str) -> InvalidInput:

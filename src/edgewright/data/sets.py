@@ -20,7 +20,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.files import absolute
 from edgewright.core.image_files import SUFFIXES
 
-from . import coco, folders, listing, table, voc, yolo
+from . import coco, folders, listing, paired, table, voc, yolo
 from .boxes import Absent, Annotations
 from .choosing import apart, choose, divide, require_disjoint, spread
 from .classes import match_labels
@@ -41,9 +41,11 @@ READERS: dict[str, ModuleType] = {COCO: coco, YOLO: yolo, VOC: voc}
 """The layouts with boxes. Each module has `marks`, `splits`, `images` and `read`."""
 
 
-def splits(folder: Path) -> list[str]:
+def splits(folder: Path, wants: Wants | None = None) -> list[str]:
     """Return the sorted splits of `folder`: its split folders, or those that its table or annotations name."""
-    folder = _root(folder)
+    folder = _root(folder, wants)
+    if found := _paired(folder, wants):
+        return sorted(set(found.parts) - {""})
     layout = _layout(folder)
     if layout in READERS:
         return sorted(READERS[layout].splits(folder))
@@ -59,14 +61,18 @@ def read(folder: Path, split: str | None = None, wants: Wants | None = None) -> 
     return _read(folder, split, wants, with_boxes=True)
 
 
-def listed(folder: Path, split: str | None = None) -> ImageSet:
-    """Read without annotations of boxes, to choose a few images of many. Items have no boxes."""
-    return _read(folder, split, None, with_boxes=False)
+def listed(folder: Path, split: str | None = None, wants: Wants | None = None) -> ImageSet:
+    """Read without annotations of boxes and files of pairs, to choose a few images of many."""
+    return _read(folder, split, wants, with_boxes=False)
 
 
 def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool) -> ImageSet:
-    root = _root(folder)
-    split = chosen(root, splits(root), split)
+    root = _root(folder, wants)
+    split = chosen(root, splits(root, wants), split)
+    if pairs := _paired(root, wants):
+        known = wants is not None and wants.pair == pairs.kind
+        found = paired.read(pairs, split, labels=with_boxes and known)
+        return _known(found, folder, wants, "" if known else paired.unread(pairs))
     below, layout = root, _layout(root)
     if layout is None and split:
         below = root / split
@@ -84,7 +90,12 @@ def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool
             f"Images have the extension {' '.join(SUFFIXES)}.",
             f"Put images there: one folder per class, or a {TABLE}, or a flat folder without labels.",
         )
-    return msgspec.structs.replace(found, name=absolute(folder).name, folder=str(absolute(folder)), wants=wants)
+    return _known(found, folder, wants)
+
+
+def _known(found: ImageSet, folder: Path, wants: Wants | None, unread: str = "") -> ImageSet:
+    folder = absolute(folder)
+    return msgspec.structs.replace(found, name=folder.name, folder=str(folder), wants=wants, unread=unread)
 
 
 def annotated_near(images: ImageSet) -> str:
@@ -97,7 +108,7 @@ def annotated_near(images: ImageSet) -> str:
     return ""
 
 
-def _root(folder: Path) -> Path:
+def _root(folder: Path, wants: Wants | None) -> Path:
     """Return the data folder, or the only folder in it if that wraps its content."""
     folder = absolute(folder)
     if not folder.is_dir():
@@ -105,7 +116,19 @@ def _root(folder: Path) -> Path:
         if folder.exists():
             what, do = "is a file", f"Give the folder that it is in: {folder.parent}"
         raise InvalidInput(f"The data folder {folder} {what}.", "Images are read from a folder.", do)
-    return folders.inner(folder) if _layout(folder) is None else folder
+    if _paired(folder, wants) or _layout(folder) is not None:
+        return folder
+    return folders.inner(folder)
+
+
+def _paired(folder: Path, wants: Wants | None) -> paired.Layout | None:
+    """Return the layout of `folder` if a file belongs to each image. If the task is not known, boxes come first."""
+    if wants is not None:
+        return paired.find(folder, wants.pair) if wants.pair else None
+    found = next((found for kind in paired.KINDS if (found := paired.find(folder, kind, sure=True))), None)
+    if found is None or (layout := _layout(folder)) is None:
+        return found
+    return found if layout == YOLO and not yolo.has_labels(folder) else None
 
 
 def chosen(folder: Path, names: Sequence[str], split: str | None) -> str:

@@ -227,6 +227,16 @@ def _other_split(data: Path, evaluated: str, roles: Sequence[str]) -> str | None
     return found[0] if found else None
 
 
+def only_inputs(images: ImageSet, spec: ModelSpec) -> ImageSet:
+    """`images` without the good images of a set of degraded and good ones: a network to restore sees none of them."""
+    wants = tasks.of(spec).truth.WANTS
+    if wants.pair != "image" or not images.folder:
+        return images
+    inputs = {item.path for item in sets.listed(Path(images.folder), images.split or None, wants).items}
+    kept = tuple(item for item in images.items if item.path in inputs)
+    return msgspec.structs.replace(images, items=kept) if kept else images
+
+
 def _step(runner: Reading, what: str) -> Callable[[int, int], None]:
     def step(done: int, total: int) -> None:
         runner.watch("data", what, done, total + 1 if done < total else total, "")
@@ -299,10 +309,31 @@ def wanted(images: ImageSet, wants: Wants, runner: Reading = ALONE) -> ImageSet:
         return images
     found = sets.read(Path(images.folder), images.split or None, wants)
     by_path = {item.path: item for item in found.items}
-    items = tuple(by_path.get(item.path, Item(item.path, None)) for item in images.items)
-    _warn(images, [one for one in found.remarks if one not in images.remarks], runner)
+    if images.unread and any(path not in images.paths for path in by_path) and wants == PLAIN:
+        _require_no_pairs(images, len(by_path))
+    left = [Path(item.path).name for item in images.items if item.path not in by_path]
+    text = "{count|image has|images have} no label of the model's task: left out."
+    noticed = [*found.remarks, *remark("warning", "images-left-out", left, text)]
+    _warn(images, [one for one in noticed if one not in images.remarks], runner)
+    items = tuple(by_path[item.path] for item in images.items if item.path in by_path)
+    if not items:
+        raise InvalidInput(
+            f"None of the {len(images.items)} images of '{images.name}' is in {found.name} for the model's task.",
+            f"It has {len(found.items)} other images, such as {found.items[0].path}.",
+            "Check the layout (docs/reference/data.md).",
+        )
     replaced = msgspec.structs.replace(found, items=items, split=images.split, name=images.name)
-    return replaced.noticed(images.remarks)
+    return replaced.noticed((*images.remarks, *noticed))
+
+
+def _require_no_pairs(images: ImageSet, every: int) -> None:
+    """Raise if the images were listed as pairs, and are classes for the model: then some of them are missing here."""
+    if every > len(sets.listed(Path(images.folder), images.split or None).items):
+        raise InvalidInput(
+            f"{images.folder} has {images.unread}, but the model needs classes or boxes.",
+            "edgewright lists only the images of such a folder, not the files that belong to them.",
+            "Give a data set for the model's task, or rename the folders.",
+        )
 
 
 def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:

@@ -59,7 +59,11 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
         _require_calibration(candidates, images)
     spec = spec_of(exported)
     job = replace(job, budget=budget_for(spec, job.budget))
-    images = msgspec.structs.replace(images, evaluation=image_sets.label(images.evaluation, spec, runner))
+    images = msgspec.structs.replace(
+        images,
+        evaluation=image_sets.label(images.evaluation, spec, runner),
+        calibration=image_sets.only_inputs(images.calibration, spec),
+    )
     require_labels(images.evaluation, job.budget, spec)
     return RunState(
         job=job, runner=runner, host=host, spec=spec, images=images, models={"": exported},

@@ -17,9 +17,11 @@ from edgewright.data.listing import below
 from edgewright.data.remarks import Remark, counted, merged, remark
 
 from . import layouts, paths
-from .layouts import PAIR, minimal, require_rows
+from .layouts import PAIR, has_labels, minimal, require_rows
 from .paths import CLASS_FILES, Images, Layout
 from .rows import Rows, classes_in, looks_like_rows
+
+__all__ = ["has_labels", "images", "marks", "read", "splits"]
 
 MANY = 0.5
 """More than this part of the images without labels is worth a warning."""

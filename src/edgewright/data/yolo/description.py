@@ -47,6 +47,12 @@ def described(path: Path) -> Layout:
     )  # fmt: skip
 
 
+def names(path: Path) -> tuple[str, ...]:
+    """The class names in the YAML at `path`, whatever else it describes; empty if it has none."""
+    content = _loaded(path)
+    return _names(path, content)[0] if content.get("names") else ()
+
+
 def _loaded(path: Path) -> Mapping[str, Any]:
     """The content by keys in lower case. Scalars are text: a class called 010, no or 12:30 keeps its name."""
     yaml = require("yaml", "host")

@@ -36,7 +36,7 @@ def marks(folder: Path) -> list[str]:
     """What in `folder` itself says that it is a YOLO set; empty if nothing does."""
     if found := [path.name for path in _descriptions(folder)]:
         return found
-    if (files := _class_files(folder)) and _has_labels(folder):
+    if (files := _class_files(folder)) and has_labels(folder):
         return [path.relative_to(folder).as_posix() for path in files]
     return [PAIR] if not files and _pair_of(folder) else []
 
@@ -200,7 +200,7 @@ def _classes(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _has_labels(folder: Path) -> bool:
+def has_labels(folder: Path) -> bool:
     """Whether there are label files: below ``labels/``, or next to an image."""
     root = _root(folder)
     splits = _split_folders(root)
