@@ -32,6 +32,25 @@ def write(report: Report, path: Path) -> None:
     files.write(path, render(report))
 
 
+def within(report: Report, most: int) -> str:
+    """Return the report as Markdown of at most `most` bytes in UTF-8.
+
+    Folded details go first, then rows of the table from the slowest on. A line says what is missing.
+    """
+    text = render(report)
+    if len(text.encode()) <= most:
+        return text
+    note = "\n> **Note:** The report is too long for this page, so its end is missing. report.json has everything.\n"
+    text = text.partition("\n<details>")[0]
+    lines, size = [], len(note.encode()) + 1
+    for line in text.splitlines():
+        size += len(line.encode()) + 1
+        if size > most:
+            break
+        lines.append(line)
+    return "\n".join([*lines, note])
+
+
 def render(report: Report) -> str:
     """Return the report as GitHub-flavored Markdown. Names and reasons from outside stay inside their cells."""
     target = report.target.title or report.target.name

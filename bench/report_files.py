@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from edgewright.core import files
 from edgewright.core.errors import UsageError
 
 from . import budget as budgets
-from . import report_json
+from . import report_formats, report_json
 from .baseline import Part
 from .budget import Budget
 from .gate import Gate
@@ -41,6 +43,19 @@ def write_report(report: Report, out: PathLike) -> None:
         )
     files.require_writable_file(path, ANOTHER)
     importlib.import_module(f"{__package__}.{writer}").write(report, path)
+
+
+def write_formats(report: Report, names: Sequence[str], folder: PathLike) -> list[Path]:
+    """Write `report` to `folder` in the formats `names` (see `report_formats.FORMATS`), and return the files.
+
+    Raises `UsageError` for an unknown name.
+    """
+    where = files.absolute(folder)
+    contents = report_formats.render(report, names)
+    where.mkdir(parents=True, exist_ok=True)
+    for name, text in contents.items():
+        files.write(where / name, text)
+    return [where / name for name in contents]
 
 
 def gate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 
 from edgewright import tasks
-from edgewright.bench import audit, chance, figures, metrics
+from edgewright.bench import audit, chance, figures, metrics, report_formats
 from edgewright.bench.budget import UNITS
 from edgewright.boxes.spec import AnchorLevel, Decoder
 from edgewright.core.spec import Input, ModelSpec, Preprocess
@@ -212,3 +213,12 @@ def test_the_glossary_is_short_and_in_order() -> None:
     assert len(terms) > 10
     assert [term for term, _ in terms] == sorted((term for term, _ in terms), key=str.lower)
     assert [term for term, text in terms if len(re.findall(r"[.?](?= [A-Z`]|$)", text)) > 2] == []
+
+
+def test_every_format_of_reports_is_described() -> None:
+    table = [row for row in rows("report-formats.md") if len(row) == 3]
+    assert [row[0].strip("`") for row in table] == list(report_formats.FORMATS)
+    for row in table:
+        module = inspect.getmodule(report_formats.FORMATS[row[0].strip("`")].render)
+        names = [getattr(module, name) for name in ("FILE", "SMALLER", "BIGGER") if hasattr(module, name)]
+        assert row[1] == ", ".join(f"`{name}`" for name in names)
