@@ -16,8 +16,8 @@ _TINY = 1e-4
 def divergence(exact: Outputs, found: Outputs, spec: ModelSpec) -> float:
     """Return the Kullback-Leibler divergence of the classes' probabilities, in nats per pixel.
 
-    An error near the outline of a region counts most, because it can change a class. For classes in the output: the share of
-    changed pixels.
+    An error near the outline of a region counts most, because it can change a class. For classes in the output: the
+    share of changed pixels.
     """
     p, q = (probabilities(outputs, spec) for outputs in (exact, found))
     if own.of(spec).scores == "classes":
