@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-import edgewright
 from edgewright.bench.results import Latency, Report
+from edgewright.core.lazy import version
 
 from . import values
 
@@ -53,7 +53,7 @@ def _benchmark(id: str, latency: Latency, report: Report) -> dict[str, Any]:
         "fullname": f"{report.model.name}/{report.target.name}/{id}",
         "params": {"model": report.model.name, "target": report.target.name, "variant": id},
         "param": id,
-        "extra_info": {"edgewright": edgewright.__version__, "reliable": latency.valid, "why": latency.why},
+        "extra_info": {"edgewright": version("edgewright"), "reliable": latency.valid, "why": latency.why},
         "options": {
             "disable_gc": False, "timer": "perf_counter", "min_rounds": 1, "max_time": 1.0, "min_time": 0.0,
             "warmup": True,
