@@ -21,6 +21,10 @@ from edgewright.tasks.classify.answer import Classification, Prediction
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.answer import Detection, Detections
 from edgewright.tasks.detect.spec import Detect
+from edgewright.tasks.landmarks.answer import Points
+from edgewright.tasks.landmarks.spec import Landmarks
+from edgewright.tasks.pose import answer as poses
+from edgewright.tasks.pose.spec import Pose
 
 INTRODUCTION = """
 `import edgewright` takes milliseconds, because it imports a name only when you use it. The first two groups need
@@ -48,10 +52,12 @@ def groups() -> tuple[Group, ...]:
             "edgewright.open": edgewright.open, "edgewright.Session": edgewright.Session,
             "Classification": Classification, "Prediction": Prediction, "Detections": Detections,
             "Detection": Detection,
+            "Poses": poses.Poses, "Pose": poses.Pose, "Keypoint": poses.Keypoint, "Points": Points,
         }),
         Group("The description of a model", "The classes of `session.spec`, stored in each exported ONNX file.", {
             "edgewright.ModelSpec": ModelSpec, "Input": Input, "Preprocess": Preprocess, "Classify": Classify,
             "Detect": Detect, "Head": Head, "AnchorLevel": AnchorLevel,
+            "pose.spec.Pose": Pose, "Landmarks": Landmarks,
         }),
         Group("On the machine that builds", "One function for each command. `edgewright.optimize` is the main job.", {
             first: functions.pop(first), "Outcome": api.Outcome, "Best": api.Best, "Report": Report, **functions,

@@ -16,7 +16,7 @@ import pytest
 from edgewright import tasks
 from edgewright.bench import audit, chance, figures, metrics, report_formats
 from edgewright.bench.budget import UNITS
-from edgewright.boxes.spec import AnchorLevel, Decoder
+from edgewright.boxes.spec import AnchorLevel, Decoder, Head
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.pipeline.recipe import Recipe
 from edgewright.quantize import methods
@@ -26,6 +26,8 @@ from edgewright.runtimes.bundle import Manifest
 from edgewright.runtimes.options import Builder, Options
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.spec import Detect
+from edgewright.tasks.landmarks.spec import Landmarks
+from edgewright.tasks.pose.spec import Pose
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
@@ -114,6 +116,14 @@ def test_every_field_of_a_detector_is_described() -> None:
     require_defaults([row for row in found if not anchors & set(quoted(row[0]))], Detect)
 
 
+def test_every_field_of_points_is_described() -> None:
+    for name, kind in (("pose", Pose), ("landmarks", Landmarks)):
+        found = rows("model-spec.md", f"## `[{name}]` of a {name.removesuffix('s')} model")
+        inherited = set(Head.__struct_fields__) - {"decoder"} if issubclass(kind, Head) else set()
+        assert sorted(names(found)) == sorted(set(kind.__struct_fields__) - BESIDE - inherited)
+        require_defaults(found, kind, 2)
+
+
 def test_every_top_level_field_of_a_spec_is_described() -> None:
     known = {"labels_file", "classes", "labels"} | set(ModelSpec.__struct_fields__) - {"schema_version", "inputs"}
     assert set(names(rows("model-spec.md", "## Top level"))) == known
@@ -134,7 +144,8 @@ def test_every_field_of_a_bundle_is_described() -> None:
 def test_every_metric_of_a_budget_is_described() -> None:
     found = rows("budget.md", "## Metrics")
     described = {name: row for row in found for name in quoted(row[0]) if name != "%"}
-    known = {name: about for name, about in metrics.known().items() if about.task in ("", "classify", "detect")}
+    shown = ("", "classify", "detect", "landmarks", "pose")
+    known = {name: about for name, about in metrics.known().items() if about.task in shown}
     assert set(described) == set(known)
     for name, about in known.items():
         row = next(row for row in found if name in quoted(row[0]))  # of a score the difference stands first

@@ -46,5 +46,7 @@ def _class_outputs(outputs: list[np.ndarray], d: Head, classes: int) -> list[np.
         return [first[..., 4 : 4 + classes + (d.decoder != "set")]]
     if d.decoder == "end2end":
         return [first[..., 4:5]]
+    if d.decoder == "blazeface":
+        return outputs[1:2]
     several = {"nanodet": len(d.strides), "yunet": 2 * len(d.strides)}
     return outputs[: several.get(d.decoder, 1)]

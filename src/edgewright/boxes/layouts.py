@@ -148,10 +148,18 @@ def _anchors(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -
     return Candidates(boxes, scores, classes, cells)
 
 
+def _blazeface(arrays: list[np.ndarray], spec: ModelSpec, d: Head, least: float) -> Candidates:
+    """Decode like MediaPipe's ``TensorsToDetectionsCalculator`` with anchors of a fixed size."""
+    cells, classes, values = _best(arrays[1], _raw(least, d), d.multi_label)
+    raw = arrays[0][cells, :4].copy()
+    raw[:, :2] += anchor_centres(spec.input.height, spec.input.width, d)[cells]
+    return Candidates(from_centre(raw), scored(values, d), classes, cells)
+
+
 DECODERS: dict[str, Callable[[list[np.ndarray], ModelSpec, Head, float], Candidates]] = {
     "boxes": _boxes, "dfl": _dfl, "yolov5": _yolov5, "yolox": _yolox, "nanodet": _nanodet, "fastestdet": _fastestdet,
     "yolo-fastestv2": _yolo_fastestv2, "yunet": _yunet, "ultraface": _ultraface, "set": _set, "end2end": _end2end,
-    "anchors": _anchors,
+    "anchors": _anchors, "blazeface": _blazeface,
 }  # fmt: skip
 
 
@@ -245,6 +253,22 @@ def grid(height: int, width: int, strides: tuple[int, ...]) -> np.ndarray:
     cells = np.concatenate(levels).astype(np.float32)
     cells.setflags(write=False)
     return cells
+
+
+def anchor_centres(height: int, width: int, d: Head) -> np.ndarray:
+    """Return (anchors, 2) float32: the center of each anchor of "blazeface" in input pixels."""
+    return _anchor_centres(height, width, d.strides, d.per_cell)
+
+
+@lru_cache(maxsize=16)
+def _anchor_centres(height: int, width: int, strides: tuple[int, ...], per_cell: tuple[int, ...]) -> np.ndarray:
+    levels = []
+    for stride, count in zip(strides, per_cell):
+        level = grid(height, width, (stride,))
+        levels.append(np.repeat((level[:, :2] + np.float32(0.5)) * level[:, 2:], count, axis=0))
+    centres = np.concatenate(levels)
+    centres.setflags(write=False)
+    return centres
 
 
 def _input_size(spec: ModelSpec) -> np.ndarray:

@@ -18,8 +18,8 @@ Shape = tuple["int | None", ...]
 """The shape of one image's output; None: any length."""
 
 
-JOINED = frozenset({"boxes", "dfl", "yolov5", "yolox", "set", "end2end"})
-"""The layouts with one output of rows. Extra values can be part of the rows."""
+JOINED = frozenset({"boxes", "dfl", "yolov5", "yolox", "set", "end2end", "blazeface"})
+"""The layouts whose first output has rows. Extra values can be part of the rows."""
 
 
 def _forms(d: Head, spec: ModelSpec) -> list[list[Shape]]:
@@ -53,6 +53,9 @@ def _shapes(d: Head, spec: ModelSpec, extra: int = 0) -> list[Shape]:
     if d.decoder == "anchors":
         n = anchor_boxes.count(d.anchors)
         return [(n, c), (n, 4)]
+    if d.decoder == "blazeface":
+        n = sum(count * size for count, size in zip(d.per_cell, cells))
+        return [(n, 4 + extra if d.extra else None), (n, c)]
     if d.decoder == "nanodet":
         return [(n, width) for width in (c, 4 * d.bins) for n in cells]
     if d.decoder == "yunet":

@@ -11,7 +11,7 @@ from edgewright.core.spec import Count, ModelSpec, Section, Side
 
 Decoder = Literal[
     "boxes", "dfl", "yolov5", "yolox", "nanodet", "fastestdet", "yolo-fastestv2", "yunet", "ultraface", "set",
-    "end2end", "anchors",
+    "end2end", "anchors", "blazeface",
 ]  # fmt: skip
 """The names of the output layouts. `Head` describes each."""
 
@@ -57,11 +57,15 @@ class Head(Section, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
       anchors of `anchors`, times `coding` (x, y, width, height). The first anchor's center is `offset` steps from the
       image's corner. Cells are ordered by level, by row, in the order of `sizes` (SSD, RetinaNet).
 
+    - "blazeface": one (N, A, 4): x and y of the center as a shift from the anchor, width, height, all in input pixels,
+      which points may follow; then class scores (N, A, C). `per_cell` anchors are at the center of each cell of each
+      stride (MediaPipe's face and palm detection).
+
     A task can need more numbers of each cell, such as coefficients of masks (`extra`: how many). They are an output of
     their own after those above, (N, extra, A), (N, A, extra) or one (N, cells, extra) for each stride; or, in a layout
     with one output of rows, they follow the class scores of each row.
 
-    - `strides`: input pixels per cell, of each feature map.
+    - `strides`: input pixels per cell, of each feature map. `per_cell`: for "blazeface", the anchors of a cell of each.
     - `scores`: the function that turns class outputs into probabilities; "none" if they are probabilities. "softmax" is
       for "anchors" only; class 0 is then the background and is never found.
     - `score`: a device leaves out detections with a lower score. `score_eval`: the same while accuracy is measured.
@@ -74,6 +78,7 @@ class Head(Section, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     decoder: Decoder
     strides: tuple[Side, ...] = (8, 16, 32)
+    per_cell: tuple[Side, ...] = ()
     bins: Side = 16
     transposed: bool = False
     anchors: tuple[AnchorLevel, ...] = ()

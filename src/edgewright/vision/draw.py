@@ -19,6 +19,7 @@ Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels, the last ones included."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_RIM: Color = (20, 20, 20)
 _TALL = "Agy|"  # gives all labels one height
 
 
@@ -44,6 +45,18 @@ class Canvas:
     def rectangle(self, box: Rectangle, color: Color) -> None:
         """The outline of `box`."""
         self._draw.rectangle(box, outline=color, width=self.line)
+
+    def segment(self, start: Sequence[float], end: Sequence[float], color: Color, width: int) -> None:
+        """A line from `start` to `end` (x, y), with a dark rim."""
+        ends = [(float(start[0]), float(start[1])), (float(end[0]), float(end[1]))]
+        if width > 1:
+            self._draw.line(ends, fill=_RIM, width=width + 2)
+        self._draw.line(ends, fill=color, width=width)
+
+    def dot(self, center: Sequence[float], color: Color, radius: float) -> None:
+        """A disk around `center` (x, y), with a dark rim."""
+        x, y, r = float(center[0]), float(center[1]), radius + 1
+        self._draw.ellipse((x - r, y - r, x + r, y + r), fill=color, outline=_RIM if radius > 1 else color)
 
     def place(self, text: str, box: Rectangle, taken: Sequence[Rectangle]) -> Rectangle:
         """Where a label goes: above its box, inside at the top, below, or inside at the bottom.

@@ -1,0 +1,1 @@
+"""The task `pose`: persons, or other objects, with keypoints."""
