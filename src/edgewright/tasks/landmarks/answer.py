@@ -36,7 +36,7 @@ class Points:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """x1, y1, x2, y2 around the points; zeros without points."""
+        """The box around the points: x1, y1, x2, y2. Zeros without points."""
         if not len(self.points):
             return 0.0, 0.0, 0.0, 0.0
         (x1, y1), (x2, y2) = self.points[:, :2].min(axis=0).tolist(), self.points[:, :2].max(axis=0).tolist()
@@ -47,7 +47,7 @@ class Points:
         return {"score": self.score, "points": self.points.tolist(), "scores": self.scores.tolist()}
 
     def lines(self, top: int = 0) -> list[Line]:
-        """Return the number of points and the score; at most 10 points follow, each on a line."""
+        """Return the number of points and the score; at most 10 points follow, each on a line. `top` has no effect."""
         found: list[Line] = [(("bold", str(len(self))), f" points {self.score:.1%}")]
         for k in range(len(self) if len(self) <= 10 else 0):
             place = " ".join(f"{value:7.1f}" for value in self.points[k])

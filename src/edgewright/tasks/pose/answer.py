@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 
 class Keypoint(msgspec.Struct, frozen=True):
-    """One point: its `name`, its place in pixels of the original image, and its score from 0 to 1 (1 if the model has
-    none)."""
+    """One point of an object.
+
+    `name`: its name, or its number. `x`, `y`: in pixels of the original image. `score`: from 0 to 1; 1 if the model has
+    none.
+    """
 
     name: str
     x: float
