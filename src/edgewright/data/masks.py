@@ -56,7 +56,7 @@ def match(images: ImageSet, spec: ModelSpec, reduce_zero: bool = False) -> Image
             ids = shared[given]
         painted = item.boxes and tuple(msgspec.structs.replace(box, label=index[box.label]) for box in item.boxes)
         items.append(msgspec.structs.replace(item, ids=ids, boxes=painted))
-    _require_known(items, spec, reduce_zero)
+    require_known(items, spec, reduce_zero)
     if not spec.preprocess.turns:
         items = list(map(as_stored, items))
     found = msgspec.structs.replace(images, items=tuple(items), classes=spec.labels)
@@ -98,11 +98,12 @@ def _indices(images: ImageSet, spec: ModelSpec) -> dict[int, int]:
         f"The masks of '{images.name}' have {counted} classes ({', '.join(names[:5])} ...), and the model "
         f"'{spec.name}' has {spec.classes}{f' ({known})' if known else ''}.",
         "The names do not match.",
-        "Name the classes as the model does, in the same order. Or give the model's labels in its spec.",
+        "Name the classes as the model does, in the same order. Or set the class of each id in the model's TOML: [segment] "
+        "ids.",
     )
 
 
-def _require_known(items: Sequence[Item], spec: ModelSpec, reduce_zero: bool) -> None:
+def require_known(items: Sequence[Item], spec: ModelSpec, reduce_zero: bool = False) -> None:
     """Raise `InvalidInput` if a mask of the sample has a value without a class."""
 
     def problem(path: str) -> InvalidInput | None:

@@ -184,7 +184,7 @@ def test_ids_of_masks_become_classes_of_the_model(tmp_path: Path) -> None:
     assert found(names, ids={"background": 0, "thing 7": 2, "thing_15": 3, "1": 1, "20": 0}) == [0, 2, 3, 0, ignored, 1]
     with pytest.raises(InvalidInput, match="car"):
         found(names, ids={"car": 1})
-    with pytest.raises(InvalidInput, match="not one of its classes"):
+    with pytest.raises(InvalidInput, match="names do not match"):
         found(names)
     with pytest.raises(InvalidInput, match="pixel"):
         found(ids={"0-14": 0})
@@ -196,7 +196,7 @@ def test_reduced_labels_ignore_the_first_id(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1, 4, 255]], np.uint8)).save(tmp_path / "a.png")
     item = Item(f"{tmp_path}/a.jpg", None, size=(4, 1), pair=f"{tmp_path}/a.png")
     images = ImageSet(name="a", split="val", items=(item,), classes=())
-    about = spec(reduce_labels=True)
+    about = spec(reduce_zero=True)
     (one,) = truth.match(images, about).items
     assert tally.truth_of(one, about).tolist() == [[65535, 0, 3, 65535]]
 

@@ -33,7 +33,7 @@ class Segment(
       first. Letterbox margins and crops are undone. Classes in the output are always scaled by "nearest".
     - `ids`: the class of each id in the masks of a data set, if they are not the same: {"0" = 0, "1-20" = 1}. A key is
       an id, a range of ids, or a name of the data set's classes. 255 as a class means that these pixels do not count.
-    - `reduce_labels`: id 0 of the masks does not count, and every other id is reduced by one (ADE20K).
+    - `reduce_zero`: id 0 of the masks does not count, and every other id is reduced by one (ADE20K).
     - `classes`: the number of classes; 2 for one map. `labels`: their names, or empty.
     """
 
@@ -43,7 +43,7 @@ class Segment(
     rescale: bool = False
     resize: Literal["bilinear", "corners", "nearest"] = "bilinear"
     ids: dict[str, Annotated[int, msgspec.Meta(ge=0, le=65535)]] = {}
-    reduce_labels: bool = False
+    reduce_zero: bool = False
     classes: Count
     labels: tuple[str, ...] = ()
 
