@@ -98,8 +98,8 @@ def _indices(images: ImageSet, spec: ModelSpec) -> dict[int, int]:
         f"The masks of '{images.name}' have {counted} classes ({', '.join(names[:5])} ...), and the model "
         f"'{spec.name}' has {spec.classes}{f' ({known})' if known else ''}.",
         "The names do not match.",
-        "Name the classes as the model does, in the same order. Or set the class of each id in the model's TOML: [segment] "
-        "ids.",
+        "Name the classes as the model does, in the same order. Or set the class of each id in the model's TOML: "
+        "[segment] ids.",
     )
 
 
