@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.data import coco
 from edgewright.data.boxes import Absent, Annotations, Box
+from edgewright.data.wants import PLAIN
 
 from .coco_writers import LAYOUTS, Drawn, drawn, save, touch
 
@@ -200,7 +201,7 @@ def test_files_for_other_tasks_alone_are_refused(tmp_path: Path, name: str, what
     put(tmp_path, f"annotations/{name}.json")
     assert coco.marks(tmp_path) == [f"annotations/{name}.json"]
     with pytest.raises(InvalidInput, match=f"{name}.json is not a file of COCO's object detection: it holds {what}"):
-        coco.splits(tmp_path)
+        coco.splits(tmp_path, PLAIN)
 
 
 # --- names of images --------------------------------------------------------------------------------------------------

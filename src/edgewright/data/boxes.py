@@ -72,14 +72,16 @@ class Annotated(msgspec.Struct, frozen=True, kw_only=True):
 class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a reader: the images in a stable order, the class names, and remarks.
 
-    `ordered`: the position of a name in `classes` is the class index in the annotations (YOLO, COCO). It is False if
-    the names are sorted because the annotations have no order (VOC), or if the indices have no names (YOLO).
+    `skeleton`: the keypoints, if the task wants them. `ordered`: the position of a name in `classes` is the class index
+    in the annotations (YOLO, COCO). It is False if the names are sorted because the annotations have no order (VOC), or
+    if the indices have no names (YOLO).
     """
 
     images: tuple[Annotated, ...]
     classes: tuple[str, ...]
     ordered: bool = True
     remarks: tuple[Remark, ...] = ()
+    skeleton: Skeleton | None = None
 
 
 class Absent(InvalidInput):
@@ -109,6 +111,11 @@ def box(label: int, corners: Sequence[float], area: float | None = None, crowd: 
     if not (x2 > x1 and y2 > y1 and math.isfinite(found)):
         return None
     return Box(label, x1, y1, x2, y2, found if area is None else area, crowd)
+
+
+def outline(box: Box) -> tuple[tuple[float, ...], ...]:
+    """Return the corners of `box` as its only polygon."""
+    return ((box.x1, box.y1, box.x2, box.y1, box.x2, box.y2, box.x1, box.y2),)
 
 
 def turned(box: Box, orientation: int, size: tuple[int, int]) -> Box:

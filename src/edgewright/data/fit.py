@@ -10,7 +10,7 @@ import msgspec
 from edgewright.core.errors import InvalidInput
 
 from . import photos
-from .boxes import Annotated, Annotations, Box, scaled, turned, undone
+from .boxes import Annotated, Annotations, Box, scaled, turned, undone, wrong
 from .items import Item
 from .remarks import NAMED, Remark, remark
 
@@ -45,7 +45,42 @@ def fit(annotations: Annotations) -> tuple[tuple[Item, ...], list[Remark]]:
                 (away if _is_away(box, item.size) else beyond).append(Path(item.path).name)
     text = "{count|box reaches|boxes reach} beyond the image by more than 2 pixels and 1%: kept, as in pycocotools."
     out = "{count|box is|boxes are} completely outside the image: each counts as missed."
-    return items, [*remark("warning", "boxes-beyond", beyond, text), *remark("warning", "boxes-outside", away, out)]
+    return items, [
+        *remark("warning", "boxes-beyond", beyond, text), *remark("warning", "boxes-outside", away, out),
+        *_shapes_beyond(annotations.images, items),
+    ]  # fmt: skip
+
+
+def _shapes_beyond(images: Sequence[Annotated], items: Sequence[Item]) -> list[Remark]:
+    """Return remarks on polygons and keypoints outside their images. Raises `InvalidInput` for a mask of another
+    size."""
+    outlines, points = list[str](), list[str]()
+    for image, item in zip(images, items):
+        if item.size is None:
+            continue
+        name = Path(item.path).name
+        for box in item.boxes or ():
+            if box.rle is not None and (box.rle.width, box.rle.height) != item.size:
+                raise wrong(
+                    image.where, f"a mask has {box.rle.width}x{box.rle.height} pixels",
+                    f"those of {item.path}: {item.size[0]}x{item.size[1]}",
+                )  # fmt: skip
+            outlines += [name for one in box.polygons or () if _reaches_out(one, item.size)]
+            known = [(x, y) for x, y, visible in box.keypoints or () if visible]
+            if _reaches_out([value for point in known for value in point], item.size):
+                points.append(name)
+    text = "{count|polygon reaches|polygons reach} beyond the image by more than 2 pixels and 1%: cut at its edge."
+    out = "{count|object has|objects have} labeled keypoints outside the image: kept."
+    return [*remark("warning", "polygons-beyond", outlines, text), *remark("warning", "keypoints-outside", points, out)]
+
+
+def _reaches_out(values: Sequence[float], size: tuple[int, int]) -> bool:
+    """Whether one of the points x1, y1, x2, y2 ... is outside an image by more than the accepted distance."""
+    if not values:
+        return False
+    across, down = (max(NEAR, PART * side) for side in size)
+    xs, ys = values[::2], values[1::2]
+    return min(xs) < -across or min(ys) < -down or max(xs) > size[0] + across or max(ys) > size[1] + down
 
 
 def as_stored(item: Item) -> Item:

@@ -43,6 +43,14 @@ def area(rle: Rle) -> int:
     return sum(rle.counts[1::2])
 
 
+def around(rle: Rle) -> tuple[int, int, int, int] | None:
+    """Return the box (x, y, width, height) around the mask, in pixels; None if the mask is empty."""
+    columns, rows = (np.flatnonzero(bits(rle).any(axis=axis)) for axis in (0, 1))
+    if not len(columns):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
+
+
 def turned(rle: Rle, orientation: int) -> Rle:
     """Return the mask after the image is rotated by an EXIF `orientation`."""
     return of_bits(rotated(bits(rle), orientation))

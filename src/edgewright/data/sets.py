@@ -48,7 +48,7 @@ def splits(folder: Path, wants: Wants | None = None) -> list[str]:
         return sorted(set(found.parts) - {""})
     layout = _layout(folder)
     if layout in READERS:
-        return sorted(READERS[layout].splits(folder))
+        return sorted(READERS[layout].splits(folder, wants))
     return table.splits(folder) if layout == TABLE else folders.splits(folder)
 
 
@@ -78,7 +78,7 @@ def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool
         below = root / split
         layout = _layout(below)
     if layout in READERS:
-        found = _annotated(root, below, READERS[layout], split, with_boxes)
+        found = _annotated(_Place(root, below, split), READERS[layout], wants, with_boxes)
     elif layout == TABLE:
         found = table.read(root, below, split)
     else:
@@ -90,7 +90,7 @@ def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool
             f"Images have the extension {' '.join(SUFFIXES)}.",
             f"Put images there: one folder per class, or a {TABLE}, or a flat folder without labels.",
         )
-    return _known(found, folder, wants)
+    return _known(found, folder, wants, found.unread)
 
 
 def _known(found: ImageSet, folder: Path, wants: Wants | None, unread: str = "") -> ImageSet:
@@ -167,13 +167,23 @@ def _layout(folder: Path) -> str | None:
     return found[0][0] if found else None
 
 
-def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_boxes: bool) -> ImageSet:
-    """Read a detection set in `folder`: the data folder `root` itself, or its split folder."""
-    inner = split if folder == root else chosen(folder, reader.splits(folder), None)
-    if not with_boxes:
-        items = tuple(Item(path, None) for path in reader.images(folder, inner))
-        return ImageSet(name=root.name, split=split, items=items, classes=())
-    found: Annotations = reader.read(folder, inner)
+class _Place(msgspec.Struct, frozen=True):
+    """Where annotations are: in the data folder `root` itself, or in its split folder."""
+
+    root: Path
+    folder: Path
+    split: str
+
+
+def _annotated(place: _Place, reader: ModuleType, wants: Wants | None, with_boxes: bool) -> ImageSet:
+    """Read a set with annotations of objects."""
+    root, folder, split = place.root, place.folder, place.split
+    inner = split if folder == root else chosen(folder, reader.splits(folder, wants), None)
+    foreign, has_boxes = coco.foreign(folder) if reader is coco and wants is None else ("", True)
+    if not with_boxes or not has_boxes:
+        items = tuple(Item(path, None) for path in reader.images(folder, inner, wants))
+        return ImageSet(name=root.name, split=split, items=items, classes=(), unread=foreign)
+    found: Annotations = reader.read(folder, inner, wants)
     where = reader.marks(folder)[0]
     if not found.images:
         raise InvalidInput(
@@ -189,7 +199,10 @@ def _annotated(root: Path, folder: Path, reader: ModuleType, split: str, with_bo
             "Add boxes, or check that the annotations are where the layout expects them.",
         )
     items, remarks = fit(found)
-    images = ImageSet(name=root.name, split=split, items=items, classes=found.classes, order="file")
+    images = ImageSet(
+        name=root.name, split=split, items=items, classes=found.classes, order="file", skeleton=found.skeleton,
+        unread=foreign,
+    )  # fmt: skip
     if not found.ordered and reader is yolo:  # rows contain indices without names
         images = msgspec.structs.replace(images, classes=(), order="index")
     elif not found.ordered:

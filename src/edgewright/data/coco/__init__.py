@@ -9,42 +9,49 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.data import plausible
-from edgewright.data.boxes import Absent, Annotated, Annotations, Box, box, wrong
+from edgewright.data.boxes import Absent, Annotated, Annotations, Box, box, outline, wrong
 from edgewright.data.lookup import Found, Lookup, ends, is_outside, place_remarks
 from edgewright.data.remarks import Remark, remark
+from edgewright.data.runs import around
+from edgewright.data.wants import PLAIN, Wants
 
-from . import schema
-from .files import chosen, files, image_folders, marks
+from . import schema, shapes
+from .files import chosen, files, foreign, image_folders, marks
 
-__all__ = ["images", "marks", "read", "splits"]
+__all__ = ["foreign", "images", "marks", "read", "splits"]
 
 _FIRST = 100
 """If none of this many images exists, the split was not downloaded."""
 
 
-def splits(folder: Path) -> list[str]:
+def splits(folder: Path, wants: Wants | None = None) -> list[str]:
     """The splits that `folder` has annotations for, sorted; none if one file is for all of it."""
-    return sorted(set(files(folder)) - {""})
+    return sorted(set(files(folder, wants)) - {""})
 
 
-def images(folder: Path, split: str) -> tuple[str, ...]:
+def images(folder: Path, split: str, wants: Wants | None = None) -> tuple[str, ...]:
     """The absolute paths of the images of `split`, in the order of the JSON."""
-    path = chosen(folder, split)
+    path = chosen(folder, split, wants)
     listed = schema.decoded(path, schema.Images).images
     return tuple(found.path for found in _located(folder, path, split, listed))
 
 
-def read(folder: Path, split: str) -> Annotations:
-    """The images and boxes of `split`. Raises `InvalidInput` that names the file and the line, index or id."""
-    path = chosen(folder, split)
+def read(folder: Path, split: str, wants: Wants | None = None) -> Annotations:
+    """The images and boxes of `split`, with the masks or keypoints that a task wants.
+
+    Raises `InvalidInput` that names the file and the line, index or id.
+    """
+    path = chosen(folder, split, wants)
     content = schema.decoded(path, schema.File)
     for note in content.annotations:
         note.image_id, note.category_id = schema.same(note.image_id), schema.same(note.category_id)
     located = _located(folder, path, split, content.images)
     categories, class_remarks = _classes(path, content)
-    objects = _Objects(path, content.images, categories)
+    objects = _Objects(path, content.images, categories, wants or PLAIN)
     for k, note in enumerate(content.annotations):
         objects.add(k, note)
     found = tuple(
@@ -62,7 +69,7 @@ def read(folder: Path, split: str) -> Annotations:
     )  # fmt: skip
     numbered = all(isinstance(category.id, int) for category in categories)
     names = tuple(str(category.name) for category in categories)
-    return Annotations(images=found, classes=names, ordered=numbered, remarks=remarks)
+    return Annotations(images=found, classes=names, ordered=numbered, remarks=remarks, skeleton=objects.skeleton)
 
 
 def _where(path: Path, what: str, k: int, id: object) -> str:
@@ -165,8 +172,16 @@ def _require_names_once(path: Path, categories: Sequence[schema.Category], used:
 class _Objects:
     """The boxes of the images by the images' ids, and what was noticed of the annotations."""
 
-    def __init__(self, path: Path, images: Sequence[schema.Image], categories: Sequence[schema.Category]) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, images: Sequence[schema.Image], categories: Sequence[schema.Category], wants: Wants
+    ) -> None:
+        self._path, self._wants = path, wants
+        self.skeleton = shapes.skeleton(path, categories) if wants.keypoints else None
+        self._categories = {
+            category.id: category for category in categories if self.skeleton and shapes.names(path, category)
+        }
+        """The categories that have keypoints."""
+        self._sizes = {image.id: image.size() for image in images} if wants.masks else {}
         self._label: Mapping[schema.Id, int] = {category.id: k for k, category in enumerate(categories)}
         self.boxes: dict[schema.Id, list[Box]] = {image.id: [] for image in images}
         self.pixels = list[Sequence[float]]()
@@ -174,13 +189,19 @@ class _Objects:
         self.first: tuple[int, object] = (0, None)
         """Index and id of the first of them."""
         self._ids = set[str]()
-        self._without = dict[str, list[str]](area=[], box=[], id=[])
+        self._without = dict[str, list[str]](area=[], box=[], id=[], mask=[])
+        self._short = list[str]()
         self._outlines = list[str]()
 
     def add(self, k: int, note: schema.Annotation) -> None:
         """Add the annotation with the index `k`."""
         index = self._checked(k, note)
+        polygons, rle = None, None
+        if self._wants.masks:
+            polygons, rle = shapes.mask(self._at(k, note), note.segmentation, self._sizes[note.image_id], self._short)
         sides: Sequence[float] | None = note.bbox
+        if not sides and rle:
+            sides = around(rle)
         if not sides and (sides := schema.outline(self._at(k, note), note.segmentation)):
             self._outlines.append(self._at(k, note))
         if not sides:
@@ -201,6 +222,14 @@ class _Objects:
         if not self.pixels:
             self.first = (k, note.id)
         self.pixels.append(sides)
+        if self._wants.masks and not polygons and not rle:
+            self._without["mask"].append(self._at(k, note))
+            polygons = outline(found)
+        if self._wants.masks:
+            found = msgspec.structs.replace(found, polygons=polygons, rle=rle)
+        if self.skeleton and (category := self._categories.get(note.category_id)):
+            points = shapes.points(self._at(k, note), note.keypoints, category, self.skeleton.points)
+            found = msgspec.structs.replace(found, keypoints=points)
         self.boxes[note.image_id].append(found)
 
     def remarks(self) -> list[Remark]:
@@ -208,7 +237,11 @@ class _Objects:
         outlines = "{count|annotation has|annotations have} a polygon or mask and no bbox: the box around it is used."
         box = "{count|annotation has|annotations have} neither a bbox nor a segmentation: left out."
         ids = "{count|annotation has|annotations have} no unique id: read without it."
+        mask = "{count|object has|objects have} no mask: the box is used as the mask."
+        short = "{count|polygon has|polygons have} fewer than three points: left out."
         return [
+            *remark("warning", "objects-without-mask", self._without["mask"], mask),
+            *remark("warning", "polygons-too-short", self._short, short),
             *plausible.without_area(self._without["area"]),
             *remark("warning", "annotations-without-box", self._without["box"], box),
             *remark("note", "polygons-as-boxes", self._outlines, outlines),

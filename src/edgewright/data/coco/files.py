@@ -12,6 +12,7 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 from edgewright.data.splits import ROLES, role
+from edgewright.data.wants import Wants
 
 NAMES = ("instances.json", "_annotations.coco.json", "annotations.json")
 """Names of a file for all of a folder, whatever is in it."""
@@ -23,6 +24,10 @@ IMAGES = ("images", "data")
 """Folders for images: COCO's and most others', FiftyOne's."""
 
 _PREFIX = "instances_"
+_POINTS = ("person_keypoints_", "keypoints_")
+CLASS_MAPS = ("panoptic_", "stuff_")
+"""Starts of the names of files with masks of classes."""
+
 _WHOLE = "default"
 """CVAT's and Datumaro's name for a set without splits."""
 
@@ -57,11 +62,14 @@ def marks(folder: Path) -> list[str]:
     return [", ".join(names)] if names and _by_word(others) is not None else names
 
 
-def files(folder: Path) -> dict[str, Path]:
+def files(folder: Path, wants: Wants | None = None) -> dict[str, Path]:
     """The annotation files of `folder` by split; a file for all of it has the split "".
 
-    Raises `InvalidInput` if several files are for the same images, or where all are for another task.
+    `wants`: the task's labels; if it is None, a file for another task is used if there is no other. Raises
+    `InvalidInput` if several files are for the same images, or where all are for another task.
     """
+    if wants is not None and wants.keypoints and (found := _of_task(folder, _POINTS)):
+        return found
     known, instances = _known(folder)
     if len(known) > 1 or (known and instances):
         raise _unclear(folder, [*known, *instances])
@@ -71,28 +79,56 @@ def files(folder: Path) -> dict[str, Path]:
         return _by_stem(folder, instances)
     others, unfit = _others(folder)
     if not others and unfit:
+        if wants is None and (found := _of_task(folder, (*_POINTS, *CLASS_MAPS))):
+            return found
         raise InvalidInput(
             f"{unfit[0]} is not a file of COCO's object detection: it holds {_OTHER_TASKS[_task(unfit[0])]}.",
             "Boxes are read from instances_*.json.",
             "Add the file with the boxes, or remove this one.",
         )
-    if (found := _by_word(others)) is None:
+    if (by_word := _by_word(others)) is None:
         raise _unclear(folder, others)
-    return found
+    return by_word
 
 
-def chosen(folder: Path, split: str) -> Path:
+def class_maps(folder: Path) -> dict[str, Path]:
+    """The files with masks of classes (panoptic, stuff) by split; empty if there are none."""
+    return _of_task(folder, CLASS_MAPS)
+
+
+def foreign(folder: Path) -> tuple[str, bool]:
+    """The name of the file for another task that `files` uses if the task is not known, and whether it has boxes.
+
+    The name is "" if there is no such file.
+    """
+    found = next(iter(files(folder).values()), None)
+    name = found.name if found and _task(found) else ""
+    return name, not name.startswith(CLASS_MAPS)
+
+
+def chosen(folder: Path, split: str, wants: Wants | None = None) -> Path:
     """The annotation file for `split`; raises `InvalidInput` if there is none."""
-    found = files(folder)
+    found = files(folder, wants)
     if split not in found:
         have = f"There are annotations for: {', '.join(name or 'the whole folder' for name in found)}." if found else ""
         raise InvalidInput(f"{folder} has no COCO annotations for '{split}'.", have, "Name one of its splits.")
     return found[split]
 
 
+def _of_task(folder: Path, starts: Sequence[str]) -> dict[str, Path]:
+    """The files that begin with the first of `starts` that there is, by split."""
+    every = [*_json(folder), *_below(folder)]
+    for start in starts:
+        if found := [path for path in every if path.name.startswith(start)]:
+            return _by_stem(folder, found, start)
+    return {}
+
+
 def image_folders(folder: Path, path: Path, split: str) -> list[Path]:
     """Where the images of the annotation file `path` may be, the likeliest first."""
-    stem = path.stem.removeprefix(_PREFIX)
+    stem = path.stem
+    for start in (_PREFIX, *_POINTS, *CLASS_MAPS):
+        stem = stem.removeprefix(start)
     names = [] if path.name in NAMES else [stem]
     if split:
         same = next((words for words in ROLES.values() if split.casefold() in words), ())
@@ -167,9 +203,9 @@ def _first_key(head: bytes) -> str:
     return found[1].decode("utf-8", "replace") if found else ""
 
 
-def _by_stem(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
+def _by_stem(folder: Path, paths: Sequence[Path], start: str = _PREFIX) -> dict[str, Path]:
     """The files ``instances_<split>.json`` by split, which has no year where that is clear."""
-    by_stem = {path.stem.removeprefix(_PREFIX): path for path in paths}
+    by_stem = {path.stem.removeprefix(start): path for path in paths}
     if len(by_stem) < len(paths):
         raise _unclear(folder, paths)
     if list(by_stem) == [_WHOLE]:

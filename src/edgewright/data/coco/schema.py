@@ -43,6 +43,9 @@ class Category(msgspec.Struct):
     id: Id
     name: str | int
     supercategory: Any = None
+    keypoints: msgspec.Raw = msgspec.Raw(b"null")
+    skeleton: msgspec.Raw = msgspec.Raw(b"null")
+    sigmas: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Annotation(msgspec.Struct):
@@ -55,6 +58,7 @@ class Annotation(msgspec.Struct):
     area: float | str | None = None
     iscrowd: bool | int | float | str | None = None
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
+    keypoints: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Images(msgspec.Struct):
@@ -141,7 +145,7 @@ def outline(where: str, raw: msgspec.Raw) -> tuple[float, float, float, float] |
     if polygons and not isinstance(polygons[0], list):
         polygons = [polygons]
     fine = all(isinstance(one, list) and len(one) % 2 == 0 for one in polygons)
-    if not fine or not all(_is_pixel(value) for polygon in polygons for value in polygon):
+    if not fine or not all(is_pixel(value) for polygon in polygons for value in polygon):
         raise wrong(where, "segmentation is not a list of polygons", _CORNERS)
     if not any(polygons):
         return None
@@ -156,7 +160,7 @@ def _around_runs(where: str, counts: Any, size: Any) -> tuple[float, float, floa
         raise wrong(where, "it has no bbox, and its segmentation is compressed", "a bbox, or polygons")
     numbers = counts if isinstance(counts, list) else [None]
     height = size[0] if isinstance(size, list) and len(size) == 2 else None
-    whole = all(isinstance(n, int) and _is_pixel(n) and n >= 0 for n in (height, *numbers))
+    whole = all(isinstance(n, int) and is_pixel(n) and n >= 0 for n in (height, *numbers))
     if not isinstance(height, int) or not height or not whole:
         raise wrong(where, "segmentation is not a mask", "counts (numbers) and size (height, width)")
     xs, ys, at = list[int](), list[int](), 0
@@ -169,7 +173,7 @@ def _around_runs(where: str, counts: Any, size: Any) -> tuple[float, float, floa
     return (min(xs), min(ys), max(xs) + 1 - min(xs), max(ys) + 1 - min(ys)) if xs else None
 
 
-def _is_pixel(value: Any) -> bool:
+def is_pixel(value: Any) -> bool:
     """Whether `value` is a number that can be a place in an image: sums and areas of these stay finite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 

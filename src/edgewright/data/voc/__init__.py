@@ -18,6 +18,7 @@ from edgewright.data.boxes import Annotated, Annotations, Box, box, text_of, wro
 from edgewright.data.listing import Listing
 from edgewright.data.lookup import Found, Lookup, place_remarks
 from edgewright.data.remarks import Remark, remark
+from edgewright.data.wants import Wants
 
 from . import files
 from .documents import Content, Object, parsed
@@ -44,12 +45,12 @@ def marks(folder: Path) -> list[str]:
     return [found.mark] if found else []
 
 
-def splits(folder: Path) -> list[str]:
+def splits(folder: Path, wants: Wants | None = None) -> list[str]:
     """The splits that `folder` has, sorted: the lists in ``ImageSets/Main``, or folders below the annotations'."""
     return files.splits(_layout(folder))
 
 
-def images(folder: Path, split: str) -> tuple[str, ...]:
+def images(folder: Path, split: str, wants: Wants | None = None) -> tuple[str, ...]:
     """The absolute paths of the images of `split`, in the order of `read`. XML files without such a name are parsed."""
     found = _layout(folder)
     paths, _ = files.xml_files(found)
@@ -57,7 +58,7 @@ def images(folder: Path, split: str) -> tuple[str, ...]:
     return tuple(path for _, path in _chosen(found, split, paths, pairs))
 
 
-def read(folder: Path, split: str) -> Annotations:
+def read(folder: Path, split: str, wants: Wants | None = None) -> Annotations:
     """The images and boxes of `split`, or of all annotations. Raises `InvalidInput` that names the file and the line.
 
     Classes are numbered over all annotations of the folder, so that every split has the same numbers: in the

@@ -15,6 +15,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.data.boxes import Annotated, Annotations, wrong
 from edgewright.data.listing import below
 from edgewright.data.remarks import Remark, counted, merged, remark
+from edgewright.data.wants import Wants
 
 from . import layouts, paths
 from .layouts import PAIR, has_labels, minimal, require_rows
@@ -39,17 +40,17 @@ def marks(folder: Path) -> list[str]:
     return layouts.marks(folder)
 
 
-def splits(folder: Path) -> list[str]:
+def splits(folder: Path, wants: Wants | None = None) -> list[str]:
     """The splits of the set, sorted; none if it has none. Raises `InvalidInput` if the set is unclear."""
     return sorted(set(layouts.layout(folder).sources) - {""})
 
 
-def images(folder: Path, split: str) -> tuple[str, ...]:
+def images(folder: Path, split: str, wants: Wants | None = None) -> tuple[str, ...]:
     """The absolute paths of the images of `split`. No image and no label file is opened."""
     return paths.images(layouts.layout(folder), split).paths
 
 
-def read(folder: Path, split: str) -> Annotations:
+def read(folder: Path, split: str, wants: Wants | None = None) -> Annotations:
     """The images and boxes of `split`. Raises `InvalidInput` that names the file and the line."""
     layout = layouts.layout(folder)
     found = paths.images(layout, split)
