@@ -1,6 +1,7 @@
 """Classifiers of torchvision, with the preprocessing and categories of their weights' own description.
 
-Names of detectors are passed on to ``torchvision_detection``.
+Names of detectors are passed on to ``torchvision_detection``, and of segmentation models to
+``torchvision_segmentation``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.lazy import require
 
 from . import torchvision_detection as detection
+from . import torchvision_segmentation as segmentation
 from .loaded import Loaded, Trainable, outputs, torch_module
 from .torchvision_weights import build, unique
 
 
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
-    """The torchvision classifier or detector `name`.
+    """The torchvision classifier, detector or segmentation model `name`.
 
     Weights: `checkpoint`, else the pretrained ones; random with ``pretrained=false``. The option ``weights``
     (IMAGENET1K_V1 ...) selects the pretrained weights; with a checkpoint it selects the preprocessing. Other options go
@@ -27,10 +29,12 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
     known = models.list_models(module=models)
     if name in models.list_models(module=models.detection):
         return detection.trainable(name, options, checkpoint, trust)
+    if name in models.list_models(module=models.segmentation):
+        return segmentation.trainable(name, options, checkpoint, trust)
     if name not in known:
-        known += detection.NAMES
+        known += [*detection.NAMES, *models.list_models(module=models.segmentation)]
         raise InvalidInput(
-            f"torchvision has no classifier or detector '{name}'.",
+            f"torchvision has no classifier, detector or segmentation model '{name}'.",
             f"Similar names: {', '.join(difflib.get_close_matches(name, known, 3)) or 'none'}.",
             'List the models: python -c "import torchvision as t; print(t.models.list_models(module=t.models))"',
         )
