@@ -15,7 +15,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.data.boxes import Annotated, Annotations, wrong
 from edgewright.data.listing import below
 from edgewright.data.remarks import Remark, counted, merged, remark
-from edgewright.data.wants import Wants
+from edgewright.data.wants import PLAIN, Wants
 
 from . import layouts, paths
 from .layouts import PAIR, has_labels, minimal, require_rows
@@ -51,7 +51,10 @@ def images(folder: Path, split: str, wants: Wants | None = None) -> tuple[str, .
 
 
 def read(folder: Path, split: str, wants: Wants | None = None) -> Annotations:
-    """The images and boxes of `split`. Raises `InvalidInput` that names the file and the line."""
+    """The images and boxes of `split`, with the shapes that a task wants.
+
+    Raises `InvalidInput` that names the file and the line.
+    """
     layout = layouts.layout(folder)
     found = paths.images(layout, split)
     files = _LabelFiles(layout)
@@ -61,7 +64,7 @@ def read(folder: Path, split: str, wants: Wants | None = None) -> Annotations:
     classes, unnamed = layout.classes, list[Remark]()
     if not classes:
         classes, unnamed = _numbered(layout, files)
-    rows = Rows(len(classes), layout.where.name, layout.keypoints)
+    rows = Rows(len(classes), layout.where.name, layout.points, wants or PLAIN)
     annotated = tuple(
         Annotated(path=path, boxes=rows.read(label) if label else (), relative=True, where=label or path)
         for path, label in labels.items()
@@ -75,7 +78,10 @@ def read(folder: Path, split: str, wants: Wants | None = None) -> Annotations:
         *remark(level, "images-without-labels", without, "{count|image has|images have} no label file: no boxes."),
         *remark("warning", "labels-unreadable", unreadable, f"{_UNREADABLE}: no boxes."),
     ]  # fmt: skip
-    return Annotations(images=annotated, classes=classes, ordered=bool(layout.classes), remarks=merged(remarks))
+    return Annotations(
+        images=annotated, classes=classes, ordered=bool(layout.classes), remarks=merged(remarks),
+        skeleton=layout.skeleton if wants and wants.keypoints else None,
+    )  # fmt: skip
 
 
 class _LabelFiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from typing import Any
 from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.core.files import absolute
 from edgewright.core.lazy import require
-from edgewright.data.boxes import text_of, wrong
+from edgewright.data.boxes import Skeleton, finite, text_of, wrong
 from edgewright.data.remarks import Remark, remark
 
 from .paths import Layout, head, located, plain, split_of
@@ -41,9 +42,10 @@ def described(path: Path) -> Layout:
         text = f"The path of {path.name} ('{content['path']}') does not exist; {base} is used."
         remarks += remark("note", "path-ignored", [path.name], text)
     sources, noticed = _splits(path, base, content, any_ending=moved)
+    points = _points(path, content)
     return Layout(
-        folder=path.parent, where=path, base=base, classes=classes, sources=sources,
-        keypoints=_keypoints(path, content), remarks=(*remarks, *noticed),
+        folder=path.parent, where=path, base=base, classes=classes, sources=sources, points=points,
+        skeleton=_skeleton(path, content, points[0]) if points else None, remarks=(*remarks, *noticed),
     )  # fmt: skip
 
 
@@ -98,15 +100,56 @@ def _names(path: Path, content: Mapping[str, Any]) -> tuple[tuple[str, ...], lis
     return tuple(names), []
 
 
-def _keypoints(path: Path, content: Mapping[str, Any]) -> int:
-    """So many values follow the box in a row of a pose set."""
+def _points(path: Path, content: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The number of keypoints, and of the values of each; None if the set has none."""
     shape = content.get("kpt_shape")
     if not shape:
-        return 0
+        return None
     if not isinstance(shape, list) or len(shape) != 2:
         raise wrong(_at(path, "kpt_shape"), "kpt_shape is not a pair", "the number of points and of values per point")
     points, values = (_integer(path, "kpt_shape", one) for one in shape)
-    return points * values
+    if values not in (2, 3):
+        what = f"kpt_shape has {values} values for each point"
+        raise wrong(_at(path, "kpt_shape"), what, "2 (x, y) or 3 (x, y, visibility)")
+    return points, values
+
+
+def _skeleton(path: Path, content: Mapping[str, Any], points: int) -> Skeleton:
+    """What the YAML says of the keypoints: Ultralytics' flip_idx and kpt_names, and our own skeleton and sigmas."""
+    names = content.get("kpt_names") or []
+    if isinstance(names, Mapping):  # the names for each class; the keypoints of all classes are the same
+        names = next(iter(names.values()), None) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) not in (0, points):
+        raise wrong(_at(path, "kpt_names"), f"kpt_names is not a list of {points} names", "a name for each keypoint")
+    flip = _numbers(path, "flip_idx", content.get("flip_idx"))
+    if flip and sorted(flip) != list(range(points)):
+        what = f"flip_idx is not an order of the {points} keypoints"
+        raise wrong(_at(path, "flip_idx"), what, f"each index from 0 to {points - 1} once")
+    sigmas = _numbers(path, "sigmas", content.get("sigmas") or content.get("kpt_oks_sigmas"))
+    if sigmas and (len(sigmas) != points or min(sigmas) <= 0):
+        raise wrong(_at(path, "sigmas"), f"sigmas has {len(sigmas)} values", f"{points} numbers above 0")
+    edges = content.get("skeleton") or []
+    pairs = [_numbers(path, "skeleton", edge) for edge in edges] if isinstance(edges, list) else [[]]
+    if any(len(pair) != 2 or not all(0 <= k < points for k in pair) for pair in pairs):
+        what = "skeleton is not a list of pairs"
+        raise wrong(_at(path, "skeleton"), what, f"two indices of keypoints each, from 0 to {points - 1}")
+    return Skeleton(
+        points=points, names=tuple(names), edges=tuple((int(a), int(b)) for a, b in pairs),
+        flip=tuple(map(int, flip)), sigmas=tuple(sigmas),
+    )  # fmt: skip
+
+
+def _numbers(path: Path, key: str, value: Any) -> list[float]:
+    """The finite numbers of a list; empty if there is none."""
+    if not value:
+        return []
+    try:
+        found = [float(one) for one in value] if isinstance(value, list) else [math.nan]
+    except (TypeError, ValueError):
+        found = [math.nan]
+    if not finite(found):
+        raise wrong(_at(path, key), f"{key} is not a list of numbers", "numbers")
+    return found
 
 
 def _integer(path: Path, key: str, value: Any) -> int:

@@ -17,7 +17,7 @@ import msgspec
 from edgewright.core.errors import IntegrityError, InvalidInput
 from edgewright.core.files import absolute
 from edgewright.core.image_files import SUFFIXES
-from edgewright.data.boxes import text_of, wrong
+from edgewright.data.boxes import Skeleton, text_of, wrong
 from edgewright.data.listing import Listing, below
 from edgewright.data.remarks import Remark, remark
 from edgewright.data.splits import role
@@ -35,8 +35,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """A YOLO set: its data `folder`, the file (or folder) that describes it, its classes, the images of each split.
 
     `sources` has folders of images and ``.txt`` lists of images, by split ("" where there are no splits). `base` is the
-    folder that lists are relative to. `classes` is empty if nothing names them. `keypoints` is the number of values
-    after the box in a row of a pose set. `beside`: a label file next to its image counts before one in ``labels/``.
+    folder that lists are relative to. `classes` is empty if nothing names them. `points` is the number of keypoints and
+    of the values of each (2 or 3) in a row of a pose set, and `skeleton` says more about them. `beside`: a label file
+    next to its image counts before one in ``labels/``.
     """
 
     folder: Path
@@ -44,7 +45,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     base: Path
     classes: tuple[str, ...]
     sources: Mapping[str, tuple[Path, ...]]
-    keypoints: int = 0
+    points: tuple[int, int] | None = None
+    skeleton: Skeleton | None = None
     beside: bool = False
     remarks: tuple[Remark, ...] = ()
 

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from edgewright.data.boxes import Box, box, finite, text_of, wrong
+import msgspec
+
+from edgewright.data.boxes import Box, box, finite, outline, text_of, wrong
 from edgewright.data.remarks import NAMED, Remark, counted
+from edgewright.data.wants import PLAIN, Wants
 
 TOLERANCE = 0.01
 """Ultralytics accepts a center or a side this far outside 0 to 1, because tools round."""
@@ -22,20 +25,26 @@ _COLUMNS = "class, center x, center y, width, height"
 _TRACKED = 6
 """So many columns has a row with a track id."""
 
+_CORNERS = 8
+"""So many numbers has a rotated box."""
+
 _HEAD = 4096
 
 
 class Rows:
     """Reads label files, and counts what it changed or left out.
 
-    `count` is the number of classes, `described` the file that names them; `keypoints` the number of values behind the
-    box in a row of a pose set.
+    `count` is the number of classes, `described` the file that names them; `points` the number of keypoints and of the
+    values of each, behind the box in a row of a pose set; `wants` the labels of the task.
     """
 
-    def __init__(self, count: int, described: str, keypoints: int = 0) -> None:
-        self._count, self._described, self._keypoints = count, described, keypoints
-        self._polygons, self._poses = list[str](), list[str]()
+    def __init__(self, count: int, described: str, points: tuple[int, int] | None = None, wants: Wants = PLAIN) -> None:
+        self._count, self._described, self._points, self._wants = count, described, points, wants
+        self._keypoints = points[0] * points[1] if points else 0
+        self._polygons, self._poses, self._bare = list[str](), list[str](), list[str]()
         self._duplicates, self._flat = list[str](), list[str]()
+        if wants.keypoints and not points:
+            raise wrong(described, "it has no kpt_shape", "kpt_shape: [points, 3], as in Ultralytics' pose sets")
 
     def read(self, path: str) -> tuple[Box, ...]:
         """The boxes of one label file, in parts of the image. Raises `InvalidInput` with file and line."""
@@ -45,34 +54,59 @@ class Rows:
             if not (row := line.split()):
                 continue
             where = f"{path}, line {number}"
-            label, values = self._label(where, row[0]), _numbers(where, row)
-            values = self._box_values(where, row, values, lines)
-            if (label, *values) in seen:
+            label, numbers = self._label(where, row[0]), _numbers(where, row)
+            values = self._box_values(where, row, numbers, lines)
+            if (key := (label, *(values if self._wants == PLAIN else numbers))) in seen:
                 self._duplicates.append(where)
                 continue
-            seen.add((label, *values))
+            seen.add(key)
             cx, cy, w, h = values if len(values) == 4 else _around(values)
             _require_parts(where, (cx, cy), (w, h))
             one = box(label, (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
             if one is None:
                 self._flat.append(where)
             else:
-                found.append(one)
+                found.append(one if self._wants == PLAIN else self._shaped(where, one, numbers))
+        return tuple(found)
+
+    def _shaped(self, where: str, one: Box, numbers: tuple[float, ...]) -> Box:
+        """The box `one` with what the task wants of its row."""
+        if self._wants.keypoints:
+            return msgspec.structs.replace(one, keypoints=self._pose(where, numbers[4:]))
+        if self._wants.corners:
+            return msgspec.structs.replace(one, corners=numbers)
+        if self._wants.masks and len(numbers) == 4:
+            self._bare.append(where)
+            return msgspec.structs.replace(one, polygons=outline(one))
+        return msgspec.structs.replace(one, polygons=(numbers,)) if self._wants.masks else one
+
+    def _pose(self, where: str, numbers: tuple[float, ...]) -> tuple[tuple[float, float, int], ...]:
+        """The keypoints in parts of the image. In a set without visibility, a point at 0 0 is not labeled."""
+        assert self._points
+        width = self._points[1]
+        found = list[tuple[float, float, int]]()
+        for k in range(self._points[0]):
+            x, y, *more = numbers[k * width : (k + 1) * width]
+            visible = more[0] if more else 2 * float((x, y) != (0, 0) and min(x, y) >= 0)
+            if visible not in (0, 1, 2):
+                what = f"the visibility of keypoint {k} is {visible:g}"
+                raise wrong(where, what, "0 (not labeled), 1 (hidden) or 2 (visible)")
+            if visible and (min(x, y) < -TOLERANCE or max(x, y) > 1 + TOLERANCE):
+                raise wrong(where, f"keypoint {k} is {x:g} {y:g}", "fractions of the image, 0 to 1 (not pixels)")
+            found.append((x, y, int(visible)))
         return tuple(found)
 
     def remarks(self) -> list[Remark]:
         """The remarks on all files that were read."""
         twice = "{count|row repeats|rows repeat} another row of the label file: counted once."
+        polygons = "{count|label is a polygon|labels are polygons}: the box around it is used."
+        bare = "{count|label is a box|labels are boxes} without a polygon: the box is used as the mask."
         flat = "{count|box has|boxes have} a width or height that is not above 0: left out."
         return [
             *_remark("warning", "duplicate-boxes", self._duplicates, twice),
             *_remark("warning", "boxes-without-area", self._flat, flat),
-            *_remark(
-                "note",
-                "polygons-as-boxes",
-                self._polygons,
-                "{count|label is a polygon|labels are polygons}: the box around it is used.",
-            ),
+            *_remark("note", "polygons-as-boxes", self._polygons, polygons),
+            *_remark("warning", "objects-without-mask", self._bare, bare),
             *_remark(
                 "note", "keypoints-left-out", self._poses, "{count|label has|labels have} keypoints: the box is used."
             ),
@@ -89,13 +123,22 @@ class Rows:
         self, where: str, row: list[str], values: tuple[float, ...], lines: Sequence[str]
     ) -> tuple[float, ...]:
         """The four values of a box, or the points of a polygon. `lines`: all of the file, for the error."""
+        if self._wants.keypoints and len(values) != 4 + self._keypoints:
+            expected = 5 + self._keypoints
+            raise wrong(
+                where, f"it has {len(row)} columns", f"{expected}: {_COLUMNS}, and {self._keypoints} keypoint values"
+            )
+        if self._wants.corners and len(values) != _CORNERS:
+            raise wrong(where, f"it has {len(row)} columns", "class, and x y of the four corners of a rotated box")
         if len(values) == 4:
             return values
         if self._keypoints and len(values) == 4 + self._keypoints:
-            self._poses.append(where)
+            if not self._wants.keypoints:
+                self._poses.append(where)
             return values[:4]
         if len(values) >= 6 and len(values) % 2 == 0:
-            self._polygons.append(where)
+            if not self._wants.masks and not self._wants.corners:
+                self._polygons.append(where)
             return values
         what = f"it has {len(row)} columns"
         if len(row) == _TRACKED and _has_tracks(row, lines):
