@@ -1,4 +1,4 @@
-"""The boxes of a detection set, and code that the readers of the three annotation layouts share."""
+"""The boxes of a detection set, and code that the readers of the annotation layouts share."""
 
 from __future__ import annotations
 
@@ -111,6 +111,12 @@ def box(label: int, corners: Sequence[float], area: float | None = None, crowd: 
     if not (x2 > x1 and y2 > y1 and math.isfinite(found)):
         return None
     return Box(label, x1, y1, x2, y2, found if area is None else area, crowd)
+
+
+def shoelace(values: Sequence[float]) -> float:
+    """Return the area of the polygon x1, y1, x2, y2 ..."""
+    xs, ys = values[::2], values[1::2]
+    return abs(sum(xs[k - 1] * ys[k] - xs[k] * ys[k - 1] for k in range(len(xs)))) / 2
 
 
 def outline(box: Box) -> tuple[tuple[float, ...], ...]:

@@ -1,9 +1,10 @@
 """Image sets: the layout of a folder, its splits, and its images.
 
-There are six layouts. Three have one class per image: one folder per class, a flat folder of unlabeled images
-(folders.py), and a table ``labels.csv`` (table.py). Three have boxes: COCO's JSON (coco), YOLO's text files (yolo) and
-Pascal VOC's XML (voc). Each layout can be below split folders (``train``, ``test`` ...). A mix of two layouts is an
-error. If a reader omits something or finds something ambiguous, it adds a remark.
+Three layouts have one class per image: one folder per class, a flat folder of unlabeled images (folders.py), and a
+table ``labels.csv`` (table.py). Four have objects: COCO's JSON (coco), YOLO's text files (yolo), Pascal VOC's XML (voc)
+and DOTA's text files (dota). In others a file belongs to each image (paired). Each layout can be below split folders
+(``train``, ``test`` ...). A mix of two layouts is an error. If a reader omits something or finds something ambiguous,
+it adds a remark.
 
 Other packages import everything from this module.
 """
@@ -20,7 +21,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.files import absolute
 from edgewright.core.image_files import SUFFIXES
 
-from . import coco, folders, listing, paired, table, voc, yolo
+from . import coco, dota, folders, listing, paired, table, voc, yolo
 from .boxes import Absent, Annotations
 from .choosing import apart, choose, divide, require_disjoint, spread
 from .classes import match_labels
@@ -36,9 +37,9 @@ __all__ = [
     "match_labels", "read", "require_disjoint", "splits", "spread",
 ]  # fmt: skip
 
-COCO, YOLO, VOC = "COCO", "YOLO", "VOC"
-READERS: dict[str, ModuleType] = {COCO: coco, YOLO: yolo, VOC: voc}
-"""The layouts with boxes. Each module has `marks`, `splits`, `images` and `read`."""
+COCO, YOLO, VOC, DOTA = "COCO", "YOLO", "VOC", "DOTA"
+READERS: dict[str, ModuleType] = {COCO: coco, YOLO: yolo, VOC: voc, DOTA: dota}
+"""The layouts with objects. Each module has `marks`, `splits`, `images` and `read`."""
 
 
 def splits(folder: Path, wants: Wants | None = None) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from edgewright.data.boxes import Box, box, finite, outline, text_of, wrong
+from edgewright.data.boxes import Box, box, finite, outline, shoelace, text_of, wrong
 from edgewright.data.remarks import NAMED, Remark, counted
 from edgewright.data.wants import PLAIN, Wants
 
@@ -74,7 +74,7 @@ class Rows:
         if self._wants.keypoints:
             return msgspec.structs.replace(one, keypoints=self._pose(where, numbers[4:]))
         if self._wants.corners:
-            return msgspec.structs.replace(one, corners=numbers)
+            return msgspec.structs.replace(one, corners=numbers, area=shoelace(numbers))
         if self._wants.masks and len(numbers) == 4:
             self._bare.append(where)
             return msgspec.structs.replace(one, polygons=outline(one))
