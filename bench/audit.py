@@ -19,7 +19,7 @@ from edgewright.core.spec import ModelSpec
 
 from .results import Finding
 
-DRIFTS = ("classes", "boundary", "offset", "points", "scale")
+DRIFTS = ("classes", "boundary", "offset", "points", "scale", "angle")
 """The codes of `tasks.scores.Drift`: differences from the reference that a task checks."""
 
 KINDS: dict[str, type[EdgewrightError]] = {

@@ -1,4 +1,4 @@
-"""Detectors of Ultralytics (YOLOv8, YOLO11, YOLO26, RT-DETR), exported as their raw head; edgewright decodes.
+"""Models of Ultralytics (YOLOv8, YOLO11, YOLO26, RT-DETR), exported as their raw head; edgewright decodes.
 
 Ultralytics' checkpoints are pickles. Official names are downloaded and loaded by the library. A local ``.pt`` can run
 code, so the user must trust its origin explicitly. The library is AGPL-3.0: it is an extra, and imported only for a
@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from edgewright.core.store import default_root
 from . import checkpoint as weights_file
 from .loaded import Loaded, Trainable, outputs, torch_module
 from .parse import ParsedSource
+from .ultralytics_heads import HEADS, Kind, kind_of
 
 _YAML = (".yaml", ".yml")
-_HEADS = ("Detect", "v10Detect", "RTDETRDecoder")
 _ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z0-9]+\([A-Za-z0-9_=., ]*\)")
 
 SIDE = 640
@@ -33,13 +34,13 @@ WEIGHTS = "ultralytics"
 
 
 def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None, trust: bool = False) -> Trainable:
-    """The detector `name`: an official ``yolo11n`` (``.pt``), a local ``.pt``, or a ``.yaml`` with random weights.
+    """The model `name`: an official ``yolo11n`` (``.pt``), a local ``.pt``, or a ``.yaml`` with random weights.
 
     Options: ``imgsz`` (side, or [height, width]; default: as trained) and, for a ``.yaml``, ``nc`` (classes).
     `checkpoint`: weights for a ``.yaml``, of the model as it is trained. `trust`: a local ``.pt`` may run its code. The
     module gives one tensor (N, 4 x bins + classes, cells): logits of YOLO's head, of the one-to-one head if it has two.
-    RT-DETR's gives (N, queries, 4 + classes), class scores after the sigmoid. Raises `InvalidInput`, `IntegrityError`,
-    `Unavailable`.
+    A head of rotated boxes adds the angles (N, 1, cells). RT-DETR's gives (N, queries, 4 + classes), class scores after
+    the sigmoid. Raises `InvalidInput`, `IntegrityError`, `Unavailable`.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # it must not install packages unasked
     os.environ.setdefault("YOLO_VERBOSE", "false")
@@ -113,9 +114,8 @@ def _built(name: str, classes: int | None, trust: bool) -> Any:
         if local and not trust:
             _require_plain(described, local)
         head = str(described["head"][-1][2])
-        if head in _HEADS:
-            kind = tasks.RTDETRDetectionModel if head == "RTDETRDecoder" else tasks.DetectionModel
-            return kind(described, nc=classes, verbose=False)
+        if head in HEADS:
+            return getattr(tasks, HEADS[head].model)(described, nc=classes, verbose=False)
     except FileNotFoundError:
         raise InvalidInput(
             f"Ultralytics has no model description '{name}'.",
@@ -183,7 +183,7 @@ def _loaded(name: str, trust: bool) -> tuple[Any, str]:
             f"Its {path.stat().st_size} bytes are incomplete, or need another version of the library.",
             "Delete it and copy or download it again.",
         ) from error
-    if head not in _HEADS:
+    if head not in HEADS:
         raise _other_task(name, head)
     return model, weights
 
@@ -217,14 +217,16 @@ def _official(name: str, asset: str) -> Path:
 
 
 def _maps(model: Any, images: Any) -> list[Any]:
-    """The maps (N, 4 x bins + classes, height, width) of each level of each head of `model`; or RT-DETR's outputs."""
+    """The maps (N, 4 x bins + classes, height, width) of each level of each head of `model`, and then those of each
+    further branch; or RT-DETR's outputs."""
     import torch
 
-    head = model.model[-1]
+    head, kind = model.model[-1], kind_of(model)
     if type(head).__name__ == "RTDETRDecoder":
         return outputs(model, images)
-    names = ("cv2", "cv3", "one2one_cv2", "one2one_cv3")
-    last = [level[-1] for name in names for level in getattr(head, name, None) or ()]
+    attributes = ("cv2", "cv3", *(branch.layers for branch in kind.branches))
+    parts = [f"{prefix}{name}" for prefix in ("", "one2one_") for name in attributes]
+    last = [level[-1] for name in parts for level in getattr(head, name, None) or ()]
     found: list[Any] = []
     hooks = [module.register_forward_hook(lambda _module, _inputs, map_: found.append(map_)) for module in last]
     try:
@@ -232,9 +234,14 @@ def _maps(model: Any, images: Any) -> list[Any]:
     finally:
         for hook in hooks:
             hook.remove()
-    step = 2 * head.nl  # for each head the boxes of all levels, then the scores
+    step = len(attributes) * head.nl  # for each head the boxes of all levels, then the scores, then the branches
     starts = range(0, len(found), step)
-    return [torch.cat([found[s + i], found[s + head.nl + i]], 1) for s in starts for i in range(head.nl)]
+    maps = [torch.cat([found[s + i], found[s + head.nl + i]], 1) for s in starts for i in range(head.nl)]
+    return [*maps, *(found[s + i] for k in range(2, len(attributes)) for s in starts for i in _levels(k, head.nl))]
+
+
+def _levels(part: int, levels: int) -> range:
+    return range(part * levels, (part + 1) * levels)
 
 
 def _raw(model: Any) -> Any:
@@ -254,17 +261,30 @@ def _raw(model: Any) -> Any:
     if type(head).__name__ == "RTDETRDecoder":
         head.postprocess = lambda boxes, scores: torch.cat([boxes, scores], -1)
     else:
-
-        def forward(features: list[torch.Tensor]) -> torch.Tensor:
-            raw = head.forward_head(features, **(head.one2one if head.end2end else head.one2many))
-            return torch.cat([raw["boxes"], raw["scores"]], 1)
-
-        head.forward = forward
+        head.forward = _forward(head, kind_of(model))
     return model
 
 
+def _forward(head: Any, kind: Kind) -> Callable[[list[Any]], Any]:
+    """The function from feature maps to the outputs of `head` before any decoding."""
+    import torch
+    from ultralytics.nn.modules.head import Detect
+
+    def forward(features: list[torch.Tensor]) -> Any:
+        parts = head.one2one if head.end2end else head.one2many
+        raw = Detect.forward_head(head, features, parts["box_head"], parts["cls_head"])
+        joined = torch.cat([raw["boxes"], raw["scores"]], 1)
+        further = [
+            torch.cat([layer(x).flatten(2) for layer, x in zip(parts[branch.name], features)], 2)
+            for branch in kind.branches
+        ]
+        return (joined, *further) if further else joined
+
+    return forward
+
+
 def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
-    head = model.model[-1]
+    head, kind = model.model[-1], kind_of(model)
     transformer = type(head).__name__ == "RTDETRDecoder"
     trained = getattr(model, "args", None) or {}
     trained = trained if isinstance(trained, dict) else vars(trained)
@@ -279,17 +299,18 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
         detect = {
             "decoder": "dfl", "bins": int(head.reg_max), "strides": tuple(int(s) for s in head.stride),
             "scores": "sigmoid", "multi_label": alone, "multi_label_eval": True, "iou": 1.0 if alone else 0.7,
+            **kind.fields(head),
         }  # fmt: skip
     return {
         "name": Path(name).stem,
-        "task": "detect",
+        "task": kind.task,
         "input": {"height": height, "width": width, "channels": int(model.yaml.get("channels", 3))},
         "preprocess": {
             "resize": "exact" if transformer else "letterbox", "resize_to": (height, width), "interpolation": "opencv",
             "exif": "apply",
         },
-        "outputs": ("head",),
-        "detect": detect,
+        "outputs": ("head", *(branch.output for branch in kind.branches)),
+        kind.task: detect,
         "classes": int(head.nc),
         # A model built from a YAML names its classes "0", "1" ...
         "labels": () if labels == tuple(str(k) for k in range(len(labels))) else labels,
@@ -313,7 +334,7 @@ def _short(error: Exception) -> str:
 
 def _other_task(name: str, head: str) -> InvalidInput:
     return InvalidInput(
-        f"{name} is not a supported detector: its last module is {head}.",
-        "edgewright reads Detect and RTDETRDecoder; it does not read masks, keypoints, rotated boxes and classes.",
+        f"{name} is not supported: its last module is {head}.",
+        f"edgewright reads the heads {', '.join(HEADS)}.",
         "Name a detector, such as ultralytics:yolo11n.",
     )

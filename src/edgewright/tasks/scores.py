@@ -174,11 +174,11 @@ class Drift(NamedTuple):
 
     `code`: the kind of difference. "classes": answers of one class changed to another. "boundary": outlines of regions.
     "offset": the position, in pixels. "points": the position of one keypoint. "scale": the size of values, such as
-    depths. `text`: the difference for people, without a full stop at the end. A `value` above the first of `limits` is
-    a warning, above the second an error.
+    depths. "angle": the rotation of boxes, in degrees. `text`: the difference for people, without a full stop at the
+    end. A `value` above the first of `limits` is a warning, above the second an error.
     """
 
-    code: Literal["classes", "boundary", "offset", "points", "scale"]
+    code: Literal["classes", "boundary", "offset", "points", "scale", "angle"]
     text: str
     value: float
     limits: tuple[float, float]

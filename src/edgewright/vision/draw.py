@@ -58,6 +58,12 @@ class Canvas:
         x, y, r = float(center[0]), float(center[1]), radius + 1
         self._draw.ellipse((x - r, y - r, x + r, y + r), fill=color, outline=_RIM if radius > 1 else color)
 
+    def outline(self, corners: Sequence[tuple[float, float]], color: Color) -> None:
+        """The closed line through `corners` (x, y)."""
+        points = [(round(x), round(y)) for x, y in corners]
+        # The first side again, so that the line is joined at the first corner.
+        self._draw.line([*points, *points[:2]], fill=color, width=self.line, joint="curve")
+
     def place(self, text: str, box: Rectangle, taken: Sequence[Rectangle]) -> Rectangle:
         """Where a label goes: above its box, inside at the top, below, or inside at the bottom.
 
