@@ -82,7 +82,7 @@ class Poses:
     def rows(self, image: int) -> np.ndarray:
         """Return (N, 7 + 3 K) float32: the number `image`, the box, the score, the class, and the keypoints."""
         number = np.full((len(self), 1), image, np.float32)
-        flat = self.keypoints.reshape(len(self), -1)
+        flat = self.keypoints.reshape(len(self), self.keypoints.shape[1] * 3)
         parts = [number, self.boxes, self.scores[:, None], self.indices[:, None], flat]
         return np.hstack(parts).astype(np.float32)
 

@@ -114,7 +114,7 @@ def width(d: Pose) -> int:
 def answer_of(rows: np.ndarray, spec: ModelSpec, scale: float = 1.0) -> Poses:
     """Return the answer in `rows` of one image, whose pixels are multiplied by `scale`."""
     kept = rows[np.argsort(-rows[:, 5], kind="stable")]
-    points = kept[:, _BOX:].reshape(len(kept), -1, 3).copy()
+    points = kept[:, _BOX:].reshape(len(kept), section.of(spec).points, 3).copy()
     points[..., :2] *= np.float32(scale)
     return _poses(kept[:, 1:5] * np.float32(scale), kept[:, 5], kept[:, 6].astype(np.int64), points, spec)
 
