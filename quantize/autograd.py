@@ -211,6 +211,26 @@ def _resize(a: Attributes, x: torch.Tensor, _roi: Any = None, scales: Any = None
     raise RuntimeFailed(f"Training does not support Resize '{mode}' with '{where}'.", "", "Leave it out.")
 
 
+def _arg_max(a: Attributes, x: torch.Tensor) -> torch.Tensor:
+    axis = a.get("axis", 0)
+    if a.get("select_last_index", 0):
+        found = x.shape[axis] - 1 - x.flip(axis).argmax(axis, keepdim=True)
+    else:
+        found = x.argmax(axis, keepdim=True)
+    return found if a.get("keepdims", 1) else found.squeeze(axis)
+
+
+def _gather_nd(a: Attributes, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    if a.get("batch_dims", 0):
+        raise RuntimeFailed("Training does not support GatherND with batch_dims.", "", "Leave it out.")
+    return x[tuple(indices.long().unbind(-1))]
+
+
+def _div(a: Attributes, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    whole = not (x.is_floating_point() or y.is_floating_point())
+    return torch.div(x, y, rounding_mode="trunc" if whole else None)
+
+
 def _layer_norm(a: Attributes, x: torch.Tensor, scale: torch.Tensor, bias: Any = None) -> torch.Tensor:
     return F.layer_norm(x, x.shape[a.get("axis", -1) % x.ndim :], scale, bias, a.get("epsilon", 1e-5))
 
@@ -266,7 +286,7 @@ OPERATORS: dict[str, Operator] = {
     **{
         name: _plain(function)
         for name, function in {
-            "Abs": torch.abs, "Add": torch.add, "Cos": torch.cos, "Div": torch.div, "Equal": torch.eq,
+            "Abs": torch.abs, "Add": torch.add, "Cos": torch.cos, "Equal": torch.eq,
             "Erf": torch.erf, "Exp": torch.exp, "Floor": torch.floor, "Greater": torch.gt, "HardSwish": F.hardswish,
             "Identity": lambda x: x, "Less": torch.lt, "Log": torch.log, "MatMul": torch.matmul, "Max": torch.maximum,
             "Min": torch.minimum, "Mish": F.mish, "Mul": torch.mul, "Neg": torch.neg, "Pow": torch.pow,
@@ -277,6 +297,7 @@ OPERATORS: dict[str, Operator] = {
             "Shape": lambda x: torch.tensor(x.shape), "Tile": lambda x, n: x.repeat(n.tolist()),
         }.items()
     },
+    "ArgMax": _arg_max,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
@@ -285,9 +306,11 @@ OPERATORS: dict[str, Operator] = {
     "Constant": lambda a: None,  # read as a constant
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "Div": _div,
     "Elu": lambda a, x: F.elu(x, a.get("alpha", 1.0)),
     "Flatten": _flatten,
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "Gelu": lambda a, x: F.gelu(x, approximate=a.get("approximate", "none")),
     "Gemm": _gemm,
     "HardSigmoid": lambda a, x: (a.get("alpha", 0.2) * x + a.get("beta", 0.5)).clamp(0, 1),

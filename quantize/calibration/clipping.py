@@ -74,7 +74,8 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
     images = min(32, max(8, PIXELS // (shape.height * shape.width)))
     feeds = list(calibration.batches(images))
     for step, feed in enumerate(feeds):
-        given = {name: torch.from_numpy(array).requires_grad_() for name, array in feed.items()}
+        # As float32, because integers have no gradient. Networks for integer pixels convert them first.
+        given = {name: torch.from_numpy(array).float().requires_grad_() for name, array in feed.items()}
         values = dict(zip(names, autograd.run(model, {**constants, **given}, names)))
         answers, tensors = [values[name] for name in outputs], [values[name] for name in names]
         moved = [value for value in tensors if value.requires_grad]  # constants have no gradient

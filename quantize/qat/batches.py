@@ -85,8 +85,9 @@ class Batches:
         """The images of a step, mirrored and zoomed at random, and their indices."""
         generator = np.random.default_rng([self.seed, step])
         chosen = generator.choice(self.learning, self.size, replace=self.size > len(self.learning)).tolist()
-        images = [_changed(torch.from_numpy(self.calibration.read(i)), self.training, generator) for i in chosen]
-        return torch.stack(images).numpy(), chosen
+        last = self.calibration.spec.input.layout == "NHWC"
+        images = [_changed(self.calibration.read(i), last, self.training, generator) for i in chosen]
+        return np.stack(images), chosen
 
 
 def _takes(model: onnx.ModelProto, outputs: list[str], name: str, images: np.ndarray) -> bool:
@@ -105,15 +106,19 @@ def _takes(model: onnx.ModelProto, outputs: list[str], name: str, images: np.nda
     )
 
 
-def _changed(image: torch.Tensor, training: Training, generator: np.random.Generator) -> torch.Tensor:
-    """A float image (channels, height, width), its mirror image, or an enlarged part of it."""
+def _changed(image: np.ndarray, last: bool, training: Training, generator: np.random.Generator) -> np.ndarray:
+    """An image, its mirror image, or an enlarged part of it. `last`: channels are the last axis, else the first."""
+    pixels = torch.from_numpy(np.moveaxis(image, -1, 0) if last else image).float()
     if training.mirror and generator.random() < 0.5:
-        image = image.flip(-1)
+        pixels = pixels.flip(-1)
     share = 1 - training.zoom * generator.random()
-    height, width = (round(side * share) for side in image.shape[-2:])
-    top, left = (int(generator.integers(0, old - new + 1)) for old, new in zip(image.shape[-2:], (height, width)))
-    part = image[..., top : top + height, left : left + width]
-    return F.interpolate(part[None], image.shape[-2:], mode="bilinear", align_corners=False, antialias=True)[0]
+    height, width = (round(side * share) for side in pixels.shape[-2:])
+    top, left = (int(generator.integers(0, old - new + 1)) for old, new in zip(pixels.shape[-2:], (height, width)))
+    part = pixels[..., top : top + height, left : left + width]
+    found = F.interpolate(part[None], pixels.shape[-2:], mode="bilinear", align_corners=False, antialias=True)[0].numpy()
+    whole = np.rint(found) if np.issubdtype(image.dtype, np.integer) else found
+    changed: np.ndarray = np.moveaxis(whole, 0, -1) if last else whole
+    return np.ascontiguousarray(changed.astype(image.dtype))
 
 
 def _spread(model: onnx.ModelProto, images: np.ndarray, name: str) -> dict[str, float]:

@@ -42,6 +42,8 @@ CASES: dict[str, tuple[str, tuple[int, ...], list[Any], dict[str, Any]]] = {
     "split": ("Split", IMAGE, [np.array([1, 3])], {"axis": 1}),
     "transpose": ("Transpose", IMAGE, [], {"perm": [0, 2, 3, 1]}),
     "unsqueeze": ("Unsqueeze", IMAGE, [np.array([1, -1])], {}),
+    "argmax": ("ArgMax", IMAGE, [], {"axis": 1, "keepdims": 0}),
+    "gather nd": ("GatherND", IMAGE, [np.array([[0, 1, 2], [1, 3, 8]])], {}),
     "cast": ("Cast", IMAGE, [], {"to": onnx.TensorProto.FLOAT16}),
 }
 
