@@ -115,7 +115,9 @@ def _changed(image: np.ndarray, last: bool, training: Training, generator: np.ra
     height, width = (round(side * share) for side in pixels.shape[-2:])
     top, left = (int(generator.integers(0, old - new + 1)) for old, new in zip(pixels.shape[-2:], (height, width)))
     part = pixels[..., top : top + height, left : left + width]
-    found = F.interpolate(part[None], pixels.shape[-2:], mode="bilinear", align_corners=False, antialias=True)[0].numpy()
+    found = F.interpolate(part[None], pixels.shape[-2:], mode="bilinear", align_corners=False, antialias=True)[
+        0
+    ].numpy()
     whole = np.rint(found) if np.issubdtype(image.dtype, np.integer) else found
     changed: np.ndarray = np.moveaxis(whole, 0, -1) if last else whole
     return np.ascontiguousarray(changed.astype(image.dtype))
