@@ -38,7 +38,32 @@ def average_precision(found: Boxes, items: Sequence[Item], classes: int) -> Aver
     no item has an object to find, `Unavailable` without faster-coco-eval.
     """
     require_objects(items)
-    evaluator = _evaluator(found, items, classes)
+    truth = [
+        {"image_id": k, "category_id": box.label, "bbox": xywh(box), "area": box.area, "iscrowd": int(box.crowd)}
+        for k, item in enumerate(items)
+        for box in item.boxes or ()
+    ]
+    rows = clean(found)
+    boxes, keys, scores = sides(rows).tolist(), rows[:, [0, 6]].astype(int).tolist(), rows[:, 5].tolist()
+    detections = [
+        {"image_id": image, "category_id": label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0, "score": score}
+        for (image, label), box, score in zip(keys, boxes, scores)
+    ]
+    return evaluated(detections, truth, [{"id": k} for k in range(len(items))], classes)
+
+
+def evaluated(
+    detections: Sequence[dict[str, Any]],
+    truth: Sequence[dict[str, Any]],
+    images: Sequence[dict[str, Any]],
+    classes: int,
+    kind: str = "bbox",
+) -> AveragePrecision:
+    """Return the mAP of `detections` against `truth`, both annotations in COCO's format without ids.
+
+    `images`: {"id"}, and "height" and "width" for masks. `kind`: the likeness, "bbox", "segm" or "boundary".
+    """
+    evaluator = _evaluator(detections, truth, images, classes, kind)
     evaluator.evaluate()
     evaluator.accumulate()
     precision = np.asarray(evaluator.eval["precision"])[..., -1]  # IoU, recall, class, area range; -1: no objects
@@ -55,21 +80,16 @@ def average_precision(found: Boxes, items: Sequence[Item], classes: int) -> Aver
     )
 
 
-def _evaluator(found: Boxes, items: Sequence[Item], classes: int) -> Any:
+def _evaluator(
+    detections: Sequence[dict[str, Any]],
+    truth: Sequence[dict[str, Any]],
+    images: Sequence[dict[str, Any]],
+    classes: int,
+    kind: str,
+) -> Any:
     coco = require("faster_coco_eval", "host").COCO
     evaluation = require("faster_coco_eval.core.faster_eval_api", "host").COCOeval_faster
-    common = {"images": [{"id": k} for k in range(len(items))], "categories": [{"id": k} for k in range(classes)]}
-    truth = [
-        {"image_id": k, "category_id": box.label, "bbox": xywh(box), "area": box.area, "iscrowd": int(box.crowd)}
-        for k, item in enumerate(items)
-        for box in item.boxes or ()
-    ]
-    rows = clean(found)
-    boxes, keys, scores = sides(rows).tolist(), rows[:, [0, 6]].astype(int).tolist(), rows[:, 5].tolist()
-    detections = [
-        {"image_id": image, "category_id": label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0, "score": score}
-        for (image, label), box, score in zip(keys, boxes, scores)
-    ]
+    common = {"images": list(images), "categories": [{"id": k} for k in range(classes)]}
     loaded = []
     for notes in (truth, detections):
         # Ids from 1: the evaluator's 0 means "unmatched".
@@ -77,7 +97,7 @@ def _evaluator(found: Boxes, items: Sequence[Item], classes: int) -> Any:
         one.dataset = common | {"annotations": [a | {"id": k} for k, a in enumerate(notes, 1)]}
         one.createIndex()
         loaded.append(one)
-    return evaluation(*loaded, iouType="bbox", ranges=_ranges())
+    return evaluation(*loaded, iouType=kind, ranges=_ranges())
 
 
 def _ranges() -> dict[str, list[float]]:

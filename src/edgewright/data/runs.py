@@ -71,37 +71,50 @@ def decompressed(text: str) -> tuple[int, ...]:
     The format is pycocotools' ``rleFrString``: five bits a character from "0", the sixth bit continues the number, and
     from the third on a count is the difference to the one two before it.
     """
-    counts = list[int]()
-    value = shift = 0
-    for character in text:
-        digit = ord(character) - 48
-        if not 0 <= digit < 64:
-            raise ValueError(f"the character {character!r} is not part of a compressed mask")
-        value |= (digit & 31) << shift
-        shift += 5
-        if shift > 60:
-            raise ValueError("a count has too many digits")
-        if digit & 32:
-            continue
-        if digit & 16:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        if counts[-1] < 0:
-            raise ValueError(f"count {len(counts)} is {counts[-1]}")
-        value = shift = 0
-    if shift:
+    try:
+        content = text.encode("ascii")
+    except UnicodeEncodeError:
+        raise ValueError("a compressed mask has ASCII characters only") from None
+    found: tuple[int, ...] = tuple(counts_of(content).tolist())
+    return found
+
+
+def counts_of(content: bytes) -> NDArray[np.int64]:
+    """Return the result of `decompressed` for the bytes of a compressed RLE, as an array. Raises `ValueError`."""
+    digits = np.frombuffer(content, np.uint8).astype(np.int64) - 48
+    if not len(digits):
+        return np.zeros(0, np.int64)
+    if (odd := (digits < 0) | (digits >= 64)).any():
+        raise ValueError(f"the character {chr(content[int(odd.argmax())])!r} is not part of a compressed mask")
+    last = np.flatnonzero(digits & 32 == 0)
+    if not len(last) or last[-1] != len(digits) - 1:
         raise ValueError("the last number is cut off")
-    return tuple(counts)
+    first = np.concatenate([[0], last[:-1] + 1])
+    lengths = last - first + 1
+    if lengths.max() > 12:
+        raise ValueError("a count has too many digits")
+    shift = 5 * (np.arange(len(digits)) - np.repeat(first, lengths))
+    values = np.add.reduceat((digits & 31) << shift, first)
+    values -= np.where(digits[last] & 16, 1 << (5 * lengths), 0)
+    for begin in (1, 2):  # the first count stands alone
+        values[begin::2] = np.cumsum(values[begin::2])
+    if (values < 0).any():
+        place = int((values < 0).argmax())
+        raise ValueError(f"count {place + 1} is {values[place]}")
+    return values
 
 
 def compressed(counts: Sequence[int]) -> str:
     """Return `counts` as COCO's compressed string (pycocotools' ``rleToString``)."""
-    found = list[str]()
-    for k, count in enumerate(counts):
-        value, more = count - counts[k - 2] if k > 2 else count, True
-        while more:
-            digit = value & 31
-            value >>= 5
-            more = value != (-1 if digit & 16 else 0)
-            found.append(chr((digit | 32 if more else digit) + 48))
-    return "".join(found)
+    return compress(np.asarray(counts, np.int64)).decode()
+
+
+def compress(counts: NDArray[np.int64]) -> bytes:
+    """Return the result of `compressed` as bytes."""
+    values = counts.astype(np.int64)
+    values[3:] -= counts[1:-2]
+    groups = values[:, None] >> np.arange(0, 65, 5).clip(max=63)
+    more = (groups < -16) | (groups > 15)
+    kept = np.concatenate([np.ones((len(values), 1), bool), more[:, :-1]], axis=1)
+    text: bytes = ((groups & 31) + 32 * more + 48)[kept].astype(np.uint8).tobytes()
+    return text

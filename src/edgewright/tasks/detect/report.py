@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgewright.boxes.matching import Boxes, best_pairs, groups
+from edgewright.boxes import differences
+from edgewright.boxes.matching import Boxes
 from edgewright.core.spec import ModelSpec
 
 from .answer import Detections
@@ -21,7 +22,6 @@ GALLERY = (
     "Left: the reference. Right: the chosen artifact. Images with the largest difference come first: boxes that only "
     "one of the two finds, and scores that moved. Boxes with a score of at least 25%."
 )
-IOU = 0.5
 
 
 def disagreement(found: Boxes, reference: Boxes, images: int, spec: ModelSpec) -> NDArray[np.float64]:
@@ -29,16 +29,7 @@ def disagreement(found: Boxes, reference: Boxes, images: int, spec: ModelSpec) -
 
     Boxes with at least the spec's score count. A match has the same class and an IoU of at least 0.5.
     """
-    floor = of(spec).score
-    gaps = np.zeros(images)
-    ours, theirs = (dict(groups(rows)) for rows in (found, reference))
-    for key in {*ours, *theirs}:
-        own, other = found[ours.get(key, [])], reference[theirs.get(key, [])]
-        pairs = best_pairs(own, other, IOU)
-        gap = sum(abs(own[i, 5] - other[j, 5]) for i, j in pairs if max(own[i, 5], other[j, 5]) >= floor)
-        alone = [np.delete(own[:, 5], [i for i, _ in pairs]), np.delete(other[:, 5], [j for _, j in pairs])]
-        gaps[key[1]] += gap + sum(scores[scores >= floor].sum() for scores in alone)
-    return gaps
+    return differences.disagreement(found, reference, images, of(spec).score)
 
 
 def picture(image: Image.Image, rows: Boxes, scale: float, spec: ModelSpec) -> Image.Image:

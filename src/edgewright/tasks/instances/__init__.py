@@ -1,0 +1,1 @@
+"""Instance segmentation: boxes with a class, a score and a mask."""
