@@ -6,9 +6,9 @@ import msgspec
 import pytest
 import torch
 
-from edgewright.tasks.detect import training
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec
+from edgewright.tasks.detect import training
 from edgewright.tasks.detect.spec import Detect
 
 YOLO = ModelSpec(
