@@ -46,6 +46,11 @@ def worst(found: Outputs, reference: Outputs, paths: Sequence[str], spec: ModelS
 
 def _pair(path: str, reference: Outputs, found: Outputs, spec: ModelSpec) -> Pair:
     report = tasks.of(spec).report
+    if both := getattr(report, "pictures", None):
+        first, second = both(reference, found, SIDE, spec)
+        pictures = [_jpeg(first), _jpeg(second)]
+        caption = report.caption(reference, found, spec)
+        return Pair(name=path.rpartition("/")[2], reference=pictures[0], chosen=pictures[1], text=caption)
     image = open_image(path, spec.preprocess.turns).convert("RGB")
     scale = min(1.0, SIDE / max(image.size))
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))

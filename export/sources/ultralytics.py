@@ -22,7 +22,7 @@ from edgewright.core.store import default_root
 from . import checkpoint as weights_file
 from .loaded import Loaded, Trainable, outputs, torch_module
 from .parse import ParsedSource
-from .ultralytics_heads import HEADS, Kind, kind_of
+from .ultralytics_heads import HEADS, Dense, Kind, kind_of
 
 _YAML = (".yaml", ".yml")
 _ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z0-9]+\([A-Za-z0-9_=., ]*\)")
@@ -227,6 +227,8 @@ def _maps(model: Any, images: Any) -> list[Any]:
     attributes = ("cv2", "cv3", *(branch.layers for branch in kind.branches))
     parts = [f"{prefix}{name}" for prefix in ("", "one2one_") for name in attributes]
     last = [level[-1] for name in parts for level in getattr(head, name, None) or ()]
+    if kind.dense is not None:
+        last = [kind.dense.layers(head)]
     found: list[Any] = []
     hooks = [module.register_forward_hook(lambda _module, _inputs, map_: found.append(map_)) for module in last]
     try:
@@ -234,6 +236,8 @@ def _maps(model: Any, images: Any) -> list[Any]:
     finally:
         for hook in hooks:
             hook.remove()
+    if kind.dense is not None:
+        return [kind.dense.finish(head, map_) for map_ in found]
     step = len(attributes) * head.nl  # for each head the boxes of all levels, then the scores, then the branches
     starts = range(0, len(found), step)
     maps = [torch.cat([found[s + i], found[s + head.nl + i]], 1) for s in starts for i in range(head.nl)]
@@ -260,9 +264,25 @@ def _raw(model: Any) -> Any:
     head.export = True
     if type(head).__name__ == "RTDETRDecoder":
         head.postprocess = lambda boxes, scores: torch.cat([boxes, scores], -1)
+    elif (dense := kind_of(model).dense) is not None:
+        head.forward = _dense(head, dense)
     else:
         head.forward = _forward(head, kind_of(model))
     return model
+
+
+def _dense(head: Any, dense: Dense) -> Callable[[list[Any]], Any]:
+    """The function from feature maps to the map of `head` before any decoding."""
+    head.export = False
+    inner, seen = head.forward, list[Any]()
+    dense.layers(head).register_forward_hook(lambda _module, _inputs, map_: seen.append(map_))
+
+    def forward(features: list[Any]) -> Any:
+        seen.clear()
+        inner(features)
+        return dense.finish(head, seen.pop())
+
+    return forward
 
 
 def _forward(head: Any, kind: Kind) -> Callable[[list[Any]], Any]:
@@ -292,6 +312,18 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
     height, width = _sides(side if side is not None else trained.get("imgsz") or SIDE, coarsest)
     names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
     labels = tuple(str(names[k]) for k in sorted(names))
+    fields: dict[str, Any] = {
+        "name": Path(name).stem,
+        "task": kind.task,
+        "input": {"height": height, "width": width, "channels": int(model.yaml.get("channels", 3))},
+        "preprocess": {
+            "resize": "exact" if transformer else "letterbox", "resize_to": (height, width), "interpolation": "opencv",
+            "exif": "apply",
+        },
+    }  # fmt: skip
+    if kind.dense is not None:
+        own = {**kind.dense.fields, "preprocess": {**fields["preprocess"], **kind.dense.fields.get("preprocess", {})}}
+        return {**fields, **own, "outputs": (kind.dense.output,)}
     if transformer:
         detect = {"decoder": "set", "scores": "none", "multi_label": True, "iou": 1.0}
     else:
@@ -302,13 +334,7 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
             **kind.fields(head),
         }  # fmt: skip
     return {
-        "name": Path(name).stem,
-        "task": kind.task,
-        "input": {"height": height, "width": width, "channels": int(model.yaml.get("channels", 3))},
-        "preprocess": {
-            "resize": "exact" if transformer else "letterbox", "resize_to": (height, width), "interpolation": "opencv",
-            "exif": "apply",
-        },
+        **fields,
         "outputs": ("head", *(branch.output for branch in kind.branches)),
         kind.task: detect,
         "classes": int(head.nc),

@@ -18,19 +18,44 @@ class Branch(NamedTuple):
     output: str
 
 
+class Dense(NamedTuple):
+    """A head that gives a map instead of boxes.
+
+    `layers`: its last layers, whose output is the map. `finish`: a function of the head and this map that returns the
+    output of the export. `output`: its name. `fields`: the fields of the description, other than those of the input.
+    """
+
+    layers: Callable[[Any], Any]
+    finish: Callable[[Any, Any], Any]
+    output: str
+    fields: dict[str, Any]
+
+
 class Kind(NamedTuple):
     """A class of heads.
 
     `task`: edgewright's task. `model`: the class in ``ultralytics.nn.tasks`` that has this head. `branches`: each is an
-    output of its own. `fields`: a function of the head that returns further fields of the task's table.
+    output of its own. `fields`: a function of the head that returns further fields of the task's table. `dense`: for a
+    head without boxes.
     """
 
     task: str
     model: str
     branches: tuple[Branch, ...] = ()
     fields: Callable[[Any], dict[str, Any]] = lambda head: {}
+    dense: Dense | None = None
 
 
+# The logarithm of the depth, with the calibration that the head stores. The device computes the exponential and enlarges.
+_DEPTH = Dense(
+    lambda head: head.head,
+    lambda head, logs: logs.clamp(-4.0, 5.0) * head.cal_a + head.cal_b,
+    "log_depth",
+    {
+        "depth": {"values": "log", "unit": "m", "interpolation": "corners", "align": "median", "max_depth": 100.0},
+        "preprocess": {"resize": "exact"},
+    },
+)
 _ANGLE = (Branch("angle_head", "cv4", "angles"),)
 HEADS: dict[str, Kind] = {
     "Detect": Kind("detect", "DetectionModel"),
@@ -38,6 +63,7 @@ HEADS: dict[str, Kind] = {
     "RTDETRDecoder": Kind("detect", "RTDETRDetectionModel"),
     "OBB": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "quarter", "score_eval": 0.01}),
     "OBB26": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "radians", "score_eval": 0.01}),
+    "Depth": Kind("depth", "DepthModel", dense=_DEPTH),
 }
 """By the name of the class. YOLO11's head of rotated boxes applies a sigmoid to the angle, and YOLO26's does not. Both
 are evaluated from a score of 0.01 on."""

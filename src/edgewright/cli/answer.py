@@ -26,7 +26,7 @@ def opened(bundle: Path, trust_plan: bool = False) -> edgewright.Session:
 
 def answer(
     session: edgewright.Session, images: Sequence[Path], top: int = 3, score: float | None = None,
-    save_images: Path | None = None, form: str = "text",
+    save_images: Path | None = None, form: str = "text", save: Path | None = None,
 ) -> None:  # fmt: skip
     """Print the answer of `session` to each image, then close it. The rest are the options of `edgewright run`.
 
@@ -44,10 +44,12 @@ def answer(
             raise UsageError(error.what, error.why, "Leave out --score.") from error
         answers = session(list(images), score)
     saved: dict[Path, Path] = {}
+    if save:
+        saved = _save(images, answers, save)
     if save_images:
-        from edgewright.vision.draw import save
+        from edgewright.vision import draw
 
-        saved = save(task.draw.draw, images, answers, save_images, spec.preprocess.turns)
+        saved = draw.save(task.draw.draw, images, answers, save_images, spec.preprocess.turns)
     if form != "text":
         console.print_json(FORMATS[form](images, answers, top))
         return
@@ -59,6 +61,25 @@ def answer(
         screen.print_line(f"{path.name:<{width}}  ", *first, *where)
         for line in rest:
             screen.print_line(*line)
+
+
+def _save(images: Sequence[Path], answers: Sequence[Any], folder: Path) -> dict[Path, Path]:
+    """Write the files of each answer to `folder`, named after its image. Returns the first file of each image."""
+    import json
+
+    from edgewright.core import files
+
+    saved: dict[Path, Path] = {}
+    for path, found in zip(images, answers):
+        stem, number = path.stem, 1
+        while any(other.stem == stem for other in saved.values()):
+            number += 1
+            stem = f"{path.stem}-{number}"
+        kept = found.files() if hasattr(found, "files") else {".json": json.dumps(found.to_json()).encode()}
+        for suffix, content in kept.items():
+            files.write(files.absolute(folder / f"{stem}{suffix}"), content)
+        saved[path] = folder / f"{stem}{next(iter(kept))}"
+    return saved
 
 
 def _json(images: Sequence[Path], answers: Sequence[Any], top: int) -> list[dict[str, Any]]:

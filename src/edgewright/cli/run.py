@@ -35,6 +35,14 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", rich_help_panel=o.OUT, help="Folder for images with the answers drawn on them."),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            rich_help_panel=o.OUT,
+            help="Folder for the answers as files: depth maps (.npy, .png), restored images (.png), else .json.",
+        ),
+    ] = None,
     trust_plan: Annotated[
         bool,
         typer.Option(
@@ -66,4 +74,4 @@ def run(
             f"--json and --format {written.value} were given.", "They exclude each other.", "Leave out one of them."
         )
     form = Format.json if as_json else written or Format.text
-    answer(opened(bundle, trust_plan), images, top, score, save_images, form.value)
+    answer(opened(bundle, trust_plan), images, top, score, save_images, form.value, save)

@@ -287,8 +287,7 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
     _warn(images, turned, runner)
     images = images.noticed(turned)
     truth = tasks.of(spec).truth
-    images = wanted(images, truth.WANTS, runner)
-    images = truth.found(images)
+    images = truth.found(as_inputs(wanted(images, truth.WANTS, runner), spec))
     if any(map(truth.known, images.items)):
         return truth.match(images, spec)
     if all(item.label is None and item.boxes is None and item.pair is None for item in images.items):
@@ -301,6 +300,12 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
         f"Its task is {spec.task.kind}.{f' {near}.' if near else ''}",
         "Give that folder, or folders of splits like it." if near else "Give a data set for the model's task.",
     )
+
+
+def as_inputs(images: ImageSet, spec: ModelSpec) -> ImageSet:
+    """`images` as the inputs of the model. A task may compute them: a small image from a large one."""
+    derived: Callable[[ImageSet, ModelSpec], ImageSet] | None = getattr(tasks.of(spec).truth, "derived", None)
+    return derived(images, spec) if derived else images
 
 
 def wanted(images: ImageSet, wants: Wants, runner: Reading = ALONE) -> ImageSet:

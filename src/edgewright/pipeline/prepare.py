@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from edgewright.bench import budget as budgets
 from edgewright.bench.budget import Budget
 from edgewright.core.errors import InvalidInput
@@ -44,7 +42,8 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
         1,
         f"{len(images.evaluation.items)} evaluation images, {len(images.calibration.items)} calibration images",
     )
-    require_labels(images.evaluation, job.budget)
+    if job.source.parsed.kind not in ("onnx", "torch"):  # their task may compute labels from the images
+        require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)
     may_be_int8 = job.source.parsed.is_graph  # other sources: missing calibration images stop before the export
     if not may_be_int8:
@@ -59,10 +58,9 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
         _require_calibration(candidates, images)
     spec = spec_of(exported)
     job = replace(job, budget=budget_for(spec, job.budget))
-    images = msgspec.structs.replace(
-        images,
+    images = Images(
         evaluation=image_sets.label(images.evaluation, spec, runner),
-        calibration=image_sets.only_inputs(images.calibration, spec),
+        calibration=image_sets.as_inputs(image_sets.only_inputs(images.calibration, spec), spec),
     )
     require_labels(images.evaluation, job.budget, spec)
     return RunState(

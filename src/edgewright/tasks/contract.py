@@ -49,6 +49,9 @@ class Answer(Protocol):
         """Return the rows of Ultralytics' ``Results.summary()``; empty if it has none for this task."""
         ...
 
+    # Optional: files() -> dict[str, bytes]. It returns the files that keep the answer, by suffix, for
+    # ``edgewright run --save``. Without it, the answer is saved as JSON.
+
     def to_supervision(self) -> Any:
         """Return the type of supervision for this answer: ``Detections``, ``KeyPoints`` or ``Classifications``.
 
@@ -161,6 +164,9 @@ class Truth(Protocol):
         """Return `images` with the content of the task's own files next to them (`Item.truth`)."""
         ...
 
+    # Optional: derived(images, spec) -> ImageSet. It returns inputs of the model that it computes from images without
+    # labels, which are then the labels. `derived` runs before `found`, also for calibration images.
+
     @staticmethod
     def known(item: Item) -> bool:
         """Whether an image has the label."""
@@ -251,6 +257,9 @@ class Report(Protocol):
     def picture(image: Image.Image, rows: np.ndarray, scale: float, spec: ModelSpec) -> Image.Image:
         """Return `image`, reduced by `scale`, with the answer in `rows`, which are those of this image."""
         ...
+
+    # Optional: pictures(reference, found, side, spec) -> both pictures, of the rows of one image, at most `side` pixels
+    # large. It replaces `picture` for a task that shows a part which depends on both answers.
 
     @staticmethod
     def caption(reference: np.ndarray, found: np.ndarray, spec: ModelSpec) -> str:

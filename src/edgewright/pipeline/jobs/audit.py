@@ -86,6 +86,7 @@ def audit_file(runner: StageRunner, asked: AuditRequest) -> Audited:
     model = import_file(runner, path)
     spec = spec_of(model)
     found = _audit_images(runner, given, evaluation, spec) if given else []
+    images = image_sets.as_inputs(images, spec)
     variant = Variant(is_int8=not what_is(model).quantized.few)
     artifact = compile_artifact(runner, model, spec, Candidate(variant=variant, options=options), True)
     here = hosts.here()

@@ -84,7 +84,7 @@ def compile_file(runner: StageRunner, asked: CompileRequest) -> Compiled:
                 "edgewright finds layers that overflow in FP16 on typical images, and checks the others on them.",
                 "Add --images DIR; or stay in float32: --precision f32.",
             )
-        found = image_sets.calibrating(asked.images, HALF_IMAGES, 0, runner)
+        found = image_sets.as_inputs(image_sets.calibrating(asked.images, HALF_IMAGES, 0, runner), spec)
         entry = halve(runner, entry, model.name, found)
     here = target is None or matches(target, detect.this_machine())
     artifact = compile_artifact(runner, entry, spec, candidate, here)

@@ -10,7 +10,7 @@ from edgewright.pipeline import images as image_sets
 from edgewright.pipeline.candidate import Variant
 from edgewright.pipeline.stages import quantize as stage
 from edgewright.pipeline.stages.export import Source, export
-from edgewright.pipeline.stages.model import require_float
+from edgewright.pipeline.stages.model import require_float, spec_of
 from edgewright.pipeline.stages.runner import StageRunner
 from edgewright.quantize import methods, schemes
 
@@ -37,4 +37,5 @@ def quantize(
     variant = Variant(scheme=scheme, method=method or fitting[0])
     source = import_file(runner, model)
     require_float(source)
+    found = image_sets.as_inputs(found, spec_of(source))
     return stage.quantize(runner, source, variant, found, seed)

@@ -1,0 +1,1 @@
+"""Depth estimation: a map of distances, in meters or relative."""
