@@ -40,6 +40,11 @@ class ParsedSource(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the source is a file with a graph instead of a torch module."""
         return self.kind in GRAPHS
 
+    @property
+    def may_have_any_task(self) -> bool:
+        """Whether a description of the user, and not the library, names the task."""
+        return self.is_graph or self.kind == "torch"
+
 
 def parse(text: str) -> ParsedSource:
     """Parse `text`. Raises `UsageError` if it names no source.

@@ -149,5 +149,6 @@ def test_a_device_answers_with_text_json_and_drawing(job: Job) -> None:
     assert all(isinstance(row["image_id"], int) for row in rows)
     (drawn,) = (job.folder / "drawn").iterdir()
     with Image.open(drawn) as after, Image.open(image) as before:
-        assert after.size == before.size
-        assert (np.asarray(after.convert("RGB")) != np.asarray(before.convert("RGB"))).any()
+        assert after.width % before.width == 0 and after.height % before.height == 0  # a restored image is larger
+        small = after.convert("RGB").resize(before.size)
+        assert (np.asarray(small) != np.asarray(before.convert("RGB"))).any()

@@ -304,8 +304,10 @@ def label(images: ImageSet, spec: ModelSpec, runner: Reading = ALONE) -> ImageSe
 
 def as_inputs(images: ImageSet, spec: ModelSpec) -> ImageSet:
     """`images` as the inputs of the model. A task may compute them: a small image from a large one."""
-    derived: Callable[[ImageSet, ModelSpec], ImageSet] | None = getattr(tasks.of(spec).truth, "derived", None)
-    return derived(images, spec) if derived else images
+    truth = tasks.of(spec).truth
+    derived: Callable[[ImageSet, ModelSpec], ImageSet] | None = getattr(truth, "derived", None)
+    images = only_inputs(images, spec)
+    return derived(wanted(images, truth.WANTS), spec) if derived else images
 
 
 def wanted(images: ImageSet, wants: Wants, runner: Reading = ALONE) -> ImageSet:

@@ -42,7 +42,7 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
         1,
         f"{len(images.evaluation.items)} evaluation images, {len(images.calibration.items)} calibration images",
     )
-    if job.source.parsed.kind not in ("onnx", "torch"):  # their task may compute labels from the images
+    if not job.source.parsed.may_have_any_task:  # such a task may compute labels from the images
         require_labels(images.evaluation, job.budget)
     candidates = enumerate_candidates(job.target, job.recipe)
     may_be_int8 = job.source.parsed.is_graph  # other sources: missing calibration images stop before the export
@@ -60,7 +60,7 @@ def prepare(job: Job, runner: StageRunner, host: Host) -> RunState:
     job = replace(job, budget=budget_for(spec, job.budget))
     images = Images(
         evaluation=image_sets.label(images.evaluation, spec, runner),
-        calibration=image_sets.as_inputs(image_sets.only_inputs(images.calibration, spec), spec),
+        calibration=image_sets.as_inputs(images.calibration, spec),
     )
     require_labels(images.evaluation, job.budget, spec)
     return RunState(

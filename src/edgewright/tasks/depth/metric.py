@@ -34,10 +34,10 @@ SCORES = (
 DEFAULT_BUDGET = "delta1 >= -1.0"
 VOCABULARY = Vocabulary(
     models="depth models",
-    names="delta1 delta d1 a1 d125 delta125",
+    names="delta1 delta125",
     others=(
         ("absrel arel abs relabs absoluterelative", "delta1", "AbsRel is reported, but it is not a budget metric"),
-        ("rmse silog", "delta1", "RMSE and SILog are reported, but they are not budget metrics"),
+        ("silog", "delta1", "SILog is reported, but it is not a budget metric"),
     ),
 )
 FEWEST = 10
