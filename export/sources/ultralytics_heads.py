@@ -46,7 +46,7 @@ class Kind(NamedTuple):
     dense: Dense | None = None
 
 
-# The logarithm of the depth, with the calibration that the head stores. The device computes the exponential and enlarges.
+# The logarithm of the depth, with the calibration in the head. The device computes the rest.
 _DEPTH = Dense(
     lambda head: head.head,
     lambda head, logs: logs.clamp(-4.0, 5.0) * head.cal_a + head.cal_b,
