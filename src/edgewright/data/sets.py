@@ -21,7 +21,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.files import absolute
 from edgewright.core.image_files import SUFFIXES
 
-from . import coco, dota, folders, listing, paired, table, voc, yolo
+from . import coco, dota, folders, listing, paired, points, table, voc, yolo
 from .boxes import Absent, Annotations
 from .choosing import apart, choose, divide, require_disjoint, spread
 from .classes import match_labels
@@ -37,8 +37,10 @@ __all__ = [
     "match_labels", "read", "require_disjoint", "splits", "spread",
 ]  # fmt: skip
 
-COCO, YOLO, VOC, DOTA = "COCO", "YOLO", "VOC", "DOTA"
-READERS: dict[str, ModuleType] = {COCO: coco, YOLO: yolo, VOC: voc, DOTA: dota}
+COCO, YOLO, VOC, DOTA, POINTS = "COCO", "YOLO", "VOC", "DOTA", "landmarks"
+BOXES: dict[str, ModuleType] = {COCO: coco, YOLO: yolo, VOC: voc, DOTA: dota}
+"""The layouts with boxes."""
+READERS = {**BOXES, POINTS: points}
 """The layouts with objects. Each module has `marks`, `splits`, `images` and `read`."""
 
 
@@ -47,7 +49,7 @@ def splits(folder: Path, wants: Wants | None = None) -> list[str]:
     folder = _root(folder, wants)
     if found := _paired(folder, wants):
         return sorted(set(found.parts) - {""})
-    layout = _layout(folder)
+    layout = _layout(folder, wants)
     if layout in READERS:
         return sorted(READERS[layout].splits(folder, wants))
     return table.splits(folder) if layout == TABLE else folders.splits(folder)
@@ -74,10 +76,10 @@ def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool
         known = wants is not None and wants.pair == pairs.kind
         found = paired.read(pairs, split, labels=with_boxes and known)
         return _known(found, folder, wants, "" if known else paired.unread(pairs))
-    below, layout = root, _layout(root)
+    below, layout = root, _layout(root, wants)
     if layout is None and split:
         below = root / split
-        layout = _layout(below)
+        layout = _layout(below, wants)
     if layout in READERS:
         found = _annotated(_Place(root, below, split), READERS[layout], wants, with_boxes)
     elif layout == TABLE:
@@ -103,7 +105,7 @@ def annotated_near(images: ImageSet) -> str:
     """Return where unread annotations of boxes are, if the user named another folder; "" if there are none."""
     first = Path(images.items[0].path)
     for folder in list(first.parents)[:4]:
-        for layout, reader in READERS.items():
+        for layout, reader in BOXES.items():
             if marks := reader.marks(folder):
                 return f"{folder} holds {layout} annotations ({marks[0]})"
     return ""
@@ -117,7 +119,7 @@ def _root(folder: Path, wants: Wants | None) -> Path:
         if folder.exists():
             what, do = "is a file", f"Give the folder that it is in: {folder.parent}"
         raise InvalidInput(f"The data folder {folder} {what}.", "Images are read from a folder.", do)
-    if _paired(folder, wants) or _layout(folder) is not None:
+    if _paired(folder, wants) or _layout(folder, wants) is not None:
         return folder
     return folders.inner(folder)
 
@@ -127,7 +129,7 @@ def _paired(folder: Path, wants: Wants | None) -> paired.Layout | None:
     if wants is not None:
         return paired.find(folder, wants.pair) if wants.pair else None
     found = next((found for kind in paired.KINDS if (found := paired.find(folder, kind, sure=True))), None)
-    if found is None or (layout := _layout(folder)) is None:
+    if found is None or (layout := _layout(folder, None)) is None:
         return found
     return found if layout == YOLO and not yolo.has_labels(folder) else None
 
@@ -145,17 +147,24 @@ def chosen(folder: Path, names: Sequence[str], split: str | None) -> str:
     raise InvalidInput(f"{folder} has no split '{split}'.", have, "Name one of its splits.")
 
 
-def _layout(folder: Path) -> str | None:
+def _layout(folder: Path, wants: Wants | None) -> str | None:
     """Return which annotations or table `folder` itself contains; None if it has only folders and images."""
-    found = [(layout, mark) for layout, reader in READERS.items() for mark in reader.marks(folder)[:1]]
+    found = _boxes_or_table(folder)
+    if found is None and (wants is None or wants.keypoints) and points.marks(folder, sure=wants is None):
+        return POINTS
+    return found
+
+
+def _boxes_or_table(folder: Path) -> str | None:
+    found = [(layout, mark) for layout, reader in BOXES.items() for mark in reader.marks(folder)[:1]]
     if table.present(folder):
         found.append((TABLE, TABLE))
     if len(found) > 1:  # Ultralytics' download of COCO has labels/ next to annotations/, and the description has more
         found = [one for one in found if one != (YOLO, PAIR)]
-    if len(found) == 1 and found[0][0] in READERS:
+    if len(found) == 1 and found[0][0] in BOXES:
         # A description of the complete set can be above the split folders (Roboflow's data.yaml).
-        described = found[0][0] if READERS[found[0][0]].splits(folder) else None
-        below = {name: _layout(folder / name) for name in listing.folders(folder) if role(name)}
+        described = found[0][0] if BOXES[found[0][0]].splits(folder) else None
+        below = {name: _boxes_or_table(folder / name) for name in listing.folders(folder) if role(name)}
         found += [
             (layout, f"{name}/ with its own") for name, layout in below.items() if layout not in (None, described)
         ]
