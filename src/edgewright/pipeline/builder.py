@@ -25,7 +25,7 @@ from edgewright.pipeline.stages.measure import evaluate
 from edgewright.pipeline.stages.mixed_precision import mix_precision
 from edgewright.pipeline.stages.model import spec_of
 from edgewright.pipeline.stages.quantize import halve, quantize
-from edgewright.pipeline.stages.rewrite import fold_normalization
+from edgewright.pipeline.stages.rewrite import answer_in_graph, fold_normalization
 from edgewright.pipeline.stages.runner import in_few_children
 from edgewright.pipeline.state import Build, Failure, RunState
 from edgewright.runtimes import artifact as artifacts
@@ -89,6 +89,10 @@ def _build(state: RunState, candidate: Candidate) -> Build:
     if built.alive and candidate.variant.normalize == "graph":
         with built.stage("normalize", runner):
             results["normalize"] = model = fold_normalization(runner, model, candidate.variant.name)
+            spec = spec_of(model)
+    if built.alive and candidate.variant.answers == "graph":
+        with built.stage("rewrite", runner):
+            results["rewrite"] = model = answer_in_graph(runner, model, candidate.variant.name)
             spec = spec_of(model)
     if built.alive and candidate.is_half:
         with built.stage("half", runner):

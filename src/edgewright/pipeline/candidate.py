@@ -17,6 +17,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     `float_layers`: layers that stay in float, in mixed precision. `float_blocks`: the number of blocks with them.
     `compression`: an earlier change of the float model ("pruned1.8x"); empty for the exported model.
+    `answers` "graph": the graph also computes the last step of decoding (`tasks.contract.Rewrite`).
     `is_int8`: the source is an INT8 file and is compiled without changes; `scheme` is None.
     """
 
@@ -26,11 +27,13 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     float_blocks: int = 0
     compression: str = ""
     normalize: Literal["host", "graph"] = "host"
+    answers: Literal["host", "graph"] = "host"
     is_int8: bool = False
 
     @property
     def name(self) -> str:
-        """E.g. ``float`` or ``int8-openvino-nncf``; with ``+uint8`` if the graph normalizes."""
+        """E.g. ``float`` or ``int8-openvino-nncf``; with ``+uint8`` if the graph normalizes, ``+answers`` if it
+        decodes."""
         base = (
             f"int8-{self.scheme}-{self.method}" + (f"-mixed{self.float_blocks}" if self.float_blocks else "")
             if self.scheme
@@ -39,7 +42,12 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
             else "float"
         )
         base += f"-{self.compression}" if self.compression else ""
-        return base + ("+uint8" if self.normalize == "graph" else "")
+        return base + self.ends
+
+    @property
+    def ends(self) -> str:
+        """What the graph computes before and after the network, as part of names."""
+        return ("+uint8" if self.normalize == "graph" else "") + ("+answers" if self.answers == "graph" else "")
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +74,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         parts.append(self.variant.compression)
         if self.options.threads:
             parts.append(f"t{self.options.threads}")
-        return "-".join(part for part in parts if part) + ("+uint8" if self.variant.normalize == "graph" else "")
+        return "-".join(part for part in parts if part) + self.variant.ends
 
     @property
     def family(self) -> Candidate:

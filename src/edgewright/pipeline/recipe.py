@@ -19,11 +19,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What to build and measure. None means: everything that the target supports and this machine can build.
 
     `methods`, `schemes`: INT8 (docs/explanation/int8.md). `normalize`: where pixels are normalized; with both, the
-    finalists are also built with the normalization in the graph. `threads`: thread counts of the finalists (0: all
-    physical cores). `finalists`: how many candidates get such variations. `min_duration_s`: longest measurement of a
-    contender; `min_count`: fewest samples (docs/explanation/latency.md). `fps`: also measure at this camera rate.
-    `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT settings that replace the target's
-    (optimization level, workspace, 2:4 sparsity, DLA core).
+    finalists are also built with the normalization in the graph. `answers`: where the last step of decoding is
+    computed, for tasks that can do it in the graph (ArgMax of a segmentation model). `threads`: thread counts of
+    the finalists (0: all physical cores). `finalists`: how many candidates get such variations. `min_duration_s`:
+    longest measurement of a contender; `min_count`: fewest samples (docs/explanation/latency.md). `fps`: also
+    measure at this camera rate. `margin`: points of top-1 in the non-inferiority verdict. `builder`: TensorRT
+    settings that replace the target's (optimization level, workspace, 2:4 sparsity, DLA core).
 
     `mixed_precision`: if INT8 loses too much, keep its most sensitive blocks in float. `hardswish`: shares of the SiLU
     values that get HardSwish in OpenVINO on x86 (docs/explanation/x86-rewrites.md); None: 0.5, 0.75 and 1 unless
@@ -42,6 +43,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schemes: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     normalize: Annotated[tuple[Literal["host", "graph"], ...], Meta(min_length=1)] = ("host", "graph")
+    answers: Annotated[tuple[Literal["host", "graph"], ...], Meta(min_length=1)] = ("host", "graph")
     threads: Annotated[tuple[int, ...], Meta(min_length=1)] = (0,)
     finalists: Annotated[int, Meta(ge=0)] = 3
     batch: Count = 1

@@ -16,6 +16,7 @@ functions.
 | | `loss` | the distance between two outputs: for choosing ranges, sensitivity, parity |
 | | `training` | training losses, against a teacher and from labels; torch |
 | | `protect` | what stays in float, and what is corrected after quantization |
+| | `rewrite` | optional: the last step of decoding, computed in the graph |
 | | `report` | columns, plot axis and pictures of reports |
 """
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import pkgutil
 import re
 import sys
@@ -105,6 +107,13 @@ class Task:
     def protect(self) -> contract.Protect:
         """What stays in float, and what is corrected after quantization."""
         return cast("contract.Protect", self._part("protect"))
+
+    @property
+    def rewrite(self) -> contract.Rewrite | None:
+        """The last step of decoding, computed in the graph; None if the task has no such step."""
+        if importlib.util.find_spec(f"{self.package}.rewrite") is None:
+            return None
+        return cast("contract.Rewrite", self._part("rewrite"))
 
 
 @functools.cache  # cached, because a session calls it for each image

@@ -391,3 +391,18 @@ class Protect(Protocol):
         """Return the layers with scores whose level matters to an application. Quantization corrects their mean
         afterwards."""
         ...
+
+
+class Rewrite(Protocol):
+    """`rewrite` computes the last step of decoding in the graph, such as an ArgMax. A task may lack it."""
+
+    @staticmethod
+    def applies(spec: ModelSpec) -> bool:
+        """Whether a model has such a step outside of its graph."""
+        ...
+
+    @staticmethod
+    def apply(model: onnx.ModelProto) -> None:
+        """Add the step to `model`, and change the spec in its metadata; both in place. Raises `InvalidInput` if that is
+        not possible."""
+        ...

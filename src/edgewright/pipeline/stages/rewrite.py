@@ -1,4 +1,4 @@
-"""Models rewritten into equal or nearly equal ones, as stages: normalization, shuffles, HardSwish."""
+"""Models rewritten into equal or nearly equal ones, as stages: normalization, answers, shuffles, HardSwish."""
 
 from __future__ import annotations
 
@@ -29,6 +29,28 @@ def fold(model: str, folder: str) -> None:
 
     graph = onnx_files.load(Path(model))
     normalize.apply(graph)
+    onnx_files.save(graph, Path(folder, MODEL))
+    files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
+
+
+def answer_in_graph(runner: StageRunner, model: Entry, name: str) -> Entry:
+    """``model.onnx`` with the last step of decoding in the graph; and its ``spec.json``."""
+    inputs = {"model": model.key, "made_by": made_by("compile", "graph")}
+    return runner.run("rewrite", name, inputs, f"{__name__}:put_answers", model=str(model.path / MODEL))
+
+
+def put_answers(model: str, folder: str) -> None:
+    """Add the last step of decoding to the ONNX file `model`. Runs in a child."""
+    from edgewright import tasks
+    from edgewright.graph import files as onnx_files
+    from edgewright.graph import metadata
+
+    graph = onnx_files.load(Path(model))
+    spec = metadata.get_spec(graph)
+    rewrite = tasks.of(spec).rewrite if spec is not None else None
+    assert rewrite is not None, spec
+    rewrite.apply(graph)
+    onnx_files.check(graph, "The model with its answers in the graph")
     onnx_files.save(graph, Path(folder, MODEL))
     files.write(Path(folder, SPEC), encode(metadata.get_spec(graph)))
 
