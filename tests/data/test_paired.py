@@ -345,3 +345,14 @@ def test_boxes_come_first_if_the_task_is_not_known(tmp_path: Path) -> None:
     blind = sets.read(tmp_path)
     assert blind.items[0].boxes and not blind.unread
     assert read_masks(tmp_path).items[0].pair
+
+
+@pytest.mark.parametrize("inner", ["calib/images", "calib"])
+def test_calibration_images_need_no_files(tmp_path: Path, inner: str) -> None:
+    for name in (inner, "val/images", "val/masks"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("L", (8, 6), 1).save(tmp_path / name / "a.png")
+    assert sets.splits(tmp_path) == ["calib", "val"]
+    (bare,) = sets.read(tmp_path, "calib", Wants(pair="classes")).items
+    (full,) = sets.read(tmp_path, "val", Wants(pair="classes")).items
+    assert bare.pair is None and full.pair == str(tmp_path / "val/masks/a.png")

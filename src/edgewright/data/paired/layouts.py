@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.image_files import SUFFIXES
 from edgewright.data import listing
 from edgewright.data.pairs import ARRAYS
-from edgewright.data.splits import role
+from edgewright.data.splits import CALIBRATE_ON, role
 from edgewright.data.wants import Pair
 
 
@@ -97,8 +97,18 @@ def find(folder: Path, kind: Pair, sure: bool = False) -> Layout | None:
         if below and set(below.parts) == {""}:
             parts[name], mark = below.parts[""], mark or f"{name}/{below.mark}"
     if parts:
-        return Layout(folder=folder, kind=kind, parts=parts, mark=mark)
+        return Layout(folder=folder, kind=kind, parts={**_bare(folder, names, parts), **parts}, mark=mark)
     return _flat(folder, kind)
+
+
+def _bare(folder: Path, names: Sequence[str], parts: Mapping[str, Part]) -> dict[str, Part]:
+    """Return the split folders of calibration images, which need no files, next to the `parts` with files."""
+    found = dict[str, Part]()
+    for name in names:
+        if role(name) in CALIBRATE_ON and name not in parts:
+            own = [one for one in listing.folders(folder / name) if plain(one) in IMAGES]
+            found[name] = Part(images=folder / name / own[0] if len(own) == 1 else folder / name, targets=None)
+    return found
 
 
 def plain(name: str) -> str:
@@ -142,9 +152,11 @@ def _parts(images: Path, targets: Path | None) -> dict[str, Part]:
     if targets is None:
         return {name: Part(images=images / name, targets=None) for name in names}
     others = {role(name): name for name in listing.folders(targets)}
-    return {
+    found = {
         name: Part(images=images / name, targets=targets / others[role(name)]) for name in names if role(name) in others
     }
+    bare = [name for name in names if name not in found and role(name) in CALIBRATE_ON]
+    return {**{name: Part(images=images / name, targets=None) for name in bare}, **found}
 
 
 def _kit(folder: Path) -> Layout | None:
