@@ -226,7 +226,8 @@ def _maps(model: Any, images: Any) -> list[Any]:
         return outputs(model, images)
     attributes = ("cv2", "cv3", *(branch.layers for branch in kind.branches))
     parts = [f"{prefix}{name}" for prefix in ("", "one2one_") for name in attributes]
-    last = [level[-1] for name in parts for level in getattr(head, name, None) or ()]
+    levels = [level for name in parts for level in getattr(head, name, None) or ()]
+    last = [level[-1] if isinstance(level, torch.nn.Sequential) else level for level in levels]
     if kind.dense is not None:
         last = [kind.dense.layers(head)]
     found: list[Any] = []
@@ -294,10 +295,12 @@ def _forward(head: Any, kind: Kind) -> Callable[[list[Any]], Any]:
         parts = head.one2one if head.end2end else head.one2many
         raw = Detect.forward_head(head, features, parts["box_head"], parts["cls_head"])
         joined = torch.cat([raw["boxes"], raw["scores"]], 1)
-        further = [
-            torch.cat([layer(x).flatten(2) for layer, x in zip(parts[branch.name], features)], 2)
-            for branch in kind.branches
-        ]
+        further = list[torch.Tensor]()
+        for branch in kind.branches:
+            maps = features
+            for name in branch.names:
+                maps = [layer(x) for layer, x in zip(parts[name], maps)]
+            further.append(torch.cat([one.flatten(2) for one in maps], 2))
         return (joined, *further) if further else joined
 
     return forward

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 class Branch(NamedTuple):
     """A branch of a head beside those of boxes and classes.
 
-    `name`: its key in ``head.one2many``. `layers`: the attribute of its layers, one for each feature map. `output`: its
-    name in the exported graph, (N, values, cells) before any activation.
+    `names`: the keys of its parts in ``head.one2many``, one after the other. `layers`: the attribute of the last one's
+    layers, one for each feature map. `output`: its name in the exported graph, (N, values, cells) before any
+    activation.
     """
 
-    name: str
+    names: tuple[str, ...]
     layers: str
     output: str
 
@@ -56,7 +57,25 @@ _DEPTH = Dense(
         "preprocess": {"resize": "exact"},
     },
 )
-_ANGLE = (Branch("angle_head", "cv4", "angles"),)
+_ANGLE = (Branch(("angle_head",), "cv4", "angles"),)
+_POINTS = (Branch(("pose_head",), "cv4", "keypoints"),)
+_POINTS_26 = (Branch(("pose_head", "kpts_head"), "cv4_kpts", "keypoints"),)
+
+
+def _pose(coding: tuple[float, float]) -> Callable[[Any], dict[str, Any]]:
+    """Return the fields of a pose head whose points are coded by `coding`."""
+
+    def fields(head: Any) -> dict[str, Any]:
+        points, values = (int(number) for number in head.kpt_shape)
+        scored = values == 3
+        return {
+            "points": points, "values": "xys" if scored else "xy", "point_coding": coding,
+            "point_scores": "sigmoid" if scored else "none",
+        }  # fmt: skip
+
+    return fields
+
+
 HEADS: dict[str, Kind] = {
     "Detect": Kind("detect", "DetectionModel"),
     "v10Detect": Kind("detect", "DetectionModel"),
@@ -64,6 +83,8 @@ HEADS: dict[str, Kind] = {
     "OBB": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "quarter", "score_eval": 0.01}),
     "OBB26": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "radians", "score_eval": 0.01}),
     "Depth": Kind("depth", "DepthModel", dense=_DEPTH),
+    "Pose": Kind("pose", "PoseModel", _POINTS, _pose((2.0, 0.0))),
+    "Pose26": Kind("pose", "PoseModel", _POINTS_26, _pose((1.0, 0.5))),
 }
 """By the name of the class. YOLO11's head of rotated boxes applies a sigmoid to the angle, and YOLO26's does not. Both
 are evaluated from a score of 0.01 on."""

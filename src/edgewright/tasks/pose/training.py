@@ -25,9 +25,10 @@ def view(spec: ModelSpec) -> View:
 
 
 def exported(spec: ModelSpec) -> Callable[[Tensors], list[torch.Tensor]] | None:
-    """Return the function from the maps of a dense head to its export's outputs; None for other heads."""
+    """Return the function from the maps of a dense head, those of boxes and classes and then those of keypoints, to its
+    export's outputs; None for other heads."""
     d = own.of(spec)
-    return (lambda maps: list(_split(joined(maps), d))) if d.decoder == "dfl" and not d.transposed else None
+    return (lambda maps: list(_parts(maps))) if d.decoder == "dfl" and not d.transposed else None
 
 
 def require_comparable(spec: ModelSpec) -> None:
@@ -46,7 +47,7 @@ def distillation(given: Tensors, wanted: Tensors, spec: ModelSpec, temperature: 
     d = own.of(spec)
     if d.decoder != "dfl":
         return torch.stack([relative(a, b) for a, b in zip(given, wanted)]).mean()
-    (head, points), (other, others) = (_split(joined(t), d) for t in (given, wanted))
+    (head, points), (other, others) = _parts(given), _parts(wanted)
     return dense(head, other, d) + _points(points, others, other, d)
 
 
@@ -60,9 +61,10 @@ def directions(answers: Tensors, spec: ModelSpec, generator: torch.Generator) ->
     return {}
 
 
-def _split(rows: torch.Tensor, d: Pose) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split (N, values, cells) into boxes with class scores, and keypoints."""
-    return rows[:, : 4 * d.bins + d.classes], rows[:, -d.extra :]
+def _parts(maps: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return boxes with class scores, and keypoints, each (N, values, cells). The outputs of an export are such parts."""
+    half = len(maps) // 2
+    return joined(maps[:half]), joined(maps[half:])
 
 
 def _points(given: torch.Tensor, wanted: torch.Tensor, head: torch.Tensor, d: Pose) -> torch.Tensor:
