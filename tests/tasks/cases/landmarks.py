@@ -23,4 +23,4 @@ names = ["red", "blue"]
 normalize = [0, 1]
 """
 
-CASE = Case("landmarks", marks.model, marks.swapped, DESCRIPTION, marks.write, "NME", "nme", "NME", "2 points")
+CASE = Case("landmarks", marks.model, marks.blue_aside, DESCRIPTION, marks.write, "NME", "nme", "NME", "2 points")

@@ -26,5 +26,5 @@ sigmas = [0.05, 0.05]
 """
 
 CASE = Case(
-    "pose", marks.model, marks.swapped, DESCRIPTION, marks.write, "Pose mAP", "pose_map", "pose mAP", "2 of 2 points"
+    "pose", marks.model, marks.blue_aside, DESCRIPTION, marks.write, "Pose mAP", "pose_map", "pose mAP", "2 of 2 points"
 )

@@ -62,7 +62,7 @@ def directions(answers: Tensors, spec: ModelSpec, generator: torch.Generator) ->
 
 
 def _parts(maps: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return boxes with class scores, and keypoints, each (N, values, cells). The outputs of an export are such parts."""
+    """Return boxes with class scores, and keypoints, each (N, values, cells). An export has these as outputs, too."""
     half = len(maps) // 2
     return joined(maps[:half]), joined(maps[half:])
 
