@@ -39,7 +39,8 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
     Options: ``imgsz`` (side, or [height, width]; default: as trained) and, for a ``.yaml``, ``nc`` (classes).
     `checkpoint`: weights for a ``.yaml``, of the model as it is trained. `trust`: a local ``.pt`` may run its code. The
     module gives one tensor (N, 4 x bins + classes, cells): logits of YOLO's head, of the one-to-one head if it has two.
-    A head of rotated boxes adds the angles (N, 1, cells). RT-DETR's gives (N, queries, 4 + classes), class scores after
+    A head of rotated boxes adds the angles (N, 1, cells), one of masks the coefficients (N, C, cells) and the
+    prototypes (N, C, height, width). RT-DETR's gives (N, queries, 4 + classes), class scores after
     the sigmoid. Raises `InvalidInput`, `IntegrityError`, `Unavailable`.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # it must not install packages unasked
@@ -218,7 +219,7 @@ def _official(name: str, asset: str) -> Path:
 
 def _maps(model: Any, images: Any) -> list[Any]:
     """The maps (N, 4 x bins + classes, height, width) of each level of each head of `model`, and then those of each
-    further branch; or RT-DETR's outputs."""
+    further branch, and what its levels share; or RT-DETR's outputs."""
     import torch
 
     head, kind = model.model[-1], kind_of(model)
@@ -231,7 +232,11 @@ def _maps(model: Any, images: Any) -> list[Any]:
     if kind.dense is not None:
         last = [kind.dense.layers(head)]
     found: list[Any] = []
+    shared: list[Any] = []
     hooks = [module.register_forward_hook(lambda _module, _inputs, map_: found.append(map_)) for module in last]
+    if kind.shared:
+        module = getattr(head, kind.shared.layers)
+        hooks.append(module.register_forward_hook(lambda _module, _inputs, result: shared.append(result)))
     try:
         model(images)
     finally:
@@ -242,7 +247,9 @@ def _maps(model: Any, images: Any) -> list[Any]:
     step = len(attributes) * head.nl  # for each head the boxes of all levels, then the scores, then the branches
     starts = range(0, len(found), step)
     maps = [torch.cat([found[s + i], found[s + head.nl + i]], 1) for s in starts for i in range(head.nl)]
-    return [*maps, *(found[s + i] for k in range(2, len(attributes)) for s in starts for i in _levels(k, head.nl))]
+    further = [found[s + i] for k in range(2, len(attributes)) for s in starts for i in _levels(k, head.nl)]
+    # In training, YOLO26's prototypes come with classes of pixels.
+    return [*maps, *further, *(one[0] if isinstance(one, tuple) else one for one in shared)]
 
 
 def _levels(part: int, levels: int) -> range:
@@ -301,6 +308,8 @@ def _forward(head: Any, kind: Kind) -> Callable[[list[Any]], Any]:
             for name in branch.names:
                 maps = [layer(x) for layer, x in zip(parts[name], maps)]
             further.append(torch.cat([one.flatten(2) for one in maps], 2))
+        if kind.shared:
+            further.append(getattr(head, kind.shared.layers)(kind.shared.inputs(features)))
         return (joined, *further) if further else joined
 
     return forward
@@ -338,7 +347,7 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
         }  # fmt: skip
     return {
         **fields,
-        "outputs": ("head", *(branch.output for branch in kind.branches)),
+        "outputs": ("head", *(part.output for part in (*kind.branches, *((kind.shared,) if kind.shared else ())))),
         kind.task: detect,
         "classes": int(head.nc),
         # A model built from a YAML names its classes "0", "1" ...

@@ -32,12 +32,23 @@ class Dense(NamedTuple):
     fields: dict[str, Any]
 
 
+class Shared(NamedTuple):
+    """A part of a head that has one result for an image.
+
+    `layers`: its attribute. `output`: the name of its output. `inputs`: its input as a function of the feature maps.
+    """
+
+    layers: str
+    output: str
+    inputs: Callable[[Any], Any]
+
+
 class Kind(NamedTuple):
     """A class of heads.
 
     `task`: edgewright's task. `model`: the class in ``ultralytics.nn.tasks`` that has this head. `branches`: each is an
     output of its own. `fields`: a function of the head that returns further fields of the task's table. `dense`: for a
-    head without boxes.
+    head without boxes. `shared`: a part of the head whose result is one more output.
     """
 
     task: str
@@ -45,6 +56,7 @@ class Kind(NamedTuple):
     branches: tuple[Branch, ...] = ()
     fields: Callable[[Any], dict[str, Any]] = lambda head: {}
     dense: Dense | None = None
+    shared: Shared | None = None
 
 
 # The logarithm of the depth, with the calibration in the head. The device computes the rest.
@@ -58,6 +70,7 @@ _DEPTH = Dense(
     },
 )
 _ANGLE = (Branch(("angle_head",), "cv4", "angles"),)
+_MASKS = (Branch(("mask_head",), "cv4", "coefficients"),)
 _POINTS = (Branch(("pose_head",), "cv4", "keypoints"),)
 _POINTS_26 = (Branch(("pose_head", "kpts_head"), "cv4_kpts", "keypoints"),)
 
@@ -76,10 +89,20 @@ def _pose(coding: tuple[float, float]) -> Callable[[Any], dict[str, Any]]:
     return fields
 
 
+def _masks(head: Any) -> dict[str, Any]:
+    return {"coefficients": int(head.nm), "mask_stride": int(min(head.stride)) // 2}
+
+
 HEADS: dict[str, Kind] = {
     "Detect": Kind("detect", "DetectionModel"),
     "v10Detect": Kind("detect", "DetectionModel"),
     "RTDETRDecoder": Kind("detect", "RTDETRDetectionModel"),
+    "Segment": Kind(
+        "instances", "SegmentationModel", _MASKS, _masks, Shared("proto", "prototypes", lambda maps: maps[0])
+    ),
+    "Segment26": Kind(
+        "instances", "SegmentationModel", _MASKS, _masks, Shared("proto", "prototypes", lambda maps: maps)
+    ),
     "OBB": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "quarter", "score_eval": 0.01}),
     "OBB26": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "radians", "score_eval": 0.01}),
     "Depth": Kind("depth", "DepthModel", dense=_DEPTH),

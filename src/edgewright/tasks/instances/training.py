@@ -65,9 +65,12 @@ def directions(answers: Tensors, spec: ModelSpec, generator: torch.Generator) ->
 
 
 def _parts(maps: Tensors, d: Instances) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return head (N, values, cells), coefficients (N, C, cells) and prototypes (N, C, height, width)."""
-    rows = joined(maps[:-1])
-    return rows[:, : -d.extra], rows[:, -d.extra :], maps[-1]
+    """Return head (N, values, cells), coefficients (N, C, cells) and prototypes (N, C, height, width).
+
+    `maps`: those of boxes and classes for each stride, those of coefficients for each stride, and the prototypes.
+    """
+    levels = (len(maps) - 1) // 2
+    return joined(maps[:levels]), joined(maps[levels:-1]), maps[-1]
 
 
 def _masks(given: Tensors, wanted: Tensors, d: Instances) -> torch.Tensor:
