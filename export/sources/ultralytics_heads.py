@@ -98,10 +98,10 @@ HEADS: dict[str, Kind] = {
     "v10Detect": Kind("detect", "DetectionModel"),
     "RTDETRDecoder": Kind("detect", "RTDETRDetectionModel"),
     "Segment": Kind(
-        "instances", "SegmentationModel", _MASKS, _masks, Shared("proto", "prototypes", lambda maps: maps[0])
+        "instances", "SegmentationModel", _MASKS, _masks, shared=Shared("proto", "prototypes", lambda maps: maps[0])
     ),
     "Segment26": Kind(
-        "instances", "SegmentationModel", _MASKS, _masks, Shared("proto", "prototypes", lambda maps: maps)
+        "instances", "SegmentationModel", _MASKS, _masks, shared=Shared("proto", "prototypes", lambda maps: maps)
     ),
     "OBB": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "quarter", "score_eval": 0.01}),
     "OBB26": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "radians", "score_eval": 0.01}),
