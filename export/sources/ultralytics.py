@@ -22,7 +22,7 @@ from edgewright.core.store import default_root
 from . import checkpoint as weights_file
 from .loaded import Loaded, Trainable, outputs, torch_module
 from .parse import ParsedSource
-from .ultralytics_heads import HEADS, Dense, Kind, kind_of
+from .ultralytics_heads import HEADS, Dense, Kind, kind_of, named_classes
 
 _YAML = (".yaml", ".yml")
 _ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z0-9]+\([A-Za-z0-9_=., ]*\)")
@@ -335,7 +335,8 @@ def _spec_of(model: Any, name: str, side: Any) -> dict[str, Any]:
     }  # fmt: skip
     if kind.dense is not None:
         own = {**kind.dense.fields, "preprocess": {**fields["preprocess"], **kind.dense.fields.get("preprocess", {})}}
-        return {**fields, **own, "outputs": (kind.dense.output,)}
+        named = named_classes(int(head.nc), labels) if kind.dense.classes else {}
+        return {**fields, **own, **named, "outputs": (kind.dense.output,)}
     if transformer:
         detect = {"decoder": "set", "scores": "none", "multi_label": True, "iou": 1.0}
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 
@@ -24,12 +24,14 @@ class Dense(NamedTuple):
 
     `layers`: its last layers, whose output is the map. `finish`: a function of the head and this map that returns the
     output of the export. `output`: its name. `fields`: the fields of the description, other than those of the input.
+    `classes`: the map has a channel for each class; one channel is the foreground.
     """
 
     layers: Callable[[Any], Any]
     finish: Callable[[Any, Any], Any]
     output: str
     fields: dict[str, Any]
+    classes: bool = False
 
 
 class Shared(NamedTuple):
@@ -69,6 +71,8 @@ _DEPTH = Dense(
         "preprocess": {"resize": "exact"},
     },
 )
+# The logits of the classes, as the head computes them. The device scales them to the photo.
+_SEMANTIC = Dense(lambda head: head.classifier, lambda head, logits: logits, "logits", {}, classes=True)
 _ANGLE = (Branch(("angle_head",), "cv4", "angles"),)
 _MASKS = (Branch(("mask_head",), "cv4", "coefficients"),)
 _POINTS = (Branch(("pose_head",), "cv4", "keypoints"),)
@@ -105,6 +109,7 @@ HEADS: dict[str, Kind] = {
     ),
     "OBB": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "quarter", "score_eval": 0.01}),
     "OBB26": Kind("obb", "OBBModel", _ANGLE, lambda head: {"angles": "radians", "score_eval": 0.01}),
+    "SemanticSegment": Kind("segment", "SemanticSegmentationModel", dense=_SEMANTIC),
     "Depth": Kind("depth", "DepthModel", dense=_DEPTH),
     "Pose": Kind("pose", "PoseModel", _POINTS, _pose((2.0, 0.0))),
     "Pose26": Kind("pose", "PoseModel", _POINTS_26, _pose((1.0, 0.5))),
@@ -116,3 +121,15 @@ are evaluated from a score of 0.01 on."""
 def kind_of(model: Any) -> Kind:
     """Return the kind of a model's head, which is one of `HEADS`."""
     return HEADS[type(model.model[-1]).__name__]
+
+
+def named_classes(count: int, labels: Sequence[str], scores: str = "softmax") -> dict[str, Any]:
+    """Return the fields of a segmentation model with `count` maps. One map is the foreground, and has a background.
+
+    `scores`: of several maps. Labels that only count ("0", "1" ...) are left out, as a model from a YAML has them.
+    """
+    named = list(labels) if list(labels) != [str(k) for k in range(len(labels))] else []
+    if count == 1:
+        rule = "sigmoid" if scores == "softmax" else scores
+        return {"segment": {"scores": rule}, "classes": 2, "labels": ("background", *named) if named else ()}
+    return {"segment": {"scores": scores}, "classes": count, "labels": tuple(named)}

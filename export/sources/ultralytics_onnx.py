@@ -17,10 +17,12 @@ from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.graph import batch, compare, cut
 from edgewright.tasks.detect.spec import Detect
 
+from .ultralytics_heads import named_classes
+
 if TYPE_CHECKING:
     import onnx
 
-TASKS = ("detect", "classify")
+TASKS = ("detect", "classify", "semantic")
 """The tasks whose exports are supported."""
 _TOLERANCE = 0.02  # pixels, and a thousandth of it in score: float32 rounding on an input of 640 pixels is below it
 
@@ -60,7 +62,7 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
     if said["task"] not in TASKS:
         raise InvalidInput(
             f"Ultralytics exported the model for the task '{said['task']}' (head {said.get('head', 'unknown')}).",
-            f"edgewright reads the tasks {' and '.join(TASKS)}; not masks, keypoints, rotated boxes and maps.",
+            f"edgewright reads the tasks {' and '.join(TASKS)}; not masks, keypoints, rotated boxes and depth.",
             "Export a model of one of these tasks, or describe its outputs in a TOML: task, outputs, [detect].",
         )
     if not isinstance(names, dict) or not names:
@@ -75,6 +77,10 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
     }
     if said["task"] == "classify":
         return {**known, "postprocess": {"scores": "none"}} if found[0].size == len(found[0]) * len(labels) else {}
+    if said["task"] == "semantic":
+        # Newer exports choose the class in the graph; older ones and other formats give the logits.
+        rule = "classes" if found[0].ndim == 3 else "softmax"
+        return {**known, "task": "segment", **named_classes(len(labels), labels, rule)}
     detect = _detect(said, found[0].shape if len(found) == 1 else (), len(labels))
     return {**known, "detect": detect} if detect else {}
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.export import overrides
-from edgewright.export.sources import torchvision
+from edgewright.export.sources import onnx as onnx_source
+from edgewright.export.sources import torchvision, ultralytics
 from edgewright.tasks.segment.decode import read
+from edgewright.tasks.segment.spec import Segment
 from edgewright.vision import preprocess
 
 SIZE = (64, 96)
@@ -63,3 +67,52 @@ def test_the_input_size_of_a_torchvision_model_is_checked() -> None:
         torchvision.trainable("fcn_resnet50", {"pretrained": False, "size": "61x96"})
     with pytest.raises(InvalidInput, match="segmentation model 'fcn_resnet5'"):
         torchvision.trainable("fcn_resnet5", {"pretrained": False})
+
+
+@pytest.fixture(scope="module")
+def yolo() -> Any:
+    """A semantic model of YOLO26 with random weights that give several classes."""
+    pytest.importorskip("ultralytics")
+    trained = ultralytics.trainable("yolo26n-sem.yaml", {"nc": 5, "imgsz": list(SIZE)})
+    last = trained.module.model[-1].classifier[-1]
+    with torch.no_grad():
+        last.weight *= 30
+        last.bias -= trained.module(torch.rand(1, 3, *SIZE)).mean((0, 2, 3))
+    return trained
+
+
+def test_the_semantic_head_of_ultralytics_gives_the_maps_of_its_predictor(yolo: Any) -> None:
+    loaded = yolo.load()
+    spec = overrides.build({**loaded.spec, "source": "yolo"}, "yolo")
+    assert (spec.task.kind, spec.classes, spec.preprocess.resize) == ("segment", 5, "letterbox")
+    image = photo()
+    found = ours(loaded.model, spec, image)
+    x = torch.from_numpy(preprocess.batch([image], spec))
+    with torch.no_grad():
+        logits = loaded.model(x)
+        wanted = F.interpolate(logits, SIZE, mode="bilinear")[0].numpy()
+    assert logits.shape == (1, 5, SIZE[0] // 8, SIZE[1] // 8)
+    chosen = np.take_along_axis(wanted, found[None].astype(np.int64), axis=0)[0]
+    assert (wanted.max(axis=0) - chosen).max() < 1e-4
+    assert len(np.unique(found)) > 1
+    assert [tuple(part.shape) for part in yolo.answers(yolo.module, x)] == [tuple(logits.shape)]
+
+
+def test_an_onnx_file_of_ultralytics_needs_no_description(tmp_path: Path) -> None:
+    import onnx
+
+    class Maps(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.avg_pool2d(x, 8).repeat(1, 2, 1, 1)[:, :5]
+
+    torch.onnx.export(Maps(), (torch.rand(1, 3, *SIZE),), tmp_path / "sem.onnx", dynamo=False, output_names=["map"])
+    model = onnx.load(tmp_path / "sem.onnx")
+    names = str(dict(enumerate("abcde")))
+    said = {"author": "Ultralytics", "task": "semantic", "imgsz": str(list(SIZE)), "names": names}
+    for key, value in said.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, tmp_path / "sem.onnx")
+    loaded = onnx_source.load(str(tmp_path / "sem.onnx"))
+    spec = overrides.build({**loaded.spec, "source": "sem"}, "sem")
+    assert spec.task == Segment(scores="softmax", classes=5, labels=tuple("abcde"))
+    assert spec.preprocess.resize == "letterbox"
