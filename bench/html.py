@@ -25,6 +25,7 @@ from edgewright.core.text import plain
 from . import figures, plots
 from .budget import describe
 from .gallery import Pair
+from .history import Run
 from .results import Report, Sensitivity
 
 _SCRIPT = "vega.js"
@@ -59,6 +60,12 @@ def sensitivity(found: Sensitivity) -> str | None:
     saved = [row.saved_ms for row in rows if row.saved_ms is not None]
     slower = sum(ms < 0 for ms in saved)
     return _page("sensitivity.html.j2", {"sensitivity": plot}, found=found, rows=rows, saved=sum(saved), slower=slower)
+
+
+def history(runs: Sequence[Run]) -> str:
+    """Return a page with a plot of each figure over the runs of a history."""
+    charts = plots.history(runs)
+    return _page("history.html.j2", charts, runs=runs, charts_of=list(charts))
 
 
 def _page(template: str, charts: dict[str, dict[str, Any] | None], **values: Any) -> str:

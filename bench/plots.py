@@ -6,7 +6,7 @@ Colors come from the theme of the page.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from edgewright import tasks
@@ -15,7 +15,10 @@ from edgewright.runtimes import registry
 from edgewright.tasks.scores import Interval
 
 from . import figures
+from . import history as histories
 from .budget import parse
+from .change_points import Change
+from .history import Run
 from .results import Latency, Measurement, Report, Sensitivity
 
 LOG_FROM = 6.0
@@ -108,6 +111,43 @@ def sensitivity(found: Sensitivity) -> dict[str, Any] | None:
     zero = _layer("rule", {"x": _field("saved:Q")}, [{"saved": 0}], strokeDash=[4, 4], opacity=0.5)
     dots = _layer("point", encoding, filled=True, size=70, opacity=0.8)
     return _spec([zero, dots], rows, f"Sensitivity against time saved of {found.id}, a dot a layer", 320)
+
+
+def history(runs: Sequence[Run]) -> dict[str, dict[str, Any] | None]:
+    """Plot each figure over the runs of a history, by its name: values with intervals, change points, new machines."""
+    new = set(histories.machine_changes(runs))
+    return {
+        name: _over_runs(name, figure, runs, new, histories.changes(runs, name))
+        for name, figure in histories.names(runs).items()
+    }
+
+
+def _over_runs(
+    name: str, figure: histories.Figure, runs: Sequence[Run], new: set[int], found: Sequence[Change]
+) -> dict[str, Any]:
+    factor, unit = (1e-6, "MB") if figure.unit == "bytes" else (1.0, figure.unit)
+    rows = [
+        {
+            "run": number, "value": one.value * factor, "low": factor * (one.value if one.low is None else one.low),
+            "high": factor * (one.value if one.high is None else one.high), "commit": run.commit[:12], "time": run.time[:16],
+            "machine": run.machine, "doubt": bool(run.unreliable) and figure.unit in histories.OF_MACHINE,
+        }
+        for number, run in enumerate(runs)
+        if (one := run.figures.get(name))
+    ]  # fmt: skip
+    x, y = _field("run:Q", title="Run", scale={"nice": False}), _field("value:Q", title=f"{name} ({unit})")
+    y["scale"] = {"zero": False}
+    machines = [{"run": number - 0.5, "machine": runs[number].machine} for number in sorted(new)]
+    marks = [{"run": change.at - 0.5, "text": histories.describe(change, name, figure, runs)} for change in found]
+    tooltip = [_field(f"{one}:N") for one in ("commit", "time", "machine", "value")]
+    layers = [
+        _layer("rule", {"x": x, "y": _field("low:Q"), "y2": {"field": "high"}}, style="interval"),
+        _layer("point", {"x": x, "y": y, "color": _field("machine:N", legend=None), "tooltip": tooltip},
+               filled=True, size=50, opacity=1),
+        _layer("rule", {"x": x, "tooltip": [_field("machine:N")]}, machines, strokeDash=[2, 4], opacity=0.6),
+        _layer("rule", {"x": x, "tooltip": [_field("text:N")]}, marks, style="budget", strokeWidth=2),
+    ]  # fmt: skip
+    return _spec(layers, rows, f"{name} over {len(rows)} runs", 180)
 
 
 class Axis(NamedTuple):

@@ -15,7 +15,7 @@ PANELS = {
     MAIN: ("demo", "optimize"),
     STEPS: ("export", "quantize", "prune", "distill", "sensitivity", "compile", "audit", "bench", "report", "gate"),
     DEVICE: ("run", "doctor"),
-    TOOLS: ("targets", "bundle", "cache"),
+    TOOLS: ("targets", "bundle", "history", "cache"),
 }
 """The verbs by panel, in the order of the help; each is a module here. Those of `TOOLS` have commands of their own."""
 VERBS = tuple(verb for verbs in PANELS.values() for verb in verbs)
