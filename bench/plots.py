@@ -129,8 +129,8 @@ def _over_runs(
     rows = [
         {
             "run": number, "value": one.value * factor, "low": factor * (one.value if one.low is None else one.low),
-            "high": factor * (one.value if one.high is None else one.high), "commit": run.commit[:12], "time": run.time[:16],
-            "machine": run.machine, "doubt": bool(run.unreliable) and figure.unit in histories.OF_MACHINE,
+            "high": factor * (one.value if one.high is None else one.high), "commit": run.commit[:12],
+            "time": run.time[:16], "machine": run.machine,
         }
         for number, run in enumerate(runs)
         if (one := run.figures.get(name))

@@ -11,6 +11,7 @@ from example_world import FACTORY
 
 PLACEHOLDERS = {"SOURCE": "timm:resnet18", "NAME": "jetson-orin-nano"}
 PARSED_PLACEHOLDERS = {
+    "HISTORY": "history.jsonl", "REPORT": "out",
     "BUNDLE": "a.edge", "COMMAND": "doctor", "DETECTOR": "ultralytics:yolo11n", "DIR": "photos/", "FILE": "a.file",
     "FOLDER": "slim", "MODEL.onnx": "model.onnx", "N": "1", "NEW": "b.edge", "NEW.onnx": "b.onnx", "X": "1.5",
     "{...}": "it", "user@device": "nano@jetson.local",
@@ -71,6 +72,7 @@ SUBSTITUTIONS = (
 
 PARSED_ONLY = {
     r" --on | targets clean ": "needs a device on the network; tests/targets measure over an SSH server on loopback",
+    r" s3://": "needs a bucket; tests/bench/test_history.py writes to a folder by the same code",
     r"compile resnet18\.edge ": "builds a TensorRT plan, which only the Jetson can",
 }
 
@@ -82,6 +84,10 @@ OTHERS_OPTIONS = {
     "--cpus": "docker",
     "--cpuset-cpus": "docker",
     "--no-index": "pip",
+    "--benchmark-compare": "pytest-benchmark",
+    "--between": "pytest-benchmark",
+    "--group-by": "pytest-benchmark",
+    "--tflite": "tf2onnx",
 }
 """Options that stand alone in the docs and are not ours."""
 

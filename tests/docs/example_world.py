@@ -200,6 +200,7 @@ def build(folder: Path, run: Callable[[str], None]) -> None:
     run("edgewright compile resnet18.int8.onnx --runtime onnxruntime -o int8.edge")
     run("edgewright compile detector.onnx --runtime onnxruntime -o detector.edge")
     run(f"edgewright optimize {MINE} --data many/ --recipe here.toml -o out/")
+    run("edgewright history add out/ history.jsonl")
     run(f"edgewright prune {MINE} --data photos/ --blocks 1 --epochs 1 -o slim")
     for name, copies in COPIES.items():
         for copy in copies:

@@ -223,6 +223,7 @@ def test_a_command_runs(
         monkeypatch.setenv("EDGEWRIGHT_CACHE", str(world / "store"))
     words = shlex.split(example)
     written = [Path(words[words.index(option) + 1]) for option in ("-o", "--save-images") if option in words]
+    written = [path for path in written if path != Path("-")]  # standard output
     for path in written:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if code := run_command(words[1:]):

@@ -69,7 +69,8 @@ def test_step_by_step_ends_in_a_gate(tiny: Path) -> None:
     assert [row["precision"] for row in rows] == ["f32", "int8"]
     assert "at 100 frames/s" in run.stdout
     assert "int8" in run.stdout
-    assert max(map(len, run.stdout.splitlines())) <= 100
+    rows = [line for line in run.stdout.splitlines() if str(tiny) not in line]  # a path can be longer
+    assert max(map(len, rows)) <= 100
     assert "\x1b" not in run.stdout + run.stderr, "colour only on a terminal"
     assert edgewright("gate", "bench", "--budget", "top1 >= -100", cwd=tiny).returncode == 0
     assert edgewright("gate", "bench", "--budget", "p50 <= 0.000001ms", cwd=tiny).returncode == 1

@@ -104,4 +104,4 @@ def _numbers(images: Sequence[Path]) -> Sequence[int]:
 FORMATS: dict[str, Callable[[Sequence[Path], Sequence[Any], int], list[dict[str, Any]]]] = {
     "json": _json, "ultralytics": _ultralytics, "coco": _coco,
 }  # fmt: skip
-"""The formats of `edgewright run --format`, as data for JSON: functions of the images, their answers and --top."""
+"""The formats of `--format` of `edgewright run`, as data for JSON: functions of the images, their answers and --top."""
