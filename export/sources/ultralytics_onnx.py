@@ -7,23 +7,23 @@ The library writes ``author``, ``task``, ``head``, ``names``, ``imgsz``, ``chann
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from edgewright.boxes.decode import all_cells
+from edgewright import tasks
+from edgewright.boxes.decode import all_cells, all_extra
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.core.spec import Input, ModelSpec, Preprocess, Section
 from edgewright.graph import batch, compare, cut
-from edgewright.tasks.detect.spec import Detect
 
 from .ultralytics_heads import named_classes
 
 if TYPE_CHECKING:
     import onnx
 
-TASKS = ("detect", "classify", "semantic")
-"""The tasks whose exports are supported."""
+TASKS = {"detect": "detect", "classify": "classify", "semantic": "segment", "segment": "instances"}
+"""Ultralytics' tasks whose exports are supported, and edgewright's names."""
 _TOLERANCE = 0.02  # pixels, and a thousandth of it in score: float32 rounding on an input of 640 pixels is below it
 
 
@@ -42,10 +42,10 @@ def read(model: onnx.ModelProto, image: Input) -> tuple[dict[str, Any], tuple[st
     The decoding of a detector is removed in place if that changes none of its boxes. Raises as `spec_of` does.
     """
     spec = spec_of(model, image)
-    if spec.get("task") != "detect":
+    if spec.get("task") not in ("detect", "instances"):
         return spec, ()
     spec, notes = cut_decoding(model, spec, image)
-    if spec["detect"]["decoder"] == "end2end" and _metadata(model).get("end2end") != "True":
+    if spec[spec["task"]]["decoder"] == "end2end" and _metadata(model).get("end2end") != "True":
         notes += (_SUPPRESSED,)
     return spec, notes
 
@@ -62,15 +62,15 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
     if said["task"] not in TASKS:
         raise InvalidInput(
             f"Ultralytics exported the model for the task '{said['task']}' (head {said.get('head', 'unknown')}).",
-            f"edgewright reads the tasks {' and '.join(TASKS)}; not masks, keypoints, rotated boxes and depth.",
-            "Export a model of one of these tasks, or describe its outputs in a TOML: task, outputs, [detect].",
+            f"edgewright reads the tasks {', '.join(TASKS)} from the metadata.",
+            "Export a model of one of these tasks, or describe its outputs in a TOML: task, outputs, [TASK].",
         )
     if not isinstance(names, dict) or not names:
         return {}  # another program changed the file: the user must describe the model
     labels = tuple(str(names[k]) for k in sorted(names))
     found = compare.run(model, np.zeros(image.shape(image.batch or 1), np.dtype(image.dtype)))
     known = {
-        "task": said["task"],
+        "task": TASKS[said["task"]],
         "preprocess": _preprocess(said, image),
         "classes": len(labels),
         "labels": () if labels == tuple(str(k) for k in range(len(labels))) else labels,
@@ -80,9 +80,18 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
     if said["task"] == "semantic":
         # Newer exports choose the class in the graph; older ones and other formats give the logits.
         rule = "classes" if found[0].ndim == 3 else "softmax"
-        return {**known, "task": "segment", **named_classes(len(labels), labels, rule)}
-    detect = _detect(said, found[0].shape if len(found) == 1 else (), len(labels))
-    return {**known, "detect": detect} if detect else {}
+        return {**known, **named_classes(len(labels), labels, rule)}
+    masks = _masks(found, image) if said["task"] == "segment" else {}
+    shape = found[0].shape if len(found) == 1 + bool(masks) else ()
+    head = _head(said, shape, len(labels), masks.get("coefficients", 0)) if masks or said["task"] == "detect" else {}
+    return {**known, TASKS[said["task"]]: {**head, **masks}} if head else {}
+
+
+def _masks(found: list[np.ndarray], image: Input) -> dict[str, int]:
+    """The fields of `Instances` that the outputs give; empty if the second one is not prototypes."""
+    if len(found) != 2 or found[1].ndim != 4:
+        return {}
+    return {"coefficients": found[1].shape[1], "mask_stride": image.height // found[1].shape[2]}
 
 
 def _preprocess(said: dict[str, str], image: Input) -> dict[str, Any]:
@@ -97,16 +106,17 @@ def _preprocess(said: dict[str, str], image: Input) -> dict[str, Any]:
     return {"resize": resize, "resize_to": size, "interpolation": "opencv", "exif": "apply"} | color
 
 
-def _detect(said: dict[str, str], shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-    """The fields of `Detect` for an output of `shape`; empty if it is none of Ultralytics' layouts."""
+def _head(said: dict[str, str], shape: tuple[int, ...], classes: int, extra: int = 0) -> dict[str, Any]:
+    """The fields of `Head` for an output of `shape`; empty if it is none of Ultralytics' layouts. `extra`: the further
+    values of each box."""
     if len(shape) != 3:
         return {}
     if _transformer(said):  # all queries, or (from 8.4 on) the best of them; `cut_decoding` restores all of them
         fits = shape[2] in (4 + classes, 6)
         return {"decoder": "set", "multi_label": True, "iou": 1.0} if fits else {}
-    if shape[1] == 4 + classes and said.get("end2end") != "True" and not _suppresses(said):
+    if shape[1] == 4 + classes + extra and said.get("end2end") != "True" and not _suppresses(said):
         return {"decoder": "boxes", "multi_label_eval": True}
-    return {"decoder": "end2end"} if shape[2] == 6 else {}
+    return {"decoder": "end2end"} if shape[2] == 6 + extra else {}
 
 
 def _transformer(said: dict[str, str]) -> bool:
@@ -128,9 +138,11 @@ def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> 
     if a set of queries cannot be read otherwise.
     """
     x = np.random.default_rng(0).random(image.shape(image.batch or 1), np.float32)
-    if spec["detect"]["decoder"] == "set":
+    task = spec["task"]
+    head = spec[task]
+    if head["decoder"] == "set":
         return spec, _cut_selection(model, spec, image, x)
-    if spec["detect"]["decoder"] != "boxes":
+    if head["decoder"] != "boxes":
         return spec, ()
     after = _fixed(model, image)
     found = cut.apply(after)
@@ -138,14 +150,22 @@ def cut_decoding(model: onnx.ModelProto, spec: dict[str, Any], image: Input) -> 
     strides = _strides(image, raw[0].shape[-1])
     if found is None or found.decoder != "dfl" or strides is None:
         return spec, (_KEPT.format("the graph has no known form"),)
-    cut_off = {**spec["detect"], "decoder": "dfl", "bins": found.bins, "strides": strides, "scores": "sigmoid"}
-    boxes, scores = all_cells(compare.run(model, x), _described(spec, spec["detect"], image))
-    new_boxes, new_scores = all_cells(raw, _described(spec, cut_off, image))
-    gap = max(np.abs(boxes - new_boxes).max(), 1e3 * np.abs(scores - new_scores).max())
-    if not gap <= _TOLERANCE:
+    cut_off = {**head, "decoder": "dfl", "bins": found.bins, "strides": strides, "scores": "sigmoid"}
+    before, now = (
+        _cells(outputs, _described(spec, fields, image))
+        for outputs, fields in ((compare.run(model, x), head), (raw, cut_off))
+    )
+    gaps = [np.abs(a - b).max(initial=0) for a, b in zip(before, now)]
+    if not max(gaps[0], 1e3 * gaps[1], 1e2 * gaps[2]) <= _TOLERANCE:
         return spec, (_KEPT.format("the boxes would change"),)
     model.CopyFrom(after)
-    return {**spec, "detect": cut_off}, ("The decoding of boxes was removed from the graph: the session does it.",)
+    return {**spec, task: cut_off}, ("The decoding of boxes was removed from the graph: the session does it.",)
+
+
+def _cells(outputs: list[np.ndarray], spec: ModelSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The boxes, class scores and further values of every cell. The last output of masks has prototypes, not cells."""
+    head = outputs[:-1] if spec.task.kind == "instances" else outputs
+    return *all_cells(head, spec), all_extra(head, spec)
 
 
 def _cut_selection(model: onnx.ModelProto, spec: dict[str, Any], image: Input, x: np.ndarray) -> tuple[str, ...]:
@@ -202,8 +222,9 @@ def _strides(image: Input, cells: int) -> tuple[int, ...] | None:
     )
 
 
-def _described(spec: dict[str, Any], detect: dict[str, Any], image: Input) -> ModelSpec:
-    about = ModelSpec(name="", inputs=(image,), task=Detect(**detect, classes=spec["classes"]))
+def _described(spec: dict[str, Any], head: dict[str, Any], image: Input) -> ModelSpec:
+    section = tasks.get(spec["task"]).section
+    about = ModelSpec(name="", inputs=(image,), task=cast("Section", section(**head, classes=spec["classes"])))
     return about.with_input(preprocess=Preprocess(**spec["preprocess"]))
 
 

@@ -126,6 +126,14 @@ def all_cells(outputs: list[np.ndarray], spec: ModelSpec) -> tuple[np.ndarray, n
     return np.stack(boxes), np.stack(scores)
 
 
+def all_extra(outputs: list[np.ndarray], spec: ModelSpec) -> np.ndarray:
+    """Return the further values (N, cells, `Head.extra`) of every cell. Raises the errors of `read`."""
+    d, images = section.of(spec), len(outputs[0])
+    arrays = shapes.checked(outputs, spec, d, images)
+    cells = np.arange(arrays[0].shape[1 if d.transposed else 2])
+    return np.stack([shapes.extra_values([array[k] for array in arrays], spec, d, cells) for k in range(images)])
+
+
 def _found(arrays: list[np.ndarray], spec: ModelSpec, d: Head, size: Size, least: float) -> Found:
     every = candidates(arrays, spec, size, least)
     every_one = np.arange(min(d.most, len(every.scores)))

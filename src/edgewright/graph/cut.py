@@ -37,20 +37,34 @@ def apply(model: onnx.ModelProto) -> Cut | None:
     are computed, (N, 4 x bins + classes, cells): the layout "dfl". The best of a set of queries (RT-DETR), (N, boxes,
     6) with center, size, score and class, become all queries, (N, queries, 4 + classes): the layout "set". Returns
     None, without a change, for any other graph.
+
+    A model with more outputs has further values of each cell after the class scores, such as coefficients of masks.
+    They become the second output, and the other outputs follow.
     """
     makers = producers_of(model.graph)
-    last = _behind(model.graph.output[0].name, makers, _SAME) if len(model.graph.output) == 1 else None
+    last = _behind(model.graph.output[0].name, makers, _SAME)
     if last is None or last.op_type != "Concat":
         return None
-    return _before_decoding(model, last, makers) if len(last.input) == 2 else _before_selection(model, last, makers)
+    parts = list(last.input)
+    if len(model.graph.output) > 1:  # further values of each cell follow the class scores
+        further = parts.pop()
+        first = _behind(parts[0], makers, _SAME) if len(parts) == 1 else None
+        parts = list(first.input) if first is not None and first.op_type == "Concat" else parts
+        return _before_decoding(model, parts, makers, further) if len(parts) == 2 else None
+    return _before_decoding(model, parts, makers) if len(parts) == 2 else _before_selection(model, last, makers)
 
 
-def _before_decoding(model: onnx.ModelProto, last: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> Cut | None:
-    """Cut before the Sigmoid over class logits, and after the concatenation of distances over the strides."""
-    sigmoid = _behind(last.input[1], makers, _SAME)
+def _before_decoding(
+    model: onnx.ModelProto, parts: list[str], makers: dict[str, onnx.NodeProto], further: str = ""
+) -> Cut | None:
+    """Cut before the Sigmoid over class logits, and after the concatenation of distances over the strides.
+
+    `parts`: the tensors of boxes and class scores. `further`: that of further values of each cell.
+    """
+    sigmoid = _behind(parts[1], makers, _SAME)
     if sigmoid is None or sigmoid.op_type != "Sigmoid":
         return None
-    distances = _joined(last.input[0], sigmoid.input[0], makers)
+    distances = _joined(parts[0], sigmoid.input[0], makers)
     if distances is None:
         return None
     (kind, raw), (_, logits) = (
@@ -65,6 +79,7 @@ def _before_decoding(model: onnx.ModelProto, last: onnx.NodeProto, makers: dict[
         1,
         kind or model.graph.output[0].type.tensor_type.elem_type,
         [raw[0], raw[1] + logits[1], raw[2]],
+        further,
     )
     return Cut("dfl", raw[1] // 4)
 
@@ -96,13 +111,25 @@ def _known(model: onnx.ModelProto, *names: str) -> list[tuple[int, list[int | No
     return [known.get(name, (0, [])) for name in names]
 
 
-def _end(model: onnx.ModelProto, parts: list[str], axis: int, kind: int, shape: list[int | None]) -> None:
-    """Make `HEAD` the output of `model`: `parts` of type `kind` concatenated along `axis`; remove the rest."""
+def _end(
+    model: onnx.ModelProto, parts: list[str], axis: int, kind: int, shape: list[int | None], further: str = ""
+) -> None:
+    """Make `HEAD` the first output of `model`: `parts` of type `kind` concatenated along `axis`; remove the rest.
+
+    `further`: the second output. The outputs after the first one stay.
+    """
     import onnx
+
+    others = list(model.graph.output)[1:]
+    behind = _known(model, further)[0][1] if further else []
 
     model.graph.node.append(onnx.helper.make_node("Concat", parts, [HEAD], HEAD, axis=axis))
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info(HEAD, kind, shape))
+    if further:
+        size = behind or [shape[0], None, shape[2]]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(further, kind, size))
+    model.graph.output.extend(others)
     clean.apply(model)
 
 
