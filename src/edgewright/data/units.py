@@ -23,11 +23,11 @@ NEAREST, FARTHEST = 0.05, 1000.0
 _EMPTY = 0.99
 
 
-def require_meters(images: ImageSet, scale: float = MILLIMETERS) -> ImageSet:
+def require_meters(images: ImageSet, scale: float = MILLIMETERS, relative: bool = False) -> ImageSet:
     """Return `images` with remarks on their depth maps. `scale`: as in `pairs.depth_map`.
 
-    Raises `InvalidInput` if an image has no depth map, if one cannot be read, or if the range of a sample is not that
-    of meters.
+    Raises `InvalidInput` if an image has no depth map, if one of a sample cannot be read, or if the range of the sample
+    is not that of meters. `relative`: any range is right, because maps are fitted to the truth.
     """
     if bare := next((item for item in images.items if item.pair is None), None):
         raise InvalidInput(f"{bare.path} has no depth map.", "Its depth is unknown.", "Add the file.")
@@ -43,7 +43,7 @@ def require_meters(images: ImageSet, scale: float = MILLIMETERS) -> ImageSet:
         )
     every = np.concatenate(known)
     middle, far = float(np.median(every)), float(np.quantile(every, 0.999))
-    if far < NEAREST or middle > FARTHEST:
+    if not relative and (far < NEAREST or middle > FARTHEST):
         raise _wrong_unit(str(some[0].pair), far, scale)
     empty = [Path(item.pair or "").name for item, found in zip(some, maps) if np.isnan(found).mean() > _EMPTY]
     text = "{count|depth map of a sample is|depth maps of a sample are} almost empty: less than 1% of pixels is known."
@@ -65,10 +65,11 @@ def _wrong_unit(path: str, far: float, scale: float) -> InvalidInput:
     stored = far * scale
     if far > FARTHEST:
         return InvalidInput(
-            what, f"The files have whole numbers to {stored:.0f}, divided by scale = {scale:g}.",
-            f"Set a larger scale in the task's section: {MILLIMETERS:g} for millimeters, 256 for KITTI.",
+            what, f"The files have whole numbers to {stored:.0f}, divided by truth_scale = {scale:g}.",
+            f"Set truth_scale in [depth]: {MILLIMETERS:g} for millimeters, 256 for KITTI.",
         )  # fmt: skip
     return InvalidInput(
-        what, f"The files have whole numbers to {stored:.0f}, divided by scale = {scale:g}: they look like meters.",
-        "Write millimeters, or set the scale in the task's section (1 for meters).",
+        what,
+        f"The files have whole numbers to {stored:.0f}, divided by truth_scale = {scale:g}: they look like meters.",
+        "Write millimeters, or set truth_scale = 1 in [depth].",
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgewright.core.spec import ModelSpec
-from edgewright.data import pairs
+from edgewright.data import pairs, units
 from edgewright.data.fit import as_stored
 from edgewright.data.sets import ImageSet, Item
 from edgewright.data.wants import Wants
@@ -29,7 +29,11 @@ def known(item: Item) -> bool:
 
 
 def match(images: ImageSet, spec: ModelSpec) -> ImageSet:
-    """Return `images` with depth maps as the model sees the photos: not turned if it does not turn them."""
+    """Return `images` with depth maps as the model sees the photos: not turned if it does not turn them.
+
+    Raises `InvalidInput` if depth maps of a sample are pictures, or are in another unit than meters.
+    """
+    images = units.require_meters(images, of(spec).truth_scale, relative=of(spec).unit == "relative")
     return images if spec.preprocess.turns else images.only(map(as_stored, images.items))
 
 

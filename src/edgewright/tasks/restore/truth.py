@@ -14,7 +14,8 @@ from edgewright.core import files
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
 from edgewright.core.store import default_root
-from edgewright.data import photos
+from edgewright.data import pairs, photos
+from edgewright.data.choosing import spread
 from edgewright.data.fit import as_stored
 from edgewright.data.sets import ImageSet, Item
 from edgewright.data.wants import Wants
@@ -26,6 +27,8 @@ WANTS = Wants(pair="image")
 NEEDS = "a wanted image"
 CLASSES = False
 TURNED = ", and the wanted images were rotated back with them"
+SAMPLE = 16
+"""Images whose scale is checked before a run."""
 MORE = 15
 """Pixels that a wanted image may have more than its input times the scale: the rest of a division."""
 FOLDER = "degraded"
@@ -43,7 +46,18 @@ def known(item: Item) -> bool:
 
 
 def match(images: ImageSet, spec: ModelSpec) -> ImageSet:
-    """Return `images` with wanted images as the model sees the photos: not turned if it does not turn them."""
+    """Return `images` with wanted images as the model sees the photos: not turned if it does not turn them.
+
+    Raises `InvalidInput` if the wanted images of a sample have another scale than the model.
+    """
+    scale = of(spec).scale
+    for item in spread(images.items, SAMPLE):
+        if item.pair is not None and item.size is not None and (found := pairs.scale_of(item)) != scale:
+            raise InvalidInput(
+                f"{item.pair} has {found} times the size of {item.path}, and the scale of '{spec.name}' is {scale}.",
+                "The wanted image must have `scale` times the size of the input.",
+                "Use the inputs of this scale (LR/x2 for 2), or correct `scale` in [restore].",
+            )
     return images if spec.preprocess.turns else images.only(map(as_stored, images.items))
 
 
