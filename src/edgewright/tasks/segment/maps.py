@@ -98,7 +98,7 @@ def of_scores(maps: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     if found is None:
         return out
     cells, pixels = found
-    if len(pixels.y) > _DENSE * out.size * min(1.0, len(maps) / 8):
+    if len(pixels.at) > _DENSE * out.size * min(1.0, len(maps) / 8):
         return _dense(maps, rows, columns, out.dtype)
     corners, best = _corners(maps, cells), _corners(top[None], cells)[:, 0]
     first, second, below = _pairs(corners, best)
@@ -113,7 +113,7 @@ def of_scores(maps: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
         part = np.flatnonzero(at[pixels.cell] >= 0)
         rest = pixels.only(part)._replace(cell=at[pixels.cell[part]])
         chosen[part] = _of_few(corners[:, :, three], best[:, three], below[:, three], rest)
-    out[pixels.y, pixels.x] = chosen
+    out.reshape(-1)[pixels.at] = chosen
     return out
 
 
@@ -124,7 +124,7 @@ def above(map_: np.ndarray, level: float, rows: Axis, columns: Axis) -> np.ndarr
     found = None if rows.is_exact and columns.is_exact else _mixed(top, rows, columns)
     if found is not None:
         cells, pixels = found
-        out[pixels.y, pixels.x] = pixels.between(_corners(map_[None], cells)[:, 0]) > level
+        out.reshape(-1)[pixels.at] = pixels.between(_corners(map_[None], cells)[:, 0]) > level
     return out
 
 
@@ -138,10 +138,10 @@ class _Cells(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """Pixels of the photo, the cell of each, and the weights of the cell's second row and column."""
+    """Pixels of the photo (`at`: in the order of reading), the cell of each, and the weights of the cell's second row
+    and column."""
 
-    y: np.ndarray
-    x: np.ndarray
+    at: np.ndarray
     cell: np.ndarray
     down: np.ndarray
     across: np.ndarray
@@ -167,17 +167,20 @@ def _mixed(top: np.ndarray, rows: Axis, columns: Axis) -> tuple[_Cells, _Pixels]
     mixed[:-1] |= across[1:] | (top[1:] != top[:-1])
     if not mixed.any():
         return None
-    inside = np.take(np.take(mixed, columns.first, axis=1), rows.first, axis=0)
-    at = np.flatnonzero(inside)
+    upper, left = np.nonzero(mixed)
+    number = np.full((height, width), -1, np.int32)
+    number[upper, left] = np.arange(len(upper), dtype=np.int32)
+    inside = nearest(number, rows, columns)  # the cell of each pixel of the photo
+    counted = inside >= 0
+    counts = np.count_nonzero(counted, axis=1)
+    at = np.flatnonzero(counted)
     if not len(at):
         return None
-    y, x = np.divmod(at, inside.shape[1])
-    left, upper = np.nonzero(mixed)[::-1]
-    number = np.zeros((height, width), np.int32)
-    number[upper, left] = np.arange(len(upper))
-    cell = number[rows.first[y], columns.first[x]]
+    y = np.repeat(np.arange(len(counts)), counts)
+    x = at - y * inside.shape[1]
     cells = _Cells(upper, left, np.minimum(upper + 1, height - 1), np.minimum(left + 1, width - 1))
-    return cells, _Pixels(y, x, cell, rows.weight[y], columns.weight[x])
+    pixels = _Pixels(at, inside.reshape(-1)[at], np.repeat(rows.weight, counts), columns.weight[x])
+    return cells, pixels
 
 
 def _corners(maps: np.ndarray, cells: _Cells) -> np.ndarray:
