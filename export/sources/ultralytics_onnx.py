@@ -22,7 +22,7 @@ from .ultralytics_heads import named_classes
 if TYPE_CHECKING:
     import onnx
 
-TASKS = {"detect": "detect", "classify": "classify", "semantic": "segment", "segment": "instances"}
+TASKS = {"detect": "detect", "classify": "classify", "semantic": "segment", "segment": "instances", "pose": "pose"}
 """Ultralytics' tasks whose exports are supported, and edgewright's names."""
 _TOLERANCE = 0.02  # pixels, and a thousandth of it in score: float32 rounding on an input of 640 pixels is below it
 
@@ -81,10 +81,13 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
         # Newer exports choose the class in the graph; older ones and other formats give the logits.
         rule = "classes" if found[0].ndim == 3 else "softmax"
         return {**known, **named_classes(len(labels), labels, rule)}
-    masks = _masks(found, image) if said["task"] == "segment" else {}
-    shape = found[0].shape if len(found) == 1 + bool(masks) else ()
-    head = _head(said, shape, len(labels), masks.get("coefficients", 0)) if masks or said["task"] == "detect" else {}
-    return {**known, TASKS[said["task"]]: {**head, **masks}} if head else {}
+    own = _masks(found, image) if said["task"] == "segment" else _points(said) if said["task"] == "pose" else {}
+    if not own and said["task"] != "detect":
+        return {}
+    extra = own.get("coefficients", 0) or own.get("points", 0) * len(own.get("values", ""))
+    shape = found[0].shape if len(found) == 1 + (said["task"] == "segment") else ()
+    head = _head(said, shape, len(labels), extra)
+    return {**known, TASKS[said["task"]]: {**head, **own}} if head else {}
 
 
 def _masks(found: list[np.ndarray], image: Input) -> dict[str, int]:
@@ -92,6 +95,21 @@ def _masks(found: list[np.ndarray], image: Input) -> dict[str, int]:
     if len(found) != 2 or found[1].ndim != 4:
         return {}
     return {"coefficients": found[1].shape[1], "mask_stride": image.height // found[1].shape[2]}
+
+
+def _points(said: dict[str, str]) -> dict[str, Any]:
+    """The fields of `Pose` that the metadata gives; empty if the number of points is unknown."""
+    shape, names = _literal(said, "kpt_shape"), _literal(said, "kpt_names")
+    if not (isinstance(shape, (list, tuple)) and len(shape) == 2 and all(type(n) is int for n in shape)):
+        return {}
+    if shape[0] < 1 or shape[1] not in (2, 3):
+        return {}
+    # One list of names for each class; points have one name if all classes agree.
+    lists = {tuple(map(str, one)) for one in names.values()} if isinstance(names, dict) else set()
+    one = next(iter(lists)) if len(lists) == 1 else ()
+    return {
+        "points": shape[0], "values": "xys" if shape[1] == 3 else "xy", "names": one if len(one) == shape[0] else ()
+    }  # fmt: skip
 
 
 def _preprocess(said: dict[str, str], image: Input) -> dict[str, Any]:
