@@ -81,10 +81,14 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
         # Newer exports choose the class in the graph; older ones and other formats give the logits.
         rule = "classes" if found[0].ndim == 3 else "softmax"
         return {**known, **named_classes(len(labels), labels, rule)}
-    own = _masks(found, image) if said["task"] == "segment" else _points(said) if said["task"] == "pose" else {}
+    own: dict[str, Any] = {}
+    extra = 0
+    if said["task"] == "segment" and (own := dict(_masks(found, image))):
+        extra = own["coefficients"]
+    elif said["task"] == "pose" and (own := _points(said)):
+        extra = own["points"] * len(own["values"])
     if not own and said["task"] != "detect":
         return {}
-    extra = own.get("coefficients", 0) or own.get("points", 0) * len(own.get("values", ""))
     shape = found[0].shape if len(found) == 1 + (said["task"] == "segment") else ()
     head = _head(said, shape, len(labels), extra)
     return {**known, TASKS[said["task"]]: {**head, **own}} if head else {}
