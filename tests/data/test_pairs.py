@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle  # noqa: TID251 - what the attack is made of
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +136,19 @@ def test_arrays_run_no_code_and_are_limited_before_they_are_read(tmp_path: Path)
         with pytest.raises(InvalidInput, match="pixels"):
             pairs.depth_map(item(tmp_path / name))
         assert pairs.size_of(str(tmp_path / name)) is None
+
+
+def test_a_small_file_with_many_pixels_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(1 << 17, 1 << 17))
+    for read in (pairs.class_map, pairs.depth_map):
+        with pytest.raises(InvalidInput, match="pixels"):
+            read(item(path))
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def test_an_array_that_is_no_map_is_refused(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from . import coco, dota, folders, listing, paired, points, table, voc, yolo
 from .boxes import Absent, Annotations
 from .choosing import apart, choose, divide, require_disjoint, spread
 from .classes import match_labels
+from .coco import maps
+from .coco.files import class_maps
 from .fit import fit
 from .items import ImageSet, Item
 from .splits import role
@@ -47,8 +49,10 @@ READERS = {**BOXES, POINTS: points}
 def splits(folder: Path, wants: Wants | None = None) -> list[str]:
     """Return the sorted splits of `folder`: its split folders, or those that its table or annotations name."""
     folder = _root(folder, wants)
-    if found := _paired(folder, wants):
-        return sorted(set(found.parts) - {""})
+    if found := _maps(folder, wants):
+        return sorted(set(found) - {""})
+    if pairs := _paired(folder, wants):
+        return sorted(set(pairs.parts) - {""})
     layout = _layout(folder, wants)
     if layout in READERS:
         return sorted(READERS[layout].splits(folder, wants))
@@ -72,6 +76,8 @@ def listed(folder: Path, split: str | None = None, wants: Wants | None = None) -
 def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool) -> ImageSet:
     root = _root(folder, wants)
     split = chosen(root, splits(root, wants), split)
+    if _maps(root, wants):
+        return _known(maps.read(root, split, with_boxes), folder, wants)
     if pairs := _paired(root, wants):
         known = wants is not None and wants.pair == pairs.kind
         found = paired.read(pairs, split, labels=with_boxes and known)
@@ -119,9 +125,14 @@ def _root(folder: Path, wants: Wants | None) -> Path:
         if folder.exists():
             what, do = "is a file", f"Give the folder that it is in: {folder.parent}"
         raise InvalidInput(f"The data folder {folder} {what}.", "Images are read from a folder.", do)
-    if _paired(folder, wants) or _layout(folder, wants) is not None:
+    if _maps(folder, wants) or _paired(folder, wants) or _layout(folder, wants) is not None:
         return folder
     return folders.inner(folder)
+
+
+def _maps(folder: Path, wants: Wants | None) -> dict[str, Path]:
+    """Return COCO's files with maps of classes by split, if a task wants maps."""
+    return class_maps(folder) if wants is not None and wants.pair == "classes" else {}
 
 
 def _paired(folder: Path, wants: Wants | None) -> paired.Layout | None:
