@@ -51,7 +51,7 @@ def _pair(path: str, reference: Outputs, found: Outputs, spec: ModelSpec) -> Pai
         pictures = [_jpeg(first), _jpeg(second)]
         caption = report.caption(reference, found, spec)
         return Pair(name=path.rpartition("/")[2], reference=pictures[0], chosen=pictures[1], text=caption)
-    image = open_image(path, spec.preprocess.turns).convert("RGB")
+    image = open_image(path, spec.turns).convert("RGB")
     scale = min(1.0, SIDE / max(image.size))
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     pictures = [_jpeg(report.picture(small, rows, scale, spec)) for rows in (reference, found)]

@@ -12,7 +12,7 @@ from edgewright.core.child import Progress
 from edgewright.runtimes import artifact as artifacts
 from edgewright.runtimes import bundle, registry
 from edgewright.runtimes.options import Kernel
-from edgewright.vision.preprocess import batch
+from edgewright.vision import feeds
 
 FILE = "profile.json"
 
@@ -40,7 +40,7 @@ def profile(
         for id, path in profiled.items():
             contents = bundle.verified(Path(path))
             about = artifacts.parse(contents)
-            x = batch([image] * (about.spec.input.batch or 1), about.spec)
+            x = feeds.batch([image] * (about.spec.batch or 1), about.spec)
             runtime = registry.module(about.options.runtime)
             found[id].append(runtime.profile(contents, about.options, x, count))  # type: ignore[attr-defined]
         if progress:

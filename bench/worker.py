@@ -29,9 +29,9 @@ _open: dict[str, Any] = {}
 
 def read_images(images: Sequence[str]) -> None:
     """Decode `images` (files) and keep them, before an artifact is opened. Other processes may run meanwhile."""
-    from edgewright.vision.image import open_image
+    from edgewright.vision.feeds import held
 
-    _open["pixels"] = [np.asarray(open_image(image)) for image in images]
+    _open["pixels"] = [held(image) for image in images]
 
 
 def open_artifact(path: str, images: Sequence[str] = ()) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def open_artifact(path: str, images: Sequence[str] = ()) -> dict[str, Any]:
     session(pixels[0])
     cold_start_ms = (time.perf_counter_ns() - start) / 1e6
     _open.update(session=session, watch=None)
-    sizes = sorted({f"{array.shape[1]}x{array.shape[0]}" for array in pixels})
+    sizes = sorted({"arrays" if isinstance(one, dict) else f"{one.shape[1]}x{one.shape[0]}" for one in pixels})
     return {
         "pid": os.getpid(),
         "on_device": registry.traits(session.options.runtime).on_device,
@@ -109,9 +109,9 @@ class _Watch:
         self._run, self.begin, self.end = session.run, 0, 0
         session.run = self
 
-    def __call__(self, x: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, *x: np.ndarray) -> list[np.ndarray]:
         self.begin = time.perf_counter_ns()
-        outputs: list[np.ndarray] = self._run(x)
+        outputs: list[np.ndarray] = self._run(*x)
         self.end = time.perf_counter_ns()
         return outputs
 
@@ -164,8 +164,8 @@ def predict(images: Sequence[str], out: str, progress: Progress | None = None) -
     session, raw = _open["session"], Path(f"{out}.rows")
     spec, decode = session.spec, tasks.of(session.spec).decode
     dtype = np.dtype(decode.DTYPE)
-    step, width, done = spec.input.batch or min(AT_ONCE, session.most), 0, 0
-    step = 1 if spec.preprocess.resize == "tiles" else step  # the session answers photo by photo
+    step, width, done = spec.batch or min(AT_ONCE, session.most), 0, 0
+    step = 1 if spec.is_tiled else step  # the session answers photo by photo
     try:
         with raw.open("wb") as file:  # the number of rows is unknown, and all of them together may be large
             for start in range(0, len(images), step):

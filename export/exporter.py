@@ -22,12 +22,13 @@ from edgewright.core import description, files
 from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.lazy import version
-from edgewright.core.spec import ModelSpec, encode
+from edgewright.core.spec import AnyInput, Input, ModelSpec, TensorInput, encode
 from edgewright.graph import batch as batch_pass
 from edgewright.graph import cells, clean, compare, cut, inputs, metadata, slim, space_to_depth
 from edgewright.graph import files as onnx_files
 from edgewright.runtimes import torch as torch_reference
-from edgewright.vision import preprocess
+from edgewright.vision import feeds, samples
+from edgewright.vision.feeds import Feeds, Source
 
 from . import overrides, parity, scores
 from .sources.loaded import Loaded
@@ -78,6 +79,8 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     step("exporting to ONNX")
     model, reference_batch, notes = _to_onnx(parsed, loaded, spec, folder / REFERENCE)
+    if spec.task.ANY:
+        spec = tasks.of(spec).fit.complete(compare.run(model, *compare.random_feeds(model)), spec)
     step("simplifying")
     metadata.set_spec(model, spec)
     notes += _simplify(model, spec)
@@ -123,14 +126,17 @@ def _check_arguments(source: ParsedSource, request: ExportRequest) -> None:
 
 def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSpec, dict[str, Any]]:
     """The model, its complete spec (the library's, overridden by the user's TOML), and the fields of the TOML."""
-    from .sources import onnx, trainable, ultralytics
+    from .sources import arrays, onnx, trainable, ultralytics
 
     toml = overrides.find(request.checkpoint or ultralytics.own_file(source), request.spec_file)
     over = overrides.read(toml, named=request.spec_file is not None) if toml else {}
     if source.is_graph:
-        size = over.get("input", {})
-        outputs, task = over.pop("outputs", ()), over.get("task")
-        loaded = onnx.load(source.name, (size.get("height"), size.get("width")), outputs, task)
+        size, first = over.get("input", {}), next(iter(request.images), "")
+        asked = onnx.Asked(
+            (size.get("height"), size.get("width")), over.pop("outputs", ()), over.get("task"), over.get("inputs", {}),
+            "preprocess" in over, {name: a.shape for name, a in samples.read(first).items()} if _is_file(first) else {},
+        )  # fmt: skip
+        loaded = onnx.load(source.name, asked)
     else:
         loaded = trainable(source, request.checkpoint, request.trust_checkpoint).load()
     fields = overrides.merge(loaded.spec, over)
@@ -138,17 +144,15 @@ def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSp
     fields["source"] = source.text
     if "input" in fields:
         fields["input"] = {**fields["input"], "batch": request.batch}
+    if tables := fields.get("inputs"):
+        batch = request.batch if all(table.get("batched", True) for table in tables.values()) else 1
+        fields["inputs"] = {name: {**table, "batch": batch} for name, table in tables.items()}
     spec = overrides.build(fields, source.text)
     if source.is_graph:
         scores.require_classes(loaded, over)
-    for key in ("height", "width", "channels", "name", "dtype", "layout"):
-        if source.is_graph and loaded.spec["input"][key] != getattr(spec.input, key):
-            raise InvalidInput(
-                f"The description has input {key} {getattr(spec.input, key)}, but {source.name} has "
-                f"{loaded.spec['input'][key]}.",
-                "A description cannot change the graph's input.",
-                f"Correct or remove [input] {key}.",
-            )
+        _require_same_inputs(loaded, spec)
+    elif spec.task.ANY:
+        loaded, spec = arrays.settled(loaded, spec, "outputs" in fields)
     if loaded.spec.get("classes", spec.classes) != spec.classes:
         raise InvalidInput(
             f"The description has {spec.classes} classes, but the model has {loaded.spec['classes']}.",
@@ -156,6 +160,25 @@ def _load(source: ParsedSource, request: ExportRequest) -> tuple[Loaded, ModelSp
             "Correct `classes`, or build the model with that number: ?num_classes=N",
         )
     return loaded, spec, over
+
+
+def _is_file(path: str) -> bool:
+    return samples.is_sample(path)
+
+
+def _require_same_inputs(loaded: Loaded, spec: ModelSpec) -> None:
+    """Raise `InvalidInput` if the user's description changes an input of an ONNX file."""
+    tables = loaded.spec.get("inputs") or {loaded.spec["input"]["name"]: loaded.spec["input"]}
+    for one, (name, table) in zip(spec.inputs, tables.items(), strict=True):
+        now = {**msgspec.to_builtins(one), "name": one.name}
+        for key in ("height", "width", "channels", "name", "dtype", "layout", "shape"):
+            was = {**table, "name": name}.get(key)
+            if was is not None and was != (list(now[key]) if isinstance(now.get(key), tuple) else now.get(key)):
+                raise InvalidInput(
+                    f"The description has input {key} {now.get(key)}, but {spec.source} has {was}.",
+                    "A description cannot change the graph's input.",
+                    f"Correct or remove [input] {key}.",
+                )
 
 
 def _to_onnx(
@@ -173,13 +196,15 @@ def _from_torch(module: torch.nn.Module, spec: ModelSpec, reference: Path) -> tu
     """The ONNX model of `module`, and the reference's batch (None: dynamic). Writes `reference`."""
     import torch
 
-    batch = spec.input.batch
-    sample = torch.zeros(spec.input.shape(2))
+    batch = spec.batch
+    several = _zeros(spec, 2)
+    open_sizes = all(len(one.shape(1)) and one.shape(2)[0] != one.shape(1)[0] for one in spec.inputs)
     with torch.no_grad():
-        _check_outputs(module(sample), spec)
+        _check_outputs(module(*several), spec, 2 if open_sizes else 1)
     with _quiet():
         try:
-            dynamic = torch.export.export(module, (sample,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+            sizes = tuple({0: torch.export.Dim("batch")} for _ in several)
+            dynamic = torch.export.export(module, several, dynamic_shapes=sizes) if open_sizes else None
         except Exception as error:  # the errors of torch.export have no common class
             if batch is None:
                 raise RuntimeFailed(
@@ -193,7 +218,7 @@ def _from_torch(module: torch.nn.Module, spec: ModelSpec, reference: Path) -> tu
         program = dynamic if batch is None else _fixed(module, spec, batch)
         onnx_program = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
-            input_names=[spec.input.name], output_names=list(spec.outputs),
+            input_names=[one.name for one in spec.inputs], output_names=list(spec.outputs),
         )  # fmt: skip
     model = onnx_program.model_proto
     clean.apply(model)
@@ -205,18 +230,20 @@ def _from_torch(module: torch.nn.Module, spec: ModelSpec, reference: Path) -> tu
 
 def _rebatch(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
     """Give an ONNX source the batch of `spec`. Returns notes. Raises `InvalidInput` if its own batch is fixed."""
-    fixed, batch = inputs.shape(inputs.real(model)[0])[0], spec.input.batch
+    known = [one for one in spec.inputs if not isinstance(one, TensorInput) or one.batched]
+    shapes = {value.name: inputs.shape(value) for value in inputs.real(model)}
+    fixed, batch = shapes[known[0].name][0] if known else 1, spec.batch
     before = type(model)()
     before.CopyFrom(model)
-    batch_pass.apply(model, batch, (spec.input.height, spec.input.width))
+    batch_pass.apply(model, batch, spec.inputs)
     if fixed is None or fixed == batch:
         return ()
-    x = compare.random_input(model, 2 * fixed)
+    ones = [feeds.one(source, spec) for source in _random_sources(spec, 2 * fixed)]
     try:
         onnx_files.check(model, spec.name)
-        first, second = compare.answers(before, x, spec.outputs), compare.answers(model, x, spec.outputs)
-        names = [f"random image {i}" for i in range(len(x))]
-        parity.require(parity.measure(first, second, names, spec), spec.name)
+        first, second = compare.answers(before, ones, spec.outputs), compare.answers(model, ones, spec.outputs)
+        names = [f"random image {i}" for i in range(len(ones))]
+        parity.require(parity.measure_each(first, second, names, spec), spec.name)
     except (InvalidInput, RuntimeFailed) as error:
         raise InvalidInput(
             f"The batch of {spec.source} is {fixed} and cannot be changed to {batch or 'any'}: {error.what}",
@@ -230,7 +257,7 @@ def _fixed(module: torch.nn.Module, spec: ModelSpec, batch: int) -> torch.export
     import torch
 
     try:
-        return torch.export.export(module, (torch.zeros(spec.input.shape(batch)),))
+        return torch.export.export(module, _zeros(spec, batch))
     except Exception as error:  # as above
         raise RuntimeFailed(
             f"torch.export cannot trace {spec.name}: {' '.join(str(error).split())[:200]}",
@@ -239,8 +266,14 @@ def _fixed(module: torch.nn.Module, spec: ModelSpec, batch: int) -> torch.export
         ) from error
 
 
-def _check_outputs(output: Any, spec: ModelSpec) -> None:
-    """Raise `InvalidInput` if the module's output for two images does not fit `spec`."""
+def _zeros(spec: ModelSpec, batch: int) -> tuple[torch.Tensor, ...]:
+    import torch
+
+    return tuple(torch.from_numpy(array) for array in feeds.zeros(spec, batch))
+
+
+def _check_outputs(output: Any, spec: ModelSpec, images: int = 2) -> None:
+    """Raise `InvalidInput` if the module's output for `images` images does not fit `spec`."""
     import torch
 
     outputs = [output] if isinstance(output, torch.Tensor) else list(output)
@@ -248,9 +281,10 @@ def _check_outputs(output: Any, spec: ModelSpec) -> None:
         raise InvalidInput(
             f"{spec.name} has {odd} among its outputs.",
             "edgewright exports one tensor of class scores, or a detector's raw head (also a tuple of tensors).",
-            "Return only these from forward(), or name a source of a supported library, e.g. ultralytics:yolo11n.",
+            "Return only these from forward(), or name a source of a supported library, e.g. ultralytics:yolo11n. "
+            'Any other outputs: task = "tensors" in the TOML.',
         )
-    tasks.of(spec).fit.require([array.numpy() for array in outputs], spec, spec.name, 2, real=False)
+    tasks.of(spec).fit.require([array.numpy() for array in outputs], spec, spec.name, images, real=False)
 
 
 def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
@@ -264,7 +298,7 @@ def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> tuple[str, ...]:
         try:
             work(after)
             align = functools.partial(tasks.of(spec).loss.align, spec=spec)
-            gap = compare.difference(model, after, compare.random_input(model), align)
+            gap = compare.difference(model, after, compare.random_feeds(model), align)
         except (RuntimeFailed, InvalidInput) as error:
             notes += (f"The graph is not simplified: {error.what} {error.why}",)
             continue
@@ -289,17 +323,18 @@ def _prove(
 
     Raises `RuntimeFailed`, and `InvalidInput` if `spec` does not fit the outputs of an ONNX source.
     """
-    given: Sequence[Any] = images or _random_images(spec)
+    given: Sequence[Any] = images or _random_sources(spec)
     names = tuple(images) or tuple(f"random image {i}" for i in range(len(given)))
-    truth = _original(loaded, spec, preprocess.batch(given, spec))
+    truth = _original(loaded, spec, [feeds.one(one, spec) for one in given])
     final = metadata.get_spec(model) or spec
-    x = preprocess.batch(given, final)
+    ones = [feeds.one(one, final) for one in given]
     if source.is_graph:  # a torch module was checked before the export
-        size = final.input.batch or 1
-        tasks.of(final).fit.require(compare.run(model, np.resize(x, (size, *x.shape[1:]))), final, source.name, size)
-    found = compare.answers(model, x, final.outputs)
+        size = final.batch or 1
+        x = feeds.joined([ones[k % len(ones)] for k in range(size)], final)
+        tasks.of(final).fit.require(compare.run(model, *x), final, source.name, size)
+    found = compare.answers(model, ones, final.outputs)
     half = loaded.original is not None and loaded.original.half
-    measures = parity.measure(truth, found, names, spec, half)
+    measures = parity.measure_each(truth, found, names, spec, half)
     candidate = f"{MODEL} in onnxruntime {version('onnxruntime')}"
     parity.require(measures, candidate)
     eager = f"torch {version('torch')}, eager, float32, CPU"
@@ -310,33 +345,45 @@ def _prove(
         images=tuple(images) or "random",
         measures=measures,
     )
-    return report, found
+    return report, np.concatenate(found, axis=1)
 
 
-def _original(loaded: Loaded, spec: ModelSpec, x: np.ndarray) -> np.ndarray:
-    """The original model's outputs for the inputs `x`, as an array (images, values): eager torch, or the original ONNX
+def _original(loaded: Loaded, spec: ModelSpec, ones: Sequence[Feeds]) -> list[np.ndarray]:
+    """The original model's outputs for the samples `ones`, each (samples, values): eager torch, or the original ONNX
     file."""
     if loaded.original is not None:
-        model, size = loaded.original.model, (spec.input.height, spec.input.width)
+        model = loaded.original.model
         if not {value.name for value in model.graph.output}.issuperset(spec.outputs):
-            batch_pass.apply(model, inputs.image(model, size).batch, size)
+            size = (spec.input.height, spec.input.width)
+            batch_pass.apply(model, inputs.image(model, size).batch, spec.inputs)
             cut.apply(model)  # as the source did: both sides have the same outputs
-        return compare.answers(model, x, spec.outputs)
+        return compare.answers(model, ones, spec.outputs)
     import torch
 
-    rows = []
-    for start in range(0, len(x), 8):
+    rows, at_once = [], 1 if spec.task.ANY else 8
+    for start in range(0, len(ones), at_once):
+        part = ones[start : start + at_once]
         with torch.no_grad():
-            found = loaded.model(torch.from_numpy(x[start : start + 8]))
+            found = loaded.model(*map(torch.from_numpy, feeds.joined(part, spec)))
         outputs = [found] if isinstance(found, torch.Tensor) else list(found)
-        rows.append(np.concatenate([array.flatten(1).numpy() for array in outputs], axis=1))
-    return np.concatenate(rows)
+        rows.append([array.reshape(len(part), -1).numpy() for array in outputs])
+    return [np.concatenate(column) for column in zip(*rows)]
 
 
-def _random_images(spec: ModelSpec) -> list[np.ndarray]:
+def _random_sources(spec: ModelSpec, count: int = RANDOM_IMAGES) -> list[Source]:
+    """Seeded random images, or samples of random arrays: floats are normal, integers 0 or 1 (they may be indices)."""
     random = np.random.default_rng(0)
-    size = (spec.input.height, spec.input.width, 3)
-    return [random.integers(0, 256, size, np.uint8) for _ in range(RANDOM_IMAGES)]
+
+    def drawn(one: AnyInput) -> np.ndarray:
+        if isinstance(one, Input):
+            return random.integers(0, 256, (one.height, one.width, 3), np.uint8)
+        if one.dtype == "float32":
+            return random.standard_normal(one.dims, np.float32)
+        return random.integers(0, 2, one.dims).astype(one.dtype)
+
+    if spec.takes_image:
+        return [drawn(spec.input) for _ in range(count)]
+    return [{one.name: drawn(one) for one in spec.inputs} for _ in range(count)]
 
 
 @contextlib.contextmanager

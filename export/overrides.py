@@ -1,7 +1,8 @@
 """The TOML description of a model: facts that neither the library nor the ONNX file knows.
 
 It has the fields of a ModelSpec, all optional: ``name``, ``classes``, ``outputs``, ``labels`` or ``labels_file`` (one
-name per line), and the tables ``[input]``, ``[preprocess]``, ``[postprocess]``. For a detector it has ``task =
+name per line), and the tables ``[input]``, ``[preprocess]``, ``[postprocess]``. A model of any inputs (``task =
+"tensors"``) has a table ``[inputs.NAME]`` for each input. For a detector it has ``task =
 "detect"`` and the table ``[detect]``; for another task its name and a table with that name (`core.description`). It is
 stored next to the checkpoint or the .onnx as ``<stem>.toml``.
 """
@@ -18,7 +19,7 @@ import msgspec
 from edgewright import tasks
 from edgewright.core import description, files
 from edgewright.core.errors import InvalidInput
-from edgewright.core.spec import Count, Input, ModelSpec, Preprocess, convert, inconsistency
+from edgewright.core.spec import Count, Input, ModelSpec, Preprocess, TensorInput, convert, inconsistency
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,18 +88,33 @@ def _check_types(fields: dict[str, Any], path: Path) -> None:
     """Raise `InvalidInput`, which names the first field with a value of a wrong type, at top level or in a table."""
     tables = _tables()
     for key, value in fields.items():
-        if key in tables:
+        if key == "inputs":
+            _check_inputs(value, path)
+        elif key in tables:
             if not isinstance(value, dict):
                 raise _wrong_type(path, f"`{key}`", value, f"It must be a table, such as [{key}].")
-            inner = {field.name: field.type for field in msgspec.structs.fields(tables[key])}
-            for name, entry in value.items():
-                if name in inner and (why := _misfit(entry, inner[name])):
-                    raise _wrong_type(path, f"`{name}` in [{key}]", entry, f"{why}.")
+            _check_table(value, tables[key], key, path)
         elif key == "task" and value not in tasks.names():
             known = " or ".join(f'"{name}"' for name in tasks.names())
             raise _wrong_type(path, "`task`", value, f"It must be {known}.")
         elif key in _TYPES and (why := _misfit(value, _TYPES[key])):
             raise _wrong_type(path, f"`{key}`", value, f"It must be {_FORMS[key]}." if key in _FORMS else f"{why}.")
+
+
+def _check_inputs(value: Any, path: Path) -> None:
+    """Check the tables of several inputs."""
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise _wrong_type(path, "`inputs`", value, "It must hold a table for each input, such as [inputs.NAME].")
+    for name, table in value.items():
+        kind = Input if description.is_image(table) else TensorInput
+        _check_table(table, kind, f"inputs.{name}", path)
+
+
+def _check_table(table: dict[str, Any], kind: Any, name: str, path: Path) -> None:
+    inner = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for key, entry in table.items():
+        if key in inner and (why := _misfit(entry, inner[key])):
+            raise _wrong_type(path, f"`{key}` in [{name}]", entry, f"{why}.")
 
 
 def _tables() -> dict[str, Any]:
@@ -145,7 +161,10 @@ def merge(known: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(known)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = {**merged[key], **value} if both else value
+        own = value
+        if both and key == "inputs":
+            own = {name: {**merged[key].get(name, {}), **table} for name, table in value.items()}
+        merged[key] = {**merged[key], **own} if both else own
     if "classes" not in over and over.get("labels"):
         merged.setdefault("classes", len(over["labels"]))
     elif len(merged.get("labels", ())) != merged.get("classes") and "labels" not in over:
@@ -158,6 +177,9 @@ def settle_bytes(fields: dict[str, Any], over: dict[str, Any]) -> None:
 
     Raises `InvalidInput` if the user's `over` has a normalization, which is not possible before integers.
     """
+    for table in fields.get("inputs", {}).values():
+        if description.is_image(table) and table.get("dtype") in ("uint8", "int32"):
+            table["preprocess"] = {"normalize": "graph", **fields.get("preprocess", {}), **table.get("preprocess", {})}
     dtype = fields.get("input", {}).get("dtype")
     if dtype not in ("uint8", "int32") or "preprocess" not in fields:
         return
@@ -175,9 +197,8 @@ def settle_bytes(fields: dict[str, Any], over: dict[str, Any]) -> None:
 def build(fields: dict[str, Any], origin: str) -> ModelSpec:
     """The ModelSpec of `fields`. Raises `InvalidInput`, which names an unknown, missing or inconsistent field."""
     task = fields.get("task", description.TASK)
-    absent = [
-        f for f in ("input", "preprocess", *description.top_level_fields(task)) if f not in fields and f != "labels"
-    ]
+    needed = [] if "inputs" in fields else ["input", "preprocess"]
+    absent = [f for f in (*needed, *description.top_level_fields(task)) if f not in fields and f != "labels"]
     if absent:
         raise InvalidInput(
             f"The {', '.join(absent)} of {origin} is unknown.",
@@ -186,7 +207,7 @@ def build(fields: dict[str, Any], origin: str) -> ModelSpec:
         )
     table = description.table_of(task)
     if others := [
-        name for name in _tables().keys() - {"input", "preprocess", "postprocess", table} if fields.get(name)
+        name for name in sorted(_tables().keys() - {"input", "preprocess", "postprocess", table}) if fields.get(name)
     ]:
         raise InvalidInput(
             f"The description of {origin} has the table [{others[0]}], but its task is {task}.",
@@ -198,7 +219,8 @@ def build(fields: dict[str, Any], origin: str) -> ModelSpec:
     except msgspec.ValidationError as error:
         raise InvalidInput(
             f"The description of {origin} is not valid: {_as_written(str(error), table)}.",
-            f"Known fields: name, classes, outputs, {EXAMPLE}; [postprocess] scores, top; [detect] decoder ...",
+            f"Known fields: name, classes, outputs, {EXAMPLE}; [postprocess] scores, top; [detect] decoder ...; for "
+            "the task tensors [inputs.NAME] shape, dtype, batched, or the fields of an image.",
             "Correct the named field.",
         ) from None
     if wrong := inconsistency(spec):

@@ -16,6 +16,9 @@ COSINE = 0.9999
 RELATIVE = 1e-3
 """Float32 with reordered sums stays below 1e-5; at 1e-3 a layer computes something else."""
 AGREEMENT = 1.0
+EQUAL = 0.99
+"""The smallest share of equal integers: where two values are nearly equal, rounding decides an ArgMax."""
+_AT_MOST = ("max_abs", "max_relative")
 HALF_COSINE = 0.999
 HALF_RELATIVE = 2e-2
 """The limit for an original in FP16 or BF16, which rounds every tensor to 11 or 8 bits; the exported model does not."""
@@ -86,13 +89,43 @@ def measure(
     return found
 
 
+def measure_each(
+    reference: Sequence[np.ndarray], candidate: Sequence[np.ndarray], names: Sequence[str], spec: ModelSpec,
+    half: bool = False,
+) -> dict[str, Measure]:  # fmt: skip
+    """Compare lists of outputs, each (images, values), as `measure` does for all of them together.
+
+    For a task of any outputs each one is compared alone, because a large output would hide a small one; the worst
+    values count. Integers must be equal: `equal` is the share of equal values.
+    """
+    if not spec.task.ANY:
+        return measure(np.concatenate(reference, axis=1), np.concatenate(candidate, axis=1), names, spec, half)
+    found: dict[str, Measure] = {}
+    for output, a, b in zip(spec.outputs, reference, candidate, strict=True):
+        labels = [f"{name}, output {output}" for name in names]
+        if a.dtype.kind == "f":
+            measures = measure(a, b, labels, spec, half)
+        else:
+            same = (a == b).mean(1) if a.shape == b.shape else np.zeros(len(a))
+            measures = {"equal": _measure(same, int(same.argmin()), EQUAL, labels)}
+        for name, one in measures.items():
+            known = found.get(name)
+            # Limits of differences depend on the output, so the ratio to the limit decides.
+            if known is None or _badness(name, one) > _badness(name, known):
+                found[name] = one
+    return found
+
+
+def _badness(name: str, one: Measure) -> float:
+    return one.value / one.limit if name in _AT_MOST else -one.value
+
+
 def require(measures: dict[str, Measure], what: str) -> None:
     """Raise `RuntimeFailed`, which names every measure beyond its limit, its value and the worst image."""
-    at_most = ("max_abs", "max_relative")
     failed = [
         f"{name} {m.value:.6g} (limit {m.limit:.6g}, worst at {m.worst})"
         for name, m in measures.items()
-        if not (m.value <= m.limit if name in at_most else m.value >= m.limit)
+        if not (m.value <= m.limit if name in _AT_MOST else m.value >= m.limit)
     ]
     if failed:
         raise RuntimeFailed(

@@ -34,7 +34,8 @@ def require_classes(loaded: Loaded, over: Mapping[str, Any]) -> None:
     raise InvalidInput(
         f"The meaning of the {numbers} that {spec['name']} gives for an image is unknown.",
         "They may be class scores, or an embedding, which has no classes.",
-        f"If they are class scores, add classes = {count or 'N'} (or labels, or labels_file) to the model's TOML.",
+        f"If they are class scores, add classes = {count or 'N'} (or labels, or labels_file) to the model's TOML. If "
+        'they are an embedding, or anything else, write task = "tensors".',
     )
 
 

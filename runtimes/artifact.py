@@ -15,6 +15,7 @@ from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed
 from edgewright.core.lazy import version
 from edgewright.core.spec import SCHEMA_VERSION, ModelSpec, convert, decode, encode, inconsistency, upgraded
+from edgewright.vision import feeds
 
 from . import registry
 from .contents import Contents
@@ -91,8 +92,7 @@ def complete(
         if hasattr(runtime, "finish"):
             described["builder"] = runtime.finish(folder, options, progress)
         handle = runtime.load(Contents(folder), options)
-        zeros = np.zeros(spec.input.shape(spec.input.batch or 1), spec.input.dtype)
-        _check(runtime.run(handle, zeros), spec, options)
+        _check(runtime.run(handle, *feeds.zeros(spec, spec.batch or 1)), spec, options)
         described |= runtime.describe(handle)
     versions = {
         "edgewright": version("edgewright") or "",
@@ -125,12 +125,13 @@ def parse(contents: Contents) -> Artifact:
 
 
 def _check(outputs: list[np.ndarray], spec: ModelSpec, options: Options) -> None:
-    size = (spec.input.width, spec.input.height)
+    size = (spec.input.width, spec.input.height) if spec.images else (0, 0)
     try:
-        tasks.of(spec).decode.read(outputs, spec, [size] * (spec.input.batch or 1))
+        tasks.of(spec).decode.read(outputs, spec, [size] * (spec.batch or 1))
     except RuntimeFailed as error:
+        given = "a black image" if spec.takes_image else "zeros"
         raise RuntimeFailed(
-            f"{options.runtime} returns NaN or infinity for {spec.name} on a black image.",
+            f"{options.runtime} returns NaN or infinity for {spec.name} on {given}.",
             "The variant is numerically broken on this runtime.",
             "Choose another variant, precision or runtime.",
         ) from error

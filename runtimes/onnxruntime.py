@@ -6,6 +6,7 @@ import json
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ _OF_QUANTIZED = _INT8 | {"DynamicQuantizeMatMul", "QLinearAdd", "QLinearConcat"}
 _TYPES = {"float": "f32", "float16": "f16", "bfloat16": "bf16", "uint8": "u8", "int8": "i8"}
 _NUMPY: dict[str, Any] = {
     "tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
-    "tensor(bool)": np.bool_,
+    "tensor(int16)": np.int16, "tensor(uint16)": np.uint16, "tensor(bool)": np.bool_,
 }  # fmt: skip
 """Numpy types of inputs that are not float32."""
 
@@ -54,7 +55,7 @@ class Handle(NamedTuple):
     """A loaded model. `unfused`: the reason if its quantized layers run in float, else empty."""
 
     session: Any
-    input: str
+    inputs: list[str]
     outputs: list[str]
     contents: Contents
     options: Options
@@ -108,10 +109,13 @@ def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
     return handle
 
 
-def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
-    """Return all outputs for the batch `x`. A C-contiguous input is not copied. Raises `RuntimeFailed`."""
+def run(handle: Handle, *x: np.ndarray) -> list[np.ndarray]:
+    """Return all outputs for the batch `x`, an array for each input. C-contiguous arrays are not copied.
+
+    Raises `RuntimeFailed`.
+    """
     try:
-        outputs: list[np.ndarray] = handle.session.run(handle.outputs, {handle.input: x})
+        outputs: list[np.ndarray] = handle.session.run(handle.outputs, dict(zip(handle.inputs, x)))
     except Exception as error:
         # A file that loads can still fail here: QLinearConv checks its scales only when it runs.
         raise failure("ONNX Runtime", "run the model", error) from error
@@ -146,7 +150,9 @@ def describe(handle: Handle) -> dict[str, Any]:
     }
 
 
-def profile(contents: Contents, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
+def profile(
+    contents: Contents, options: Options, x: Sequence[np.ndarray], count: int, quantile: float = 0.5
+) -> list[Kernel]:
     """Return the kernels of an artifact in execution order.
 
     Their times in microseconds are medians, or another `quantile`, of `count` inferences on `x`.
@@ -196,7 +202,7 @@ def _open(ort: Any, contents: Contents, options: Options, settings: Any) -> Hand
     # The session keeps the file's bytes for a change of providers. Drop them: they need as much memory as the weights.
     session._model_bytes = None
     outputs = [output.name for output in session.get_outputs()]
-    return Handle(session, session.get_inputs()[0].name, outputs, contents, options, unfused)
+    return Handle(session, [value.name for value in session.get_inputs()], outputs, contents, options, unfused)
 
 
 def _why_unfused(found: set[str]) -> str:
@@ -213,7 +219,9 @@ def _why_unfused(found: set[str]) -> str:
     return fault
 
 
-def _events(contents: Contents, options: Options, x: np.ndarray | None, count: int) -> list[list[dict[str, Any]]]:
+def _events(
+    contents: Contents, options: Options, x: Sequence[np.ndarray] | None, count: int
+) -> list[list[dict[str, Any]]]:
     """Return the profiler's kernel events, in order, for each of `count` inferences on `x` (None: zeros)."""
     ort = require(_NAME, _NAME)
     with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
@@ -221,12 +229,15 @@ def _events(contents: Contents, options: Options, x: np.ndarray | None, count: i
         settings.enable_profiling = True
         settings.profile_file_prefix = str(Path(folder, "profile"))
         handle = _open(ort, contents, options, settings)
-        what = handle.session.get_inputs()[0]
         if x is None:
-            shape = [side if isinstance(side, int) else 1 for side in what.shape]
-            x = np.zeros(shape, _NUMPY.get(what.type, np.float32))
+            x = [
+                np.zeros(
+                    [side if isinstance(side, int) else 1 for side in what.shape], _NUMPY.get(what.type, np.float32)
+                )
+                for what in handle.session.get_inputs()
+            ]
         for _ in range(count):
-            run(handle, x)
+            run(handle, *x)
         events = json.loads(Path(handle.session.end_profiling()).read_text())
     ran = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
     each = len(ran) // count

@@ -6,6 +6,7 @@ import functools
 import io
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,12 +115,16 @@ def load(contents: Contents, options: Options, trust: bool = False, profiled: bo
     return Handle(compiled, request, ov.Tensor, range(len(compiled.outputs)), really)
 
 
-def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
-    """Return all outputs for the batch `x`. A writable, C-contiguous input is not copied. Raises `RuntimeFailed`."""
+def run(handle: Handle, *x: np.ndarray) -> list[np.ndarray]:
+    """Return all outputs for the batch `x`, an array for each input. Writable, C-contiguous arrays are not copied.
+
+    Raises `RuntimeFailed`.
+    """
     try:
-        shared = x if x.flags.c_contiguous and x.flags.writeable else x.copy()
         request = handle.request
-        request.set_input_tensor(handle.tensor(shared, shared_memory=True))
+        for index, array in enumerate(x):
+            shared = array if array.flags.c_contiguous and array.flags.writeable else array.copy()
+            request.set_input_tensor(index, handle.tensor(shared, shared_memory=True))
         request.infer(share_outputs=True)
         # The request's own output memory is overwritten by the next inference.
         return [request.get_output_tensor(index).data.copy() for index in handle.outputs]
@@ -127,7 +132,9 @@ def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
         raise failure("OpenVINO", "run the model", error) from error
 
 
-def profile(contents: Contents, options: Options, x: np.ndarray, count: int, quantile: float = 0.5) -> list[Kernel]:
+def profile(
+    contents: Contents, options: Options, x: Sequence[np.ndarray], count: int, quantile: float = 0.5
+) -> list[Kernel]:
     """Return the kernels of an artifact in execution order.
 
     Their times in microseconds are medians, or another `quantile`, of `count` inferences on `x`.
@@ -137,7 +144,7 @@ def profile(contents: Contents, options: Options, x: np.ndarray, count: int, qua
     averages: dict[str, list[float]] = {}
     kinds: dict[str, str] = {}
     for _ in range(count + _LEAD):
-        run(handle, x)
+        run(handle, *x)
         for info in handle.request.get_profiling_info():
             # The status is ignored: OpenVINO reports a kernel below a microsecond as not executed.
             if info.node_type not in _NOT_WORK:

@@ -39,8 +39,11 @@ class Runtime(Protocol):
         `trust`: load native code that another machine compiled. The library receives bytes of `contents`, never a path.
         """
 
-    def run(self, handle: Any, x: np.ndarray) -> list[np.ndarray]:
-        """Return all outputs for one input batch, in the model's order. The caller may keep the arrays."""
+    def run(self, handle: Any, *x: np.ndarray) -> list[np.ndarray]:
+        """Return all outputs for one batch `x`, which has an array for each input. The caller may keep the arrays.
+
+        Inputs and outputs are in the model's order.
+        """
 
     def describe(self, handle: Any) -> dict[str, Any]:
         """Describe what runs: at least precision, threads, device."""

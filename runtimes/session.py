@@ -24,10 +24,11 @@ import numpy as np
 from edgewright import tasks
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput, UsageError
-from edgewright.core.spec import ModelSpec
+from edgewright.core.spec import Input, ModelSpec
+from edgewright.vision import feeds
 from edgewright.vision import tiles as tiling
+from edgewright.vision.feeds import Feeds, Source
 from edgewright.vision.image import ImageSource, open_picture, size_of
-from edgewright.vision.preprocess import batch
 
 from . import artifact, bundle, registry
 from .contents import Contents
@@ -84,21 +85,19 @@ class Session:
         self._handle = self._runtime.load(contents, about.options, trust_plan)
         contents.release()
         self._lock = threading.Lock()
-        self._dtype = np.dtype(self.spec.input.dtype)
-        self._row = self.spec.input.shape()[1:]
+        self._accepted = [(np.dtype(one.dtype), one.shape(self.spec.batch or 0)) for one in self.spec.inputs]
 
     @overload
-    def __call__(self, images: ImageSource, score: float | None = None) -> Any: ...
+    def __call__(self, images: Source, score: float | None = None) -> Any: ...
     @overload
-    def __call__(
-        self, images: list[ImageSource] | tuple[ImageSource, ...], score: float | None = None
-    ) -> list[Any]: ...
+    def __call__(self, images: list[Source] | tuple[Source, ...], score: float | None = None) -> list[Any]: ...
     def __call__(self, images: Any, score: float | None = None) -> Any:
         """Run the model on one image, or on each image of a list or tuple.
 
         `images`: a path, the bytes of an image file, an open file, a PIL image, a uint8 array (height, width, 3) in
-        RGB, a uint8 torch tensor (3, height, width), or a list of these. `score`: the lowest score of a detection, from
-        0 to 1; default that of the spec.
+        RGB, a uint8 torch tensor (3, height, width), or a list of these. For a model of any inputs, a sample: a dict of
+        arrays and images by input name, or the path of an .npz or .safetensors file with them. `score`: the lowest
+        score of a detection, from 0 to 1; default that of the spec.
 
         Returns the answer of the task for each image: a `Classification` or `Detections`. Raises `InvalidInput` for
         another type of image or score, `RuntimeFailed` if the runtime fails.
@@ -112,18 +111,22 @@ class Session:
     def most(self) -> int:
         """The largest batch of one inference: the model's fixed batch, else the largest of its plan, at most 32."""
         builder = self.options.builder
-        return self.spec.input.batch or (min(builder.max_batch, MAX_BATCH) if builder else MAX_BATCH)
+        return self.spec.batch or (min(builder.max_batch, MAX_BATCH) if builder else MAX_BATCH)
 
-    def run(self, x: np.ndarray) -> list[np.ndarray]:
-        """The raw outputs for the preprocessed batch `x`, an array of the shape and type in `spec.input`.
+    def run(self, *x: np.ndarray) -> list[np.ndarray]:
+        """The raw outputs for the preprocessed batch `x`: one array for each of `spec.inputs`, in their order.
 
-        Returns one array per output of `spec.outputs`, in the shape that the graph gives. Raises `InvalidInput` for an
-        array of another shape or type, `UsageError` after `close`, `RuntimeFailed` if the runtime fails.
+        Each has the shape and type of its input. Returns one array per output of `spec.outputs`, in the shape that the
+        graph gives. Raises `InvalidInput` for an array of another shape or type, `UsageError` after `close`,
+        `RuntimeFailed` if the runtime fails.
         """
-        if x.dtype != self._dtype or x.shape[1:] != self._row or self.spec.input.batch not in (None, len(x)):
+        if len(x) != len(self._accepted):
             raise self._misfit(x)
+        for array, (dtype, shape) in zip(x, self._accepted):
+            if array.dtype != dtype or (array.shape != shape and (self.spec.batch or array.shape[1:] != shape[1:])):
+                raise self._misfit(x)
         with self._lock:
-            return self._runtime.run(self._opened(), x)
+            return self._runtime.run(self._opened(), *x)
 
     def describe(self) -> dict[str, Any]:
         """The settings in use here: precision, threads, device, kernels by precision. Runs at least one inference."""
@@ -159,43 +162,52 @@ class Session:
         """
         return tasks.of(self.spec).decode.read(outputs, self.spec, sizes, score)
 
-    def outputs(self, images: Sequence[ImageSource]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
+    def outputs(self, images: Sequence[Source]) -> Iterator[tuple[list[np.ndarray], list[tuple[int, int]]]]:
         """Yield the raw outputs for `images`, at most `most` at a time, with the (width, height) of each image in
         pixels.
 
         Both are the arguments of `read`.
         """
-        if self.spec.preprocess.resize == "tiles":
+        if self.spec.is_tiled:
             yield from map(self._tiled, images)
             return
         size = self.most
         for start in range(0, len(images), size):
-            part = [open_picture(image, self.spec.preprocess.turns) for image in images[start : start + size]]
-            yield self._filled(batch(part, self.spec)), [size_of(image) for image in part]
+            part = [feeds.opened(image, self.spec) for image in images[start : start + size]]
+            yield self._filled(feeds.stacked(part, self.spec), len(part)), [feeds.size(image) for image in part]
 
-    def _filled(self, x: np.ndarray) -> list[np.ndarray]:
-        """Run the rows of `x`, at most `most`. A fixed batch is filled with zeros."""
-        if not self.spec.input.batch or len(x) == self.most:
-            return self.run(x)
-        filler = np.zeros((self.most - len(x), *self._row), self._dtype)
-        return [output[: len(x)] for output in self.run(np.concatenate([x, filler]))]
+    def _filled(self, x: Feeds, count: int) -> list[np.ndarray]:
+        """Run the `count` samples of `x`, at most `most`. A fixed batch is filled with zeros."""
+        if not self.spec.batch or count == self.most:
+            return self.run(*x)
+        return [output[:count] for output in self.run(*feeds.padded(x, self.spec, self.most))]
 
     def _tiled(self, image: ImageSource) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
         """Return the outputs for one photo, joined from those of its tiles."""
-        photo, side = open_picture(image, self.spec.preprocess.turns), (self.spec.input.height, self.spec.input.width)
+        photo, side = open_picture(image, self.spec.turns), (self.spec.input.height, self.spec.input.width)
         size = size_of(photo)
         places = tiling.tiles(size, side, self.spec.overlap or 0)
         found: list[list[np.ndarray]] = []
         for start in range(0, len(places), self.most):
             parts = [tiling.cut(photo, tile, side) for tile in places[start : start + self.most]]
-            found += map(list, zip(*self._filled(batch(parts, self.spec))))
+            found += map(list, zip(*self._filled(feeds.stacked(parts, self.spec), len(parts))))
         layout = self.spec.input.layout
         return [tiling.joined(parts, places, size, side, layout) for parts in zip(*found)], [size]
 
-    def _misfit(self, x: np.ndarray) -> InvalidInput:
-        wanted = (self.spec.input.batch or "any", *self._row)
+    def _misfit(self, x: Sequence[Any]) -> InvalidInput:
+        given = ", ".join(
+            f"{one.dtype} with shape {one.shape}" if hasattr(one, "dtype") else type(one).__name__ for one in x
+        )
+        wanted = ", ".join(
+            f"{dtype} with shape ({', '.join(map(str, shape if self.spec.batch else ('any', *shape[1:])))})"
+            + (f", {one.layout}" if isinstance(one, Input) else "")
+            + (f" for '{one.name}'" if len(x) != 1 else "")
+            for one, (dtype, shape) in zip(self.spec.inputs, self._accepted)
+        )
         return InvalidInput(
-            f"An array of {x.dtype} with shape {x.shape} does not fit the model.",
-            f"The model needs {self._dtype} with shape ({', '.join(map(str, wanted))}), {self.spec.input.layout}.",
-            "Call the session with the images, or prepare them with edgewright.vision.preprocess.batch.",
+            f"An array of {given} does not fit the model."
+            if len(x) == 1
+            else f"The arrays {given} do not fit the model.",
+            f"The model needs {wanted}.",
+            "Call the session with the images or samples, or prepare them with edgewright.vision.feeds.batch.",
         )

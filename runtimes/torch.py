@@ -101,14 +101,14 @@ def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
         raise failure("torch", f"load {MODEL}", error) from error
 
 
-def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
+def run(handle: Handle, *x: np.ndarray) -> list[np.ndarray]:
     """Return all outputs for the batch `x`, also if the program returns a single tensor. Raises `RuntimeFailed`."""
     torch = handle.torch
     try:
         with _exact(torch, handle.threads), torch.inference_mode():
             # torch warns about read-only memory.
-            tensor = torch.from_numpy(x if x.flags.writeable else x.copy()).to(handle.device)
-            outputs = handle.module(tensor)
+            tensors = [torch.from_numpy(a if a.flags.writeable else a.copy()).to(handle.device) for a in x]
+            outputs = handle.module(*tensors)
             outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
             return [output.cpu().numpy() for output in outputs]
     except Exception as error:

@@ -224,7 +224,7 @@ def _fixed(model: onnx.ModelProto, image: Input) -> onnx.ModelProto:
     """A copy of `model` for the one image size of `image`."""
     copy = type(model)()
     copy.CopyFrom(model)
-    batch.apply(copy, image.batch, (image.height, image.width))
+    batch.apply(copy, image.batch, [image])
     return copy
 
 

@@ -70,12 +70,15 @@ def choose(model: onnx.ModelProto, calibration: Calibration, seen: Statistics, t
     }
     errors: dict[tuple[str, bool], list[list[float]]] = {key: [] for key in ranges}
     noise: dict[str, np.ndarray] = {}
-    shape = calibration.spec.input
-    images = min(32, max(8, PIXELS // (shape.height * shape.width)))
+    images = min(32, max(8, PIXELS // calibration.spec.values))
     feeds = list(calibration.batches(images))
     for step, feed in enumerate(feeds):
-        # As float32, because integers have no gradient. Networks for integer pixels convert them first.
-        given = {name: torch.from_numpy(array).float().requires_grad_() for name, array in feed.items()}
+        given = {name: torch.from_numpy(array) for name, array in feed.items()}
+        for one in calibration.spec.images:
+            # As float32, because integers have no gradient. Networks for integer pixels convert them first.
+            given[one.name] = given[one.name].float()
+        for array in given.values():
+            array.requires_grad_(array.is_floating_point())
         values = dict(zip(names, autograd.run(model, {**constants, **given}, names)))
         answers, tensors = [values[name] for name in outputs], [values[name] for name in names]
         moved = [value for value in tensors if value.requires_grad]  # constants have no gradient

@@ -1,4 +1,4 @@
-"""Calibration images: read in batches, checked. There is no default set.
+"""Calibration images and samples: read in batches, checked. There is no default set.
 
 Ranges must come from images like those that the model will see, so the user provides them. `KEPT` bytes of preprocessed
 images are kept for the next pass; the others are read again. Peak memory is that and one batch, whatever the number of
@@ -17,8 +17,8 @@ import numpy as np
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
-from edgewright.vision.image import open_image
-from edgewright.vision.preprocess import preprocess
+from edgewright.vision import feeds
+from edgewright.vision.feeds import Feeds
 
 MINIMUM = 32
 """Minimum number of images. A per-tensor range is an extreme over images: with 32 images, the next image exceeds a
@@ -55,8 +55,8 @@ class Calibration:
     def __init__(self, images: Sequence[str | Path], spec: ModelSpec, decode: Decode | None = None) -> None:
         self.images = [Path(image) for image in images]
         self.spec = spec
-        self._decode = decode or _preprocessed
-        self._kept: dict[Path, np.ndarray] = {}
+        self._decode = decode or feeds.one
+        self._kept: dict[Path, Feeds] = {}
         self._room = KEPT
         digests = [files.sha256(path) for path in self.images]
         require_enough(len(set(digests)))
@@ -69,7 +69,7 @@ class Calibration:
     @property
     def batch_size(self) -> int:
         """Images per batch: the model's batch size, or 1 if it accepts any."""
-        return self.spec.input.batch or 1
+        return self.spec.batch or 1
 
     def batches(self, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Feeds for the model, in the order of the images. Images from the start complete the last batch.
@@ -82,31 +82,29 @@ class Calibration:
             chosen = [chosen[i * len(chosen) // limit] for i in range(limit)]
         for start in range(0, len(chosen), self.batch_size):
             group = [chosen[(start + i) % len(chosen)] for i in range(self.batch_size)]
-            yield {self.spec.input.name: np.stack([self._checked(path) for path in group])}
+            yield feeds.named(feeds.joined([self._checked(path) for path in group], self.spec), self.spec)
 
-    def read(self, index: int) -> np.ndarray:
-        """One preprocessed image, without the batch axis."""
-        return self._checked(self.images[index]).copy()
+    def read(self, index: int) -> Feeds:
+        """One preprocessed image or sample: an array for each input, without the batch axis."""
+        return tuple(array.copy() for array in self._checked(self.images[index]))
 
-    def _checked(self, path: Path) -> np.ndarray:
+    def _checked(self, path: Path) -> Feeds:
         if path in self._kept:
             return self._kept[path]
-        array = self._decode(path, self.spec)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        arrays = self._decode(path, self.spec)
+        if not all(array.dtype.kind != "f" or np.isfinite(array).all() for array in arrays):
+            what = "image" if self.spec.takes_image else "sample"
             raise InvalidInput(
-                f"The calibration image {path} has a value that is not finite after preprocessing.",
+                f"The calibration {what} {path} has a value that is not finite after preprocessing.",
                 "One NaN or infinity makes every range of the model useless, and quantizers do not report it.",
-                "Remove the image, or correct mean and std in the model's preprocessing.",
+                f"Remove the {what}, or correct mean and std in the model's preprocessing.",
             )
-        if array.nbytes <= self._room:
-            self._kept[path] = array
-            self._room -= array.nbytes
-        return array
+        size = sum(array.nbytes for array in arrays)
+        if size <= self._room:
+            self._kept[path] = arrays
+            self._room -= size
+        return arrays
 
 
-Decode = Callable[[Path, ModelSpec], np.ndarray]
-"""Read a file as one preprocessed input."""
-
-
-def _preprocessed(path: Path, spec: ModelSpec) -> np.ndarray:
-    return preprocess(open_image(path, spec.preprocess.turns), spec.preprocess, spec.input)
+Decode = Callable[[Path, ModelSpec], Feeds]
+"""Read a file as one preprocessed sample: an array for each input, without the batch axis."""

@@ -64,8 +64,8 @@ def best_trial(
     `choose` decides. `tick` is called with (trials done, trials, text).
     """
     spec = calibration.spec
-    shape, changes = spec.input, tasks.of(spec).loss.changes
-    limit = min(TRIAL_IMAGES, max(MINIMUM, TRIAL_PIXELS // (shape.height * shape.width)))
+    changes = tasks.of(spec).loss.changes
+    limit = min(TRIAL_IMAGES, max(MINIMUM, TRIAL_PIXELS // spec.values))
 
     def answered(by: onnx.ModelProto) -> list[np.ndarray]:
         return answers(by, calibration.batches(limit))  # Read again each time, so that few images are in memory.
@@ -103,7 +103,7 @@ def answers(model: onnx.ModelProto, feeds: Iterable[Feed], optimize: bool = Fals
     session = open_session(until(model, names), optimize=optimize)
     rows = []
     for feed in feeds:
-        images = len(next(iter(feed.values())))
+        images = len(next(iter(feed.values()))) if np.ndim(next(iter(feed.values()))) else 1
         # Some exporters drop the batch axis when the batch is 1.
-        rows.append([a if len(a) == images else a[None] for a in session.run(names, feed)])
+        rows.append([a if np.ndim(a) and len(a) == images else np.asarray(a)[None] for a in session.run(names, feed)])
     return [np.concatenate(column) for column in zip(*rows)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgewright.core.spec import Input
+from edgewright.core.spec import ModelSpec
 from edgewright.graph.index import constants_of
 from edgewright.quantize.calibration.images import Calibration
 from edgewright.quantize.calibration.sessions import Stretches, channel_means, mean
@@ -62,7 +62,7 @@ def correct(
     named = {node.name: node for node in reference.graph.node}
     wanted = [named[node.name].output[0] for node in layers]
     axes = [_CHANNEL_AXIS[node.op_type] for node in layers]
-    images = images_for(calibration.spec.input)
+    images = images_for(calibration.spec)
     right = channel_means(reference, wanted, axes, calibration.batches(images))
     stretches = Stretches(model, calibration.batches(images))
     for step, (node, axis, means) in enumerate(zip(layers, axes, right)):
@@ -89,9 +89,9 @@ def trimmed_mean(errors: np.ndarray) -> np.ndarray:
     return np.asarray(errors[kept].mean(axis=0))
 
 
-def images_for(shape: Input) -> int:
+def images_for(spec: ModelSpec) -> int:
     """How many images of this size are used."""
-    return min(MOST_IMAGES, max(8, PIXELS // (shape.height * shape.width)))
+    return min(MOST_IMAGES, max(8, PIXELS // spec.values))
 
 
 def _round(

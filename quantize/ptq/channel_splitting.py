@@ -259,7 +259,7 @@ def bounds(model: onnx.ModelProto, spec: ModelSpec | None, values: Constants) ->
     Zero is included, because padding may replace any value. Tensors without known bounds are left out.
     """
     found: dict[str, Range] = {}
-    if spec is not None and spec.preprocess.normalize == "host":
+    if spec is not None and spec.takes_image and spec.preprocess.normalize == "host":
         p = spec.preprocess
         found[spec.input.name] = _hull([(x / p.divide - m) / s for x in (0, 255) for m, s in zip(p.mean, p.std)])
 

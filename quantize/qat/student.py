@@ -107,10 +107,12 @@ class Student:
         for number, p in enumerate(self._learned()):
             p.data.copy_(state[str(number)])
 
-    def losses(self, batch: Batch, name: str, outputs: Sequence[str]) -> Iterator[torch.Tensor]:
-        """The loss of each part of a batch, whose images are the input `name`. The losses sum to that of the batch."""
+    def losses(self, batch: Batch, outputs: Sequence[str]) -> Iterator[torch.Tensor]:
+        """The loss of each part of a batch. The losses sum to that of the batch."""
         for number, part in enumerate(batch.parts):
-            yield batch.distance.of(number, self.answer({name: _tensor(part)}, outputs))
+            yield batch.distance.of(
+                number, self.answer({name: _tensor(array) for name, array in part.items()}, outputs)
+            )
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def write(self, model: onnx.ModelProto) -> None:

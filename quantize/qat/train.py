@@ -128,7 +128,7 @@ class _Trainee:
         learned = self.batches.of(number)
         feeding, total = time.monotonic() - begin, 0.0
         self.optimizer.zero_grad()
-        for loss in self.student.losses(learned, self.batches.name, self.asked):
+        for loss in self.student.losses(learned, self.asked):
             loss.backward()
             total += float(loss.detach())
         self.optimizer.step()
@@ -141,7 +141,7 @@ class _Trainee:
     def validate(self) -> tuple[float, ...]:
         """Minus the distance to the float model on the held-out images."""
         with torch.no_grad():
-            loss = sum(map(float, self.student.losses(self.validation, self.batches.name, self.outputs)))
+            loss = sum(map(float, self.student.losses(self.validation, self.outputs)))
         return (-loss if math.isfinite(loss) else WORST,)
 
     def weights(self) -> Weights:

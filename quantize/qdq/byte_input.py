@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def apply(_step: ByteInput, state: Int8State) -> int:
     """Fold the normalization into the first convolution, and set its input range to that of bytes."""
     assert state.ranges is not None, "no step has chosen ranges"
+    if not state.spec.takes_image:
+        return 0
     conv = normalize.first_conv(state.model, state.spec.input.name)
     if conv is None or conv.name in state.float_nodes:
         return 0
@@ -44,6 +46,8 @@ def apply(_step: ByteInput, state: Int8State) -> int:
 
 def repeat(model: onnx.ModelProto, spec: ModelSpec, quantized: onnx.ModelProto) -> None:
     """Fold the normalization into the float `model`, in place, if its INT8 file `quantized` has it folded."""
+    if not spec.takes_image:
+        return
     trial = files.copy(model)
     tensor = fold(trial, spec)
     if tensor != spec.input.name and any(tensor in node.output for node in quantized.graph.node):

@@ -87,7 +87,7 @@ def finish(folder: Path, options: Options, progress: Progress | None = None) -> 
         timing_cache=cache,
     )
     built = builder.build(trt, job, progress)
-    plan.write(folder, built.plan, built.timing_cache, built.outputs, here)
+    plan.write(folder, built.plan, built.timing_cache, built.outputs, here, built.inputs[1:] and built.inputs)
     kept.parent.mkdir(parents=True, exist_ok=True)
     files.write(kept, built.timing_cache)
     return {"layers": built.layers, "gpu_fallback": built.fallback, "memory": built.memory, "warnings": built.warnings}
@@ -106,13 +106,13 @@ def load(contents: Contents, options: Options, trust: bool = False) -> Handle:
         )
     trt, gpu = library.bindings(), cuda.device()
     here = _maker(trt, gpu)
-    content, outputs = plan.read(contents, here, trust)
-    return Handle(Engine(trt, content, outputs), here, options)
+    content, about = plan.read(contents, here, trust)
+    return Handle(Engine(trt, content, about.outputs, about.inputs), here, options)
 
 
-def run(handle: Handle, x: np.ndarray) -> list[np.ndarray]:
-    """Return all outputs for the batch `x`."""
-    return handle.engine.run(x)
+def run(handle: Handle, *x: np.ndarray) -> list[np.ndarray]:
+    """Return all outputs for the batch `x`, an array for each input."""
+    return handle.engine.run(*x)
 
 
 def close(handle: Handle) -> None:

@@ -73,8 +73,8 @@ class Job(NamedTuple):
 class Built(NamedTuple):
     """A plan and the builder's report.
 
-    `outputs`: the model's outputs in order. `layers`: their number. `fallback`: layers that DLA does not support, so
-    the GPU runs them. `memory`: bytes of "activation" and "weights", if the builder reports them.
+    `outputs`, `inputs`: those of the model in order. `layers`: their number. `fallback`: layers that DLA does not
+    support, so the GPU runs them. `memory`: bytes of "activation" and "weights", if the builder reports them.
     """
 
     plan: bytes
@@ -84,6 +84,7 @@ class Built(NamedTuple):
     fallback: tuple[str, ...]
     memory: dict[str, int]
     warnings: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
 
 
 def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
@@ -99,6 +100,7 @@ def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
     if progress is not None:
         progress(0, 0, PARSED)
     outputs = tuple(network.get_output(index).name for index in range(network.num_outputs))
+    inputs = tuple(network.get_input(index).name for index in range(network.num_inputs))
     config = configure(trt, builder, network, job, progress)
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     fallback = _fallback(config, layers) if job.builder.dla is not None else ()
@@ -108,7 +110,7 @@ def build(trt: Any, job: Job, progress: Progress | None = None) -> Built:
     cache = b"" if job.ahead_of_time else bytes(config.get_timing_cache().serialize())
     memory = {match[1].lower(): int(match[2]) for line in lines if (match := _MEMORY.search(line.text))}
     warnings = tuple(dict.fromkeys(line.text for line in lines if line.severity == library.WARNING))
-    return Built(bytes(plan), outputs, cache, len(layers), fallback, memory, warnings)
+    return Built(bytes(plan), outputs, cache, len(layers), fallback, memory, warnings, inputs)
 
 
 def create_network(trt: Any, builder: trt.Builder, job: Job) -> trt.INetworkDefinition:
@@ -214,13 +216,14 @@ def _target(trt: Any, config: trt.IBuilderConfig, capability: str) -> None:
 
 
 def _open_batch(builder: trt.Builder, config: trt.IBuilderConfig, network: trt.INetworkDefinition, job: Job) -> None:
-    image = network.get_input(0)
-    shape = tuple(image.shape)
-    if min(shape) >= 0:
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    if all(min(tuple(one.shape), default=0) >= 0 for one in inputs):
         return
     profile = builder.create_optimization_profile()
-    least, most = (tuple(size if side < 0 else side for side in shape) for size in (1, job.builder.max_batch))
-    profile.set_shape(image.name, least, most, most)
+    for one in inputs:
+        shape = tuple(one.shape)
+        least, most = (tuple(size if side < 0 else side for side in shape) for size in (1, job.builder.max_batch))
+        profile.set_shape(one.name, least, most, most)
     config.add_optimization_profile(profile)
 
 

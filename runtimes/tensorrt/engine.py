@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """A deserialized plan with one input. Only one thread at a time may use it.
+    """A deserialized plan. Only one thread at a time may use it.
 
     Buffers and CUDA graph are created for the first batch size, and again if the batch size changes. `outputs`: names
-    of the model's outputs in the model's order, because a plan can list them in another order.
+    of the model's outputs in the model's order, because a plan can list them in another order; `inputs`: the same for
+    several inputs.
     """
 
-    def __init__(self, trt: Any, plan: bytes, outputs: Sequence[str]) -> None:
+    def __init__(self, trt: Any, plan: bytes, outputs: Sequence[str], inputs: Sequence[str] = ()) -> None:
         self._trt, self._cuda = trt, cuda.cudart()
         self._lines: list[Line] = []
         self._runtime: trt.Runtime = trt.Runtime(library.logger(trt, self._lines))
@@ -37,7 +38,8 @@ class Engine:
             raise self._failure("allocate the plan's memory")
         self._context: trt.IExecutionContext = context
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        self.inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        taken = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        self.inputs = list(inputs) if sorted(inputs) == sorted(taken) else taken
         found = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
         if sorted(found) != sorted(outputs):
             raise RuntimeFailed(
@@ -49,14 +51,15 @@ class Engine:
         self._stream = cuda.stream(self._cuda)
         self._bound: _Bound | None = None
 
-    def run(self, x: np.ndarray) -> list[np.ndarray]:
+    def run(self, *x: np.ndarray) -> list[np.ndarray]:
         """Return all outputs for the batch `x`, as copies."""
-        bound = self._bind(x.shape)
-        np.copyto(bound.input.host, x, casting="equiv")
+        bound = self._bind([array.shape for array in x])
+        for buffer, array in zip(bound.inputs, x):
+            np.copyto(buffer.host, array, casting="equiv")
         if bound.graph is not None:
             cuda.launch(self._cuda, bound.graph, self._stream)
         else:
-            self._queue(bound.input, bound.outputs)
+            self._queue(bound.inputs, bound.outputs)
         cuda.synchronize(self._cuda, self._stream)
         return [buffer.host.copy() for buffer in bound.outputs]
 
@@ -83,27 +86,28 @@ class Engine:
             self._bound.free(self._cuda)
             self._bound = None
 
-    def _bind(self, shape: tuple[int, ...]) -> _Bound:
-        if self._bound and self._bound.input.host.shape == shape:
+    def _bind(self, shapes: list[tuple[int, ...]]) -> _Bound:
+        if self._bound and [buffer.host.shape for buffer in self._bound.inputs] == shapes:
             return self._bound
         self._unbind()
-        if not self._context.set_input_shape(self.inputs[0], shape):
-            raise self._failure(f"take an input of shape {shape}")
+        for name, shape in zip(self.inputs, shapes):
+            if not self._context.set_input_shape(name, shape):
+                raise self._failure(f"take an input of shape {shape}")
         buffers: list[cuda.Buffer] = []
         try:
-            for name in (self.inputs[0], *self.outputs):
+            for name in (*self.inputs, *self.outputs):
                 buffers.append(self._buffer(name))
                 if not self._context.set_tensor_address(name, int(buffers[-1].device)):
                     raise self._failure(f"take the memory of {name}")
-            first, outputs = buffers[0], buffers[1:]
-            self._queue(first, outputs)  # the first run can allocate memory, which a capture forbids
+            taken, outputs = buffers[: len(self.inputs)], buffers[len(self.inputs) :]
+            self._queue(taken, outputs)  # the first run can allocate memory, which a capture forbids
             cuda.synchronize(self._cuda, self._stream)
-            graph = cuda.capture(self._cuda, self._stream, lambda: self._queue(first, outputs))
+            graph = cuda.capture(self._cuda, self._stream, lambda: self._queue(taken, outputs))
         except EdgewrightError:
             for buffer in buffers:
                 buffer.free()
             raise
-        self._bound = _Bound(first, outputs, graph)
+        self._bound = _Bound(taken, outputs, graph)
         return self._bound
 
     def _buffer(self, name: str) -> cuda.Buffer:
@@ -111,8 +115,9 @@ class Engine:
         dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
         return cuda.Buffer(self._cuda, shape, dtype)
 
-    def _queue(self, first: cuda.Buffer, outputs: list[cuda.Buffer]) -> None:
-        first.upload(self._stream)
+    def _queue(self, inputs: list[cuda.Buffer], outputs: list[cuda.Buffer]) -> None:
+        for buffer in inputs:
+            buffer.upload(self._stream)
         if not self._context.execute_async_v3(int(self._stream)):
             raise self._failure("run the model")
         for buffer in outputs:
@@ -123,14 +128,14 @@ class Engine:
 
 
 class _Bound(NamedTuple):
-    """Buffers for one input shape, and the CUDA graph that uses them."""
+    """Buffers for one shape of the inputs, and the CUDA graph that uses them."""
 
-    input: cuda.Buffer
+    inputs: list[cuda.Buffer]
     outputs: list[cuda.Buffer]
     graph: Any
 
     def free(self, runtime: Any) -> None:
         if self.graph is not None:
             cuda.destroy(runtime, self.graph)
-        for buffer in (self.input, *self.outputs):
+        for buffer in (*self.inputs, *self.outputs):
             buffer.free()

@@ -36,9 +36,10 @@ class Maker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``plan.json``. `outputs`: the model's outputs in order. `timing_cache`: SHA-256 of the timing cache.
+    """``plan.json``. `outputs`: the model's outputs in order; `inputs`: its inputs in order, if there are several.
 
-    `code`: HMAC of all other fields with the key of the machine that built the plan.
+    `timing_cache`: SHA-256 of the timing cache. `code`: HMAC of all other fields with the key of the machine that built
+    the plan.
     """
 
     schema_version: int = 1
@@ -46,16 +47,19 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     maker: Maker
     outputs: tuple[str, ...]
     timing_cache: str = ""
+    inputs: tuple[str, ...] = ()
     code: str = ""
 
 
-def write(folder: Path, plan: bytes, timing_cache: bytes, outputs: tuple[str, ...], maker: Maker) -> None:
-    """Write a plan that this machine built, and its timing cache, into `folder`."""
+def write(
+    folder: Path, plan: bytes, timing_cache: bytes, outputs: tuple[str, ...], maker: Maker, inputs: tuple[str, ...] = ()
+) -> None:
+    """Write a plan that this machine built, and its timing cache, into `folder`. `inputs`: if there are several."""
     sha256, timings = (hashlib.sha256(content).hexdigest() for content in (plan, timing_cache))
-    about = About(sha256=sha256, timing_cache=timings, maker=maker, outputs=outputs)
+    about = About(sha256=sha256, timing_cache=timings, maker=maker, outputs=outputs, inputs=inputs)
     files.write(folder / PLAN, plan)
     files.write(folder / TIMING_CACHE, timing_cache)
-    files.write(folder / ABOUT, encode(replace(about, code=machine_key.code(encode(about)))))
+    files.write(folder / ABOUT, encode(replace(about, code=machine_key.code(_signed(about)))))
 
 
 def timing_cache(contents: Contents, here: Maker) -> bytes:
@@ -71,8 +75,8 @@ def timing_cache(contents: Contents, here: Maker) -> bytes:
     return content if own and hashlib.sha256(content).hexdigest() == about.timing_cache else b""
 
 
-def read(contents: Contents, here: Maker, trust: bool = False) -> tuple[bytes, tuple[str, ...]]:
-    """Return the checked plan in `contents` and the model's outputs in order. `here`: the environment of this machine.
+def read(contents: Contents, here: Maker, trust: bool = False) -> tuple[bytes, About]:
+    """Return the checked plan in `contents` and its description. `here`: the environment of this machine.
 
     Raises `IntegrityError` for changed bytes and, without `trust`, for a plan of another machine. Raises `Unavailable`
     for a plan of another build, GPU or driver.
@@ -100,7 +104,7 @@ def read(contents: Contents, here: Maker, trust: bool = False) -> tuple[bytes, t
             "Loading a plan runs native code from its author, so it was not loaded.",
             "Build the plan here: edgewright compile BUNDLE -o NEW. If you trust the author, add --trust-plan.",
         )
-    return plan, about.outputs
+    return plan, about
 
 
 def _about(contents: Contents) -> About:
@@ -108,4 +112,10 @@ def _about(contents: Contents) -> About:
 
 
 def _is_own(about: About) -> bool:
-    return machine_key.is_own(about.code, encode(replace(about, code="")))
+    return machine_key.is_own(about.code, _signed(about))
+
+
+def _signed(about: About) -> bytes:
+    """The bytes of which `code` is the code: all other fields, without those that older plans lack."""
+    fields = msgspec.to_builtins(replace(about, code=""))
+    return encode({name: value for name, value in fields.items() if name != "inputs" or value})

@@ -84,7 +84,8 @@ def test_an_export_holds_all_that_later_stages_need(here: Path, batch: int | Non
     images = [here / f"{i}.png" for i in range(3)]
     reference = torch.export.load(here / "out" / "reference.pt2").module()
     expected = reference(torch.from_numpy(preprocess.batch(images, spec))).detach().numpy()
-    answers = compare.answers(model, preprocess.batch(images, spec), ["logits"])
+    ones = [(x,) for x in preprocess.batch(images, spec)]
+    answers = np.concatenate(compare.answers(model, ones, ["logits"]), axis=1)
     np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -282,7 +283,9 @@ def test_real_weights_keep_their_accuracy(
         ),
     )
     model = files.load(tmp_path / "model.onnx")
-    answers = compare.answers(model, preprocess.batch(images, spec), spec.outputs)
+    answers = np.concatenate(
+        compare.answers(model, [(x,) for x in preprocess.batch(images, spec)], spec.outputs), axis=1
+    )
     right = answers.argmax(1) == [int(row["label0"]) for row in rows]
     assert 100 * right.mean() >= at_least - 0.26  # one image of 400 may tip by rounding
 
@@ -311,5 +314,7 @@ def test_real_checkpoints_of_every_form_export(
         ),
     )
     model = files.load(tmp_path / "model.onnx")
-    answers = compare.answers(model, preprocess.batch(images, spec), spec.outputs)
+    answers = np.concatenate(
+        compare.answers(model, [(x,) for x in preprocess.batch(images, spec)], spec.outputs), axis=1
+    )
     assert (answers.argmax(1) == spec.labels.index("cat")).mean() > 0.4

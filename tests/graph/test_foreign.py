@@ -59,7 +59,7 @@ def answers(source: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 
 def gap(source: onnx.ModelProto, model: onnx.ModelProto) -> float:
-    x = compare.random_input(model, 1)
+    (x,) = compare.random_feeds(model, 1)
     before, after = answers(source, x), compare.run(model, x)[0]
     return float(np.abs(before - after).max() / np.abs(before).max())
 
@@ -171,7 +171,7 @@ def test_a_file_of_quantized_operators_with_a_scale_a_channel_is_exported(opset:
     onnx.save(source, tmp_path / "it.onnx")
     loaded = source_onnx.load(str(tmp_path / "it.onnx"))
     assert precision.quantized(loaded.model).int8 == 4
-    x = compare.random_input(loaded.model, 1)
+    (x,) = compare.random_feeds(loaded.model, 1)
     assert loaded.original is not None
     assert np.allclose(answers(loaded.original.model, x), compare.run(loaded.model, x)[0], atol=1e-5)
 

@@ -129,7 +129,7 @@ def test_where_kernels_are_wrong_a_quantized_layer_runs_in_float_and_says_so(tmp
     assert described["layers"] == {"f32": 1}
     assert "2 of 14 layers" in described["unfused"] and ort.__version__ in described["unfused"]
     assert np.abs(answer(contents) - answer(contents, emulate=True)).max() < 0.051, "a step of the output's grid"
-    kinds = {kernel.kind for kernel in runtime.profile(contents, OPTIONS, np.zeros((1, 3, 32, 32), np.float32), 2)}
+    kinds = {kernel.kind for kernel in runtime.profile(contents, OPTIONS, [np.zeros((1, 3, 32, 32), np.float32)], 2)}
     assert not any(kind.startswith("QLinear") for kind in kinds), "a profile is of what runs"
 
 

@@ -42,7 +42,7 @@ def test_kernels_lead_back_to_the_layers(name: str, model: Path, tmp_path: Path)
     runtime, options = registry.module(name), Options(runtime=name, threads=1)
     (tmp_path / name).mkdir()
     runtime.build(model, options, tmp_path / name)
-    kernels = runtime.profile(Contents(tmp_path / name), options, np.zeros((1, 3, 32, 32), np.float32), 5)
+    kernels = runtime.profile(Contents(tmp_path / name), options, [np.zeros((1, 3, 32, 32), np.float32)], 5)
     owners = {"small": 0, "a": 0, "relu": 0, "b": 0, "large": 1, "c": 1, "soft": 2, "y": 2}
     times = profile.attribute(kernels, owners, 3)
     assert all(time > 0 for time in times)

@@ -72,7 +72,7 @@ def test_takes_every_form_of_an_image(edge: Path, color: Color, tmp_path: Path) 
     ("wrong", "why"),
     [
         (None, "type NoneType is not an image"), (3, "type int is not an image"), ((k for k in "ab"), "type generator"),
-        ({"image": 1}, "type dict"), (io.StringIO("text"), "gives text"), (b"", "it is empty"), (bytearray(), "empty"),
+        ({"image": 1}, "type int"), (io.StringIO("text"), "gives text"), (b"", "it is empty"), (bytearray(), "empty"),
         (memoryview(b""), "empty"), (io.BytesIO(), "empty"), (torch.zeros(3, 8, 8), "torch.float32 is not an image"),
         (torch.zeros(8, 8, 3, dtype=torch.uint8), "is not an image"), (b"none", "image in one of the formats"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "give several as a list"), (object(), "type object"),

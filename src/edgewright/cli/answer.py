@@ -49,7 +49,7 @@ def answer(
     if save_images:
         from edgewright.vision import draw
 
-        saved = draw.save(task.draw.draw, images, answers, save_images, spec.preprocess.turns)
+        saved = draw.save(task.draw.draw, images, answers, save_images, spec.turns)
     if form != "text":
         console.print_json(FORMATS[form](images, answers, top))
         return

@@ -1,5 +1,8 @@
 """The flat description of a model, as people write it: tables ``input`` and ``preprocess``, and a table of the task.
 
+A model with several inputs, or with an array as input, has the table ``inputs`` instead: one table for each input, by
+its name. Then ``preprocess`` is the preprocessing of every image input that has none of its own.
+
 The TOML files of users, the descriptions by sources, and a ModelSpec of schema 1 have this form. ``task`` is the task's
 name. Its fields are in the table that its section names: ``postprocess`` for a classifier, else a table with the task's
 name. ``classes`` and ``labels`` are at the top level.
@@ -50,7 +53,7 @@ def structured(fields: dict[str, Any]) -> dict[str, Any]:
     Fields that the section lacks are kept, so that the conversion reports them. Raises `msgspec.ValidationError` for an
     unknown task, and for a table of another type.
     """
-    if "inputs" in fields or not isinstance(fields.get("task", ""), str):
+    if isinstance(fields.get("inputs"), (list, tuple)) or not isinstance(fields.get("task", ""), str):
         return fields
     rest = dict(fields)
     task = rest.pop("task", TASK)
@@ -62,10 +65,29 @@ def structured(fields: dict[str, Any]) -> dict[str, Any]:
     for other in _ALWAYS:
         if not rest.get(other) or other == "postprocess":
             rest.pop(other, None)
-    image = {"kind": "image", **_table(rest, "input")}
-    if "preprocess" in rest:
-        image["preprocess"] = rest.pop("preprocess")
-    return {**rest, "inputs": [image], "task": section}
+    inputs = _inputs(rest)
+    return {**rest, "inputs": inputs, "task": section}
+
+
+def is_image(table: dict[str, Any]) -> bool:
+    """Whether the table of one of several inputs is that of an image."""
+    return bool(
+        table.get("kind", "image" if {"preprocess", "height", "layout"} & table.keys() else "tensor") == "image"
+    )
+
+
+def _inputs(rest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The inputs of a description; their tables are removed from `rest`."""
+    shared = {"preprocess": rest.pop("preprocess")} if "preprocess" in rest else {}
+    if "inputs" not in rest:
+        return [{"kind": "image", **_table(rest, "input"), **shared}]
+    found = []
+    for name, table in _table(rest, "inputs").items():
+        if not isinstance(table, dict):
+            raise msgspec.ValidationError(f"Expected `object` - at `$.inputs.{name}`")
+        image = is_image(table)
+        found.append({"kind": "image" if image else "tensor", "name": name, **(shared if image else {}), **table})
+    return found
 
 
 def _table(fields: dict[str, Any], name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ training exactly, so that the device computes the same pixels as the training li
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import msgspec
@@ -93,6 +94,30 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return (batch, self.channels, *hw) if self.layout == "NCHW" else (batch, *hw, self.channels)
 
 
+class TensorInput(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="tensor"
+):
+    """An input that takes an array as it is, for instance of a sample file.
+
+    - `name`: in the graph. `shape`: of one sample, without the batch axis; empty for one number. `dtype`: of the array.
+    - `batched`: whether the graph has a batch axis in front of `shape`. A model with an input without it takes one
+      sample per inference. `batch`: the samples of one inference; None is any number.
+    """
+
+    name: str
+    dims: Annotated[tuple[Side, ...], msgspec.Meta(max_length=8)] = msgspec.field(name="shape")
+    dtype: Literal["float32", "uint8", "int8", "int16", "uint16", "int32", "int64", "bool"] = "float32"
+    batched: bool = True
+    batch: Side | None = 1
+
+    def shape(self, batch: int = 1) -> tuple[int, ...]:
+        """The shape of the array for `batch` samples."""
+        return (batch, *self.dims) if self.batched else self.dims
+
+
+AnyInput = Input | TensorInput
+
+
 class Section:
     """The task's part of a ModelSpec; its type determines the task.
 
@@ -100,6 +125,8 @@ class Section:
     """
 
     __slots__ = ()
+    ANY: ClassVar[bool] = False
+    """Whether the task takes any inputs and outputs. Other tasks take one image."""
     TABLE: ClassVar[str] = ""
     """The table of a description with its fields; empty: the table with the task's name."""
 
@@ -114,14 +141,15 @@ class Section:
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about a model except its weights.
 
-    `name`: the name of its bundles. `source`: its origin. `inputs`: one `Input`. `outputs`: the outputs of the graph
-    that are read, in order. `task`: the task's section, such as `Classify` or `Detect`.
+    `name`: the name of its bundles. `source`: its origin. `inputs`: one image (`Input`); for the task `tensors` any
+    number of `Input` and `TensorInput`, in the graph's order. `outputs`: the outputs of the graph that are read, in
+    order. `task`: the task's section, such as `Classify` or `Detect`.
     """
 
     schema_version: int = SCHEMA_VERSION
     name: str
     source: str = ""
-    inputs: Annotated[tuple[Input, ...], msgspec.Meta(min_length=1, max_length=16)]
+    inputs: Annotated[tuple[AnyInput, ...], msgspec.Meta(min_length=1, max_length=16)]
     outputs: tuple[str, ...] = ("logits",)
     task: Section
 
@@ -131,14 +159,48 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return {**description.structured(data), "schema_version": SCHEMA_VERSION}
 
     @property
+    def images(self) -> tuple[Input, ...]:
+        """The inputs that take images."""
+        return tuple(one for one in self.inputs if isinstance(one, Input))
+
+    @property
+    def takes_image(self) -> bool:
+        """Whether the model has exactly one input, and it takes an image."""
+        return len(self.inputs) == 1 and isinstance(self.inputs[0], Input)
+
+    @property
     def input(self) -> Input:
-        """The first input."""
-        return self.inputs[0]
+        """The first image input. Raises `InvalidInput` for a model that takes no image."""
+        for one in self.inputs:
+            if isinstance(one, Input):
+                return one
+        raise InvalidInput(
+            f"{self.name} takes no image.",
+            f"Its inputs are arrays: {', '.join(one.name for one in self.inputs)}.",
+            "Give samples: arrays by input name, or .npz files with them.",
+        )
 
     @property
     def preprocess(self) -> Preprocess:
-        """The preprocessing of the first input."""
+        """The preprocessing of the first image input."""
         return self.input.preprocess
+
+    @property
+    def turns(self) -> bool:
+        """Whether photos are turned by their EXIF orientation before they are resized."""
+        return any(one.preprocess.turns for one in self.images)
+
+    @property
+    def batch(self) -> int | None:
+        """The samples of one inference; None is any number."""
+        if any(isinstance(one, TensorInput) and not one.batched for one in self.inputs):
+            return 1
+        return self.inputs[0].batch
+
+    @property
+    def values(self) -> int:
+        """The size of a sample: the pixels of its images, and the numbers of its other arrays."""
+        return sum(one.height * one.width if isinstance(one, Input) else math.prod(one.dims) for one in self.inputs)
 
     @property
     def classes(self) -> int:
@@ -151,6 +213,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return getattr(self.task, "labels", ())
 
     @property
+    def is_tiled(self) -> bool:
+        """Whether a session runs the network on overlapping parts of a photo."""
+        return self.takes_image and self.preprocess.resize == "tiles"
+
+    @property
     def overlap(self) -> int | None:
         """The pixels that neighboring tiles share at least; None if the task does not run on tiles."""
         return getattr(self.task, "overlap", None)
@@ -160,9 +227,15 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.labels[index] if self.labels else str(index)
 
     def with_input(self, **changes: Any) -> ModelSpec:
-        """This spec with `changes` to its first input."""
-        first = msgspec.structs.replace(self.input, **changes)
-        return msgspec.structs.replace(self, inputs=(first, *self.inputs[1:]))
+        """This spec with `changes` to its first image input."""
+        first = self.input
+        changed = msgspec.structs.replace(first, **changes)
+        return msgspec.structs.replace(self, inputs=tuple(changed if one is first else one for one in self.inputs))
+
+    def with_batch(self, batch: int | None) -> ModelSpec:
+        """This spec with `batch` samples per inference (None: any number)."""
+        inputs = tuple(msgspec.structs.replace(one, batch=batch) for one in self.inputs)
+        return msgspec.structs.replace(self, inputs=inputs)
 
     def with_task(self, **changes: Any) -> ModelSpec:
         """This spec with `changes` to its task's section."""
@@ -175,26 +248,52 @@ def flat(spec: ModelSpec) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(spec)
     section, kind = fields["task"], spec.task.kind
     own = {name: section.pop(name) for name in description.top_level_fields(kind)}
-    tables = {"input": flat_input(spec.input), "preprocess": msgspec.to_builtins(spec.preprocess)}
+    tables: dict[str, Any] = {"inputs": {one.pop("name"): one for one in fields["inputs"]}}
+    if spec.takes_image:
+        tables = {"input": flat_input(spec.input), "preprocess": msgspec.to_builtins(spec.preprocess)}
     tables[description.table_of(kind)] = {name: value for name, value in section.items() if name != "kind"}
     return {**{name: fields[name] for name in ("name", "source", "outputs")}, "task": kind, **tables, **own}
 
 
 def flat_input(image: Input) -> dict[str, Any]:
-    """The table ``input`` of an input; its preprocessing has its own table."""
+    """The table ``input`` of the only input; its preprocessing has its own table."""
     fields: dict[str, Any] = msgspec.to_builtins(image)
     return {name: value for name, value in fields.items() if name not in ("kind", "preprocess")}
 
 
 def inconsistency(spec: ModelSpec) -> str:
     """The contradiction inside `spec`, as text; empty if there is none."""
-    i, p = spec.input, spec.preprocess
+    if not spec.takes_image and not spec.task.ANY:
+        return f"the task {spec.task.kind} takes one image, but the model has {_listed(spec)}"
+    if len({one.name for one in spec.inputs}) < len(spec.inputs):
+        return "two inputs have the same name"
+    if len({one.batch for one in spec.inputs}) > 1:
+        return "the inputs have different batches"
+    for one in spec.inputs:
+        if isinstance(one, TensorInput) and math.prod(one.dims) > MAX_PIXELS:
+            return f"the input {one.name} has {math.prod(one.dims)} values, more than the allowed {MAX_PIXELS}"
+    several = len(spec.inputs) > 1
+    found = ((one, _image_inconsistency(one, spec.overlap)) for one in spec.images)
+    if wrong := next(((one, text) for one, text in found if text), None):
+        return f"{wrong[1]} (input {wrong[0].name})" if several else wrong[1]
+    if spec.labels and len(spec.labels) != spec.classes:
+        return f"there are {len(spec.labels)} labels, but {spec.classes} classes"
+    return ""
+
+
+def _listed(spec: ModelSpec) -> str:
+    kinds = [f"{'the image' if isinstance(one, Input) else 'the array'} {one.name}" for one in spec.inputs]
+    return ", ".join(kinds)
+
+
+def _image_inconsistency(i: Input, overlap: int | None) -> str:
+    p = i.preprocess
     size = (i.height, i.width)
     if i.height * i.width > MAX_PIXELS:
         return f"the input has {i.height}x{i.width} pixels, more than the allowed {MAX_PIXELS}"
     fixed = p.resize in ("exact", "letterbox")
     result = p.crop or (p.resize_to if fixed else size if p.resize in ("none", "tiles") else None)
-    if p.resize == "tiles" and (spec.overlap is None or p.crop or not 0 <= spec.overlap < min(size)):
+    if p.resize == "tiles" and (overlap is None or p.crop or not 0 <= overlap < min(size)):
         return f'resize = "tiles" needs a task that runs on tiles, no crop, and an overlap below {min(size)} pixels'
     if result != size:
         shown = "no fixed size (set crop)" if result is None else f"{result[0]}x{result[1]}"
@@ -210,8 +309,6 @@ def inconsistency(spec: ModelSpec) -> str:
         return f'the input is {i.dtype}, which holds no normalized values: set normalize = "graph"'
     if p.divide <= 0 or not all(value > 0 for value in p.std):
         return "divide and std must be positive"
-    if spec.labels and len(spec.labels) != spec.classes:
-        return f"there are {len(spec.labels)} labels, but {spec.classes} classes"
     return ""
 
 

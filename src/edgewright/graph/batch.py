@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import inputs
+from edgewright.core.spec import AnyInput, TensorInput
+
+from . import inputs, metadata
 from .index import constants_of
 from .names import Names
 
@@ -17,27 +20,36 @@ DYNAMIC = "batch"
 """The name of the dynamic dimension."""
 
 
-def apply(model: onnx.ModelProto, size: int | None, image: tuple[int, int] | None = None) -> bool:
-    """Set the batch `size` (None: dynamic) of the model's input and outputs, and their (height, width) to `image`.
+def apply(model: onnx.ModelProto, size: int | None, taken: Sequence[AnyInput] | None = None) -> bool:
+    """Set the batch `size` (None: dynamic) of the model's inputs and outputs, and open sizes to those of `taken`.
 
-    Shapes inside the graph are inferred again. A Reshape whose constant target starts with the old batch copies that
-    dimension instead. The caller has to check that the outputs stay the same: the graph may use the old batch in other
-    ways.
+    `taken`: the inputs; without them, those of the spec in `model`, if it has one. A model with an input without a
+    batch axis keeps its outputs. Shapes inside the graph are inferred again. A Reshape whose constant target starts
+    with the old batch copies that dimension instead. The caller has to check that the outputs stay the same: the graph
+    may use the old batch in other ways.
     """
     import onnx
 
-    (value,) = inputs.real(model)
-    old = inputs.shape(value)
-    wanted: list[int | None] = [size, *old[1:]]
-    for axis, pixels in zip((2, 3) if old[1] in (1, 3) else (1, 2), image or ()):
-        wanted[axis] = pixels
-    if wanted == old:
+    values = inputs.real(model)
+    stored = metadata.get_spec(model) if taken is None else None
+    known = {one.name: one for one in (stored.inputs if stored else taken or ())}
+    fixed = {one.name for one in known.values() if isinstance(one, TensorInput) and not one.batched}
+    batched = [value for value in values if value.name not in fixed]
+    before = {value.name: inputs.shape(value) for value in values}
+    wanted: dict[str, list[int | None]] = {}
+    for value in values:
+        one = known.get(value.name)
+        sides = list(one.shape(1)) if one else before[value.name]
+        wanted[value.name] = [size, *sides[1:]] if value in batched else list(sides)
+    if wanted == before:
         return False
-    if old[0] is not None and old[0] != size:
-        _free_reshapes(model, old[0])
-    for dim, side in zip(value.type.tensor_type.shape.dim, wanted):
-        _set(dim, side)
-    for output in model.graph.output:
+    old = next((before[value.name][0] for value in batched), None)
+    if old is not None and old != size:
+        _free_reshapes(model, old)
+    for value in values:
+        for dim, side in zip(value.type.tensor_type.shape.dim, wanted[value.name]):
+            _set(dim, side)
+    for output in model.graph.output if len(batched) == len(values) else ():
         if output.type.tensor_type.shape.dim:
             _set(output.type.tensor_type.shape.dim[0], size)
     del model.graph.value_info[:]
@@ -78,7 +90,7 @@ def _free_reshapes(model: onnx.ModelProto, old: int) -> None:
 
 
 def rename(model: onnx.ModelProto) -> None:
-    """Rename the dynamic dimension of the input to `DYNAMIC` everywhere."""
+    """Rename the dynamic dimension of the inputs to `DYNAMIC` everywhere."""
     old = inputs.real(model)[0].type.tensor_type.shape.dim[0].dim_param
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:

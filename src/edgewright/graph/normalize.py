@@ -40,6 +40,8 @@ def apply(model: onnx.ModelProto) -> bool:
     """
 
     spec = get_spec(model)
+    if spec is not None and not spec.takes_image:
+        return False
     if spec is None or (spec.input.dtype != "float32" and spec.preprocess.normalize == "host"):
         raise InvalidInput(
             "The normalization cannot be moved into this model.",

@@ -47,17 +47,20 @@ def choose(model: onnx.ModelProto, names: Sequence[str]) -> None:
     rewrite.forget_domains(model)
 
 
-def require_arrays(model: onnx.ModelProto) -> None:
-    """Raise `InvalidInput` if an output of `model` is a text, sequence, map or integers; suggest other tensors."""
+def require_arrays(model: onnx.ModelProto, integers: bool = False) -> None:
+    """Raise `InvalidInput` if an output of `model` is a text, sequence or map, or (unless allowed) has `integers`.
+
+    Suggests other tensors.
+    """
     import onnx
 
     for value in model.graph.output:
-        kind = _kind(value.type)
+        kind = _kind(value.type, integers)
         if not kind:
             continue
         if value.type.WhichOneof("value") is None:
             inferred = onnx.shape_inference.infer_shapes(model).graph.output
-            kind = next((_kind(v.type) for v in inferred if v.name == value.name), kind)
+            kind = next((_kind(v.type, integers) for v in inferred if v.name == value.name), kind)
             if not kind:
                 continue
         found = _arrays_before(model, value.name)
@@ -104,8 +107,9 @@ def _rename_read(graph: Any, old: str, new: str) -> None:
             _rename_read(inner, old, new)
 
 
-def _kind(kind: onnx.TypeProto) -> str:
-    """The description of a type that is not an array of floating-point numbers; empty for such an array."""
+def _kind(kind: onnx.TypeProto, integers: bool = False) -> str:
+    """The description of a type that is not an array of floating-point numbers (or `integers`); empty for such an
+    array."""
     import onnx
 
     which = kind.WhichOneof("value")
@@ -117,7 +121,7 @@ def _kind(kind: onnx.TypeProto) -> str:
         if element == types.UNDEFINED:
             return "of unknown type"
         floats = (types.FLOAT, types.FLOAT16, types.BFLOAT16, types.DOUBLE)
-        return "" if element in floats else f"an array of integers ({types.DataType.Name(element)})"
+        return "" if element in floats or integers else f"an array of integers ({types.DataType.Name(element)})"
     if which == "sequence_type":
         inner = kind.sequence_type.elem_type.WhichOneof("value")
         return "a sequence of maps (class name to score)" if inner == "map_type" else "a sequence of arrays"

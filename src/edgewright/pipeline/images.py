@@ -348,7 +348,7 @@ def _turned(images: ImageSet, spec: ModelSpec) -> list[Remark]:
     found = photos.look(images.paths)
     names = [Path(item.path).name for item, photo in zip(images.items, found) if photo.orientation != 1]
     what = f"{{count|image has|images have}} an EXIF orientation (of {len(images.items)} images)."
-    if spec.preprocess.turns:
+    if spec.turns:
         return remark("note", "exif-orientation", names, f"{what} They were turned, as OpenCV and Ultralytics do.")
     text = f"{what} They were not turned, as Pillow, timm and torchvision do not"
     turned = tasks.of(spec).truth.TURNED

@@ -91,7 +91,7 @@ def _model(state: RunState) -> ModelInfo:
     digest = files.sha256(state.exported.path / "model.onnx")
     return ModelInfo(
         name=spec.name, task=spec.task.kind, source=state.job.source.source, digest=digest, classes=spec.classes,
-        input_shape=spec.input.shape(spec.input.batch or 1),
+        input_shape=spec.inputs[0].shape(spec.batch or 1),
     )  # fmt: skip
 
 

@@ -136,6 +136,12 @@ class Fit(Protocol):
         """
         ...
 
+    @staticmethod
+    def complete(outputs: list[np.ndarray], spec: ModelSpec) -> ModelSpec:
+        """Return `spec` with the shapes and types of `outputs`, of one run. Only tasks of any outputs need it (their
+        section has ``ANY``)."""
+        ...
+
 
 class Draw(Protocol):
     """`draw` draws answers. It is light and runs on devices."""

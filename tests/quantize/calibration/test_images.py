@@ -95,14 +95,14 @@ def test_an_image_is_decoded_once_for_all_passes(tiny, monkeypatch):
 
     def decode(path, spec):
         decoded.append(path)
-        return np.zeros((3, 16, 16), np.float32)
+        return (np.zeros((3, 16, 16), np.float32),)
 
     monkeypatch.setattr("edgewright.quantize.calibration.images.KEPT", 10 * 3 * 16 * 16 * 4)
     calibration = Calibration(tiny.images[:40], tiny.spec, decode)
     for _ in range(2):
         assert sum(1 for _ in calibration.batches()) == len(calibration)
-    calibration.read(0)[:] = 1
-    assert not calibration.read(0).any(), "what is kept is nobody's to change"
+    calibration.read(0)[0][:] = 1
+    assert not calibration.read(0)[0].any(), "what is kept is nobody's to change"
     assert len(decoded) == 40 + 30, "ten are kept"
 
 

@@ -19,7 +19,7 @@ from edgewright.bench.device import DESCRIBED
 from edgewright.bench.results import Finding
 from edgewright.core import child
 from edgewright.core.errors import EdgewrightError
-from edgewright.core.spec import ModelSpec, convert
+from edgewright.core.spec import Input, ModelSpec, convert
 from edgewright.core.store import Entry
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet
@@ -89,7 +89,7 @@ def audit(runner: StageRunner, what: str, subject: Subject) -> Entry:
 
 def audit_images(runner: StageRunner, images: Images, spec: ModelSpec) -> Entry:
     """``audit.json``: the findings on the calibration images."""
-    size = (spec.input.width, spec.input.height)
+    size = (spec.input.width, spec.input.height) if spec.takes_image else (0, 0)
     inputs = {
         "calibration": images.calibration.digests, "evaluation": images.evaluation.digests, "size": size,
         "made_by": made_by("measure", "bench", "pipeline"),
@@ -223,30 +223,33 @@ def _batches(
     from edgewright.graph import batch
     from edgewright.graph import files as onnx_files
     from edgewright.runtimes import session
-    from edgewright.vision.preprocess import batch as prepare
+    from edgewright.vision import feeds
 
     images, artifact, options = asked.images, Path(asked.artifact), asked.options
-    fixed = spec.input.batch
+    if any(not isinstance(one, Input) and not one.batched for one in spec.inputs):
+        return [Finding(level="note", code="batch-size", text="Not checked: an input has no batch axis.")]
+    fixed = spec.batch
     rows = fixed if fixed and fixed > 1 else ROWS
     other = 1 if fixed and fixed > 1 else rows
     paths = [images[index % len(images)] for index in range(rows)]
-    x = prepare(paths, spec)
+    x = feeds.batch(paths, spec)
+    again = tuple(np.repeat(array[:1], rows, axis=0) for array in x)
     with session.open(artifact) as opened:
         if fixed is None:
-            one, several, same = _in_rows(opened, x), opened.run(x), opened.run(np.repeat(x[:1], rows, axis=0))
+            one, several, same = _in_rows(opened, x), opened.run(*x), opened.run(*again)
         else:
             folder.mkdir()
             try:
                 batch.apply(graph, other)
                 onnx_files.save(graph, folder / "source.onnx")
-                about = spec.with_input(batch=other)
+                about = spec.with_batch(other)
                 artifacts.build(folder / "source.onnx", about, options, folder / "artifact")
             except EdgewrightError:
                 text = f"Not checked: the batch of {fixed} is fixed in the graph."
                 return [Finding(level="note", code="batch-size", text=text)]
             with session.open(folder / "artifact") as changed:
                 single, many = (opened, changed) if fixed == 1 else (changed, opened)
-                one, several, same = _in_rows(single, x), many.run(x), many.run(np.repeat(x[:1], rows, axis=0))
+                one, several, same = _in_rows(single, x), many.run(*x), many.run(*again)
     equal = [np.repeat(output[:1], len(output), axis=0) for output in same]
     stable = tasks.of(spec).loss.stable
     pairs = [stable(a, b, spec) for a, b in zip(equal, same)]
@@ -257,7 +260,7 @@ def _batches(
     return [alike, checks.batch("batch-size", pairs, precisions, f"{rows} images one by one and in a batch")]
 
 
-def _in_rows(opened: Any, x: np.ndarray) -> list[np.ndarray]:
+def _in_rows(opened: Any, x: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The outputs for each row of `x`, computed separately and concatenated."""
-    every = [opened.run(x[index : index + 1]) for index in range(len(x))]
+    every = [opened.run(*(array[index : index + 1] for array in x)) for index in range(len(x[0]))]
     return [np.concatenate(parts) for parts in zip(*every)]

@@ -34,7 +34,7 @@ def compile_reference(runner: StageRunner, exported: Entry, spec: ModelSpec) -> 
     has_torch = (exported.path / REFERENCE).exists()
     parity = msgspec.json.decode((exported.path / PARITY).read_bytes())
     if has_torch and parity.get("reference_batch") is None:  # the torch module takes any batch size
-        spec = spec.with_input(batch=None)
+        spec = spec.with_batch(None)
     # The reference of an INT8 file is the file, computed exactly: some processors saturate its sums at 16 bits.
     exact = not has_torch and bool(what_is(exported).operators)
     options = Options(runtime="torch" if has_torch else "onnxruntime", precision="f32", emulate=exact)

@@ -77,7 +77,7 @@ def take_shuffles_out(model: str, folder: str) -> None:
     what, remedy = "The removal of channel shuffles breaks the model", "Report it with the model's name."
     try:
         onnx_files.check(graph, "The model without shuffles")
-        gap = compare.difference(before, graph, compare.random_input(before))
+        gap = compare.difference(before, graph, compare.random_feeds(before))
     except EdgewrightError as error:  # our rewrite is wrong, not the user's file
         raise RuntimeFailed(f"{what}: {error.what}", error.why, remedy) from error
     if gap > ROUNDING:
