@@ -163,7 +163,8 @@ def _limit(text: str, start: int, match: re.Match[str], metric: str) -> Limit:
         span = match.span("unit" if unit else "value")
         raise _refuse(text, start + span[0], span[1] - span[0], what, f"Allowed: {allowed}.")
     value = float(number) * units[name]
-    absolute = about.score is not None and name == about.score.unit
+    scored = about.score is not None and not about.general
+    absolute = about.score is not None and scored and name == about.score.unit
     length = match.end("unit") - match.start("value")
     if why := _out_of_range(about, value, absolute):
         fits = math.isfinite(value) and value <= 100 and name in ("", "%")
@@ -185,7 +186,7 @@ def _limit(text: str, start: int, match: re.Match[str], metric: str) -> Limit:
         at_least=about.at_least,
         value=value,
         unit=name if absolute else about.unit,
-        compares=about.score is not None,
+        compares=scored,
         absolute=absolute,
         confidence=confidence,
     )
@@ -357,7 +358,12 @@ def standing(accuracy: Accuracy | None, budget: Budget) -> Standing:
     limits = [limit for limit in budget.limits if limit.compares or limit.metric in metrics.OF_ANSWERS]
     if any(_check(row, None, limit).status != "met" for limit in limits):
         return "outside"
-    return "proven" if all(is_proven(accuracy, limit) for limit in limits if limit.compares) else "inside"
+    return "proven" if all(is_proven(accuracy, limit) for limit in limits if judges(limit, accuracy)) else "inside"
+
+
+def judges(limit: Limit, accuracy: Accuracy | None) -> bool:
+    """Whether a term limits the primary score: of a task that needs labels, or of one that compares outputs."""
+    return limit.compares or (accuracy is not None and limit.metric == accuracy.primary)
 
 
 def bounds(accuracy: Accuracy | None, limit: Limit) -> Estimate | None:
@@ -369,7 +375,7 @@ def bounds(accuracy: Accuracy | None, limit: Limit) -> Estimate | None:
     if accuracy is None or accuracy.primary not in accuracy.scores:
         return None
     found = accuracy.scores[accuracy.primary]
-    if not limit.absolute:
+    if limit.compares and not limit.absolute:
         return Estimate(found.delta.value, found.delta.low, found.delta.high) if found.delta else None
     if found.interval:
         return Estimate(found.value, found.interval.low, found.interval.high)
@@ -414,11 +420,15 @@ def _value(measurement: Measurement, reference: Reference | None, limit: Limit) 
         "agreement": accuracy.agreement if accuracy else None,
         "confidence": abs(accuracy.confidence.shift) if accuracy and accuracy.confidence else None,
         "sqnr": accuracy.sqnr_db if accuracy else None,
+        "cosine": accuracy.scores["cosine"].value if accuracy and "cosine" in accuracy.scores else None,
         "throughput": latency.throughput_per_s if latency else None,
         "cold_start": measurement.cold_start_ms,
         "size": measurement.size_bytes,
         "memory": measurement.peak_memory_bytes,
     }
+    if limit.confidence:
+        found = bounds(accuracy, limit) if judges(limit, accuracy) else None
+        return found.low if found else None, f"{limit.metric} has an interval only for the task tensors"
     if limit.metric == "confidence" and accuracy:
         return figures["confidence"], "the reference has no answer with a score high enough to compare"
     return figures[limit.metric], "it was not measured"

@@ -31,6 +31,7 @@ _NAMES = {
     "confidence": "confidence confidenceshift scoreshift",
     "agreement": "agreement agree top1agreement",
     "sqnr": "sqnr sqnrdb",
+    "cosine": "cosine cosinesimilarity cos",
     "speedup": "speedup speedupfactor",
     "p50": "p50 median p50latency latencyp50 p50ms medianlatency latencymedian medianms percentile50",
     "p90": "p90 p90latency latencyp90 p90ms percentile90",

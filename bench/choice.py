@@ -23,7 +23,7 @@ from edgewright.core.statistics import Estimate
 from edgewright.tasks.scores import Accuracy, unpack
 
 from . import metrics
-from .budget import Budget, check, describe, is_proven, standing
+from .budget import Budget, check, describe, is_proven, judges, standing
 from .figures import quantity
 from .results import Choice, Finding, Measurement, Reference, Term, Unproven, faster
 from .sample_size import images_to_decide
@@ -196,7 +196,7 @@ def _of(count: int, every: int, proven: bool, budget: Budget) -> str:
 def _doubts(best: Measurement, budget: Budget, images: int | None) -> Iterator[str]:
     """Yield why the choice is not certain. `images`: the number of images that would decide."""
     accuracy = best.accuracy
-    terms = [limit for limit in budget.limits if limit.compares and not is_proven(accuracy, limit)]
+    terms = [limit for limit in budget.limits if judges(limit, accuracy) and not is_proven(accuracy, limit)]
     loss = _loss(accuracy) if accuracy else None
     if accuracy and terms:
         yield f"'{terms[0].text}' is met by the measured value, but inconclusive at 95% confidence."

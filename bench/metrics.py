@@ -17,7 +17,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """A metric of budgets. `unit`: its own unit. `at_least`: more is better. `confidence`: of its interval, in percent.
 
     `score` is the task's primary score, if it is one. Then `unit` is the unit of its difference to the reference, and
-    `models` describes the models that have it.
+    `models` describes the models that have it. `general`: every model has the metric, and it is itself a comparison
+    with the reference.
     """
 
     name: str
@@ -27,17 +28,19 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     score: Score | None = None
     task: str = ""
     models: str = ""
+    general: bool = False
 
 
 GENERAL = (
     Metric(name="confidence", unit=""), Metric(name="agreement", unit="%", at_least=True),
-    Metric(name="sqnr", unit="dB", at_least=True), Metric(name="speedup", unit="x", at_least=True, confidence=95),
+    Metric(name="sqnr", unit="dB", at_least=True), Metric(name="cosine", unit="", at_least=True),
+    Metric(name="speedup", unit="x", at_least=True, confidence=95),
     *(Metric(name=name, unit="ms", confidence=None if name == "mean" else 99) for name in LATENCIES),
     Metric(name="throughput", unit="/s", at_least=True), Metric(name="cold_start", unit="ms"),
     Metric(name="size", unit="bytes"), Metric(name="memory", unit="bytes"),
 )  # fmt: skip
 """The metrics of every model, whatever its task."""
-OF_ANSWERS = frozenset({"agreement", "sqnr", "confidence"})
+OF_ANSWERS = frozenset({"agreement", "sqnr", "cosine", "confidence"})
 """The metrics in `GENERAL` that depend only on answers. They are known before any latency is measured."""
 
 
@@ -71,7 +74,11 @@ def vocabularies() -> list[tuple[str, Vocabulary]]:
 
 @functools.cache
 def _known(names: tuple[str, ...]) -> Mapping[str, Metric]:
-    return {metric.name: metric for metric in (*map(_of, names), *GENERAL)}
+    found = {metric.name: metric for metric in map(_of, names)}
+    for metric in GENERAL:
+        own = found.get(metric.name)
+        found[metric.name] = msgspec.structs.replace(own, general=True) if own else metric
+    return found
 
 
 def _of(task: str) -> Metric:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgewright.tasks.scores import Accuracy, unpack
 
-from .budget import Budget, Limit, bounds, is_proven
+from .budget import Budget, Limit, bounds, is_proven, judges
 
 CONFIDENCE_Z, POWER_Z = 1.645, 0.842
 """Quantiles of the normal distribution: one-sided 95% confidence, and 80% power."""
@@ -25,7 +25,7 @@ def images_to_decide(accuracy: Accuracy | None, reference: Accuracy | None, budg
     """
     if accuracy is None:
         return None
-    open_terms = [limit for limit in budget.limits if limit.compares and not is_proven(accuracy, limit)]
+    open_terms = [limit for limit in budget.limits if judges(limit, accuracy) and not is_proven(accuracy, limit)]
     most = 0.0
     for limit in open_terms:
         count = _images(accuracy, reference, limit)
@@ -43,7 +43,7 @@ def _images(accuracy: Accuracy, reference: Accuracy | None, limit: Limit) -> flo
     half = found.value - found.low if limit.at_least else found.high - found.value
     if distance <= 1e-9 or not math.isfinite(half):
         return None
-    discordant = None if limit.absolute else _discordance(accuracy, reference)
+    discordant = None if limit.absolute or not limit.compares else _discordance(accuracy, reference)
     if discordant is None:  # from the width of the interval, which is proportional to 1 / sqrt(images)
         spread, least = half * math.sqrt(accuracy.images) / CONFIDENCE_Z, 0.0
     else:  # with equal answers, the bound is still z^2 / (n + z^2) away

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from edgewright import tasks
-from edgewright.core import description, files
+from edgewright.core import description, files, samples
 from edgewright.core.child import Progress
 from edgewright.core.errors import InvalidInput, RuntimeFailed, UsageError
 from edgewright.core.lazy import version
@@ -27,7 +27,7 @@ from edgewright.graph import batch as batch_pass
 from edgewright.graph import cells, clean, compare, cut, inputs, metadata, slim, space_to_depth
 from edgewright.graph import files as onnx_files
 from edgewright.runtimes import torch as torch_reference
-from edgewright.vision import feeds, samples
+from edgewright.vision import feeds
 from edgewright.vision.feeds import Feeds, Source
 
 from . import overrides, parity, scores

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from edgewright.core import image_files
+from edgewright.core import image_files, samples
 from edgewright.core.errors import EdgewrightError
 
 T = TypeVar("T")
@@ -120,8 +120,13 @@ def _photo(path: str) -> Photo:
 
 @functools.lru_cache(maxsize=1 << 17)
 def _photo_once(path: str, *_state: int) -> Photo:
-    """Return the photo of a file in this state. Cached, because a run needs the same images several times."""
+    """Return the photo of a file in this state. Cached, because a run needs the same images several times.
+
+    The digest of a sample file is of its arrays.
+    """
     try:
+        if samples.is_sample(path):
+            return Photo(samples.digest(path))
         image = image_files.read(Path(path), path)
         if error := image_files.unusable(image.size, image.mode, lambda: path):
             raise error

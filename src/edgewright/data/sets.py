@@ -21,7 +21,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.files import absolute
 from edgewright.core.image_files import SUFFIXES
 
-from . import coco, dota, folders, listing, paired, points, table, voc, yolo
+from . import coco, dota, folders, listing, paired, points, samples, table, voc, yolo
 from .boxes import Absent, Annotations
 from .choosing import apart, choose, divide, require_disjoint, spread
 from .classes import match_labels
@@ -86,6 +86,9 @@ def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool
     if layout is None and split:
         below = root / split
         layout = _layout(below, wants)
+    place = below / split if split and below == root else below
+    if layout is None and samples.present(place):
+        return _known(samples.read(root, place, split), folder, wants)
     if layout in READERS:
         found = _annotated(_Place(root, below, split), READERS[layout], wants, with_boxes)
     elif layout == TABLE:

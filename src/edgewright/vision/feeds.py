@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from edgewright.core import samples
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import AnyInput, Input, ModelSpec, TensorInput
 
-from . import preprocess, samples
+from . import preprocess
 from .image import ImageSource, Picture, open_image, open_picture, size_of
 
 Source: TypeAlias = "ImageSource | Mapping[str, Any]"

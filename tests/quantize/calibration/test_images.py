@@ -42,16 +42,16 @@ def test_a_value_that_is_not_finite_names_its_image_and_writes_nothing(
 ):
     from edgewright.quantize.calibration import images as calibration
 
-    real, culprit = calibration._preprocessed, tiny.images[37]
+    real, culprit = calibration.feeds.one, tiny.images[37]
 
     def poisoned(path: Path, spec):
-        array = real(path, spec)
+        (array,) = real(path, spec)
         if str(path) == culprit:
             array = array.copy()
             array[1, 2, 3] = bad
-        return array
+        return (array,)
 
-    monkeypatch.setattr(calibration, "_preprocessed", poisoned)
+    monkeypatch.setattr(calibration.feeds, "one", poisoned)
     with pytest.raises(InvalidInput, match=Path(culprit).name):
         quantize(QuantizeRequest(model=str(tiny.model), images=tiny.images), scheme, method, str(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ from edgewright.bench import audit as checks
 from edgewright.bench.audit import Precision
 from edgewright.bench.device import DESCRIBED
 from edgewright.bench.results import Finding
-from edgewright.core import child
+from edgewright.core import child, samples
 from edgewright.core.errors import EdgewrightError
 from edgewright.core.spec import Input, ModelSpec, convert
 from edgewright.core.store import Entry
@@ -130,8 +130,9 @@ def examine_images(
     found = [
         Finding(level="ok", code="calibration-leak", text=apart),
         domain.few(different),
-        domain.look(calibration, evaluation, (size[0], size[1])),
     ]
+    if not any(map(samples.is_sample, (*calibration, *evaluation))):
+        found.append(domain.look(calibration, evaluation, (size[0] or 224, size[1] or 224)))
     _write(found, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,12 @@ class Arrays(msgspec.Struct, frozen=True):
             numbers = f"{_least(array):.4g} to {_most(array):.4g}, mean {float(array.mean()):.4g}" if array.size else ""
             lines.append((("bold", f"{name:<{width}}"), f"  {array.dtype} {size}  ", ("dim", numbers)))
         return [lines[0], *((("", "  "), *line) for line in lines[1:])]
+
+    def files(self) -> dict[str, bytes]:
+        """Return the content of files by suffix: all arrays as an .npz file."""
+        content = io.BytesIO()
+        np.savez(content, **self.arrays)  # type: ignore[arg-type]  # names are those of outputs
+        return {".npz": content.getvalue()}
 
     def to_coco(self, image: int) -> list[dict[str, Any]]:
         """Return no rows, because COCO has no results of this kind."""

@@ -6,6 +6,7 @@ at most `MOST_BYTES` after decompression.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -59,6 +60,15 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if not found:
         raise _refused(name, "It holds no arrays.")
     return found
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of the arrays in the sample file `path`. Raises `InvalidInput` as `read` does."""
+    found = hashlib.sha256()
+    for name, array in sorted(read(path).items()):
+        found.update(f"{name} {array.dtype} {array.shape} ".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
