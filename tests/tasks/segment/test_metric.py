@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from edgewright.bench import audit
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.data.items import Item
@@ -167,6 +169,20 @@ def test_drifts_name_exchanged_classes_lost_outlines_and_shifts(tmp_path: Path) 
     moved = [np.roll(mask, 8, axis=1) for mask in same]
     assert graded(moved)["offset"] == (True, True)
     assert graded([np.zeros_like(mask) for mask in same])["boundary"][0]
+
+
+def test_an_audit_fails_for_exchanged_classes_and_moved_masks(tmp_path: Path) -> None:
+    _, masks = world(tmp_path)
+    same = [mask % 255 for mask in masks]
+    rows = np.concatenate([runs.encode(mask, k) for k, mask in enumerate(same)])
+
+    def errors(change: Callable[[np.ndarray], np.ndarray]) -> set[str]:
+        changed = np.concatenate([runs.encode(change(mask), k) for k, mask in enumerate(same)])
+        return {one.code for one in audit.against_reference(changed, rows, spec()) if one.level == "error"}
+
+    assert errors(lambda mask: mask) == set()
+    assert "classes" in errors(lambda mask: np.array([0, 2, 1, 3], np.uint8)[mask])
+    assert "offset" in errors(lambda mask: np.roll(mask, 8, axis=0))
 
 
 def test_ids_of_masks_become_classes_of_the_model(tmp_path: Path) -> None:
