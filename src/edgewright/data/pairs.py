@@ -33,6 +33,9 @@ ARRAYS = (".npy", ".npz")
 MILLIMETERS = 1000.0
 """Values per meter in a 16-bit PNG, if nothing else is known. KITTI has 256."""
 
+_LARGEST, _UNKNOWN = 65535, 65534
+"""The largest value of a file without colors, and the class of values that are not known."""
+
 Ids = tuple[tuple[int, int], ...]
 """(value in a file, class) of each known value."""
 
@@ -50,9 +53,9 @@ def class_map(item: Item) -> NDArray[np.uint16]:
     return _classes(values(item.pair), item)
 
 
-def values(path: str) -> NDArray[np.uint32]:
-    """Return the values in a mask, (height, width), as stored: indices of a palette, gray levels of 1, 8 or 16 bits,
-    or R + 256 G + 65536 B of a color image. Raises `InvalidInput` if it cannot be decoded."""
+def values(path: str) -> NDArray[Any]:
+    """Return the values in a mask, (height, width), uint8 or uint32, as stored: indices of a palette, gray levels of 1,
+    8 or 16 bits, or R + 256 G + 65536 B of a color image. Raises `InvalidInput` if it cannot be decoded."""
     image = image_files.read(Path(path), path, deep=True)
     if image.mode in ("LA", "PA", "La"):
         image = image.getchannel(0)
@@ -61,7 +64,9 @@ def values(path: str) -> NDArray[np.uint32]:
     if image.mode == "RGB":
         red, green, blue = (np.asarray(channel, np.uint32) for channel in image.split())
         return red + 256 * green + 65536 * blue
-    if image.mode in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
+    if image.mode in ("L", "P"):
+        return np.asarray(image)
+    if image.mode in ("1", "I", "I;16", "I;16B", "I;16L"):
         return np.asarray(image).astype(np.uint32)
     raise InvalidInput(
         f"{path} has the color mode {image.mode}.",
@@ -139,28 +144,24 @@ def size_of(path: str) -> tuple[int, int] | None:
         return None
 
 
-def _classes(found: NDArray[np.uint32], item: Item) -> NDArray[np.uint16]:
+def _classes(found: NDArray[Any], item: Item) -> NDArray[np.uint16]:
     """Return the classes of the values in a file."""
     _require_size(found.shape, item)
-    if not any(value > 65535 for value, _ in item.ids or ()):
+    ids = item.ids or tuple((value, IGNORE if value == BORDER else value) for value in range(BORDER + 1))
+    if max(value for value, _ in ids) <= _LARGEST:
         found = gray(found)
-    if item.ids is None:
-        known = np.where(found == BORDER, IGNORE, found)
-        if int(found.max(initial=0)) > BORDER:
-            raise _unknown(found, found > BORDER, item)
-        return rotated(known.astype(np.uint16), item.turn)
-    keys, classes = (np.array(column, np.uint32) for column in zip(*sorted(item.ids)))
-    if int(keys[-1]) < 65536 and int(found.max(initial=0)) < 65536:
-        table = np.full(65536, 65536, np.uint32)
+    keys, classes = (np.array(column, np.uint32) for column in zip(*sorted(ids)))
+    if int(keys[-1]) <= _LARGEST and int(found.max(initial=0)) <= _LARGEST:
+        table = np.full(256 if found.dtype == np.uint8 and keys[-1] < 256 else _LARGEST + 1, _UNKNOWN, np.uint16)
         table[keys] = classes
         result = table[found]
-        bad = result == 65536
     else:
         place = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
-        result, bad = classes[place], keys[place] != found
+        result = np.where(keys[place] == found, classes[place], _UNKNOWN).astype(np.uint16)
+    bad = result == _UNKNOWN
     if bad.any():
         raise _unknown(found, bad, item)
-    return rotated(result.astype(np.uint16), item.turn)
+    return rotated(result, item.turn)
 
 
 def _painted(item: Item) -> NDArray[np.uint16]:
@@ -174,7 +175,7 @@ def _painted(item: Item) -> NDArray[np.uint16]:
     return result
 
 
-def _unknown(found: NDArray[np.uint32], bad: NDArray[np.bool_], item: Item) -> InvalidInput:
+def _unknown(found: NDArray[Any], bad: NDArray[np.bool_], item: Item) -> InvalidInput:
     y, x = (int(place[0]) for place in np.nonzero(bad))
     value = int(found[y, x])
     shown = str(value) if value < 65536 else f"{value & 255},{value >> 8 & 255},{value >> 16}"
@@ -206,10 +207,12 @@ def _require_size(shape: tuple[int, ...], item: Item) -> None:
         )
 
 
-def gray(found: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def gray(found: NDArray[Any]) -> NDArray[Any]:
     """Return the gray levels of a color image with equal channels; other values as they are."""
+    if found.dtype == np.uint8 or int(found.max(initial=0)) <= _LARGEST:
+        return found
     levels = found & np.uint32(255)
-    return levels if int(found.max(initial=0)) > 65535 and bool((levels * 0x10101 == found).all()) else found
+    return levels if bool((levels * np.uint32(0x10101) == found).all()) else found
 
 
 def _no_depth(path: str, mode: str) -> InvalidInput:
