@@ -81,6 +81,7 @@ def delta(found: Delta | None, digits: int = 2) -> str:
     """Return a difference in points with its interval."""
     if found is None:
         return ""
+    digits = max(digits, 2) if found.margin < 0.5 else digits  # differences of decibels are small
     return f"{signed(found.value, digits)} [{signed(found.low, digits)}, {signed(found.high, digits)}]"
 
 

@@ -22,7 +22,7 @@ from .spec import border, of
 
 PSNR, SSIM = "psnr", "ssim"
 SCORES = (Score(name=PSNR, title="PSNR", unit="dB"), Score(name=SSIM, title="SSIM"))
-DEFAULT_BUDGET = "psnr >= -0.1"
+DEFAULT_BUDGET = "psnr >= -0.02"
 VOCABULARY = Vocabulary(
     models="restoration models",
     names="psnr psnry psnrdb peaksignaltonoiseratio",
