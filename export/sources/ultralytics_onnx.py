@@ -22,7 +22,10 @@ from .ultralytics_heads import named_classes
 if TYPE_CHECKING:
     import onnx
 
-TASKS = {"detect": "detect", "classify": "classify", "semantic": "segment", "segment": "instances", "pose": "pose"}
+TASKS = {
+    "detect": "detect", "classify": "classify", "semantic": "segment", "segment": "instances", "pose": "pose",
+    "depth": "depth",
+}  # fmt: skip
 """Ultralytics' tasks whose exports are supported, and edgewright's names."""
 _TOLERANCE = 0.02  # pixels, and a thousandth of it in score: float32 rounding on an input of 640 pixels is below it
 
@@ -65,6 +68,9 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
             f"edgewright reads the tasks {', '.join(TASKS)} from the metadata.",
             "Export a model of one of these tasks, or describe its outputs in a TOML: task, outputs, [TASK].",
         )
+    if said["task"] == "depth":  # the graph computes meters at the size of the input
+        depth = {"values": "depth", "unit": "m", "interpolation": "corners", "align": "median", "max_depth": 100.0}
+        return {"task": "depth", "preprocess": _preprocess(said, image), "depth": depth}
     if not isinstance(names, dict) or not names:
         return {}  # another program changed the file: the user must describe the model
     labels = tuple(str(names[k]) for k in sorted(names))
@@ -124,7 +130,7 @@ def _preprocess(said: dict[str, str], image: Input) -> dict[str, Any]:
         # For a square the shorter side is scaled, other sizes are exact (data.augment.classify_transforms).
         resize = "shorter" if image.height == image.width else "exact"
         return {"resize": resize, "resize_to": size, "crop": size, "interpolation": "bilinear", "exif": "apply"} | color
-    resize = "exact" if _transformer(said) else "letterbox"
+    resize = "exact" if _transformer(said) or said["task"] == "depth" else "letterbox"
     return {"resize": resize, "resize_to": size, "interpolation": "opencv", "exif": "apply"} | color
 
 

@@ -180,3 +180,23 @@ def test_the_gallery_shows_maps_that_differ() -> None:
     assert gaps[0] == 0 and gaps[1] > 0.1
     assert report.picture(Image.new("RGB", (20, 12)), metric.chosen(found, [1]), 0.5, s).size == (20, 12)
     assert "%" in report.caption(reference[1:], found[1:], s)
+
+
+def test_depth_of_ultralytics_is_that_of_its_predictor() -> None:
+    from ultralytics import YOLO
+
+    from edgewright.export import overrides
+    from edgewright.export.sources import trainable
+    from edgewright.export.sources.parse import parse
+    from edgewright.vision.preprocess import batch
+
+    source = parse("ultralytics:yolo26n-depth.yaml?imgsz=64")
+    loaded = trainable(source, None, False).load()
+    s = overrides.build(loaded.spec, source.text)
+    photo = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    with torch.no_grad():
+        raw = loaded.model(torch.from_numpy(batch([photo], s)))
+    (ours,) = decode.read([raw.numpy()], s, [(70, 50)])
+    torch.manual_seed(0)
+    (theirs,) = YOLO("yolo26n-depth.yaml").predict(photo[..., ::-1].copy(), imgsz=64, verbose=False)
+    assert theirs.depth is not None and np.abs(ours.depth - theirs.depth.data.numpy()).max() < 1e-5
