@@ -27,9 +27,14 @@ def draw_points(
     line = canvas.line if size is None else max(1, min(2 * canvas.line, round(size / 70)))
     for a, b in skeleton.edges:
         if a < len(points) and b < len(points) and seen[a] and seen[b]:
-            canvas.segment(points[a], points[b], sides[a] if sides[a] == sides[b] else color or _MIDDLE, line)
+            canvas.segment(points[a], points[b], color or _between(sides[a], sides[b]), line)
     for k in np.flatnonzero(seen):
         canvas.dot(points[k], sides[k], line if len(points) <= 40 else 0.6 * line)
+
+
+def _between(one: Color, other: Color) -> Color:
+    """Return the color of an edge: the side of its points, or the middle between left and right."""
+    return other if one == _MIDDLE else one if other in (one, _MIDDLE) else _MIDDLE
 
 
 def _side(name: str) -> Color:

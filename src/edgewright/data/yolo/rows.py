@@ -30,6 +30,10 @@ _CORNERS = 8
 
 _HEAD = 4096
 
+PERSON = 0.53
+"""The part of a box that an object with keypoints covers: a file without masks has no area. Ultralytics' validator
+computes keypoint similarity with it."""
+
 
 class Rows:
     """Reads label files, and counts what it changed or left out.
@@ -72,7 +76,8 @@ class Rows:
     def _shaped(self, where: str, one: Box, numbers: tuple[float, ...]) -> Box:
         """The box `one` with what the task wants of its row."""
         if self._wants.keypoints:
-            return msgspec.structs.replace(one, keypoints=self._pose(where, numbers[4:]))
+            points = self._pose(where, numbers[4:])
+            return msgspec.structs.replace(one, keypoints=points, area=PERSON * one.area)
         if self._wants.corners:
             return msgspec.structs.replace(one, corners=numbers, area=shoelace(numbers))
         if self._wants.masks and len(numbers) == 4:
