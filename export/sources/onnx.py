@@ -65,8 +65,10 @@ def load(path: str, asked: Asked = NOTHING) -> Loaded:
     if outputs:
         output_pass.choose(model, outputs)
     stored = metadata.get_spec(model)
-    any_arrays = bool(getattr(section_of(task or (stored.task.kind if stored else TASK)), "ANY", False))
-    output_pass.require_arrays(model, any_arrays)
+    section = section_of(task or (stored.task.kind if stored else TASK))
+    any_arrays = bool(getattr(section, "ANY", False))
+    integers = any_arrays or bool(getattr(section, "INTEGERS", False)) or ultralytics_onnx.gives_maps(model)
+    output_pass.require_arrays(model, integers)
     half = precision.half(model)
     as_it_was = files.copy(model) if not mended and foreign.keeps_answers(model) else None
     notes = (*converted, *mended, *foreign.plain(model, Path(path).name))

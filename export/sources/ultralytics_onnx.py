@@ -39,6 +39,12 @@ def size_of(model: onnx.ModelProto) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
+def gives_maps(model: onnx.ModelProto) -> bool:
+    """Whether Ultralytics exported `model` for semantic segmentation, whose output is the class of each pixel."""
+    said = _metadata(model)
+    return said.get("author") == "Ultralytics" and said.get("task") == "semantic"
+
+
 def read(model: onnx.ModelProto, image: Input) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The spec fields of a model of Ultralytics with the input `image`, and notes; both empty for another model.
 

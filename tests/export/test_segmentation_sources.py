@@ -12,8 +12,7 @@ import torch.nn.functional as F
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
-from edgewright.export import overrides
-from edgewright.export.sources import onnx as onnx_source
+from edgewright.export import exporter, overrides
 from edgewright.export.sources import torchvision, ultralytics
 from edgewright.tasks.segment.decode import read
 from edgewright.tasks.segment.spec import Segment
@@ -98,12 +97,14 @@ def test_the_semantic_head_of_ultralytics_gives_the_maps_of_its_predictor(yolo: 
     assert [tuple(part.shape) for part in yolo.answers(yolo.module, x)] == [tuple(logits.shape)]
 
 
-def test_an_onnx_file_of_ultralytics_needs_no_description(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chosen", [False, True])
+def test_an_onnx_file_of_ultralytics_needs_no_description(chosen: bool, tmp_path: Path) -> None:
     import onnx
 
     class Maps(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.avg_pool2d(x, 8).repeat(1, 2, 1, 1)[:, :5]
+            maps = F.avg_pool2d(x, 8).repeat(1, 2, 1, 1)[:, :5]
+            return maps.argmax(1).to(torch.uint8) if chosen else maps
 
     torch.onnx.export(Maps(), (torch.rand(1, 3, *SIZE),), tmp_path / "sem.onnx", dynamo=False, output_names=["map"])
     model = onnx.load(tmp_path / "sem.onnx")
@@ -112,7 +113,6 @@ def test_an_onnx_file_of_ultralytics_needs_no_description(tmp_path: Path) -> Non
     for key, value in said.items():
         model.metadata_props.add(key=key, value=value)
     onnx.save(model, tmp_path / "sem.onnx")
-    loaded = onnx_source.load(str(tmp_path / "sem.onnx"))
-    spec = overrides.build({**loaded.spec, "source": "sem"}, "sem")
-    assert spec.task == Segment(scores="softmax", classes=5, labels=tuple("abcde"))
+    spec = exporter.export(str(tmp_path / "sem.onnx"), tmp_path / "out")
+    assert spec.task == Segment(scores="classes" if chosen else "softmax", classes=5, labels=tuple("abcde"))
     assert spec.preprocess.resize == "letterbox"

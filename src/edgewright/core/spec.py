@@ -127,6 +127,8 @@ class Section:
     __slots__ = ()
     ANY: ClassVar[bool] = False
     """Whether the task takes any inputs and outputs. Other tasks take one image."""
+    INTEGERS: ClassVar[bool] = False
+    """Whether the outputs may be whole numbers, such as the class of each pixel."""
     TABLE: ClassVar[str] = ""
     """The table of a description with its fields; empty: the table with the task's name."""
 

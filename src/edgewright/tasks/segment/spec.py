@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -36,6 +36,8 @@ class Segment(
     - `reduce_zero`: id 0 of the masks does not count, and every other id is reduced by one (ADE20K).
     - `classes`: the number of classes; 2 for one map. `labels`: their names, or empty.
     """
+
+    INTEGERS: ClassVar[bool] = True
 
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     scores: Literal["softmax", "sigmoid", "none", "classes"] = "softmax"
