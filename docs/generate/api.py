@@ -17,6 +17,7 @@ from edgewright.bench.results import Report
 from edgewright.boxes.spec import AnchorLevel, Head
 from edgewright.core import errors
 from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.points.crops import Crop, cut
 from edgewright.tasks.classify.answer import Classification, Prediction
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.answer import Detection, Detections
@@ -53,6 +54,7 @@ def groups() -> tuple[Group, ...]:
             "Classification": Classification, "Prediction": Prediction, "Detections": Detections,
             "Detection": Detection,
             "Poses": poses.Poses, "Pose": poses.Pose, "Keypoint": poses.Keypoint, "Points": Points,
+            "edgewright.points.crops.cut": cut, "Crop": Crop,
         }),
         Group("The description of a model", "The classes of `session.spec`, stored in each exported ONNX file.", {
             "edgewright.ModelSpec": ModelSpec, "Input": Input, "Preprocess": Preprocess, "Classify": Classify,

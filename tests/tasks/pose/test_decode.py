@@ -10,6 +10,7 @@ from PIL import Image
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
+from edgewright.points.crops import cut
 from edgewright.tasks.pose import decode, fit
 from edgewright.tasks.pose.draw import draw
 from edgewright.tasks.pose.spec import Pose
@@ -78,6 +79,19 @@ def test_an_answer_has_every_form() -> None:
     assert key_points.xy.shape == (1, 2, 2)
     image = Image.new("RGB", (64, 64), (128, 128, 128))
     assert (np.asarray(draw(image, found)) != np.asarray(image)).any()
+
+
+def test_the_answer_on_a_crop_moves_to_the_photo() -> None:
+    photo = Image.new("RGB", (200, 100))
+    photo.putpixel((120, 40), (255, 0, 0))
+    crop = cut(photo, (110, 20, 130, 60), scale=1.5)
+    assert crop.image.size == (60, 60) and (crop.left, crop.top) == (90, 10)
+    assert crop.image.getpixel((30, 30)) == (255, 0, 0)
+    assert cut(photo, (110, 20, 130, 60), scale=1.0, ratio=None).image.size == (20, 40)
+    output = np.array([[[[0.5, 0.5, 0.9], [0.5, 0.5, 0.8]]]], np.float32)
+    about = spec(decoder="points", values="yxs", units="relative")
+    (found,) = decode.read([output], about, [crop.image.size])
+    assert found.moved(crop.left, crop.top).keypoints[0, 0, :2].tolist() == [120, 40]
 
 
 @pytest.mark.parametrize(

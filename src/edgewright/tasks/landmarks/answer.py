@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +41,12 @@ class Points:
             return 0.0, 0.0, 0.0, 0.0
         (x1, y1), (x2, y2) = self.points[:, :2].min(axis=0).tolist(), self.points[:, :2].max(axis=0).tolist()
         return x1, y1, x2, y2
+
+    def moved(self, x: float, y: float) -> Points:
+        """Return the same points `x` and `y` pixels further: from a crop to its photo."""
+        shift = np.zeros(self.points.shape[1], np.float32)
+        shift[:2] = x, y
+        return replace(self, points=self.points + shift)
 
     def to_json(self, top: int = 0) -> dict[str, Any]:
         """Return the points as plain data. `top` has no effect."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -78,6 +78,12 @@ class Poses:
 
     def __iter__(self) -> Iterator[Pose]:
         return (self[k] for k in range(len(self)))
+
+    def moved(self, x: float, y: float) -> Poses:
+        """Return the same objects `x` and `y` pixels further: from a crop to its photo."""
+        boxes = self.boxes + np.asarray((x, y, x, y), np.float32)
+        points = self.keypoints + np.asarray((x, y, 0), np.float32)
+        return replace(self, boxes=boxes, keypoints=points)
 
     def rows(self, image: int) -> np.ndarray:
         """Return (N, 7 + 3 K) float32: the number `image`, the box, the score, the class, and the keypoints."""
