@@ -90,6 +90,17 @@ def test_each_layout_of_masks_gives_each_image_its_mask(tmp_path: Path, name: st
     assert sets.splits(tmp_path) == sets.splits(tmp_path, CLASSES)
 
 
+@pytest.mark.parametrize("form", ["calib/images/{}.jpg", "calib/{}.jpg"])
+def test_a_split_without_masks_has_images_to_calibrate(tmp_path: Path, form: str) -> None:
+    photo(tmp_path / form.format("b"))
+    photo(tmp_path / "val/images/a.jpg")
+    mask(tmp_path / "val/masks/a.png")
+    assert sets.splits(tmp_path) == ["calib", "val"] == sets.splits(tmp_path, CLASSES)
+    for found in (sets.listed(tmp_path, "calib"), sets.read(tmp_path, "calib", CLASSES)):
+        assert found.paths == [str(tmp_path / form.format("b"))] and found.items[0].pair is None
+    assert sets.read(tmp_path, "val", CLASSES).items[0].pair
+
+
 def test_vocs_lists_say_which_images_count(tmp_path: Path) -> None:
     for stem in ("a", "b", "c"):
         photo(tmp_path / f"JPEGImages/{stem}.jpg")
