@@ -21,7 +21,7 @@ from .results import Environment, Gpu, Load
 
 LIBRARIES = (
     "numpy", "Pillow", "opencv-python", "opencv-python-headless", "onnxruntime", "openvino", "torch", "torchvision",
-    "timm", "ultralytics", "ultralytics-opencv-headless", "onnx", "onnxslim", "nncf",
+    "timm", "transformers", "ultralytics", "ultralytics-opencv-headless", "onnx", "onnxslim", "nncf",
 )  # fmt: skip
 
 # Kernel names of the instruction sets that affect the latency of a precision, and edgewright's names for them.

@@ -29,6 +29,7 @@ _TEXT = {
         transform_input image_size groups width_per_group zero_init_residual size min_size max_size score_thresh
         nms_thresh detections_per_img topk_candidates fg_iou_thresh bg_iou_thresh trainable_backbone_layers
     """,
+    "transformers": "pretrained num_labels size",
     "ultralytics": "imgsz nc",
 }
 ALLOWED = {kind: frozenset(names.split()) for kind, names in _TEXT.items()}
@@ -43,6 +44,12 @@ def require_allowed(source: ParsedSource) -> None:
     if allowed is None:
         return
     for name, value in source.options.items():
+        if name == "trust_remote_code":
+            raise UsageError(
+                "The source has the option trust_remote_code.",
+                "edgewright never runs the code of a repository.",
+                "Write a factory that builds the model, and name it: torch:file.py:factory",
+            )
         if name not in allowed:
             near = difflib.get_close_matches(name, sorted(allowed), 1)
             raise UsageError(

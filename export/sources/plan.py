@@ -5,8 +5,8 @@ builds it (``model.yaml`` if that is a pickle) and the changes: attributes of mo
 of tensors, blocks replaced by identities. Nothing is pickled, so that loading needs and runs no code of another origin.
 
 Such a folder may come from elsewhere. So its plan may name only a registered architecture of timm or torchvision, or a
-description that Ultralytics ships or that is in the folder. A path, hub, pickle or pretrained weights are refused, and
-a torch factory needs the user's trust.
+description that Ultralytics ships or that is in the folder (config.json for transformers). A path, hub, pickle or
+pretrained weights are refused, and a torch factory needs the user's trust.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edgewright.core.errors import IntegrityError, InvalidInput, UsageError
 from edgewright.core.lazy import require
 from edgewright.core.spec import decode, encode
 
+from . import transformers
 from .loaded import Loaded, Trainable
 from .options import require_allowed
 from .parse import LIBRARIES, PLAN, ParsedSource, parse
@@ -102,6 +103,16 @@ def keep_architecture(folder: Path, module: torch.nn.Module) -> str:
     return f"ultralytics:{ARCHITECTURE}"
 
 
+def keep_config(folder: Path, source: ParsedSource) -> str:
+    """Copy the configuration of the transformers `source` to `folder`. Returns the source for a plan there."""
+    origin = transformers.folder_of(source.name, weights=False)
+    for name in (transformers.CONFIG, transformers.PROCESSOR):
+        with files.open_contained(origin, name, hard_links=True) as file:
+            files.write(folder / name, file.read())
+    options = [f"{key}={value}" for key, value in source.options.items() if key != "pretrained"]
+    return "?".join([f"transformers:{transformers.CONFIG}", *(["&".join(options)] if options else [])])
+
+
 def source_of(plan: Plan, folder: Path, trust: bool = False) -> ParsedSource:
     """The source that the plan in `folder` changes: a registered architecture, or the description in the folder.
 
@@ -124,7 +135,12 @@ def source_of(plan: Plan, folder: Path, trust: bool = False) -> ParsedSource:
     if source.kind == "ultralytics" and source.name == ARCHITECTURE:
         with files.open_contained(folder, ARCHITECTURE):  # a file inside the folder, no link out of it
             return msgspec.structs.replace(source, name=str(folder / ARCHITECTURE))
-    if source.kind not in LIBRARIES or not _NAME.fullmatch(source.name):
+    if source.kind == "transformers" and source.name == transformers.CONFIG:
+        for name in (transformers.CONFIG, transformers.PROCESSOR):
+            with files.open_contained(folder, name):  # files inside the folder, no links out of it
+                pass
+        return msgspec.structs.replace(source, name=str(folder), options={**source.options, "pretrained": False})
+    if source.kind not in LIBRARIES or source.kind == "transformers" or not _NAME.fullmatch(source.name):
         raise _refused(folder, plan, "It names a file, a folder or a hub.")
     if source.kind == "ultralytics":
         _require_shipped(source.name, folder, plan)

@@ -30,8 +30,9 @@ SourceArgument = Annotated[
     typer.Argument(
         metavar="SOURCE",
         rich_help_panel=IN,
-        help="The model: timm:NAME, torchvision:NAME, ultralytics:NAME, torch:package.module:factory, an .onnx file, "
-        "or a folder from prune or distill. Options follow '?', e.g. timm:resnet18?num_classes=10.",
+        help="The model: timm:NAME, torchvision:NAME, ultralytics:NAME, transformers:NAME-or-folder, "
+        "torch:package.module:factory, an .onnx or .tflite file, or a folder from prune or distill. "
+        "Options follow '?', e.g. timm:resnet18?num_classes=10.",
     ),
 ]
 CheckpointOption = Annotated[

@@ -34,6 +34,8 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
       bottom.
     - `interpolation`: "opencv" is OpenCV's INTER_LINEAR, as detectors are trained; the others are Pillow's.
     - `crop`: a center crop to (height, width). A smaller image is padded with zeros, after a letterbox with `pad`.
+      `rounding`: if an odd number of pixels is left over, the crop starts at the "nearest" whole pixel, a half to the
+      even one (torchvision, timm), or one is rounded "down" (transformers).
     - `divide`, `mean`, `std`: an input value is (pixel / divide - mean) / std, by channel. A pixel is from 0 to 255.
     - `normalize`: "graph" means that the graph divides and normalizes; it takes the pixels, from 0 to 255.
     - `exif`: whether the EXIF orientation of a photo is applied first. OpenCV's imread applies it (and Ultralytics),
@@ -46,6 +48,7 @@ class Preprocess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     pad: int | tuple[int, int, int] = 114
     align: Literal["center", "corner"] = "center"
     crop: tuple[Side, Side] | None = None
+    rounding: Literal["nearest", "down"] = "nearest"
     color: Literal["RGB", "BGR", "L"] = "RGB"
     divide: float = 255.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)

@@ -73,7 +73,7 @@ def placement(size: tuple[int, int], p: Preprocess, i: Input) -> Placement:
         left, top = _margins((width, height), p)
         height, width = p.resize_to
     if p.crop:
-        left, top = left - _start(width, p.crop[1]), top - _start(height, p.crop[0])
+        left, top = left - _start(width, p.crop[1], p), top - _start(height, p.crop[0], p)
         height, width = p.crop
     _check_size(height, width, i)
     return Placement(scale_x, scale_y, left, top)
@@ -184,8 +184,11 @@ def _margins(size: tuple[int, int], p: Preprocess) -> tuple[int, int]:
     return round((to_width - width) / 2 - 0.1), round((to_height - height) / 2 - 0.1)
 
 
-def _start(size: int, crop: int) -> int:
-    """Where torchvision's ``center_crop`` starts; negative: that many pixels of padding come first."""
+def _start(size: int, crop: int, p: Preprocess) -> int:
+    """Where the center crop starts, in torchvision's ``center_crop`` or in transformers'; negative: that many pixels of
+    padding come first."""
+    if p.rounding == "down":
+        return (size - crop) // 2
     return -((crop - size) // 2) if crop > size else round((size - crop) / 2)
 
 

@@ -303,6 +303,9 @@ def write(
     elif parsed.kind == "ultralytics" and (not parsed.name.endswith(".yaml") or ultralytics.file_of(parsed.name)):
         source = plans.keep_architecture(folder, module)
         parsed = plans.source_of(plans.Plan(source=source), folder)
+    elif parsed.kind == "transformers":
+        source = plans.keep_config(folder, parsed)
+        parsed = plans.source_of(plans.Plan(source=source), folder)
     fields = flat(spec)
     own = ("preprocess", description.table_of(spec.task.kind), "classes", "labels")
     described = {key: fields[key] for key in own if key in fields}
@@ -314,7 +317,7 @@ def _original(source: sources.ParsedSource) -> Any:
     """The module as the source builds it: only its shapes matter."""
     from edgewright.export.sources import trainable
 
-    if source.kind in ("timm", "torchvision"):
+    if source.kind in ("timm", "torchvision", "transformers"):
         source = msgspec.structs.replace(source, options={**source.options, "pretrained": False})
     return trainable(source, None, True).module
 

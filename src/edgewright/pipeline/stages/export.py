@@ -96,6 +96,9 @@ def _named_digest(source: str) -> str | None:
         return files.sha256(path)
     if (folder := files.absolute(source) / PLAN).is_file():
         return files.sha256(folder) + files.sha256(folder.with_name(plan.WEIGHTS))
+    if library == "transformers" and (folder := files.absolute(rest)).is_dir():
+        read = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin"))
+        return "".join(files.sha256(path) for path in read if path.is_file())
     if library != "torch":
         return None
     found = torch.file_of(rest)

@@ -58,12 +58,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 LIBRARIES = {
     "export": (
-        "torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless", "onnx", "onnxscript", "onnxslim",
-        "onnxruntime",
+        "torch", "torchvision", "timm", "transformers", "ultralytics", "ultralytics-opencv-headless", "onnx",
+        "onnxscript", "onnxslim", "onnxruntime", "openvino",
     ),
     "quantize": ("nncf", "onnx", "onnxruntime", "torch"),
-    "distill": ("torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless"),
-    "prune": ("torch", "torchvision", "timm", "ultralytics", "ultralytics-opencv-headless", "torch-pruning", "scipy"),
+    "distill": ("torch", "torchvision", "timm", "transformers", "ultralytics", "ultralytics-opencv-headless"),
+    "prune": (
+        "torch", "torchvision", "timm", "transformers", "ultralytics", "ultralytics-opencv-headless", "torch-pruning",
+        "scipy",
+    ),
     "compile": ("onnxruntime", "openvino", "torch", "onnx", "tensorrt", "tensorrt-rtx-cu13"),
     "check": ("onnx", "tensorrt-rtx-cu13"),
     "score": ("numpy",),
