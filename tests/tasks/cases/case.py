@@ -20,7 +20,8 @@ class Case(NamedTuple):
 
     `model` returns the ONNX file. `worsen` changes its weights for the worse. `description` is its TOML. `data` writes
     images below a folder. `heading`: of the score's column. `primary`, `title`: the name and title of the primary
-    score. `says`: a part of what `edgewright run` prints.
+    score. `says`: a part of what `edgewright run` prints. `itself`: the score compares a variant with the model's own
+    float outputs, so it has no difference to them, and a worse model is no worse variant.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Case(NamedTuple):
     primary: str
     title: str
     says: str
+    itself: bool = False
 
 
 def load(path: str) -> Any:
