@@ -1,4 +1,4 @@
-"""Which tasks the outputs of a model suggest, for the error about a model whose task nobody knows."""
+"""Which tasks the outputs of a model suggest, for the error about a model whose task is unknown."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 GridSample, RoiAlign and deformable convolutions read a feature map at computed places. An error of a place moves the
 result, however small it is next to the feature values. Therefore the nodes that compute places stay in float, back to
-the layers before them. So do the last layers before each output if they are a small part of the work.
+the layers before them, and on to the layers that read them: next to features, places would share their INT8 scale. So
+do the last layers before each output if they are a small part of the work.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def nodes(model: onnx.ModelProto) -> list[str]:
     makers = producers_of(model.graph)
     places = [node.input[k] for node in model.graph.node for k in PLACES.get(node.op_type, ()) if len(node.input) > k]
     found = _before(places, makers)
+    found += _behind([name for node in found for name in node.output], model, found)
     last = _before([value.name for value in model.graph.output], makers)
     work = _work(model)
     total = sum(work.values())
@@ -55,6 +57,19 @@ def _before(tensors: list[str], makers: dict[str, onnx.NodeProto]) -> list[onnx.
         found.append(node)
         if node.op_type not in PRODUCTS and node.op_type not in PLACES:
             waiting += node.input
+    return found
+
+
+def _behind(tensors: list[str], model: onnx.ModelProto, known: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Return the nodes that read `tensors`, up to the nearest layers with weights, with these layers."""
+    reached, found = set(tensors), []
+    inside = {node.output[0] for node in known}
+    for node in model.graph.node:
+        if node.output[0] in inside or not reached.intersection(node.input) or node.op_type in PLACES:
+            continue
+        found.append(node)
+        if node.op_type not in PRODUCTS:
+            reached.update(node.output)
     return found
 
 
