@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .census import PRODUCTS
-from .index import constants_of
+from .index import constants_of, producers_of
 
 if TYPE_CHECKING:
     import onnx
@@ -26,6 +26,25 @@ def of(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, bool]]:
             if layer:
                 leads.update(node.input)
     return found[::-1]
+
+
+def before(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the layers whose output reaches a last layer with no other layer between."""
+    constants, makers = constants_of(model.graph), producers_of(model.graph)
+    waiting = [name for node, layer in of(model) if layer for name in node.input if name not in constants]
+    found: dict[str, onnx.NodeProto] = {}
+    seen = set(waiting)
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None:
+            continue
+        if node.op_type in PRODUCTS and any(name in constants for name in node.input):
+            found[node.output[0]] = node
+            continue
+        new = [name for name in node.input if name and name not in constants and name not in seen]
+        seen.update(new)
+        waiting += new
+    return list(found.values())
 
 
 def first_layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from PIL import Image
 from edgewright.core import files
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
-from edgewright.core.store import default_root
+from edgewright.core.store import Store
 from edgewright.data import pairs, photos
 from edgewright.data.choosing import spread
 from edgewright.data.fit import as_stored
@@ -32,7 +31,7 @@ SAMPLE = 16
 MORE = 15
 """Pixels that a wanted image may have more than its input times the scale: the rest of a division."""
 FOLDER = "degraded"
-"""The folder for computed inputs, in the cache."""
+"""The stage of computed inputs in the store."""
 
 
 def found(images: ImageSet) -> ImageSet:
@@ -70,9 +69,15 @@ def derived(images: ImageSet, spec: ModelSpec) -> ImageSet:
     section = of(spec)
     if degradation(section) == "none" or all(map(known, images.items)):
         return images
-    digests = dict(zip(images.paths, images.digests))
+    items = images.items
+    inputs = {
+        "images": [digest for item, digest in zip(items, images.digests) if not known(item)], "scale": section.scale,
+        "degrade": degradation(section), "sigma": section.sigma, "seed": section.seed, "turns": spec.preprocess.turns,
+        "names": [Path(item.path).stem for item in items],
+    }  # fmt: skip
+    made = Store().stage(FOLDER, inputs, lambda folder: _write(folder, images, section, spec.preprocess.turns)).path
     return images.only(
-        item if known(item) else _derived(item, digests[item.path], section, spec) for item in images.items
+        item if known(item) else _derived(item, made / _name(number, item), spec) for number, item in enumerate(items)
     )
 
 
@@ -94,14 +99,21 @@ def degraded(image: Image.Image, section: Restore, digest: str = "") -> Image.Im
     return image
 
 
-def _derived(item: Item, digest: str, section: Restore, spec: ModelSpec) -> Item:
-    settings = (section.scale, degradation(section), section.sigma, section.seed, spec.preprocess.turns)
-    key = hashlib.sha256(repr((digest, settings)).encode()).hexdigest()[:16]
-    path = default_root() / FOLDER / key / f"{Path(item.path).stem}.png"
-    turn = 1 if not spec.preprocess.turns else photos.look([item.path])[0].orientation
-    if not path.is_file():
-        image = open_image(item.path, spec.preprocess.turns).convert("RGB")
-        content = io.BytesIO()
-        degraded(image, section, digest).save(content, "PNG")
-        files.write(path, content.getvalue())
+def _write(folder: Path, images: ImageSet, section: Restore, turn: bool) -> None:
+    """Write the input for each image without a wanted image."""
+    for number, (item, digest) in enumerate(zip(images.items, images.digests)):
+        if not known(item):
+            image = open_image(item.path, turn).convert("RGB")
+            content = io.BytesIO()
+            degraded(image, section, digest).save(content, "PNG", compress_level=1)
+            files.write(folder / _name(number, item), content.getvalue())
+
+
+def _name(number: int, item: Item) -> str:
+    """Return the place of an input in the entry of the store. It keeps the name of its photo for reports."""
+    return f"{number:05}/{Path(item.path).stem}.png"
+
+
+def _derived(item: Item, path: Path, spec: ModelSpec) -> Item:
+    turn = photos.look([item.path])[0].orientation if spec.preprocess.turns else 1
     return msgspec.structs.replace(item, path=str(path), pair=item.path, turn=turn, size=None, orientation=1)
