@@ -15,6 +15,7 @@ from edgewright.data import crops
 from edgewright.data.boxes import Box
 from edgewright.data.crops import Crops
 from edgewright.data.items import ImageSet, Item
+from edgewright.points.crops import cut
 
 SIZE = (40, 30)
 
@@ -63,6 +64,30 @@ def test_objects_that_do_not_count_are_left_out(tmp_path: Path) -> None:
     assert len(found.items) == 1 and [(one.code, one.count) for one in found.remarks] == [("objects-outside", 1)]
     with pytest.raises(InvalidInput, match="has no object to cut out"):
         crops.write(images(tmp_path, others[0]), tmp_path, Crops())
+
+
+def test_crops_are_kept_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
+    given_set = images(tmp_path, Box(0, 10, 6, 20, 16, 100), Box(0, 1, 1, 9, 9, 64))
+    found = crops.stored(given_set, Crops())
+    assert len(found.items) == 2 and found.name == "set" and Path(found.items[0].path).is_file()
+    assert crops.stored(given_set, Crops()) == found
+    assert crops.stored(given_set, Crops(scale=2)).paths != found.paths
+    bare = given_set.only(Item(item.path, None) for item in given_set.items)
+    assert crops.stored(bare, Crops()) is bare
+
+
+INSIDE = st.floats(0, 20)
+
+
+@given(INSIDE, INSIDE, st.floats(1, 10), st.floats(1, 10), st.floats(1, 2), st.sampled_from([None, 1.0, 0.75]))
+def test_a_device_cuts_the_same_region(
+    x: float, y: float, w: float, h: float, scale: float, aspect: float | None
+) -> None:
+    box = (x, y, x + w, y + h)
+    found = cut(Image.new("RGB", SIZE), box, scale, aspect)
+    place = (found.left, found.top, found.left + found.image.width, found.top + found.image.height)
+    assert crops.region(Box(0, *box, w * h), SIZE, Crops(scale=scale, aspect=aspect)) == place
 
 
 SIDE = st.floats(-10, 50)

@@ -6,14 +6,15 @@ loss, and its labels move into the pixels of that file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from edgewright.core import files, image_files
 from edgewright.core.errors import InvalidInput
+from edgewright.core.store import Store
 
 from . import photos
 from .boxes import Box
@@ -21,8 +22,10 @@ from .items import ImageSet, Item
 from .remarks import remark
 
 _CONTENT = "crops.json"
-_LEAST = 2
-"""A crop has at least so many pixels on each side."""
+_VERSION = 1
+"""Increase it if the same objects give other crops."""
+_LEAST = 1.0
+"""A smaller side of an object counts as so many pixels."""
 
 
 class Crops(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,25 +77,39 @@ def read(folder: Path) -> ImageSet:
     return found.only(items)
 
 
-def make(request: dict[str, Any], folder: str) -> None:
-    """Write crops as a stage of the store. `request` has `images` and `how`. Runs in a child process."""
-    write(msgspec.convert(request["images"], ImageSet), Path(folder), msgspec.convert(request["how"], Crops))
+def stored(images: ImageSet, how: Crops) -> ImageSet:
+    """Return the set of the objects of `images`, which `write` writes into the cache once; `images` if it has none.
+
+    An object is a box. Raises the errors of `write`.
+    """
+    if all(not item.boxes for item in images.items):
+        return images
+    boxes = [(item.boxes, item.orientation) for item in images.items]
+    inputs = {"images": images.digests, "names": images.paths, "boxes": boxes, "how": how, "version": _VERSION}
+    entry = Store().stage("crops", inputs, lambda folder: _written(images, folder, how))
+    return msgspec.structs.replace(
+        read(entry.path), name=images.name, split=images.split, wants=images.wants, skeleton=images.skeleton
+    )
+
+
+def _written(images: ImageSet, folder: Path, how: Crops) -> None:
+    write(images, folder, how)
 
 
 def region(box: Box, size: tuple[int, int], how: Crops) -> tuple[int, int, int, int] | None:
     """Return the corners (left, top, right, bottom) of an object's crop in an image of `size`, in whole pixels.
 
-    They can be outside the image. None if the object is completely outside.
+    They can be outside the image. None if the object is completely outside. The same region as in
+    ``edgewright.points.crops.cut``, for a box inside the image.
     """
     x1, y1, x2, y2 = max(box.x1, 0.0), max(box.y1, 0.0), min(box.x2, float(size[0])), min(box.y2, float(size[1]))
     if x1 >= x2 or y1 >= y2:
         return None
-    width, height = (x2 - x1) * how.scale, (y2 - y1) * how.scale
+    width, height = how.scale * max(x2 - x1, _LEAST), how.scale * max(y2 - y1, _LEAST)
     if how.aspect is not None:
         width, height = max(width, height * how.aspect), max(height, width / how.aspect)
-    sides = tuple(max(_LEAST, round(side)) for side in (width, height))
-    left, top = (round((a + b - side) / 2) for a, b, side in ((x1, x2, sides[0]), (y1, y2, sides[1])))
-    return left, top, left + sides[0], top + sides[1]
+    left, top = round((x1 + x2 - width) / 2), round((y1 + y2 - height) / 2)
+    return left, top, left + math.ceil(width), top + math.ceil(height)
 
 
 def moved(box: Box, x: float, y: float) -> Box:

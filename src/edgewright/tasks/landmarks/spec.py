@@ -36,6 +36,8 @@ class Landmarks(
     - `score`: with a lower score of the object, a device gives no points.
     - `normalize`: errors are divided by this size of the labeled object. "box": the root of the box's area. "diagonal":
       the box's diagonal. Two indices: the distance of these two points, such as the outer corners of the eyes.
+    - `crop`: the data set has photos with several objects, and the model takes one. For accuracy and calibration, each
+      labeled object is cut out with a region `crop` times as large as its box, in the ratio of the input.
     """
 
     decoder: Single = "points"
@@ -50,6 +52,7 @@ class Landmarks(
     normalize: Literal["box", "diagonal"] | tuple[Index, Index] = "box"
     names: tuple[str, ...] = ()
     edges: tuple[tuple[Index, Index], ...] = ()
+    crop: Annotated[float, msgspec.Meta(ge=1, le=10)] | None = None
 
     def __post_init__(self) -> None:
         """Raise `ValueError` if fields contradict one another."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
+from edgewright.data import crops
 from edgewright.data.sets import ImageSet, Item
 from edgewright.data.wants import Wants
 
@@ -15,6 +16,14 @@ WANTS = Wants(keypoints=True)
 NEEDS = "one object with keypoints an image"
 CLASSES = False
 TURNED = ", and their points were rotated back with them"
+
+
+def derived(images: ImageSet, spec: ModelSpec) -> ImageSet:
+    """Return the objects of `images`, each cut out as an image of its own, if the section's `crop` says so."""
+    crop = section.of(spec).crop
+    if crop is None:
+        return images
+    return crops.stored(images, crops.Crops(scale=crop, aspect=spec.input.width / spec.input.height))
 
 
 def found(images: ImageSet) -> ImageSet:
@@ -38,7 +47,7 @@ def match(images: ImageSet, spec: ModelSpec) -> ImageSet:
             raise InvalidInput(
                 f"{name} has {len(objects)} objects with keypoints.",
                 f"'{spec.name}' gives the points of one object for each image.",
-                "Cut each object out (docs/how-to/landmarks.md), or use the task pose.",
+                "Set crop = 1.25 in [landmarks] to cut each object out, or use the task pose.",
             )
         points = len(objects[0].keypoints or ())
         if points != d.points:

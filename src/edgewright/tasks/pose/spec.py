@@ -43,6 +43,8 @@ class Pose(Head, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
       parabola to the logs. `udp`: the corners of map and input are aligned, as in models that were trained with UDP.
     - `sigmas`: the falloff of each point in the object keypoint similarity (OKS). Empty: from the data set, else COCO's
       for 17 points, else 1 / K.
+    - `crop`: the data set has photos with several objects, and the model takes one. For accuracy and calibration, each
+      labeled object is cut out with a region `crop` times as large as its box, in the ratio of the input.
     """
 
     decoder: Decoder | Single  # type: ignore[assignment]
@@ -58,6 +60,7 @@ class Pose(Head, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     edges: tuple[tuple[Index, Index], ...] = ()
     sigmas: tuple[float, ...] = ()
     classes: Count = 1
+    crop: Annotated[float, msgspec.Meta(ge=1, le=10)] | None = None
 
     def __post_init__(self) -> None:
         """Raise `ValueError` if fields contradict one another."""
@@ -72,6 +75,8 @@ class Pose(Head, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("sigmas must be positive")
         if self.single is not None and self.classes != 1:
             raise ValueError(f'the decoder "{self.decoder}" gives objects of one class, but classes is {self.classes}')
+        if self.single is None and self.crop is not None:
+            raise ValueError(f'crop is for models of one object, but the decoder "{self.decoder}" finds several')
 
     @property
     def extra(self) -> int:

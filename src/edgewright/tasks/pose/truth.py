@@ -8,7 +8,7 @@ import msgspec
 
 from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import ModelSpec
-from edgewright.data import sets
+from edgewright.data import crops, sets
 from edgewright.data.sets import ImageSet, Item
 from edgewright.data.wants import Wants
 
@@ -18,6 +18,14 @@ WANTS = Wants(keypoints=True)
 NEEDS = "boxes with keypoints"
 CLASSES = False
 TURNED = ", and their keypoints were rotated back with them"
+
+
+def derived(images: ImageSet, spec: ModelSpec) -> ImageSet:
+    """Return the objects of `images`, each cut out as an image of its own, if the section's `crop` says so."""
+    crop = section.of(spec).crop
+    if crop is None:
+        return images
+    return crops.stored(images, crops.Crops(scale=crop, aspect=spec.input.width / spec.input.height))
 
 
 def found(images: ImageSet) -> ImageSet:
