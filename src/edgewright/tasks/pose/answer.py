@@ -49,8 +49,8 @@ class Poses:
 
     - `boxes`: (N, 4) float32, x1, y1, x2, y2 in pixels of the original image, clipped to it.
     - `scores`: (N,) float32, from 0 to 1. `indices`: (N,) int64, the classes.
-    - `keypoints`: (N, K, 3) float32: x and y in pixels of the original image, and the score. Points can be outside the
-      image.
+    - `keypoints`: (N, K, 3) float32: x and y in pixels of the original image, and the score. Of a model with boxes they
+      are clipped to the image, as in Ultralytics.
     - `names`: the names of all classes; if empty, the index is the label. `point_names`: the names of the points, or
       empty. `edges`: pairs of points that form a line.
     """

@@ -49,7 +49,8 @@ def read(
     answers = list[Poses]()
     for found, size in zip(boxes.read(outputs, spec, sizes, least), sizes):
         points = keypoints(found.extra, found.cells, spec)
-        points[..., :2] = boxes.in_photo(points[..., :2], spec, size)
+        moved = boxes.in_photo(points[..., :2], spec, size)
+        points[..., :2] = np.clip(moved, 0, np.asarray(size, np.float32))  # as Ultralytics' predictor and its results
         answers.append(_poses(found.boxes, found.scores, found.classes, points, spec))
     return answers
 
