@@ -346,7 +346,6 @@ def test_official_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.M
     [
         ("yolo99n", {}, "no weights 'yolo99n.pt'"),
         ("yolo99n.yaml", {}, "no model description"),
-        ("yolo11n-seg.yaml", {}, "Segment"),
         ("yolo11n-cls.yaml", {}, "Classify"),
         ("yolo11n.yaml", {"imgsz": 100}, "a multiple of 32"),
         ("yolo11n.yaml", {"imgsz": "big"}, "imgsz is big"),
