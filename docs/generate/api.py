@@ -22,6 +22,8 @@ from edgewright.tasks.classify.answer import Classification, Prediction
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.answer import Detection, Detections
 from edgewright.tasks.detect.spec import Detect
+from edgewright.tasks.instances.answer import InstanceMask, InstanceMasks
+from edgewright.tasks.instances.spec import Instances
 from edgewright.tasks.landmarks.answer import Points
 from edgewright.tasks.landmarks.spec import Landmarks
 from edgewright.tasks.pose import answer as poses
@@ -53,13 +55,14 @@ def groups() -> tuple[Group, ...]:
             "edgewright.open": edgewright.open, "edgewright.Session": edgewright.Session,
             "Classification": Classification, "Prediction": Prediction, "Detections": Detections,
             "Detection": Detection,
+            "InstanceMasks": InstanceMasks, "InstanceMask": InstanceMask,
             "Poses": poses.Poses, "Pose": poses.Pose, "Keypoint": poses.Keypoint, "Points": Points,
             "edgewright.points.crops.cut": cut, "Crop": Crop,
         }),
         Group("The description of a model", "The classes of `session.spec`, stored in each exported ONNX file.", {
             "edgewright.ModelSpec": ModelSpec, "Input": Input, "Preprocess": Preprocess, "Classify": Classify,
             "Detect": Detect, "Head": Head, "AnchorLevel": AnchorLevel,
-            "pose.spec.Pose": Pose, "Landmarks": Landmarks,
+            "Instances": Instances, "pose.spec.Pose": Pose, "Landmarks": Landmarks,
         }),
         Group("On the machine that builds", "One function for each command. `edgewright.optimize` is the main job.", {
             first: functions.pop(first), "Outcome": api.Outcome, "Best": api.Best, "Report": Report, **functions,

@@ -26,6 +26,7 @@ from edgewright.runtimes.bundle import Manifest
 from edgewright.runtimes.options import Builder, Options
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.spec import Detect
+from edgewright.tasks.instances.spec import Instances
 from edgewright.tasks.landmarks.spec import Landmarks
 from edgewright.tasks.pose.spec import Pose
 
@@ -122,6 +123,12 @@ def test_every_field_of_points_is_described() -> None:
         inherited = set(Head.__struct_fields__) - {"decoder"} if issubclass(kind, Head) else set()
         assert sorted(names(found)) == sorted(set(kind.__struct_fields__) - BESIDE - inherited)
         require_defaults(found, kind, 2)
+
+
+def test_every_field_of_masks_is_described() -> None:
+    found = rows("model-spec.md", "## `[instances]` of a model of instance masks")
+    assert sorted(names(found)) == sorted(set(Instances.__struct_fields__) - set(Head.__struct_fields__))
+    require_defaults(found, Instances, 2)
 
 
 def test_every_top_level_field_of_a_spec_is_described() -> None:

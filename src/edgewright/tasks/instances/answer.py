@@ -54,7 +54,6 @@ class InstanceMasks:
     size: tuple[int, int]
     source: Callable[[int], Crop] = field(repr=False)
     names: tuple[str, ...] = ()
-    _crops: dict[int, Crop] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -70,9 +69,7 @@ class InstanceMasks:
 
     def crop(self, k: int) -> Crop:
         """Return the mask of object `k` inside of its box; for drawing."""
-        if k not in self._crops:
-            self._crops[k] = self.source(k)
-        return self._crops[k]
+        return self.source(k)
 
     def mask(self, k: int) -> np.ndarray:
         """Return the mask of object `k`, bool (height, width) of the original image."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ def read(
 def _answer(one: boxes.Found, values: np.ndarray, spec: ModelSpec, size: tuple[int, int]) -> InstanceMasks:
     placed = prototypes.place(values, spec, size)
 
+    @functools.cache
     def crop(k: int) -> Crop:
         return Crop(*placed.column_bits(one.extra[k], one.boxes[k]))
 
