@@ -43,8 +43,9 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `classes`: the names of the labels; empty if labels are bare indices of the model's classes, or absent. `order`: the
     source of the order of `classes`. "file": a file lists them in the order of the indices. "sorted": sorted names of
     class folders or annotations. "index": the indices themselves. `skeleton`: the keypoints of a set that has some.
-    `folder`: the data folder. `wants`: the labels that were read; None if the task was not known. `unread`:
-    what the folder has for other tasks, such as "masks/", if the task was not known.
+    `folder`: the data folder. `read_split`: the split that was read; `split` has another name for a part of it.
+    `wants`: the labels that were read; None if the task was not known. `unread`: what the folder has for other tasks,
+    such as "masks/", if the task was not known.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     remarks: tuple[Remark, ...] = ()
     skeleton: Skeleton | None = None
     folder: str = ""
+    read_split: str = ""
     wants: Wants | None = None
     unread: str = ""
 

@@ -107,7 +107,9 @@ def _read(folder: Path, split: str | None, wants: Wants | None, with_boxes: bool
 
 def _known(found: ImageSet, folder: Path, wants: Wants | None, unread: str = "") -> ImageSet:
     folder = absolute(folder)
-    return msgspec.structs.replace(found, name=folder.name, folder=str(folder), wants=wants, unread=unread)
+    return msgspec.structs.replace(
+        found, name=folder.name, folder=str(folder), read_split=found.split, wants=wants, unread=unread
+    )
 
 
 def annotated_near(images: ImageSet) -> str:

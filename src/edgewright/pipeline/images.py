@@ -232,7 +232,7 @@ def only_inputs(images: ImageSet, spec: ModelSpec) -> ImageSet:
     wants = tasks.of(spec).truth.WANTS
     if wants.pair != "image" or not images.folder:
         return images
-    inputs = {item.path for item in sets.listed(Path(images.folder), images.split or None, wants).items}
+    inputs = {item.path for item in sets.listed(Path(images.folder), images.read_split or None, wants).items}
     kept = tuple(item for item in images.items if item.path in inputs)
     return msgspec.structs.replace(images, items=kept) if kept else images
 
@@ -314,7 +314,7 @@ def wanted(images: ImageSet, wants: Wants, runner: Reading = ALONE) -> ImageSet:
     """`images` with the labels that a task wants, read again from their folder if they were read without the task."""
     if images.wants == wants or not images.folder or (wants == PLAIN and not images.unread):
         return images
-    found = sets.read(Path(images.folder), images.split or None, wants)
+    found = sets.read(Path(images.folder), images.read_split or None, wants)
     by_path = {item.path: item for item in found.items}
     if images.unread and any(path not in images.paths for path in by_path) and wants == PLAIN:
         _require_no_pairs(images, len(by_path))
@@ -335,7 +335,7 @@ def wanted(images: ImageSet, wants: Wants, runner: Reading = ALONE) -> ImageSet:
 
 def _require_no_pairs(images: ImageSet, every: int) -> None:
     """Raise if the images were listed as pairs, and are classes for the model: then some of them are missing here."""
-    if every > len(sets.listed(Path(images.folder), images.split or None).items):
+    if every > len(sets.listed(Path(images.folder), images.read_split or None).items):
         raise InvalidInput(
             f"{images.folder} has {images.unread}, but the model needs classes or boxes.",
             "edgewright lists only the images of such a folder, not the files that belong to them.",
