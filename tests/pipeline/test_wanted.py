@@ -12,6 +12,7 @@ from edgewright.core.errors import InvalidInput
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.data import pairs
 from edgewright.pipeline import images as image_sets
+from edgewright.pipeline.jobs import distill
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.spec import Detect
 from edgewright.tasks.landmarks.spec import Landmarks
@@ -104,3 +105,13 @@ def test_objects_are_cut_out_for_a_model_of_one(tmp_path: Path, monkeypatch: pyt
     assert len(found.items) == 2 and found.items[0].path.startswith(str(tmp_path / "cache"))
     (box,) = found.items[0].boxes or ()
     assert box.keypoints == ((5, 9, 2), (15, 11, 2)), "a square of 20 pixels around the box"
+
+
+def test_a_student_learns_masks_from_its_teacher_only(tmp_path: Path) -> None:
+    photo(tmp_path / "images/a.png")
+    mask(tmp_path / "masks/a.png")
+    training = image_sets.read_evaluation(tmp_path, None)
+    with pytest.raises(InvalidInput, match="The task segment has no training on labels"):
+        distill._labelled(training, SEGMENT, True)
+    (item,) = distill._labelled(training, SEGMENT, None).items
+    assert item.boxes is item.label is None

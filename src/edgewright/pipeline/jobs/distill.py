@@ -20,6 +20,7 @@ from edgewright.core.spec import ModelSpec, decode, flat
 from edgewright.core.store import Entry
 from edgewright.data import sets
 from edgewright.data.sets import ImageSet, Item
+from edgewright.data.wants import PLAIN
 from edgewright.export.sources import parse as sources
 from edgewright.export.sources import plan as plans
 from edgewright.export.sources import ultralytics
@@ -177,8 +178,14 @@ def _answers(runner: StageRunner, exported: Entry, name: str, images: ImageSet) 
 
 
 def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageSet:
-    """`training` with the model's classes if they are to be used, else without labels."""
-    if asked is not False and image_sets.has_labels(training, spec):
+    """`training` with the model's classes or boxes if they are to be used, else without labels."""
+    if asked and tasks.of(spec).truth.WANTS != PLAIN:
+        raise InvalidInput(
+            f"The task {spec.task.kind} has no training on labels.",
+            "edgewright trains on classes and boxes. For other tasks, the student learns from the teacher's outputs.",
+            "Leave out --labels.",
+        )
+    if asked is not False and tasks.of(spec).truth.WANTS == PLAIN and image_sets.has_labels(training, spec):
         return image_sets.label(training, spec)
     if asked:
         raise InvalidInput(
@@ -187,6 +194,7 @@ def _labelled(training: ImageSet, spec: ModelSpec, asked: bool | None) -> ImageS
             "Sort the images into a folder per class (or add COCO, YOLO or VOC files). Or leave out --labels: the "
             "student then trains on the teacher's outputs only.",
         )  # fmt: skip
+    training = image_sets.as_inputs(training, spec)
     bare = (msgspec.structs.replace(item, label=None, boxes=None) for item in training.items)
     return msgspec.structs.replace(training, items=tuple(bare))
 
