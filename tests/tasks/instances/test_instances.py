@@ -25,6 +25,7 @@ def test_all_forms_of_a_mask_agree() -> None:
     _, head, maps = sample(1)
     (answer,) = decode.read([head, maps], spec(), [(2 * SIDE, 2 * SIDE)])
     assert len(answer) and answer.masks.shape == (len(answer), 2 * SIDE, 2 * SIDE)
+    answer.finish()
     from_json = json.loads(json.dumps(answer.to_json()))["instances"]
     for k, item in enumerate(answer):
         mask = answer.mask(k)

@@ -71,6 +71,11 @@ class InstanceMasks:
         """Return the mask of object `k` inside of its box; for drawing."""
         return self.source(k)
 
+    def finish(self) -> None:
+        """Compute all masks now, not when they are first read. Measurements of latency include this."""
+        for k in range(len(self)):
+            self.crop(k)
+
     def mask(self, k: int) -> np.ndarray:
         """Return the mask of object `k`, bool (height, width) of the original image."""
         return self.crop(k).bits(self.size)
