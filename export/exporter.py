@@ -203,7 +203,8 @@ def _from_torch(module: torch.nn.Module, spec: ModelSpec, reference: Path) -> tu
         _check_outputs(module(*several), spec, 2 if open_sizes else 1)
     with _quiet():
         try:
-            sizes = tuple({0: torch.export.Dim("batch")} for _ in several)
+            each = tuple({0: torch.export.Dim("batch")} for _ in several)
+            sizes: Any = (each,) if spec.task.ANY else each  # `arrays` takes them as *given
             dynamic = torch.export.export(module, several, dynamic_shapes=sizes) if open_sizes else None
         except Exception as error:  # the errors of torch.export have no common class
             if batch is None:

@@ -94,6 +94,8 @@ def tables(
             }
         else:
             table = _tensor(value, own, sample.get(name))
+        if "preprocess" in own:
+            table["preprocess"] = own["preprocess"]
         found[name] = {**table, "batch": shape(value)[0] if shape(value) and table.get("batched", True) else 1}
     return found
 
