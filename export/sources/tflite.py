@@ -5,8 +5,8 @@ must give the outputs of OpenVINO running the file itself, up to float rounding,
 agree with those of LiteRT, TFLite's own runtime, to 1e-4 of the largest value.) No other way works without TensorFlow:
 tf2onnx needs it, and tflite2onnx has had no release since 2022. The input keeps its layout, which is NHWC.
 
-A quantized file is refused, because its INT8 scales are those of TensorFlow Lite's kernels, and edgewright chooses its
-own for each target. Weights that are stored as INT8 or FP16 under float activations become float32.
+A quantized file is refused, also one with INT8 weights under float activations: its scales are those of TensorFlow
+Lite's kernels, and edgewright chooses its own for each target. Weights that are stored as FP16 become float32.
 """
 
 from __future__ import annotations
@@ -108,13 +108,20 @@ def _read(path: Path) -> Any:
 
 def _require_float(graph: Any, name: str) -> None:
     kinds = {str(value.get_element_type().get_type_name()) for value in (*graph.inputs, *graph.outputs)}
-    quantized = sum(op.get_type_name() == "FakeQuantize" for op in graph.get_ops())
+    quantized = sum(op.get_type_name() == "FakeQuantize" or _is_int8(op) for op in graph.get_ops())
     if quantized or kinds & {"i8", "i16"}:
         raise InvalidInput(
             f"{name} is quantized: {quantized} of its tensors have INT8 scales.",
             "edgewright chooses the scales itself, for each target, and needs the float model for that.",
             "Convert the original model to a float .tflite, without optimizations, or to ONNX.",
         )
+
+
+def _is_int8(op: Any) -> bool:
+    """Whether `op` holds weights of 8 bits. OpenVINO computes layers with them in INT8 itself."""
+    if op.get_type_name() != "Constant" or op.get_output_element_type(0).get_type_name() not in ("i8", "u8", "i4"):
+        return False
+    return sum(int(side) > 1 for side in op.get_output_shape(0)) > 1
 
 
 def _plain_outputs(graph: Any) -> tuple[str, ...]:
