@@ -102,7 +102,7 @@ def build() -> Net:
     return Net()
 
 
-def train(out: Path, steps: int = 500) -> None:
+def train(out: Path, steps: int = 300) -> None:
     """Train on new scenes and write the weights to `out` (safetensors)."""
     from safetensors.torch import save_file
 
@@ -111,7 +111,7 @@ def train(out: Path, steps: int = 500) -> None:
     optimizer = torch.optim.AdamW(net.parameters(), 4e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     for _ in range(steps):
-        scenes = [scene(random) for _ in range(16)]
+        scenes = [scene(random) for _ in range(8)]
         photos = [
             np.asarray(Image.fromarray(photo).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for photo, _ in scenes
         ]
