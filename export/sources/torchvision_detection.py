@@ -46,10 +46,8 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
     """
     if name not in NAMES:
         raise InvalidInput(
-            f"The torchvision detector '{name}' is not supported.",
-            "Its head works on region proposals, or has no anchors.",
-            f"Use one of {', '.join(NAMES)}.",
-        )
+            f"The torchvision detector '{name}' is not supported.", _reason(name), _instead(name),
+        )  # fmt: skip
     options = dict(options)
     retina = name.startswith("retinanet")
     asked = options.pop("size", None)
@@ -68,6 +66,26 @@ def trainable(name: str, options: dict[str, Any], checkpoint: str | None = None,
         return Loaded(torch_module(_heads(module), name), spec, built.weights, built.notes)
 
     return Trainable(torch_module(built.model, name), finish, lambda module, images: outputs(_heads(module), images))
+
+
+def _reason(name: str) -> str:
+    if "rcnn" not in name:
+        return "Its head has no anchors."
+    return (
+        "Its second stage runs on regions that the first one finds in the image: their number changes from image to "
+        "image, and INT8 and TensorRT need fixed shapes."
+    )
+
+
+def _instead(name: str) -> str:
+    """What to use instead of the unsupported detector `name`."""
+    for part, models in (("maskrcnn", "ultralytics:yolo11n-seg"), ("keypointrcnn", "ultralytics:yolo11n-pose")):
+        if name.startswith(part):
+            return (
+                f"Use a model with one stage, for example {models}. Or write a factory that returns the backbone's "
+                'maps (torch:file.py:factory), export it with task = "tensors", and run the heads in torchvision.'
+            )
+    return f"Use one of {', '.join(NAMES)}."
 
 
 def spec_of(model: Any, name: str, categories: list[str], size: tuple[int, int] | None = None) -> dict[str, Any]:

@@ -226,7 +226,7 @@ def test_the_spec_holds_the_limits_that_the_model_was_built_with() -> None:
     assert (spec.preprocess.mean, spec.preprocess.std) == ((0.5,) * 3, (0.5,) * 3)
 
 
-@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "fcos_resnet50_fpn"])
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "fcos_resnet50_fpn"])
 def test_other_detectors_are_refused_with_those_that_are_supported(name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         torchvision.trainable(name, {"pretrained": False}).load()
@@ -256,3 +256,13 @@ def test_a_misspelt_detector_is_named_and_no_network_is_unavailable(monkeypatch:
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(Unavailable, match="pretrained=false"):
         torchvision.trainable(SSDLITE, {}).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("maskrcnn_resnet50_fpn", "yolo11n-seg"), ("keypointrcnn_resnet50_fpn", "yolo11n-pose")],
+)
+def test_detectors_with_two_stages_are_refused_with_what_to_use_instead(name: str, instead: str) -> None:
+    with pytest.raises(InvalidInput, match="is not supported") as caught:
+        torchvision.trainable(name, {"pretrained": False})
+    assert "second stage" in caught.value.why and instead in caught.value.fix and "tensors" in caught.value.fix
