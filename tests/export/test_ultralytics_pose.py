@@ -74,15 +74,17 @@ def test_the_last_layers_of_boxes_scores_and_keypoints_stay_in_float(tmp_path: P
     assert sorted(weights[node.input[1]] for node in kept) == sorted([1, 51, 64] * 3)
 
 
-@pytest.mark.parametrize(("name", "decoder"), [("yolo11n-pose.yaml", "boxes"), ("yolo26n-pose.yaml", "end2end")])
+@pytest.mark.parametrize(
+    ("name", "nms", "decoder"), [("yolo11n-pose.yaml", None, "boxes"), ("yolo26n-pose.yaml", False, "end2end")]
+)
 def test_a_file_that_the_library_exported_needs_no_description(
-    name: str, decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, nms: bool | None, decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the library writes beside itself
     torch.manual_seed(0)
     model: Any = library.YOLO(name)
     model.model.kpt_names = {0: [f"p{k}" for k in range(17)]}
-    file = str(model.export(format="onnx", imgsz=64, device="cpu", verbose=False))
+    file = str(model.export(format="onnx", imgsz=64, nms=nms, device="cpu", verbose=False))
     spec = export(file, tmp_path / "out")
     assert (spec.task.kind, of(spec).decoder, of(spec).points, of(spec).values) == ("pose", decoder, 17, "xys")
     outputs = compare.run(onnx.load(tmp_path / "out" / "model.onnx"), np.zeros((1, 3, 64, 64), np.float32))
