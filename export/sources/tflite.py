@@ -125,7 +125,7 @@ def _is_int8(op: Any) -> bool:
 
 
 def _plain_outputs(graph: Any) -> tuple[str, ...]:
-    """Remove the rounding of outputs to bytes from `graph`. Returns notes."""
+    """Remove the conversion of outputs to bytes from `graph`, with the factor 255 before it. Returns notes."""
     notes: tuple[str, ...] = ()
     for result in graph.get_results():
         op = result.input_value(0).get_node()
@@ -133,11 +133,26 @@ def _plain_outputs(graph: Any) -> tuple[str, ...]:
             op = op.input_value(0).get_node()
         kind = str(op.get_output_element_type(0).get_type_name())
         if op.get_type_name() == "Convert" and kind in ("u8", "i8"):
-            op.output(0).replace(op.input_value(0))
-            notes += (f"The output '{result.output(0).get_any_name()}' is float32 and no longer rounded to bytes.",)
+            name = result.input_value(0).get_any_name()
+            before = _unscaled(op.input_value(0))
+            op.output(0).replace(before or op.input_value(0))
+            to = "from 0 to 1 instead of bytes from 0 to 255" if before else "and no longer rounded to bytes"
+            notes += (f"The output '{name}' is float32 {to}.",)
     if notes:
         graph.validate_nodes_and_infer_types()
     return notes
+
+
+def _unscaled(value: Any) -> Any:
+    """The tensor that `value` is 255 times of; None if it is not such a product."""
+    op = value.get_node()
+    if op.get_type_name() != "Multiply":
+        return None
+    for factor, other in ((0, 1), (1, 0)):
+        constant = op.input_value(factor).get_node()
+        if constant.get_type_name() == "Constant" and (np.asarray(constant.get_data()) == 255).all():
+            return op.input_value(other)
+    return None
 
 
 def _require_same(graph: Any, model: onnx.ModelProto, name: str) -> float:

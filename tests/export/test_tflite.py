@@ -131,7 +131,8 @@ def right(zoo: Path, name: str, images: list[tuple[Path, int]], side: int, divid
     model, _, _ = tflite.load(str(zoo / "weights" / f"{name}.tflite"))
     opened = (Image.open(path).convert("RGB").resize((side, side), Image.Resampling.BILINEAR) for path, _ in images)
     x = np.stack([np.asarray(image, np.float32) / np.float32(divide) for image in opened])
-    found = compare.answers(model, x, [model.graph.output[0].name]).argmax(1)
+    (scores,) = compare.answers(model, [[one] for one in x], [model.graph.output[0].name])
+    found = scores.argmax(1)
     return float((found == [label for _, label in images]).mean())
 
 
