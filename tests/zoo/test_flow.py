@@ -1,8 +1,8 @@
 """INT8 of a real optical flow network of two images keeps its end-point error (docs/benchmarks/tasks.md).
 
 The network goes through `optimize` as users run it, with a fidelity budget, as the task `tensors`. Slow: it needs the
-zoo, and minutes. ``python tests/zoo/test_flow.py FOLDER [CALIBRATE VALIDATE]`` prints the errors of ONNX Runtime's static quantization, of
-all layers and without those that `tensors` keeps in float.
+zoo, and minutes. ``python tests/zoo/test_flow.py FOLDER [CALIBRATE VALIDATE]`` prints the errors of ONNX Runtime's
+static quantization, of all layers and without those that `tensors` keeps in float.
 """
 
 from __future__ import annotations
