@@ -26,6 +26,8 @@ from edgewright.tasks.instances.answer import InstanceMask, InstanceMasks
 from edgewright.tasks.instances.spec import Instances
 from edgewright.tasks.landmarks.answer import Points
 from edgewright.tasks.landmarks.spec import Landmarks
+from edgewright.tasks.obb.answer import RotatedBox, RotatedBoxes
+from edgewright.tasks.obb.spec import Obb
 from edgewright.tasks.pose import answer as poses
 from edgewright.tasks.pose.spec import Pose
 
@@ -56,13 +58,14 @@ def groups() -> tuple[Group, ...]:
             "Classification": Classification, "Prediction": Prediction, "Detections": Detections,
             "Detection": Detection,
             "InstanceMasks": InstanceMasks, "InstanceMask": InstanceMask,
+            "RotatedBoxes": RotatedBoxes, "RotatedBox": RotatedBox,
             "Poses": poses.Poses, "Pose": poses.Pose, "Keypoint": poses.Keypoint, "Points": Points,
             "edgewright.points.crops.cut": cut, "Crop": Crop,
         }),
         Group("The description of a model", "The classes of `session.spec`, stored in each exported ONNX file.", {
             "edgewright.ModelSpec": ModelSpec, "Input": Input, "Preprocess": Preprocess, "Classify": Classify,
             "Detect": Detect, "Head": Head, "AnchorLevel": AnchorLevel,
-            "Instances": Instances, "pose.spec.Pose": Pose, "Landmarks": Landmarks,
+            "Instances": Instances, "pose.spec.Pose": Pose, "Landmarks": Landmarks, "Obb": Obb,
         }),
         Group("On the machine that builds", "One function for each command. `edgewright.optimize` is the main job.", {
             first: functions.pop(first), "Outcome": api.Outcome, "Best": api.Best, "Report": Report, **functions,

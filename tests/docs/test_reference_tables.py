@@ -28,6 +28,7 @@ from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.spec import Detect
 from edgewright.tasks.instances.spec import Instances
 from edgewright.tasks.landmarks.spec import Landmarks
+from edgewright.tasks.obb.spec import Obb
 from edgewright.tasks.pose.spec import Pose
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +130,13 @@ def test_every_field_of_masks_is_described() -> None:
     found = rows("model-spec.md", "## `[instances]` of a model of instance masks")
     assert sorted(names(found)) == sorted(set(Instances.__struct_fields__) - set(Head.__struct_fields__))
     require_defaults(found, Instances, 2)
+
+
+def test_every_field_of_rotated_boxes_is_described() -> None:
+    found = rows("model-spec.md", "## `[obb]` of a model of rotated boxes")
+    own = set(Obb.__struct_fields__) - set(Head.__struct_fields__) | {"decoder"}
+    assert sorted(names(found)) == sorted(own)
+    require_defaults(found, Obb, 2)
 
 
 def test_every_top_level_field_of_a_spec_is_described() -> None:

@@ -74,12 +74,12 @@ def draw(split: str, count: int) -> Iterator[built_in.Named]:
 
 
 def draw_maps(split: str, count: int) -> Iterator[built_in.Named]:
-    """Yield the files of a split with a map of classes for each image: ``images/<split>/NNNNN.png`` and
-    ``masks/<split>/NNNNN.png``."""
+    """Yield the files of a split with a map of classes for each image: ``<split>/images/NNNNN.png`` and
+    ``<split>/masks/NNNNN.png``."""
     for number in range(count):
         image, _, regions = mapped(split, number)
-        yield f"images/{split}/{number:05}.png", built_in.png(image, compress_level=1)
-        yield f"masks/{split}/{number:05}.png", built_in.png(regions)
+        yield f"{split}/images/{number:05}.png", built_in.png(image, compress_level=1)
+        yield f"{split}/masks/{number:05}.png", built_in.png(regions)
 
 
 def scene(split: str, number: int) -> tuple[Image.Image, list[tuple[int, Corners]]]:

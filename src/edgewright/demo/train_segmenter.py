@@ -36,7 +36,7 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m edgewright.demo.train_segmenter", description=__doc__)
     parser.add_argument("-o", "--out", type=Path, default=WEIGHTS, help="the .safetensors to write")
-    parser.add_argument("--scenes", type=int, default=3000, help="how many scenes to train on")
+    parser.add_argument("--scenes", type=int, default=2600, help="how many scenes to train on")
     parser.add_argument("--epochs", type=int, default=6)
     asked = parser.parse_args()
     train(files.absolute(asked.out), asked.scenes, asked.epochs)
@@ -53,6 +53,7 @@ def train(out: Path, count: int, epochs: int) -> None:
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images, maps = drawn("train", count)
+    test = drawn("test", scenes.COUNTS["test"])
     model = segmenter.build(len(scenes.REGIONS)).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE / 10, weight_decay=0.02)
     steps = count // BATCH
@@ -70,8 +71,18 @@ def train(out: Path, count: int, epochs: int) -> None:
             optimizer.step()
             schedule.step()
             total += float(loss.detach())
-        sys.stderr.write(f"epoch {epoch + 1}: loss {total / steps:.4f}, {time.monotonic() - began:.0f} s\n")
-    safetensors.torch.save_file(_half(model), out, _facts(model, count, epochs))
+        found = mean_iou(model, *test)
+        took = f"{time.monotonic() - began:.0f} s"
+        sys.stderr.write(
+            f"epoch {epoch + 1}: loss {total / steps:.4f}, mean IoU {found:.4f} on the test scenes, {took}\n"
+        )
+        facts = {
+            "command": f"python -m edgewright.demo.train_segmenter --scenes {count} --epochs {epochs}",
+            "epochs": f"{epoch + 1} of {epochs}",
+            "mean IoU on the test scenes": f"{found:.4f}",
+            "made with": f"torch {version('torch')}",
+        }
+        safetensors.torch.save_file(_half(model), out, facts)
     sys.stderr.write(f"{out}: {out.stat().st_size / 1e6:.2f} MB\n")
 
 
@@ -142,16 +153,6 @@ def _half(model: nn.Module) -> dict[str, torch.Tensor]:
     return {
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in model.state_dict().items()
-    }
-
-
-def _facts(model: nn.Module, count: int, epochs: int) -> dict[str, str]:
-    found = mean_iou(model, *drawn("test", scenes.COUNTS["test"]))
-    sys.stderr.write(f"mean IoU {found:.4f} on the test scenes\n")
-    return {
-        "command": f"python -m edgewright.demo.train_segmenter --scenes {count} --epochs {epochs}",
-        "mean IoU on the test scenes": f"{found:.4f}",
-        "made with": f"torch {version('torch')}",
     }
 
 

@@ -93,4 +93,4 @@ def write(folder: Path) -> None:
     (folder / "data.yaml").write_text(f"train: images/calib\nval: images/val\nnames:\n{names}")
 
 
-CASE = Case("obb", model, straight, DESCRIPTION, write, "mAP", "map", "mAP", "angle")
+CASE = Case("obb", model, straight, DESCRIPTION, write, "mAP", "obb_map", "mAP", "angle")

@@ -50,7 +50,7 @@ def test_exact_boxes_have_the_full_map_and_rotated_ones_less(overlap: str) -> No
     turned = rows.copy()
     turned[:, 7] += math.radians(12)
     found = metric.compare(turned, rows, items, spec)
-    delta = found.scores["map"].delta
+    delta = found.scores["obb_map"].delta
     assert delta is not None and delta.verdict == "worse" and -90 < delta.value < -10
     assert found.scores["ap50"].value > 90, "at an IoU of 0.5 it is still found"
     swapped = rows.copy()

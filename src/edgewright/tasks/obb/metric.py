@@ -40,19 +40,14 @@ from edgewright.tasks.scores import (
 from .overlap import of_rows, polygon_rows, with_truth
 from .spec import of
 
-MAP = "map"
+MAP = "obb_map"
 SCORES = (Score(name=MAP, title="mAP"), Score(name="ap50", title="AP50"), Score(name="ap75", title="AP75"))
-DEFAULT_BUDGET = "map >= -1.0, confidence <= 0.02"
+DEFAULT_BUDGET = "obb_map >= -1.0, confidence <= 0.02"
 VOCABULARY = Vocabulary(
     models="detectors of rotated boxes",
-    names="map map5095 map595 map05095 map50595 map50to95 map5095b metricsmap5095b obbmap rotatedmap rboxmap meanap ap "
-    "ap5095 ap595 ap05095 meanaverageprecision",
-    others=(
-        ("map50 ap50 map05 map5 ap05 ap5 map50b metricsmap50b", "mAP 50-95",
-         "mAP at IoU 0.5 alone is not a budget metric"),
-        ("map75 ap75 map075 ap075", "mAP 50-95", "mAP at IoU 0.75 alone is not a budget metric"),
-    ),
-)  # fmt: skip
+    names="obbmap mapobb obbmap5095 rotatedmap rotatedboxmap orientedmap rboxmap dotamap",
+    others=(("obbap50 obbmap50 rotatedmap50", "mAP 50-95", "mAP at IoU 0.5 alone is not a budget metric"),),
+)
 MARGIN = 0.02
 """A larger change of the mean score counts as "shifted"."""
 SHIFT = (0.02, 0.1)
