@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "detect": "detect", "classify": "classify", "semantic": "segment", "segment": "instances", "pose": "pose",
-    "depth": "depth",
+    "depth": "depth", "obb": "obb",
 }  # fmt: skip
 """Ultralytics' tasks whose exports are supported, and edgewright's names."""
 _TOLERANCE = 0.02  # pixels, and a thousandth of it in score: float32 rounding on an input of 640 pixels is below it
@@ -99,6 +99,8 @@ def spec_of(model: onnx.ModelProto, image: Input) -> dict[str, Any]:
         extra = own["coefficients"]
     elif said["task"] == "pose" and (own := _points(said)):
         extra = own["points"] * len(own["values"])
+    elif said["task"] == "obb":
+        own, extra = {"angles": "radians", "score_eval": 0.01}, 1
     if not own and said["task"] != "detect":
         return {}
     shape = found[0].shape if len(found) == 1 + (said["task"] == "segment") else ()

@@ -13,7 +13,7 @@ import torch
 from edgewright.boxes.decode import all_cells
 from edgewright.core.description import structured
 from edgewright.core.errors import IntegrityError, InvalidInput, Unavailable
-from edgewright.core.spec import ModelSpec, convert, flat_input
+from edgewright.core.spec import Input, ModelSpec, convert, flat_input
 from edgewright.export.exporter import ExportRequest, export
 from edgewright.export.sources import ultralytics as source
 from edgewright.export.sources import ultralytics_onnx
@@ -280,14 +280,18 @@ def test_a_classifier_that_the_library_exported_is_read_as_its_predictor_does(
         np.testing.assert_allclose(scores[0], found.probs.data.numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "task"), [("obb", "obb")])
-def test_an_export_for_another_task_is_refused_by_its_name(
-    name: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_for_another_task_is_refused_by_its_name(tmp_path: Path) -> None:
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], []))
+    onnx.helper.set_model_props(model, {"author": "Ultralytics", "task": "track"})
+    with pytest.raises(InvalidInput, match="for the task 'track'"):
+        ultralytics_onnx.spec_of(model, Input(height=64, width=64))
+
+
+def test_an_export_with_rotated_boxes_needs_no_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    file = library.YOLO(f"yolo11n-{name}.yaml").export(format="onnx", imgsz=64, device="cpu", verbose=False)
-    with pytest.raises(InvalidInput, match=f"for the task '{task}'"):
-        export(str(file), tmp_path / "out")
+    file = library.YOLO("yolo11n-obb.yaml").export(format="onnx", imgsz=64, device="cpu", verbose=False)
+    spec = export(str(file), tmp_path / "out")
+    assert spec.task.kind == "obb" and (spec.task.decoder, spec.task.score_eval) == ("boxes", 0.01)  # type: ignore[attr-defined]
 
 
 def test_a_local_checkpoint_loads_only_when_it_is_trusted(tmp_path: Path) -> None:

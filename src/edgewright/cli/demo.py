@@ -16,16 +16,14 @@ class Task(str, Enum):
 
     classify = "classify"
     detect = "detect"
-    segment = "segment"
 
 
 TaskOption = Annotated[
-    Task,
-    typer.Option(rich_help_panel=o.IN, help="A digit classifier, or a detector or segmentation of digits in scenes."),
+    Task, typer.Option(rich_help_panel=o.IN, help="A digit classifier, or a detector of digits in scenes.")
 ]
 OutOption = Annotated[
     Path | None,
-    o.out("Folder for model, report and bundle. Default: build/demo, or build/demo-TASK."),
+    o.out("Folder for model, report and bundle. Default: build/demo, or build/demo-detect."),
 ]
 SaveDataOption = Annotated[
     Path | None,
@@ -47,22 +45,18 @@ def demo(
 
     The images are part of scikit-learn. Training, calibration and test images are disjoint. The demo trains the
     classifier on this machine. The detector is a YOLO11n with weights that come with edgewright. It needs Ultralytics.
-    The segmentation network is a small U-Net, whose weights come with edgewright too. At the end the demo runs the
-    bundle on three test images, as on a device.
+    At the end the demo runs the bundle on three test images, as on a device.
 
         edgewright demo
         edgewright demo --task detect -o scenes/
-        edgewright demo --task segment
         edgewright demo --save-data digits
     """
     from edgewright.cli import console, watcher
-    from edgewright.demo import digits, own, regions, scenes
+    from edgewright.demo import digits, own, scenes
 
     if save_data is not None:
         with watcher.Watcher() as watch:
-            {Task.classify: own.classifier, Task.detect: own.detector, Task.segment: own.segmenter}[task](
-                save_data, watch
-            )
+            {Task.classify: own.classifier, Task.detect: own.detector}[task](save_data, watch)
         names = sorted(path.name for path in save_data.iterdir())
         if as_json:
             console.print_json({"folder": str(save_data), "names": names})
@@ -70,7 +64,7 @@ def demo(
             shown = console.line(f"{save_data}", ("dim", f" ({', '.join(names)})"))
             console.print_rows(console.output(), [("data", shown)])
         return
-    what = {Task.classify: digits, Task.detect: scenes, Task.segment: regions}[task]
+    what = {Task.classify: digits, Task.detect: scenes}[task]
     where = out or Path(what.FOLDER)
     with watcher.Watcher() as watch:
         outcome = what.run(where, watch=watch)

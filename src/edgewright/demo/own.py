@@ -13,14 +13,13 @@ from edgewright.data import digits as digit_images
 from edgewright.data import scenes as scene_images
 from edgewright.pipeline.stages.runner import StageRunner, Watch, made_by, quiet
 
-from . import digits, images, regions, scenes
+from . import digits, images, scenes
 from .train_detector import SIDE, WEIGHTS, yolo_rows
 
 CLASSIFIER = {"photos", "best.safetensors", "best.toml"}
 DETECTOR = {"data.yaml", "images", "labels", "best.pt"}
-SEGMENTER = {"images", "masks", "best.safetensors", "best.toml"}
 BEFORE = "demo-set"
-"""The folder of the images as the demo reads them, before they get the names of a user's own set."""
+"""The folder of the images as the demo reads them, before they get the names of `CLASSIFIER` and `DETECTOR`."""
 
 
 def classifier(folder: Path, watch: Watch = quiet) -> None:
@@ -65,24 +64,6 @@ def detector(folder: Path, watch: Watch = quiet) -> None:
         inputs = {"weights": files.sha256(WEIGHTS), "made_by": made_by("export", "vision")}
         kept = runner.with_torch.run("checkpoint", "best.pt", inputs, f"{__name__}:as_checkpoint")
         shutil.copyfile(kept.path / "best.pt", new / "best.pt")
-
-
-def segmenter(folder: Path, watch: Watch = quiet) -> None:
-    """Write ``images/{train,val}/*.png``, ``masks/{train,val}/*.png``, ``best.safetensors`` (weights of
-    ``torch:edgewright.demo.segmenter:build``) and ``best.toml``.
-
-    Raises `InvalidInput` if anything but these names is in `folder`, `Unavailable` without scikit-learn.
-    """
-    runner = _runner(folder, watch)
-    with built_in.replacing(folder, SEGMENTER, "files of the demo") as new:
-        images.write(runner, new / BEFORE, {"train", *scene_images.COUNTS}, regions.parts())
-        for split, name in {"calib": "train", "test": "val"}.items():
-            for kind in ("images", "masks"):
-                (new / kind).mkdir(exist_ok=True)
-                (new / BEFORE / split / kind).rename(new / kind / name)
-        shutil.rmtree(new / BEFORE)
-        shutil.copyfile(regions.WEIGHTS, new / "best.safetensors")
-        (new / "best.toml").write_text(regions.SPEC)
 
 
 def as_checkpoint(folder: str, progress: child.Progress | None = None) -> None:

@@ -71,7 +71,7 @@ def write(folder: Path) -> None:
     random = np.random.default_rng(0)
     for split in ("calib", "val"):
         for kind in ("images", "labels"):
-            (folder / kind / split).mkdir(parents=True)
+            (folder / split / kind).mkdir(parents=True)
         for number in range(40):
             image, rows = Image.fromarray(random.integers(0, 40, (64, 128, 3), dtype=np.uint8)), []
             for cell in random.choice(8, random.integers(1, 4), replace=False):
@@ -87,10 +87,10 @@ def write(folder: Path) -> None:
                 ImageDraw.Draw(image).polygon([tuple(point) for point in points], fill=color)
                 numbers = " ".join(f"{px / 128:.6f} {py / 64:.6f}" for px, py in points)
                 rows.append(f"{label} {numbers}\n")
-            image.save(folder / "images" / split / f"{number:02}.png")
-            (folder / "labels" / split / f"{number:02}.txt").write_text("".join(rows))
+            image.save(folder / split / "images" / f"{number:02}.png")
+            (folder / split / "labels" / f"{number:02}.txt").write_text("".join(rows))
     names = "".join(f"  {k}: {name}\n" for k, name in enumerate(NAMES))
-    (folder / "data.yaml").write_text(f"train: images/calib\nval: images/val\nnames:\n{names}")
+    (folder / "data.yaml").write_text(f"train: calib/images\nval: val/images\nnames:\n{names}")
 
 
 CASE = Case("obb", model, straight, DESCRIPTION, write, "mAP", "obb_map", "mAP", "angle")
