@@ -32,6 +32,10 @@ def test_both_formats_give_the_arrays_that_were_written(tmp_path: Path) -> None:
         assert found.keys() == ARRAYS.keys()
         for key, array in ARRAYS.items():
             assert found[key].dtype == array.dtype and np.array_equal(found[key], array)
+    for name in ("a.npz", "b.safetensors"):
+        (tmp_path / f"sent-{name[0]}").write_bytes((tmp_path / name).read_bytes())
+        assert samples.is_sample(tmp_path / f"sent-{name[0]}")
+        assert samples.read(tmp_path / f"sent-{name[0]}").keys() == ARRAYS.keys()
     assert samples.digest(tmp_path / "a.npz") == samples.digest(tmp_path / "b.safetensors")
 
 

@@ -35,8 +35,23 @@ _HEADER = 1 << 20
 
 
 def is_sample(path: Any) -> bool:
-    """Whether `path` is a path with the suffix of a sample file."""
-    return isinstance(path, (str, os.PathLike)) and os.fspath(path)[-12:].lower().endswith(SUFFIXES)
+    """Whether `path` is a path with the suffix of a sample file; without a suffix, the first bytes decide.
+
+    Files that are sent to a device have no suffix.
+    """
+    if not isinstance(path, (str, os.PathLike)) or isinstance(name := os.fspath(path), bytes):
+        return False
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - called for each image
+    return suffix in SUFFIXES or (not suffix and _kind(Path(name)) != "")
+
+
+def _kind(path: Path) -> str:
+    """The suffix that a sample file without one would have; empty for another file."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return ".npz" if head[:4] == b"PK\x03\x04" else ".safetensors" if head[8:] == b"{" and head[6:8] == b"\0\0" else ""
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -48,7 +63,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if not place.is_file():
         what = "is a folder" if place.is_dir() else "does not exist"
         raise InvalidInput(f"{name} {what}.", "A sample is an .npz or .safetensors file.", "Correct the path.")
-    reader = _npz if name.lower().endswith(".npz") else _safetensors
+    reader = _npz if (place.suffix.lower() or _kind(place)) == ".npz" else _safetensors
     try:
         found = dict(reader(place))
     except (MemoryError, InvalidInput):
