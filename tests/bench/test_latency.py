@@ -116,3 +116,8 @@ def test_this_machine_is_described():
     assert found.cores >= 1
     assert found.memory_bytes > 1 << 28
     assert "numpy" in found.libraries
+
+
+def test_the_steps_of_a_few_slow_calls_are_known() -> None:
+    calls = np.array([[0.1, 0.2, 0.1], [0.3, 0.1, 0.2]])
+    assert np.isfinite(latency._of_median(calls)).all() and latency._of_median(calls[:1]) == [0.1, 0.2, 0.1]
