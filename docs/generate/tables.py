@@ -107,11 +107,11 @@ LEVELS = {
     "executed": "the tests run it on x86-64 with small networks",
     "emulated": "the tests compute its answers on x86-64, but it never ran on its own hardware",
     "accepted": "the vendor's parser and builder accept it without the hardware, but it never ran",
-    "untested": "no test builds or runs it",
 }
 SUPPORT = """
-This page says which combinations the tests cover. Its source is `tests/docs/support.toml`. A test compares that file
-with the targets, the schemes and the tests that it names.
+This page says which combinations of task, runtime and precision the tests cover. The others are untested for that task.
+Its source is `tests/docs/support.toml`. A test compares that file with the targets, the schemes and the tests that it
+names.
 """
 OPERATORS = """
 The tests cover ONNX files of operator sets 7 to 26. `tests/graphs` generates networks from these operators, exports
