@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgewright.core import urls
+from edgewright.core import files, urls
 from edgewright.core.errors import InvalidInput
 from edgewright.tasks.scores import Better
 
@@ -110,6 +110,7 @@ def append(where: str, run: Run) -> str:
     content = msgspec.json.encode(run) + b"\n"
     if where.endswith(LINES) and urls.is_local(where):
         path = Path(urls.local(where))
+        files.require_writable_file(path, "Name another history.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:  # O_APPEND: one write of a line is not mixed with another
             if file.seek(0, os.SEEK_END):

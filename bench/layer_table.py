@@ -83,7 +83,7 @@ def time_layers(model: Path, count: int, options: Options, folder: Path, rounds:
     runtime = registry.module(options.runtime)
     folder.mkdir(parents=True, exist_ok=True)
     runtime.build(model, options, folder)
-    x = np.ones((1, 1, 1, 1), np.float32)
+    x = [np.ones((1, 1, 1, 1), np.float32)]
     turns = [runtime.profile(Contents(folder), options, x, each, QUANTILE) for _ in range(rounds)]  # type: ignore[attr-defined]
     kernels = [Kernel(row[0].names, row[0].kind, min(kernel.microseconds for kernel in row)) for row in zip(*turns)]
     return costs(kernels, count)

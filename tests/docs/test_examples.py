@@ -297,13 +297,15 @@ def test_a_toml_example_is_read(example: str, where: str, tmp_path: Path) -> Non
         (tmp_path / "model.toml").write_text(example)
         if labels := fields.get("labels_file"):
             (tmp_path / labels).write_text("\n".join(f"thing {k}" for k in range(fields["classes"])))
-        said = fields.get("preprocess", {})
-        height, width = said.get("crop", said.get("resize_to", (32, 32)))
-        crop = {} if said.get("resize") in ("letterbox", "exact") else {"crop": [height, width]}
-        size = {
+        said, size = fields.get("preprocess", {}), {"height": 32, "width": 32, **fields.get("input", {})}
+        height, width = said.get("crop", said.get("resize_to", (size["height"], size["width"])))
+        crop = {"crop": [height, width]} if said.get("resize", "shorter") == "shorter" else {}
+        image = {
             "input": {"height": height, "width": width}, "preprocess": {"resize_to": [height, width], **crop},
         }  # fmt: skip
-        known = overrides.merge({**size, "classes": fields.get("classes", 2)}, overrides.read(tmp_path / "model.toml"))
+        classes = fields.get("classes", len(fields.get("labels", ())) or 2)
+        base = {"name": "it", "classes": classes, **({} if "inputs" in fields else image)}
+        known = overrides.merge(base, overrides.read(tmp_path / "model.toml"))
         assert len(overrides.build(known, "it").labels) == fields.get("classes", len(fields.get("labels", ())))
 
 

@@ -81,9 +81,10 @@ def empty_data(tiny: Path) -> list[str]:
 
 def unlabelled_data(tiny: Path) -> list[str]:
     shutil.move(tiny / "images" / "val" / "red", tiny / "flat")
+    shutil.move(tiny / "images" / "calib", tiny / "calib")
     shutil.rmtree(tiny / "images")
     shutil.move(tiny / "flat", tiny / "images")
-    return []
+    return ["--calibration", str(tiny / "calib")]
 
 
 def other_labels(tiny: Path) -> list[str]:

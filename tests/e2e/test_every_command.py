@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from edgewright.bench import report_json
+from edgewright.bench import history, report_json
 from edgewright.cli.application import application
 from edgewright.core.spec import Input, ModelSpec, Preprocess
 from edgewright.runtimes import artifact, bundle
@@ -65,6 +65,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = report(evil=False)
     report_json.write(msgspec.structs.replace(found, model=msgspec.structs.replace(found.model, name=NAMES[0])),
                       root / "report.json")  # fmt: skip
+    history.append(str(root / "history.jsonl"), history.run_of(found, "0" * 40))
     return root
 
 
@@ -95,6 +96,9 @@ def commands(world: Path, out: str) -> dict[str, list[str]]:
         "targets clean": ["targets", "clean", "-oProxyCommand=x"],
         "bundle inspect": ["bundle", "inspect", edge],
         "bundle verify": ["bundle", "verify", edge],
+        "history add": ["history", "add", str(world), f"{out}.jsonl"],
+        "history show": ["history", "show", str(world / "history.jsonl")],
+        "history plot": ["history", "plot", str(world / "history.jsonl"), "-o", f"{out}.html"],
         "cache list": ["cache", "list"],
         "cache prune": ["cache", "prune"],
         "demo": ["demo", "--task", "nichts – 無"],
@@ -120,7 +124,19 @@ def run(
     return codes
 
 
-WRITES = ("optimize", "export", "quantize", "prune", "distill", "sensitivity", "compile", "bench", "report")
+WRITES = (
+    "optimize",
+    "export",
+    "quantize",
+    "prune",
+    "distill",
+    "sensitivity",
+    "compile",
+    "bench",
+    "report",
+    "history add",
+    "history plot",
+)
 STORES = ("optimize", "export", "quantize", "prune", "distill", "sensitivity", "compile", "bench", "audit")
 
 

@@ -39,8 +39,9 @@ def state(
         recipe=msgspec.structs.replace(recipe or Recipe(), effort=effort), budget=budget.parse("top1 >= -1"),
     )  # type: ignore[arg-type]  # fmt: skip
     nothing: Any = SimpleNamespace(watch=lambda *_: None, path=Path())
+    model = SimpleNamespace(task=SimpleNamespace(kind="classify"))
     known: dict[str, Any] = {
-        "runner": nothing, "host": nothing, "spec": nothing, "images": nothing, "models": {"": nothing},
+        "runner": nothing, "host": nothing, "spec": model, "images": nothing, "models": {"": nothing},
         "measured_here": True, **fields,
     }  # fmt: skip
     return RunState(job=job, builds=list(builds), **known)

@@ -11,14 +11,13 @@ from PIL import Image
 
 from edgewright.bench import gallery
 from edgewright.core.spec import Input, ModelSpec, Preprocess
-from edgewright.quantize.calibration import images as calibration
 from edgewright.quantize.distillation import supervision
 from edgewright.quantize.distillation.augment import Views
 from edgewright.tasks.classify.spec import Classify
 from edgewright.tasks.detect.answer import Detections
 from edgewright.tasks.detect.draw import draw
 from edgewright.tasks.detect.spec import Detect
-from edgewright.vision import preprocess
+from edgewright.vision import feeds, preprocess
 from edgewright.vision.draw import save
 
 SHOWN = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
@@ -46,7 +45,7 @@ def photos(tmp_path: Path) -> list[str]:
 def test_inputs_of_inference_and_calibration(photos: list[str]) -> None:
     upright, lying = preprocess.batch(photos, SPEC)
     np.testing.assert_array_equal(upright, lying)
-    upright, lying = (calibration._preprocessed(Path(path), SPEC) for path in photos)
+    upright, lying = (feeds.one(Path(path), SPEC)[0] for path in photos)
     np.testing.assert_array_equal(upright, lying)
 
 

@@ -70,9 +70,23 @@ class Job(NamedTuple):
     run: Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="module", params=CASES)
-def job(request: pytest.FixtureRequest, plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    case = CASES[request.param]
+@pytest.fixture(scope="module")
+def jobs() -> dict[str, Job]:
+    """The jobs that were run, by task."""
+    return {}
+
+
+@pytest.fixture(params=CASES)
+def job(
+    request: pytest.FixtureRequest, jobs: dict[str, Job], plugin: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Job:
+    """The job of a task. It runs once, whatever the order of the tests."""
+    if request.param not in jobs:
+        jobs[request.param] = _job(CASES[request.param], plugin, tmp_path_factory)
+    return jobs[request.param]
+
+
+def _job(case: Case, plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp(case.task)
     environment = {**os.environ, "PYTHONPATH": str(plugin), "EDGEWRIGHT_CACHE": str(folder / "cache")}
 

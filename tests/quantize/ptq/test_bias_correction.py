@@ -10,7 +10,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgewright.core.spec import Input
 from edgewright.quantize import schemes
 from edgewright.quantize.ptq import bias_correction
 from edgewright.quantize.qdq import onnxruntime
@@ -44,7 +43,7 @@ def test_a_clipped_image_in_ten_does_not_move_the_others(extreme: int, shift: fl
     def batches(limit: int) -> Iterator[dict[str, np.ndarray]]:
         yield from ({"images": image} for image in images[:limit])
 
-    calibration = SimpleNamespace(batches=batches, spec=SimpleNamespace(input=Input(height=4, width=4)))
+    calibration = SimpleNamespace(batches=batches, spec=SimpleNamespace(values=16))
     reference, quantized = net(), net()
     quantized = onnxruntime.place(
         quantized, dict.fromkeys(("images", "middle", "answer"), (0.0, 1.0)), schemes.get("openvino"), []
