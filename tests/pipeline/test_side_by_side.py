@@ -59,9 +59,13 @@ def test_the_first_error_ends_all_and_leaves_no_child(tmp_path: Path, why: str) 
 
     pids: list[int] = []
     before = set(child._living)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a library that other tests use may replace it
     begin = time.monotonic()
-    with pytest.raises(InvalidInput if why == "an error" else KeyboardInterrupt):
-        side_by_side.each([0, 1, 2], work, lambda item: item, 2)
+    try:
+        with pytest.raises(InvalidInput if why == "an error" else KeyboardInterrupt):
+            side_by_side.each([0, 1, 2], work, lambda item: item, 2)
+    finally:
+        signal.signal(signal.SIGINT, handler or signal.default_int_handler)
     assert time.monotonic() - begin < 2
     assert not Path(f"/proc/{pids[0]}").exists()
     assert set(child._living) <= before
