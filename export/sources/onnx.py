@@ -55,9 +55,9 @@ def load(path: str, asked: Asked = NOTHING) -> Loaded:
     """
     task, outputs = asked.task, asked.outputs
     mended: list[str] = []
-    told: dict[str, Any] = {}
+    metadata_fields: dict[str, Any] = {}
     if lite := path.endswith(tflite.SUFFIX):
-        model, told, converted = tflite.load(path)
+        model, metadata_fields, converted = tflite.load(path)
     else:
         model, converted = files.load(path, mend=lambda model, name: mended.extend(foreign.mend(model, name))), ()
     clean.apply(model)
@@ -81,7 +81,7 @@ def load(path: str, asked: Asked = NOTHING) -> Loaded:
         return Loaded(model, _with_inputs(model, spec, asked), str(path), notes, judged)
     found = inputs.image(model, _size(asked.size, ultralytics_onnx.size_of(model)))
     spec["input"] = flat_input(found)
-    spec |= tflite.described(told, found)
+    spec |= tflite.described(metadata_fields, found)
     if stored is None and task is None and not outputs:
         said, more = ultralytics_onnx.read(model, found)
         spec, notes = spec | said, notes + more

@@ -54,23 +54,23 @@ def load(path: str) -> tuple[onnx.ModelProto, dict[str, Any], tuple[str, ...]]:
     notes = _plain_outputs(graph)
     model = openvino_graph.to_onnx(graph, where.name)
     gap = _require_same(graph, model, where.name)
-    told = tflite_metadata.read(content)
+    known = tflite_metadata.read(content)
     count = f"OpenVINO {version('openvino')} running {where.name}"
     notes += (f"Converted from TFLite. The outputs differ from those of {count} by at most {gap:.1g} of the largest.",)
-    return model, told, notes
+    return model, known, notes
 
 
-def described(told: dict[str, Any], image: Input) -> dict[str, Any]:
-    """The fields of a description for the input `image`, from the fields `told` of the metadata.
+def described(known: dict[str, Any], image: Input) -> dict[str, Any]:
+    """The fields of a description for the input `image`, from the fields `known` of its metadata.
 
     TFLite's task library resizes a photo to the input without keeping its aspect ratio, bilinear and without
     antialiasing, as OpenCV does.
     """
-    if "preprocess" not in told or image.channels != 3 or image.dtype != "float32":
-        return {key: value for key, value in told.items() if key != "preprocess"}
+    if "preprocess" not in known or image.channels != 3 or image.dtype != "float32":
+        return {key: value for key, value in known.items() if key != "preprocess"}
     size = (image.height, image.width)
     fixed = {"resize": "exact", "resize_to": size, "interpolation": "opencv", "exif": "apply"}
-    return {**told, "preprocess": {**fixed, **told["preprocess"]}}
+    return {**known, "preprocess": {**fixed, **known["preprocess"]}}
 
 
 def _content(path: Path) -> bytes:

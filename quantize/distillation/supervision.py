@@ -73,7 +73,7 @@ def _placed(path: str, rows: Sequence[Row], spec: ModelSpec) -> torch.Tensor:
 
 
 def _moved(boxes: torch.Tensor, move: Move) -> torch.Tensor:
-    """Apply `move` to boxes (N, 5) from `_placed`: clip them, and drop those of which less than `VISIBLE` remains."""
+    """Apply `move` to boxes (N, 5) from `_placed`: clip them, and drop a box if less than `VISIBLE` of it remains."""
     half = boxes[:, 3:] / 2
     shift = torch.tensor([move.right, move.down])
     low, high = ((boxes[:, 1:3] + sign * half) * move.zoom + shift for sign in (-1, 1))

@@ -116,6 +116,6 @@ def _is_own(about: About) -> bool:
 
 
 def _signed(about: About) -> bytes:
-    """The bytes of which `code` is the code: all other fields, without those that older plans lack."""
+    """The bytes that `code` authenticates: all other fields, without those that older plans lack."""
     fields = msgspec.to_builtins(replace(about, code=""))
     return encode({name: value for name, value in fields.items() if name != "inputs" or value})

@@ -109,7 +109,9 @@ def same(one: Sequence[np.ndarray], other: Sequence[np.ndarray], ordered: bool) 
 
 
 UNEQUAL = pytest.mark.xfail(
-    raises=RuntimeFailed, reason="parity 0.009 instead of 0.001 with these random weights; the cause is not analyzed"
+    strict=True,
+    raises=RuntimeFailed,
+    reason="parity 0.009 instead of 0.001 with these random weights; the cause is not analyzed",
 )
 """RT-DETR selects queries by score, and near ties of random scores are likely."""
 

@@ -138,8 +138,6 @@ CASES = {
 }  # fmt: skip
 
 
-# Not reached yet: docs/benchmarks/tasks.md has what INT8 keeps today.
-@pytest.mark.xfail(strict=False, reason="INT8 does not reach every floor yet")
 @pytest.mark.parametrize("name", CASES)
 def test_int8_keeps_the_foreground(name: str, tmp_path: Path) -> None:
     case = CASES[name]
